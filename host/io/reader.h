@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The reader table: one row per format. A reader probes by content, lists the images of a file and
+ * decodes single frames in the file's own pixel type; conversion, statistics and budget are common. */
+#ifndef MRO_IO_READER_H
+#define MRO_IO_READER_H
+
+#include "mroscope/file.h"
+
+/* The bytes of a file, memory-mapped or given, with a known end. Readers never look past `size`. */
+struct mro_bytes {
+    const unsigned char *p;
+    size_t size;
+};
+
+struct mro_file {
+    const struct mro_reader *reader;
+    char *name;             /* path, for messages */
+    struct mro_bytes bytes;
+    void *mapping;          /* non-NULL: bytes are mapped from a file */
+    size_t memory_bytes;    /* budget for one decode */
+    struct mro_image_info *info;
+    size_t images;
+    char **warnings;
+    size_t n_warnings;
+    void *state;            /* the reader's own; freed by its close */
+};
+
+struct mro_reader {
+    const char *name;
+    bool (*probe)(struct mro_bytes b);
+    /* Fills f->info and f->images through mro_file_add_image; may set f->state. */
+    enum mro_code (*open)(struct mro_file *f, struct mro_error *e);
+    /* Decodes one frame into `out`: ny*nx pixels of info->dtype, native byte order, rows top to
+     * bottom. `out` has exactly that many bytes (spectrum: one row). */
+    enum mro_code (*read)(struct mro_file *f, size_t image, size_t frame, void *out,
+                          struct mro_error *e);
+    void (*close)(struct mro_file *f); /* may be NULL */
+};
+
+extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg;
+
+/* Appends an image; the returned pointer is valid until the next call. NULL when out of memory.
+ * Sets frames from the axes when the caller has filled them: call mro_file_seal_image after. */
+struct mro_image_info *mro_file_add_image(struct mro_file *f);
+
+/* Checks shape against overflow and the budget of one frame, and sets frames. */
+enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *info, struct mro_error *e);
+
+/* Records a warning once (the same sentence is not repeated). */
+void mro_file_warn(struct mro_file *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Little helpers for byte order; the caller has checked the range. */
+uint16_t mro_get_u16(const unsigned char *p, bool big_endian);
+uint32_t mro_get_u32(const unsigned char *p, bool big_endian);
+uint64_t mro_get_u64(const unsigned char *p, bool big_endian);
+
+/* Copies `n` samples of `sample_bytes` from p to out, swapping bytes when the file's order is not the
+ * machine's. */
+void mro_copy_samples(void *out, const unsigned char *p, size_t n, size_t sample_bytes, bool big_endian);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Errors of the mroscope library: a code for programs, a sentence for people.
+ *
+ * Every function that can fail returns an `enum mro_code` and, where the caller gave one, fills a
+ * `struct mro_error`. The library never prints and never exits. On failure output arguments hold
+ * nothing that needs releasing, unless a function says otherwise. Threads: an error struct belongs
+ * to one thread at a time.
+ */
+#ifndef MROSCOPE_ERROR_H
+#define MROSCOPE_ERROR_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum mro_code {
+    MRO_OK = 0,
+    MRO_EARG,    /* an argument or option that cannot work; the caller must change it */
+    MRO_EIO,     /* the operating system refused to open, read or write */
+    MRO_EFORMAT, /* the file is not what it claims to be, or of a kind that is not read */
+    MRO_ECALIB,  /* a calibration that the measurement needs is unknown */
+    MRO_EMEMORY, /* the memory budget or the machine's memory does not suffice */
+    MRO_EDEVICE, /* a compute device is missing or failed */
+    MRO_EDATA,   /* the image is readable but cannot be measured (constant, empty, all masked) */
+    MRO_EINTERNAL
+};
+
+struct mro_error {
+    enum mro_code code;
+    const char *func;  /* function that found the failure; static storage */
+    char message[512]; /* one sentence: file, field, value, and what to do next where that is known */
+};
+
+/* Fills `e` (may be NULL) and returns `code`, so that `return MRO_FAIL(...)` reads well.
+ * The message is cut at the size of the field; control characters in it become '?'. */
+enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func, const char *format,
+                       ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 4, 5)))
+#endif
+    ;
+
+/* Short name of a code ("bad argument", "i/o error"); static storage. */
+const char *mro_code_name(enum mro_code code);
+
+#define MRO_FAIL(e, code, ...) mro_fail((e), (code), __func__, __VA_ARGS__)
+#define MRO_TRY(call)               \
+    do {                            \
+        enum mro_code c_ = (call);  \
+        if (c_ != MRO_OK) return c_; \
+    } while (0)
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Medium-range order (MRO) in HRTEM micrographs of metallic glasses: where in the image is there
+ * order with the spacing of alpha-Fe (110), which fraction of the area is it, and is that more than
+ * a glass of the same spectrum shows by chance.
+ *
+ * Spatial frequencies are 1/d in nm^-1. Positions in nm from the top-left corner of the image.
+ * Azimuths in degrees in [0, 180), 0 along +x, positive toward +y. Defocus > 0 is underfocus.
+ */
+#ifndef MROSCOPE_MRO_H
+#define MROSCOPE_MRO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mroscope/device.h"
+#include "mroscope/image.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct mro_order_options {
+    double band_inv_nm[2];      /* pass band; default 4.1, 5.8 */
+    double d_nm;                /* spacing looked for; default 0.203, alpha-Fe (110) */
+    double d_tolerance;         /* relative; default 0.06 */
+    double false_positive_rate; /* of one cell; default 0.01 */
+    int surrogates;             /* speckle images behind p_image and the null; default 200 */
+    double kv;                  /* beam energy; 0 = from the file, else unknown */
+    double cs_mm;               /* spherical aberration; NaN = unknown */
+    bool sweep_band;            /* repeat with other pass bands */
+    bool acf_map;               /* also score the windowed autocorrelation of every cell */
+    uint64_t seed;
+};
+void mro_order_options_default(struct mro_order_options *o);
+
+enum mro_grade { MRO_GRADE_A = 'A', MRO_GRADE_B = 'B', MRO_GRADE_C = 'C' };
+
+/* One ordered region. */
+struct mro_order_object {
+    double x_nm, y_nm;
+    double diameter_nm;
+    double d_nm;        /* spacing */
+    double azimuth_deg; /* of the reciprocal vector g */
+    double snr;         /* power of the matched fringe patch over that of the speckle */
+    char grade;         /* 'A' ordered, 'B' of the spacing looked for, 'C' with a second reflection */
+};
+
+/* The fitted transfer function; known = false: no rings could be fitted or kV/Cs are unknown. */
+struct mro_ctf {
+    bool known;
+    double defocus_nm, astigmatism_nm, azimuth_deg;
+    double delocalisation_nm; /* R at 1/d; NaN = unknown */
+};
+
+/* A map on the grid of cells; value (i, j) belongs to the cell centred at
+ * (x0_nm + i * step_nm, y0_nm + j * step_nm). NaN = left out. */
+struct mro_order_map {
+    size_t nx, ny;
+    double x0_nm, y0_nm, step_x_nm, step_y_nm;
+    float *v; /* ny * nx, owned by the result */
+};
+
+struct mro_order_sweep {
+    double band_inv_nm[2];
+    double fraction, fraction_ci95[2];
+};
+
+/* Windowed autocorrelation of one of the strongest cells, for display. */
+struct mro_order_tile {
+    double x_nm, y_nm, step_nm; /* cell centre; grid step of the tile */
+    size_t n;                   /* n * n values, zero lag at (n/2, n/2), normalised to 1 there */
+    float *v;
+};
+
+/* Result of one frame. Numbers that could not be measured are NaN, with a sentence in warnings. */
+struct mro_order_result {
+    double pixel_nm[2];
+    double band_inv_nm[2], d_nm, false_positive_rate;
+    size_t cells;              /* cells measured */
+    double region_nm[4];       /* x0, y0, x1, y1 */
+    double coverage;           /* usable part of the image, 0 to 1 */
+    double fraction_raw;       /* flagged cells / cells */
+    double null_fraction;      /* the same over speckle images */
+    double fraction;           /* area fraction, corrected for null, power and footprint */
+    double fraction_ci95[2];
+    double p_image;            /* chance that a glass of the same spectrum shows this much */
+    bool distinguishable;      /* p_image < 0.001 */
+    double fraction_acf;       /* NaN unless acf_map */
+    double density_per_nm2, diameter_median_nm;
+    double size_limit_nm;      /* smallest cluster found with 50 % probability */
+    double grade_fractions[3]; /* A, B, C: shares of objects */
+    struct mro_ctf ctf;
+    struct mro_order_object *objects;
+    size_t n_objects;
+    struct mro_order_sweep *sweep;
+    size_t n_sweep;
+    char verdict[256];         /* one sentence */
+    char **warnings;
+    size_t n_warnings;
+    /* For figures and maps. */
+    struct mro_order_map score; /* in units of the threshold: 1 = flagged at the nominal rate */
+    struct mro_order_map mask;  /* 1 flagged, 0 not */
+    struct mro_order_map acf;   /* fringe score; v NULL unless acf_map */
+    struct mro_image filtered;  /* band-passed image on the coarse grid, calibrated */
+    struct mro_order_tile *tiles;
+    size_t n_tiles;
+    double *cdf_p, *cdf_null, *cdf_observed; /* survival of score over [0..n_cdf): nominal, null, seen */
+    size_t n_cdf;
+};
+
+/* Measures one frame. `name` is the file for messages. The result is filled also when nothing can be
+ * measured (constant image): numbers NaN, a reason in warnings, MRO_OK.
+ * Errors: MRO_ECALIB (no pixel size), MRO_EARG (band beyond Nyquist, wrong order), MRO_EMEMORY.
+ * Release with mro_order_result_release. Same input, options and seed: same bytes at any number of
+ * threads. */
+enum mro_code mro_order_measure(struct mro_device *d, const struct mro_image *im, const char *name,
+                                const struct mro_order_options *o, struct mro_order_result *r,
+                                struct mro_error *e);
+void mro_order_result_release(struct mro_order_result *r);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
