@@ -25,7 +25,7 @@ struct mro_order_options {
     double d_nm;                /* spacing looked for; default 0.203, alpha-Fe (110) */
     double d_tolerance;         /* relative; default 0.06 */
     double false_positive_rate; /* of one cell; default 0.01 */
-    int surrogates;             /* speckle images behind p_image and the null; default 200 */
+    int surrogates;             /* speckle fields of 24 x 24 nm behind the null; default 32 (115 200 cells) */
     double kv;                  /* beam energy; 0 = from the file, else unknown */
     double cs_mm;               /* spherical aberration; NaN = unknown */
     bool sweep_band;            /* repeat with other pass bands */
@@ -109,14 +109,24 @@ struct mro_order_result {
     size_t n_cdf;
 };
 
-/* Measures one frame. `name` is the file for messages. The result is filled also when nothing can be
- * measured (constant image): numbers NaN, a reason in warnings, MRO_OK.
+struct mro_order_plan; /* opaque */
+
+/* Prepares measurements with one set of options on one device: draws the null from speckle fields, which serve every
+ * image (the null of a whitened image depends on the band alone). `d` must outlive the plan. Errors: MRO_EARG (an
+ * option out of range), MRO_EMEMORY. Free with mro_order_plan_free. A plan serves one thread at a time. */
+enum mro_code mro_order_plan_new(struct mro_order_plan **p, struct mro_device *d, const struct mro_order_options *o,
+                                 struct mro_error *e);
+void mro_order_plan_free(struct mro_order_plan *p); /* NULL is fine */
+
+/* Measures one frame. `name` is the file for messages. The result is filled also when nothing can be measured
+ * (constant image): numbers NaN, a reason in warnings, MRO_OK.
  * Errors: MRO_ECALIB (no pixel size), MRO_EARG (band beyond Nyquist, wrong order), MRO_EMEMORY.
- * Release with mro_order_result_release. Same input, options and seed: same bytes at any number of
- * threads. */
-enum mro_code mro_order_measure(struct mro_device *d, const struct mro_image *im, const char *name,
-                                const struct mro_order_options *o, struct mro_order_result *r,
-                                struct mro_error *e);
+ * Release with mro_order_result_release. Same input, options and seed: same bytes at any number of threads.
+ * Source: Gabor detector and surrogate null after Theiler et al., Physica D 58 (1992) 77; weights after Horvitz and
+ * Thompson, J. Am. Stat. Assoc. 47 (1952) 663; windowed autocorrelation after Fan and Cowley, Ultramicroscopy 17 (1985)
+ * 345. */
+enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image *im, const char *name,
+                                struct mro_order_result *r, struct mro_error *e);
 void mro_order_result_release(struct mro_order_result *r);
 
 #ifdef __cplusplus

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The backend table: the primitives that measurements are composed of. A measurement calls them through
+ * the device and never asks where they run. `cpu` is the reference for every other backend.
+ *
+ * Buffers belong to the device; host memory is named so. Spectra are full planes of mro_c32, ny rows of nx,
+ * zero frequency first, scaled so that white noise of unit variance per sample has unit mean power
+ * (unitary transform). Every function may be called from one thread at a time per device; each is
+ * deterministic: the same bytes at any number of threads.
+ */
+#ifndef MRO_CORE_BACKEND_H
+#define MRO_CORE_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mroscope/device.h"
+#include "mroscope/image.h"
+#include "mroscope/math/hd.h"
+
+/* A periodic field of ny x nx samples over ly x lx nm, and its spectrum. */
+struct mro_grid {
+    size_t ny, nx;
+    double ly, lx;
+};
+
+/* Memory of the device. {0} is empty. */
+struct mro_buffer {
+    void *p;
+    size_t bytes;
+};
+
+/* One bank of Gabor filters: windows exp(-r^2 / (2 s^2)) at every wave vector of a list. */
+struct mro_bank {
+    double window_s_nm;  /* s */
+    double band_inv_nm[2], edge_inv_nm; /* the band the spectrum has been limited to, for the normalisation */
+    const double (*g)[2]; /* host: wave vectors (y, x), nm^-1 */
+    size_t n_g;
+};
+
+/* A fringe patch matched to the field: position, wave vector, and the power found with spheres of a list of
+ * diameters. See refine_patches. */
+#define MRO_PATCH_SIZES 7
+struct mro_patch {
+    double y_nm, x_nm;
+    double gy, gx;                  /* nm^-1 */
+    double power[MRO_PATCH_SIZES];  /* matched power over that of unit noise; Exp(1) under noise at a fixed place */
+    int best;                       /* index of the size that stands out most */
+    double second_power;            /* best power of size `best` at the same place at 60, 90 or 120 degrees to g */
+};
+
+struct mro_patch_search {
+    double diameter_nm[MRO_PATCH_SIZES];
+    double offset[MRO_PATCH_SIZES]; /* power - offset is comparable between sizes */
+    double d_range_inv_nm[2];       /* |g| is kept within */
+    double band_inv_nm[2], edge_inv_nm;
+};
+
+struct mro_backend {
+    const char *name;
+    enum mro_code (*open)(struct mro_device *d, int index, struct mro_error *e);
+    void (*close)(struct mro_device *d);
+
+    enum mro_code (*alloc)(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e);
+    void (*release)(struct mro_device *d, struct mro_buffer *b); /* {0} is fine; zeroes *b */
+    enum mro_code (*upload)(struct mro_device *d, struct mro_buffer *to, const void *host, size_t bytes,
+                            struct mro_error *e);
+    enum mro_code (*download)(struct mro_device *d, void *host, const struct mro_buffer *from, size_t bytes,
+                              struct mro_error *e);
+
+    /* Contrast of an image, made fit for a periodic transform, cropped in Fourier space: single-pixel spikes
+     * replaced by the median of their neighbours, division by the local mean (Gaussian of background_nm),
+     * minus the smooth component that carries the jumps at the borders (Moisan, J. Math. Imaging Vis. 39
+     * (2011) 161). `px` (host, ny*nx, NaN = no data) -> spectrum of g->ny x g->nx with g->ly = ny*pixel.
+     * `usable` (host, may be NULL): 1 where the pixel was finite; `spikes` counts those replaced. */
+    enum mro_code (*contrast_spectrum)(struct mro_device *d, const float *px, size_t ny, size_t nx,
+                                       const double pixel_nm[2], double background_nm, const struct mro_grid *g,
+                                       struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e);
+
+    /* Power |F|^2 divided by `model` (host, ny*nx or NULL for 1), local median within `radius` nm^-1 on a lattice,
+     * over ln 2 (mean of an exponential), smoothed and interpolated: mean local power where lo <= |q| <= hi,
+     * 0 elsewhere. `power` is ny*nx floats on the device. Follows astigmatism and drift. */
+    enum mro_code (*local_power)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                 const float *model, double radius_inv_nm, double lo, double hi,
+                                 struct mro_buffer *power, struct mro_error *e);
+
+    /* spectrum *= gain, gain host ny*nx. */
+    enum mro_code (*multiply)(struct mro_device *d, const struct mro_grid *g, struct mro_buffer *spectrum,
+                              const float *gain, struct mro_error *e);
+
+    /* White Gaussian field of unit variance: its spectrum, times the pass band. */
+    enum mro_code (*noise_spectrum)(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
+                                    const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
+                                    struct mro_error *e);
+
+    /* Real field (ny*nx floats) of a Hermitian spectrum, and back. */
+    enum mro_code (*inverse)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                             struct mro_buffer *field, struct mro_error *e);
+    enum mro_code (*forward)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                             struct mro_buffer *spectrum, struct mro_error *e);
+
+    /* field^2 smoothed by a Gaussian of s_nm, sampled at out->ny x out->nx equidistant points of the same area. */
+    enum mro_code (*local_mean_square)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                       double s_nm, const struct mro_grid *out, struct mro_buffer *mean_square,
+                                       struct mro_error *e);
+
+    /* The hot one. For every point of `out` (sample (j, i) at j*ly/ny, i*lx/nx) the largest windowed power over the
+     * bank's wave vectors, each in units of what white noise in the band gives, and which wave vector it was.
+     * No spectrum of a window is stored: each wave vector is one inverse transform of the coefficients around it. */
+    enum mro_code (*bank_maximum)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                  const struct mro_bank *bank, const struct mro_grid *out, struct mro_buffer *power,
+                                  struct mro_buffer *which, struct mro_error *e);
+
+    /* For each patch (host array): moves position and wave vector to the nearest maximum of the matched power and
+     * fills power[] and best. The field is that of `spectrum` after the band. */
+    enum mro_code (*refine_patches)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                    const struct mro_patch_search *s, struct mro_patch *patches, size_t n,
+                                    struct mro_error *e);
+
+    /* Band-pass of a whole image (host in, host out, same shape), mean kept out. */
+    enum mro_code (*bandpass)(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
+                              const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
+};
+
+extern const struct mro_backend mro_backend_cpu;
+
+struct mro_device {
+    const struct mro_backend *ops;
+    int threads;
+    size_t memory_bytes;
+    void *state; /* the backend's own */
+};
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The CPU backend: the reference for every other one. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "cpu/fft.h"
+#include "mroscope/math/band.h"
+#include "mroscope/math/philox.h"
+
+static enum mro_code cpu_open(struct mro_device *d, int index, struct mro_error *e)
+{
+    (void)d;
+    (void)index;
+    (void)e;
+    return MRO_OK;
+}
+
+static void cpu_close(struct mro_device *d) { (void)d; }
+
+static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e)
+{
+    b->bytes = 0;
+    b->p = NULL;
+    if (bytes > d->memory_bytes)
+        return MRO_FAIL(e, MRO_EMEMORY, "a buffer of %zu MiB is over the memory budget of %zu MiB; raise --memory",
+                        bytes >> 20, d->memory_bytes >> 20);
+    b->p = fftwf_malloc(bytes ? bytes : 1);
+    if (b->p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a buffer of %zu MiB", bytes >> 20);
+    b->bytes = bytes;
+    return MRO_OK;
+}
+
+static void cpu_release(struct mro_device *d, struct mro_buffer *b)
+{
+    (void)d;
+    fftwf_free(b->p);
+    b->p = NULL;
+    b->bytes = 0;
+}
+
+static enum mro_code cpu_upload(struct mro_device *d, struct mro_buffer *to, const void *host, size_t bytes,
+                                struct mro_error *e)
+{
+    (void)d;
+    if (bytes > to->bytes) return MRO_FAIL(e, MRO_EINTERNAL, "upload of %zu bytes into %zu", bytes, to->bytes);
+    memcpy(to->p, host, bytes);
+    return MRO_OK;
+}
+
+static enum mro_code cpu_download(struct mro_device *d, void *host, const struct mro_buffer *from, size_t bytes,
+                                  struct mro_error *e)
+{
+    (void)d;
+    if (bytes > from->bytes) return MRO_FAIL(e, MRO_EINTERNAL, "download of %zu bytes from %zu", bytes, from->bytes);
+    memcpy(host, from->p, bytes);
+    return MRO_OK;
+}
+
+static enum mro_code cpu_multiply(struct mro_device *d, const struct mro_grid *g, struct mro_buffer *spectrum,
+                                  const float *gain, struct mro_error *e)
+{
+    (void)e;
+    mro_c32 *s = spectrum->p;
+    const size_t n = g->ny * g->nx;
+#pragma omp parallel for simd schedule(static) num_threads(d->threads)
+    for (size_t i = 0; i < n; i++) {
+        s[i].re *= gain[i];
+        s[i].im *= gain[i];
+    }
+    return MRO_OK;
+}
+
+/* Frequency index (signed) of sample i of n. */
+static inline ptrdiff_t frequency(size_t i, size_t n)
+{
+    return i <= n / 2 ? (ptrdiff_t)i : (ptrdiff_t)i - (ptrdiff_t)n;
+}
+
+static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
+                                        const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
+                                        struct mro_error *e)
+{
+    (void)e;
+    mro_c32 *s = spectrum->p;
+    const float lo = (float)band_inv_nm[0], hi = (float)band_inv_nm[1], edge = (float)edge_inv_nm;
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t y = 0; y < g->ny; y++) {
+        const ptrdiff_t ky = frequency(y, g->ny);
+        for (size_t x = 0; x < g->nx; x++) {
+            const ptrdiff_t kx = frequency(x, g->nx);
+            mro_c32 z = { 0, 0 };
+            const double qy = (double)ky / g->ly, qx = (double)kx / g->lx;
+            const float b = mro_band_gain((float)sqrt(qy * qy + qx * qx), lo, hi, edge);
+            const bool middle = 2 * (size_t)llabs(ky) == g->ny || 2 * (size_t)llabs(kx) == g->nx;
+            if (b > 0 && !middle) {
+                /* One draw for a pair of conjugate frequencies, numbered by the signed frequency itself, so that a
+                 * larger grid holds the same field refined. */
+                const bool upper = ky > 0 || (ky == 0 && kx >= 0);
+                const uint64_t uy = (uint64_t)(upper ? ky : -ky), ux = (uint64_t)((upper ? kx : -kx) + (1 << 24));
+                const mro_philox_block r = mro_philox(seed, stream, uy << 32 | ux);
+                z = mro_normal_pair(r.v[0], r.v[1]);
+                z.re *= b * (float)M_SQRT1_2;
+                z.im *= (upper ? b : -b) * (float)M_SQRT1_2;
+            }
+            s[y * g->nx + x] = z;
+        }
+    }
+    return MRO_OK;
+}
+
+static enum mro_code cpu_inverse(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                 struct mro_buffer *field, struct mro_error *e)
+{
+    const size_t n = g->ny * g->nx;
+    mro_c32 *t = fftwf_malloc(n * sizeof *t);
+    if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
+    memcpy(t, spectrum->p, n * sizeof *t);
+    const enum mro_code rc = mro_fft2(t, g->ny, g->nx, FFTW_BACKWARD, d->threads, e);
+    if (rc == MRO_OK) {
+        float *f = field->p;
+        const float unit = (float)(1 / sqrt((double)n));
+#pragma omp parallel for simd schedule(static) num_threads(d->threads)
+        for (size_t i = 0; i < n; i++) f[i] = t[i].re * unit;
+    }
+    fftwf_free(t);
+    return rc;
+}
+
+static enum mro_code cpu_forward(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                 struct mro_buffer *spectrum, struct mro_error *e)
+{
+    const size_t n = g->ny * g->nx;
+    mro_c32 *s = spectrum->p;
+    const float *f = field->p, unit = (float)(1 / sqrt((double)n));
+#pragma omp parallel for simd schedule(static) num_threads(d->threads)
+    for (size_t i = 0; i < n; i++) {
+        s[i].re = f[i] * unit;
+        s[i].im = 0;
+    }
+    return mro_fft2(s, g->ny, g->nx, FFTW_FORWARD, d->threads, e);
+}
+
+static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mro_grid *g,
+                                           const struct mro_buffer *field, double s_nm, const struct mro_grid *out,
+                                           struct mro_buffer *mean_square, struct mro_error *e)
+{
+    const size_t n = g->ny * g->nx, m = out->ny * out->nx;
+    const float *f = field->p;
+    float *r = mean_square->p;
+    mro_c32 *t = fftwf_malloc(n * sizeof *t), *u = fftwf_malloc(m * sizeof *u);
+    enum mro_code rc = MRO_OK;
+    if (t == NULL || u == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
+        goto done;
+    }
+#pragma omp parallel for simd schedule(static) num_threads(d->threads)
+    for (size_t i = 0; i < n; i++) {
+        t[i].re = f[i] * f[i];
+        t[i].im = 0;
+    }
+    rc = mro_fft2(t, g->ny, g->nx, FFTW_FORWARD, d->threads, e);
+    if (rc) goto done;
+    memset(u, 0, m * sizeof *u);
+    const double c = 2 * MRO_PI * MRO_PI * s_nm * s_nm;
+    const double reach = 0.8 / s_nm; /* exp(-2 pi^2 0.64) = 3e-6 */
+    const ptrdiff_t hy = (ptrdiff_t)fmin(reach * g->ly, (double)((g->ny - 1) / 2));
+    const ptrdiff_t hx = (ptrdiff_t)fmin(reach * g->lx, (double)((g->nx - 1) / 2));
+    for (ptrdiff_t j = -hy; j <= hy; j++)
+        for (ptrdiff_t i = -hx; i <= hx; i++) {
+            const double qy = (double)j / g->ly, qx = (double)i / g->lx;
+            const float w = (float)(exp(-c * (qy * qy + qx * qx)) / (double)n);
+            ptrdiff_t ty = j % (ptrdiff_t)out->ny, tx = i % (ptrdiff_t)out->nx;
+            if (ty < 0) ty += (ptrdiff_t)out->ny;
+            if (tx < 0) tx += (ptrdiff_t)out->nx;
+            const mro_c32 v = t[(size_t)(j < 0 ? j + (ptrdiff_t)g->ny : j) * g->nx + (size_t)(i < 0 ? i + (ptrdiff_t)g->nx : i)];
+            u[(size_t)ty * out->nx + (size_t)tx].re += w * v.re;
+            u[(size_t)ty * out->nx + (size_t)tx].im += w * v.im;
+        }
+    rc = mro_fft2(u, out->ny, out->nx, FFTW_BACKWARD, d->threads, e);
+    if (rc) goto done;
+    for (size_t i = 0; i < m; i++) r[i] = u[i].re > 0 ? u[i].re : 0;
+done:
+    fftwf_free(t);
+    fftwf_free(u);
+    return rc;
+}
+
+const struct mro_backend mro_backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .contrast_spectrum = mro_cpu_contrast_spectrum,
+    .local_power = mro_cpu_local_power,
+    .multiply = cpu_multiply,
+    .noise_spectrum = cpu_noise_spectrum,
+    .inverse = cpu_inverse,
+    .forward = cpu_forward,
+    .local_mean_square = cpu_local_mean_square,
+    .bank_maximum = mro_cpu_bank_maximum,
+    .refine_patches = mro_cpu_refine_patches,
+    .bandpass = mro_cpu_bandpass,
+};

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* From counts to the spectrum of the contrast on the coarse grid that the band needs, and the plain band-pass. */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/select.h"
+#include "cpu/cpu.h"
+#include "cpu/fft.h"
+#include "mroscope/math/band.h"
+
+#define SPIKE_SIGMAS 8.0f     /* residuals this far from the local median are spikes, not specimen */
+#define SAMPLED_ROW_STEP 16   /* rows sampled for the scale of the residuals */
+
+/* Plain comparisons, not fminf: they become one instruction each. */
+#define MIN2(a, b) ((a) < (b) ? (a) : (b))
+#define MAX2(a, b) ((a) > (b) ? (a) : (b))
+#define SORT2(a, b)                     \
+    do {                                \
+        const float lo_ = MIN2(a, b);   \
+        b = MAX2(a, b);                 \
+        a = lo_;                        \
+    } while (0)
+
+/* Median of 3 x 3 for one row, by the exchange network of Smith/Devillard (19 compare-exchanges); borders repeat.
+ * Branch-free, so that it vectorises over x. */
+static void median3x3_row(const float *up, const float *mid, const float *down, size_t nx, float *out)
+{
+    for (size_t x = 0; x < nx; x += nx > 1 ? nx - 1 : 1) { /* the two border columns */
+        const size_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : nx - 1;
+        float v[9] = { up[l], up[x], up[r], mid[l], mid[x], mid[r], down[l], down[x], down[r] };
+        out[x] = mro_select(v, 9, 4);
+    }
+#pragma omp simd
+    for (size_t x = 1; x < nx - 1; x++) {
+        float a = up[x - 1], b = up[x], c = up[x + 1];
+        float d = mid[x - 1], f = mid[x], g = mid[x + 1];
+        float h = down[x - 1], i = down[x], j = down[x + 1];
+        SORT2(b, c);
+        SORT2(f, g);
+        SORT2(i, j);
+        SORT2(a, b);
+        SORT2(d, f);
+        SORT2(h, i);
+        SORT2(b, c);
+        SORT2(f, g);
+        SORT2(i, j);
+        d = MAX2(a, d);
+        g = MIN2(g, j);
+        SORT2(f, i);
+        h = MAX2(d, h);
+        f = MAX2(b, f);
+        c = MIN2(c, g);
+        f = MIN2(f, i);
+        SORT2(f, c);
+        f = MAX2(h, f);
+        out[x] = MIN2(f, c);
+    }
+}
+
+/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. */
+static float residual_threshold(const float *px, size_t ny, size_t nx)
+{
+    if (ny < 3 || nx < 3) return 0;
+    const size_t rows = (ny - 2 + SAMPLED_ROW_STEP - 1) / SAMPLED_ROW_STEP;
+    float *v = malloc(rows * nx * sizeof *v), *m = malloc(nx * sizeof *m);
+    float threshold = 0;
+    if (v && m) {
+        size_t n = 0;
+        for (size_t y = 1; y + 1 < ny; y += SAMPLED_ROW_STEP) {
+            const float *mid = px + y * nx;
+            median3x3_row(mid - nx, mid, mid + nx, nx, m);
+            for (size_t x = 0; x < nx; x++) {
+                const float r = fabsf(mid[x] - m[x]);
+                if (r == r) v[n++] = r; /* not NaN */
+            }
+        }
+        if (n) threshold = SPIKE_SIGMAS * 1.4826f * mro_median(v, n);
+    }
+    free(v);
+    free(m);
+    return threshold;
+}
+
+/* Local mean on a coarse grid: block means smoothed by a Gaussian, NaN-aware. */
+struct background {
+    size_t block, ny, nx;
+    double *mean; /* ny * nx */
+};
+
+static void background_row(const struct background *b, size_t y, size_t nx, float *out)
+{
+    const double fy = ((double)y + 0.5) / (double)b->block - 0.5;
+    const double cy = fy < 0 ? 0 : fy > (double)(b->ny - 1) ? (double)(b->ny - 1) : fy;
+    const size_t y0 = (size_t)cy, y1 = y0 + 1 < b->ny ? y0 + 1 : y0;
+    const double wy = cy - (double)y0;
+    const double *r0 = b->mean + y0 * b->nx, *r1 = b->mean + y1 * b->nx;
+    const double inv = 1.0 / (double)b->block;
+    for (size_t x = 0; x < nx; x++) {
+        double cx = ((double)x + 0.5) * inv - 0.5;
+        cx = cx < 0 ? 0 : cx > (double)(b->nx - 1) ? (double)(b->nx - 1) : cx;
+        const size_t x0 = (size_t)cx, x1 = x0 + 1 < b->nx ? x0 + 1 : x0;
+        const double wx = cx - (double)x0;
+        out[x] = (float)((1 - wy) * ((1 - wx) * r0[x0] + wx * r0[x1]) + wy * ((1 - wx) * r1[x0] + wx * r1[x1]));
+    }
+}
+
+/* sums and counts per block -> smoothed means. sigma in blocks. */
+static bool background_smooth(struct background *b, double *sum, double *count, double sigma_y, double sigma_x)
+{
+    const size_t n = b->ny * b->nx;
+    double *t = malloc(n * sizeof *t), *u = malloc(n * sizeof *u);
+    if (t == NULL || u == NULL) {
+        free(t);
+        free(u);
+        return false;
+    }
+    double *const data[2] = { sum, count };
+    for (int k = 0; k < 2; k++) {
+        for (int axis = 0; axis < 2; axis++) {
+            const double sigma = axis ? sigma_x : sigma_y;
+            const ptrdiff_t h = (ptrdiff_t)ceil(4 * sigma), len = (ptrdiff_t)(axis ? b->nx : b->ny);
+            const double *src = axis ? t : data[k];
+            double *dst = axis ? u : t;
+#pragma omp parallel for schedule(static)
+            for (size_t i = 0; i < n; i++) {
+                const ptrdiff_t y = (ptrdiff_t)(i / b->nx), x = (ptrdiff_t)(i % b->nx), at = axis ? x : y;
+                const ptrdiff_t lo = at - h < 0 ? 0 : at - h, hi = at + h >= len ? len - 1 : at + h;
+                double s = 0;
+                for (ptrdiff_t j = lo; j <= hi; j++) {
+                    const double d = (double)(j - at) / sigma;
+                    s += exp(-0.5 * d * d) * src[axis ? (size_t)y * b->nx + (size_t)j : (size_t)j * b->nx + (size_t)x];
+                }
+                dst[i] = s;
+            }
+        }
+        memcpy(data[k], u, n * sizeof *u);
+    }
+    for (size_t i = 0; i < n; i++) b->mean[i] = count[i] > 0 ? sum[i] / count[i] : NAN;
+    free(t);
+    free(u);
+    return true;
+}
+
+enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
+                                        const double pixel_nm[2], double background_nm, const struct mro_grid *g,
+                                        struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e)
+{
+    const size_t kept = g->nx / 2 + 1; /* columns 0 .. nx/2 of the half plane */
+    if (ny < 8 || nx < 8) return MRO_FAIL(e, MRO_EDATA, "an image of %zu x %zu pixels is too small to measure", nx, ny);
+    const double finest = fmin(background_nm / pixel_nm[0], background_nm / pixel_nm[1]);
+    struct background bg = { .block = finest / 8 > 1 ? (size_t)(finest / 8) : 1 };
+    bg.ny = (ny + bg.block - 1) / bg.block;
+    bg.nx = (nx + bg.block - 1) / bg.block;
+    const size_t nb = bg.ny * bg.nx;
+    enum mro_code rc = MRO_OK;
+    float *clean = malloc(ny * nx * sizeof *clean);
+    double *sum = calloc(nb, sizeof *sum), *count = calloc(nb, sizeof *count);
+    bg.mean = malloc(nb * sizeof *bg.mean);
+    mro_c32 *half = malloc(ny * kept * sizeof *half);
+    float *jump_y = malloc(nx * sizeof *jump_y), *jump_x = malloc(ny * sizeof *jump_x);
+    mro_c32 *hat_y = fftwf_malloc((nx / 2 + 1) * sizeof *hat_y), *hat_x = fftwf_malloc((ny / 2 + 1) * sizeof *hat_x);
+    fftwf_plan row = mro_fft_plan_real_line(nx), column = mro_fft_plan_real_line(ny);
+    bool failed = false;
+    size_t replaced = 0;
+    if (!clean || !sum || !count || !bg.mean || !half || !jump_y || !jump_x || !hat_y || !hat_x || !row || !column) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
+        goto done;
+    }
+
+    const float threshold = residual_threshold(px, ny, nx);
+    /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. */
+#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : replaced)
+    for (size_t by = 0; by < bg.ny; by++) {
+        const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
+        for (size_t y = by * bg.block; y < y1; y++) {
+            const float *mid = px + y * nx, *up = y ? mid - nx : mid, *down = y + 1 < ny ? mid + nx : mid;
+            float *out = clean + y * nx;
+            median3x3_row(up, mid, down, nx, out);
+            size_t here = 0;
+#pragma omp simd reduction(+ : here)
+            for (size_t x = 0; x < nx; x++) {
+                const bool spike = fabsf(mid[x] - out[x]) > threshold && threshold > 0;
+                here += spike;
+                out[x] = spike ? out[x] : mid[x];
+            }
+            replaced += here;
+            for (size_t bx = 0; bx < bg.nx; bx++) {
+                const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
+                float s = 0, n = 0;
+#pragma omp simd reduction(+ : s, n)
+                for (size_t x = bx * bg.block; x < x1; x++) {
+                    const bool finite = out[x] == out[x];
+                    s += finite ? out[x] : 0.0f;
+                    n += finite ? 1.0f : 0.0f;
+                }
+                sum[by * bg.nx + bx] += s;
+                count[by * bg.nx + bx] += n;
+            }
+        }
+    }
+    if (spikes) *spikes = replaced;
+    if (!background_smooth(&bg, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
+                           background_nm / pixel_nm[1] / (double)bg.block)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    /* Dividing by the local mean takes out thickness and illumination, but only counts have a meaningful zero: an
+     * image whose local mean comes near zero or below is divided by its overall magnitude instead. */
+    double total = 0, lowest = INFINITY;
+    size_t known = 0;
+    for (size_t i = 0; i < nb; i++)
+        if (isfinite(bg.mean[i])) {
+            total += fabs(bg.mean[i]);
+            lowest = fmin(lowest, bg.mean[i]);
+            known++;
+        }
+    const double magnitude = known ? total / (double)known : 0;
+    const bool counts = magnitude > 0 && lowest > 0.02 * magnitude;
+    const float scale = magnitude > 0 ? (float)(1 / magnitude) : 1.0f;
+
+#pragma omp parallel num_threads(d->threads)
+    {
+        float *line = fftwf_malloc(nx * sizeof *line), *mean = malloc(nx * sizeof *mean);
+        mro_c32 *hat = fftwf_malloc((nx / 2 + 1) * sizeof *hat);
+        const bool ready = line && mean && hat;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < ny; y++) {
+            if (!ready) continue;
+            background_row(&bg, y, nx, mean);
+            const float *in = clean + y * nx;
+#pragma omp simd
+            for (size_t x = 0; x < nx; x++) {
+                const float c = counts ? in[x] / mean[x] - 1.0f : (in[x] - mean[x]) * scale;
+                line[x] = c == c ? c : 0.0f;
+            }
+            jump_x[y] = line[nx - 1] - line[0];
+            if (y == 0 || y == ny - 1) { /* each border row is met once; they never coincide (ny >= 8) */
+                if (y == 0)
+                    memcpy(clean, line, nx * sizeof *line);
+                else
+                    memcpy(clean + (ny - 1) * nx, line, nx * sizeof *line);
+            }
+            fftwf_execute_dft_r2c(row, line, (fftwf_complex *)hat);
+            memcpy(half + y * kept, hat, kept * sizeof *hat);
+        }
+        fftwf_free(line);
+        fftwf_free(hat);
+        free(mean);
+    }
+    if (failed) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    for (size_t x = 0; x < nx; x++) jump_y[x] = clean[(ny - 1) * nx + x] - clean[x];
+    {
+        float *line = fftwf_malloc((ny > nx ? ny : nx) * sizeof *line);
+        if (line == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+            goto done;
+        }
+        memcpy(line, jump_y, nx * sizeof *line);
+        fftwf_execute_dft_r2c(row, line, (fftwf_complex *)hat_y);
+        memcpy(line, jump_x, ny * sizeof *line);
+        fftwf_execute_dft_r2c(column, line, (fftwf_complex *)hat_x);
+        fftwf_free(line);
+    }
+    rc = mro_fft_columns(half, ny, kept, kept, FFTW_FORWARD, d->threads, e);
+    if (rc) goto done;
+
+    /* Crop, take off the smooth part, unfold to the full plane. A middle frequency of an even grid has no partner:
+     * it is left out. */
+    mro_c32 *out = spectrum->p;
+    const float unit = (float)(1 / sqrt((double)ny * (double)nx));
+    const size_t hy = (g->ny - 1) / 2, hx = (g->nx - 1) / 2;
+    memset(out, 0, g->ny * g->nx * sizeof *out);
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t j = 0; j < 2 * hy + 1; j++) {
+        const ptrdiff_t ky = (ptrdiff_t)j - (ptrdiff_t)hy;
+        const size_t from = ky < 0 ? (size_t)(ky + (ptrdiff_t)ny) : (size_t)ky;
+        const size_t to = ky < 0 ? (size_t)(ky + (ptrdiff_t)g->ny) : (size_t)ky;
+        const size_t mirror = ky > 0 ? (size_t)((ptrdiff_t)g->ny - ky) : (size_t)(-ky);
+        const double ay = 2 * MRO_PI * (double)ky / (double)ny;
+        /* Transform of the jump across left and right borders at this ky. */
+        const mro_c32 vx = { hat_x[ky < 0 ? -ky : ky].re, ky < 0 ? -hat_x[-ky].im : hat_x[ky].im };
+        for (size_t kx = 0; kx <= hx; kx++) {
+            const double ax = 2 * MRO_PI * (double)kx / (double)nx;
+            mro_c32 f = half[from * kept + kx];
+            const double den = 2 * cos(ay) + 2 * cos(ax) - 4;
+            if (den != 0) {
+                /* v = jump in the first line, minus it in the last: a factor 1 - exp(+2 pi i k / n). */
+                const double cy = 1 - cos(ay), sy = -sin(ay), cx = 1 - cos(ax), sx = -sin(ax);
+                const double re = hat_y[kx].re * cy - hat_y[kx].im * sy + vx.re * cx - vx.im * sx;
+                const double im = hat_y[kx].re * sy + hat_y[kx].im * cy + vx.re * sx + vx.im * cx;
+                f.re -= (float)(re / den);
+                f.im -= (float)(im / den);
+            }
+            f.re *= unit;
+            f.im *= unit;
+            out[to * g->nx + kx] = f;
+            if (kx) {
+                const mro_c32 c = { f.re, -f.im };
+                out[mirror * g->nx + (g->nx - kx)] = c;
+            }
+        }
+    }
+    out[0].re = out[0].im = 0;
+done:
+    free(clean);
+    free(sum);
+    free(count);
+    free(bg.mean);
+    free(half);
+    free(jump_y);
+    free(jump_x);
+    fftwf_free(hat_y);
+    fftwf_free(hat_x);
+    mro_fft_plan_free(row);
+    mro_fft_plan_free(column);
+    return rc;
+}
+
+enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
+                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e)
+{
+    const size_t kept = nx / 2 + 1;
+    enum mro_code rc = MRO_OK;
+    double total = 0;
+    size_t known = 0;
+    bool failed = false;
+    for (size_t y = 0; y < ny; y++) {
+        double s = 0;
+        size_t n = 0;
+        for (size_t x = 0; x < nx; x++) {
+            const float v = px[y * nx + x];
+            if (isfinite(v)) {
+                s += v;
+                n++;
+            }
+        }
+        total += s;
+        known += n;
+    }
+    if (known == 0) return MRO_FAIL(e, MRO_EDATA, "the image has no finite pixel");
+    const float mean = (float)(total / (double)known);
+    mro_c32 *half = malloc(ny * kept * sizeof *half);
+    fftwf_plan there = mro_fft_plan_real_line(nx), back = mro_fft_plan_to_real_line(nx);
+    if (!half || !there || !back) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
+        goto done;
+    }
+    for (int pass = 0; pass < 2; pass++) {
+#pragma omp parallel num_threads(d->threads)
+        {
+            float *line = fftwf_malloc((nx + 2) * sizeof *line);
+            mro_c32 *hat = fftwf_malloc(kept * sizeof *hat);
+            const bool ready = line && hat;
+            if (!ready) {
+#pragma omp atomic write
+                failed = true;
+            }
+#pragma omp for schedule(static)
+            for (size_t y = 0; y < ny; y++) {
+                if (!ready) continue;
+                if (pass == 0) {
+                    for (size_t x = 0; x < nx; x++) {
+                        const float v = px[y * nx + x];
+                        line[x] = isfinite(v) ? v - mean : 0;
+                    }
+                    fftwf_execute_dft_r2c(there, line, (fftwf_complex *)hat);
+                    memcpy(half + y * kept, hat, kept * sizeof *hat);
+                } else {
+                    memcpy(hat, half + y * kept, kept * sizeof *hat);
+                    fftwf_execute_dft_c2r(back, (fftwf_complex *)hat, line);
+                    for (size_t x = 0; x < nx; x++) out[y * nx + x] = isfinite(px[y * nx + x]) ? line[x] : NAN;
+                }
+            }
+            fftwf_free(line);
+            fftwf_free(hat);
+        }
+        if (failed) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+            goto done;
+        }
+        if (pass == 1) break;
+        rc = mro_fft_columns(half, ny, kept, kept, FFTW_FORWARD, d->threads, e);
+        if (rc) goto done;
+        const float unit = (float)(1 / ((double)ny * (double)nx));
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+        for (size_t y = 0; y < ny; y++) {
+            const double ky = y <= ny / 2 ? (double)y : (double)y - (double)ny;
+            const double qy = ky / ((double)ny * pixel_nm[0]);
+            for (size_t x = 0; x < kept; x++) {
+                const double qx = (double)x / ((double)nx * pixel_nm[1]);
+                const float w = unit * mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band_inv_nm[0],
+                                                     (float)band_inv_nm[1], (float)edge_inv_nm);
+                half[y * kept + x].re *= w;
+                half[y * kept + x].im *= w;
+            }
+        }
+        rc = mro_fft_columns(half, ny, kept, kept, FFTW_BACKWARD, d->threads, e);
+        if (rc) goto done;
+    }
+done:
+    free(half);
+    mro_fft_plan_free(there);
+    mro_fft_plan_free(back);
+    return rc;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Primitives of the CPU backend; what each does is said in core/backend.h. */
+#ifndef MRO_CPU_CPU_H
+#define MRO_CPU_CPU_H
+
+#include "core/backend.h"
+
+enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
+                                        const double pixel_nm[2], double background_nm, const struct mro_grid *g,
+                                        struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e);
+enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
+                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
+enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                  const float *model, double radius_inv_nm, double lo, double hi,
+                                  struct mro_buffer *power, struct mro_error *e);
+enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                   const struct mro_bank *bank, const struct mro_grid *out, struct mro_buffer *power,
+                                   struct mro_buffer *which, struct mro_error *e);
+enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                     const struct mro_patch_search *s, struct mro_patch *patches, size_t n,
+                                     struct mro_error *e);
+
+#endif

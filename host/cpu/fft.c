@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cpu/fft.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* The FFTW planner is not thread-safe; execution is. */
+static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
+
+/* Columns moved together, so that a cache line of every row is used whole (8 complex floats). */
+#define COLUMN_BLOCK 8
+
+static fftwf_plan plan(size_t ny, size_t nx, int sign, int kind)
+{
+    pthread_mutex_lock(&planner);
+    fftwf_plan p = NULL;
+    const size_t n = (ny ? ny : 1) * nx;
+    fftwf_complex *a = fftwf_malloc((n + 2) * sizeof *a);
+    float *r = kind ? fftwf_malloc((nx + 2) * sizeof *r) : NULL;
+    if (a && (r || !kind)) {
+        if (kind == 1)
+            p = fftwf_plan_dft_r2c_1d((int)nx, r, a, FFTW_ESTIMATE);
+        else if (kind == 2)
+            p = fftwf_plan_dft_c2r_1d((int)nx, a, r, FFTW_ESTIMATE);
+        else if (ny)
+            p = fftwf_plan_dft_2d((int)ny, (int)nx, a, a, sign, FFTW_ESTIMATE);
+        else
+            p = fftwf_plan_dft_1d((int)nx, a, a, sign, FFTW_ESTIMATE);
+    }
+    fftwf_free(a);
+    fftwf_free(r);
+    pthread_mutex_unlock(&planner);
+    return p;
+}
+
+fftwf_plan mro_fft_plan_line(size_t n, int sign) { return plan(0, n, sign, 0); }
+fftwf_plan mro_fft_plan_real_line(size_t n) { return plan(0, n, FFTW_FORWARD, 1); }
+fftwf_plan mro_fft_plan_to_real_line(size_t n) { return plan(0, n, FFTW_BACKWARD, 2); }
+fftwf_plan mro_fft_plan_plane(size_t ny, size_t nx, int sign) { return plan(ny, nx, sign, 0); }
+
+void mro_fft_plan_free(fftwf_plan p)
+{
+    if (p == NULL) return;
+    pthread_mutex_lock(&planner);
+    fftwf_destroy_plan(p);
+    pthread_mutex_unlock(&planner);
+}
+
+enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,
+                              struct mro_error *e)
+{
+    fftwf_plan p = mro_fft_plan_line(ny, sign);
+    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu rows", ny);
+    bool failed = false;
+    const size_t blocks = (columns + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
+#pragma omp parallel num_threads(threads)
+    {
+        /* One aligned line per column of the block; the stride keeps every line aligned as planned. */
+        const size_t stride = (ny + 7) / 8 * 8;
+        mro_c32 *lines = fftwf_malloc(COLUMN_BLOCK * stride * sizeof *lines);
+        if (lines == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t b = 0; b < blocks; b++) {
+            if (lines == NULL) continue;
+            const size_t x0 = b * COLUMN_BLOCK, w = columns - x0 < COLUMN_BLOCK ? columns - x0 : COLUMN_BLOCK;
+            for (size_t y = 0; y < ny; y++)
+                for (size_t i = 0; i < w; i++) lines[i * stride + y] = plane[y * pitch + x0 + i];
+            for (size_t i = 0; i < w; i++)
+                fftwf_execute_dft(p, (fftwf_complex *)(lines + i * stride), (fftwf_complex *)(lines + i * stride));
+            for (size_t y = 0; y < ny; y++)
+                for (size_t i = 0; i < w; i++) plane[y * pitch + x0 + i] = lines[i * stride + y];
+        }
+        fftwf_free(lines);
+    }
+    mro_fft_plan_free(p);
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu rows", ny) : MRO_OK;
+}
+
+enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threads, struct mro_error *e)
+{
+    fftwf_plan p = mro_fft_plan_line(nx, sign);
+    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
+    bool failed = false;
+#pragma omp parallel num_threads(threads)
+    {
+        mro_c32 *line = fftwf_malloc(nx * sizeof *line);
+        if (line == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < ny; y++) {
+            if (line == NULL) continue;
+            memcpy(line, plane + y * nx, nx * sizeof *line);
+            fftwf_execute_dft(p, (fftwf_complex *)line, (fftwf_complex *)line);
+            memcpy(plane + y * nx, line, nx * sizeof *line);
+        }
+        fftwf_free(line);
+    }
+    mro_fft_plan_free(p);
+    if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
+    return mro_fft_columns(plane, ny, nx, nx, sign, threads, e);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Two-dimensional transforms of single precision, threaded by our own loops over rows and columns.
+ *
+ * Plans are FFTW_ESTIMATE and single-threaded: measured plans differ from run to run and with them the last bits
+ * of results. Every line is transformed in a buffer of its thread, so the same bytes come out at any number of
+ * threads. */
+#ifndef MRO_CPU_FFT_H
+#define MRO_CPU_FFT_H
+
+#include <fftw3.h>
+#include <stdbool.h>
+
+#include "mroscope/error.h"
+#include "mroscope/math/hd.h"
+
+/* A plan for complex lines of n, executed on any fftwf_malloc'ed buffer. Planning sits under one lock. NULL when out
+ * of memory. */
+fftwf_plan mro_fft_plan_line(size_t n, int sign);
+fftwf_plan mro_fft_plan_real_line(size_t n);   /* real to half-complex, out of place */
+fftwf_plan mro_fft_plan_to_real_line(size_t n); /* half-complex to real, out of place, destroys its input */
+fftwf_plan mro_fft_plan_plane(size_t ny, size_t nx, int sign); /* in place, one thread */
+void mro_fft_plan_free(fftwf_plan p);
+
+/* In-place unnormalised transform of a full complex plane, sign FFTW_FORWARD or FFTW_BACKWARD. */
+enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threads, struct mro_error *e);
+
+/* Column transforms of the first `columns` columns of an ny-row plane of row length `pitch`, in place. */
+enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,
+                              struct mro_error *e);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Local power of a spectrum, and the bank of windowed spectra. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/select.h"
+#include "cpu/cpu.h"
+#include "cpu/fft.h"
+#include "mroscope/math/band.h"
+
+#define LATTICE_PER_RADIUS 3.0 /* lattice points of the local median per radius; also the smoothing */
+
+/* A lattice over spatial frequency, (2 hy + 1) x (2 hx + 1) points, the origin in the middle. */
+struct lattice {
+    ptrdiff_t hy, hx;
+    double step; /* nm^-1 */
+    float *v;
+};
+
+static float *lattice_at(const struct lattice *l, ptrdiff_t j, ptrdiff_t i)
+{
+    return l->v + (j + l->hy) * (2 * l->hx + 1) + i + l->hx;
+}
+
+/* Median over the disc of `radius` around lattice point (j, i), over ln 2. */
+static float disc_median(const struct mro_grid *g, const float *p, double qy, double qx, double radius, float *scratch)
+{
+    const double ry = radius * g->ly + 0.5, rx = radius * g->lx + 0.5;
+    const double cy = qy * g->ly, cx = qx * g->lx;
+    const ptrdiff_t y0 = (ptrdiff_t)ceil(cy - ry), y1 = (ptrdiff_t)floor(cy + ry);
+    size_t n = 0;
+    for (ptrdiff_t y = y0; y <= y1; y++) {
+        const double dy = ((double)y - cy) / ry, w = rx * sqrt(fmax(0, 1 - dy * dy));
+        const float *row = p + (size_t)(y < 0 ? y + (ptrdiff_t)g->ny : y) * g->nx;
+        const ptrdiff_t x0 = (ptrdiff_t)ceil(cx - w), x1 = (ptrdiff_t)floor(cx + w);
+        for (ptrdiff_t x = x0; x <= x1; x++) scratch[n++] = row[x < 0 ? x + (ptrdiff_t)g->nx : x];
+    }
+    return n ? mro_median(scratch, n) / (float)M_LN2 : 0;
+}
+
+enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                  const float *model, double radius_inv_nm, double lo, double hi,
+                                  struct mro_buffer *power, struct mro_error *e)
+{
+    const size_t n = g->ny * g->nx;
+    const mro_c32 *s = spectrum->p;
+    float *out = power->p;
+    /* The disc must stay inside the plane. */
+    const double room = fmin((double)(g->ny / 2 - 1) / g->ly, (double)(g->nx / 2 - 1) / g->lx) - radius_inv_nm;
+    const double step = fmax(radius_inv_nm / LATTICE_PER_RADIUS, 1.0 / fmax(g->ly, g->lx));
+    const double sigma = radius_inv_nm / LATTICE_PER_RADIUS / step; /* smoothing, lattice steps */
+    const ptrdiff_t pad = (ptrdiff_t)ceil(3 * sigma) + 1;
+    struct lattice l = { .step = step };
+    l.hy = l.hx = (ptrdiff_t)ceil(hi / step) + pad;
+    const size_t nl = (size_t)(2 * l.hy + 1) * (size_t)(2 * l.hx + 1);
+    float *p = malloc(n * sizeof *p), *smooth = malloc(nl * sizeof *smooth);
+    l.v = malloc(nl * sizeof *l.v);
+    const size_t most = (size_t)((2 * radius_inv_nm * g->ly + 4) * (2 * radius_inv_nm * g->lx + 4));
+    enum mro_code rc = MRO_OK;
+    bool failed = false;
+    if (!p || !smooth || !l.v) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a spectrum of %zu x %zu", g->nx, g->ny);
+        goto done;
+    }
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t i = 0; i < n; i++) p[i] = (s[i].re * s[i].re + s[i].im * s[i].im) / (model ? model[i] : 1.0f);
+    for (size_t i = 0; i < nl; i++) l.v[i] = -1; /* not wanted */
+    const double inner = lo - (double)pad * step, outer = fmin(hi + (double)pad * step, room);
+#pragma omp parallel num_threads(d->threads)
+    {
+        float *scratch = malloc(most * sizeof *scratch);
+        if (scratch == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic, 4)
+        for (ptrdiff_t j = 0; j <= l.hy; j++) {
+            if (scratch == NULL) continue;
+            for (ptrdiff_t i = j ? -l.hx : 0; i <= l.hx; i++) {
+                const double qy = (double)j * step, qx = (double)i * step, q = hypot(qy, qx);
+                if (q < inner || q > outer) continue;
+                /* |F| is even: one median serves both halves. */
+                *lattice_at(&l, j, i) = *lattice_at(&l, -j, -i) = disc_median(g, p, qy, qx, radius_inv_nm, scratch);
+            }
+        }
+        free(scratch);
+    }
+    if (failed) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    /* Normalised smoothing over the lattice points that have a value. */
+    const ptrdiff_t h = (ptrdiff_t)ceil(3 * sigma);
+#pragma omp parallel for schedule(dynamic, 8) num_threads(d->threads)
+    for (ptrdiff_t j = -l.hy; j <= l.hy; j++)
+        for (ptrdiff_t i = -l.hx; i <= l.hx; i++) {
+            float *to = smooth + (lattice_at(&l, j, i) - l.v);
+            const double q = hypot((double)j, (double)i) * step;
+            *to = 0;
+            if (q < lo - step || q > hi + step) continue;
+            double sum = 0, weight = 0;
+            for (ptrdiff_t b = j - h < -l.hy ? -l.hy : j - h; b <= (j + h > l.hy ? l.hy : j + h); b++)
+                for (ptrdiff_t a = i - h < -l.hx ? -l.hx : i - h; a <= (i + h > l.hx ? l.hx : i + h); a++) {
+                    const double v = *lattice_at(&l, b, a);
+                    if (v < 0) continue;
+                    const double w = exp(-0.5 * ((double)((b - j) * (b - j) + (a - i) * (a - i))) / (sigma * sigma));
+                    sum += w * v;
+                    weight += w;
+                }
+            if (weight > 0) *to = (float)(sum / weight);
+        }
+    memcpy(l.v, smooth, nl * sizeof *smooth);
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx, q = sqrt(qy * qy + qx * qx);
+            float v = 0;
+            if (q >= lo && q <= hi) {
+                const double b = qy / step, a = qx / step;
+                const ptrdiff_t j = (ptrdiff_t)floor(b), i = (ptrdiff_t)floor(a);
+                const double wy = b - (double)j, wx = a - (double)i;
+                v = (float)((1 - wy) * ((1 - wx) * *lattice_at(&l, j, i) + wx * *lattice_at(&l, j, i + 1)) +
+                            wy * ((1 - wx) * *lattice_at(&l, j + 1, i) + wx * *lattice_at(&l, j + 1, i + 1)));
+                if (model) v *= model[y * g->nx + x];
+            }
+            out[y * g->nx + x] = v;
+        }
+    }
+done:
+    free(p);
+    free(smooth);
+    free(l.v);
+    return rc;
+}
+
+/* Area integral of |w(q - g)|^2 B(q)^2 for the Gaussian window, nm^-2: the variance that white noise gives. */
+static double window_energy(const struct mro_bank *b, double g, double reach)
+{
+    enum { N = 96 };
+    const double h = 2 * reach / N, c = 2 * MRO_PI * b->window_s_nm;
+    double sum = 0;
+    for (int j = 0; j < N; j++)
+        for (int i = 0; i < N; i++) {
+            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
+            const double w = exp(-c * c * (dy * dy + dx * dx)); /* exp(-2 pi^2 s^2 k^2), squared */
+            const double B = mro_band_gain((float)hypot(g + dx, dy), (float)b->band_inv_nm[0], (float)b->band_inv_nm[1],
+                                           (float)b->edge_inv_nm);
+            sum += w * B * B * h * h;
+        }
+    return sum;
+}
+
+enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                   const struct mro_bank *bank, const struct mro_grid *out, struct mro_buffer *power,
+                                   struct mro_buffer *which, struct mro_error *e)
+{
+    const double reach = 0.6 / bank->window_s_nm; /* exp(-2 pi^2 0.36) = 8e-4 */
+    const ptrdiff_t hy = (ptrdiff_t)ceil(reach * g->ly), hx = (ptrdiff_t)ceil(reach * g->lx);
+    const size_t n = out->ny * out->nx;
+    const mro_c32 *s = spectrum->p;
+    float *best = power->p;
+    int32_t *arg = which->p;
+    bool failed = false;
+    fftwf_plan plan = mro_fft_plan_plane(out->ny, out->nx, FFTW_BACKWARD);
+    double *scale = malloc(bank->n_g * sizeof *scale);
+    if (plan == NULL || scale == NULL) {
+        mro_fft_plan_free(plan);
+        free(scale);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", out->nx, out->ny);
+    }
+    /* The bank comes in rings of one |g|: integrate once a ring. */
+    double ring = -1, energy = 1;
+    for (size_t k = 0; k < bank->n_g; k++) {
+        const double q = hypot(bank->g[k][0], bank->g[k][1]);
+        if (fabs(q - ring) > 1e-9) {
+            ring = q;
+            energy = window_energy(bank, q, reach);
+        }
+        scale[k] = 1 / sqrt(energy * g->ly * g->lx);
+    }
+    for (size_t i = 0; i < n; i++) {
+        best[i] = -1;
+        arg[i] = -1;
+    }
+    const double c = 2 * MRO_PI * MRO_PI * bank->window_s_nm * bank->window_s_nm;
+#pragma omp parallel num_threads(d->threads)
+    {
+        mro_c32 *z = fftwf_malloc(n * sizeof *z);
+        float *mine = malloc(n * sizeof *mine), *wx = malloc((size_t)(2 * hx + 1) * sizeof *wx);
+        int32_t *mine_arg = malloc(n * sizeof *mine_arg);
+        const bool ready = z && mine && wx && mine_arg;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        } else {
+            for (size_t i = 0; i < n; i++) {
+                mine[i] = -1;
+                mine_arg[i] = -1;
+            }
+        }
+#pragma omp for schedule(dynamic, 4)
+        for (size_t k = 0; k < bank->n_g; k++) {
+            if (!ready) continue;
+            const double py = bank->g[k][0] * g->ly, px = bank->g[k][1] * g->lx;
+            const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px);
+            memset(z, 0, n * sizeof *z);
+            for (ptrdiff_t i = -hx; i <= hx; i++) {
+                const double q = ((double)(i + cx) - px) / g->lx;
+                wx[i + hx] = (float)exp(-c * q * q);
+            }
+            for (ptrdiff_t j = -hy; j <= hy; j++) {
+                const double q = ((double)(j + cy) - py) / g->ly;
+                const float wy = (float)(exp(-c * q * q) * scale[k]);
+                ptrdiff_t row = (j + cy) % (ptrdiff_t)g->ny, to = j % (ptrdiff_t)out->ny;
+                if (row < 0) row += (ptrdiff_t)g->ny;
+                if (to < 0) to += (ptrdiff_t)out->ny;
+                const mro_c32 *src = s + (size_t)row * g->nx;
+                mro_c32 *dst = z + (size_t)to * out->nx;
+                /* Frequencies beyond the coarse grid's own fold onto it: at its points that is exact. */
+                ptrdiff_t from = (cx - hx) % (ptrdiff_t)g->nx, at = (-hx) % (ptrdiff_t)out->nx;
+                if (from < 0) from += (ptrdiff_t)g->nx;
+                if (at < 0) at += (ptrdiff_t)out->nx;
+                for (ptrdiff_t i = 0; i <= 2 * hx;) {
+                    ptrdiff_t run = 2 * hx + 1 - i;
+                    if (run > (ptrdiff_t)g->nx - from) run = (ptrdiff_t)g->nx - from;
+                    if (run > (ptrdiff_t)out->nx - at) run = (ptrdiff_t)out->nx - at;
+#pragma omp simd
+                    for (ptrdiff_t t = 0; t < run; t++) {
+                        const float w = wy * wx[i + t];
+                        dst[at + t].re += w * src[from + t].re;
+                        dst[at + t].im += w * src[from + t].im;
+                    }
+                    i += run;
+                    from = (from + run) % (ptrdiff_t)g->nx;
+                    at = (at + run) % (ptrdiff_t)out->nx;
+                }
+            }
+            fftwf_execute_dft(plan, (fftwf_complex *)z, (fftwf_complex *)z);
+            const int32_t id = (int32_t)k;
+#pragma omp simd
+            for (size_t i = 0; i < n; i++) {
+                const float p = z[i].re * z[i].re + z[i].im * z[i].im;
+                const bool more = p > mine[i] || (p == mine[i] && id < mine_arg[i]);
+                mine[i] = more ? p : mine[i];
+                mine_arg[i] = more ? id : mine_arg[i];
+            }
+        }
+        /* A maximum does not depend on the order of threads once ties go to the lower number. */
+        if (ready) {
+#pragma omp critical(mro_bank_merge)
+            for (size_t i = 0; i < n; i++)
+                if (mine[i] > best[i] || (mine[i] == best[i] && mine_arg[i] < arg[i])) {
+                    best[i] = mine[i];
+                    arg[i] = mine_arg[i];
+                }
+        }
+        fftwf_free(z);
+        free(mine);
+        free(wx);
+        free(mine_arg);
+    }
+    mro_fft_plan_free(plan);
+    free(scale);
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", out->nx, out->ny) : MRO_OK;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "mroscope/bandpass.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/backend.h"
+
+void mro_bandpass_options_default(struct mro_bandpass_options *o)
+{
+    o->band_inv_nm[0] = 4.1;
+    o->band_inv_nm[1] = 5.8;
+    o->edge_inv_nm = 0.3;
+}
+
+enum mro_code mro_band_check(const double band_inv_nm[2], const double pixel_nm[2], const char *name, struct mro_error *e)
+{
+    if (!(band_inv_nm[0] > 0 && band_inv_nm[1] > band_inv_nm[0] && isfinite(band_inv_nm[1])))
+        return MRO_FAIL(e, MRO_EARG, "the pass band %g,%g 1/nm is not LOW,HIGH with 0 < LOW < HIGH", band_inv_nm[0],
+                        band_inv_nm[1]);
+    const double coarse = fmax(pixel_nm[0], pixel_nm[1]), nyquist = 0.5 / coarse;
+    if (band_inv_nm[1] >= nyquist)
+        return MRO_FAIL(e, MRO_EARG,
+                        "the pass band of '%s' ends at %g 1/nm, beyond the Nyquist frequency %.3g 1/nm of its %.4g nm pixels; "
+                        "check --pixel, or give --band with an upper limit below it",
+                        name, band_inv_nm[1], nyquist, coarse);
+    return MRO_OK;
+}
+
+/* Standard deviation (n - 1) of the finite pixels, in row order. */
+static double rms(const struct mro_image *im)
+{
+    double mean = 0, m2 = 0;
+    size_t n = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        double sum = 0;
+        for (size_t y = 0; y < im->ny; y++) {
+            double line = 0;
+            for (size_t x = 0; x < im->nx; x++) {
+                const double v = im->px[y * im->nx + x];
+                if (!isfinite(v)) continue;
+                line += pass ? (v - mean) * (v - mean) : v;
+                n += pass == 0;
+            }
+            sum += line;
+        }
+        if (pass == 0)
+            mean = n ? sum / (double)n : 0;
+        else
+            m2 = sum;
+    }
+    return n > 1 ? sqrt(m2 / (double)(n - 1)) : NAN;
+}
+
+enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, const char *name,
+                           const struct mro_bandpass_options *o, struct mro_bandpass_result *r, struct mro_error *e)
+{
+    memset(r, 0, sizeof *r);
+    MRO_TRY(mro_image_pixel_nm(im, name, r->pixel_nm, e));
+    MRO_TRY(mro_band_check(o->band_inv_nm, r->pixel_nm, name, e));
+    MRO_TRY(mro_image_alloc(&r->filtered, im->ny, im->nx, e));
+    memcpy(r->filtered.axis, im->axis, sizeof im->axis);
+    r->filtered.kind = im->kind;
+    r->filtered.beam_kv = im->beam_kv;
+    r->filtered.not_finite = im->not_finite;
+    const enum mro_code rc =
+        d->ops->bandpass(d, im->px, im->ny, im->nx, r->pixel_nm, o->band_inv_nm, o->edge_inv_nm, r->filtered.px, e);
+    if (rc) {
+        mro_bandpass_result_release(r);
+        return rc;
+    }
+    r->rms_in = rms(im);
+    r->rms_out = rms(&r->filtered);
+    return MRO_OK;
+}
+
+void mro_bandpass_result_release(struct mro_bandpass_result *r)
+{
+    if (r == NULL) return;
+    mro_image_release(&r->filtered);
+    memset(r, 0, sizeof *r);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ops/ctf.h"
+
+#include <gsl/gsl_errno.h>
+#include <gsl/gsl_multimin.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mroscope/math/ctf.h"
+
+#define Q_LO 1.3        /* nm^-1: below, inelastic background and specimen shape dominate */
+#define Q_HI 6.6        /* nm^-1 */
+#define Q_STEP 0.02
+#define SECTORS 12      /* of azimuth in [0, pi) */
+#define MOST_BINS 266   /* (Q_HI - Q_LO) / Q_STEP, rounded up */
+#define FLOOR 0.1       /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
+#define KNOTS 0.9       /* nm^-1 between the bumps of the background model */
+#define MOST_BUMPS 10
+#define MIN_CORRELATION 0.55 /* of the radial mean */
+#define MIN_LEAD 0.15        /* over the best clearly different defocus */
+
+struct profile {
+    size_t n;                            /* radial bins in use */
+    double q[MOST_BINS];                 /* their centres, nm^-1 */
+    double log_power[SECTORS][MOST_BINS]; /* background removed */
+    double mean[MOST_BINS];              /* the same of the mean over sectors */
+    double basis[MOST_BUMPS][MOST_BINS]; /* orthonormal background */
+    size_t bumps;
+    double lambda, cs;
+};
+
+/* Takes the smooth background out of one radial line. */
+static void detrend(const struct profile *p, double *v)
+{
+    for (size_t b = 0; b < p->bumps; b++) {
+        double s = 0;
+        for (size_t i = 0; i < p->n; i++) s += p->basis[b][i] * v[i];
+        for (size_t i = 0; i < p->n; i++) v[i] -= s * p->basis[b][i];
+    }
+}
+
+static void make_basis(struct profile *p)
+{
+    const double first = p->q[0] - KNOTS;
+    p->bumps = 0;
+    for (size_t b = 0; b < MOST_BUMPS; b++) {
+        const double c = first + KNOTS * (double)b;
+        if (c > p->q[p->n - 1] + KNOTS) break;
+        double *v = p->basis[b];
+        for (size_t i = 0; i < p->n; i++) {
+            const double d = (p->q[i] - c) / (0.75 * KNOTS);
+            v[i] = exp(-0.5 * d * d);
+        }
+        detrend(p, v); /* against the bumps before: Gram-Schmidt */
+        double s = 0;
+        for (size_t i = 0; i < p->n; i++) s += v[i] * v[i];
+        if (s < 1e-9) break;
+        for (size_t i = 0; i < p->n; i++) v[i] /= sqrt(s);
+        p->bumps = b + 1;
+    }
+}
+
+static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, struct profile *p)
+{
+    const double room = fmin((double)(g->ny / 2) / g->ly, (double)(g->nx / 2) / g->lx);
+    const double hi = fmin(Q_HI, room);
+    p->n = hi > Q_LO ? (size_t)((hi - Q_LO) / Q_STEP) : 0;
+    if (p->n > MOST_BINS) p->n = MOST_BINS;
+    if (p->n < 100) return false; /* under 2 nm^-1 of spectrum shows no rings worth a fit */
+    double(*sum)[MOST_BINS] = calloc(SECTORS, sizeof *sum), (*count)[MOST_BINS] = calloc(SECTORS, sizeof *count);
+    if (sum == NULL || count == NULL) {
+        free(sum);
+        free(count);
+        return false;
+    }
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        for (size_t x = 0; x <= g->nx / 2; x++) {
+            const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
+            if (q2 < Q_LO * Q_LO || q2 >= hi * hi) continue;
+            const size_t i = (size_t)((sqrt(q2) - Q_LO) / Q_STEP);
+            if (i >= p->n) continue;
+            double a = atan2(qy, qx);
+            if (a < 0) a += MRO_PI;
+            size_t s = (size_t)(a / MRO_PI * SECTORS);
+            if (s >= SECTORS) s = SECTORS - 1;
+            const mro_c32 f = spectrum[y * g->nx + x];
+            sum[s][i] += (double)f.re * f.re + (double)f.im * f.im;
+            count[s][i] += 1;
+        }
+    }
+    for (size_t i = 0; i < p->n; i++) p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
+    make_basis(p);
+    memset(p->mean, 0, sizeof p->mean);
+    for (size_t s = 0; s < SECTORS; s++) {
+        for (size_t i = 0; i < p->n; i++) {
+            double v = 0, c = 0; /* three bins together: few coefficients fall in one on a small image */
+            for (size_t j = i ? i - 1 : 0; j <= i + 1 && j < p->n; j++) {
+                v += sum[s][j];
+                c += count[s][j];
+            }
+            p->log_power[s][i] = log((v + 1e-30) / fmax(c, 1));
+            p->mean[i] += p->log_power[s][i] / SECTORS;
+        }
+        detrend(p, p->log_power[s]);
+    }
+    detrend(p, p->mean);
+    free(sum);
+    free(count);
+    return true;
+}
+
+/* Correlation of the model with the mean profile (sectors = false) or with every sector. */
+static double correlation(const struct profile *p, double defocus, double astigmatism, double azimuth, bool sectors)
+{
+    double mm = 0, rr = 0, mr = 0, m[MOST_BINS];
+    for (size_t s = 0; s < (sectors ? SECTORS : 1); s++) {
+        const double *r = sectors ? p->log_power[s] : p->mean;
+        for (size_t i = 0; i < p->n; i++) {
+            const double chi = mro_ctf_chi(p->q[i], MRO_PI * ((double)s + 0.5) / SECTORS, p->lambda, defocus, p->cs,
+                                           astigmatism, azimuth);
+            const double t = sin(chi);
+            m[i] = log(t * t + FLOOR);
+        }
+        detrend(p, m);
+        for (size_t i = 0; i < p->n; i++) {
+            mm += m[i] * m[i];
+            rr += r[i] * r[i];
+            mr += m[i] * r[i];
+        }
+    }
+    return mr / sqrt(mm * rr + 1e-30);
+}
+
+/* For the simplex: x = defocus, astigmatism times cos and sin of twice its azimuth. */
+static double misfit(const gsl_vector *x, void *profile)
+{
+    const double a = gsl_vector_get(x, 1), b = gsl_vector_get(x, 2);
+    return -correlation(profile, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a), true);
+}
+
+enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
+                                struct mro_ctf_fit *fit, struct mro_error *e)
+{
+    memset(fit, 0, sizeof *fit);
+    struct profile *p = calloc(1, sizeof *p);
+    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    p->lambda = fit->lambda_nm = mro_wavelength_nm(kv);
+    p->cs = fit->cs_nm = cs_mm * 1e6;
+    if (!make_profile(g, spectrum, p)) {
+        free(p);
+        return MRO_OK;
+    }
+    /* A step of 1 nm turns the phase at 6.6 nm^-1 by 0.3 rad: no maximum is missed. The range reaches past the
+     * aberration-free focus of uncorrected lenses on one side and the same in overfocus on the other. */
+    const double reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
+    double best = -1, at = 0;
+    for (double df = -reach; df <= reach; df += 1) {
+        const double c = correlation(p, df, 0, 0, false);
+        if (c > best) {
+            best = c;
+            at = df;
+        }
+    }
+    const double period = 1 / (p->lambda * 25); /* defocus between equal phases at 5 nm^-1: 16 nm at 200 kV */
+    double second = -1;
+    for (double df = -reach; df <= reach; df += 1)
+        if (fabs(df - at) > 0.75 * period) second = fmax(second, correlation(p, df, 0, 0, false));
+    fit->defocus_nm = at;
+    fit->correlation = best;
+    fit->runner_up = second;
+
+    gsl_multimin_fminimizer *simplex = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
+    gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
+    if (simplex && x && size) {
+        /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
+        static const double start[5][2] = { { 0, 0 }, { 15, 0 }, { -15, 0 }, { 0, 15 }, { 0, -15 } };
+        gsl_multimin_function f = { .f = misfit, .n = 3, .params = p };
+        double least = 0;
+        for (int k = 0; k < 5; k++) {
+            gsl_vector_set(x, 0, at);
+            gsl_vector_set(x, 1, start[k][0]);
+            gsl_vector_set(x, 2, start[k][1]);
+            gsl_vector_set_all(size, 4.0);
+            if (gsl_multimin_fminimizer_set(simplex, &f, x, size) != GSL_SUCCESS) continue;
+            for (int i = 0; i < 120; i++) {
+                if (gsl_multimin_fminimizer_iterate(simplex) != GSL_SUCCESS) break;
+                if (gsl_multimin_fminimizer_size(simplex) < 0.05) break;
+            }
+            if (simplex->fval < least) {
+                least = simplex->fval;
+                const double a = gsl_vector_get(simplex->x, 1), b = gsl_vector_get(simplex->x, 2);
+                fit->defocus_nm = gsl_vector_get(simplex->x, 0);
+                fit->astigmatism_nm = hypot(a, b);
+                fit->azimuth = 0.5 * atan2(b, a);
+            }
+        }
+    }
+    gsl_multimin_fminimizer_free(simplex);
+    gsl_vector_free(x);
+    gsl_vector_free(size);
+    fit->rings = best >= MIN_CORRELATION && best - second >= MIN_LEAD;
+    free(p);
+    return MRO_OK;
+}
+
+double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)
+{
+    return mro_ctf_chi(sqrt(qy * qy + qx * qx), atan2(qy, qx), fit->lambda_nm, fit->defocus_nm, fit->cs_nm,
+                       fit->astigmatism_nm, fit->azimuth);
+}

@@ -1,0 +1,951 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Medium-range order of one micrograph: whitening, windowed spectra against a speckle null, patches, area fraction. */
+#include <gsl/gsl_cdf.h>
+#include <gsl/gsl_sort.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/select.h"
+#include "mroscope/bandpass.h"
+#include "mroscope/math/band.h"
+#include "mroscope/math/ctf.h"
+#include "mroscope/math/patch.h"
+#include "mroscope/math/philox.h"
+#include "ops/ctf.h"
+#include "ops/mro_internal.h"
+
+#define BAND_EDGE 0.15          /* nm^-1, width of the cosine edges of the pass band */
+#define BACKGROUND_NM 2.5       /* of the local mean that contrast is relative to */
+#define WHITEN_RADIUS 0.22      /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
+#define MODEL_FLOOR 0.1         /* of sin^2 chi in the whitening model */
+#define GRID_Q 6.7              /* nm^-1 that the coarse grid holds, for the band and the rings around it */
+#define CELL_STEP_NM 0.4
+#define GAIN_S_NM 1.0           /* Gaussian of the local gain */
+#define MARGIN_NM 1.0           /* rim of the image whose cells are left out: windows reach over the border there */
+#define SEARCH_MARGIN_NM 0.5    /* patches centred in the rim still reach into the region */
+#define CANDIDATE 5.0           /* -ln p of cells whose neighbourhood is searched for a patch */
+#define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
+#define NO_SIGNAL 0.25          /* of the median local power: vacuum, or nothing left but shot noise */
+#define TILE_NM 24.0
+#define TILE_SAMPLES 324        /* > 2 GRID_Q TILE_NM */
+#define TILE_CELLS 60
+#define P_IMAGES 20000          /* speckle images behind p_image */
+#define BOOTSTRAP 4000
+#define BLOCK_NM 4.0
+
+static const double windows_nm[MRO_WINDOWS] = { 1.4, 1.9, 2.6 };      /* sphere diameters; s = 0.2236 D */
+static const double sizes_nm[MRO_PATCH_SIZES] = { 1.0, 1.25, 1.5, 1.8, 2.15, 2.6, 3.1 };
+
+void mro_order_options_default(struct mro_order_options *o)
+{
+    memset(o, 0, sizeof *o);
+    o->band_inv_nm[0] = 4.1;
+    o->band_inv_nm[1] = 5.8;
+    o->d_nm = 0.203;
+    o->d_tolerance = 0.06;
+    o->false_positive_rate = 0.01;
+    o->surrogates = 32;
+    o->cs_mm = NAN;
+    o->seed = 1;
+}
+
+/* ------------------------------------------------------------------ small tools */
+
+static void warn(struct mro_order_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void warn(struct mro_order_result *r, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    char **more = realloc(r->warnings, (r->n_warnings + 1) * sizeof *more);
+    if (more == NULL) return;
+    r->warnings = more;
+    if ((more[r->n_warnings] = strdup(text)) != NULL) r->n_warnings++;
+}
+
+static int by_float(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static int by_significance(const void *a, const void *b)
+{
+    const struct mro_found *x = a, *y = b;
+    if (x->significance != y->significance) return x->significance < y->significance ? 1 : -1;
+    if (x->y_nm != y->y_nm) return x->y_nm < y->y_nm ? -1 : 1;
+    return (x->x_nm > y->x_nm) - (x->x_nm < y->x_nm);
+}
+
+/* The next size that transforms well: factors 2, 3, 5, 7. */
+static size_t smooth_size(size_t n)
+{
+    for (;; n++) {
+        size_t m = n;
+        for (size_t f = 2; f <= 7; f += f == 2 ? 1 : 2)
+            while (m % f == 0) m /= f;
+        if (m == 1) return n;
+    }
+}
+
+/* Wave vectors on rings between lo and hi, over half the plane (the other half is the same by symmetry), about
+ * `step` apart. */
+static enum mro_code make_rings(double lo, double hi, double step, double (**g)[2], size_t *n, struct mro_error *e)
+{
+    const size_t rings = (size_t)fmax(2, ceil((hi - lo) / step));
+    const size_t most = rings * ((size_t)(MRO_PI * hi / step) + 2);
+    *n = 0;
+    *g = malloc(most * sizeof **g);
+    if (*g == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (size_t i = 0; i < rings; i++) {
+        const double q = lo + (hi - lo) * ((double)i + 0.5) / (double)rings;
+        const size_t around = (size_t)ceil(MRO_PI * q / step);
+        for (size_t k = 0; k < around; k++) {
+            const double a = MRO_PI * ((double)k + (i % 2 ? 0.5 : 0)) / (double)around;
+            (*g)[*n][0] = q * sin(a);
+            (*g)[(*n)++][1] = q * cos(a);
+        }
+    }
+    return MRO_OK;
+}
+
+static bool found_push(struct mro_found_list *l, const struct mro_found *f)
+{
+    if (l->n == l->room) {
+        const size_t room = l->room ? 2 * l->room : 64;
+        struct mro_found *v = realloc(l->v, room * sizeof *v);
+        if (v == NULL) return false;
+        l->v = v;
+        l->room = room;
+    }
+    l->v[l->n++] = *f;
+    return true;
+}
+
+/* ------------------------------------------------------------------ one whitened field */
+
+/* The windowed powers of a whitened, band-limited spectrum on the grid of cells, over the local gain. */
+struct scores {
+    struct mro_grid grid, cells;
+    float *power[MRO_WINDOWS];
+    int32_t *which[MRO_WINDOWS];
+    float *gain;             /* local mean square over what white noise has */
+    struct mro_buffer field; /* on the device */
+    float *surprise;         /* -ln(min p) once the null is known */
+};
+
+static void scores_release(struct mro_device *d, struct scores *s)
+{
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        free(s->power[k]);
+        free(s->which[k]);
+    }
+    free(s->gain);
+    free(s->surprise);
+    d->ops->release(d, &s->field);
+    memset(s, 0, sizeof *s);
+}
+
+/* Mean of the squared band gain over a grid: the mean square of white noise in the band. */
+static double band_energy(const struct mro_grid *g, const double band[2])
+{
+    double sum = 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        double line = 0;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx, q2 = qy * qy + qx * qx;
+            if (q2 < (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE) || q2 > (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE))
+                continue;
+            const double b = mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)BAND_EDGE);
+            line += b * b;
+        }
+        sum += line;
+    }
+    return sum / ((double)g->ny * (double)g->nx);
+}
+
+static enum mro_code score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
+                                 const struct mro_buffer *spectrum, struct scores *s, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t n = cells->ny * cells->nx;
+    struct mro_buffer power = { 0 }, which = { 0 };
+    enum mro_code rc = MRO_OK;
+    memset(s, 0, sizeof *s);
+    s->grid = *grid;
+    s->cells = *cells;
+    s->gain = malloc(n * sizeof *s->gain);
+    s->surprise = malloc(n * sizeof *s->surprise);
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        s->power[k] = malloc(n * sizeof *s->power[k]);
+        s->which[k] = malloc(n * sizeof *s->which[k]);
+        if (!s->power[k] || !s->which[k]) rc = MRO_EMEMORY;
+    }
+    if (rc || !s->gain || !s->surprise) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &s->field, grid->ny * grid->nx * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &which, n * sizeof(int32_t), e))) goto done;
+    if ((rc = d->ops->inverse(d, grid, spectrum, &s->field, e))) goto done;
+    if ((rc = d->ops->local_mean_square(d, grid, &s->field, GAIN_S_NM, cells, &power, e))) goto done;
+    if ((rc = d->ops->download(d, s->gain, &power, n * sizeof(float), e))) goto done;
+    const float unit = (float)(1 / band_energy(grid, p->o.band_inv_nm));
+    for (size_t i = 0; i < n; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        const struct mro_bank bank = { .window_s_nm = p->window_s_nm[k],
+                                       .band_inv_nm = { p->o.band_inv_nm[0], p->o.band_inv_nm[1] },
+                                       .edge_inv_nm = BAND_EDGE,
+                                       .g = (const double(*)[2])p->g[k],
+                                       .n_g = p->n_g[k] };
+        if ((rc = d->ops->bank_maximum(d, grid, spectrum, &bank, cells, &power, &which, e))) goto done;
+        if ((rc = d->ops->download(d, s->power[k], &power, n * sizeof(float), e))) goto done;
+        if ((rc = d->ops->download(d, s->which[k], &which, n * sizeof(int32_t), e))) goto done;
+        for (size_t i = 0; i < n; i++) s->power[k][i] /= s->gain[i];
+    }
+done:
+    d->ops->release(d, &power);
+    d->ops->release(d, &which);
+    if (rc) scores_release(d, s);
+    return rc;
+}
+
+/* -ln of the null's chance to reach score t in one cell: counted where the null has samples, beyond them along the tail
+ * (2 t - 1) exp(-t) of the maximum of a Gaussian field's windowed power, joined where 100 samples are left. */
+static double surprise_of(const float *sorted, size_t n, float t)
+{
+    const size_t join = n > 400 ? n - 100 : n * 3 / 4;
+    const double tj = sorted[join];
+    if (t >= tj)
+        return -log((double)(n - join) / (double)n) + (t - tj) - log((2 * t - 1) / (2 * tj - 1));
+    size_t lo = 0, hi = join; /* first sample > t */
+    while (lo < hi) {
+        const size_t mid = (lo + hi) / 2;
+        if (sorted[mid] > t)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    /* Half a sample of interpolation keeps the map from being a staircase. */
+    const double below = lo ? sorted[lo - 1] : t, above = sorted[lo];
+    const double part = above > below ? (t - below) / (above - below) : 0.5;
+    return -log(((double)(n - lo) + 0.5 - fmin(fmax(part, 0), 1)) / (double)n);
+}
+
+static void fill_surprise(const struct mro_null *null, struct scores *s)
+{
+    const size_t n = s->cells.ny * s->cells.nx;
+    for (size_t i = 0; i < n; i++) {
+        double most = 0;
+        for (int k = 0; k < MRO_WINDOWS; k++) most = fmax(most, surprise_of(null->sorted[k], null->cells, s->power[k][i]));
+        s->surprise[i] = (float)most;
+    }
+}
+
+static double gain_at(const struct scores *s, double y_nm, double x_nm)
+{
+    const double fy = y_nm / s->cells.ly * (double)s->cells.ny, fx = x_nm / s->cells.lx * (double)s->cells.nx;
+    const double y0 = floor(fy), x0 = floor(fx), wy = fy - y0, wx = fx - x0;
+    const size_t ny = s->cells.ny, nx = s->cells.nx;
+    const size_t a = ((size_t)((ptrdiff_t)y0 % (ptrdiff_t)ny + (ptrdiff_t)ny)) % ny, b = (a + 1) % ny;
+    const size_t c = ((size_t)((ptrdiff_t)x0 % (ptrdiff_t)nx + (ptrdiff_t)nx)) % nx, f = (c + 1) % nx;
+    return (1 - wy) * ((1 - wx) * s->gain[a * nx + c] + wx * s->gain[a * nx + f]) +
+           wy * ((1 - wx) * s->gain[b * nx + c] + wx * s->gain[b * nx + f]);
+}
+
+/* Patches at the local maxima of the surprise where `allowed` (NULL: everywhere), the strongest first, weaker ones
+ * close to stronger ones left out. */
+static enum mro_code find_patches(const struct mro_order_plan *p, const struct scores *s, const unsigned char *allowed,
+                                  double margin_nm, double least, struct mro_found_list *out, struct mro_error *e)
+{
+    const size_t ny = s->cells.ny, nx = s->cells.nx;
+    const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
+    struct mro_patch *patches = NULL;
+    size_t n = 0, room = 0;
+    enum mro_code rc = MRO_OK;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            const size_t i = y * nx + x;
+            const float v = s->surprise[i];
+            if (v < CANDIDATE || (allowed && !allowed[i])) continue;
+            bool top = true;
+            for (int dy = -1; dy <= 1 && top; dy++)
+                for (int dx = -1; dx <= 1; dx++) {
+                    const size_t j = (y + ny + (size_t)(dy + (int)ny)) % ny * nx + (x + nx + (size_t)(dx + (int)nx)) % nx;
+                    if (s->surprise[j] > v || (s->surprise[j] == v && j < i)) top = false;
+                }
+            if (!top) continue;
+            if (n == room) {
+                room = room ? 2 * room : 64;
+                struct mro_patch *more = realloc(patches, room * sizeof *more);
+                if (more == NULL) {
+                    rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+                    goto done;
+                }
+                patches = more;
+            }
+            int best = 0;
+            double most = -1;
+            for (int k = 0; k < MRO_WINDOWS; k++) {
+                const double u = surprise_of(p->null.sorted[k], p->null.cells, s->power[k][i]);
+                if (u > most) {
+                    most = u;
+                    best = k;
+                }
+            }
+            const double *g = p->g[best][s->which[best][i]];
+            patches[n++] = (struct mro_patch){ .y_nm = (double)y * py, .x_nm = (double)x * px, .gy = g[0], .gx = g[1] };
+        }
+    if ((rc = p->d->ops->refine_patches(p->d, &s->grid, &s->field, &p->search, patches, n, e))) goto done;
+
+    struct mro_found_list all = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        const struct mro_patch *q = patches + i;
+        if (q->y_nm < margin_nm || q->x_nm < margin_nm || q->y_nm > s->cells.ly - margin_nm ||
+            q->x_nm > s->cells.lx - margin_nm)
+            continue;
+        struct mro_found f = { .y_nm = q->y_nm, .x_nm = q->x_nm, .gy = q->gy, .gx = q->gx, .best = q->best };
+        const double gain = gain_at(s, q->y_nm, q->x_nm);
+        for (int k = 0; k < MRO_PATCH_SIZES; k++) f.power[k] = q->power[k] / gain;
+        f.second_power = q->second_power / gain;
+        const double t = fmax(f.power[f.best], 2);
+        f.significance = t - log(2 * t - 1) - p->size_cost[f.best];
+        if (f.significance < least) continue;
+        mro_found_shape(p, &f);
+        if (!found_push(&all, &f)) {
+            free(all.v);
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+            goto done;
+        }
+    }
+    if (all.n) qsort(all.v, all.n, sizeof *all.v, by_significance);
+    for (size_t i = 0; i < all.n && rc == MRO_OK; i++) {
+        bool alone = true;
+        for (size_t j = 0; j < out->n; j++) {
+            const double reach = fmax(0.8, 0.5 * p->search.diameter_nm[out->v[j].best] + 0.45);
+            if (hypot(out->v[j].y_nm - all.v[i].y_nm, out->v[j].x_nm - all.v[i].x_nm) < reach) alone = false;
+        }
+        if (alone && !found_push(out, all.v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    }
+    free(all.v);
+done:
+    free(patches);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the null */
+
+static const struct mro_grid tile_grid = { TILE_SAMPLES, TILE_SAMPLES, TILE_NM, TILE_NM };
+static const struct mro_grid tile_cells = { TILE_CELLS, TILE_CELLS, TILE_NM, TILE_NM };
+
+/* Detection power against sqrt(snr): spheres planted in speckle, found by the same code, and a normal curve fitted by
+ * maximum likelihood. */
+static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e)
+{
+    enum { PER_SIDE = 5, TRIALS_TILES = 8 };
+    static const double sizes[] = { 1.4, 1.8, 2.3 };
+    struct mro_device *d = p->d;
+    const size_t n = (size_t)TILE_SAMPLES * TILE_SAMPLES;
+    const double pitch = TILE_NM / TILE_SAMPLES;
+    struct mro_buffer spectrum = { 0 }, field = { 0 };
+    float *plane = malloc(n * sizeof *plane), *gain = malloc(n * sizeof *gain);
+    double root[PER_SIDE * PER_SIDE * TRIALS_TILES];
+    bool hit[PER_SIDE * PER_SIDE * TRIALS_TILES];
+    size_t trials = 0;
+    enum mro_code rc = MRO_OK;
+    if (plane == NULL || gain == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &field, n * sizeof(float), e))) goto done;
+    for (size_t y = 0; y < TILE_SAMPLES; y++)
+        for (size_t x = 0; x < TILE_SAMPLES; x++) {
+            const double qy = ((double)y - (y <= TILE_SAMPLES / 2 ? 0 : TILE_SAMPLES)) / TILE_NM;
+            const double qx = ((double)x - (x <= TILE_SAMPLES / 2 ? 0 : TILE_SAMPLES)) / TILE_NM;
+            gain[y * TILE_SAMPLES + x] = mro_band_gain((float)hypot(qy, qx), (float)p->o.band_inv_nm[0],
+                                                       (float)p->o.band_inv_nm[1], (float)BAND_EDGE);
+        }
+    const double wide[2] = { -1, 1e3 }; /* all frequencies: the band is applied after planting */
+    for (uint64_t t = 0; t < TRIALS_TILES; t++) {
+        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, (1ull << 32) + t, wide, BAND_EDGE, &spectrum, e))) goto done;
+        if ((rc = d->ops->inverse(d, &tile_grid, &spectrum, &field, e))) goto done;
+        if ((rc = d->ops->download(d, plane, &field, n * sizeof(float), e))) goto done;
+        double cy[PER_SIDE * PER_SIDE], cx[PER_SIDE * PER_SIDE];
+        for (size_t i = 0; i < PER_SIDE * PER_SIDE; i++) {
+            const mro_philox_block b = mro_philox(p->o.seed, (2ull << 32) + t, i);
+            const mro_philox_block c = mro_philox(p->o.seed, (3ull << 32) + t, i);
+            const double diameter = sizes[b.v[0] % 3], radius = 0.5 * diameter;
+            const double amplitude = 1.0 + 6.0 * mro_uniform_open(b.v[1]); /* sqrt(snr) */
+            const double azimuth = MRO_PI * mro_uniform_open(b.v[2]), phase = 2 * MRO_PI * mro_uniform_open(b.v[3]);
+            const double spacing = TILE_NM / PER_SIDE;
+            cy[i] = spacing * ((double)(i / PER_SIDE) + 0.4 + 0.2 * mro_uniform_open(c.v[0]));
+            cx[i] = spacing * ((double)(i % PER_SIDE) + 0.4 + 0.2 * mro_uniform_open(c.v[1]));
+            const double q = 1 / p->o.d_nm, qy = q * sin(azimuth), qx = q * cos(azimuth);
+            /* snr = (sum a t / 2)^2 / sum t^2 of the chord t with fringes a t cos: sum t^2 = pi D^4 / 8 / pitch^2. */
+            const double scale = 2 * amplitude / sqrt(MRO_PI * pow(diameter, 4) / 8) * pitch;
+            for (size_t y = (size_t)((cy[i] - radius) / pitch); y <= (size_t)((cy[i] + radius) / pitch) + 1; y++)
+                for (size_t x = (size_t)((cx[i] - radius) / pitch); x <= (size_t)((cx[i] + radius) / pitch) + 1; x++) {
+                    const double dy = (double)y * pitch - cy[i], dx = (double)x * pitch - cx[i];
+                    plane[y * TILE_SAMPLES + x] += (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)radius) *
+                                                           cos(2 * MRO_PI * (qy * dy + qx * dx) + phase));
+                }
+            root[trials + i] = sqrt(amplitude * amplitude / (1 + amplitude * amplitude / 150));
+            hit[trials + i] = false;
+        }
+        if ((rc = d->ops->upload(d, &field, plane, n * sizeof(float), e))) goto done;
+        if ((rc = d->ops->forward(d, &tile_grid, &field, &spectrum, e))) goto done;
+        if ((rc = d->ops->multiply(d, &tile_grid, &spectrum, gain, e))) goto done;
+        struct scores s;
+        if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, &s, e))) goto done;
+        fill_surprise(&p->null, &s);
+        struct mro_found_list found = { 0 };
+        rc = find_patches(p, &s, NULL, 0, p->null.object_threshold, &found, e);
+        scores_release(d, &s);
+        for (size_t i = 0; i < PER_SIDE * PER_SIDE && rc == MRO_OK; i++)
+            for (size_t j = 0; j < found.n; j++)
+                if (hypot(found.v[j].y_nm - cy[i], found.v[j].x_nm - cx[i]) < 0.9) hit[trials + i] = true;
+        free(found.v);
+        if (rc) goto done;
+        trials += PER_SIDE * PER_SIDE;
+    }
+    /* Two parameters, a smooth likelihood: a grid is simple and cannot fail. */
+    double best = -INFINITY;
+    for (double a = 1.5; a <= 6; a += 0.02)
+        for (double b = 0.3; b <= 1.5; b += 0.05) {
+            double l = 0;
+            for (size_t i = 0; i < trials; i++) {
+                const double z = (root[i] - a) / b;
+                l += log(fmax(hit[i] ? gsl_cdf_ugaussian_P(z) : gsl_cdf_ugaussian_Q(z), 0.002));
+            }
+            if (l > best) {
+                best = l;
+                p->power_curve[0] = a;
+                p->power_curve[1] = b;
+            }
+        }
+done:
+    d->ops->release(d, &spectrum);
+    d->ops->release(d, &field);
+    free(plane);
+    free(gain);
+    return rc;
+}
+
+static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t tiles = (size_t)p->o.surrogates, each = (size_t)TILE_CELLS * TILE_CELLS;
+    struct mro_null *null = &p->null;
+    struct mro_buffer spectrum = { 0 };
+    struct mro_found_list all = { 0 };
+    struct scores *s = calloc(tiles, sizeof *s);
+    enum mro_code rc = MRO_OK;
+    null->cells = tiles * each;
+    null->min_p = malloc(null->cells * sizeof *null->min_p);
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        null->sorted[k] = malloc(null->cells * sizeof *null->sorted[k]);
+        if (null->sorted[k] == NULL) rc = MRO_EMEMORY;
+    }
+    if (rc || s == NULL || null->min_p == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a null of %zu cells", null->cells);
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &spectrum, tile_grid.ny * tile_grid.nx * sizeof(mro_c32), e))) goto done;
+    for (size_t t = 0; t < tiles; t++) {
+        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, t, p->o.band_inv_nm, BAND_EDGE, &spectrum, e))) goto done;
+        if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s + t, e))) goto done;
+        for (int k = 0; k < MRO_WINDOWS; k++)
+            memcpy(null->sorted[k] + t * each, s[t].power[k], each * sizeof(float));
+    }
+    for (int k = 0; k < MRO_WINDOWS; k++) qsort(null->sorted[k], null->cells, sizeof(float), by_float);
+    for (size_t t = 0; t < tiles; t++) {
+        fill_surprise(null, s + t);
+        memcpy(null->min_p + t * each, s[t].surprise, each * sizeof(float));
+    }
+    qsort(null->min_p, null->cells, sizeof(float), by_float);
+    null->threshold = null->min_p[(size_t)((1 - p->o.false_positive_rate) * (double)null->cells)];
+    null->area_nm2 = (double)tiles * TILE_NM * TILE_NM;
+    for (size_t t = 0; t < tiles; t++)
+        if ((rc = find_patches(p, s + t, NULL, 0, -INFINITY, &all, e))) goto done;
+    /* `all` is ordered within a tile only. */
+    if (all.n) qsort(all.v, all.n, sizeof *all.v, by_significance);
+    const size_t wanted = (size_t)(FALSE_PER_NM2 * null->area_nm2);
+    if (all.n <= wanted + 1 || wanted < 8) {
+        rc = MRO_FAIL(e, MRO_EARG, "%d speckle fields are too few for a null; give --surrogates 8 or more", p->o.surrogates);
+        goto done;
+    }
+    null->object_threshold = all.v[wanted].significance;
+    for (size_t i = 0; i < wanted; i++) {
+        null->object_excess += (all.v[i].significance - null->object_threshold) / (double)wanted;
+        if (!found_push(&null->found, all.v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    }
+done:
+    for (size_t t = 0; s && t < tiles; t++) scores_release(d, s + t);
+    free(s);
+    free(all.v);
+    d->ops->release(d, &spectrum);
+    return rc;
+}
+
+enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device *d, const struct mro_order_options *o,
+                                 struct mro_error *e)
+{
+    *out = NULL;
+    if (!(o->band_inv_nm[0] > 0 && o->band_inv_nm[1] > o->band_inv_nm[0]))
+        return MRO_FAIL(e, MRO_EARG, "the pass band %g,%g 1/nm is not LOW,HIGH with 0 < LOW < HIGH", o->band_inv_nm[0],
+                        o->band_inv_nm[1]);
+    if (!(o->d_nm > 0 && o->d_tolerance > 0 && o->d_tolerance < 0.5))
+        return MRO_FAIL(e, MRO_EARG, "a spacing of %g nm +- %g %% cannot be looked for", o->d_nm, 100 * o->d_tolerance);
+    if (!(o->false_positive_rate > 0 && o->false_positive_rate < 0.5))
+        return MRO_FAIL(e, MRO_EARG, "a false-positive rate of %g is not between 0 and 0.5", o->false_positive_rate);
+    if (o->surrogates < 8 || o->surrogates > 100000)
+        return MRO_FAIL(e, MRO_EARG, "%d speckle fields: give --surrogates between 8 and 100000", o->surrogates);
+    const double lo = 1 / (o->d_nm * (1 + o->d_tolerance)), hi = 1 / (o->d_nm * (1 - o->d_tolerance));
+    if (lo < o->band_inv_nm[0] || hi > o->band_inv_nm[1])
+        return MRO_FAIL(e, MRO_EARG, "d = %g nm +- %g %% (%.2f to %.2f 1/nm) is not inside the pass band %g,%g 1/nm; widen --band",
+                        o->d_nm, 100 * o->d_tolerance, lo, hi, o->band_inv_nm[0], o->band_inv_nm[1]);
+    if (o->band_inv_nm[1] + BAND_EDGE > TILE_SAMPLES / (2 * TILE_NM))
+        return MRO_FAIL(e, MRO_EARG, "a pass band up to %g 1/nm is beyond the %.1f 1/nm that the null is drawn for",
+                        o->band_inv_nm[1], TILE_SAMPLES / (2 * TILE_NM) - BAND_EDGE);
+    struct mro_order_plan *p = calloc(1, sizeof *p);
+    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    p->d = d;
+    p->o = *o;
+    p->g_range[0] = lo;
+    p->g_range[1] = hi;
+    enum mro_code rc = MRO_OK;
+    for (int k = 0; k < MRO_WINDOWS && rc == MRO_OK; k++) {
+        p->window_s_nm[k] = 0.2236 * windows_nm[k];
+        /* Between neighbours a window of s loses exp(-(2 pi s step)^2 / 4) of its power at worst along one axis. */
+        rc = make_rings(lo, hi, 0.5 / windows_nm[k], &p->g[k], &p->n_g[k], e);
+    }
+    memcpy(p->search.diameter_nm, sizes_nm, sizeof sizes_nm);
+    for (int k = 0; k < MRO_PATCH_SIZES; k++) {
+        /* Independent places and wave vectors searched by the climb, from speckle fields: 2.2 at 1 nm, as D^1.35. */
+        p->size_cost[k] = log(2.2) + 1.35 * log(sizes_nm[k]);
+        p->search.offset[k] = p->size_cost[k];
+    }
+    p->search.d_range_inv_nm[0] = lo;
+    p->search.d_range_inv_nm[1] = hi;
+    memcpy(p->search.band_inv_nm, o->band_inv_nm, sizeof o->band_inv_nm);
+    p->search.edge_inv_nm = BAND_EDGE;
+    if (rc == MRO_OK) rc = make_null(p, e);
+    if (rc == MRO_OK) rc = measure_power(p, e);
+    if (rc) {
+        mro_order_plan_free(p);
+        return rc;
+    }
+    *out = p;
+    return MRO_OK;
+}
+
+void mro_order_plan_free(struct mro_order_plan *p)
+{
+    if (p == NULL) return;
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        free(p->g[k]);
+        free(p->null.sorted[k]);
+    }
+    free(p->null.min_p);
+    free(p->null.found.v);
+    free(p);
+}
+
+/* ------------------------------------------------------------------ one image */
+
+static void result_unknown(struct mro_order_result *r)
+{
+    r->fraction_raw = r->null_fraction = r->fraction = r->p_image = r->fraction_acf = NAN;
+    r->fraction_ci95[0] = r->fraction_ci95[1] = r->density_per_nm2 = r->diameter_median_nm = NAN;
+    r->size_limit_nm = r->coverage = NAN;
+    for (int i = 0; i < 4; i++) r->region_nm[i] = NAN;
+    for (int i = 0; i < 3; i++) r->grade_fractions[i] = NAN;
+    r->ctf.defocus_nm = r->ctf.astigmatism_nm = r->ctf.azimuth_deg = r->ctf.delocalisation_nm = NAN;
+}
+
+/* Fills gain (band over root power, with the sign of the lens's transfer) and model. */
+static void lens_model(const struct mro_grid *g, const struct mro_ctf_fit *fit, float *model, float *sign)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx;
+            const double s = sin(mro_ctf_fit_chi(fit, qy, qx));
+            model[y * g->nx + x] = (float)(s * s + MODEL_FLOOR);
+            sign[y * g->nx + x] = s < 0 ? -1.0f : 1.0f;
+        }
+    }
+}
+
+/* Cells that can be measured: away from the border, from missing pixels, and where the band holds signal. */
+static size_t mark_usable(const struct scores *s, const struct mro_image *im, const double pixel_nm[2], unsigned char *usable)
+{
+    const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
+    const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
+    float *v = malloc(n * sizeof *v);
+    if (v == NULL) return 0;
+    memcpy(v, s->gain, n * sizeof *v);
+    const float floor_ = NO_SIGNAL * mro_median(v, n);
+    unsigned char *bad = calloc(n, 1);
+    if (bad == NULL) {
+        free(v);
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_;
+    if (im->not_finite) {
+        for (size_t y = 0; y < im->ny; y++)
+            for (size_t x = 0; x < im->nx; x++)
+                if (!isfinite(im->px[y * im->nx + x])) {
+                    const size_t j = (size_t)(((double)y + 0.5) * pixel_nm[0] / py), i = (size_t)(((double)x + 0.5) * pixel_nm[1] / px);
+                    if (j < ny && i < nx && bad[j * nx + i] < 255) bad[j * nx + i]++;
+                }
+        /* Single dead pixels are filled like spikes; a cell is lost when a tenth of its pixels are missing. */
+        const double most = fmin(254, 0.1 * py / pixel_nm[0] * px / pixel_nm[1]);
+        for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_ || bad[i] > most;
+    }
+    const ptrdiff_t ry = (ptrdiff_t)ceil(0.8 / py), rx = (ptrdiff_t)ceil(0.8 / px);
+    size_t count = 0;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            const double cy = (double)y * py, cx = (double)x * px;
+            bool ok = cy >= MARGIN_NM && cx >= MARGIN_NM && cy <= s->cells.ly - MARGIN_NM && cx <= s->cells.lx - MARGIN_NM;
+            for (ptrdiff_t b = (ptrdiff_t)y - ry; ok && b <= (ptrdiff_t)y + ry; b++)
+                for (ptrdiff_t a = (ptrdiff_t)x - rx; a <= (ptrdiff_t)x + rx; a++)
+                    if (b >= 0 && a >= 0 && b < (ptrdiff_t)ny && a < (ptrdiff_t)nx && bad[(size_t)b * nx + (size_t)a]) ok = false;
+            usable[y * nx + x] = ok;
+            count += ok;
+        }
+    free(v);
+    free(bad);
+    return count;
+}
+
+/* Chance that speckle gives patches that stand out as much in total, from drawn images: the number of false patches
+ * is Poisson, their excess exponential, both as the null has them. */
+static double image_p(const struct mro_order_plan *p, const struct mro_found_list *found, double area_nm2)
+{
+    double seen = 0;
+    for (size_t i = 0; i < found->n; i++) seen += found->v[i].significance - p->null.object_threshold;
+    const double rate = area_nm2 * (double)p->null.found.n / p->null.area_nm2, mean = p->null.object_excess;
+    size_t reached = 0;
+    for (size_t b = 0; b < P_IMAGES; b++) {
+        double total = 0, budget = rate;
+        for (uint64_t i = 0;; i++) {
+            const mro_philox_block u = mro_philox(p->o.seed, (4ull << 32) + b, i);
+            budget += log(mro_uniform_open(u.v[0])); /* a Poisson process of unit rate, run for `rate` */
+            if (budget < 0 || total >= seen) break;
+            total -= mean * log(mro_uniform_open(u.v[1]));
+        }
+        reached += total >= seen;
+    }
+    return (1.0 + (double)reached) / (1.0 + P_IMAGES);
+}
+
+/* 95 % interval: blocks of the region redrawn, and the systematic error of sizes. */
+static void interval(const struct mro_order_plan *p, const struct mro_found_list *found, const struct mro_area *a,
+                     const double region[4], double usable_nm2, bool lens_known, double ci[2])
+{
+    const size_t bx = (size_t)fmax(1, round((region[2] - region[0]) / BLOCK_NM));
+    const size_t by = (size_t)fmax(1, round((region[3] - region[1]) / BLOCK_NM)), blocks = bx * by;
+    double *block = calloc(blocks, sizeof *block), *draw = malloc(BOOTSTRAP * sizeof *draw);
+    ci[0] = ci[1] = NAN;
+    if (block == NULL || draw == NULL) goto done;
+    double sum = 0;
+    for (size_t i = 0; i < found->n; i++) {
+        const double y = (found->v[i].y_nm - region[1]) / (region[3] - region[1]), x = (found->v[i].x_nm - region[0]) / (region[2] - region[0]);
+        const size_t j = (size_t)fmin(fmax(y, 0) * (double)by, (double)by - 1), k = (size_t)fmin(fmax(x, 0) * (double)bx, (double)bx - 1);
+        block[j * bx + k] += a->area_nm2[i] * a->weight[i];
+        sum += a->area_nm2[i] * a->weight[i];
+    }
+    const double null_here = a->null_area * usable_nm2;
+    const double union_over_sum = sum > 0 ? (a->fraction + a->null_area) / (1 + a->null_area) * usable_nm2 / sum : 1;
+    /* Area goes as D^2: shape calibration 4 %, contrast of the foil through its quarter share of ln D. */
+    const double systematic = hypot(0.08, 0.25 * a->contrast_log_sd);
+    for (size_t b = 0; b < BOOTSTRAP; b++) {
+        double s = 0;
+        for (size_t i = 0; i < blocks; i += 4) {
+            const mro_philox_block u = mro_philox(p->o.seed, (5ull << 32) + b, i);
+            for (size_t k = i; k < i + 4 && k < blocks; k++)
+                s += block[(size_t)((uint64_t)u.v[k - i] * blocks >> 32)];
+        }
+        const mro_philox_block u = mro_philox(p->o.seed, (6ull << 32) + b, 0);
+        const mro_c32 z = mro_normal_pair(u.v[0], u.v[1]), z2 = mro_normal_pair(u.v[2], u.v[3]);
+        double low = systematic, high = systematic;
+        if (!lens_known) {
+            /* Ghosts of a delocalising lens double the area at worst, or hide half of what is there. */
+            low = hypot(low, 0.35);
+            high = hypot(high, 0.45);
+        }
+        const double f = s * union_over_sum / usable_nm2 * exp(z.re < 0 ? low * z.re : high * z.re);
+        /* False patches scatter as their number does. */
+        const double nulls = null_here + sqrt(fmax(null_here, 0) * 3.0) * z2.re;
+        draw[b] = f - fmax(nulls, 0) / usable_nm2 * (1 - f);
+    }
+    gsl_sort(draw, 1, BOOTSTRAP);
+    ci[0] = draw[BOOTSTRAP / 40];
+    ci[1] = draw[BOOTSTRAP - 1 - BOOTSTRAP / 40];
+    /* Nothing found does not mean nothing there: three clusters are missed with 5 % chance. */
+    const double unseen = 3.0 * MRO_PI / 4 * 1.8 * 1.8 / usable_nm2;
+    if (found->n < 3) ci[1] = fmax(ci[1], fmax(a->fraction, 0) + unseen);
+done:
+    free(block);
+    free(draw);
+}
+
+static enum mro_code fill_result(const struct mro_order_plan *p, const struct scores *s, const unsigned char *usable,
+                                 const struct mro_found_list *found, const struct mro_area *a, struct mro_order_result *r,
+                                 struct mro_error *e)
+{
+    const size_t ny = s->cells.ny, nx = s->cells.nx;
+    r->score = (struct mro_order_map){ .nx = nx, .ny = ny, .step_x_nm = s->cells.lx / (double)nx, .step_y_nm = s->cells.ly / (double)ny };
+    r->mask = r->score;
+    r->score.v = malloc(nx * ny * sizeof(float));
+    r->mask.v = malloc(nx * ny * sizeof(float));
+    r->objects = calloc(found->n + 1, sizeof *r->objects);
+    if (!r->score.v || !r->mask.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    size_t flagged = 0;
+    for (size_t i = 0; i < nx * ny; i++) {
+        r->score.v[i] = usable[i] ? (float)(s->surprise[i] / p->null.threshold) : NAN;
+        r->mask.v[i] = usable[i] ? (float)(s->surprise[i] > p->null.threshold) : NAN;
+        flagged += usable[i] && s->surprise[i] > p->null.threshold;
+    }
+    r->fraction_raw = r->cells ? (double)flagged / (double)r->cells : NAN;
+    for (size_t i = 0; i < found->n; i++) {
+        const struct mro_found *f = found->v + i;
+        struct mro_order_object *o = r->objects + r->n_objects++;
+        const double q = hypot(f->gy, f->gx);
+        double azimuth = atan2(f->gy, f->gx) * 180 / MRO_PI;
+        if (azimuth < 0) azimuth += 180;
+        if (azimuth >= 180) azimuth -= 180;
+        *o = (struct mro_order_object){ .x_nm = f->x_nm, .y_nm = f->y_nm, .diameter_nm = a->diameter_nm[i], .d_nm = 1 / q, .azimuth_deg = azimuth, .snr = f->snr, .grade = MRO_GRADE_A };
+        /* Cramer-Rao for the spacing of a sphere's fringes, with R^2 / 6 the mean square reach of its profile. */
+        const double radius = 0.5 * (a->diameter_nm[i] + MRO_INTERFACE_NM);
+        const double sigma_g = 1 / (2 * MRO_PI * sqrt(2 * f->snr * radius * radius / 6));
+        if (fabs(q - 1 / p->o.d_nm) < 2 * sigma_g) o->grade = f->second_power > 9.0 ? MRO_GRADE_C : MRO_GRADE_B;
+    }
+    for (int k = 0; k < 3; k++) {
+        size_t n = 0;
+        for (size_t i = 0; i < r->n_objects; i++) n += r->objects[i].grade == "ABC"[k];
+        r->grade_fractions[k] = r->n_objects ? (double)n / (double)r->n_objects : NAN;
+    }
+    if (r->n_objects) {
+        float *d = malloc(r->n_objects * sizeof *d);
+        if (d == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        for (size_t i = 0; i < r->n_objects; i++) d[i] = (float)r->objects[i].diameter_nm;
+        r->diameter_median_nm = mro_median(d, r->n_objects);
+        free(d);
+    }
+    return MRO_OK;
+}
+
+enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image *im, const char *name,
+                                struct mro_order_result *r, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    double pixel[2];
+    memset(r, 0, sizeof *r);
+    result_unknown(r);
+    MRO_TRY(mro_image_pixel_nm(im, name, pixel, e));
+    MRO_TRY(mro_band_check(p->o.band_inv_nm, pixel, name, e));
+    memcpy(r->pixel_nm, pixel, sizeof pixel);
+    memcpy(r->band_inv_nm, p->o.band_inv_nm, sizeof r->band_inv_nm);
+    r->d_nm = p->o.d_nm;
+    r->false_positive_rate = p->o.false_positive_rate;
+    r->null_fraction = p->o.false_positive_rate;
+
+    const double ly = (double)im->ny * pixel[0], lx = (double)im->nx * pixel[1];
+    if (fmin(ly, lx) < 5) {
+        warn(r, "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed", lx, ly);
+        snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
+        return MRO_OK;
+    }
+    float lo = INFINITY, hi = -INFINITY;
+    size_t finite = 0;
+    for (size_t i = 0; i < im->ny * im->nx; i++) {
+        const float v = im->px[i];
+        if (!isfinite(v)) continue;
+        finite++;
+        lo = v < lo ? v : lo;
+        hi = v > hi ? v : hi;
+    }
+    if (finite == 0 || !(hi > lo)) {
+        warn(r, finite ? "every pixel has the same value: there is nothing to measure" : "no pixel holds a number: there is nothing to measure");
+        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", finite ? "constant" : "empty");
+        return MRO_OK;
+    }
+    if (finite < im->ny * im->nx) warn(r, "%zu pixels are not finite and were masked", im->ny * im->nx - finite);
+
+    struct mro_grid grid = { .ly = ly, .lx = lx };
+    grid.ny = smooth_size((size_t)ceil(2 * GRID_Q * ly));
+    grid.nx = smooth_size((size_t)ceil(2 * GRID_Q * lx));
+    if (grid.ny > im->ny) grid.ny = im->ny;
+    if (grid.nx > im->nx) grid.nx = im->nx;
+    const struct mro_grid cells = { smooth_size((size_t)ceil(ly / CELL_STEP_NM)), smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
+    const size_t n = grid.ny * grid.nx, nc = cells.ny * cells.nx;
+
+    struct mro_buffer spectrum = { 0 }, power = { 0 };
+    struct scores s = { 0 };
+    struct mro_found_list found = { 0 };
+    struct mro_area area = { 0 };
+    struct mro_ctf_fit fit = { 0 };
+    mro_c32 *host_spectrum = NULL;
+    float *model = NULL, *gain = malloc(n * sizeof *gain), *sign = NULL;
+    unsigned char *usable = malloc(nc), *searched = malloc(nc);
+    enum mro_code rc = MRO_OK;
+    if (gain == NULL || usable == NULL || searched == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+        goto done;
+    }
+    size_t spikes = 0;
+    if ((rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, pixel, BACKGROUND_NM, &grid, &spectrum, &spikes, e))) goto done;
+    if (spikes > im->ny * im->nx / 1000)
+        warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
+             100.0 * (double)spikes / (double)(im->ny * im->nx));
+
+    const double kv = p->o.kv > 0 ? p->o.kv : im->beam_kv;
+    bool lens_known = false;
+    if (kv > 0 && isfinite(p->o.cs_mm)) {
+        if ((host_spectrum = malloc(n * sizeof *host_spectrum)) == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+            goto done;
+        }
+        if ((rc = d->ops->download(d, host_spectrum, &spectrum, n * sizeof(mro_c32), e))) goto done;
+        if ((rc = mro_ctf_fit_rings(&grid, host_spectrum, kv, p->o.cs_mm, &fit, e))) goto done;
+        const double g = 1 / p->o.d_nm;
+        if (fit.rings) {
+            lens_known = true;
+            r->ctf = (struct mro_ctf){ .known = true, .defocus_nm = fit.defocus_nm, .astigmatism_nm = fit.astigmatism_nm,
+                                       .azimuth_deg = fmod(fit.azimuth * 180 / MRO_PI + 360, 180),
+                                       .delocalisation_nm = mro_delocalisation_nm(g, fit.lambda_nm, fit.defocus_nm, fit.cs_nm) };
+        } else if (fabs(p->o.cs_mm) < 0.1) {
+            /* A corrected lens that shows no ring up to 6.5 nm^-1 has turned the phase by less than pi there. */
+            lens_known = true;
+            warn(r, "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as without rings at Cs %g mm", p->o.cs_mm);
+        } else {
+            warn(r, "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval is widened");
+        }
+    } else {
+        warn(r, "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval is widened; give --kv KV --cs MM",
+             kv > 0 ? "the spherical aberration is" : isfinite(p->o.cs_mm) ? "the beam energy is" : "beam energy and spherical aberration are");
+    }
+    if (fit.rings) {
+        model = malloc(n * sizeof *model);
+        sign = malloc(n * sizeof *sign);
+        if (model == NULL || sign == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+            goto done;
+        }
+        lens_model(&grid, &fit, model, sign);
+    }
+    const double *band = p->o.band_inv_nm;
+    if ((rc = d->ops->local_power(d, &grid, &spectrum, model, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, &power, e))) goto done;
+    if ((rc = d->ops->download(d, gain, &power, n * sizeof(float), e))) goto done;
+    for (size_t y = 0; y < grid.ny; y++) {
+        const double qy = ((double)y - (y <= grid.ny / 2 ? 0 : (double)grid.ny)) / ly;
+        for (size_t x = 0; x < grid.nx; x++) {
+            const double qx = ((double)x - (x <= grid.nx / 2 ? 0 : (double)grid.nx)) / lx;
+            const size_t i = y * grid.nx + x;
+            if (!(gain[i] > 0)) {
+                gain[i] = 0;
+                continue;
+            }
+            /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
+             * own transfer is divided out, and only the sign was left. */
+            gain[i] = mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band[0], (float)band[1], (float)BAND_EDGE) /
+                      sqrtf(gain[i]) * (sign ? sign[i] : 1.0f);
+        }
+    }
+    if ((rc = d->ops->multiply(d, &grid, &spectrum, gain, e))) goto done;
+    if ((rc = score_field(p, &grid, &cells, &spectrum, &s, e))) goto done;
+    fill_surprise(&p->null, &s);
+    r->cells = mark_usable(&s, im, pixel, usable);
+    const double cell_area = ly / (double)cells.ny * lx / (double)cells.nx;
+    size_t inside = 0, x0 = cells.nx, x1 = 0, y0 = cells.ny, y1 = 0;
+    for (size_t y = 0; y < cells.ny; y++)
+        for (size_t x = 0; x < cells.nx; x++) {
+            const double cy = (double)y * ly / (double)cells.ny, cx = (double)x * lx / (double)cells.nx;
+            if (cy < MARGIN_NM || cx < MARGIN_NM || cy > ly - MARGIN_NM || cx > lx - MARGIN_NM) continue;
+            inside++;
+            x0 = x < x0 ? x : x0;
+            x1 = x > x1 ? x : x1;
+            y0 = y < y0 ? y : y0;
+            y1 = y > y1 ? y : y1;
+        }
+    r->coverage = inside ? (double)r->cells / (double)inside : 0;
+    if (r->cells < 50) {
+        warn(r, "only %zu cells hold usable signal in the band: nothing was measured", r->cells);
+        snprintf(r->verdict, sizeof r->verdict, "not measured: no usable signal in the pass band");
+        goto done;
+    }
+    r->region_nm[0] = ((double)x0 - 0.5) * lx / (double)cells.nx;
+    r->region_nm[1] = ((double)y0 - 0.5) * ly / (double)cells.ny;
+    r->region_nm[2] = ((double)x1 + 0.5) * lx / (double)cells.nx;
+    r->region_nm[3] = ((double)y1 + 0.5) * ly / (double)cells.ny;
+    const double usable_nm2 = (double)r->cells * cell_area;
+
+    /* Patches may sit in the rim, but not on cells without signal. */
+    for (size_t y = 0; y < cells.ny; y++)
+        for (size_t x = 0; x < cells.nx; x++) {
+            const double cy = (double)y * ly / (double)cells.ny, cx = (double)x * lx / (double)cells.nx;
+            const bool rim = cy < MARGIN_NM || cx < MARGIN_NM || cy > ly - MARGIN_NM || cx > lx - MARGIN_NM;
+            searched[y * cells.nx + x] = rim || usable[y * cells.nx + x];
+        }
+    if ((rc = find_patches(p, &s, searched, SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
+    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, &area, e))) goto done;
+    r->fraction = area.fraction;
+    r->density_per_nm2 = (double)found.n / usable_nm2;
+    interval(p, &found, &area, r->region_nm, usable_nm2, lens_known, r->fraction_ci95);
+    r->p_image = image_p(p, &found, usable_nm2);
+    r->distinguishable = r->p_image < 0.001;
+    for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;) r->size_limit_nm += 0.01;
+    if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
+    if (r->distinguishable)
+        snprintf(r->verdict, sizeof r->verdict, "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
+                 100 * r->fraction, r->p_image <= 1.01 / (P_IMAGES + 1) ? "<" : "=", r->p_image);
+    else
+        snprintf(r->verdict, sizeof r->verdict, "not distinguishable from a glass of the same spectrum (p = %.2g)", r->p_image);
+done:
+    d->ops->release(d, &spectrum);
+    d->ops->release(d, &power);
+    scores_release(d, &s);
+    mro_area_release(&area);
+    free(found.v);
+    free(host_spectrum);
+    free(model);
+    free(sign);
+    free(gain);
+    free(usable);
+    free(searched);
+    if (rc) mro_order_result_release(r);
+    return rc;
+}
+
+void mro_order_result_release(struct mro_order_result *r)
+{
+    if (r == NULL) return;
+    free(r->objects);
+    free(r->sweep);
+    for (size_t i = 0; i < r->n_warnings; i++) free(r->warnings[i]);
+    free(r->warnings);
+    free(r->score.v);
+    free(r->mask.v);
+    free(r->acf.v);
+    mro_image_release(&r->filtered);
+    for (size_t i = 0; i < r->n_tiles; i++) free(r->tiles[i].v);
+    free(r->tiles);
+    free(r->cdf_p);
+    free(r->cdf_null);
+    free(r->cdf_observed);
+    memset(r, 0, sizeof *r);
+}

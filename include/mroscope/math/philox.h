@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Philox 4x32-10, a counter-based generator: number i of stream s is a function of (seed, s, i) alone,
+ * so that every backend draws the same field in any order.
+ * Source: Salmon, Moraes, Dror, Shaw, SC11 (2011), "Parallel random numbers: as easy as 1, 2, 3". */
+#ifndef MROSCOPE_MATH_PHILOX_H
+#define MROSCOPE_MATH_PHILOX_H
+
+#include "mroscope/math/hd.h"
+
+typedef struct {
+    uint32_t v[4];
+} mro_philox_block;
+
+MRO_HD mro_philox_block mro_philox(uint64_t seed, uint64_t stream, uint64_t counter)
+{
+    uint32_t c0 = (uint32_t)counter, c1 = (uint32_t)(counter >> 32);
+    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c0 = n0;
+        c1 = (uint32_t)p1;
+        c2 = n2;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    mro_philox_block b;
+    b.v[0] = c0;
+    b.v[1] = c1;
+    b.v[2] = c2;
+    b.v[3] = c3;
+    return b;
+}
+
+/* Uniform in (0, 1), 24 bits: exact in float on every device. */
+MRO_HD float mro_uniform_open(uint32_t u) { return ((float)(u >> 8) + 0.5f) * (1.0f / 16777216.0f); }
+
+/* Two independent standard normal numbers (Box-Muller). */
+MRO_HD mro_c32 mro_normal_pair(uint32_t u, uint32_t w)
+{
+    const float r = sqrtf(-2.0f * logf(mro_uniform_open(u)));
+    const float a = (float)(2 * MRO_PI) * mro_uniform_open(w);
+    mro_c32 z;
+    z.re = r * cosf(a);
+    z.im = r * sinf(a);
+    return z;
+}
+
+#endif
