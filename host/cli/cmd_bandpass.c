@@ -7,14 +7,15 @@
 
 #define AT(field) offsetof(struct mro_bandpass_options, field)
 static const struct cli_option filter_rows[] = {
-    { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d to keep, half power at the limits", CLI_BAND, AT(band_inv_nm), true, 1e-3, 100 },
+    { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d to keep, half power at the limits", CLI_BAND,
+      AT(band_inv_nm), true, 1e-3, 100 },
     { "d-band", 0, "LO,HI", "nm", "the same band as spacings d", CLI_DBAND, AT(band_inv_nm), false, 0.01, 1000 },
     { "edge", 0, "WIDTH", "1/nm", "full width of the smooth edges", CLI_DOUBLE, AT(edge_inv_nm), true, 0, 100 },
 };
 
-static const char about[] =
-    "Keeps a band of spatial frequencies 1/d of each image, with smooth edges, and writes the filtered image as calibrated "
-    "float32 TIFF. The defaults keep the fringes of alpha-Fe (110), d = 0.203 nm.";
+static const char about[] = "Keeps a band of spatial frequencies 1/d of each image, with smooth edges, and writes the "
+                            "filtered image as calibrated "
+                            "float32 TIFF. The defaults keep the fringes of alpha-Fe (110), d = 0.203 nm.";
 static const char notes[] =
     "Files written with -o DIR, for each image: NAME.bandpass.tif (filtered image) and NAME.bandpass.json.\n\n"
     "Examples\n"
@@ -28,10 +29,12 @@ struct bandpass {
     struct cli_job job;
 };
 
-static void print_row(const struct cli_item *item, const struct mro_bandpass_options *o, const struct mro_bandpass_result *r)
+static void print_row(const struct cli_item *item, const struct mro_bandpass_options *o,
+                      const struct mro_bandpass_result *r)
 {
     const double *g = o->band_inv_nm, px = r->pixel_nm[1];
-    printf("%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %.4g to %.4g pixels of %.4g nm), rms %.4g before, %.4g after\n",
+    printf("%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %.4g to %.4g pixels of %.4g nm), rms %.4g before, %.4g "
+           "after\n",
            item->name, g[0], g[1], 1 / g[1], 1 / g[0], 1 / (g[1] * px), 1 / (g[0] * px), px, r->rms_in, r->rms_out);
 }
 

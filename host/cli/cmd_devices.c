@@ -24,9 +24,14 @@ int cmd_devices(int argc, char **argv)
         { "json", 0, NULL, "", "print one JSON object in place of the table", CLI_FLAG, 0, false, 0, 0 },
     };
     const struct cli_group groups[] = { { "Output", rows, 1, &opt } };
-    const struct cli_usage usage = { "devices", NULL,
-                                     "Lists the backends that can compute (see --device of the other verbs), and why others cannot.",
-                                     NULL, groups, 1 };
+    const struct cli_usage usage = {
+        "devices",
+        NULL,
+        "Lists the backends that can compute (see --device of the other verbs), and why others cannot.",
+        NULL,
+        groups,
+        1
+    };
     struct cli_args args;
     struct mro_error e;
     int rc = cli_parse(&usage, argc, argv, &args);
@@ -35,8 +40,10 @@ int cmd_devices(int argc, char **argv)
         if (opt.json) {
             json_t *v = mro_json_devices(&e);
             char *text = v ? mro_json_text(v, false, &e) : NULL;
-            if (text) fputs(text, stdout);
-            else cli_complain(&e);
+            if (text)
+                fputs(text, stdout);
+            else
+                cli_complain(&e);
             rc = text ? 0 : 1;
             free(text);
             json_decref(v);

@@ -14,11 +14,13 @@ struct info {
 };
 
 static const struct cli_option info_rows[] = {
-    { "header", 0, NULL, "", "read headers only: no pixel values and no checksum", CLI_FLAG, offsetof(struct info, header), false, 0, 0 },
+    { "header", 0, NULL, "", "read headers only: no pixel values and no checksum", CLI_FLAG,
+      offsetof(struct info, header), false, 0, 0 },
 };
 
-static const char about[] = "Says what a file holds: its images, their sizes and pixel types, the calibration of every axis with its "
-                            "source, and the range of the values. Every pixel is decoded, so a file that passes is readable to the end.";
+static const char about[] =
+    "Says what a file holds: its images, their sizes and pixel types, the calibration of every axis with its "
+    "source, and the range of the values. Every pixel is decoded, so a file that passes is readable to the end.";
 static const char notes[] = "Examples\n"
                             "  mroscope info image.dm4\n"
                             "  mroscope info --json --header *.tif";
@@ -28,16 +30,17 @@ static void print_axes(const struct mro_image_info *im)
     const struct mro_axis *a = &im->axis[im->axes - 1];
     const char *unit = a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit);
     if (im->axes > 1 && a[-1].step == a->step && a[-1].unit == a->unit && a->step > 0) {
-        printf(", pixel %.6g %s (%s), field %.4g x %.4g %s", a->step, unit, mro_source_name(a->source), (double)a->size * a->step,
-               (double)a[-1].size * a->step, unit);
+        printf(", pixel %.6g %s (%s), field %.4g x %.4g %s", a->step, unit, mro_source_name(a->source),
+               (double)a->size * a->step, (double)a[-1].size * a->step, unit);
         return;
     }
     for (size_t i = im->axes > 1 ? im->axes - 2 : 0; i < im->axes; i++) {
         a = &im->axis[i];
-        if (!(a->step > 0)) printf(", axis %zu without calibration", i);
+        if (!(a->step > 0))
+            printf(", axis %zu without calibration", i);
         else
-            printf(", axis %zu %.6g %s a step (%s)", i, a->step, a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit),
-                   mro_source_name(a->source));
+            printf(", axis %zu %.6g %s a step (%s)", i, a->step,
+                   a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit), mro_source_name(a->source));
     }
 }
 
@@ -59,7 +62,8 @@ static void print_text(const char *path, const struct mro_file *f, const struct 
             putchar('\'');
         }
         putchar('\n');
-        if (s && isfinite(s[i].min)) printf("     values %.6g to %.6g, mean %.6g, sd %.6g", s[i].min, s[i].max, s[i].mean, s[i].sd);
+        if (s && isfinite(s[i].min))
+            printf("     values %.6g to %.6g, mean %.6g, sd %.6g", s[i].min, s[i].max, s[i].mean, s[i].sd);
         if (s && s[i].not_finite) printf("%s%zu not finite", isfinite(s[i].min) ? ", " : "     ", s[i].not_finite);
         if (s) putchar('\n');
     }

@@ -11,32 +11,44 @@
 #define AT(field) offsetof(struct mro_order_options, field)
 static const struct cli_option measure_rows[] = {
     { "kv", 0, "KV", "kV", "beam energy (default: what the file says)", CLI_DOUBLE, AT(kv), true, 10, 3000 },
-    { "cs", 0, "MM", "mm", "spherical aberration of the objective lens, such as 1.2, or -0.01 with a corrector", CLI_DOUBLE, AT(cs_mm),
-      true, -10, 10 },
+    { "cs", 0, "MM", "mm", "spherical aberration of the objective lens, such as 1.2, or -0.01 with a corrector",
+      CLI_DOUBLE, AT(cs_mm), true, -10, 10 },
     { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d to keep", CLI_BAND, AT(band_inv_nm), true, 1e-3, 100 },
     { "d-band", 0, "LO,HI", "nm", "the same band as spacings d", CLI_DBAND, AT(band_inv_nm), false, 0.01, 1000 },
     { "d", 0, "NM", "nm", "spacing looked for", CLI_DOUBLE, AT(d_nm), true, 0.02, 100 },
-    { "d-tolerance", 0, "PART", "", "how far a spacing may be from it, as part of it", CLI_DOUBLE, AT(d_tolerance), true, 1e-3, 0.5 },
+    { "d-tolerance", 0, "PART", "", "how far a spacing may be from it, as part of it", CLI_DOUBLE, AT(d_tolerance),
+      true, 1e-3, 0.5 },
     { "alpha", 0, "P", "", "false-positive rate of one cell", CLI_DOUBLE, AT(false_positive_rate), true, 1e-5, 0.2 },
-    { "surrogates", 0, "N", "", "images of a glass with the same spectrum that the image is compared with", CLI_INT, AT(surrogates),
-      true, 0, 1000000 },
-    { "sweep-band", 0, NULL, "", "repeat with other bands and say whether the result holds", CLI_FLAG, AT(sweep_band), true, 0, 0 },
-    { "map", 0, "acf", "", "also score the windowed autocorrelation of every cell, the measure used in the literature", CLI_WORD,
-      AT(acf_map), true, 0, 0 },
-    { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(seed), false, 0, 0 },
+    { "surrogates", 0, "N", "", "images of a glass with the same spectrum that the image is compared with", CLI_INT,
+      AT(surrogates), true, 0, 1000000 },
+    { "sweep-band", 0, NULL, "", "repeat with other bands and say whether the result holds", CLI_FLAG, AT(sweep_band),
+      true, 0, 0 },
+    { "map", 0, "acf", "", "also score the windowed autocorrelation of every cell, the measure used in the literature",
+      CLI_WORD, AT(acf_map), true, 0, 0 },
+    { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(seed), false,
+      0, 0 },
     /* the seed has a field of its own in the provenance */
 };
 
 static const char about[] =
-    "Measures which fraction of the area of an HRTEM micrograph shows medium-range order with a spacing near --d (alpha-Fe "
-    "(110) by default), with a 95 % interval, and tests it against a glass of the same spectrum. The pixel size is read from "
+    "Measures which fraction of the area of an HRTEM micrograph shows medium-range order with a spacing near --d "
+    "(alpha-Fe "
+    "(110) by default), with a 95 % interval, and tests it against a glass of the same spectrum. The pixel size is "
+    "read from "
     "the file. Give --kv and --cs where you know them: without them the width over which the lens spreads a cluster is "
     "unknown, and the interval is wider.";
 static const char notes[] =
-    "Files written with -o DIR, for each image: NAME.mro.json (all numbers and where they come from), NAME.mro.objects.csv "
-    "(ordered\nregions), NAME.mro.score.tif, NAME.mro.mask.tif, NAME.mro.filtered.tif (maps, calibrated), NAME.mro.png, .svg, .pdf "
-    "(figure);\nNAME.mro.sweep.csv with --sweep-band, NAME.mro.acf.tif with --map acf. Of several frames in a file each has its own,\n"
-    "NAME.f0000.mro.json and so on, and NAME.mro.json holds their mean.\n\n"
+    "Files written with -o DIR, for each image\n"
+    "  NAME.mro.json           all numbers, and where they come from\n"
+    "  NAME.mro.objects.csv    the ordered regions\n"
+    "  NAME.mro.png .svg .pdf  the figure\n"
+    "  NAME.mro.score.tif      score of every cell; 1 = the threshold\n"
+    "  NAME.mro.mask.tif       cells above the threshold\n"
+    "  NAME.mro.filtered.tif   the image in the band\n"
+    "  NAME.mro.sweep.csv      fraction in other bands, with --sweep-band\n"
+    "  NAME.mro.acf.tif        score of the autocorrelation, with --map acf\n"
+    "Maps are float32 TIFF that open in ImageJ with their scale. Each frame of a stack has its own files,\n"
+    "NAME.f0000.mro.json and so on, and NAME.mro.json holds the mean of the frames.\n\n"
     "Examples\n"
     "  mroscope mro --kv 200 --cs 1.2 -o results images/*.dm4\n"
     "  mroscope mro --json --pixel 0.02 image.tif";
@@ -58,8 +70,10 @@ static void print_row(struct measure *m, const struct cli_item *item, const stru
     char fraction[64];
     if (!m->titled) printf("%-*s  %-28s  %s\n", m->name_width, "image", "fraction of area (95 %)", "verdict");
     m->titled = true;
-    if (isnan(r->fraction)) snprintf(fraction, sizeof fraction, "not measured");
-    else if (isnan(r->fraction_ci95[0])) snprintf(fraction, sizeof fraction, "%.1f %% (no interval)", 100 * r->fraction);
+    if (isnan(r->fraction))
+        snprintf(fraction, sizeof fraction, "not measured");
+    else if (isnan(r->fraction_ci95[0]))
+        snprintf(fraction, sizeof fraction, "%.1f %% (no interval)", 100 * r->fraction);
     else
         snprintf(fraction, sizeof fraction, "%.1f %% (%.1f to %.1f %%)", 100 * r->fraction, 100 * r->fraction_ci95[0],
                  100 * r->fraction_ci95[1]);
@@ -69,8 +83,8 @@ static void print_row(struct measure *m, const struct cli_item *item, const stru
 
 /* -- files ------------------------------------------------------------------------------------- */
 
-static enum mro_code write_map(struct measure *m, struct cli_item *item, const char *suffix, const struct mro_order_map *map,
-                               struct mro_error *e)
+static enum mro_code write_map(struct measure *m, struct cli_item *item, const char *suffix,
+                               const struct mro_order_map *map, struct mro_error *e)
 {
     const char *path;
     struct mro_image im = { 0 };
@@ -87,7 +101,8 @@ static enum mro_code write_map(struct measure *m, struct cli_item *item, const c
     return mro_write_tiff(path, &im, e);
 }
 
-static enum mro_code write_files(struct measure *m, struct cli_item *item, const struct mro_order_result *r, struct mro_error *e)
+static enum mro_code write_files(struct measure *m, struct cli_item *item, const struct mro_order_result *r,
+                                 struct mro_error *e)
 {
     const char *path;
     MRO_TRY(write_map(m, item, ".score.tif", &r->score, e));
@@ -103,7 +118,8 @@ static enum mro_code write_files(struct measure *m, struct cli_item *item, const
 
 /* -- one frame, and all of them ------------------------------------------------------------------ */
 
-static enum mro_code publish(struct measure *m, struct cli_item *item, const struct mro_order_result *r, struct mro_error *e)
+static enum mro_code publish(struct measure *m, struct cli_item *item, const struct mro_order_result *r,
+                             struct mro_error *e)
 {
     struct cli_head h = { 0 };
     enum mro_code code = cli_head(&m->job, item, (const char *const *)r->warnings, r->n_warnings, &h, e);

@@ -17,29 +17,33 @@
 #define AT(field) offsetof(struct cli_common, field)
 
 const struct cli_option cli_input_options[] = {
-    { "pixel", 0, "NM", "nm", "pixel size of all images; wins over what the files say", CLI_DOUBLE, AT(pixel_nm), true, 1e-4, 1e6 },
+    { "pixel", 0, "NM", "nm", "pixel size of all images; wins over what the files say", CLI_DOUBLE, AT(pixel_nm), true,
+      1e-4, 1e6 },
     { "resolution-tags", 0, NULL, "",
       "where a TIFF says nothing else, believe its resolution tags (often set for printing, not for the microscope)",
       CLI_FLAG, AT(resolution_tags), true, 0, 0 },
-    { "frames", 0, "LIST", "", "frames of stacks to use, counted from 0, such as 0-9,12 (default: all)", CLI_FRAMES, AT(frames),
-      false, 0, 0 }, /* not in the record: every result names its frame */
+    { "frames", 0, "LIST", "", "frames of stacks to use, counted from 0, such as 0-9,12 (default: all)", CLI_FRAMES,
+      AT(frames), false, 0, 0 }, /* not in the record: every result names its frame */
 };
 const size_t cli_n_input_options = sizeof cli_input_options / sizeof *cli_input_options;
 
 const struct cli_option cli_run_options[] = {
-    { "device", 0, "NAME", "", "where to compute: auto, or a name that 'mroscope devices' lists (default auto)", CLI_STRING,
-      AT(device), false, 0, 0 },
-    { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT, AT(threads), false, 0, 4096 },
-    { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE, AT(memory),
-      false, 0, 0 },
+    { "device", 0, "NAME", "", "where to compute: auto, or a name that 'mroscope devices' lists (default auto)",
+      CLI_STRING, AT(device), false, 0, 0 },
+    { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT, AT(threads),
+      false, 0, 4096 },
+    { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
+      AT(memory), false, 0, 0 },
 };
 const size_t cli_n_run_options = sizeof cli_run_options / sizeof *cli_run_options;
 
 const struct cli_option cli_output_options[] = {
-    { "output", 'o', "DIR", "", "write results to this folder, which is made if missing", CLI_STRING, AT(out), false, 0, 0 },
-    { "json", 0, NULL, "", "print results as JSON, one object a line, in place of the table", CLI_FLAG, AT(json), false, 0, 0 },
-    { "quiet", 0, NULL, "", "no progress and no warnings on the terminal (results keep their warnings)", CLI_FLAG, AT(quiet),
-      false, 0, 0 },
+    { "output", 'o', "DIR", "", "write results to this folder, which is made if missing", CLI_STRING, AT(out), false, 0,
+      0 },
+    { "json", 0, NULL, "", "print results as JSON, one object a line, in place of the table", CLI_FLAG, AT(json), false,
+      0, 0 },
+    { "quiet", 0, NULL, "", "no progress and no warnings on the terminal (results keep their warnings)", CLI_FLAG,
+      AT(quiet), false, 0, 0 },
 };
 const size_t cli_n_output_options = sizeof cli_output_options / sizeof *cli_output_options;
 
@@ -50,8 +54,10 @@ void cli_warn(const struct cli_common *c, const char *name, const char *const *w
     if (c->quiet || c->json) return;
     for (size_t i = 0; i < n; i++) {
         /* Sentences of the file layer name the file already. */
-        if (strstr(warnings[i], name)) fprintf(stderr, "mroscope: warning: %s\n", warnings[i]);
-        else fprintf(stderr, "mroscope: warning: '%s': %s\n", name, warnings[i]);
+        if (strstr(warnings[i], name))
+            fprintf(stderr, "mroscope: warning: %s\n", warnings[i]);
+        else
+            fprintf(stderr, "mroscope: warning: '%s': %s\n", name, warnings[i]);
     }
 }
 
@@ -113,7 +119,8 @@ static int check_clashes(const struct cli_common *c, const char *verb, char *con
     qsort(stems, n, sizeof *stems, compare_stems);
     for (size_t i = 1; i < n && rc == 0; i++) {
         if (compare_stems(&stems[i - 1], &stems[i]) != 0) continue;
-        fprintf(stderr, "mroscope: '%s' and '%s' would both write '%s/%.*s.%s.json'; measure them into different folders\n",
+        fprintf(stderr,
+                "mroscope: '%s' and '%s' would both write '%s/%.*s.%s.json'; measure them into different folders\n",
                 stems[i - 1].path, stems[i].path, c->out, (int)stems[i].length, stems[i].text, verb);
         rc = 2;
     }
@@ -136,9 +143,12 @@ static int make_folder(const char *path)
         *p = c;
         if (c == '\0') break;
     }
-    if (rc == 0 && stat(path, &s) != 0) rc = errno;
-    else if (rc == 0 && !S_ISDIR(s.st_mode)) rc = ENOTDIR;
-    else if (rc == 0 && access(path, W_OK | X_OK) != 0) rc = errno;
+    if (rc == 0 && stat(path, &s) != 0)
+        rc = errno;
+    else if (rc == 0 && !S_ISDIR(s.st_mode))
+        rc = ENOTDIR;
+    else if (rc == 0 && access(path, W_OK | X_OK) != 0)
+        rc = errno;
     free(copy);
     return rc;
 }
@@ -150,7 +160,8 @@ int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *cons
     if (clash) return clash;
     const int error = make_folder(c->out);
     if (error == 0) return 0;
-    fprintf(stderr, "mroscope: cannot write to the folder '%s': %s; give another one with -o DIR\n", c->out, strerror(error));
+    fprintf(stderr, "mroscope: cannot write to the folder '%s': %s; give another one with -o DIR\n", c->out,
+            strerror(error));
     return 2;
 }
 
@@ -164,8 +175,8 @@ enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const
     if (grown == NULL || asprintf(&name, "%s.%s%s", item->stem, job->usage->verb, suffix) < 0)
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
     if (stat(name, &out) == 0 && stat(item->path, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino) {
-        const enum mro_code code = MRO_FAIL(e, MRO_EARG, "'%s' would be overwritten by its own result; give another folder with -o DIR",
-                                            item->path);
+        const enum mro_code code = MRO_FAIL(
+            e, MRO_EARG, "'%s' would be overwritten by its own result; give another folder with -o DIR", item->path);
         free(name);
         return code;
     }
@@ -174,7 +185,8 @@ enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const
     return MRO_OK;
 }
 
-enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, const char *suffix, char *text, struct mro_error *e)
+enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, const char *suffix, char *text,
+                             struct mro_error *e)
 {
     const char *path;
     if (text == NULL) return e->code;
@@ -191,15 +203,18 @@ enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t 
     if (item->stem) code = cli_write_text(item, job, ".json", mro_json_text(v, true, e), e);
     if (code == MRO_OK && job->common->json) {
         char *line = mro_json_text(v, false, e);
-        if (line) fputs(line, stdout);
-        else code = e->code;
+        if (line)
+            fputs(line, stdout);
+        else
+            code = e->code;
         free(line);
     }
     json_decref(v);
     return code;
 }
 
-enum mro_code cli_item_stem(struct cli_item *item, const char *folder, bool several_images, bool several_frames, struct mro_error *e)
+enum mro_code cli_item_stem(struct cli_item *item, const char *folder, bool several_images, bool several_frames,
+                            struct mro_error *e)
 {
     char i[32] = "", f[32] = "";
     size_t length;
@@ -246,7 +261,8 @@ static void report(struct walk *w, const struct mro_error *e)
 }
 
 /* Puts the pixel size of the command line on an image, or drops one that is only a resolution tag. */
-static enum mro_code calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size, struct mro_error *e)
+static enum mro_code calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size,
+                               struct mro_error *e)
 {
     struct mro_axis *a = im->axis;
     warning[0] = '\0';
@@ -254,14 +270,16 @@ static enum mro_code calibrate(const struct cli_common *c, struct mro_image *im,
         for (int i = 0; i < 2; i++) {
             if (!(a[i].step > 0) || a[i].unit != MRO_UNIT_NM || a[i].source == MRO_SOURCE_RESOLUTION_TAG) continue;
             if (fabs(a[i].step / c->pixel_nm - 1) > 0.01)
-                snprintf(warning, size, "--pixel %g nm differs by %.3g %% from the %.6g nm of the file (%s); --pixel is used",
+                snprintf(warning, size,
+                         "--pixel %g nm differs by %.3g %% from the %.6g nm of the file (%s); --pixel is used",
                          c->pixel_nm, 100 * (c->pixel_nm / a[i].step - 1), a[i].step, mro_source_name(a[i].source));
         }
         return mro_image_set_pixel_nm(im, c->pixel_nm, MRO_SOURCE_COMMAND_LINE, e);
     }
     for (int i = 0; i < 2 && !c->resolution_tags; i++) {
         if (!(a[i].step > 0) || a[i].source != MRO_SOURCE_RESOLUTION_TAG) continue;
-        snprintf(warning, size, "the resolution tags say %.6g nm a pixel and are not believed; give --pixel NM or --resolution-tags",
+        snprintf(warning, size,
+                 "the resolution tags say %.6g nm a pixel and are not believed; give --pixel NM or --resolution-tags",
                  a[i].step);
         a[i].step = 0;
         a[i].source = MRO_SOURCE_UNKNOWN;
@@ -291,8 +309,8 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     return c->out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
 }
 
-static enum mro_code do_frame(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several, size_t frame,
-                              bool first, struct mro_error *e)
+static enum mro_code do_frame(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
+                              size_t frame, bool first, struct mro_error *e)
 {
     struct cli_item item;
     char calibration[256], pixels[128];
@@ -331,14 +349,15 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
     return code;
 }
 
-static enum mro_code do_image(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several, struct mro_error *e)
+static enum mro_code do_image(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
+                              struct mro_error *e)
 {
     const struct cli_common *c = w->job->common;
     const struct mro_image_info *info = mro_file_info(f, image);
     size_t done = 0;
     if (cli_frames_last(&c->frames) >= info->frames)
-        return MRO_FAIL(e, MRO_EARG, "'%s' has no frame %zu: it holds %zu, counted from 0", path, cli_frames_last(&c->frames),
-                        info->frames);
+        return MRO_FAIL(e, MRO_EARG, "'%s' has no frame %zu: it holds %zu, counted from 0", path,
+                        cli_frames_last(&c->frames), info->frames);
     for (size_t frame = 0; frame < info->frames; frame++) {
         if (!cli_frames_has(&c->frames, frame)) continue;
         MRO_TRY(do_frame(w, path, f, image, several, frame, done == 0, e));
@@ -361,8 +380,8 @@ static void do_file(struct walk *w, const char *path)
     }
     for (size_t i = 0; i < mro_file_images(f); i++) images += mro_file_info(f, i)->kind == MRO_KIND_IMAGE;
     if (images == 0) {
-        MRO_FAIL(&e, MRO_EDATA, "'%s' (%s) holds no image to measure, but %s; see 'mroscope info'", path, mro_file_format(f),
-                 mro_kind_name(mro_file_info(f, 0)->kind));
+        MRO_FAIL(&e, MRO_EDATA, "'%s' (%s) holds no image to measure, but %s; see 'mroscope info'", path,
+                 mro_file_format(f), mro_kind_name(mro_file_info(f, 0)->kind));
         report(w, &e);
     }
     for (size_t i = 0; i < mro_file_images(f); i++) {

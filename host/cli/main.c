@@ -35,8 +35,11 @@ static int unknown_verb(const char *word)
     const char *names[n_verbs];
     for (size_t i = 0; i < n_verbs; i++) names[i] = verbs[i].name;
     const char *near = cli_nearest(word, names, n_verbs);
-    if (near) fprintf(stderr, "mroscope: '%s' is no verb of mroscope; did you mean '%s'? try 'mroscope --help'\n", word, near);
-    else fprintf(stderr, "mroscope: '%s' is no verb of mroscope; try 'mroscope --help'\n", word);
+    if (near)
+        fprintf(stderr, "mroscope: '%s' is no verb of mroscope; did you mean '%s'? try 'mroscope --help'\n", word,
+                near);
+    else
+        fprintf(stderr, "mroscope: '%s' is no verb of mroscope; try 'mroscope --help'\n", word);
     return 2;
 }
 

@@ -124,14 +124,16 @@ static int parse_band(const struct cli_usage *u, const struct cli_option *o, con
     double v[2];
     in_unit(o, unit, sizeof unit);
     if (!parse_pair(text, v))
-        return wrong_usage(u->verb, "--%s wants two limits%s as LO,HI with a comma between them, not '%s'", o->name, unit,
-                           text);
+        return wrong_usage(u->verb, "--%s wants two limits%s as LO,HI with a comma between them, not '%s'", o->name,
+                           unit, text);
     for (int i = 0; i < 2; i++)
         if (v[i] < o->lo || v[i] > o->hi)
-            return wrong_usage(u->verb, "--%s wants limits between %g and %g%s, not '%s'", o->name, o->lo, o->hi, unit, text);
+            return wrong_usage(u->verb, "--%s wants limits between %.7g and %.7g%s, not '%s'", o->name, o->lo, o->hi,
+                               unit, text);
     if (!(v[0] < v[1]))
-        return wrong_usage(u->verb, "--%s '%s' has its limits in the wrong order: write the smaller one first, --%s %g,%g",
-                           o->name, text, o->name, v[0] == v[1] ? 0.95 * v[1] : v[1], v[0] == v[1] ? 1.05 * v[1] : v[0]);
+        return wrong_usage(
+            u->verb, "--%s '%s' has its limits in the wrong order: write the smaller one first, --%s %g,%g", o->name,
+            text, o->name, v[0] == v[1] ? 0.95 * v[1] : v[1], v[0] == v[1] ? 1.05 * v[1] : v[0]);
     band[0] = o->kind == CLI_DBAND ? 1 / v[1] : v[0];
     band[1] = o->kind == CLI_DBAND ? 1 / v[0] : v[1];
     return -1;
@@ -150,17 +152,20 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
     case CLI_FLAG: *(bool *)t = true; return -1;
     case CLI_DOUBLE:
         if (!parse_double(text, &end, &v) || *end || v < o->lo || v > o->hi)
-            return wrong_usage(u->verb, "--%s wants a number%s between %g and %g, not '%s'", o->name, unit, o->lo, o->hi, text);
+            return wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit, o->lo,
+                               o->hi, text);
         *(double *)t = v;
         return -1;
     case CLI_INT:
         if (!parse_count(text, &end, &n) || *end || (double)n < o->lo || (double)n > o->hi)
-            return wrong_usage(u->verb, "--%s wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo, o->hi, text);
+            return wrong_usage(u->verb, "--%s wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo,
+                               o->hi, text);
         *(int *)t = (int)n;
         return -1;
     case CLI_SEED:
         if (!parse_count(text, &end, &n) || *end || n > SEED_MAX)
-            return wrong_usage(u->verb, "--%s wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX, text);
+            return wrong_usage(u->verb, "--%s wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX,
+                               text);
         *(uint64_t *)t = n;
         return -1;
     case CLI_WORD:
@@ -181,7 +186,8 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
         return -1;
     case CLI_FRAMES:
         if (!parse_frames(text, t))
-            return wrong_usage(u->verb, "--%s wants frame numbers such as 0-9,12, counted from 0, not '%s'", o->name, text);
+            return wrong_usage(u->verb, "--%s wants frame numbers such as 0-9,12, counted from 0, not '%s'", o->name,
+                               text);
         return -1;
     }
     return -1;
@@ -189,35 +195,37 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
 
 /* -- names -------------------------------------------------------------------------------------- */
 
-/* Edit distance; words longer than NAME_MAX_CHARS are far from everything. */
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Edit distance, two letters swapped counting as one change; words longer than NAME_MAX_CHARS are far from
+ * everything. */
 static size_t distance(const char *a, const char *b)
 {
-    size_t row[NAME_MAX_CHARS + 1];
+    size_t d[NAME_MAX_CHARS + 1][NAME_MAX_CHARS + 1];
     const size_t na = strlen(a), nb = strlen(b);
     if (na > NAME_MAX_CHARS || nb > NAME_MAX_CHARS) return NAME_MAX_CHARS;
-    for (size_t j = 0; j <= nb; j++) row[j] = j;
-    for (size_t i = 1; i <= na; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= nb; j++) {
-            const size_t up = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
-            size_t best = (up < row[j - 1] ? up : row[j - 1]) + 1;
-            if (change < best) best = change;
-            diagonal = up;
-            row[j] = best;
+    for (size_t i = 0; i <= na; i++) {
+        for (size_t j = 0; j <= nb; j++) {
+            if (i == 0 || j == 0) {
+                d[i][j] = i + j;
+                continue;
+            }
+            d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
         }
     }
-    return row[nb];
+    return d[na][nb];
 }
 
 const char *cli_nearest(const char *word, const char *const *names, size_t n)
 {
     const char *best = NULL;
-    size_t least = strlen(word) <= 4 ? 2 : 3; /* one letter wrong in short words, two in long ones */
+    size_t nearest = strlen(word) <= 4 ? 2 : 3; /* one change in short words, two in long ones */
     for (size_t i = 0; i < n; i++) {
         const size_t d = distance(word, names[i]);
-        if (d < least) {
-            least = d;
+        if (d < nearest) {
+            nearest = d;
             best = names[i];
         }
     }
@@ -254,7 +262,8 @@ static int check_conflicts(const struct cli_usage *u, const struct row_ref *rows
 {
     for (size_t i = 0; i < n; i++)
         for (size_t k = i + 1; k < n; k++)
-            if (rows[i].given && rows[k].given && target(rows[i].group, rows[i].option) == target(rows[k].group, rows[k].option))
+            if (rows[i].given && rows[k].given &&
+                target(rows[i].group, rows[i].option) == target(rows[k].group, rows[k].option))
                 return wrong_usage(u->verb, "--%s and --%s say the same thing in two ways: give one of them",
                                    rows[i].option->name, rows[k].option->name);
     return -1;
@@ -289,7 +298,8 @@ static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_
 {
     const char **rest = poptGetArgs(ctx);
     for (size_t i = 0; rest && rest[i]; i++) {
-        if (u->operands == NULL) return wrong_usage(u->verb, "'%s' takes no file names, but got '%s'", u->verb, rest[i]);
+        if (u->operands == NULL)
+            return wrong_usage(u->verb, "'%s' takes no file names, but got '%s'", u->verb, rest[i]);
         if ((args->files[args->n] = strdup(rest[i])) == NULL) return wrong_usage(u->verb, "out of memory");
         args->n++;
     }
@@ -404,6 +414,18 @@ static void help_row(const char *name, char letter, const char *arg, const char 
     print_wrapped(help, indent, indent);
 }
 
+/* Length of `help` up to its first comma, semicolon or bracket. */
+static size_t noun_length(const char *help)
+{
+    size_t n = strlen(help);
+    static const char *const stops[] = { ", ", "; ", " (" };
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        const char *at = strstr(help, stops[i]);
+        if (at) n = least(n, (size_t)(at - help));
+    }
+    return n;
+}
+
 void cli_help(const struct cli_usage *u)
 {
     char text[600], unit[40], standard[80];
@@ -414,9 +436,11 @@ void cli_help(const struct cli_usage *u)
         printf("\n%s\n", g->title);
         for (size_t k = 0; k < g->n; k++) {
             const struct cli_option *o = &g->rows[k];
-            snprintf(unit, sizeof unit, "%s%s", o->unit[0] ? ", in " : "", o->unit);
             default_text(g, o, standard, sizeof standard);
-            snprintf(text, sizeof text, "%s%s%s", o->help, unit, standard);
+            /* The unit goes after the noun, before what is said further. */
+            const size_t noun = noun_length(o->help);
+            snprintf(unit, sizeof unit, "%s%s", o->unit[0] ? ", in " : "", o->unit);
+            snprintf(text, sizeof text, "%.*s%s%s%s", (int)noun, o->help, unit, o->help + noun, standard);
             help_row(o->name, o->letter, o->arg, text);
         }
     }

@@ -115,8 +115,10 @@ void mro_calibration_text(const struct mro_axis *y, const struct mro_axis *x, ch
 {
     const char *sy = mro_source_name(y->step > 0 ? y->source : MRO_SOURCE_UNKNOWN);
     const char *sx = mro_source_name(x->step > 0 ? x->source : MRO_SOURCE_UNKNOWN);
-    if (strcmp(sx, sy) == 0) snprintf(out, size, "%s", sx);
-    else snprintf(out, size, "%s (y), %s (x)", sy, sx);
+    if (strcmp(sx, sy) == 0)
+        snprintf(out, size, "%s", sx);
+    else
+        snprintf(out, size, "%s (y), %s (x)", sy, sx);
 }
 
 static json_t *axis_size(const void *items, size_t i) { return count(((const struct mro_axis *)items)[i].size); }
@@ -279,8 +281,8 @@ static json_t *image_json(const struct mro_image_info *info, size_t index, const
     return take(&b);
 }
 
-json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f, const struct mro_statistics *statistics,
-                      struct mro_error *e)
+json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
+                      const struct mro_statistics *statistics, struct mro_error *e)
 {
     struct builder b = begin(h);
     json_t *images = json_array();

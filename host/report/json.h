@@ -14,16 +14,16 @@
 /* What every result says beside its own numbers. Nothing is owned. */
 struct mro_result_head {
     const char *verb;
-    const char *file;        /* as given */
-    size_t image;            /* index in the file */
-    bool has_frame;          /* false: all frames together, "frame": null */
+    const char *file; /* as given */
+    size_t image;     /* index in the file */
+    bool has_frame;   /* false: all frames together, "frame": null */
     size_t frame;
     const struct mro_image_info *info;
-    double pixel_nm[2];      /* y, x; NaN = unknown */
+    double pixel_nm[2]; /* y, x; NaN = unknown */
     const char *const *warnings;
     size_t n_warnings;
     const struct mro_provenance *provenance;
-    json_t *options;         /* borrowed; NULL = none */
+    json_t *options; /* borrowed; NULL = none */
 };
 
 /* Each returns a new object, or NULL with MRO_EMEMORY in `e`. The caller drops it with json_decref. */

@@ -16,15 +16,19 @@ void mro_number_text(double v, char text[32])
     }
 }
 
+static bool is_container(const json_t *v) { return json_is_array(v) || json_is_object(v); }
+
+/* Written on one line: holds plain values, or (an object) lists of plain values. */
 static bool is_flat(const json_t *v)
 {
     const char *key;
     const json_t *child;
     size_t i;
     if (json_is_array(v)) {
-        json_array_foreach(v, i, child) if (json_is_array(child) || json_is_object(child)) return false;
+        json_array_foreach(v, i, child) if (is_container(child)) return false;
     } else {
-        json_object_foreach((json_t *)v, key, child) if (json_is_array(child) || json_is_object(child)) return false;
+        json_object_foreach((json_t *)v, key,
+                            child) if (is_container(child) && !(json_is_array(child) && is_flat(child))) return false;
     }
     return true;
 }
@@ -34,11 +38,16 @@ static void put_string(FILE *out, const char *s)
     putc('"', out);
     for (; *s; s++) {
         const unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') fprintf(out, "\\%c", c);
-        else if (c == '\n') fputs("\\n", out);
-        else if (c == '\t') fputs("\\t", out);
-        else if (c < 0x20 || c == 0x7f) fprintf(out, "\\u%04x", c);
-        else putc(c, out);
+        if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (c == '\n')
+            fputs("\\n", out);
+        else if (c == '\t')
+            fputs("\\t", out);
+        else if (c < 0x20 || c == 0x7f)
+            fprintf(out, "\\u%04x", c);
+        else
+            putc(c, out);
     }
     putc('"', out);
 }
@@ -47,8 +56,10 @@ static void put_string(FILE *out, const char *s)
 static void gap(FILE *out, bool first, bool pretty, bool flat, int depth)
 {
     if (!first) putc(',', out);
-    if (pretty && !flat) fprintf(out, "\n%*s", 2 * depth, "");
-    else if (!first) putc(' ', out);
+    if (pretty && !flat)
+        fprintf(out, "\n%*s", 2 * depth, "");
+    else if (!first)
+        putc(' ', out);
 }
 
 static void put_value(FILE *out, const json_t *v, bool pretty, int depth)
@@ -164,7 +175,8 @@ char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e)
     fputs("band_lo_inv_nm,band_hi_inv_nm,fraction,fraction_lo95,fraction_hi95\r\n", out);
     for (size_t i = 0; i < r->n_sweep; i++) {
         const struct mro_order_sweep *s = &r->sweep[i];
-        const double v[] = { s->band_inv_nm[0], s->band_inv_nm[1], s->fraction, s->fraction_ci95[0], s->fraction_ci95[1] };
+        const double v[] = { s->band_inv_nm[0], s->band_inv_nm[1], s->fraction, s->fraction_ci95[0],
+                             s->fraction_ci95[1] };
         put_row(out, v, sizeof v / sizeof *v, NULL);
     }
     return finish(out, &text, e);
