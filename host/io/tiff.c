@@ -95,15 +95,23 @@ static int client_map(thandle_t handle, void **base, toff_t *size)
 
 static void client_unmap(thandle_t handle, void *base, toff_t size) { (void)handle, (void)base, (void)size; }
 
+/* libtiff's sentence without the file name that some of them begin with, and without the full stop. */
+static void take_sentence(const struct tiff *t, char *out, size_t room, const char *format, va_list args)
+{
+    char text[512];
+    vsnprintf(text, sizeof text, format, args);
+    const size_t name = strlen(t->f->name);
+    const char *s = strncmp(text, t->f->name, name) == 0 && strncmp(text + name, ": ", 2) == 0 ? text + name + 2 : text;
+    snprintf(out, room, "%.*s", (int)room - 1, s);
+    const size_t n = strlen(out);
+    if (n && out[n - 1] == '.') out[n - 1] = '\0';
+}
+
 static int on_error(TIFF *tif, void *user, const char *module, const char *format, va_list args)
 {
     struct tiff *t = user;
     (void)tif, (void)module;
-    if (t->sentence[0] == '\0') {
-        vsnprintf(t->sentence, sizeof t->sentence, format, args);
-        const size_t n = strlen(t->sentence);
-        if (n && t->sentence[n - 1] == '.') t->sentence[n - 1] = '\0';
-    }
+    if (t->sentence[0] == '\0') take_sentence(t, t->sentence, sizeof t->sentence, format, args);
     return 1; /* nothing is printed */
 }
 
@@ -112,9 +120,10 @@ static int on_warning(TIFF *tif, void *user, const char *module, const char *for
     struct tiff *t = user;
     char text[256];
     (void)tif, (void)module;
-    vsnprintf(text, sizeof text, format, args);
-    /* Vendors keep their metadata in tags of their own: nothing is wrong with that. */
-    if (strncmp(text, "Unknown field with tag", 22) == 0) return 1;
+    take_sentence(t, text, sizeof text, format, args);
+    /* Vendors keep their metadata in tags of their own, and texts with their closing zeros: nothing is
+     * wrong with that. */
+    if (strncmp(text, "Unknown field with tag", 22) == 0 || strstr(text, "contains null byte in value")) return 1;
     mro_file_warn(t->f, "'%s': %s", t->f->name, text);
     return 1;
 }
@@ -440,6 +449,14 @@ static enum mro_code read_plane(struct tiff *t, size_t number, const struct layo
             goto done;
         }
     }
+#ifdef TIFFTAG_DEFLATE_SUBCODEC
+    /* A stream that holds more than its strip is cut short by libdeflate some way before the end of the
+     * buffer, and libtiff takes that for success: pixels would keep what was in memory. zlib fills it. */
+    uint16_t compression;
+    TIFFGetFieldDefaulted(t->tif, TIFFTAG_COMPRESSION, &compression);
+    if (compression == COMPRESSION_DEFLATE || compression == COMPRESSION_ADOBE_DEFLATE)
+        TIFFSetField(t->tif, TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
+#endif
     const uint64_t per_plane = s.across * s.down;
     for (uint64_t i = 0; i < per_plane; i++) {
         const uint64_t index = plane * per_plane + i, y0 = i / s.across * s.ny, x0 = i % s.across * s.nx;
