@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "report/figure.h"
 
 #define AT(field) offsetof(struct mro_bandpass_options, field)
 static const struct cli_option filter_rows[] = {
@@ -17,7 +19,8 @@ static const char about[] = "Keeps a band of spatial frequencies 1/d of each ima
                             "filtered image as calibrated "
                             "float32 TIFF. The defaults keep the fringes of alpha-Fe (110), d = 0.203 nm.";
 static const char notes[] =
-    "Files written with -o DIR, for each image: NAME.bandpass.tif (filtered image) and NAME.bandpass.json.\n\n"
+    "Files written with -o DIR, for each image: NAME.bandpass.tif (filtered image), NAME.bandpass.json, and\n"
+    "NAME.bandpass.png .svg .pdf (before and after).\n\n"
     "Examples\n"
     "  mroscope bandpass -o filtered image.dm4\n"
     "  mroscope bandpass --d-band 0.17,0.24 --pixel 0.02 -o filtered image.tif";
@@ -38,18 +41,28 @@ static void print_row(const struct cli_item *item, const struct mro_bandpass_opt
            item->name, g[0], g[1], 1 / g[1], 1 / g[0], 1 / (g[1] * px), 1 / (g[0] * px), px, r->rms_in, r->rms_out);
 }
 
+static enum mro_code write_files(struct bandpass *b, struct cli_item *item, const struct mro_bandpass_result *r,
+                                 struct mro_error *e)
+{
+    const char *path;
+    char *stem;
+    MRO_TRY(cli_output(item, &b->job, ".tif", &path, e));
+    MRO_TRY(mro_write_tiff(path, &r->filtered, e));
+    MRO_TRY(cli_figure_stem(item, &b->job, &stem, e));
+    const enum mro_code code =
+        mro_figure_image(stem, &item->pixels, &r->filtered, b->options.band_inv_nm, item->name, e);
+    free(stem);
+    return code;
+}
+
 static enum mro_code filter_frame(void *context, struct cli_item *item, struct mro_error *e)
 {
     struct bandpass *b = context;
     struct mro_bandpass_result r = { 0 };
     struct cli_head h = { 0 };
-    const char *path;
     enum mro_code code = mro_bandpass(b->device, &item->pixels, item->name, &b->options, &r, e);
     if (code == MRO_OK) code = cli_head(&b->job, item, NULL, 0, &h, e);
-    if (code == MRO_OK && item->stem) {
-        code = cli_output(item, &b->job, ".tif", &path, e);
-        if (code == MRO_OK) code = mro_write_tiff(path, &r.filtered, e);
-    }
+    if (code == MRO_OK && item->stem) code = write_files(b, item, &r, e);
     if (code == MRO_OK) {
         h.provenance.backend = mro_device_backend(b->device);
         h.provenance.algorithm = MRO_BANDPASS_ALGORITHM;

@@ -2,11 +2,13 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
 #include "ops/mro_pool.h"
+#include "report/figure.h"
 
 #define AT(field) offsetof(struct mro_order_options, field)
 static const struct cli_option measure_rows[] = {
@@ -105,6 +107,7 @@ static enum mro_code write_files(struct measure *m, struct cli_item *item, const
                                  struct mro_error *e)
 {
     const char *path;
+    char *stem;
     MRO_TRY(write_map(m, item, ".score.tif", &r->score, e));
     MRO_TRY(write_map(m, item, ".mask.tif", &r->mask, e));
     MRO_TRY(write_map(m, item, ".acf.tif", &r->acf, e));
@@ -113,7 +116,11 @@ static enum mro_code write_files(struct measure *m, struct cli_item *item, const
         MRO_TRY(mro_write_tiff(path, &r->filtered, e));
     }
     if (r->n_sweep) MRO_TRY(cli_write_text(item, &m->job, ".sweep.csv", mro_csv_sweep(r, e), e));
-    return cli_write_text(item, &m->job, ".objects.csv", mro_csv_objects(r, e), e);
+    MRO_TRY(cli_write_text(item, &m->job, ".objects.csv", mro_csv_objects(r, e), e));
+    MRO_TRY(cli_figure_stem(item, &m->job, &stem, e));
+    const enum mro_code code = mro_figure_order(stem, &item->pixels, item->name, r, e);
+    free(stem);
+    return code;
 }
 
 /* -- one frame, and all of them ------------------------------------------------------------------ */

@@ -185,13 +185,23 @@ enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const
     return MRO_OK;
 }
 
+enum mro_code cli_figure_stem(struct cli_item *item, const struct cli_job *job, char **stem, struct mro_error *e)
+{
+    static const char *const suffixes[] = { ".png", ".svg", ".pdf" };
+    const char *path = NULL;
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        MRO_TRY(cli_output(item, job, suffixes[i], &path, e));
+    *stem = strndup(path, strlen(path) - strlen(".pdf"));
+    return *stem ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
+}
+
 enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, const char *suffix, char *text,
                              struct mro_error *e)
 {
     const char *path;
     if (text == NULL) return e->code;
     enum mro_code code = cli_output(item, job, suffix, &path, e);
-    if (code == MRO_OK) code = mro_write_bytes(path, text, strlen(text), e);
+    if (code == MRO_OK) code = mro_write_buffer(path, text, strlen(text), e);
     free(text);
     return code;
 }

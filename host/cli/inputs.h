@@ -89,6 +89,9 @@ void cli_item_release(struct cli_item *item, bool failed);
 enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
                          struct mro_error *e);
 
+/* Path of a figure without its suffix, free() it; .png, .svg and .pdf are noted as outputs of the item. */
+enum mro_code cli_figure_stem(struct cli_item *item, const struct cli_job *job, char **stem, struct mro_error *e);
+
 /* Writes text to an output; takes (frees) `text`, whose NULL means that `e` is already filled. */
 enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, const char *suffix, char *text,
                              struct mro_error *e);
