@@ -245,7 +245,7 @@ static int unknown_option(const struct cli_usage *u, const char *text)
         snprintf(word, sizeof word, "%.*s", (int)strcspn(text + 2, "="), text + 2);
         near = cli_nearest(word, names, n);
     }
-    if (near) return wrong_usage(u->verb, "'%s' is no option of '%s'; did you mean '--%s'?", text, u->verb, near);
+    if (near) return wrong_usage(u->verb, "'%s' is no option of '%s', but '--%s' is", text, u->verb, near);
     return wrong_usage(u->verb, "'%s' is no option of '%s'", text, u->verb);
 }
 
