@@ -17,7 +17,7 @@ for f in "${files[@]}"; do
     [ -f "$f" ] || continue
     case $f in
     *.c | *.h | *.cu | *.cuh) sources+=("$f") all+=("$f") ;;
-    *.sh | *.py | *.txt | *.md | *.json | .ci/*) all+=("$f") ;;
+    *.sh | *.bash | *.py | *.txt | *.md | *.json | .ci/*) all+=("$f") ;;
     esac
 done
 if [ ${#sources[@]} -eq 0 ]; then
@@ -29,7 +29,9 @@ fi
 format=clang-format-14
 if ! command -v $format >/dev/null && clang-format --version 2>/dev/null | grep -q 'version 14\.'; then format=clang-format; fi
 if command -v $format >/dev/null; then
-    $format --dry-run --Werror "${sources[@]}" || complain "run: $format -i on the files above"
+    for f in "${sources[@]}"; do
+        $format --dry-run --Werror "$f" 2>/dev/null || complain "format differs; run: $format -i $f"
+    done
 else
     echo "lint: clang-format 14 is not here: format not checked"
 fi
@@ -45,7 +47,7 @@ fi
 
 if command -v shellcheck >/dev/null; then
     mapfile -t scripts < <(printf '%s\n' "${all[@]}" | grep '\.sh$')
-    shellcheck -S warning "${scripts[@]}" || complain "shellcheck found the above"
+    shellcheck -S warning -x -P SCRIPTDIR "${scripts[@]}" || complain "shellcheck found the above"
 fi
 
 for f in "${sources[@]}"; do
