@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Gatan DigitalMicrograph files, DM3 and DM4.
  *
- * A file is a version, a length, a byte-order flag and one group of tags. A tag is a byte (20 group, 21 data), a name and,
- * in DM4, its length; a group is two flag bytes and a count; data is "%%%%", a type description and the value. Sizes and
- * descriptions are big-endian always, values in the order of the flag. DM4 is DM3 with 64-bit counts.
- * Layout after the description of C. Boothroyd (DM3/DM4 file format, ER-C Juelich) and of G. Jefferis (ImageJ, DM3Format).
+ * A file is a version, a length, a byte-order flag and one group of tags. A tag is a byte (20 group, 21 data), a name
+ * and, in DM4, its length; a group is two flag bytes and a count; data is "%%%%", a type description and the value.
+ * Sizes and descriptions are big-endian always, values in the order of the flag. DM4 is DM3 with 64-bit counts. Layout
+ * after the description of C. Boothroyd (DM3/DM4 file format, ER-C Juelich) and of G. Jefferis (ImageJ, DM3Format).
  *
- * The tags are walked once, without recursion, into a flat list of small nodes that point back into the file: no count is
- * believed before the bytes for it have been seen, and pixel arrays are never copied. The list is dropped after opening.
+ * The tags are walked once, without recursion, into a flat list of small nodes that point back into the file: no count
+ * is believed before the bytes for it have been seen, and pixel arrays are never copied. The list is dropped after
+ * opening.
  */
 #include "io/reader.h"
 
@@ -20,6 +21,7 @@
 /* Real files nest about ten deep and hold some hundred to some ten thousand tags. */
 #define MAX_DEPTH 64
 #define MAX_NODES ((size_t)1 << 20)
+#define MAX_IMAGES 4096
 
 enum { TAG_GROUP = 20, TAG_DATA = 21 };
 enum {
@@ -91,7 +93,7 @@ static void node_path(const struct tree *t, size_t i, char *out, size_t size)
 
 /* "'file': DM3 tag 'path' <what>". */
 __attribute__((format(printf, 4, 5))) static enum mro_code broken(const struct tree *t, size_t node,
-                                                                    struct mro_error *e, const char *format, ...)
+                                                                  struct mro_error *e, const char *format, ...)
 {
     char what[256], path[160];
     va_list args;
@@ -108,8 +110,8 @@ __attribute__((format(printf, 4, 5))) static enum mro_code broken(const struct t
 
 static size_t left(const struct tree *t) { return t->b.size - t->pos; }
 
-/* A count or type word of the descriptions: 4 bytes in DM3, 8 in DM4, big-endian. DM3 words are widened with their sign, so
- * that a negative count is negative in both. */
+/* A count or type word of the descriptions: 4 bytes in DM3, 8 in DM4, big-endian. DM3 words are widened with their
+ * sign, so that a negative count is negative in both. */
 static int64_t word_at(const struct tree *t, size_t pos)
 {
     if (t->dm4) return (int64_t)mro_get_u64(t->b.p + pos, true);
@@ -120,8 +122,7 @@ static size_t word_bytes(const struct tree *t) { return t->dm4 ? 8 : 4; }
 
 static enum mro_code add_node(struct tree *t, size_t parent, size_t *index, struct mro_error *e)
 {
-    if (t->nodes >= MAX_NODES)
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s': holds more than %zu tags", t->f->name, MAX_NODES);
+    if (t->nodes >= MAX_NODES) return MRO_FAIL(e, MRO_EFORMAT, "'%s': holds more than %zu tags", t->f->name, MAX_NODES);
     if (t->nodes == t->room) {
         const size_t room = t->room ? 2 * t->room : 1024;
         struct node *grown = realloc(t->node, room * sizeof *grown);
@@ -213,15 +214,15 @@ static enum mro_code measure(const struct tree *t, size_t node, size_t info, uin
 static enum mro_code read_data(struct tree *t, size_t node, struct mro_error *e)
 {
     const size_t w = word_bytes(t);
-    if (left(t) < 4 + w)
-        return broken(t, node, e, "is cut: its type begins at byte %zu of %zu", t->pos, t->b.size);
+    if (left(t) < 4 + w) return broken(t, node, e, "is cut: its type begins at byte %zu of %zu", t->pos, t->b.size);
     if (memcmp(t->b.p + t->pos, "%%%%", 4) != 0)
         return broken(t, node, e, "has no type description at byte %zu", t->pos);
     const int64_t n = word_at(t, t->pos + 4);
     t->pos += 4 + w;
     if (n <= 0) return broken(t, node, e, "has a type description of %lld words", (long long)n);
     if ((uint64_t)n > left(t) / w)
-        return broken(t, node, e, "has a type description of %lld words, but only %zu bytes follow", (long long)n, left(t));
+        return broken(t, node, e, "has a type description of %lld words, but only %zu bytes follow", (long long)n,
+                      left(t));
     const size_t info = t->pos;
     t->pos += (size_t)n * w;
     uint64_t used = 0, bytes = 0;
@@ -230,8 +231,8 @@ static enum mro_code read_data(struct tree *t, size_t node, struct mro_error *e)
         return broken(t, node, e, "has a type description of %lld words where %llu fit", (long long)n,
                       (unsigned long long)used);
     if (bytes > left(t))
-        return broken(t, node, e, "needs %llu bytes at byte %zu, but the file ends at byte %zu", (unsigned long long)bytes,
-                      t->pos, t->b.size);
+        return broken(t, node, e, "needs %llu bytes at byte %zu, but the file ends at byte %zu",
+                      (unsigned long long)bytes, t->pos, t->b.size);
     struct node *v = &t->node[node];
     v->type = (uint8_t)word_at(t, info);
     v->element = v->type == T_ARRAY ? (uint8_t)word_at(t, info + w) : 0;
@@ -258,14 +259,16 @@ static enum mro_code read_tags(struct tree *t, struct mro_error *e)
         }
         stack[depth].tags--;
         const size_t group = stack[depth].node;
-        if (left(t) < 3) return broken(t, group, e, "is cut: a tag is missing at byte %zu, the end of the file", t->pos);
+        if (left(t) < 3)
+            return broken(t, group, e, "is cut: a tag is missing at byte %zu, the end of the file", t->pos);
         const unsigned char *p = t->b.p + t->pos;
         const unsigned kind = p[0];
         const uint16_t name_bytes = mro_get_u16(p + 1, true);
         if (kind != TAG_GROUP && kind != TAG_DATA)
             return broken(t, group, e, "holds a tag of unknown kind %u at byte %zu", kind, t->pos);
         if (left(t) - 3 < name_bytes)
-            return broken(t, group, e, "holds a tag with a name of %u bytes, but only %zu follow", name_bytes, left(t) - 3);
+            return broken(t, group, e, "holds a tag with a name of %u bytes, but only %zu follow", name_bytes,
+                          left(t) - 3);
         t->pos += 3 + (size_t)name_bytes;
         MRO_TRY(add_node(t, group, &i, e));
         t->node[i].name = p + 3;
@@ -276,7 +279,8 @@ static enum mro_code read_tags(struct tree *t, struct mro_error *e)
             t->pos += 8;
             /* The counts say the same again and other programs fill this field carelessly, so it is only checked. */
             if (length > left(t))
-                return broken(t, i, e, "says it is %llu bytes long, but only %zu follow", (unsigned long long)length, left(t));
+                return broken(t, i, e, "says it is %llu bytes long, but only %zu follow", (unsigned long long)length,
+                              left(t));
         }
         if (kind == TAG_DATA) {
             MRO_TRY(read_data(t, i, e));
@@ -416,12 +420,12 @@ static const struct pixel_type {
     enum layout layout;
     unsigned char sample_bytes, samples; /* stored */
 } pixel_types[] = {
-    { 1, MRO_I16, PLAIN, 2, 1 },   { 2, MRO_F32, PLAIN, 4, 1 },   { 3, MRO_C64, PLAIN, 4, 2 },
-    { 5, MRO_C64, PACKED, 4, 1 },  { 6, MRO_U8, PLAIN, 1, 1 },    { 7, MRO_I32, PLAIN, 4, 1 },
-    { 8, MRO_RGB8, COLOUR, 4, 1 }, { 9, MRO_I8, PLAIN, 1, 1 },    { 10, MRO_U16, PLAIN, 2, 1 },
-    { 11, MRO_U32, PLAIN, 4, 1 },  { 12, MRO_F64, PLAIN, 8, 1 },  { 13, MRO_C128, PLAIN, 8, 2 },
+    { 1, MRO_I16, PLAIN, 2, 1 },   { 2, MRO_F32, PLAIN, 4, 1 },     { 3, MRO_C64, PLAIN, 4, 2 },
+    { 5, MRO_C64, PACKED, 4, 1 },  { 6, MRO_U8, PLAIN, 1, 1 },      { 7, MRO_I32, PLAIN, 4, 1 },
+    { 8, MRO_RGB8, COLOUR, 4, 1 }, { 9, MRO_I8, PLAIN, 1, 1 },      { 10, MRO_U16, PLAIN, 2, 1 },
+    { 11, MRO_U32, PLAIN, 4, 1 },  { 12, MRO_F64, PLAIN, 8, 1 },    { 13, MRO_C128, PLAIN, 8, 2 },
     { 14, MRO_U8, PLAIN, 1, 1 },   { 23, MRO_RGBA8, COLOUR, 4, 1 }, { 27, MRO_C64, HALF, 4, 2 },
-    { 28, MRO_C128, HALF, 8, 2 },  { 39, MRO_I64, PLAIN, 8, 1 },  { 40, MRO_U64, PLAIN, 8, 1 },
+    { 28, MRO_C128, HALF, 8, 2 },  { 39, MRO_I64, PLAIN, 8, 1 },    { 40, MRO_U64, PLAIN, 8, 1 },
 };
 
 /* What reading needs of one image. */
@@ -463,8 +467,9 @@ static void store_complex(unsigned char *out, size_t bytes, double re, double im
     memcpy(out, v, sizeof v);
 }
 
-/* Completes a half plane by F(-k) = conj F(k), zero frequency at (nx/2, ny/2). The file keeps the columns kx <= 0, written
- * from 0 outwards. An odd plane gives up its outermost column of kx > 0, as the other readers of this format do. */
+/* Completes a half plane by F(-k) = conj F(k), zero frequency at (nx/2, ny/2). The file keeps the columns kx <= 0,
+ * written from 0 outwards. An odd plane gives up its outermost column of kx > 0, as the other readers of this format
+ * do. */
 static void complete_half(const struct picture *p, bool big, unsigned char *out)
 {
     const size_t s = p->type->sample_bytes, half = p->nx / 2, row = half + 1;
@@ -480,8 +485,9 @@ static void complete_half(const struct picture *p, bool big, unsigned char *out)
     }
 }
 
-/* The older packing of a 2N x 2N transform: N complex columns, kx = 0 to N - 1. Column 0 of the rows below N holds column
- * kx = -N (its rows ky > 0), and the four numbers that are real by symmetry share the two places (0, 0) and (0, N). */
+/* The older packing of a 2N x 2N transform: N complex columns, kx = 0 to N - 1. Column 0 of the rows below N holds
+ * column kx = -N (its rows ky > 0), and the four numbers that are real by symmetry share the two places (0, 0) and (0,
+ * N). */
 static void complete_packed(const struct picture *p, bool big, unsigned char *out)
 {
     const size_t size = p->nx, n = size / 2;
@@ -534,6 +540,16 @@ static enum mro_code dm_read(struct mro_file *f, size_t image, size_t frame, voi
     return MRO_OK;
 }
 
+static bool dm_view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian)
+{
+    const struct dm_state *s = f->state;
+    const struct picture *v = &s->picture[image];
+    if (v->type->layout != PLAIN) return false;
+    *p = v->data + frame * v->frame_bytes;
+    *big_endian = s->big;
+    return true;
+}
+
 static void dm_close(struct mro_file *f)
 {
     free(f->state);
@@ -542,8 +558,8 @@ static void dm_close(struct mro_file *f)
 
 /* ---- one image of ImageList ---- */
 
-/* Day and month of "a/b/year" cannot be told apart in general: DM writes in the language of its computer. A number above 12
- * decides; otherwise a clock with AM and PM means the month comes first, and a date with points the day. */
+/* Day and month of "a/b/year" cannot be told apart in general: DM writes in the language of its computer. A number
+ * above 12 decides; otherwise a clock with AM and PM means the month comes first, and a date with points the day. */
 static bool iso_date(const char *date, const char *clock, char *out, size_t size)
 {
     int a, b, c, hour, minute, second = 0, used = 0;
@@ -618,11 +634,11 @@ static void read_microscope(const struct tree *t, size_t image, struct mro_image
 static enum mro_code read_shape(const struct tree *t, size_t image, struct mro_image_info *info, struct mro_error *e)
 {
     const size_t dimensions = find(t, image, "ImageData/Dimensions");
-    if (dimensions == 0 || t->node[dimensions].first == 0)
-        return broken(t, image, e, "has no ImageData/Dimensions");
+    if (dimensions == 0 || t->node[dimensions].first == 0) return broken(t, image, e, "has no ImageData/Dimensions");
     size_t axes = 0;
     for (size_t i = t->node[dimensions].first; i != 0; i = t->node[i].next) axes++;
-    if (axes > MRO_MAX_AXES) return broken(t, dimensions, e, "has %zu axes where at most %d are read", axes, MRO_MAX_AXES);
+    if (axes > MRO_MAX_AXES)
+        return broken(t, dimensions, e, "has %zu axes where at most %d are read", axes, MRO_MAX_AXES);
     const size_t calibrations = find(t, image, "ImageData/Calibrations/Dimension");
     info->axes = axes;
     for (size_t i = 0; i < axes; i++) {
@@ -631,7 +647,8 @@ static enum mro_code read_shape(const struct tree *t, size_t image, struct mro_i
         const size_t tag = child_at(t, dimensions, i);
         uint64_t size;
         if (!count(t, tag, &size)) return broken(t, tag, e, "is no size of an axis");
-        if (size == 0 || size > SIZE_MAX) return broken(t, tag, e, "gives the axis a size of %llu", (unsigned long long)size);
+        if (size == 0 || size > SIZE_MAX)
+            return broken(t, tag, e, "gives the axis a size of %llu", (unsigned long long)size);
         a->size = (size_t)size;
         const size_t calibration = calibrations ? child_at(t, calibrations, i) : 0;
         double scale = 0, origin = 0;
@@ -655,10 +672,10 @@ static void set_kind(struct mro_image_info *info)
     if (x->unit == MRO_UNIT_INV_NM || x->unit == MRO_UNIT_RAD) info->kind = MRO_KIND_DIFFRACTION;
 }
 
-/* Reads image `image` (a node of ImageList) into `info` and `p`. `known` is false, with MRO_OK and a warning, when it is of
- * a kind that is not read. */
-static enum mro_code read_image(struct tree *t, size_t image, struct mro_image_info *info, struct picture *p, bool *known,
-                                struct mro_error *e)
+/* Reads image `image` (a node of ImageList) into `info` and `p`. `known` is false, with MRO_OK and a warning, when it
+ * is of a kind that is not read. */
+static enum mro_code read_image(struct tree *t, size_t image, struct mro_image_info *info, struct picture *p,
+                                bool *known, struct mro_error *e)
 {
     *known = false;
     text(t, find(t, image, "Name"), info->title, sizeof info->title);
@@ -687,10 +704,11 @@ static enum mro_code read_image(struct tree *t, size_t image, struct mro_image_i
     size_t row = p->nx, total = 0;
     if (p->type->layout == HALF || p->type->layout == PACKED) {
         if (info->axes < 2 || p->nx < 2)
-            return broken(t, image, e, "is a packed Fourier transform of %zu x %zu points, which cannot be", p->nx, p->ny);
-        if (p->type->layout == PACKED && (p->nx != p->ny || p->nx % 2 != 0))
-            return broken(t, image, e, "is a packed Fourier transform of %zu x %zu points; square, even ones are read", p->nx,
+            return broken(t, image, e, "is a packed Fourier transform of %zu x %zu points, which cannot be", p->nx,
                           p->ny);
+        if (p->type->layout == PACKED && (p->nx != p->ny || p->nx % 2 != 0))
+            return broken(t, image, e, "is a packed Fourier transform of %zu x %zu points; square, even ones are read",
+                          p->nx, p->ny);
         if (p->type->layout == HALF) {
             row = p->nx / 2 + 1;
             info->axis[info->axes - 1].size = 2 * (p->nx / 2);
@@ -707,8 +725,8 @@ static enum mro_code read_image(struct tree *t, size_t image, struct mro_image_i
             const size_t size = i + 1 == info->axes ? p->nx : info->axis[i].size;
             used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%zu", i ? " x " : "", size);
         }
-        return broken(t, data, e, "holds %zu bytes, which is not %s pixels of %u bytes (Dimensions)", t->node[data].bytes,
-                      shape, p->type->sample_bytes * p->type->samples);
+        return broken(t, data, e, "holds %zu bytes, which is not %s pixels of %u bytes (Dimensions)",
+                      t->node[data].bytes, shape, p->type->sample_bytes * p->type->samples);
     }
     read_microscope(t, image, info);
     set_kind(info);
@@ -716,16 +734,17 @@ static enum mro_code read_image(struct tree *t, size_t image, struct mro_image_i
     return MRO_OK;
 }
 
-static bool is_thumbnail(const struct tree *t, size_t place, size_t images)
+/* Marks the previews DM draws of its documents: those the Thumbnails tag names, else the first of several. */
+static void mark_thumbnails(const struct tree *t, bool *skip, size_t images)
 {
     const size_t thumbnails = find(t, 0, "Thumbnails");
-    if (images < 2) return false;
-    if (thumbnails == 0 || t->node[thumbnails].first == 0) return place == 0;
+    if (images < 2) return;
+    if (thumbnails == 0 || t->node[thumbnails].first == 0) skip[0] = true;
+    if (thumbnails == 0) return;
     for (size_t i = t->node[thumbnails].first; i != 0; i = t->node[i].next) {
         uint64_t index;
-        if (count(t, find(t, i, "ImageIndex"), &index) && index == place) return true;
+        if (count(t, find(t, i, "ImageIndex"), &index) && index < images) skip[index] = true;
     }
-    return false;
 }
 
 static enum mro_code read_images(struct tree *t, struct mro_error *e)
@@ -736,6 +755,9 @@ static enum mro_code read_images(struct tree *t, struct mro_error *e)
     if (list != 0)
         for (size_t i = t->node[list].first; i != 0; i = t->node[i].next) images++;
     if (images == 0) return broken(t, list, e, "holds no images (ImageList)");
+    if (images > MAX_IMAGES) return broken(t, list, e, "holds %zu images; at most %d are read", images, MAX_IMAGES);
+    bool skip[MAX_IMAGES] = { false };
+    mark_thumbnails(t, skip, images);
 
     struct dm_state *s = calloc(1, sizeof *s + images * sizeof s->picture[0]);
     if (s == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory for a list of %zu images", f->name, images);
@@ -744,15 +766,15 @@ static enum mro_code read_images(struct tree *t, struct mro_error *e)
     struct mro_error first = { .code = MRO_OK };
     size_t place = 0;
     for (size_t i = t->node[list].first; i != 0; i = t->node[i].next, place++) {
-        if (is_thumbnail(t, place, images)) continue;
+        if (skip[place]) continue;
         struct mro_image_info info = { .frames = 1 };
         struct picture p = { 0 };
         bool known;
         struct mro_error why;
         const enum mro_code c = read_image(t, i, &info, &p, &known, &why);
         if (c != MRO_OK) {
-            /* A DM file is one document: an image that contradicts itself makes it all doubtful, but a pixel type that is
-             * not read, or an empty place, must not hide the others. */
+            /* A DM file is one document: an image that contradicts itself makes it all doubtful, but a pixel type that
+             * is not read, or an empty place, must not hide the others. */
             if (find(t, i, "ImageData/Data") != 0 && p.type != NULL) {
                 if (e != NULL) *e = why;
                 return c;
@@ -781,10 +803,13 @@ static bool dm_probe(struct mro_bytes b)
         return b.size < flag + 4 || mro_get_u32(b.p + flag, true) <= 1;
     }
     /* A damaged or future version that has the rest of a DM3 head: the length of the file less 20, and the flag. */
-    return version < 256 && b.size >= 20 && mro_get_u32(b.p + 8, true) <= 1 && mro_get_u32(b.p + 4, true) == b.size - 20;
+    return version < 256 && b.size >= 20 && mro_get_u32(b.p + 8, true) <= 1 &&
+           mro_get_u32(b.p + 4, true) == b.size - 20;
 }
 
-static const struct mro_reader reader_dm4 = { "DM4", dm_probe, NULL, dm_read, dm_close };
+static const struct mro_reader reader_dm4 = {
+    .name = "DM4", .probe = dm_probe, .read = dm_read, .view = dm_view, .close = dm_close
+};
 
 static enum mro_code dm_open(struct mro_file *f, struct mro_error *e)
 {
@@ -795,7 +820,8 @@ static enum mro_code dm_open(struct mro_file *f, struct mro_error *e)
     t.dm4 = version == 4;
     const size_t head = t.dm4 ? 16 : 12;
     if (t.b.size < head)
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s': cut inside the DM%u header: %zu of %zu bytes", f->name, version, t.b.size, head);
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': cut inside the DM%u header: %zu of %zu bytes", f->name, version,
+                        t.b.size, head);
     if (t.dm4) f->reader = &reader_dm4; /* so that the format is named as the file is */
     t.big = mro_get_u32(t.b.p + head - 4, true) == 0;
     t.pos = head;
@@ -805,4 +831,6 @@ static enum mro_code dm_open(struct mro_file *f, struct mro_error *e)
     return c;
 }
 
-const struct mro_reader mro_reader_dm = { "DM3", dm_probe, dm_open, dm_read, dm_close };
+const struct mro_reader mro_reader_dm = {
+    .name = "DM3", .probe = dm_probe, .open = dm_open, .read = dm_read, .view = dm_view, .close = dm_close
+};
