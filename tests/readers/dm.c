@@ -539,7 +539,7 @@ static void test_lying_tags(void **state)
     struct build o = { .dm4 = true };
     put_head(&o, 1);
     put_info(&o, "huge", 4, (const uint64_t[]){ 20, 20, 7, (uint64_t)1 << 62 });
-    refused_build(&o, "stops short");
+    refused_build(&o, "more than can be addressed");
     put_head(&o, 1);
     put_info(&o, "huge", 5, (const uint64_t[]){ 20, 20, 7, (uint64_t)1 << 40, (uint64_t)1 << 40 });
     refused_build(&o, "more than can be addressed");
