@@ -120,7 +120,7 @@ static enum mro_code jpeg_read(struct mro_file *f, size_t image, size_t frame, v
 {
     (void)frame; /* there is one */
     const struct mro_image_info *info = &f->info[image];
-    return mro_stb_decode(f, info->axis[1].size, info->axis[0].size, (int)mro_dtype_size(info->dtype), false,
+    return mro_stb_decode(f, f->bytes, info->axis[1].size, info->axis[0].size, (int)mro_dtype_size(info->dtype), false,
                           mro_stb_memory(f, info), out, e);
 }
 

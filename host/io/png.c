@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* PNG. The chunks are walked and their checksums verified here; stb_image, which checks none, only unpacks.
  * pHYs says how large to print a picture, not what a pixel was on the specimen: it is no calibration. */
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -16,7 +18,9 @@ enum { GREY = 0, RGB = 2, PALETTE = 3, GREY_ALPHA = 4, RGB_ALPHA = 6 };
 struct header {
     size_t nx, ny;
     unsigned depth, colour, interlace;
-    uint64_t packed; /* bytes of all IDAT chunks */
+    uint64_t packed;              /* bytes of all IDAT chunks */
+    const unsigned char *palette; /* NULL = none */
+    size_t palette_bytes;
     bool transparent, animated;
 };
 
@@ -77,12 +81,21 @@ static enum mro_code walk_chunks(const struct mro_file *f, struct header *h, str
                             name, pos);
         if (first) MRO_TRY(read_header(f, data, length, h, e));
         if (memcmp(type, "IDAT", 4) == 0) h->packed += length;
+        if (memcmp(type, "PLTE", 4) == 0) {
+            if (length == 0 || length > 768 || length % 3 != 0)
+                return MRO_FAIL(e, MRO_EFORMAT, "'%s': PNG chunk PLTE has %u bytes, which is no palette", f->name,
+                                length);
+            h->palette = data;
+            h->palette_bytes = length;
+        }
         if (memcmp(type, "tRNS", 4) == 0) h->transparent = true;
         if (memcmp(type, "acTL", 4) == 0) h->animated = true;
         ended = memcmp(type, "IEND", 4) == 0;
         pos += (size_t)length + 12;
     }
     if (h->packed == 0) return MRO_FAIL(e, MRO_EFORMAT, "'%s': has no PNG chunk IDAT, so no pixels", f->name);
+    if (h->colour == PALETTE && h->palette == NULL)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': has no PNG chunk PLTE, the palette its pixels point into", f->name);
     return MRO_OK;
 }
 
@@ -126,6 +139,37 @@ static enum mro_code png_open(struct mro_file *f, struct mro_error *e)
     return mro_file_seal_image(f, info, e);
 }
 
+/* Appends a chunk of n bytes, copied from `data` unless that is NULL; returns its end. */
+static unsigned char *put_chunk(unsigned char *to, const char *type, const unsigned char *data, size_t n)
+{
+    for (int i = 0; i < 4; i++) to[i] = (unsigned char)(n >> (24 - 8 * i));
+    memcpy(to + 4, type, 4);
+    if (data != NULL) memcpy(to + 8, data, n);
+    memset(to + 8 + n, 0, 4); /* no checksum: none is asked for */
+    return to + n + 12;
+}
+
+/* stb_image gets a PNG of the chunks that matter and one IDAT: it then meets nothing that was not checked here (empty
+ * chunks, among others, lead it to arithmetic on null pointers). */
+static struct mro_bytes plain_png(struct mro_bytes b, const struct header *h, unsigned char *out)
+{
+    memcpy(out, b.p, sizeof signature);
+    unsigned char *to = put_chunk(out + sizeof signature, "IHDR", b.p + 16, 13);
+    if (h->palette != NULL && h->colour == PALETTE) to = put_chunk(to, "PLTE", h->palette, h->palette_bytes);
+    unsigned char *data = to + 8;
+    to = put_chunk(to, "IDAT", NULL, (size_t)h->packed);
+    for (size_t pos = sizeof signature; memcmp(b.p + pos + 4, "IEND", 4) != 0;) {
+        const size_t length = mro_get_u32(b.p + pos, true);
+        if (memcmp(b.p + pos + 4, "IDAT", 4) == 0) {
+            memcpy(data, b.p + pos + 8, length);
+            data += length;
+        }
+        pos += length + 12;
+    }
+    to = put_chunk(to, "IEND", NULL, 0);
+    return (struct mro_bytes){ out, (size_t)(to - out) };
+}
+
 static enum mro_code png_read(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e)
 {
     (void)frame; /* there is one */
@@ -134,12 +178,21 @@ static enum mro_code png_read(struct mro_file *f, size_t image, size_t frame, vo
     const int channels = (int)(mro_dtype_size(info->dtype) / (wide ? 2 : 1));
     struct header h = { 0 };
     MRO_TRY(walk_chunks(f, &h, e));
-    /* What an honest file takes: the packed bytes, gathered by doubling; the rows, with room to grow once; the pixels
-     * in three stages. A stream that unpacks to more than its image stops there and not at the budget of the machine.
-     */
-    const uint64_t honest = 4 * h.packed + 3 * unpacked_bytes(&h) + 24 * (uint64_t)h.nx * h.ny + ((uint64_t)1 << 20);
-    const size_t budget = mro_stb_memory(f, info);
-    return mro_stb_decode(f, h.nx, h.ny, channels, wide, honest < budget ? (size_t)honest : budget, out, e);
+    if (h.packed > INT_MAX / 2)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': PNG chunks IDAT hold %llu bytes, more than the %d that are read",
+                        f->name, (unsigned long long)h.packed, INT_MAX / 2);
+    const size_t size = (size_t)h.packed + h.palette_bytes + 64 + sizeof signature;
+    unsigned char *plain = malloc(size);
+    if (plain == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory for %zu packed bytes", f->name, size);
+    /* What an honest file takes: the packed bytes; the rows, with room to grow once; the pixels in three stages. A
+     * stream that unpacks to more than its image stops there and not at the budget of the machine. */
+    const uint64_t honest = 2 * h.packed + 3 * unpacked_bytes(&h) + 24 * (uint64_t)h.nx * h.ny + ((uint64_t)1 << 20);
+    size_t budget = mro_stb_memory(f, info);
+    budget = budget > size ? budget - size : 0;
+    const enum mro_code rc = mro_stb_decode(f, plain_png(f->bytes, &h, plain), h.nx, h.ny, channels, wide,
+                                            honest < budget ? (size_t)honest : budget, out, e);
+    free(plain);
+    return rc;
 }
 
 const struct mro_reader mro_reader_png = { .name = "PNG", .probe = png_probe, .open = png_open, .read = png_read };

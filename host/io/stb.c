@@ -82,18 +82,18 @@ size_t mro_stb_memory(const struct mro_file *f, const struct mro_image_info *inf
     return f->memory_bytes > frame ? f->memory_bytes - frame : 0;
 }
 
-enum mro_code mro_stb_decode(struct mro_file *f, size_t nx, size_t ny, int channels, bool wide, size_t memory,
-                             void *out, struct mro_error *e)
+enum mro_code mro_stb_decode(struct mro_file *f, struct mro_bytes b, size_t nx, size_t ny, int channels, bool wide,
+                             size_t memory, void *out, struct mro_error *e)
 {
     int w = 0, h = 0, n = 0;
-    if (f->bytes.size > INT_MAX)
+    if (b.size > INT_MAX)
         return MRO_FAIL(e, MRO_EFORMAT, "'%s': a %s file of %zu bytes is too large (at most %d are read)", f->name,
-                        f->reader->name, f->bytes.size, INT_MAX);
+                        f->reader->name, b.size, INT_MAX);
     heap.used = 0;
     heap.limit = memory;
     heap.refused = false;
-    void *px = wide ? (void *)stbi_load_16_from_memory(f->bytes.p, (int)f->bytes.size, &w, &h, &n, channels)
-                    : (void *)stbi_load_from_memory(f->bytes.p, (int)f->bytes.size, &w, &h, &n, channels);
+    void *px = wide ? (void *)stbi_load_16_from_memory(b.p, (int)b.size, &w, &h, &n, channels)
+                    : (void *)stbi_load_from_memory(b.p, (int)b.size, &w, &h, &n, channels);
     enum mro_code rc = MRO_OK;
     if (px == NULL && heap.refused)
         rc = MRO_FAIL(e, MRO_EMEMORY, "'%s': the %s image of %zu x %zu pixels needs more than %.0f MiB to unpack",

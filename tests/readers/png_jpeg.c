@@ -168,7 +168,10 @@ static void put_pixels(const unsigned char *rows, size_t n)
     static unsigned char packed[1 << 17];
     uLongf bytes = sizeof packed;
     assert_int_equal(compress(packed, &bytes, rows, n), Z_OK);
-    put_chunk("IDAT", packed, bytes);
+    /* In pieces, an empty one first. */
+    put_chunk("IDAT", NULL, 0);
+    put_chunk("IDAT", packed, bytes / 3);
+    put_chunk("IDAT", packed + bytes / 3, bytes - bytes / 3);
 }
 
 enum { NX = 11, NY = 9, STEPS = 7 };
@@ -315,7 +318,7 @@ static void test_png_lies(void **state)
         { 30000, 30000, 8, GREY, 0, "more than" },
         { 8000, 8000, 8, GREY, 0, "memory budget" },
         { 100, 100, 8, GREY, 0, "cannot be unpacked" }, /* fewer rows than that */
-        { 40, 40, 8, PALETTE, 0, "cannot be unpacked" },  /* no palette */
+        { 40, 40, 8, PALETTE, 0, "PLTE" },
     };
     unsigned char *rows = calloc(1, 1 << 20);
     assert_non_null(rows);
@@ -333,6 +336,10 @@ static void test_png_lies(void **state)
     put_header(4, 4, 8, GREY, 0);
     put_chunk("IEND", NULL, 0);
     refused(o.b, o.n, "IDAT");
+    put_header(4, 4, 8, PALETTE, 0);
+    put_chunk("PLTE", "0123", 4);
+    put_chunk("IEND", NULL, 0);
+    refused(o.b, o.n, "PLTE has 4 bytes");
     put_header(4, 4, 8, GREY, 0);
     put_chunk("IDAT", "not a stream of deflate", 23);
     put_chunk("IEND", NULL, 0);
