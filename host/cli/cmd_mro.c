@@ -55,12 +55,16 @@ static const char notes[] =
     "  mroscope mro --kv 200 --cs 1.2 -o results images/*.dm4\n"
     "  mroscope mro --json --pixel 0.02 image.tif";
 
+#define MAX_WARNINGS 32
+
 struct measure {
     struct cli_common common;
     struct mro_order_options options;
     struct mro_device *device;
     struct cli_job job;
-    struct mro_order_pool pool; /* of the frames of one image */
+    struct mro_order_pool pool;   /* of the frames of one image, */
+    char *warnings[MAX_WARNINGS]; /* and their warnings, each once */
+    size_t n_warnings;
     int name_width;
     bool titled;
 };
@@ -145,6 +149,22 @@ static enum mro_code publish(struct measure *m, struct cli_item *item, const str
     return code;
 }
 
+static void forget_frames(struct measure *m)
+{
+    m->pool = (struct mro_order_pool){ 0 };
+    for (size_t i = 0; i < m->n_warnings; i++) free(m->warnings[i]);
+    m->n_warnings = 0;
+}
+
+static void remember_warning(struct measure *m, const char *warning)
+{
+    for (size_t i = 0; i < m->n_warnings; i++)
+        if (strcmp(m->warnings[i], warning) == 0) return;
+    if (m->n_warnings == MAX_WARNINGS) return;
+    char *copy = strdup(warning);
+    if (copy) m->warnings[m->n_warnings++] = copy;
+}
+
 static enum mro_code measure_frame(void *context, struct cli_item *item, struct mro_error *e)
 {
     struct measure *m = context;
@@ -152,8 +172,12 @@ static enum mro_code measure_frame(void *context, struct cli_item *item, struct 
     enum mro_code code = mro_order_measure(m->device, &item->pixels, item->name, &m->options, &r, e);
     if (code == MRO_OK && item->stem) code = write_files(m, item, &r, e);
     if (code == MRO_OK) code = publish(m, item, &r, e);
-    if (item->first) m->pool = (struct mro_order_pool){ 0 };
-    if (code == MRO_OK) mro_order_pool_add(&m->pool, &r);
+    if (code == MRO_OK) {
+        if (item->first) forget_frames(m);
+        mro_order_pool_add(&m->pool, &r);
+        for (size_t i = 0; i < item->n_extra; i++) remember_warning(m, item->extra[i]);
+        for (size_t i = 0; i < r.n_warnings; i++) remember_warning(m, r.warnings[i]);
+    }
     mro_order_result_release(&r);
     return code;
 }
@@ -163,6 +187,8 @@ static enum mro_code measure_together(void *context, struct cli_item *item, stru
     struct measure *m = context;
     struct mro_order_result r;
     mro_order_pool_result(&m->pool, &r);
+    r.warnings = m->warnings; /* lent, like all that the pooled result points to */
+    r.n_warnings = m->n_warnings;
     return publish(m, item, &r, e);
 }
 
@@ -188,6 +214,7 @@ int cmd_mro(int argc, char **argv)
         m.job = (struct cli_job){ &usage, &m.common, &m, measure_frame, measure_together };
         rc = cli_each_frame(&m.job, &args);
     }
+    forget_frames(&m);
     mro_device_close(m.device);
     cli_args_release(&args);
     return rc;

@@ -75,6 +75,7 @@ static void node_path(const struct tree *t, size_t i, char *out, size_t size)
     for (; i != 0 && depth < MAX_DEPTH + 1; i = t->node[i].parent) chain[depth++] = (uint32_t)i;
     out[0] = '\0';
     while (depth-- > 0 && used + 1 < size) {
+        /* cppcheck-suppress uninitvar ; depth counts what the loop above has set */
         const struct node *n = &t->node[chain[depth]];
         if (used > 0) out[used++] = '/';
         if (n->name_bytes == 0) {

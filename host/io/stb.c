@@ -48,6 +48,7 @@ static void *counted_realloc(void *block, size_t size)
         heap.refused = true;
         return NULL;
     }
+    /* cppcheck-suppress memleakOnRealloc ; on failure the caller keeps and frees the block */
     p = realloc(p, size + BLOCK_HEAD);
     if (p == NULL) return NULL;
     memcpy(p, &size, sizeof size);

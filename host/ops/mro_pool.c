@@ -84,8 +84,10 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     if (p->measured == 0)
         snprintf(r->verdict, sizeof r->verdict, "none of %zu frames could be measured", p->frames);
     else if (isnan(r->p_image))
-        snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; not tested against a glass", p->measured, p->frames);
+        snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; not tested against a glass", p->measured,
+                 p->frames);
     else
-        snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; %s a glass of the same spectrum (p = %.2g)", p->measured,
-                 p->frames, r->distinguishable ? "more order than" : "not distinguishable from", r->p_image);
+        snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; %s a glass of the same spectrum (p = %.2g)",
+                 p->measured, p->frames, r->distinguishable ? "more order than" : "not distinguishable from",
+                 r->p_image);
 }
