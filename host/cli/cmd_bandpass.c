@@ -96,6 +96,7 @@ int cmd_bandpass(int argc, char **argv)
         rc = cli_each_frame(&b.job, &args);
     }
     mro_device_close(b.device);
+    cli_warn_end(&b.common);
     cli_args_release(&args);
     return rc;
 }

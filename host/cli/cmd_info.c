@@ -70,7 +70,7 @@ static void print_text(const char *path, const struct mro_file *f, const struct 
 }
 
 /* Pixels are read before anything is said, so a file that breaks off prints its error only. */
-static enum mro_code describe(const struct cli_job *job, const char *path, const struct info *opt, struct mro_error *e)
+static enum mro_code describe(const struct cli_job *job, const char *path, struct info *opt, struct mro_error *e)
 {
     struct mro_file *f = NULL;
     struct mro_hash_job *hash = NULL;
@@ -135,6 +135,7 @@ int cmd_info(int argc, char **argv)
             rc = 1;
         }
     }
+    cli_warn_end(&opt.common);
     cli_args_release(&args);
     return rc;
 }

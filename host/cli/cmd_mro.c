@@ -216,6 +216,7 @@ int cmd_mro(int argc, char **argv)
     }
     forget_frames(&m);
     mro_device_close(m.device);
+    cli_warn_end(&m.common);
     cli_args_release(&args);
     return rc;
 }

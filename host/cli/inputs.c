@@ -49,16 +49,40 @@ const size_t cli_n_output_options = sizeof cli_output_options / sizeof *cli_outp
 
 void cli_complain(const struct mro_error *e) { fprintf(stderr, "mroscope: %s\n", e->message); }
 
-void cli_warn(const struct cli_common *c, const char *name, const char *const *warnings, size_t n)
+/* True when the sentence is new; counts it otherwise. One that finds no room is new every time. */
+static bool tell(struct cli_told *t, const char *sentence)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        if (strcmp(t->sentence[i], sentence) != 0) continue;
+        t->times[i]++;
+        return false;
+    }
+    if (t->n < CLI_MAX_TOLD && (t->sentence[t->n] = strdup(sentence)) != NULL) t->times[t->n++] = 1;
+    return true;
+}
+
+void cli_warn(struct cli_common *c, const char *name, const char *const *warnings, size_t n)
 {
     if (c->quiet || c->json) return;
     for (size_t i = 0; i < n; i++) {
+        if (!tell(&c->told, warnings[i])) continue;
         /* Sentences of the file layer name the file already. */
         if (strstr(warnings[i], name))
             fprintf(stderr, "mroscope: warning: %s\n", warnings[i]);
         else
             fprintf(stderr, "mroscope: warning: '%s': %s\n", name, warnings[i]);
     }
+}
+
+void cli_warn_end(struct cli_common *c)
+{
+    struct cli_told *t = &c->told;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->times[i] > 1)
+            fprintf(stderr, "mroscope: warning: the same for %zu more: %s\n", t->times[i] - 1, t->sentence[i]);
+        free(t->sentence[i]);
+    }
+    *t = (struct cli_told){ 0 };
 }
 
 int cli_finish(int rc)

@@ -10,6 +10,13 @@
 #include "mroscope/file.h"
 #include "report/json.h"
 
+/* Warnings told so far, so that hundreds of images do not repeat one sentence. `{0}` is empty. */
+#define CLI_MAX_TOLD 16
+struct cli_told {
+    char *sentence[CLI_MAX_TOLD];
+    size_t times[CLI_MAX_TOLD], n;
+};
+
 struct cli_common {
     double pixel_nm; /* 0 = from the file */
     bool resolution_tags;
@@ -19,6 +26,7 @@ struct cli_common {
     size_t memory;      /* bytes; 0 = half of the machine's */
     const char *out;    /* folder; NULL = write no files */
     bool json, quiet;
+    struct cli_told told;
 };
 
 /* Rows of option tables over struct cli_common, for commands to group with their own. */
@@ -100,8 +108,12 @@ enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, c
  * is already filled. */
 enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t *v, struct mro_error *e);
 
-/* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). */
-void cli_warn(const struct cli_common *c, const char *name, const char *const *warnings, size_t n);
+/* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
+ * was told before is only counted. */
+void cli_warn(struct cli_common *c, const char *name, const char *const *warnings, size_t n);
+
+/* Says of how many results a repeated warning holds, and forgets all. */
+void cli_warn_end(struct cli_common *c);
 
 /* One line on stderr. */
 void cli_complain(const struct mro_error *e);

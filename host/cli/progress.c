@@ -27,7 +27,8 @@ void cli_progress_frame(struct cli_progress *p, size_t files, size_t total, doub
     const double rate = seconds > 0 ? (double)p->frames / seconds : 0;
     const long left = done > 0 ? (long)(seconds * ((double)total - done) / done + 0.5) : 0;
     cli_progress_clear(p);
-    fprintf(stderr, "%zu of %zu files, %.2g images/s, %ld:%02ld left", files, total, rate, left / 60, left % 60);
+    fprintf(stderr, "%zu of %zu files, %.3g images/s, %ld:%02ld left", part < 1 ? files : files + 1, total, rate,
+            left / 60, left % 60);
     fflush(stderr);
 }
 
