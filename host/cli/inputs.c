@@ -128,6 +128,17 @@ static int compare_stems(const void *a, const void *b)
     return c ? c : (s->length > t->length) - (s->length < t->length);
 }
 
+/* Cuts ".i12" or ".f0003", as results are numbered, off the end of a stem; false when there is none. */
+static bool cut_number(struct stem *s)
+{
+    size_t n = s->length;
+    while (n > 0 && s->text[n - 1] >= '0' && s->text[n - 1] <= '9') n--;
+    if (n == s->length || n < 3 || (s->text[n - 1] != 'i' && s->text[n - 1] != 'f') || s->text[n - 2] != '.')
+        return false;
+    s->length = n - 2;
+    return true;
+}
+
 static int check_clashes(const struct cli_common *c, const char *verb, char *const *files, size_t n)
 {
     struct stem *stems = calloc(n, sizeof *stems);
@@ -147,6 +158,19 @@ static int check_clashes(const struct cli_common *c, const char *verb, char *con
                 "mroscope: '%s' and '%s' would both write '%s/%.*s.%s.json'; measure them into different folders\n",
                 stems[i - 1].path, stems[i].path, c->out, (int)stems[i].length, stems[i].text, verb);
         rc = 2;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        struct stem whole = stems[i];
+        while (cut_number(&whole) && rc == 0) {
+            const struct stem *other = bsearch(&whole, stems, n, sizeof *stems, compare_stems);
+            if (other == NULL) continue;
+            fprintf(
+                stderr,
+                "mroscope: '%s' and '%s' could write the same names, as results of the images and frames of a file are "
+                "numbered .i0, .f0000; measure them into different folders\n",
+                other->path, stems[i].path);
+            rc = 2;
+        }
     }
     free(stems);
     return rc;
@@ -192,15 +216,17 @@ int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *cons
 enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
                          struct mro_error *e)
 {
-    struct stat in, out;
+    struct stat out;
     char *name = NULL;
     char **grown = realloc(item->written, (item->n_written + 1) * sizeof *grown);
     if (grown) item->written = grown;
     if (grown == NULL || asprintf(&name, "%s.%s%s", item->stem, job->usage->verb, suffix) < 0)
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
-    if (stat(name, &out) == 0 && stat(item->path, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino) {
-        const enum mro_code code = MRO_FAIL(
-            e, MRO_EARG, "'%s' would be overwritten by its own result; give another folder with -o DIR", item->path);
+    for (size_t i = 0; i < item->n_inputs && stat(name, &out) == 0; i++) {
+        if (item->inputs[i].device != out.st_dev || item->inputs[i].inode != out.st_ino) continue;
+        const enum mro_code code =
+            MRO_FAIL(e, MRO_EARG, "'%s': its result '%s' would overwrite an input; give another folder with -o DIR",
+                     item->path, name);
         free(name);
         return code;
     }
@@ -278,6 +304,7 @@ struct walk {
     const struct cli_job *job;
     struct cli_progress progress;
     size_t file, files;
+    struct cli_file_id *inputs;
     struct mro_hash_job *hash;
     char sha256[65];
     /* Calibration of the last frame, for the result of all frames together. */
@@ -335,6 +362,8 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     item->frame_given = frame_given;
     item->hash = &w->hash;
     item->sha256 = w->sha256;
+    item->inputs = w->inputs;
+    item->n_inputs = w->files;
     int n = snprintf(item->name, sizeof item->name, "%s", path);
     if (several_images && n < (int)sizeof item->name)
         n += snprintf(item->name + n, sizeof item->name - (size_t)n, ", image %zu", image);
@@ -434,9 +463,19 @@ int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
     struct walk w = { .job = job, .files = files->n };
     const int rc = cli_prepare_outputs(job->common, job->usage->verb, files->files, files->n);
     if (rc) return rc;
+    w.inputs = calloc(files->n, sizeof *w.inputs);
+    if (w.inputs == NULL) {
+        fputs("mroscope: no memory left for the list of files\n", stderr);
+        return 1;
+    }
+    for (size_t i = 0; i < files->n; i++) {
+        struct stat s;
+        if (stat(files->files[i], &s) == 0) w.inputs[i] = (struct cli_file_id){ s.st_dev, s.st_ino };
+    }
     cli_progress_begin(&w.progress, job->common->quiet);
     for (w.file = 0; w.file < files->n; w.file++) do_file(&w, files->files[w.file]);
     cli_progress_clear(&w.progress);
+    free(w.inputs);
     return w.failed ? 1 : 0;
 }
 

@@ -4,6 +4,8 @@
 #ifndef MRO_CLI_INPUTS_H
 #define MRO_CLI_INPUTS_H
 
+#include <sys/types.h>
+
 #include "cli/options.h"
 #include "core/provenance.h"
 #include "mroscope/device.h"
@@ -33,6 +35,12 @@ struct cli_common {
 extern const struct cli_option cli_input_options[], cli_run_options[], cli_output_options[];
 extern const size_t cli_n_input_options, cli_n_run_options, cli_n_output_options;
 
+/* A file whatever its name. {0, 0} is none. */
+struct cli_file_id {
+    dev_t device;
+    ino_t inode;
+};
+
 /* One frame to measure, or (frame_given false) all frames of an image together. */
 struct cli_item {
     const char *path; /* as given */
@@ -49,6 +57,8 @@ struct cli_item {
     char *sha256;               /* 65 bytes, kept from frame to frame */
     const char *const *extra;   /* warnings about calibration and pixels */
     size_t n_extra;
+    const struct cli_file_id *inputs; /* all inputs of this run, which results must not replace */
+    size_t n_inputs;
     char **written; /* files of this item, removed again when it fails */
     size_t n_written;
 };

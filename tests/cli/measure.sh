@@ -141,11 +141,30 @@ expect_one_line
 expect_err "would both write 'clash/AQ_0_corr.mro.json'"
 checks=$((checks + 1))
 [ ! -e clash ] || fail "a folder was made before the clash was found"
+cp "$image" other/AQ_0_corr.f0001.tif
+run mro -o clash "$image" other/AQ_0_corr.f0001.tif
+expect_code 2
+expect_one_line
+expect_err "could write the same names"
+# A result never replaces an input.
+cp "$image" other/a.tif
+cp "$image" other/a.bandpass.tif
+run bandpass --json -o other other/a.tif other/a.bandpass.tif
+expect_code 1
+expect_err "would overwrite an input"
+expect_out '"file": "other/a.bandpass.tif"'
+expect_same other/a.bandpass.tif "$image"
 : >file
 run mro -o file "$image"
 expect_code 2
 expect_one_line
 expect_err "-o DIR"
+if [ -d /proc/self ]; then # a place where nobody can write, root neither
+    run mro -o /proc/results "$image"
+    expect_code 2
+    expect_one_line
+    expect_err "'/proc/results'"
+fi
 if [ "$(id -u)" -ne 0 ]; then
     mkdir locked
     chmod 555 locked
