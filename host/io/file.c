@@ -450,7 +450,7 @@ static size_t convert(enum mro_dtype dtype, const unsigned char *p, bool swap, s
     const bool in_place = p == (const unsigned char *)out;
     const ptrdiff_t blocks = (ptrdiff_t)((n + BLOCK - 1) / BLOCK);
     size_t bad = 0;
-#pragma omp parallel for schedule(static) reduction(+ : bad)
+#pragma omp parallel for schedule(static) reduction(+ : bad) if (blocks > 1)
     for (ptrdiff_t b = 0; b < blocks; b++) {
         const size_t from = (size_t)b * BLOCK, count = n - from < BLOCK ? n - from : BLOCK;
         if (channels(dtype) > 1)
@@ -489,6 +489,18 @@ static enum mro_code alloc_raw(const struct mro_file *f, size_t bytes, unsigned 
     return MRO_FAIL(e, MRO_EMEMORY, "no memory for a frame of '%s' (%.0f MiB)", f->name, (double)bytes / 1048576);
 }
 
+/* Touching a large fresh allocation costs more than converting into it when it comes 4 KiB at a time. */
+static void prefer_huge_pages(void *p, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t huge = (uintptr_t)2 << 20, from = ((uintptr_t)p + huge - 1) / huge * huge,
+                    to = ((uintptr_t)p + bytes) / huge * huge;
+    if (to > from) (void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* a hint: failure changes nothing */
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
 enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e)
 {
     memset(out, 0, sizeof *out);
@@ -500,6 +512,7 @@ enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, stru
     bool swap = false;
     enum mro_code rc = mro_image_alloc(out, ny, nx, e);
     if (rc) goto done;
+    prefer_huge_pages(out->px, n * sizeof(float));
     if (!view(f, image, frame, &p, &swap)) {
         if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
             goto done;
@@ -604,7 +617,7 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
             p = raw;
             swap = false;
         }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n_parts > 16)
         for (ptrdiff_t i = 0; i < n_parts; i++) {
             double v[PART];
             const size_t from = (size_t)i * PART, count = n - from < PART ? n - from : PART;
