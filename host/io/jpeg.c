@@ -53,6 +53,21 @@ static enum mro_code read_frame(const struct mro_file *f, unsigned marker, const
     return MRO_OK;
 }
 
+/* Huffman tables: stb_image counts their codes only after it has written them to an array of 256. */
+static enum mro_code check_codes(const struct mro_file *f, const unsigned char *p, size_t length, struct mro_error *e)
+{
+    while (length > 0) {
+        size_t codes = 0;
+        for (size_t i = 1; i <= 16 && i < length; i++) codes += p[i];
+        if (length < 17 || codes > 256 || codes > length - 17)
+            return MRO_FAIL(e, MRO_EFORMAT, "'%s': a JPEG Huffman table (DHT) of %zu codes does not fit its %zu bytes",
+                            f->name, codes, length);
+        p += 17 + codes;
+        length -= 17 + codes;
+    }
+    return MRO_OK;
+}
+
 /* First byte after the coded data at `pos`: a marker that is neither a stuffed 0 nor a restart. */
 static size_t skip_scan(struct mro_bytes b, size_t pos)
 {
@@ -84,6 +99,7 @@ static enum mro_code walk_markers(const struct mro_file *f, struct header *h, st
                             f->name, marker, pos - 1, length, b.size - pos);
         if (marker >= SOF0 && marker <= SOF15 && marker != DHT && marker != JPG && marker != DAC)
             MRO_TRY(read_frame(f, marker, b.p + pos + 2, length - 2, h, e));
+        if (marker == DHT) MRO_TRY(check_codes(f, b.p + pos + 2, length - 2, e));
         pos += length;
         if (marker != SOS) continue;
         if (!h->found) return MRO_FAIL(e, MRO_EFORMAT, "'%s': a JPEG scan comes before the frame header", f->name);

@@ -401,6 +401,11 @@ static void test_jpeg_damage(void **state)
         refused(p, size, patches[i].field);
         memcpy(p + sof + patches[i].at, saved, 4);
     }
+    size_t dht = 2;
+    while (p[dht + 1] != 0xc4) dht += 2 + (size_t)(p[dht + 2] << 8 | p[dht + 3]);
+    p[dht + 6] = 255;
+    p[dht + 7] = 255;
+    refused(p, size, "(DHT)");
     free(p);
     refused("\xff\xd8\xff\xd9", 4, "no scan");
 }
