@@ -65,7 +65,9 @@ void mro_text_number(char *out, size_t size, double v, int decimals, const char 
 
 void mro_text_percent(char *out, size_t size, double share)
 {
-    mro_text_number(out, size, 100 * share, percent_decimals(100 * share), "%");
+    /* A round number, such as a nominal rate, needs no decimals. */
+    const double percent = 100 * share, whole = round(percent);
+    mro_text_number(out, size, percent, fabs(percent - whole) < 1e-9 ? 0 : percent_decimals(percent), "%");
 }
 
 void mro_text_interval(char *out, size_t size, const double share[2])

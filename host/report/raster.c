@@ -60,7 +60,7 @@ size_t mro_block_factor(size_t n, size_t limit)
     return (n - 1) / limit + 1;
 }
 
-void mro_area_average(const float *src, size_t ny, size_t nx, size_t ky, size_t kx, float *dst)
+void mro_area_average(const float *src, size_t pitch, size_t ny, size_t nx, size_t ky, size_t kx, float *dst)
 {
     const size_t my = (ny - 1) / ky + 1, mx = (nx - 1) / kx + 1;
 #pragma omp parallel for schedule(static)
@@ -72,7 +72,7 @@ void mro_area_average(const float *src, size_t ny, size_t nx, size_t ky, size_t 
             size_t count = 0;
             for (size_t y = j * ky; y < y1; y++) {
                 for (size_t x = i * kx; x < x1; x++) {
-                    const float p = src[y * nx + x];
+                    const float p = src[y * pitch + x];
                     const bool ok = isfinite(p);
                     sum += ok ? p : 0;
                     count += ok;

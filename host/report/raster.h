@@ -23,8 +23,8 @@ enum mro_code mro_quantiles(const float *v, size_t n, const double *q, size_t k,
 size_t mro_block_factor(size_t n, size_t limit);
 
 /* Mean over blocks of kx by ky pixels, finite pixels only (a block with none gives NaN); blocks at the
- * right and lower border hold what is left. dst holds ceil(ny / ky) * ceil(nx / kx) values. */
-void mro_area_average(const float *src, size_t ny, size_t nx, size_t ky, size_t kx, float *dst);
+ * right and lower border hold what is left. Rows of src are `pitch` floats apart. dst holds ceil(ny / ky) * ceil(nx / kx) values. */
+void mro_area_average(const float *src, size_t pitch, size_t ny, size_t nx, size_t ky, size_t kx, float *dst);
 
 /* Finer grid for band-limited data: every sample becomes k by k (Lanczos kernel, 3 lobes, weights
  * normalised over finite samples; NaN stays NaN). dst holds (ny * k) * (nx * k) values.
