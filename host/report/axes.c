@@ -88,7 +88,8 @@ void mro_text_p(char *out, size_t size, double p)
     if (!isfinite(p)) {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC " %s", not_measured);
     } else if (p < 1e-15) {
-        snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "<" TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "15" TEXT_SUPER);
+        snprintf(out, size,
+                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "<" TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "15" TEXT_SUPER);
     } else if (p < 1e-4) {
         int power = (int)floor(log10(p));
         double m = p / pow(10, power);
@@ -97,8 +98,8 @@ void mro_text_p(char *out, size_t size, double p)
             power++;
         }
         snprintf(out, size,
-                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.1f" TEXT_NBSP TEXT_TIMES TEXT_NBSP "10" TEXT_SUPER
-                             TEXT_MINUS "%d" TEXT_SUPER,
+                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.1f" TEXT_NBSP TEXT_TIMES TEXT_NBSP
+                             "10" TEXT_SUPER TEXT_MINUS "%d" TEXT_SUPER,
                  m, -power);
     } else {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.2g", p);
@@ -109,7 +110,11 @@ void mro_text_p(char *out, size_t size, double p)
 static size_t utf8_length(const unsigned char *s)
 {
     static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    const size_t n = s[0] < 0x80 ? 1 : (s[0] & 0xe0) == 0xc0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
+    const size_t n = s[0] < 0x80             ? 1
+                     : (s[0] & 0xe0) == 0xc0 ? 2
+                     : (s[0] & 0xf0) == 0xe0 ? 3
+                     : (s[0] & 0xf8) == 0xf0 ? 4
+                                             : 0;
     if (n < 2) return n;
     unsigned c = s[0] & (0x7fu >> n);
     for (size_t i = 1; i < n; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report/figure.h"
 
+#include <cairo.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +13,11 @@
 
 #define PAGE_WIDTH 180.0
 #define MARGIN 1.5
-#define PT 7.0        /* type size; letters of panels are one point larger */
-#define HEAD 4.4      /* room for the letter and title above a panel */
-#define LEADING 3.25  /* lines of the caption */
-#define GAP 4.0       /* between panels */
-#define RASTER 840    /* samples of an embedded panel: 1.25 times what 300 dpi can show */
+#define PT 7.0       /* type size; letters of panels are one point larger */
+#define HEAD 4.4     /* room for the letter and title above a panel */
+#define LEADING 3.25 /* lines of the caption */
+#define GAP 4.0      /* between panels */
+#define RASTER 840   /* samples of an embedded panel: 1.25 times what 300 dpi can show */
 #define TILES 6
 #define INK 0x000000
 #define SOFT 0x505050
@@ -122,8 +123,8 @@ static struct box scale_bar(struct mro_canvas *c, struct box b, double mm_per_nm
 
 /* Part of an image around (or near, at its rim) a centre: first column and row, columns, rows. `size_nm`
  * and `centre_nm` are y, x; steps of 0 count pixels. */
-static void window_of(const struct mro_image *im, const double step[2], const double centre_nm[2], const double size_nm[2],
-                      size_t window[4])
+static void window_of(const struct mro_image *im, const double step[2], const double centre_nm[2],
+                      const double size_nm[2], size_t window[4])
 {
     for (int i = 0; i < 2; i++) {
         const size_t n = i ? im->nx : im->ny;
@@ -135,10 +136,11 @@ static void window_of(const struct mro_image *im, const double step[2], const do
     }
 }
 
-/* A window (first column and row, columns, rows) of an image in grey, stretched between its 0.5 and 99.5 % quantiles, brought to at most RASTER samples by
- * area averages; small ones get more pixels: `smooth` (band-limited) by interpolation, else by repeating. */
-static enum mro_code grey_raster(struct mro_raster *out, const struct mro_image *im, const size_t window[4], bool smooth,
-                                 struct mro_error *e)
+/* A window (first column and row, columns, rows) of an image in grey, stretched between its 0.5 and 99.5 % quantiles,
+ * brought to at most RASTER samples by area averages; small ones get more pixels: `smooth` (band-limited) by
+ * interpolation, else by repeating. */
+static enum mro_code grey_raster(struct mro_raster *out, const struct mro_image *im, const size_t window[4],
+                                 bool smooth, struct mro_error *e)
 {
     static const double q[2] = { 0.005, 0.995 };
     double range[2];
@@ -254,7 +256,7 @@ struct order_page {
     bool score_over;  /* cells beyond it */
     double detail[4]; /* what panel b shows: x, y, width, height in nm; the whole field or a part */
     bool part;
-    double acf_top;   /* colour bar of the tiles runs from -acf_top to acf_top */
+    double acf_top; /* colour bar of the tiles runs from -acf_top to acf_top */
     char *caption;
     double panel_w, panel_h, height;
 };
@@ -270,7 +272,6 @@ static const struct {
     { 'C', 0xff4f9a, 1.5, { 0, 0 } },
 };
 #define GRADES (sizeof grades / sizeof *grades)
-
 
 /* Outlines of all objects of a grade as one path; `ticks` instead: short lines along the fringes. */
 static void object_path(cairo_t *cr, const struct order_page *p, struct box b, double scale, char grade, bool ticks)
@@ -322,7 +323,8 @@ static void draw_objects(cairo_t *cr, const struct order_page *p, struct box b, 
 static void draw_detail(struct mro_canvas *c, const struct order_page *p, struct box a, double scale)
 {
     static const double dash[2] = { 1.4, 0.9 };
-    const struct box b = { a.x + p->detail[0] * scale, a.y + p->detail[1] * scale, p->detail[2] * scale, p->detail[3] * scale };
+    const struct box b = { a.x + p->detail[0] * scale, a.y + p->detail[1] * scale, p->detail[2] * scale,
+                           p->detail[3] * scale };
     for (int over = 0; over < 2; over++) {
         rgb(c->cr, over ? 0xffffff : 0x000000, over ? 1 : 0.6);
         cairo_set_line_width(c->cr, (over ? 0.8 : 1.6) * MM_PER_PT);
@@ -339,7 +341,8 @@ static void draw_detail(struct mro_canvas *c, const struct order_page *p, struct
 }
 
 /* Numbers of the tiles beside their cells, where they hide neither the scale bar nor each other. */
-static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, struct box b, double scale, struct box bar)
+static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, struct box b, double scale,
+                              struct box bar)
 {
     struct box taken[TILES + 1] = { bar };
     const double w = 2.1, h = 2.7;
@@ -359,7 +362,8 @@ static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, 
         for (int k = 0; k < 32; k++) {
             const double a = -M_PI / 4 + M_PI / 4 * k, far = rings[k / 8];
             at = (struct box){ x + far * cos(a) - w / 2, y + far * sin(a) - h / 2, w, h };
-            bool free_place = at.x > b.x + 0.3 && at.y > b.y + 0.3 && at.x + w < b.x + b.w - 0.3 && at.y + h < b.y + b.h - 0.3;
+            bool free_place =
+                at.x > b.x + 0.3 && at.y > b.y + 0.3 && at.x + w < b.x + b.w - 0.3 && at.y + h < b.y + b.h - 0.3;
             for (size_t j = 0; j <= i && free_place; j++) free_place = !overlap(at, taken[j]);
             if (free_place) break;
             at.w = 0;
@@ -382,7 +386,8 @@ static void draw_legend(struct mro_canvas *c, const struct order_page *p, double
     for (size_t i = 0; i < p->r->n_objects; i++)
         for (size_t g = 0; g < GRADES; g++) count[g] += p->r->objects[i].grade == grades[g].grade;
     if (p->r->n_objects == 0) {
-        mro_canvas_text(c, x, y, PT, MRO_LEFT, 0, INK, p->r->cells ? "no ordered region found" : "regions: not measured");
+        mro_canvas_text(c, x, y, PT, MRO_LEFT, 0, INK,
+                        p->r->cells ? "no ordered region found" : "regions: not measured");
         return;
     }
     snprintf(text[0], sizeof text[0], "A, ordered (%zu)", count[0]);
@@ -451,8 +456,8 @@ static void draw_flagged(cairo_t *cr, const struct order_page *p, struct box b, 
 
 /* Vertical colour bar from lo (bottom) to hi with ticks; `over`: values above hi exist; `mark`: a value
  * to be marked across the bar, NaN = none. */
-static void colour_bar(struct mro_canvas *c, struct box b, const struct mro_colour_map *map, double lo, double hi, bool over,
-                       double mark, const char *label)
+static void colour_bar(struct mro_canvas *c, struct box b, const struct mro_colour_map *map, double lo, double hi,
+                       bool over, double mark, const char *label)
 {
     cairo_pattern_t *g = cairo_pattern_create_linear(0, b.y + b.h, 0, b.y);
     for (size_t i = 0; i < map->n; i++) {
@@ -509,7 +514,8 @@ static void colour_bar(struct mro_canvas *c, struct box b, const struct mro_colo
 static void text_band(char *out, size_t size, const double band[2])
 {
     if (isfinite(band[0]) && isfinite(band[1]) && band[1] > 0)
-        snprintf(out, size, "%.2f" TEXT_DASH "%.2f" TEXT_NBSP "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER, band[0], band[1]);
+        snprintf(out, size, "%.2f" TEXT_DASH "%.2f" TEXT_NBSP "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER, band[0],
+                 band[1]);
     else
         snprintf(out, size, "not measured");
 }
@@ -808,11 +814,13 @@ static enum mro_code make_caption(struct order_page *p, const char *title, struc
     }
     mro_text_number(a, sizeof a, r->diameter_median_nm, 2, "nm");
     mro_text_number(b, sizeof b, r->size_limit_nm, 2, "nm");
-    snprintf(line, sizeof line, ", median diameter %s; smallest cluster found with 50" TEXT_NBSP "%% probability: %s. ", a, b);
+    snprintf(line, sizeof line, ", median diameter %s; smallest cluster found with 50" TEXT_NBSP "%% probability: %s. ",
+             a, b);
     say(&w, line);
     mro_text_number(a, sizeof a, r->ctf.known ? r->ctf.delocalisation_nm : NAN, 2, "nm");
     mro_text_percent(b, sizeof b, r->coverage);
-    snprintf(line, sizeof line, "Delocalisation " TEXT_ITALIC "R" TEXT_ITALIC ": %s. Usable part of the image: %s.", a, b);
+    snprintf(line, sizeof line, "Delocalisation " TEXT_ITALIC "R" TEXT_ITALIC ": %s. Usable part of the image: %s.", a,
+             b);
     say(&w, line);
     say_sentence(&w, " Verdict: ", r->verdict);
     if (!isfinite(r->fraction) && r->n_warnings > 0) say_sentence(&w, " Reason: ", r->warnings[0]);
@@ -845,7 +853,8 @@ static enum mro_code make_tiles(struct order_page *p, struct mro_error *e)
         const struct mro_order_tile *t = &r->tiles[i];
         const size_t k = t->n < 150 ? 150 / t->n + 1 : 1;
         float *fine = malloc(t->n * k * t->n * k * sizeof *fine);
-        if (fine == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a tile of %zu x %zu lags does not fit in memory", t->n, t->n);
+        if (fine == NULL)
+            return MRO_FAIL(e, MRO_EMEMORY, "a tile of %zu x %zu lags does not fit in memory", t->n, t->n);
         enum mro_code rc = mro_upsample(t->v, t->n, t->n, k, fine, e);
         if (rc == MRO_OK)
             rc = mro_raster_make(&p->tile[i], fine, t->n * k, t->n * k, -p->acf_top, p->acf_top, &mro_map_diverging, e);
@@ -901,7 +910,10 @@ static void pixel_size(const struct mro_image *im, const double *also, double pi
 }
 
 /* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
-static double panel_height(double w, const double field[2]) { return fmin(1.25 * w, fmax(20, w * field[0] / field[1])); }
+static double panel_height(double w, const double field[2])
+{
+    return fmin(1.25 * w, fmax(20, w * field[0] / field[1]));
+}
 
 enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_order_result *r, struct mro_error *e)
@@ -946,8 +958,7 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
     if (rc) goto done;
     rc = mro_canvas_measure(&measure, e);
     if (rc) goto done;
-    const size_t lines =
-        mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
+    const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
     const double body = MARGIN + HEAD - 0.6 + p.panel_h + 3.9 + 2.6 + HEAD + 0.6 + 55.6 + 11.6;
     p.height = body + ((double)lines - 1) * LEADING + 1.2 + MARGIN;
     mro_text_clean(name, sizeof name, title);
@@ -1001,15 +1012,16 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
     const double whole[2] = { p.field_nm[0], p.field_nm[1] };
     p.panel_w = (PAGE_WIDTH - 2 * MARGIN - GAP) / 2;
     p.panel_h = panel_height(p.panel_w, p.field_nm);
-    const double finest = finest_field(p.panel_w, band_inv_nm), across = fmax(whole[0] * p.panel_w / p.panel_h, whole[1]);
+    const double finest = finest_field(p.panel_w, band_inv_nm),
+                 across = fmax(whole[0] * p.panel_w / p.panel_h, whole[1]);
     p.part = p.pixel_nm[1] > 0 && across > finest;
     for (int i = 0; i < 2 && p.part; i++) p.field_nm[i] *= 0.8 * finest / across;
     mro_text_clean(name, sizeof name, title);
     text_band(band, sizeof band, band_inv_nm);
     snprintf(p.after, sizeof p.after, "Pass band %s", band);
     snprintf(p.caption, sizeof p.caption,
-             TEXT_BOLD "%s%s" TEXT_BOLD "Before and after a band-pass in 1/" TEXT_ITALIC "d" TEXT_ITALIC " of %s (" TEXT_ITALIC
-                       "d" TEXT_ITALIC " from %.3f to %.3f" TEXT_NBSP
+             TEXT_BOLD "%s%s" TEXT_BOLD "Before and after a band-pass in 1/" TEXT_ITALIC "d" TEXT_ITALIC
+                       " of %s (" TEXT_ITALIC "d" TEXT_ITALIC " from %.3f to %.3f" TEXT_NBSP
                        "nm). Grey levels from the 0.5" TEXT_NBSP "%% to the 99.5" TEXT_NBSP "%% quantile of each.",
              name, name[0] ? ". " : "", band, 1 / band_inv_nm[1], 1 / band_inv_nm[0]);
     for (int i = 0; i < 2; i++) {

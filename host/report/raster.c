@@ -144,10 +144,13 @@ static const struct mro_colour grey_points[] = { { 0, 0, 0 }, { 255, 255, 255 } 
 static const struct mro_colour score_points[] = { { 68, 1, 84 },    { 71, 44, 122 },  { 59, 81, 139 },
                                                   { 44, 113, 142 }, { 33, 144, 141 }, { 39, 173, 129 },
                                                   { 92, 200, 99 },  { 170, 220, 50 }, { 253, 231, 37 } };
-static const struct mro_colour diverging_points[] = {
-    { 24, 56, 120 }, { 72, 120, 184 }, { 158, 192, 222 }, { 246, 246, 246 }, { 240, 178, 142 }, { 208, 92, 72 }, { 128, 16, 36 }
-};
-#define MAP(points) { points, sizeof points / sizeof *points }
+static const struct mro_colour diverging_points[] = { { 24, 56, 120 },   { 72, 120, 184 },  { 158, 192, 222 },
+                                                      { 246, 246, 246 }, { 240, 178, 142 }, { 208, 92, 72 },
+                                                      { 128, 16, 36 } };
+#define MAP(points)                            \
+    {                                          \
+        points, sizeof points / sizeof *points \
+    }
 const struct mro_colour_map mro_map_grey = MAP(grey_points);
 const struct mro_colour_map mro_map_score = MAP(score_points);
 const struct mro_colour_map mro_map_diverging = MAP(diverging_points);
@@ -160,7 +163,8 @@ struct mro_colour mro_colour_at(const struct mro_colour_map *map, double t)
     const size_t i = (size_t)s;
     const double f = s - (double)i;
     const struct mro_colour a = map->point[i], b = map->point[i + 1];
-    return (struct mro_colour){ (unsigned char)lround(a.r + f * (b.r - a.r)), (unsigned char)lround(a.g + f * (b.g - a.g)),
+    return (struct mro_colour){ (unsigned char)lround(a.r + f * (b.r - a.r)),
+                                (unsigned char)lround(a.g + f * (b.g - a.g)),
                                 (unsigned char)lround(a.b + f * (b.b - a.b)) };
 }
 
