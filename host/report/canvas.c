@@ -21,19 +21,6 @@
 #define SUPER_SIZE 0.7
 #define SUPER_RISE 0.36
 
-/* fontconfig keeps its patterns behind encoded pointers, which the leak checker cannot follow. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CHECKS_LEAKS
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define CHECKS_LEAKS
-#endif
-#ifdef CHECKS_LEAKS
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libfontconfig\n"; }
-#endif
-
 /* A stretch of text of one style. */
 struct run {
     char text[256];
