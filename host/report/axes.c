@@ -65,7 +65,9 @@ void mro_text_number(char *out, size_t size, double v, int decimals, const char 
 
 void mro_text_percent(char *out, size_t size, double share)
 {
-    mro_text_number(out, size, 100 * share, percent_decimals(100 * share), "%");
+    /* A round number, such as a nominal rate, needs no decimals. */
+    const double percent = 100 * share, whole = round(percent);
+    mro_text_number(out, size, percent, fabs(percent - whole) < 1e-9 ? 0 : percent_decimals(percent), "%");
 }
 
 void mro_text_interval(char *out, size_t size, const double share[2])
@@ -86,7 +88,8 @@ void mro_text_p(char *out, size_t size, double p)
     if (!isfinite(p)) {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC " %s", not_measured);
     } else if (p < 1e-15) {
-        snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "<" TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "15" TEXT_SUPER);
+        snprintf(out, size,
+                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "<" TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "15" TEXT_SUPER);
     } else if (p < 1e-4) {
         int power = (int)floor(log10(p));
         double m = p / pow(10, power);
@@ -95,8 +98,8 @@ void mro_text_p(char *out, size_t size, double p)
             power++;
         }
         snprintf(out, size,
-                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.1f" TEXT_NBSP TEXT_TIMES TEXT_NBSP "10" TEXT_SUPER
-                             TEXT_MINUS "%d" TEXT_SUPER,
+                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.1f" TEXT_NBSP TEXT_TIMES TEXT_NBSP
+                             "10" TEXT_SUPER TEXT_MINUS "%d" TEXT_SUPER,
                  m, -power);
     } else {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.2g", p);
@@ -107,7 +110,11 @@ void mro_text_p(char *out, size_t size, double p)
 static size_t utf8_length(const unsigned char *s)
 {
     static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    const size_t n = s[0] < 0x80 ? 1 : (s[0] & 0xe0) == 0xc0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
+    const size_t n = s[0] < 0x80             ? 1
+                     : (s[0] & 0xe0) == 0xc0 ? 2
+                     : (s[0] & 0xf0) == 0xe0 ? 3
+                     : (s[0] & 0xf8) == 0xf0 ? 4
+                                             : 0;
     if (n < 2) return n;
     unsigned c = s[0] & (0x7fu >> n);
     for (size_t i = 1; i < n; i++) {

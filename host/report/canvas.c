@@ -4,7 +4,6 @@
 #include <cairo-pdf.h>
 #include <cairo-svg.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/write.h"
 #include "report/png.h"
 
 #define PAGE_DPI 300.0
@@ -99,7 +99,8 @@ static void svg_text(struct mro_sink *s, double x, double y, double pt, enum mro
     while (next_run(&text, &r)) {
         const bool plain = !r.bold && !r.italic && !r.super && !raised;
         if (!plain) {
-            mro_sink_text(s, "<tspan%s%s", r.bold ? " font-weight=\"bold\"" : "", r.italic ? " font-style=\"italic\"" : "");
+            mro_sink_text(s, "<tspan%s%s", r.bold ? " font-weight=\"bold\"" : "",
+                          r.italic ? " font-style=\"italic\"" : "");
             if (r.super) mro_sink_text(s, " font-size=\"%g\"", pt * SUPER_SIZE);
             if (r.super != raised) mro_sink_text(s, " dy=\"%.2f\"", (r.super ? -1 : 1) * SUPER_RISE * pt);
             mro_sink_text(s, ">");
@@ -265,7 +266,9 @@ void mro_canvas_raster(struct mro_canvas *c, const struct mro_raster *r, double 
     if (c->pixels) {
         /* Keeps the rim from fading into the page, and averages properly when shrinking. */
         cairo_pattern_set_extend(cairo_get_source(c->cr), CAIRO_EXTEND_PAD);
-        cairo_pattern_set_filter(cairo_get_source(c->cr), CAIRO_FILTER_BEST);
+        double dots = 1, none = 0;
+        cairo_user_to_device_distance(c->cr, &dots, &none);
+        cairo_pattern_set_filter(cairo_get_source(c->cr), dots < 1 ? CAIRO_FILTER_BEST : CAIRO_FILTER_GOOD);
     }
     cairo_paint(c->cr);
     cairo_restore(c->cr);
@@ -313,7 +316,8 @@ static const char *const suffixes[PAGES] = { ".png", ".svg", ".pdf" };
 
 static void encode_page(struct mro_sink *out, cairo_surface_t *surface)
 {
-    const size_t nx = (size_t)cairo_image_surface_get_width(surface), ny = (size_t)cairo_image_surface_get_height(surface);
+    const size_t nx = (size_t)cairo_image_surface_get_width(surface),
+                 ny = (size_t)cairo_image_surface_get_height(surface);
     const size_t stride = (size_t)cairo_image_surface_get_stride(surface);
     const unsigned char *data = cairo_image_surface_get_data(surface);
     unsigned char *rgb = malloc(nx * ny * 3);
@@ -331,16 +335,46 @@ static void encode_page(struct mro_sink *out, cairo_surface_t *surface)
             p[2] = (unsigned char)word;
         }
     }
-    mro_png_encode(out, rgb, ny, nx, 3, 2, PAGE_DPI);
+    mro_png_encode(out, rgb, ny, nx, 3, 1, PAGE_DPI);
     free(rgb);
 }
 
+/* Copies a drawing with its surfaces numbered from 0: cairo counts them through the life of the process, and
+ * the same figure should be the same bytes. Pages have few; any beyond the table keep their number. */
+static void put_renumbered(struct mro_sink *out, const char *p, size_t n)
+{
+    unsigned long seen[64];
+    size_t known = 0, copied = 0;
+    for (size_t i = 0; i + 8 < n; i++) {
+        if (p[i] != '"') continue;
+        const size_t at = i + 1 + (p[i + 1] == '#');
+        if (n - at < 10) continue;
+        const size_t word = memcmp(p + at, "image", 5) == 0 ? 5 : memcmp(p + at, "surface", 7) == 0 ? 7 : 0;
+        size_t end = at + word;
+        unsigned long id = 0;
+        while (word > 0 && end < n && end < at + 20 && p[end] >= '0' && p[end] <= '9')
+            id = id * 10 + (unsigned long)(p[end++] - '0');
+        if (end == at + word || end == n || p[end] != '"') continue;
+        size_t k = 0;
+        while (k < known && seen[k] != id) k++;
+        if (k == sizeof seen / sizeof *seen) continue;
+        if (k == known) seen[known++] = id;
+        mro_sink_put(out, p + copied, at + word - copied);
+        mro_sink_text(out, "%zu", k);
+        copied = end;
+        i = end;
+    }
+    mro_sink_put(out, p + copied, n - copied);
+}
+
 /* Puts the texts on top of the drawing and the title where viewers look for it. */
-static void finish_svg(struct mro_sink *out, const struct mro_sink *drawing, const struct mro_sink *text, const char *title)
+static void finish_svg(struct mro_sink *out, const struct mro_sink *drawing, const struct mro_sink *text,
+                       const char *title)
 {
     static const char end[] = "</svg>";
     size_t close = drawing->n, open = 0;
-    while (close > 0 && (drawing->n - close < sizeof end - 1 || memcmp(drawing->p + close, end, sizeof end - 1) != 0)) close--;
+    while (close > 0 && (drawing->n - close < sizeof end - 1 || memcmp(drawing->p + close, end, sizeof end - 1) != 0))
+        close--;
     const char *svg = drawing->n ? memchr(drawing->p, '>', drawing->n) : NULL; /* end of <?xml ...> */
     if (svg) svg = memchr(svg + 1, '>', drawing->n - (size_t)(svg + 1 - drawing->p));
     if (svg) open = (size_t)(svg + 1 - drawing->p);
@@ -354,16 +388,18 @@ static void finish_svg(struct mro_sink *out, const struct mro_sink *drawing, con
         put_escaped(out, title);
         mro_sink_text(out, "</title>");
     }
-    mro_sink_put(out, drawing->p + open, close - open);
+    put_renumbered(out, drawing->p + open, close - open);
     mro_sink_text(out, "<g font-family=\"" SVG_FAMILIES "\" xml:space=\"preserve\">\n");
     mro_sink_put(out, text->p, text->n);
     mro_sink_text(out, "</g>\n");
     mro_sink_put(out, drawing->p + close, drawing->n - close);
 }
 
-/* Draws one page into `out`; false: memory ran out or the drawing put cairo into error. */
+/* Draws one page into `out`, or the pixels of the PNG page into *pixels (caller destroys), which are encoded
+ * apart. False: memory ran out or the drawing put cairo into error. */
 static bool draw_page(enum page page, const char *title, double width, double height,
-                      void (*draw)(struct mro_canvas *c, void *data), void *data, struct mro_sink *out)
+                      void (*draw)(struct mro_canvas *c, void *data), void *data, struct mro_sink *out,
+                      cairo_surface_t **pixels)
 {
     struct mro_canvas c = { 0 };
     struct mro_sink drawing = { 0 }, text = { 0 };
@@ -378,6 +414,8 @@ static bool draw_page(enum page page, const char *title, double width, double he
         s = cairo_pdf_surface_create_for_stream(to_sink, out, w, h);
         cairo_pdf_surface_set_metadata(s, CAIRO_PDF_METADATA_CREATOR, "mroscope");
         if (title[0]) cairo_pdf_surface_set_metadata(s, CAIRO_PDF_METADATA_TITLE, title);
+        /* Same input, same bytes: no clock in the file. */
+        cairo_pdf_surface_set_metadata(s, CAIRO_PDF_METADATA_CREATE_DATE, NULL);
     }
     ok = open_canvas(&c, cairo_surface_reference(s), page == PAGE_PNG ? dots : 1 / MM_PER_PT);
     c.pixels = page == PAGE_PNG;
@@ -390,8 +428,10 @@ static bool draw_page(enum page page, const char *title, double width, double he
     ok = cairo_status(c.cr) == CAIRO_STATUS_SUCCESS;
     mro_canvas_close(&c);
     cairo_surface_flush(s);
-    if (ok && page == PAGE_PNG) encode_page(out, s);
-    cairo_surface_finish(s);
+    if (page == PAGE_PNG)
+        *pixels = cairo_surface_reference(s);
+    else
+        cairo_surface_finish(s);
     ok = ok && cairo_surface_status(s) == CAIRO_STATUS_SUCCESS;
     if (ok && page == PAGE_SVG) finish_svg(out, &drawing, &text, title);
 done:
@@ -402,34 +442,38 @@ done:
     return ok && !out->failed;
 }
 
-/* Writes bytes under a new name beside `path`; `temporary` (room for path and 32 more) receives it, or "". */
-static enum mro_code write_temporary(const char *path, char *temporary, const struct mro_sink *bytes, struct mro_error *e)
+/* Writes the three files, all or none: the disk has taken all bytes before the first gets its name. */
+static enum mro_code write_files(const char *path_stem, const struct mro_sink out[PAGES], struct mro_error *e)
 {
-    int fd = -1;
-    for (int i = 0; i < 100 && fd < 0; i++) {
-        sprintf(temporary, "%s.%ld-%d.tmp", path, (long)getpid(), i);
-        fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno != EEXIST) break;
+    enum mro_code rc = MRO_OK;
+    struct mro_write files[PAGES] = { { 0 } };
+    const size_t length = strlen(path_stem) + 8;
+    char *paths = malloc(PAGES * length);
+    int named = 0;
+    if (paths == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the figure '%s' does not fit in memory", path_stem);
+    for (int i = 0; i < PAGES; i++) {
+        char *path = paths + (size_t)i * length;
+        snprintf(path, length, "%s%s", path_stem, suffixes[i]);
+        rc = mro_write_begin(&files[i], path, e);
+        if (rc) goto done;
+        if (fwrite(out[i].p, 1, out[i].n, files[i].out) != out[i].n || fflush(files[i].out) != 0) {
+            rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
+            goto done;
+        }
     }
-    if (fd < 0) {
-        temporary[0] = 0;
-        return MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
+    for (; named < PAGES; named++) {
+        rc = mro_write_commit(&files[named], e);
+        if (rc) goto done;
     }
-    size_t done = 0;
-    while (done < bytes->n) {
-        const ssize_t n = write(fd, bytes->p + done, bytes->n - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
-        done += (size_t)n;
+done:
+    for (int i = 0; i < PAGES && rc; i++) {
+        if (i < named)
+            unlink(paths + (size_t)i * length);
+        else
+            mro_write_abort(&files[i]);
     }
-    const int full = done < bytes->n ? errno : 0;
-    if (close(fd) != 0 || full) {
-        const int why = full ? full : errno;
-        unlink(temporary);
-        temporary[0] = 0;
-        return MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(why));
-    }
-    return MRO_OK;
+    free(paths);
+    return rc;
 }
 
 enum mro_code mro_canvas_write(const char *path_stem, const char *title, double width_mm, double height_mm,
@@ -437,36 +481,27 @@ enum mro_code mro_canvas_write(const char *path_stem, const char *title, double 
 {
     enum mro_code rc = MRO_OK;
     struct mro_sink out[PAGES] = { { 0 } };
-    const size_t length = strlen(path_stem) + 64;
-    char *names = calloc(2 * PAGES, length);
-    int renamed = 0;
-    if (names == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the figure '%s' does not fit in memory", path_stem);
-    for (int i = 0; i < PAGES; i++) {
-        if (!draw_page((enum page)i, title ? title : "", width_mm, height_mm, draw, data, &out[i])) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "the figure '%s%s' could not be drawn; memory may be short", path_stem, suffixes[i]);
-            goto done;
+    cairo_surface_t *pixels = NULL;
+    bool drawn[PAGES] = { false };
+    /* Packing the pixels takes as long as drawing the two vector pages: side by side. */
+    if (title == NULL) title = "";
+    drawn[PAGE_PNG] = draw_page(PAGE_PNG, title, width_mm, height_mm, draw, data, &out[PAGE_PNG], &pixels);
+    if (drawn[PAGE_PNG]) {
+#pragma omp parallel sections num_threads(2)
+        {
+#pragma omp section
+            encode_page(&out[PAGE_PNG], pixels);
+#pragma omp section
+            for (int i = PAGE_SVG; i < PAGES; i++)
+                drawn[i] = draw_page((enum page)i, title, width_mm, height_mm, draw, data, &out[i], NULL);
         }
     }
-    for (int i = 0; i < PAGES; i++) {
-        char *path = names + (size_t)i * length, *temporary = names + (size_t)(PAGES + i) * length;
-        sprintf(path, "%s%s", path_stem, suffixes[i]);
-        rc = write_temporary(path, temporary, &out[i], e);
-        if (rc) goto done;
-    }
-    for (; renamed < PAGES; renamed++) {
-        const char *path = names + (size_t)renamed * length;
-        if (rename(names + (size_t)(PAGES + renamed) * length, path) != 0) {
-            rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
-            goto done;
-        }
-    }
-done:
-    for (int i = 0; i < PAGES; i++) {
-        /* Also what was renamed already: a figure is three files or none. */
-        const char *left = names + (size_t)(i < renamed ? i : PAGES + i) * length;
-        if (rc && left[0]) unlink(left);
-        free(out[i].p);
-    }
-    free(names);
+    for (int i = 0; i < PAGES && rc == MRO_OK; i++)
+        if (!drawn[i] || out[i].failed)
+            rc = MRO_FAIL(e, MRO_EMEMORY, "the figure '%s%s' could not be drawn; memory may be short", path_stem,
+                          suffixes[i]);
+    if (rc == MRO_OK) rc = write_files(path_stem, out, e);
+    for (int i = 0; i < PAGES; i++) free(out[i].p);
+    if (pixels != NULL) cairo_surface_destroy(pixels);
     return rc;
 }

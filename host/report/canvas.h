@@ -9,7 +9,6 @@
 #ifndef MRO_REPORT_CANVAS_H
 #define MRO_REPORT_CANVAS_H
 
-#include <cairo.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -30,7 +29,7 @@
 #define MM_PER_PT (25.4 / 72)
 
 struct mro_canvas {
-    cairo_t *cr;           /* in mm; the drawing may use it directly for shapes */
+    struct _cairo *cr;     /* cairo_t in mm; the drawing may use it directly for shapes */
     bool pixels;           /* the PNG page */
     struct mro_sink *text; /* the SVG page: its <text> elements; else NULL */
 };
@@ -39,8 +38,8 @@ enum mro_align { MRO_LEFT, MRO_CENTRE, MRO_RIGHT };
 
 /* Sets `text` (one line, UTF-8 with markup) with its baseline at (x, y), turned by `turn` quarter turns
  * counter-clockwise around that point. `rgb` = 0xRRGGBB. */
-void mro_canvas_text(struct mro_canvas *c, double x, double y, double pt, enum mro_align align, int turn,
-                     unsigned rgb, const char *text);
+void mro_canvas_text(struct mro_canvas *c, double x, double y, double pt, enum mro_align align, int turn, unsigned rgb,
+                     const char *text);
 
 /* Width of a line of text in mm. */
 double mro_canvas_text_width(struct mro_canvas *c, double pt, const char *text);
@@ -52,7 +51,7 @@ size_t mro_canvas_paragraph(struct mro_canvas *c, double x, double y, double wid
 
 /* Raster for embedding, made once and drawn on every page. */
 struct mro_raster {
-    cairo_surface_t *surface; /* NULL = none */
+    struct _cairo_surface *surface; /* cairo_surface_t; NULL = none */
     size_t nx, ny;
 };
 

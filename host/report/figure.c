@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report/figure.h"
 
+#include <cairo.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +13,11 @@
 
 #define PAGE_WIDTH 180.0
 #define MARGIN 1.5
-#define PT 7.0        /* type size; letters of panels are one point larger */
-#define HEAD 4.4      /* room for the letter and title above a panel */
-#define LEADING 3.25  /* lines of the caption */
-#define GAP 4.0       /* between panels */
-#define RASTER 840    /* samples of an embedded panel: 1.25 times what 300 dpi can show */
+#define PT 7.0       /* type size; letters of panels are one point larger */
+#define HEAD 4.4     /* room for the letter and title above a panel */
+#define LEADING 3.25 /* lines of the caption */
+#define GAP 4.0      /* between panels */
+#define RASTER 840   /* samples of an embedded panel: 1.25 times what 300 dpi can show */
 #define TILES 6
 #define INK 0x000000
 #define SOFT 0x505050
@@ -74,6 +75,21 @@ static void placeholder(struct mro_canvas *c, struct box b, const char *text)
     mro_canvas_text(c, b.x + b.w / 2, b.y + b.h / 2 + 0.9, PT, MRO_CENTRE, 0, SOFT, text);
 }
 
+/* Largest frame of a field's shape (y, x) inside a panel, at its upper left. */
+static struct box fit(double x, double y, double w, double h, const double field[2])
+{
+    const double high = w * field[0] / field[1];
+    return high > h ? (struct box){ x, y, h * field[1] / field[0], h } : (struct box){ x, y, w, high };
+}
+
+/* Largest field (nm) whose fringes in the middle of the band still have 4 dots each in a panel printed at
+ * 300 dpi; beyond it a figure would show moire instead of order. */
+static double finest_field(double panel_mm, const double band_inv_nm[2])
+{
+    const double mean = (band_inv_nm[0] + band_inv_nm[1]) / 2;
+    return mean > 0 ? panel_mm / 25.4 * 300 / 4 / mean : INFINITY;
+}
+
 static bool overlap(struct box a, struct box b)
 {
     return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
@@ -105,22 +121,40 @@ static struct box scale_bar(struct mro_canvas *c, struct box b, double mm_per_nm
 
 /* ---- rasters ---- */
 
-/* An image in grey, stretched between its 0.5 and 99.5 % quantiles, brought to at most RASTER samples by
- * area averages; small ones get more pixels: `smooth` (band-limited) by interpolation, else by repeating. */
-static enum mro_code grey_raster(struct mro_raster *out, const float *px, size_t ny, size_t nx, bool smooth,
-                                 struct mro_error *e)
+/* Part of an image around (or near, at its rim) a centre: first column and row, columns, rows. `size_nm`
+ * and `centre_nm` are y, x; steps of 0 count pixels. */
+static void window_of(const struct mro_image *im, const double step[2], const double centre_nm[2],
+                      const double size_nm[2], size_t window[4])
+{
+    for (int i = 0; i < 2; i++) {
+        const size_t n = i ? im->nx : im->ny;
+        const double s = step[i] > 0 ? step[i] : 1;
+        const double want = fmin((double)n, fmax(1, round(size_nm[i] / s)));
+        const double first = fmin((double)n - want, fmax(0, round(centre_nm[i] / s - want / 2)));
+        window[i ? 0 : 1] = (size_t)first;
+        window[i ? 2 : 3] = (size_t)want;
+    }
+}
+
+/* A window (first column and row, columns, rows) of an image in grey, stretched between its 0.5 and 99.5 % quantiles,
+ * brought to at most RASTER samples by area averages; small ones get more pixels: `smooth` (band-limited) by
+ * interpolation, else by repeating. */
+static enum mro_code grey_raster(struct mro_raster *out, const struct mro_image *im, const size_t window[4],
+                                 bool smooth, struct mro_error *e)
 {
     static const double q[2] = { 0.005, 0.995 };
     double range[2];
     enum mro_code rc;
+    const size_t nx = window[2], ny = window[3];
     const size_t ky = mro_block_factor(ny, RASTER), kx = mro_block_factor(nx, RASTER);
     size_t my = (ny - 1) / ky + 1, mx = (nx - 1) / kx + 1;
     float *v = malloc(my * mx * sizeof *v), *fine = NULL;
     if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a panel of %zu x %zu pixels does not fit in memory", mx, my);
-    mro_area_average(px, ny, nx, ky, kx, v);
+    mro_area_average(im->px + window[1] * im->nx + window[0], im->nx, ny, nx, ky, kx, v);
     rc = mro_quantiles(v, my * mx, q, 2, range, e);
     if (rc) goto done;
-    const size_t longest = mx > my ? mx : my, k = longest < RASTER / 2 ? RASTER * 3 / 4 / longest : 1;
+    const size_t longest = mx > my ? mx : my, finer = RASTER * 3 / 4 / longest;
+    const size_t k = longest >= RASTER / 2 ? 1 : finer > 2 ? finer : 2;
     if (k > 1) {
         fine = malloc(my * k * mx * k * sizeof *fine);
         if (fine == NULL) {
@@ -156,7 +190,7 @@ static enum mro_code map_raster(struct mro_raster *out, const struct mro_order_m
         rc = MRO_FAIL(e, MRO_EMEMORY, "a map of %zu x %zu cells does not fit in memory", m->nx, m->ny);
         goto done;
     }
-    mro_area_average(m->v, m->ny, m->nx, by, bx, v);
+    mro_area_average(m->v, m->nx, m->ny, m->nx, by, bx, v);
     mro_repeat(v, my, mx, ky, kx, fine);
     rc = mro_raster_make(out, fine, my * ky, mx * kx, lo, hi, &mro_map_score, e);
 done:
@@ -220,7 +254,9 @@ struct order_page {
     char tile_text[TILES][80];
     double score_top; /* end of the colour bar */
     bool score_over;  /* cells beyond it */
-    double acf_top;   /* colour bar of the tiles runs from -acf_top to acf_top */
+    double detail[4]; /* what panel b shows: x, y, width, height in nm; the whole field or a part */
+    bool part;
+    double acf_top; /* colour bar of the tiles runs from -acf_top to acf_top */
     char *caption;
     double panel_w, panel_h, height;
 };
@@ -236,17 +272,6 @@ static const struct {
     { 'C', 0xff4f9a, 1.5, { 0, 0 } },
 };
 #define GRADES (sizeof grades / sizeof *grades)
-
-/* Frame of an image of the field's shape inside a panel, centred. */
-static struct box fit(const struct order_page *p, double x, double y)
-{
-    double w = p->panel_w, h = p->panel_w * p->field_nm[0] / p->field_nm[1];
-    if (h > p->panel_h) {
-        h = p->panel_h;
-        w = h * p->field_nm[1] / p->field_nm[0];
-    }
-    return (struct box){ x + (p->panel_w - w) / 2, y + (p->panel_h - h) / 2, w, h };
-}
 
 /* Outlines of all objects of a grade as one path; `ticks` instead: short lines along the fringes. */
 static void object_path(cairo_t *cr, const struct order_page *p, struct box b, double scale, char grade, bool ticks)
@@ -294,8 +319,30 @@ static void draw_objects(cairo_t *cr, const struct order_page *p, struct box b, 
     cairo_restore(cr);
 }
 
+/* Where panel b was taken from. */
+static void draw_detail(struct mro_canvas *c, const struct order_page *p, struct box a, double scale)
+{
+    static const double dash[2] = { 1.4, 0.9 };
+    const struct box b = { a.x + p->detail[0] * scale, a.y + p->detail[1] * scale, p->detail[2] * scale,
+                           p->detail[3] * scale };
+    for (int over = 0; over < 2; over++) {
+        rgb(c->cr, over ? 0xffffff : 0x000000, over ? 1 : 0.6);
+        cairo_set_line_width(c->cr, (over ? 0.8 : 1.6) * MM_PER_PT);
+        if (over) cairo_set_dash(c->cr, dash, 2, 0);
+        cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
+        cairo_stroke(c->cr);
+    }
+    cairo_set_dash(c->cr, NULL, 0, 0);
+    if (b.w < 4 || b.h < 4) return;
+    rgb(c->cr, 0xffffff, 0.85);
+    cairo_rectangle(c->cr, b.x + b.w - 2.5, b.y + 0.4, 2.1, 2.9);
+    cairo_fill(c->cr);
+    mro_canvas_text(c, b.x + b.w - 1.45, b.y + 2.7, PT, MRO_CENTRE, 0, INK, TEXT_BOLD "b");
+}
+
 /* Numbers of the tiles beside their cells, where they hide neither the scale bar nor each other. */
-static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, struct box b, double scale, struct box bar)
+static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, struct box b, double scale,
+                              struct box bar)
 {
     struct box taken[TILES + 1] = { bar };
     const double w = 2.1, h = 2.7;
@@ -303,10 +350,20 @@ static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, 
         const struct mro_order_tile *t = &p->r->tiles[i];
         const double x = b.x + t->x_nm * scale, y = b.y + t->y_nm * scale;
         struct box at = { 0 };
-        for (int k = 0; k < 24; k++) {
-            const double a = -M_PI / 4 + M_PI / 4 * k, far = 2.2 + 1.2 * scale + 1.5 * (k / 8);
+        double r = 1 * scale, nearest = 0.8;
+        for (size_t o = 0; o < p->r->n_objects; o++) {
+            const struct mro_order_object *q = &p->r->objects[o];
+            const double far = hypot(q->x_nm - t->x_nm, q->y_nm - t->y_nm);
+            if (!(far < nearest)) continue;
+            nearest = far;
+            r = q->diameter_nm / 2 * scale;
+        }
+        const double rings[] = { r + 1.6, r + 3, 0.7 * r, 2.2 };
+        for (int k = 0; k < 32; k++) {
+            const double a = -M_PI / 4 + M_PI / 4 * k, far = rings[k / 8];
             at = (struct box){ x + far * cos(a) - w / 2, y + far * sin(a) - h / 2, w, h };
-            bool free_place = at.x > b.x + 0.3 && at.y > b.y + 0.3 && at.x + w < b.x + b.w - 0.3 && at.y + h < b.y + b.h - 0.3;
+            bool free_place =
+                at.x > b.x + 0.3 && at.y > b.y + 0.3 && at.x + w < b.x + b.w - 0.3 && at.y + h < b.y + b.h - 0.3;
             for (size_t j = 0; j <= i && free_place; j++) free_place = !overlap(at, taken[j]);
             if (free_place) break;
             at.w = 0;
@@ -329,7 +386,8 @@ static void draw_legend(struct mro_canvas *c, const struct order_page *p, double
     for (size_t i = 0; i < p->r->n_objects; i++)
         for (size_t g = 0; g < GRADES; g++) count[g] += p->r->objects[i].grade == grades[g].grade;
     if (p->r->n_objects == 0) {
-        mro_canvas_text(c, x, y, PT, MRO_LEFT, 0, INK, p->r->cells ? "no ordered region found" : "regions: not measured");
+        mro_canvas_text(c, x, y, PT, MRO_LEFT, 0, INK,
+                        p->r->cells ? "no ordered region found" : "regions: not measured");
         return;
     }
     snprintf(text[0], sizeof text[0], "A, ordered (%zu)", count[0]);
@@ -398,8 +456,8 @@ static void draw_flagged(cairo_t *cr, const struct order_page *p, struct box b, 
 
 /* Vertical colour bar from lo (bottom) to hi with ticks; `over`: values above hi exist; `mark`: a value
  * to be marked across the bar, NaN = none. */
-static void colour_bar(struct mro_canvas *c, struct box b, const struct mro_colour_map *map, double lo, double hi, bool over,
-                       double mark, const char *label)
+static void colour_bar(struct mro_canvas *c, struct box b, const struct mro_colour_map *map, double lo, double hi,
+                       bool over, double mark, const char *label)
 {
     cairo_pattern_t *g = cairo_pattern_create_linear(0, b.y + b.h, 0, b.y);
     for (size_t i = 0; i < map->n; i++) {
@@ -456,7 +514,8 @@ static void colour_bar(struct mro_canvas *c, struct box b, const struct mro_colo
 static void text_band(char *out, size_t size, const double band[2])
 {
     if (isfinite(band[0]) && isfinite(band[1]) && band[1] > 0)
-        snprintf(out, size, "%.2f" TEXT_DASH "%.2f" TEXT_NBSP "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER, band[0], band[1]);
+        snprintf(out, size, "%.2f" TEXT_DASH "%.2f" TEXT_NBSP "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER, band[0],
+                 band[1]);
     else
         snprintf(out, size, "not measured");
 }
@@ -544,7 +603,7 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
     rgb(cr, INK, 1);
     cairo_stroke(cr);
     mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 6.8, PT, MRO_CENTRE, 0, INK, "Nominal false-positive rate");
-    mro_canvas_text(c, b.x - 6.6, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK, "Share of cells");
+    mro_canvas_text(c, b.x - 8.2, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK, "Share of cells");
 
     const double alpha = r->false_positive_rate;
     static const double dot[2] = { 0.35, 0.5 };
@@ -602,11 +661,13 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
         mro_canvas_text(c, tx, y, PT, MRO_LEFT, 0, INK, names[i]);
     }
     if (alpha > lo && alpha < 1) {
-        char text[64], rate[40];
-        mro_text_number(rate, sizeof rate, 100 * alpha, alpha < 0.00999 ? 2 : 0, "%");
+        /* At the upper end: the observed curve has left it for all but fully ordered images. */
+        char text[96], rate[72];
+        mro_text_percent(rate, sizeof rate, alpha);
         snprintf(text, sizeof text, "nominal %s", rate);
-        /* Turned along its line, where neither curve nor legend are: just above the lower end. */
-        mro_canvas_text(c, b.x + b.w * (1 - log10(alpha) / log10(lo)) + 2.7, b.y + b.h - 2, PT, MRO_LEFT, 1, 0x606060, text);
+        const double ax = b.x + b.w * (1 - log10(alpha) / log10(lo));
+        const bool left = ax - b.x > mro_canvas_text_width(c, PT, text) + 3;
+        mro_canvas_text(c, ax + (left ? -1 : 1), b.y + 3.4, PT, left ? MRO_RIGHT : MRO_LEFT, 0, 0x606060, text);
     }
 }
 
@@ -617,39 +678,33 @@ static void draw_order(struct mro_canvas *c, void *data)
     const double x0 = MARGIN, y0 = MARGIN + HEAD - 0.6;
     char text[256], band[96];
 
-    const struct box a = fit(p, x0, y0);
+    const struct box a = fit(x0, y0, p->panel_w, p->panel_h, p->field_nm);
     const double scale = a.w / p->field_nm[1]; /* mm per nm; without calibration mm per pixel */
     const double bar_scale = p->pixel_nm[1] > 0 ? scale : 0;
     heading(c, x0, y0, "a", "Micrograph, ordered regions outlined");
     hatch(c->cr, a);
     mro_canvas_raster(c, &p->micrograph, a.x, a.y, a.w, a.h);
     draw_objects(c->cr, p, a, scale);
+    if (p->part && p->filtered.surface) draw_detail(c, p, a, scale);
     frame(c->cr, a, 0.5);
     const struct box bar = scale_bar(c, a, bar_scale, 0.3);
     draw_tile_numbers(c, p, a, scale, bar);
 
-    const struct box b = fit(p, x0 + p->panel_w + GAP, y0);
+    const struct box b = fit(x0 + p->panel_w + GAP, y0, p->panel_w, p->panel_h, p->field_nm);
     text_band(band, sizeof band, r->band_inv_nm);
-    snprintf(text, sizeof text, "Pass band %s", band);
+    snprintf(text, sizeof text, p->part ? "Pass band %s, detail" : "Pass band %s", band);
     heading(c, x0 + p->panel_w + GAP, y0, "b", text);
     if (p->filtered.surface) {
-        const struct mro_image *f = &r->filtered;
-        const double w = f->axis[1].step > 0 ? f->axis[1].step * (double)f->nx * scale : b.w;
-        const double h = f->axis[0].step > 0 ? f->axis[0].step * (double)f->ny * scale : b.h;
         hatch(c->cr, b);
-        cairo_save(c->cr);
-        cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
-        cairo_clip(c->cr);
-        mro_canvas_raster(c, &p->filtered, b.x, b.y, w, h);
-        cairo_restore(c->cr);
+        mro_canvas_raster(c, &p->filtered, b.x, b.y, b.w, b.h);
         frame(c->cr, b, 0.5);
-        scale_bar(c, b, bar_scale, 0.3);
+        scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->detail[2] : 0, 0.3);
     } else {
         placeholder(c, b, "not measured");
     }
 
     const double cx = x0 + 2 * (p->panel_w + GAP);
-    const struct box s = fit(p, cx, y0);
+    const struct box s = fit(cx, y0, p->panel_w, p->panel_h, p->field_nm);
     heading(c, cx, y0, "c", "Order score, flagged cells outlined");
     if (p->score.surface) {
         const struct mro_order_map *m = &r->score;
@@ -665,8 +720,8 @@ static void draw_order(struct mro_canvas *c, void *data)
         frame(c->cr, s, 0.5);
         scale_bar(c, s, bar_scale, 0.3);
         const double top = p->score_over ? 1.8 : 0;
-        colour_bar(c, (struct box){ cx + p->panel_w + 1.8, y0 + top, 2.4, p->panel_h - top }, &mro_map_score, 0,
-                   p->score_top, p->score_over, 1, "Score / threshold");
+        const struct box scores = { s.x + s.w + 1.8, y0 + top, 2.4, fmax(s.h, p->panel_h) - top };
+        colour_bar(c, scores, &mro_map_score, 0, p->score_top, p->score_over, 1, "Score / threshold");
     } else {
         placeholder(c, s, "not measured");
     }
@@ -759,11 +814,13 @@ static enum mro_code make_caption(struct order_page *p, const char *title, struc
     }
     mro_text_number(a, sizeof a, r->diameter_median_nm, 2, "nm");
     mro_text_number(b, sizeof b, r->size_limit_nm, 2, "nm");
-    snprintf(line, sizeof line, ", median diameter %s; smallest cluster found with 50" TEXT_NBSP "%% probability: %s. ", a, b);
+    snprintf(line, sizeof line, ", median diameter %s; smallest cluster found with 50" TEXT_NBSP "%% probability: %s. ",
+             a, b);
     say(&w, line);
     mro_text_number(a, sizeof a, r->ctf.known ? r->ctf.delocalisation_nm : NAN, 2, "nm");
     mro_text_percent(b, sizeof b, r->coverage);
-    snprintf(line, sizeof line, "Delocalisation " TEXT_ITALIC "R" TEXT_ITALIC ": %s. Usable part of the image: %s.", a, b);
+    snprintf(line, sizeof line, "Delocalisation " TEXT_ITALIC "R" TEXT_ITALIC ": %s. Usable part of the image: %s.", a,
+             b);
     say(&w, line);
     say_sentence(&w, " Verdict: ", r->verdict);
     if (!isfinite(r->fraction) && r->n_warnings > 0) say_sentence(&w, " Reason: ", r->warnings[0]);
@@ -794,9 +851,10 @@ static enum mro_code make_tiles(struct order_page *p, struct mro_error *e)
     p->acf_top = fmin(1, fmax(0.1, ceil(p->acf_top * 10 - 1e-6) / 10));
     for (size_t i = 0; i < p->tiles; i++) {
         const struct mro_order_tile *t = &r->tiles[i];
-        const size_t k = t->n < 300 ? 300 / t->n + 1 : 1;
+        const size_t k = t->n < 150 ? 150 / t->n + 1 : 1;
         float *fine = malloc(t->n * k * t->n * k * sizeof *fine);
-        if (fine == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a tile of %zu x %zu lags does not fit in memory", t->n, t->n);
+        if (fine == NULL)
+            return MRO_FAIL(e, MRO_EMEMORY, "a tile of %zu x %zu lags does not fit in memory", t->n, t->n);
         enum mro_code rc = mro_upsample(t->v, t->n, t->n, k, fine, e);
         if (rc == MRO_OK)
             rc = mro_raster_make(&p->tile[i], fine, t->n * k, t->n * k, -p->acf_top, p->acf_top, &mro_map_diverging, e);
@@ -852,7 +910,10 @@ static void pixel_size(const struct mro_image *im, const double *also, double pi
 }
 
 /* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
-static double panel_height(double w, const double field[2]) { return fmin(1.25 * w, fmax(20, w * field[0] / field[1])); }
+static double panel_height(double w, const double field[2])
+{
+    return fmin(1.25 * w, fmax(20, w * field[0] / field[1]));
+}
 
 enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_order_result *r, struct mro_error *e)
@@ -866,10 +927,27 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
     p.panel_w = (PAGE_WIDTH - 2 * MARGIN - 2 * GAP - 14) / 3;
     p.panel_h = panel_height(p.panel_w, p.field_nm);
 
-    rc = grey_raster(&p.micrograph, im->px, im->ny, im->nx, false, e);
+    const size_t whole[4] = { 0, 0, im->nx, im->ny };
+    rc = grey_raster(&p.micrograph, im, whole, false, e);
     if (rc) goto done;
     if (r->filtered.px && r->filtered.nx && r->filtered.ny) {
-        rc = grey_raster(&p.filtered, r->filtered.px, r->filtered.ny, r->filtered.nx, true, e);
+        const struct mro_image *f = &r->filtered;
+        const double step[2] = { p.field_nm[0] / (double)f->ny, p.field_nm[1] / (double)f->nx };
+        double centre[2] = { p.field_nm[0] / 2, p.field_nm[1] / 2 }, size[2] = { p.field_nm[0], p.field_nm[1] };
+        const double finest = finest_field(p.panel_w, r->band_inv_nm);
+        p.part = p.pixel_nm[1] > 0 && fmax(size[0] * p.panel_w / p.panel_h, size[1]) > finest;
+        if (p.part) {
+            const double share = 0.8 * finest / fmax(size[0] * p.panel_w / p.panel_h, size[1]);
+            for (int i = 0; i < 2; i++) size[i] *= share;
+            if (r->tiles && r->n_tiles) {
+                centre[0] = r->tiles[0].y_nm;
+                centre[1] = r->tiles[0].x_nm;
+            }
+        }
+        size_t window[4];
+        window_of(f, step, centre, size, window);
+        for (int i = 0; i < 4; i++) p.detail[i] = (double)window[i] * step[i % 2 == 0];
+        rc = grey_raster(&p.filtered, f, window, true, e);
         if (rc) goto done;
     }
     rc = make_score(&p, e);
@@ -880,8 +958,7 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
     if (rc) goto done;
     rc = mro_canvas_measure(&measure, e);
     if (rc) goto done;
-    const size_t lines =
-        mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
+    const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
     const double body = MARGIN + HEAD - 0.6 + p.panel_h + 3.9 + 2.6 + HEAD + 0.6 + 55.6 + 11.6;
     p.height = body + ((double)lines - 1) * LEADING + 1.2 + MARGIN;
     mro_text_clean(name, sizeof name, title);
@@ -901,8 +978,9 @@ done:
 struct image_page {
     double pixel_nm[2], field_nm[2];
     struct mro_raster raster[2];
+    bool part; /* field_nm is the middle of a larger image */
     double panel_w, panel_h;
-    char caption[640], after[160];
+    char caption[800], after[160];
 };
 
 static void draw_image(struct mro_canvas *c, void *data)
@@ -911,13 +989,8 @@ static void draw_image(struct mro_canvas *c, void *data)
     const double y0 = MARGIN + HEAD - 0.6;
     for (int i = 0; i < 2; i++) {
         const double x = MARGIN + i * (p->panel_w + GAP);
-        double w = p->panel_w, h = p->panel_w * p->field_nm[0] / p->field_nm[1];
-        if (h > p->panel_h) {
-            h = p->panel_h;
-            w = h * p->field_nm[1] / p->field_nm[0];
-        }
-        const struct box b = { x + (p->panel_w - w) / 2, y0 + (p->panel_h - h) / 2, w, h };
-        heading(c, x, y0, i ? "b" : "a", i ? p->after : "Image");
+        const struct box b = fit(x, y0, p->panel_w, p->panel_h, p->field_nm);
+        heading(c, x, y0, i ? "b" : "a", i ? p->after : p->part ? "Image, detail from the middle" : "Image");
         hatch(c->cr, b);
         mro_canvas_raster(c, &p->raster[i], b.x, b.y, b.w, b.h);
         frame(c->cr, b, 0.5);
@@ -936,20 +1009,30 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
     pixel_size(before, NULL, p.pixel_nm);
     for (int i = 0; i < 2; i++)
         p.field_nm[i] = (double)(i ? before->nx : before->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
+    const double whole[2] = { p.field_nm[0], p.field_nm[1] };
     p.panel_w = (PAGE_WIDTH - 2 * MARGIN - GAP) / 2;
     p.panel_h = panel_height(p.panel_w, p.field_nm);
+    const double finest = finest_field(p.panel_w, band_inv_nm),
+                 across = fmax(whole[0] * p.panel_w / p.panel_h, whole[1]);
+    p.part = p.pixel_nm[1] > 0 && across > finest;
+    for (int i = 0; i < 2 && p.part; i++) p.field_nm[i] *= 0.8 * finest / across;
     mro_text_clean(name, sizeof name, title);
     text_band(band, sizeof band, band_inv_nm);
     snprintf(p.after, sizeof p.after, "Pass band %s", band);
     snprintf(p.caption, sizeof p.caption,
-             TEXT_BOLD "%s%s" TEXT_BOLD "Before and after a band-pass in 1/" TEXT_ITALIC "d" TEXT_ITALIC " of %s (" TEXT_ITALIC
-                       "d" TEXT_ITALIC " from %.3f to %.3f" TEXT_NBSP
+             TEXT_BOLD "%s%s" TEXT_BOLD "Before and after a band-pass in 1/" TEXT_ITALIC "d" TEXT_ITALIC
+                       " of %s (" TEXT_ITALIC "d" TEXT_ITALIC " from %.3f to %.3f" TEXT_NBSP
                        "nm). Grey levels from the 0.5" TEXT_NBSP "%% to the 99.5" TEXT_NBSP "%% quantile of each.",
              name, name[0] ? ". " : "", band, 1 / band_inv_nm[1], 1 / band_inv_nm[0]);
-    rc = grey_raster(&p.raster[0], before->px, before->ny, before->nx, false, e);
-    if (rc) goto done;
-    rc = grey_raster(&p.raster[1], after->px, after->ny, after->nx, true, e);
-    if (rc) goto done;
+    for (int i = 0; i < 2; i++) {
+        const struct mro_image *im = i ? after : before;
+        const double step[2] = { whole[0] / (double)im->ny, whole[1] / (double)im->nx };
+        const double centre[2] = { whole[0] / 2, whole[1] / 2 };
+        size_t window[4];
+        window_of(im, step, centre, p.field_nm, window);
+        rc = grey_raster(&p.raster[i], im, window, i == 1, e);
+        if (rc) goto done;
+    }
     rc = mro_canvas_measure(&measure, e);
     if (rc) goto done;
     const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);

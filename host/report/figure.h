@@ -13,12 +13,15 @@
 
 /* The MRO measurement of one frame: (a) `im` with the objects of `r`, (b) the band-passed image, (c) the
  * score map, (d) autocorrelations of the strongest cells, (e) survival of the score; the numbers below.
+ * r->filtered covers the same field as `im`, on any grid. Where the field is so large that fringes would be
+ * finer than print, (b) shows a part around the strongest cell, marked in (a).
  * `title` (file and frame; may be NULL) opens the caption. Any part of `r` may be empty, as after a
  * constant image: its panel and its number read "not measured". */
 enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_order_result *r, struct mro_error *e);
 
-/* An image before and after a band-pass of `band_inv_nm` (1/d in nm^-1), side by side. */
+/* An image before and after a band-pass of `band_inv_nm` (1/d in nm^-1), side by side; of fields too
+ * large for their fringes to print, the middle. */
 enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *before, const struct mro_image *after,
                                const double band_inv_nm[2], const char *title, struct mro_error *e);
 

@@ -119,7 +119,8 @@ void mro_png_encode(struct mro_sink *out, const unsigned char *px, size_t ny, si
     z.avail_out = (uInt)bound;
     const unsigned char *zero_row = work + 3 * (row + 1);
     for (size_t y = 0; y < ny; y++) {
-        z.next_in = (unsigned char *)(uintptr_t)filter_row(px + y * row, y ? px + (y - 1) * row : zero_row, row, step, work);
+        z.next_in =
+            (unsigned char *)(uintptr_t)filter_row(px + y * row, y ? px + (y - 1) * row : zero_row, row, step, work);
         z.avail_in = (uInt)(row + 1);
         if (deflate(&z, y + 1 < ny ? Z_NO_FLUSH : Z_FINISH) == Z_STREAM_ERROR) {
             out->failed = true;

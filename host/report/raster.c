@@ -60,7 +60,7 @@ size_t mro_block_factor(size_t n, size_t limit)
     return (n - 1) / limit + 1;
 }
 
-void mro_area_average(const float *src, size_t ny, size_t nx, size_t ky, size_t kx, float *dst)
+void mro_area_average(const float *src, size_t pitch, size_t ny, size_t nx, size_t ky, size_t kx, float *dst)
 {
     const size_t my = (ny - 1) / ky + 1, mx = (nx - 1) / kx + 1;
 #pragma omp parallel for schedule(static)
@@ -72,7 +72,7 @@ void mro_area_average(const float *src, size_t ny, size_t nx, size_t ky, size_t 
             size_t count = 0;
             for (size_t y = j * ky; y < y1; y++) {
                 for (size_t x = i * kx; x < x1; x++) {
-                    const float p = src[y * nx + x];
+                    const float p = src[y * pitch + x];
                     const bool ok = isfinite(p);
                     sum += ok ? p : 0;
                     count += ok;
@@ -144,10 +144,13 @@ static const struct mro_colour grey_points[] = { { 0, 0, 0 }, { 255, 255, 255 } 
 static const struct mro_colour score_points[] = { { 68, 1, 84 },    { 71, 44, 122 },  { 59, 81, 139 },
                                                   { 44, 113, 142 }, { 33, 144, 141 }, { 39, 173, 129 },
                                                   { 92, 200, 99 },  { 170, 220, 50 }, { 253, 231, 37 } };
-static const struct mro_colour diverging_points[] = {
-    { 24, 56, 120 }, { 72, 120, 184 }, { 158, 192, 222 }, { 246, 246, 246 }, { 240, 178, 142 }, { 208, 92, 72 }, { 128, 16, 36 }
-};
-#define MAP(points) { points, sizeof points / sizeof *points }
+static const struct mro_colour diverging_points[] = { { 24, 56, 120 },   { 72, 120, 184 },  { 158, 192, 222 },
+                                                      { 246, 246, 246 }, { 240, 178, 142 }, { 208, 92, 72 },
+                                                      { 128, 16, 36 } };
+#define MAP(points)                            \
+    {                                          \
+        points, sizeof points / sizeof *points \
+    }
 const struct mro_colour_map mro_map_grey = MAP(grey_points);
 const struct mro_colour_map mro_map_score = MAP(score_points);
 const struct mro_colour_map mro_map_diverging = MAP(diverging_points);
@@ -160,7 +163,8 @@ struct mro_colour mro_colour_at(const struct mro_colour_map *map, double t)
     const size_t i = (size_t)s;
     const double f = s - (double)i;
     const struct mro_colour a = map->point[i], b = map->point[i + 1];
-    return (struct mro_colour){ (unsigned char)lround(a.r + f * (b.r - a.r)), (unsigned char)lround(a.g + f * (b.g - a.g)),
+    return (struct mro_colour){ (unsigned char)lround(a.r + f * (b.r - a.r)),
+                                (unsigned char)lround(a.g + f * (b.g - a.g)),
                                 (unsigned char)lround(a.b + f * (b.b - a.b)) };
 }
 
