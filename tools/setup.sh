@@ -8,7 +8,7 @@ set -euo pipefail
 # What is needed -> the Debian/Ubuntu package that has it. A name with a colon is asked of pkg-config, one
 # with a slash is a header, others are programs.
 needs=(
-    "cc gcc" "c++ g++" "cmake cmake" "make make" "pkg-config pkg-config"
+    "cc gcc" "cmake cmake" "make make" "pkg-config pkg-config"
     "pkg:zlib zlib1g-dev" "pkg:libtiff-4 libtiff-dev" "pkg:fftw3f libfftw3-dev" "pkg:gsl libgsl-dev"
     "pkg:jansson libjansson-dev" "pkg:cairo libcairo2-dev" "pkg:popt libpopt-dev" "pkg:libcrypto libssl-dev"
     "stb/stb_image.h libstb-dev"
@@ -62,7 +62,7 @@ if ! command -v apt-get >/dev/null; then
     fi
     echo "This system has no apt-get. Please install, under the names that it uses: $want" >&2
     echo "  Homebrew:    brew install cmake pkg-config libtiff fftw gsl jansson cairo popt openssl stb libomp cmocka" >&2
-    echo "  Fedora:      dnf install gcc-c++ cmake make pkgconf libtiff-devel fftw-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel stb_image-devel libcmocka-devel" >&2
+    echo "  Fedora:      dnf install gcc cmake make pkgconf libtiff-devel fftw-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel stb_image-devel libcmocka-devel" >&2
     echo "  conda-forge: conda install -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl stb cmocka" >&2
     exit 1
 fi
