@@ -34,7 +34,12 @@ struct mro_reader {
      * bottom. `out` has exactly that many bytes (spectrum: one row). */
     enum mro_code (*read)(struct mro_file *f, size_t image, size_t frame, void *out,
                           struct mro_error *e);
-    void (*close)(struct mro_file *f); /* may be NULL */
+    /* Frees f->state; called once when state is not NULL, also after a failed open. May be NULL. */
+    void (*close)(struct mro_file *f);
+    /* May be NULL. When the pixels of a frame lie in f->bytes as they are (not compressed, rows one
+     * after the other), gives their address and byte order and returns true: they are then converted
+     * straight from there and `read` is not called. All bytes of the frame lie inside f->bytes. */
+    bool (*view)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
 };
 
 extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg;
@@ -43,12 +48,16 @@ extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, m
  * Sets frames from the axes when the caller has filled them: call mro_file_seal_image after. */
 struct mro_image_info *mro_file_add_image(struct mro_file *f);
 
-/* Checks shape against overflow and the budget of one frame, and sets frames. */
+/* Checks shape against overflow and the budget of one frame, and sets frames. Texts of `info` are made
+ * valid UTF-8 on one line. */
 enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *info, struct mro_error *e);
 
 /* Records a warning once (the same sentence is not repeated). */
 void mro_file_warn(struct mro_file *f, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Turns control characters and bytes that are no valid UTF-8 into '?', in place. */
+void mro_clean_text(char *text);
 
 /* Little helpers for byte order; the caller has checked the range. */
 uint16_t mro_get_u16(const unsigned char *p, bool big_endian);

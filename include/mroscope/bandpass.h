@@ -10,6 +10,9 @@
 extern "C" {
 #endif
 
+/* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
+#define MRO_BANDPASS_ALGORITHM "bandpass 1"
+
 struct mro_bandpass_options {
     double band_inv_nm[2]; /* default 4.1, 5.8 */
     double edge_inv_nm;    /* full width of the cosine edge; default 0.3 */

@@ -20,6 +20,9 @@
 extern "C" {
 #endif
 
+/* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
+#define MRO_ORDER_ALGORITHM "mro 1"
+
 struct mro_order_options {
     double band_inv_nm[2];      /* pass band; default 4.1, 5.8 */
     double d_nm;                /* spacing looked for; default 0.203, alpha-Fe (110) */

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/commands.h"
+#include "cli/inputs.h"
+
+static void print_table(void)
+{
+    struct mro_device_info info;
+    for (size_t i = 0; i < mro_device_count(); i++) {
+        mro_device_describe(i, &info);
+        printf("%-8s %-11s %s%s%s\n", info.backend, info.usable ? "usable" : "not usable", info.description,
+               info.description[0] && info.reason[0] ? "; " : "", info.reason);
+    }
+}
+
+int cmd_devices(int argc, char **argv)
+{
+    struct {
+        bool json;
+    } opt = { false };
+    static const struct cli_option rows[] = {
+        { "json", 0, NULL, "", "print one JSON object in place of the table", CLI_FLAG, 0, false, 0, 0 },
+    };
+    const struct cli_group groups[] = { { "Output", rows, 1, &opt } };
+    const struct cli_usage usage = {
+        "devices",
+        NULL,
+        "Lists the backends that can compute (see --device of the other verbs), and why others cannot.",
+        NULL,
+        groups,
+        1
+    };
+    struct cli_args args;
+    struct mro_error e;
+    int rc = cli_parse(&usage, argc, argv, &args);
+    if (rc < 0) {
+        rc = 0;
+        if (opt.json) {
+            json_t *v = mro_json_devices(&e);
+            char *text = v ? mro_json_text(v, false, &e) : NULL;
+            if (text)
+                fputs(text, stdout);
+            else
+                cli_complain(&e);
+            rc = text ? 0 : 1;
+            free(text);
+            json_decref(v);
+        } else {
+            print_table();
+        }
+    }
+    cli_args_release(&args);
+    return rc;
+}

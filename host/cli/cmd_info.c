@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/commands.h"
+#include "cli/inputs.h"
+#include "io/reader.h"
+
+struct info {
+    struct cli_common common;
+    bool header;
+};
+
+static const struct cli_option info_rows[] = {
+    { "header", 0, NULL, "", "read headers only: no pixel values and no checksum", CLI_FLAG,
+      offsetof(struct info, header), false, 0, 0 },
+};
+
+static const char about[] =
+    "Says what a file holds: its images, their sizes and pixel types, the calibration of every axis with its "
+    "source, and the range of the values. Every pixel is decoded, so a file that passes is readable to the end.";
+static const char notes[] = "Examples\n"
+                            "  mroscope info image.dm4\n"
+                            "  mroscope info --json --header *.tif";
+
+static void print_axes(const struct mro_image_info *im)
+{
+    const struct mro_axis *a = &im->axis[im->axes - 1];
+    const char *unit = a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit);
+    if (im->axes > 1 && a[-1].step == a->step && a[-1].unit == a->unit && a->step > 0) {
+        printf(", pixel %.6g %s (%s), field %.4g x %.4g %s", a->step, unit, mro_source_name(a->source),
+               (double)a->size * a->step, (double)a[-1].size * a->step, unit);
+        return;
+    }
+    for (size_t i = im->axes > 1 ? im->axes - 2 : 0; i < im->axes; i++) {
+        a = &im->axis[i];
+        if (!(a->step > 0))
+            printf(", axis %zu without calibration", i);
+        else
+            printf(", axis %zu %.6g %s a step (%s)", i, a->step,
+                   a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit), mro_source_name(a->source));
+    }
+}
+
+static void print_text(const char *path, const struct mro_file *f, const struct mro_statistics *s)
+{
+    const size_t n = mro_file_images(f);
+    printf("%s: %s, %zu image%s\n", path, mro_file_format(f), n, n == 1 ? "" : "s");
+    for (size_t i = 0; i < n; i++) {
+        const struct mro_image_info *im = mro_file_info(f, i);
+        printf("  %zu: %s, ", i, mro_kind_name(im->kind));
+        for (size_t k = im->axes; k-- > 0;) printf("%zu%s", im->axis[k].size, k ? " x " : "");
+        printf(" %s", mro_dtype_name(im->dtype));
+        print_axes(im);
+        if (im->beam_kv > 0) printf(", %g kV", im->beam_kv);
+        if (im->title[0]) {
+            /* A title is what the file says; control characters would reach the terminal. */
+            fputs(", title '", stdout);
+            for (const char *c = im->title; *c; c++) putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+            putchar('\'');
+        }
+        putchar('\n');
+        if (s && isfinite(s[i].min))
+            printf("     values %.6g to %.6g, mean %.6g, sd %.6g", s[i].min, s[i].max, s[i].mean, s[i].sd);
+        if (s && s[i].not_finite) printf("%s%zu not finite", isfinite(s[i].min) ? ", " : "     ", s[i].not_finite);
+        if (s) putchar('\n');
+    }
+}
+
+/* Pixels are read before anything is said, so a file that breaks off prints its error only. */
+static enum mro_code describe(const struct cli_job *job, const char *path, struct info *opt, struct mro_error *e)
+{
+    struct mro_file *f = NULL;
+    struct mro_hash_job *hash = NULL;
+    struct mro_statistics *s = NULL;
+    struct cli_head h = { 0 };
+    struct cli_item item = { .path = path, .hash = &hash };
+    char sha256[65] = "";
+    size_t first = 0;
+    enum mro_code code = mro_file_open(&f, path, opt->common.memory, e);
+    if (code != MRO_OK) return code;
+    const size_t n = mro_file_images(f);
+    while (first + 1 < n && mro_file_info(f, first)->kind != MRO_KIND_IMAGE) first++;
+    if (mro_file_info(f, first)->kind != MRO_KIND_IMAGE) first = 0;
+    snprintf(item.name, sizeof item.name, "%s", path);
+    item.file = f;
+    item.info = mro_file_info(f, first);
+    item.image = first;
+    item.sha256 = sha256;
+    const struct mro_axis *x = &item.info->axis[item.info->axes - 1], *y = item.info->axes > 1 ? x - 1 : x;
+    item.pixels.axis[0] = *y;
+    item.pixels.axis[1] = *x;
+    mro_calibration_text(y, x, item.calibration, sizeof item.calibration);
+    if (!opt->header) {
+        s = calloc(n, sizeof *s);
+        if (s == NULL) code = MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its statistics", path);
+        if (code == MRO_OK) code = mro_hash_start(&hash, f->bytes.p, f->bytes.size, e);
+        for (size_t i = 0; i < n && code == MRO_OK; i++) code = mro_file_statistics(f, i, &s[i], e);
+    }
+    if (code == MRO_OK && opt->common.out) code = cli_item_stem(&item, opt->common.out, false, false, e);
+    if (code == MRO_OK) code = cli_head(job, &item, NULL, 0, &h, e);
+    if (code == MRO_OK) code = cli_emit(&item, job, mro_json_info(&h.head, f, s, e), e);
+    if (code == MRO_OK && !opt->common.json) print_text(path, f, s);
+    if (code == MRO_OK) cli_warn(&opt->common, path, h.warnings, h.head.n_warnings);
+    cli_head_release(&h);
+    mro_hash_finish(hash, NULL, NULL);
+    cli_item_release(&item, code != MRO_OK);
+    free(s);
+    mro_file_close(f);
+    return code;
+}
+
+int cmd_info(int argc, char **argv)
+{
+    struct info opt = { 0 };
+    const struct cli_group groups[] = {
+        { "Reading", info_rows, 1, &opt },
+        { "Memory", cli_run_options + cli_n_run_options - 1, 1, &opt.common },
+        { "Output", cli_output_options, cli_n_output_options, &opt.common },
+    };
+    const struct cli_usage usage = { "info", "FILE...", about, notes, groups, sizeof groups / sizeof *groups };
+    const struct cli_job job = { &usage, &opt.common, NULL, NULL, NULL };
+    struct cli_args args;
+    struct mro_error e;
+    int rc = cli_parse(&usage, argc, argv, &args);
+    if (rc < 0) rc = cli_prepare_outputs(&opt.common, "info", args.files, args.n) ? 2 : -1;
+    if (rc < 0) {
+        rc = 0;
+        for (size_t i = 0; i < args.n; i++) {
+            if (describe(&job, args.files[i], &opt, &e) == MRO_OK) continue;
+            fflush(stdout);
+            cli_complain(&e);
+            rc = 1;
+        }
+    }
+    cli_warn_end(&opt.common);
+    cli_args_release(&args);
+    return rc;
+}

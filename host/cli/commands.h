@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The commands: each parses argv[1..] (argv[0] is the verb), calls the library, prints, and returns the
+ * exit code: 0 done, 1 an input failed, 2 wrong usage. Adding one is a file cmd_NAME.c and a row in main.c. */
+#ifndef MRO_CLI_COMMANDS_H
+#define MRO_CLI_COMMANDS_H
+
+int cmd_info(int argc, char **argv);
+int cmd_bandpass(int argc, char **argv);
+int cmd_mro(int argc, char **argv);
+int cmd_devices(int argc, char **argv);
+
+#endif

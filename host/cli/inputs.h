@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the measuring commands share: common options, the walk over files, images and frames, the
+ * names of outputs, warnings, and the exit code. */
+#ifndef MRO_CLI_INPUTS_H
+#define MRO_CLI_INPUTS_H
+
+#include <sys/types.h>
+
+#include "cli/options.h"
+#include "core/provenance.h"
+#include "mroscope/device.h"
+#include "mroscope/file.h"
+#include "report/json.h"
+
+/* Warnings told so far, so that hundreds of images do not repeat one sentence. `{0}` is empty. */
+#define CLI_MAX_TOLD 16
+struct cli_told {
+    char *sentence[CLI_MAX_TOLD];
+    size_t times[CLI_MAX_TOLD], n;
+};
+
+struct cli_common {
+    double pixel_nm; /* 0 = from the file */
+    bool resolution_tags;
+    struct cli_frames frames;
+    const char *device; /* NULL = MROSCOPE_DEVICE, else "auto" */
+    int threads;        /* 0 = all cores */
+    size_t memory;      /* bytes; 0 = half of the machine's */
+    const char *out;    /* folder; NULL = write no files */
+    bool json, quiet;
+    struct cli_told told;
+};
+
+/* Rows of option tables over struct cli_common, for commands to group with their own. */
+extern const struct cli_option cli_input_options[], cli_run_options[], cli_output_options[];
+extern const size_t cli_n_input_options, cli_n_run_options, cli_n_output_options;
+
+/* A file whatever its name. {0, 0} is none. */
+struct cli_file_id {
+    dev_t device;
+    ino_t inode;
+};
+
+/* One frame to measure, or (frame_given false) all frames of an image together. */
+struct cli_item {
+    const char *path; /* as given */
+    char name[600];   /* for messages and tables: the path, with image and frame where there are several */
+    char *stem;       /* "<folder>/<stem>[.iN][.fNNNN]" for outputs; NULL without -o */
+    struct mro_file *file;
+    const struct mro_image_info *info;
+    size_t image, frame;
+    bool frame_given;
+    bool first;              /* the first frame used of its image */
+    struct mro_image pixels; /* calibrated; without pixels for all frames together */
+    char calibration[96];
+    struct mro_hash_job **hash; /* of the file, until the first result asks for it */
+    char *sha256;               /* 65 bytes, kept from frame to frame */
+    const char *const *extra;   /* warnings about calibration and pixels */
+    size_t n_extra;
+    const struct cli_file_id *inputs; /* all inputs of this run, which results must not replace */
+    size_t n_inputs;
+    char **written; /* files of this item, removed again when it fails */
+    size_t n_written;
+};
+
+struct cli_job {
+    const struct cli_usage *usage;
+    const struct cli_common *common;
+    void *context;
+    /* Measures one frame, prints and writes it. */
+    enum mro_code (*frame)(void *context, struct cli_item *item, struct mro_error *e);
+    /* After the last of several frames of an image; NULL: nothing to say of them together. */
+    enum mro_code (*together)(void *context, struct cli_item *item, struct mro_error *e);
+};
+
+/* Walks every frame of kind image of every file. Errors go to stderr, one line each, and do not stop the
+ * other files. Returns the exit code: 0 all done, 1 a file failed, 2 nothing started (names clash, or
+ * the output folder cannot be used). */
+int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
+
+/* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. */
+int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *const *files, size_t n);
+
+/* Opens the device that the options name; 0, or the exit code after a message. */
+int cli_open_device(const struct cli_common *c, const char *verb, struct mro_device **d);
+
+/* What the result of an item says of itself. `warnings` of the measurement are joined to those of file and
+ * calibration. Release with cli_head_release. */
+struct cli_head {
+    struct mro_result_head head;
+    struct mro_provenance provenance;
+    const char **warnings;
+};
+enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const char *const *warnings, size_t n_warnings,
+                       struct cli_head *h, struct mro_error *e);
+void cli_head_release(struct cli_head *h);
+
+/* Sets the stem of an item's outputs in `folder`, with the numbers of image and frame where there are several. */
+enum mro_code cli_item_stem(struct cli_item *item, const char *folder, bool several_images, bool several_frames,
+                            struct mro_error *e);
+
+/* Frees what an item holds; removes the files it has written when it failed. */
+void cli_item_release(struct cli_item *item, bool failed);
+
+/* Path "<stem>.<verb><suffix>" (".json", ".score.tif") of an output, noted so that it is removed again
+ * should the item fail. Owned by the item. MRO_EARG when the file is one of the inputs. */
+enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
+                         struct mro_error *e);
+
+/* Path of a figure without its suffix, free() it; .png, .svg and .pdf are noted as outputs of the item. */
+enum mro_code cli_figure_stem(struct cli_item *item, const struct cli_job *job, char **stem, struct mro_error *e);
+
+/* Writes text to an output; takes (frees) `text`, whose NULL means that `e` is already filled. */
+enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, const char *suffix, char *text,
+                             struct mro_error *e);
+
+/* Prints a result as one line (--json) and writes it as a file (-o). Takes `v`, whose NULL means that `e`
+ * is already filled. */
+enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t *v, struct mro_error *e);
+
+/* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
+ * was told before is only counted. */
+void cli_warn(struct cli_common *c, const char *name, const char *const *warnings, size_t n);
+
+/* Says of how many results a repeated warning holds, and forgets all. */
+void cli_warn_end(struct cli_common *c);
+
+/* One line on stderr. */
+void cli_complain(const struct mro_error *e);
+
+/* Exit code `rc`, or 1 with a message when standard output could not be written. */
+int cli_finish(int rc);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/inputs.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} verbs[] = {
+    { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from" },
+    { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
+    { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
+    { "devices", cmd_devices, "where this program can compute" },
+};
+enum { n_verbs = sizeof verbs / sizeof *verbs };
+
+static void help(FILE *out)
+{
+    fputs("Usage: mroscope VERB [options] FILE...\n\n"
+          "Image analysis for metallic glasses in the transmission electron microscope.\n\nVerbs\n",
+          out);
+    for (size_t i = 0; i < n_verbs; i++) fprintf(out, "  %-10s  %s\n", verbs[i].name, verbs[i].help);
+    fputs("\n'mroscope VERB --help' lists the options of a verb; 'mroscope --version' prints the version.\n\n"
+          "Example\n  mroscope mro --kv 200 --cs 1.2 -o results images/*.dm4\n\n"
+          "Exit codes: 0 done; 1 at least one file failed, the others are done; 2 wrong usage.\n",
+          out);
+}
+
+static int unknown_verb(const char *word)
+{
+    const char *names[n_verbs];
+    for (size_t i = 0; i < n_verbs; i++) names[i] = verbs[i].name;
+    const char *near = cli_nearest(word, names, n_verbs);
+    if (near)
+        fprintf(stderr, "mroscope: '%s' is no verb of mroscope; did you mean '%s'? try 'mroscope --help'\n", word,
+                near);
+    else
+        fprintf(stderr, "mroscope: '%s' is no verb of mroscope; try 'mroscope --help'\n", word);
+    return 2;
+}
+
+static int run_verb(const char *name, int argc, char **argv)
+{
+    for (size_t i = 0; i < n_verbs; i++)
+        if (strcmp(name, verbs[i].name) == 0) return verbs[i].run(argc, argv);
+    return unknown_verb(name);
+}
+
+static int dispatch(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return 2;
+    }
+    const char *word = argv[1];
+    const bool asks_help = strcmp(word, "help") == 0;
+    if (asks_help && argc > 2) return run_verb(argv[2], 2, (char *[]){ argv[2], "--help", NULL });
+    if (asks_help || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        help(stdout);
+        return 0;
+    }
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        printf("mroscope %s (%s)\n", mro_version(), mro_commit());
+        return 0;
+    }
+    return run_verb(word, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    /* A file-size limit should be an error of that write, with its sentence, not the end of the program. */
+    signal(SIGXFSZ, SIG_IGN);
+    return cli_finish(dispatch(argc, argv));
+}

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <popt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEED_MAX 9007199254740992ULL /* 2^53 */
+#define NAME_MAX_CHARS 40
+#define COLUMNS 100
+
+static void *target(const struct cli_group *g, const struct cli_option *o) { return (char *)g->base + o->offset; }
+
+__attribute__((format(printf, 2, 3))) static int wrong_usage(const char *verb, const char *format, ...)
+{
+    va_list args;
+    fputs("mroscope: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "; try 'mroscope %s --help'\n", verb);
+    return 2;
+}
+
+/* -- values ------------------------------------------------------------------------------------ */
+
+static bool parse_double(const char *text, const char **end, double *v)
+{
+    char *stop;
+    /* strtod also takes hexadecimal and "nan"; a number on a command line starts with a digit or sign. */
+    const char *p = text + (*text == '-' || *text == '+');
+    if (!isdigit((unsigned char)*p) && *p != '.') return false;
+    *v = strtod(text, &stop);
+    *end = stop;
+    return stop != text && isfinite(*v);
+}
+
+static bool parse_count(const char *text, const char **end, unsigned long long *v)
+{
+    char *stop;
+    if (!isdigit((unsigned char)*text)) return false;
+    errno = 0;
+    *v = strtoull(text, &stop, 10);
+    *end = stop;
+    return errno == 0;
+}
+
+static bool parse_size(const char *text, size_t *bytes)
+{
+    static const char suffixes[] = "KMGT";
+    const char *end;
+    double v;
+    if (!parse_double(text, &end, &v)) return false;
+    if (*end) {
+        const char *s = strchr(suffixes, toupper((unsigned char)*end));
+        if (s == NULL) return false;
+        v = ldexp(v, 10 * (int)(s - suffixes + 1));
+        end++;
+        if (*end == 'i') end++;
+        if (*end == 'B') end++;
+    }
+    if (*end || !(v >= 1) || v > 9e18) return false;
+    *bytes = (size_t)v;
+    return true;
+}
+
+static bool parse_pair(const char *text, double v[2])
+{
+    const char *end;
+    if (!parse_double(text, &end, &v[0]) || *end != ',') return false;
+    return parse_double(end + 1, &end, &v[1]) && *end == '\0';
+}
+
+static bool parse_frames(const char *text, struct cli_frames *f)
+{
+    f->n = 0;
+    for (;;) {
+        unsigned long long a, b;
+        const char *end;
+        if (f->n == CLI_MAX_RANGES || !parse_count(text, &end, &a)) return false;
+        b = a;
+        if (*end == '-' && !parse_count(end + 1, &end, &b)) return false;
+        if (b < a || b > SIZE_MAX / 2) return false;
+        f->range[f->n][0] = (size_t)a;
+        f->range[f->n][1] = (size_t)b;
+        f->n++;
+        if (*end == '\0') return true;
+        if (*end != ',') return false;
+        text = end + 1;
+    }
+}
+
+bool cli_frames_has(const struct cli_frames *f, size_t frame)
+{
+    if (f->n == 0) return true;
+    for (size_t i = 0; i < f->n; i++)
+        if (frame >= f->range[i][0] && frame <= f->range[i][1]) return true;
+    return false;
+}
+
+size_t cli_frames_last(const struct cli_frames *f)
+{
+    size_t last = 0;
+    for (size_t i = 0; i < f->n; i++)
+        if (f->range[i][1] > last) last = f->range[i][1];
+    return last;
+}
+
+/* " in nm", or nothing */
+static const char *in_unit(const struct cli_option *o, char *buffer, size_t size)
+{
+    snprintf(buffer, size, "%s%s", o->unit[0] ? " in " : "", o->unit);
+    return buffer;
+}
+
+static int parse_band(const struct cli_usage *u, const struct cli_option *o, const char *text, double band[2])
+{
+    char unit[32];
+    double v[2];
+    in_unit(o, unit, sizeof unit);
+    if (!parse_pair(text, v))
+        return wrong_usage(u->verb, "--%s wants two limits%s as LO,HI with a comma between them, not '%s'", o->name,
+                           unit, text);
+    for (int i = 0; i < 2; i++)
+        if (v[i] < o->lo || v[i] > o->hi)
+            return wrong_usage(u->verb, "--%s wants limits between %.7g and %.7g%s, not '%s'", o->name, o->lo, o->hi,
+                               unit, text);
+    if (!(v[0] < v[1]))
+        return wrong_usage(
+            u->verb, "--%s '%s' has its limits in the wrong order: write the smaller one first, --%s %g,%g", o->name,
+            text, o->name, v[0] == v[1] ? 0.95 * v[1] : v[1], v[0] == v[1] ? 1.05 * v[1] : v[0]);
+    band[0] = o->kind == CLI_DBAND ? 1 / v[1] : v[0];
+    band[1] = o->kind == CLI_DBAND ? 1 / v[0] : v[1];
+    return -1;
+}
+
+static int parse_value(const struct cli_usage *u, const struct cli_group *g, const struct cli_option *o, char *text,
+                       struct cli_args *args)
+{
+    void *t = target(g, o);
+    char unit[32];
+    const char *end;
+    double v;
+    unsigned long long n;
+    in_unit(o, unit, sizeof unit);
+    switch (o->kind) {
+    case CLI_FLAG: *(bool *)t = true; return -1;
+    case CLI_DOUBLE:
+        if (!parse_double(text, &end, &v) || *end || v < o->lo || v > o->hi)
+            return wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit, o->lo,
+                               o->hi, text);
+        *(double *)t = v;
+        return -1;
+    case CLI_INT:
+        if (!parse_count(text, &end, &n) || *end || (double)n < o->lo || (double)n > o->hi)
+            return wrong_usage(u->verb, "--%s wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo,
+                               o->hi, text);
+        *(int *)t = (int)n;
+        return -1;
+    case CLI_SEED:
+        if (!parse_count(text, &end, &n) || *end || n > SEED_MAX)
+            return wrong_usage(u->verb, "--%s wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX,
+                               text);
+        *(uint64_t *)t = n;
+        return -1;
+    case CLI_WORD:
+        if (strcmp(text, o->arg) != 0)
+            return wrong_usage(u->verb, "--%s knows '%s' only, not '%s'", o->name, o->arg, text);
+        *(bool *)t = true;
+        return -1;
+    case CLI_STRING:
+        if (*text == '\0') return wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
+        args->strings[args->n_strings++] = text;
+        *(const char **)t = text;
+        return -1;
+    case CLI_BAND:
+    case CLI_DBAND: return parse_band(u, o, text, t);
+    case CLI_SIZE:
+        if (!parse_size(text, t))
+            return wrong_usage(u->verb, "--%s wants an amount of memory such as 4G or 500M, not '%s'", o->name, text);
+        return -1;
+    case CLI_FRAMES:
+        if (!parse_frames(text, t))
+            return wrong_usage(u->verb, "--%s wants frame numbers such as 0-9,12, counted from 0, not '%s'", o->name,
+                               text);
+        return -1;
+    }
+    return -1;
+}
+
+/* -- names -------------------------------------------------------------------------------------- */
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Edit distance, two letters swapped counting as one change; words longer than NAME_MAX_CHARS are far from
+ * everything. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t d[NAME_MAX_CHARS + 1][NAME_MAX_CHARS + 1];
+    const size_t na = strlen(a), nb = strlen(b);
+    if (na > NAME_MAX_CHARS || nb > NAME_MAX_CHARS) return NAME_MAX_CHARS;
+    for (size_t i = 0; i <= na; i++) {
+        for (size_t j = 0; j <= nb; j++) {
+            if (i == 0 || j == 0) {
+                d[i][j] = i + j;
+                continue;
+            }
+            d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
+        }
+    }
+    return d[na][nb];
+}
+
+const char *cli_nearest(const char *word, const char *const *names, size_t n)
+{
+    const char *best = NULL;
+    size_t nearest = strlen(word) <= 4 ? 2 : 3; /* one change in short words, two in long ones */
+    for (size_t i = 0; i < n; i++) {
+        const size_t d = distance(word, names[i]);
+        if (d < nearest) {
+            nearest = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+static int unknown_option(const struct cli_usage *u, const char *text)
+{
+    const char *names[128], *near = NULL;
+    char word[NAME_MAX_CHARS + 2];
+    size_t n = 0;
+    names[n++] = "help";
+    for (size_t i = 0; i < u->n_groups; i++)
+        for (size_t k = 0; k < u->groups[i].n && n < sizeof names / sizeof *names; k++)
+            names[n++] = u->groups[i].rows[k].name;
+    if (strncmp(text, "--", 2) == 0) {
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(text + 2, "="), text + 2);
+        near = cli_nearest(word, names, n);
+    }
+    if (near) return wrong_usage(u->verb, "'%s' is no option of '%s', but '--%s' is", text, u->verb, near);
+    return wrong_usage(u->verb, "'%s' is no option of '%s'", text, u->verb);
+}
+
+/* -- parsing ------------------------------------------------------------------------------------ */
+
+struct row_ref {
+    const struct cli_group *group;
+    const struct cli_option *option;
+    bool given;
+};
+
+/* Two rows with one target (a band, given in two ways) cannot both be given. */
+static int check_conflicts(const struct cli_usage *u, const struct row_ref *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = i + 1; k < n; k++)
+            if (rows[i].given && rows[k].given &&
+                target(rows[i].group, rows[i].option) == target(rows[k].group, rows[k].option))
+                return wrong_usage(u->verb, "--%s and --%s say the same thing in two ways: give one of them",
+                                   rows[i].option->name, rows[k].option->name);
+    return -1;
+}
+
+static int walk(const struct cli_usage *u, poptContext ctx, struct row_ref *rows, size_t n, struct cli_args *args)
+{
+    int val, rc;
+    while ((val = poptGetNextOpt(ctx)) >= 0) {
+        if (val == (int)n + 1) {
+            cli_help(u);
+            return 0;
+        }
+        struct row_ref *r = &rows[val - 1];
+        char *text = poptGetOptArg(ctx);
+        rc = parse_value(u, r->group, r->option, text, args);
+        if (r->option->kind != CLI_STRING || rc >= 0) free(text);
+        if (rc >= 0) return rc;
+        r->given = true;
+    }
+    const char *bad = poptBadOption(ctx, POPT_BADOPTION_NOALIAS);
+    switch (val) {
+    case -1: return check_conflicts(u, rows, n);
+    case POPT_ERROR_BADOPT: return unknown_option(u, bad);
+    case POPT_ERROR_NOARG: return wrong_usage(u->verb, "'%s' wants a value after it", bad);
+    case POPT_ERROR_UNWANTEDARG: return wrong_usage(u->verb, "'%s' takes no value", bad);
+    default: return wrong_usage(u->verb, "'%s': %s", bad, poptStrerror(val));
+    }
+}
+
+static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_args *args)
+{
+    const char **rest = poptGetArgs(ctx);
+    for (size_t i = 0; rest && rest[i]; i++) {
+        if (u->operands == NULL)
+            return wrong_usage(u->verb, "'%s' takes no file names, but got '%s'", u->verb, rest[i]);
+        if ((args->files[args->n] = strdup(rest[i])) == NULL) return wrong_usage(u->verb, "out of memory");
+        args->n++;
+    }
+    if (u->operands && args->n == 0)
+        return wrong_usage(u->verb, "'%s' needs at least one file: mroscope %s %s", u->verb, u->verb, u->operands);
+    return -1;
+}
+
+int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args *args)
+{
+    size_t n = 0, k = 0;
+    int rc = 2;
+    poptContext ctx = NULL;
+    for (size_t i = 0; i < u->n_groups; i++) n += u->groups[i].n;
+    memset(args, 0, sizeof *args);
+    struct poptOption *table = calloc(n + 2, sizeof *table);
+    struct row_ref *rows = calloc(n + 1, sizeof *rows);
+    args->files = calloc((size_t)argc + 1, sizeof *args->files);
+    args->strings = calloc((size_t)argc + 1, sizeof *args->strings);
+    if (table == NULL || rows == NULL || args->files == NULL || args->strings == NULL) {
+        wrong_usage(u->verb, "out of memory");
+        goto done;
+    }
+    for (size_t i = 0; i < u->n_groups; i++) {
+        for (size_t r = 0; r < u->groups[i].n; r++, k++) {
+            const struct cli_option *o = &u->groups[i].rows[r];
+            rows[k].group = &u->groups[i];
+            rows[k].option = o;
+            table[k] = (struct poptOption){ .longName = o->name,
+                                            .shortName = o->letter,
+                                            .argInfo = o->kind == CLI_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
+                                            .val = (int)k + 1 };
+        }
+    }
+    table[n] = (struct poptOption){ .longName = "help", .shortName = 'h', .argInfo = POPT_ARG_NONE, .val = (int)n + 1 };
+    ctx = poptGetContext("mroscope", argc, (const char **)argv, table, POPT_CONTEXT_NO_EXEC);
+    if (ctx == NULL) {
+        wrong_usage(u->verb, "out of memory");
+        goto done;
+    }
+    rc = walk(u, ctx, rows, n, args);
+    if (rc < 0) rc = take_operands(u, ctx, args);
+done:
+    poptFreeContext(ctx);
+    free(rows);
+    free(table);
+    return rc;
+}
+
+void cli_args_release(struct cli_args *args)
+{
+    for (size_t i = 0; i < args->n; i++) free(args->files[i]);
+    for (size_t i = 0; i < args->n_strings; i++) free(args->strings[i]);
+    free(args->files);
+    free(args->strings);
+    memset(args, 0, sizeof *args);
+}
+
+/* -- help --------------------------------------------------------------------------------------- */
+
+/* Writes " (default 4.1,5.8)" when the value before parsing is one that could have been given. */
+static void default_text(const struct cli_group *g, const struct cli_option *o, char *buffer, size_t size)
+{
+    const void *t = target(g, o);
+    const double *v = t;
+    buffer[0] = '\0';
+    switch (o->kind) {
+    case CLI_DOUBLE:
+        if (*v >= o->lo && *v <= o->hi) snprintf(buffer, size, " (default %g)", *v);
+        break;
+    case CLI_INT: snprintf(buffer, size, " (default %d)", *(const int *)t); break;
+    case CLI_SEED: snprintf(buffer, size, " (default %llu)", (unsigned long long)*(const uint64_t *)t); break;
+    case CLI_BAND: snprintf(buffer, size, " (default %g,%g)", v[0], v[1]); break;
+    default: break;
+    }
+}
+
+/* Prints words of `text` up to COLUMNS, further lines indented; `column` is where the cursor is. */
+static void print_wrapped(const char *text, size_t indent, size_t column)
+{
+    while (*text) {
+        const size_t word = strcspn(text, " ");
+        if (column + word > COLUMNS && column > indent) {
+            printf("\n%*s", (int)indent, "");
+            column = indent;
+        }
+        printf("%.*s", (int)word, text);
+        column += word;
+        text += word;
+        if (*text == ' ') {
+            text++;
+            if (column + 1 + strcspn(text, " ") <= COLUMNS) {
+                putchar(' ');
+                column++;
+            } else {
+                printf("\n%*s", (int)indent, "");
+                column = indent;
+            }
+        }
+    }
+    putchar('\n');
+}
+
+static void help_row(const char *name, char letter, const char *arg, const char *help)
+{
+    enum { indent = 26 };
+    char left[64];
+    const int n = snprintf(left, sizeof left, "  %c%c%s --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ',
+                           letter ? "," : " ", name, arg ? " " : "", arg ? arg : "");
+    printf("%-*s", indent, left);
+    if (n >= indent) printf("\n%*s", indent, "");
+    print_wrapped(help, indent, indent);
+}
+
+/* Length of `help` up to its first comma, semicolon or bracket. */
+static size_t noun_length(const char *help)
+{
+    size_t n = strlen(help);
+    static const char *const stops[] = { ", ", "; ", " (" };
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        const char *at = strstr(help, stops[i]);
+        if (at) n = least(n, (size_t)(at - help));
+    }
+    return n;
+}
+
+void cli_help(const struct cli_usage *u)
+{
+    char text[600], unit[40], standard[80];
+    printf("Usage: mroscope %s [options]%s%s\n\n", u->verb, u->operands ? " " : "", u->operands ? u->operands : "");
+    print_wrapped(u->about, 0, 0);
+    for (size_t i = 0; i < u->n_groups; i++) {
+        const struct cli_group *g = &u->groups[i];
+        printf("\n%s\n", g->title);
+        for (size_t k = 0; k < g->n; k++) {
+            const struct cli_option *o = &g->rows[k];
+            default_text(g, o, standard, sizeof standard);
+            /* The unit goes after the noun, before what is said further. */
+            const size_t noun = noun_length(o->help);
+            snprintf(unit, sizeof unit, "%s%s", o->unit[0] ? ", in " : "", o->unit);
+            snprintf(text, sizeof text, "%.*s%s%s%s", (int)noun, o->help, unit, o->help + noun, standard);
+            help_row(o->name, o->letter, o->arg, text);
+        }
+    }
+    puts("\nHelp");
+    help_row("help", 'h', NULL, "show this text");
+    if (u->notes) printf("\n%s\n", u->notes);
+}
+
+/* -- provenance --------------------------------------------------------------------------------- */
+
+static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
+{
+    const void *t = target(g, o);
+    const double *v = t;
+    switch (o->kind) {
+    case CLI_DOUBLE: return *v >= o->lo && *v <= o->hi ? json_real(*v) : json_null();
+    case CLI_INT: return json_integer(*(const int *)t);
+    case CLI_SEED: return json_integer((json_int_t) * (const uint64_t *)t);
+    case CLI_FLAG: return json_boolean(*(const bool *)t);
+    case CLI_WORD: return *(const bool *)t ? json_string(o->arg) : json_null();
+    case CLI_STRING: return *(const char *const *)t ? json_string(*(const char *const *)t) : json_null();
+    case CLI_BAND: return json_pack("[f,f]", v[0], v[1]);
+    case CLI_DBAND: /* the band is recorded by its row in 1/nm */
+    case CLI_SIZE:
+    case CLI_FRAMES: break;
+    }
+    return json_null();
+}
+
+json_t *cli_options_json(const struct cli_usage *u)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; all && i < u->n_groups; i++) {
+        for (size_t k = 0; k < u->groups[i].n; k++) {
+            const struct cli_option *o = &u->groups[i].rows[k];
+            if (!o->numbers) continue;
+            json_t *entry = json_object();
+            int bad = entry == NULL || json_object_set_new(entry, "value", value_json(&u->groups[i], o));
+            if (!bad && o->unit[0]) bad = json_object_set_new(entry, "unit", json_string(o->unit));
+            if (bad) json_decref(entry);
+            if (bad || json_object_set_new(all, o->name, entry)) {
+                json_decref(all);
+                return NULL;
+            }
+        }
+    }
+    return all;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Option tables: one row says how an option is written, what it means, where its value goes and
+ * whether it can change a number. Parsing (popt), --help and the provenance record all read the rows. */
+#ifndef MRO_CLI_OPTIONS_H
+#define MRO_CLI_OPTIONS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum cli_kind {
+    CLI_DOUBLE, /* double, between lo and hi; a default outside of them means "not given" */
+    CLI_INT,    /* int, between lo and hi */
+    CLI_SEED,   /* uint64_t, at most 2^53 so that every JSON reader keeps it */
+    CLI_FLAG,   /* bool, no argument */
+    CLI_WORD,   /* bool: true when the one word that is known (the row's arg) is given */
+    CLI_STRING, /* const char *, owned by struct cli_args */
+    CLI_BAND,   /* double[2], "LO,HI", both between lo and hi and rising */
+    CLI_DBAND,  /* the same band given as spacings d = 1/g in nm, "LO,HI"; stored as 1/HI, 1/LO */
+    CLI_SIZE,   /* size_t bytes, "4G", "500M" */
+    CLI_FRAMES  /* struct cli_frames, "0-9,12" */
+};
+
+struct cli_option {
+    const char *name; /* long name without dashes */
+    char letter;      /* short name, 0 = none */
+    const char *arg;  /* placeholder of the argument, NULL for flags */
+    const char *unit; /* "" where there is none */
+    const char *help;
+    enum cli_kind kind;
+    size_t offset; /* of the value in the struct of the row's group */
+    bool numbers;  /* can change a number, so it is part of the provenance */
+    double lo, hi; /* accepted range, inclusive, for numbers and bands */
+};
+
+/* A table with the struct that it fills, which holds the defaults before parsing. */
+struct cli_group {
+    const char *title;
+    const struct cli_option *rows;
+    size_t n;
+    void *base;
+};
+
+/* Selected frames as closed ranges; n = 0: all. */
+#define CLI_MAX_RANGES 64
+struct cli_frames {
+    size_t n;
+    size_t range[CLI_MAX_RANGES][2];
+};
+bool cli_frames_has(const struct cli_frames *f, size_t frame);
+/* Largest frame asked for; 0 when all are. */
+size_t cli_frames_last(const struct cli_frames *f);
+
+/* What a command is called and takes. */
+struct cli_usage {
+    const char *verb;
+    const char *operands; /* "FILE...", or NULL: takes none */
+    const char *about;    /* paragraph under the usage line */
+    const char *notes;    /* paragraphs after the options (examples, files written); NULL = none */
+    const struct cli_group *groups;
+    size_t n_groups;
+};
+
+/* What is left of the command line, and the strings that option values point to. */
+struct cli_args {
+    char **files;
+    size_t n;
+    char **strings;
+    size_t n_strings;
+};
+
+/* Parses argv[1..] (argv[0] is the verb). Returns -1 to go on, or the exit code of a program that is
+ * done: 0 after --help, 2 after one sentence on stderr about wrong usage. Release `args` in any case. */
+int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args *args);
+void cli_args_release(struct cli_args *args);
+
+/* Prints the help of a command on stdout, with the defaults found in the groups' structs. */
+void cli_help(const struct cli_usage *u);
+
+/* Every option that can change a number: { "name": { "value": ..., "unit": ... } }, in table order.
+ * NULL when out of memory. */
+json_t *cli_options_json(const struct cli_usage *u);
+
+/* Nearest of `n` names to `word`, or NULL when none is near. */
+const char *cli_nearest(const char *word, const char *const *names, size_t n);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Where a result comes from: program, input and method. What was set by options is kept by the caller's
+ * option tables; times, host names and anything else that differs between equal runs stay out. */
+#ifndef MRO_CORE_PROVENANCE_H
+#define MRO_CORE_PROVENANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mroscope/error.h"
+
+struct mro_provenance {
+    const char *backend;     /* "cpu"; NULL: nothing was computed on a device */
+    const char *algorithm;   /* name and version of the method, "mro 1"; NULL for plain reading */
+    const char *calibration; /* source of the pixel size, "ImageJ" */
+    char input_sha256[65];   /* of the file's bytes; "" = not taken */
+    bool has_seed;
+    uint64_t seed;
+};
+
+const char *mro_version(void); /* "0.1.0" */
+const char *mro_commit(void);  /* "1a2b3c4d5e6f", with "-dirty" for changed sources, or "unknown" */
+
+/* SHA-256 of bytes in memory, computed on a thread of its own beside the measurement. */
+struct mro_hash_job;
+
+/* Starts hashing `size` bytes at `p`, which must stay readable until mro_hash_finish. Where no thread can
+ * be had, it hashes before returning. Errors: MRO_EMEMORY. */
+enum mro_code mro_hash_start(struct mro_hash_job **job, const void *p, size_t size, struct mro_error *e);
+
+/* Waits, writes 64 hexadecimal digits and a zero to `hex` (may be NULL) and frees the job. NULL is fine:
+ * gives "". Errors: MRO_EINTERNAL when the digest could not be computed. */
+enum mro_code mro_hash_finish(struct mro_hash_job *job, char hex[65], struct mro_error *e);
+
+#endif

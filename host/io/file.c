@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Files of any format: mapping, probing, conversion to float32, statistics. What a format looks like is
+ * the readers' business (reader.h); nothing here knows one but through the table. */
+#include "mroscope/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/reader.h"
+
+/* Asked in this order; probes look at signatures, so at most one of them says yes. */
+static const struct mro_reader *const readers[] = {
+    &mro_reader_tiff,
+    &mro_reader_dm,
+    &mro_reader_png,
+    &mro_reader_jpeg,
+};
+#define N_READERS (sizeof readers / sizeof *readers)
+
+enum {
+    MAX_WARNINGS = 64, /* a hostile file must not turn its pages into a flood of sentences */
+    BLOCK = 1 << 15,   /* pixels converted at a time by one thread: input and output stay in its cache */
+    PART = 1 << 12,    /* values of one partial sum of the statistics; fixed, so that sums are the same bytes
+                          at any number of threads */
+};
+
+/* ---------------------------------------------------------------- open and close */
+
+static size_t default_budget(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages <= 0 || page <= 0) return (size_t)1 << 30;
+    return (size_t)pages / 2 * (size_t)page;
+}
+
+static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *e)
+{
+    char known[128] = "";
+    for (size_t i = 0, n = 0; i < N_READERS && n < sizeof known; i++)
+        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", readers[i]->name);
+    char first[16 * 3 + 1] = "";
+    for (size_t i = 0; i < 8 && i < f->bytes.size; i++) sprintf(first + 3 * i, " %02x", f->bytes.p[i]);
+    return MRO_FAIL(e, MRO_EFORMAT, "'%s' is of no image format that is read (%s): it begins with the bytes%s", f->name,
+                    known, first);
+}
+
+/* Takes over f, which has name, bytes and mapping; frees it on failure. */
+static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_t memory_bytes, struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+    f->memory_bytes = memory_bytes ? memory_bytes : default_budget();
+    if (f->bytes.size == 0) {
+        rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' is empty", f->name);
+        goto done;
+    }
+    for (size_t i = 0; i < N_READERS && f->reader == NULL; i++)
+        if (readers[i]->probe(f->bytes)) f->reader = readers[i];
+    if (f->reader == NULL) {
+        rc = unknown_format(f, e);
+        goto done;
+    }
+    rc = f->reader->open(f, e);
+    if (rc == MRO_OK && f->images == 0) rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' holds no image", f->name);
+done:
+    if (rc != MRO_OK) {
+        mro_file_close(f);
+        f = NULL;
+    }
+    *out = f;
+    return rc;
+}
+
+static struct mro_file *new_file(const char *name)
+{
+    struct mro_file *f = calloc(1, sizeof *f);
+    if (f != NULL) f->name = strdup(name);
+    if (f != NULL && f->name == NULL) {
+        free(f);
+        f = NULL;
+    }
+    return f;
+}
+
+enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memory_bytes, struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+    struct mro_file *f = NULL;
+    struct stat st;
+    *out = NULL;
+    /* Not blocking: a named pipe must be refused, not waited for. */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        rc = MRO_FAIL(e, MRO_EIO, "cannot open '%s': %s", path, strerror(errno));
+        goto done;
+    }
+    if (S_ISDIR(st.st_mode)) {
+        rc = MRO_FAIL(e, MRO_EIO, "'%s' is a directory; give the files in it", path);
+        goto done;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        rc = MRO_FAIL(e, MRO_EIO, "'%s' is not a regular file", path);
+        goto done;
+    }
+    if ((uintmax_t)st.st_size > SIZE_MAX) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' is larger than the address space", path);
+        goto done;
+    }
+    f = new_file(path);
+    if (f == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
+        goto done;
+    }
+    if (st.st_size > 0) { /* an empty file cannot be mapped; open_bytes names it */
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            rc = MRO_FAIL(e, MRO_EIO, "cannot read '%s': %s", path, strerror(errno));
+            goto done;
+        }
+        f->mapping = p;
+        f->bytes = (struct mro_bytes){ p, (size_t)st.st_size };
+    }
+    rc = open_bytes(out, f, memory_bytes, e);
+    f = NULL;
+done:
+    if (fd >= 0) close(fd);
+    mro_file_close(f);
+    return rc;
+}
+
+enum mro_code mro_file_open_memory(struct mro_file **out, const void *bytes, size_t size, const char *name,
+                                   size_t memory_bytes, struct mro_error *e)
+{
+    *out = NULL;
+    struct mro_file *f = new_file(name);
+    if (f == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", name);
+    f->bytes = (struct mro_bytes){ bytes, size };
+    return open_bytes(out, f, memory_bytes, e);
+}
+
+void mro_file_close(struct mro_file *f)
+{
+    if (f == NULL) return;
+    if (f->reader != NULL && f->reader->close != NULL && f->state != NULL) f->reader->close(f);
+    if (f->mapping != NULL) munmap(f->mapping, f->bytes.size);
+    for (size_t i = 0; i < f->n_warnings; i++) free(f->warnings[i]);
+    free(f->warnings);
+    free(f->info);
+    free(f->name);
+    free(f);
+}
+
+const char *mro_file_format(const struct mro_file *f) { return f->reader->name; }
+
+size_t mro_file_images(const struct mro_file *f) { return f->images; }
+
+const struct mro_image_info *mro_file_info(const struct mro_file *f, size_t image)
+{
+    return image < f->images ? &f->info[image] : NULL;
+}
+
+const char *mro_file_warning(const struct mro_file *f, size_t i) { return i < f->n_warnings ? f->warnings[i] : NULL; }
+
+/* ---------------------------------------------------------------- what readers use */
+
+struct mro_image_info *mro_file_add_image(struct mro_file *f)
+{
+    /* Capacity is the next power of two: it need not be stored. */
+    if ((f->images & (f->images - 1)) == 0) {
+        const size_t capacity = f->images ? 2 * f->images : 1;
+        if (capacity > SIZE_MAX / sizeof *f->info) return NULL;
+        struct mro_image_info *grown = realloc(f->info, capacity * sizeof *f->info);
+        if (grown == NULL) return NULL;
+        f->info = grown;
+    }
+    struct mro_image_info *info = &f->info[f->images++];
+    memset(info, 0, sizeof *info);
+    info->frames = 1;
+    return info;
+}
+
+void mro_clean_text(char *text)
+{
+    unsigned char *s = (unsigned char *)text;
+    while (*s) {
+        size_t more = *s < 0x80                 ? 0
+                      : *s >= 0xc2 && *s < 0xe0 ? 1
+                      : *s >= 0xe0 && *s < 0xf0 ? 2
+                      : *s >= 0xf0 && *s < 0xf5 ? 3
+                                                : 9;
+        if (*s < 0x20 || *s == 0x7f) more = 9;
+        for (size_t i = 1; more < 9 && i <= more; i++)
+            if ((s[i] & 0xc0) != 0x80) more = 9; /* also stops at the end of the text */
+        /* Overlong forms, surrogates and code points past U+10FFFF. */
+        if ((*s == 0xe0 && more == 2 && s[1] < 0xa0) || (*s == 0xed && more == 2 && s[1] > 0x9f) ||
+            (*s == 0xf0 && more == 3 && s[1] < 0x90) || (*s == 0xf4 && more == 3 && s[1] > 0x8f))
+            more = 9;
+        if (more == 9) {
+            *s++ = '?';
+            continue;
+        }
+        s += 1 + more;
+    }
+}
+
+static size_t frame_rows(const struct mro_image_info *info)
+{
+    return info->axes > 1 ? info->axis[info->axes - 2].size : 1;
+}
+
+static size_t frame_columns(const struct mro_image_info *info) { return info->axis[info->axes - 1].size; }
+
+enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *info, struct mro_error *e)
+{
+    mro_clean_text(info->title);
+    mro_clean_text(info->date);
+    if (info->axes < 1 || info->axes > MRO_MAX_AXES)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s' holds an image of %zu axes; 1 to %d can be read", f->name, info->axes,
+                        MRO_MAX_AXES);
+    size_t frames = 1;
+    for (size_t i = 0; i < info->axes; i++) {
+        mro_clean_text(info->axis[i].unit_text);
+        if (info->axis[i].size == 0)
+            return MRO_FAIL(e, MRO_EFORMAT, "'%s' holds an image whose axis %zu has no samples", f->name, i);
+        if (i + 2 < info->axes && __builtin_mul_overflow(frames, info->axis[i].size, &frames))
+            return MRO_FAIL(e, MRO_EFORMAT, "'%s' declares more frames than can be counted", f->name);
+    }
+    const size_t ny = frame_rows(info), nx = frame_columns(info);
+    size_t pixels, need, all;
+    const size_t each = mro_dtype_size(info->dtype) + (info->dtype == MRO_F32 ? 0 : sizeof(float));
+    if (__builtin_mul_overflow(nx, ny, &pixels) || __builtin_mul_overflow(pixels, each, &need) ||
+        __builtin_mul_overflow(pixels, frames, &all))
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s' declares an image of %zu x %zu pixels, more than can be addressed",
+                        f->name, nx, ny);
+    if (need > f->memory_bytes)
+        return MRO_FAIL(
+            e, MRO_EMEMORY,
+            "a frame of %zu x %zu pixels (%s) of '%s' needs %.0f MiB, the memory budget is %.0f MiB; give a "
+            "larger --memory",
+            nx, ny, mro_dtype_name(info->dtype), f->name, (double)need / 1048576, (double)f->memory_bytes / 1048576);
+    info->frames = frames;
+    return MRO_OK;
+}
+
+void mro_file_warn(struct mro_file *f, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    if (f->n_warnings >= MAX_WARNINGS) return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (f->n_warnings == MAX_WARNINGS - 1) snprintf(text, sizeof text, "there are more warnings, which are not listed");
+    mro_clean_text(text);
+    for (size_t i = 0; i < f->n_warnings; i++)
+        if (strcmp(f->warnings[i], text) == 0) return;
+    /* A warning that finds no memory is dropped: what follows will fail with a sentence of its own. */
+    char **grown = realloc(f->warnings, (f->n_warnings + 1) * sizeof *grown);
+    if (grown == NULL) return;
+    f->warnings = grown;
+    if ((grown[f->n_warnings] = strdup(text)) != NULL) f->n_warnings++;
+}
+
+/* ---------------------------------------------------------------- byte order */
+
+static bool machine_is_big_endian(void) { return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__; }
+
+static inline uint8_t load8(const unsigned char *p) { return *p; }
+
+#define LOAD(bits)                                                  \
+    static inline uint##bits##_t load##bits(const unsigned char *p) \
+    {                                                               \
+        uint##bits##_t v;                                           \
+        memcpy(&v, p, sizeof v);                                    \
+        return v;                                                   \
+    }
+LOAD(16)
+LOAD(32)
+LOAD(64)
+#define SWAP8(v) (v)
+#define SWAP16(v) __builtin_bswap16(v)
+#define SWAP32(v) __builtin_bswap32(v)
+#define SWAP64(v) __builtin_bswap64(v)
+
+uint16_t mro_get_u16(const unsigned char *p, bool big_endian)
+{
+    return big_endian == machine_is_big_endian() ? load16(p) : SWAP16(load16(p));
+}
+
+uint32_t mro_get_u32(const unsigned char *p, bool big_endian)
+{
+    return big_endian == machine_is_big_endian() ? load32(p) : SWAP32(load32(p));
+}
+
+uint64_t mro_get_u64(const unsigned char *p, bool big_endian)
+{
+    return big_endian == machine_is_big_endian() ? load64(p) : SWAP64(load64(p));
+}
+
+void mro_copy_samples(void *out, const unsigned char *p, size_t n, size_t sample_bytes, bool big_endian)
+{
+    if (big_endian == machine_is_big_endian() || sample_bytes == 1) {
+        memmove(out, p, n * sample_bytes);
+        return;
+    }
+    unsigned char *q = out;
+    for (size_t i = 0; i < n; i++, p += sample_bytes, q += sample_bytes) {
+        if (sample_bytes == 2) {
+            const uint16_t v = SWAP16(load16(p));
+            memcpy(q, &v, 2);
+        } else if (sample_bytes == 4) {
+            const uint32_t v = SWAP32(load32(p));
+            memcpy(q, &v, 4);
+        } else {
+            const uint64_t v = SWAP64(load64(p));
+            memcpy(q, &v, 8);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- values of any type */
+
+static float from_half(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3ff;
+    if (exponent == 0) { /* zero and subnormal: fraction * 2^-24 */
+        const float v = (float)fraction * 0x1p-24f;
+        return sign ? -v : v;
+    }
+    const uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static inline float as_float(uint32_t bits)
+{
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static inline double as_double(uint64_t bits)
+{
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* One loop per type; gcc takes the test of `swap` out of it. */
+#define EACH(bits, expression)                             \
+    for (size_t i = 0; i < n; i++) {                       \
+        uint##bits##_t u = load##bits(p + i * (bits / 8)); \
+        if (swap) u = SWAP##bits(u);                       \
+        out[i] = (expression);                             \
+    }                                                      \
+    break
+#define EACH_COMPLEX(bits, as, magnitude)                                                                \
+    for (size_t i = 0; i < n; i++) {                                                                     \
+        uint##bits##_t u = load##bits(p + i * (bits / 4)), w = load##bits(p + (2 * i + 1) * (bits / 8)); \
+        if (swap) u = SWAP##bits(u), w = SWAP##bits(w);                                                  \
+        const double re = as(u), im = as(w);                                                             \
+        out[i] = (magnitude);                                                                            \
+    }                                                                                                    \
+    break
+
+/* Decodes `n` values (channels of colour one by one, complex to magnitudes) into `out`. */
+#define DEFINE_VALUES(name, T)                                                                                       \
+    static void name(enum mro_dtype dtype, const unsigned char *restrict p, bool swap, size_t n, T *restrict out)    \
+    {                                                                                                                \
+        switch (dtype) {                                                                                             \
+        case MRO_RGB8:                                                                                               \
+        case MRO_RGBA8:                                                                                              \
+        case MRO_U8: EACH(8, (T)u);                                                                                  \
+        case MRO_I8: EACH(8, (T)(int8_t)u);                                                                          \
+        case MRO_RGB16:                                                                                              \
+        case MRO_RGBA16:                                                                                             \
+        case MRO_U16: EACH(16, (T)u);                                                                                \
+        case MRO_I16: EACH(16, (T)(int16_t)u);                                                                       \
+        case MRO_U32: EACH(32, (T)u);                                                                                \
+        case MRO_I32: EACH(32, (T)(int32_t)u);                                                                       \
+        case MRO_U64: EACH(64, (T)u);                                                                                \
+        case MRO_I64: EACH(64, (T)(int64_t)u);                                                                       \
+        case MRO_F16: EACH(16, (T)from_half(u));                                                                     \
+        case MRO_F32: EACH(32, (T)as_float(u));                                                                      \
+        case MRO_F64: EACH(64, (T)as_double(u));                                                                     \
+        case MRO_C64: EACH_COMPLEX(32, as_float, (T)sqrt(re *re + im * im)); /* squares of floats fit in a double */ \
+        case MRO_C128: EACH_COMPLEX(64, as_double, (T)hypot(re, im));                                                \
+        }                                                                                                            \
+    }
+DEFINE_VALUES(values_float, float)
+DEFINE_VALUES(values_double, double)
+
+static bool can_be_not_finite(enum mro_dtype dtype) { return dtype >= MRO_F16 && dtype <= MRO_C128; }
+
+static size_t channels(enum mro_dtype dtype)
+{
+    switch (dtype) {
+    case MRO_RGB8:
+    case MRO_RGB16: return 3;
+    case MRO_RGBA8:
+    case MRO_RGBA16: return 4;
+    default: return 1;
+    }
+}
+
+/* ITU-R BT.601 with the weights as whole thousandths: a grey pixel keeps its value exactly. */
+static inline float luminance(unsigned r, unsigned g, unsigned b)
+{
+    return (float)((299.0 * r + 587.0 * g + 114.0 * b) / 1000.0);
+}
+
+static void values_luminance(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
+{
+    const size_t step = mro_dtype_size(dtype);
+    if (dtype == MRO_RGB8 || dtype == MRO_RGBA8) {
+        for (size_t i = 0; i < n; i++, p += step) out[i] = luminance(p[0], p[1], p[2]);
+        return;
+    }
+    for (size_t i = 0; i < n; i++, p += step) {
+        uint16_t c[3] = { load16(p), load16(p + 2), load16(p + 4) };
+        if (swap)
+            for (int k = 0; k < 3; k++) c[k] = SWAP16(c[k]);
+        out[i] = luminance(c[0], c[1], c[2]);
+    }
+}
+
+static unsigned mask_not_finite(float *v, size_t n)
+{
+    unsigned bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool finite = fabsf(v[i]) <= 3.40282347e+38f;
+        bad += !finite;
+        v[i] = finite ? v[i] : NAN;
+    }
+    return bad;
+}
+
+/* Converts n pixels at p (may be `out` itself for native float32) and returns how many are not finite. */
+static size_t convert(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
+{
+    const size_t size = mro_dtype_size(dtype);
+    const bool in_place = p == (const unsigned char *)out;
+    const ptrdiff_t blocks = (ptrdiff_t)((n + BLOCK - 1) / BLOCK);
+    size_t bad = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad) if (blocks > 1)
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        const size_t from = (size_t)b * BLOCK, count = n - from < BLOCK ? n - from : BLOCK;
+        if (channels(dtype) > 1)
+            values_luminance(dtype, p + from * size, swap, count, out + from);
+        else if (!in_place)
+            values_float(dtype, p + from * size, swap, count, out + from);
+        if (can_be_not_finite(dtype)) bad += mask_not_finite(out + from, count);
+    }
+    return bad;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static enum mro_code check_frame(const struct mro_file *f, size_t image, size_t frame, struct mro_error *e)
+{
+    if (image >= f->images)
+        return MRO_FAIL(e, MRO_EARG, "'%s' has no image %zu; its images are 0 to %zu", f->name, image, f->images - 1);
+    if (frame >= f->info[image].frames)
+        return MRO_FAIL(e, MRO_EARG, "image %zu of '%s' has no frame %zu; its frames are 0 to %zu", image, f->name,
+                        frame, f->info[image].frames - 1);
+    return MRO_OK;
+}
+
+static bool view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *swap)
+{
+    bool big_endian;
+    if (f->reader->view == NULL || !f->reader->view(f, image, frame, p, &big_endian)) return false;
+    *swap = big_endian != machine_is_big_endian();
+    return true;
+}
+
+static enum mro_code alloc_raw(const struct mro_file *f, size_t bytes, unsigned char **raw, struct mro_error *e)
+{
+    *raw = malloc(bytes);
+    if (*raw != NULL) return MRO_OK;
+    return MRO_FAIL(e, MRO_EMEMORY, "no memory for a frame of '%s' (%.0f MiB)", f->name, (double)bytes / 1048576);
+}
+
+/* Touching a large fresh allocation costs more than converting into it when it comes 4 KiB at a time. */
+static void prefer_huge_pages(void *p, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t huge = (uintptr_t)2 << 20, from = ((uintptr_t)p + huge - 1) / huge * huge,
+                    to = ((uintptr_t)p + bytes) / huge * huge;
+    if (to > from) (void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* a hint: failure changes nothing */
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
+enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e)
+{
+    memset(out, 0, sizeof *out);
+    MRO_TRY(check_frame(f, image, frame, e));
+    const struct mro_image_info *info = &f->info[image];
+    const size_t ny = frame_rows(info), nx = frame_columns(info), n = ny * nx;
+    unsigned char *raw = NULL;
+    const unsigned char *p = NULL;
+    bool swap = false;
+    enum mro_code rc = mro_image_alloc(out, ny, nx, e);
+    if (rc) goto done;
+    prefer_huge_pages(out->px, n * sizeof(float));
+    if (!view(f, image, frame, &p, &swap)) {
+        if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
+            goto done;
+        p = raw ? raw : (unsigned char *)out->px;
+        rc = f->reader->read(f, image, frame, raw ? (void *)raw : out->px, e);
+        if (rc) goto done;
+    }
+    out->not_finite = convert(info->dtype, p, swap, n, out->px);
+    if (info->axes > 1) out->axis[0] = info->axis[info->axes - 2];
+    out->axis[1] = info->axis[info->axes - 1];
+    out->kind = info->kind;
+    out->beam_kv = info->beam_kv;
+    if (channels(info->dtype) > 1)
+        mro_file_warn(
+            f, "'%s' is a colour image (%s): it is turned to luminance, and colours or marks drawn into it stay in it",
+            f->name, mro_dtype_name(info->dtype));
+done:
+    free(raw);
+    if (rc) mro_image_release(out);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- statistics */
+
+struct moments {
+    double sum, mean, m2, min, max; /* m2: sum of squared distances from the mean */
+    size_t count;
+};
+
+enum { LANES = 8 };
+
+/* Sums in LANES interleaved partial sums: vectors fit, and the order does not depend on the machine. */
+static struct moments moments_of(double *v, size_t n, bool drop_not_finite)
+{
+    size_t count = n;
+    if (drop_not_finite) {
+        count = 0;
+        for (size_t i = 0; i < n; i++)
+            if (isfinite(v[i])) v[count++] = v[i];
+    }
+    struct moments m = { 0, 0, 0, INFINITY, -INFINITY, count };
+    if (count == 0) return m;
+    double sum[LANES] = { 0 }, m2[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++) sum[k] += v[i + k];
+    for (size_t k = 0; i + k < count; k++) sum[k] += v[i + k];
+    for (size_t k = 0; k < LANES; k++) m.sum += sum[k];
+    m.mean = m.sum / (double)count;
+    for (i = 0; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++) m2[k] += (v[i + k] - m.mean) * (v[i + k] - m.mean);
+    for (size_t k = 0; i + k < count; k++) m2[k] += (v[i + k] - m.mean) * (v[i + k] - m.mean);
+    for (size_t k = 0; k < LANES; k++) m.m2 += m2[k];
+    for (i = 0; i < count; i++) {
+        m.min = v[i] < m.min ? v[i] : m.min;
+        m.max = v[i] > m.max ? v[i] : m.max;
+    }
+    return m;
+}
+
+/* Joins b to a (Chan, Golub, LeVeque 1979). */
+static void join(struct moments *a, const struct moments *b)
+{
+    if (b->count == 0) return;
+    if (a->count == 0) {
+        *a = *b;
+        return;
+    }
+    const double na = (double)a->count, nb = (double)b->count, d = b->mean - a->mean;
+    a->m2 += b->m2 + d * d * (na * nb / (na + nb));
+    a->mean += d * (nb / (na + nb));
+    a->sum += b->sum;
+    a->count += b->count;
+    a->min = b->min < a->min ? b->min : a->min;
+    a->max = b->max > a->max ? b->max : a->max;
+}
+
+enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_statistics *s, struct mro_error *e)
+{
+    memset(s, 0, sizeof *s);
+    MRO_TRY(check_frame(f, image, 0, e));
+    const struct mro_image_info *info = &f->info[image];
+    const enum mro_dtype dtype = info->dtype;
+    const size_t pixels = frame_rows(info) * frame_columns(info), bytes = pixels * mro_dtype_size(dtype);
+    const size_t n = pixels * channels(dtype), value_bytes = mro_dtype_size(dtype) / channels(dtype);
+    const ptrdiff_t n_parts = (ptrdiff_t)((n + PART - 1) / PART);
+    struct moments all = { 0, 0, 0, NAN, NAN, 0 };
+    enum mro_code rc = MRO_OK;
+    unsigned char *raw = NULL;
+    struct moments *parts = malloc((size_t)n_parts * sizeof *parts);
+    if (parts == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the statistics of '%s'", f->name);
+        goto done;
+    }
+    for (size_t frame = 0; frame < info->frames; frame++) {
+        const unsigned char *p;
+        bool swap = false;
+        if (!view(f, image, frame, &p, &swap)) {
+            if (raw == NULL && (rc = alloc_raw(f, bytes, &raw, e)) != MRO_OK) goto done;
+            rc = f->reader->read(f, image, frame, raw, e);
+            if (rc) goto done;
+            p = raw;
+            swap = false;
+        }
+#pragma omp parallel for schedule(static) if (n_parts > 16)
+        for (ptrdiff_t i = 0; i < n_parts; i++) {
+            double v[PART];
+            const size_t from = (size_t)i * PART, count = n - from < PART ? n - from : PART;
+            values_double(dtype, p + from * value_bytes, swap, count, v);
+            parts[i] = moments_of(v, count, can_be_not_finite(dtype));
+        }
+        for (ptrdiff_t i = 0; i < n_parts; i++) join(&all, &parts[i]);
+    }
+    s->count = all.count;
+    s->not_finite = n * info->frames - all.count;
+    s->sum = all.sum;
+    s->min = all.min;
+    s->max = all.max;
+    s->mean = all.count ? all.sum / (double)all.count : NAN;
+    s->sd = all.count ? sqrt(all.m2 / (double)all.count) : NAN;
+done:
+    free(parts);
+    free(raw);
+    return rc;
+}

@@ -1,0 +1,948 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* TIFF through libtiff, with two things of our own: pixels that lie in the file as they are come
+ * straight from the mapping, and every size that a header claims is held against the bytes that are
+ * there before memory is asked for. Pages of one shape and type that follow each other are the frames
+ * of one image. Calibration: the ImageJ description and OME-XML; resolution tags alone mean print size
+ * and are no calibration. Sources: TIFF 6.0 (1992), BigTIFF (Aware Systems), ImageJ's TiffDecoder and
+ * TiffEncoder for the keys of its description, OME Data Model 2016-06. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tiffio.h>
+
+#include "io/reader.h"
+
+/* What must agree between the pages of one image. */
+struct layout {
+    uint32_t nx, ny;
+    uint16_t bits, samples, format, photometric, planar;
+    enum mro_dtype dtype;
+    uint16_t channels; /* samples handed out as frames of their own; 1: the page is one frame */
+};
+
+struct page {
+    uint64_t ifd;  /* offset of its directory */
+    uint64_t data; /* offset of its pixels when they lie there as they are; 0 = they must be decoded */
+    size_t number; /* in the file, from 1: pages may have been passed over before it */
+};
+
+struct series {
+    struct layout l;
+    size_t first, pages;
+    size_t stack; /* > 1: ImageJ wrote one directory for so many images that follow each other */
+};
+
+struct tiff {
+    struct mro_file *f;
+    TIFF *tif;
+    bool big_endian, big_tiff;
+    uint64_t position; /* of the read calls of libtiff */
+    struct page *pages;
+    size_t n_pages;
+    struct series *series;
+    size_t n_series;
+    char *description;  /* of the first page; NULL = none */
+    char sentence[256]; /* first complaint of libtiff since it was emptied */
+};
+
+/* ---------------------------------------------------------------- libtiff's view of the bytes */
+
+static tmsize_t client_read(thandle_t handle, void *out, tmsize_t n)
+{
+    struct tiff *t = handle;
+    const uint64_t size = t->f->bytes.size, left = t->position < size ? size - t->position : 0;
+    if (n < 0) return -1;
+    const uint64_t take = (uint64_t)n < left ? (uint64_t)n : left;
+    if (take) memcpy(out, t->f->bytes.p + t->position, take);
+    t->position += take;
+    return (tmsize_t)take;
+}
+
+static tmsize_t client_write(thandle_t handle, void *p, tmsize_t n)
+{
+    (void)handle, (void)p, (void)n;
+    return -1;
+}
+
+static toff_t client_seek(thandle_t handle, toff_t offset, int whence)
+{
+    struct tiff *t = handle;
+    if (whence == SEEK_SET) t->position = offset;
+    if (whence == SEEK_CUR) t->position += offset;
+    if (whence == SEEK_END) t->position = t->f->bytes.size + offset;
+    return t->position;
+}
+
+static int client_close(thandle_t handle)
+{
+    (void)handle;
+    return 0;
+}
+
+static toff_t client_size(thandle_t handle) { return ((struct tiff *)handle)->f->bytes.size; }
+
+static int client_map(thandle_t handle, void **base, toff_t *size)
+{
+    struct tiff *t = handle;
+    *base = (void *)(uintptr_t)t->f->bytes.p; /* libtiff only reads what it maps for reading */
+    *size = t->f->bytes.size;
+    return 1;
+}
+
+static void client_unmap(thandle_t handle, void *base, toff_t size) { (void)handle, (void)base, (void)size; }
+
+/* libtiff's sentence without the file name that some of them begin with, and without the full stop. */
+static void take_sentence(const struct tiff *t, char *out, size_t room, const char *format, va_list args)
+{
+    char text[512];
+    vsnprintf(text, sizeof text, format, args);
+    const size_t name = strlen(t->f->name);
+    const char *s = strncmp(text, t->f->name, name) == 0 && strncmp(text + name, ": ", 2) == 0 ? text + name + 2 : text;
+    snprintf(out, room, "%.*s", (int)room - 1, s);
+    const size_t n = strlen(out);
+    if (n && out[n - 1] == '.') out[n - 1] = '\0';
+}
+
+static int on_error(TIFF *tif, void *user, const char *module, const char *format, va_list args)
+{
+    struct tiff *t = user;
+    (void)tif, (void)module;
+    if (t->sentence[0] == '\0') take_sentence(t, t->sentence, sizeof t->sentence, format, args);
+    return 1; /* nothing is printed */
+}
+
+static int on_warning(TIFF *tif, void *user, const char *module, const char *format, va_list args)
+{
+    struct tiff *t = user;
+    char text[256];
+    (void)tif, (void)module;
+    take_sentence(t, text, sizeof text, format, args);
+    /* Vendors keep their metadata in tags of their own, and texts with their closing zeros: nothing is
+     * wrong with that. */
+    if (strncmp(text, "Unknown field with tag", 22) == 0 || strstr(text, "contains null byte in value")) return 1;
+    mro_file_warn(t->f, "'%s': %s", t->f->name, text);
+    return 1;
+}
+
+static const char *sentence(const struct tiff *t) { return t->sentence[0] ? t->sentence : "libtiff gives no reason"; }
+
+/* ---------------------------------------------------------------- directory entries */
+
+/* Finds the first entry of `tag` in the directory at `ifd`: type, count and where the value is. libtiff
+ * gives rationals only as float, and repairs some fields without a word. */
+static bool find_entry(const struct tiff *t, uint64_t ifd, uint16_t tag, uint16_t *type, uint64_t *count,
+                       const unsigned char **value)
+{
+    static const unsigned char sizes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8 };
+    const unsigned char *p = t->f->bytes.p;
+    const uint64_t size = t->f->bytes.size;
+    const uint64_t head = t->big_tiff ? 8 : 2, entry = t->big_tiff ? 20 : 12, inside = t->big_tiff ? 8 : 4;
+    if (ifd > size || size - ifd < head) return false;
+    const uint64_t n = t->big_tiff ? mro_get_u64(p + ifd, t->big_endian) : mro_get_u16(p + ifd, t->big_endian);
+    for (uint64_t i = 0, at = ifd + head; i < n && at <= size && size - at >= entry; i++, at += entry) {
+        if (mro_get_u16(p + at, t->big_endian) != tag) continue;
+        *type = mro_get_u16(p + at + 2, t->big_endian);
+        *count = t->big_tiff ? mro_get_u64(p + at + 4, t->big_endian) : mro_get_u32(p + at + 4, t->big_endian);
+        const uint64_t each = *type < sizeof sizes ? sizes[*type] : 0;
+        uint64_t bytes, where = at + entry - inside;
+        if (each == 0 || __builtin_mul_overflow(each, *count, &bytes)) return false;
+        if (bytes > inside)
+            where = t->big_tiff ? mro_get_u64(p + where, t->big_endian) : mro_get_u32(p + where, t->big_endian);
+        if (where > size || size - where < bytes) return false;
+        *value = p + where;
+        return true;
+    }
+    return false;
+}
+
+/* Pixels per unit of length from a resolution tag; 0 = not there or no number. */
+static double resolution(const struct tiff *t, uint64_t ifd, uint16_t tag)
+{
+    uint16_t type;
+    uint64_t count;
+    const unsigned char *v;
+    if (!find_entry(t, ifd, tag, &type, &count, &v) || count < 1 || type != TIFF_RATIONAL) return 0;
+    const double num = mro_get_u32(v, t->big_endian), den = mro_get_u32(v + 4, t->big_endian);
+    return num > 0 && den > 0 ? num / den : 0;
+}
+
+/* ---------------------------------------------------------------- one page */
+
+static const char *compression_name(uint16_t compression)
+{
+    const TIFFCodec *codec = TIFFFindCODEC(compression);
+    return codec ? codec->name : "an unknown method";
+}
+
+/* How many bytes of pixels one byte of the file can stand for, at most; 0 = not read. */
+static uint64_t largest_ratio(uint16_t compression)
+{
+    switch (compression) {
+    case COMPRESSION_NONE: return 1;
+    case COMPRESSION_PACKBITS: return 64; /* two bytes make 128 */
+    case COMPRESSION_DEFLATE:             /* a match of 258 bytes takes two bits */
+    case COMPRESSION_ADOBE_DEFLATE: return 1033;
+    case COMPRESSION_LZW: return 1400; /* strings grow by one up to 4093 bytes, 12 bits each */
+    default: return 0;
+    }
+}
+
+static bool find_dtype(uint16_t format, uint16_t bits, enum mro_dtype *dtype)
+{
+    static const struct {
+        uint16_t format, bits;
+        enum mro_dtype dtype;
+    } known[] = {
+        { SAMPLEFORMAT_UINT, 8, MRO_U8 },
+        { SAMPLEFORMAT_UINT, 16, MRO_U16 },
+        { SAMPLEFORMAT_UINT, 32, MRO_U32 },
+        { SAMPLEFORMAT_UINT, 64, MRO_U64 },
+        { SAMPLEFORMAT_INT, 8, MRO_I8 },
+        { SAMPLEFORMAT_INT, 16, MRO_I16 },
+        { SAMPLEFORMAT_INT, 32, MRO_I32 },
+        { SAMPLEFORMAT_INT, 64, MRO_I64 },
+        { SAMPLEFORMAT_IEEEFP, 16, MRO_F16 },
+        { SAMPLEFORMAT_IEEEFP, 32, MRO_F32 },
+        { SAMPLEFORMAT_IEEEFP, 64, MRO_F64 },
+        { SAMPLEFORMAT_COMPLEXIEEEFP, 64, MRO_C64 },
+        { SAMPLEFORMAT_COMPLEXIEEEFP, 128, MRO_C128 },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].format == format && known[i].bits == bits) {
+            *dtype = known[i].dtype;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Programs such as ImageJ store measured values with a palette for display. The indices are values when
+ * they come from ImageJ, or when the palette gets brighter from one to the next. */
+static bool palette_is_display(struct tiff *t, uint16_t bits)
+{
+    uint16_t *r, *g, *b;
+    if (t->description && strncmp(t->description, "ImageJ=", 7) == 0) return true;
+    if (bits > 16 || !TIFFGetField(t->tif, TIFFTAG_COLORMAP, &r, &g, &b)) return false;
+    double last = -1;
+    for (size_t i = 0; i < (size_t)1 << bits; i++) {
+        const double y = 0.299 * r[i] + 0.587 * g[i] + 0.114 * b[i];
+        if (y < last) return false;
+        last = y;
+    }
+    return true;
+}
+
+/* Reads what kind of pixels the current page has. On failure the page may be passed over. */
+static enum mro_code read_layout(struct tiff *t, size_t number, struct layout *l, struct mro_error *e)
+{
+    TIFF *tif = t->tif;
+    const char *name = t->f->name;
+    uint16_t compression, orientation, n_extra = 0, *extra = NULL;
+    memset(l, 0, sizeof *l);
+    l->photometric = PHOTOMETRIC_MINISBLACK;
+    TIFFGetField(tif, TIFFTAG_IMAGEWIDTH, &l->nx);
+    TIFFGetField(tif, TIFFTAG_IMAGELENGTH, &l->ny);
+    TIFFGetFieldDefaulted(tif, TIFFTAG_BITSPERSAMPLE, &l->bits);
+    TIFFGetFieldDefaulted(tif, TIFFTAG_SAMPLESPERPIXEL, &l->samples);
+    TIFFGetFieldDefaulted(tif, TIFFTAG_SAMPLEFORMAT, &l->format);
+    TIFFGetFieldDefaulted(tif, TIFFTAG_PLANARCONFIG, &l->planar);
+    TIFFGetFieldDefaulted(tif, TIFFTAG_COMPRESSION, &compression);
+    TIFFGetFieldDefaulted(tif, TIFFTAG_ORIENTATION, &orientation);
+    TIFFGetFieldDefaulted(tif, TIFFTAG_EXTRASAMPLES, &n_extra, &extra);
+    TIFFGetField(tif, TIFFTAG_PHOTOMETRIC, &l->photometric);
+
+    if (l->nx == 0 || l->ny == 0 || l->samples == 0)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu declares %" PRIu32 " x %" PRIu32 " pixels of %u samples", name,
+                        number, l->nx, l->ny, l->samples);
+    if (largest_ratio(compression) == 0)
+        return MRO_FAIL(e, MRO_EFORMAT,
+                        "'%s': page %zu is compressed with %s (%u), which is not read; save it uncompressed or with "
+                        "LZW, deflate or PackBits",
+                        name, number, compression_name(compression), compression);
+    if (l->format == SAMPLEFORMAT_VOID) l->format = SAMPLEFORMAT_UINT;
+    if (!find_dtype(l->format, l->bits, &l->dtype))
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu has samples of %u bits in format %u, which is not read", name,
+                        number, l->bits, l->format);
+    if (l->planar != PLANARCONFIG_CONTIG && l->planar != PLANARCONFIG_SEPARATE)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu has PlanarConfiguration %u", name, number, l->planar);
+    if (l->samples == 1) l->planar = PLANARCONFIG_CONTIG; /* one plane either way */
+
+    l->channels = l->samples;
+    switch (l->photometric) {
+    case PHOTOMETRIC_MINISWHITE:
+        mro_file_warn(t->f, "'%s' stores white as 0: values are kept as stored, so that bright and dark are exchanged",
+                      name);
+        break;
+    case PHOTOMETRIC_PALETTE:
+        if (!palette_is_display(t, l->bits))
+            return MRO_FAIL(e, MRO_EFORMAT,
+                            "'%s': page %zu has palette colours whose index is no brightness; save it in grey", name,
+                            number);
+        mro_file_warn(t->f, "'%s' has a colour palette: the stored index is taken as the value", name);
+        break;
+    case PHOTOMETRIC_RGB:
+        if (l->format == SAMPLEFORMAT_UINT && l->bits <= 16 && (l->samples == 3 || l->samples == 4)) {
+            const bool wide = l->bits == 16;
+            l->dtype = l->samples == 3 ? (wide ? MRO_RGB16 : MRO_RGB8) : (wide ? MRO_RGBA16 : MRO_RGBA8);
+            l->channels = 1;
+        }
+        break;
+    case PHOTOMETRIC_MINISBLACK: break;
+    default:
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu has photometric interpretation %u, which is not read", name,
+                        number, l->photometric);
+    }
+    if (l->channels == 2 && n_extra == 1 &&
+        (extra[0] == EXTRASAMPLE_ASSOCALPHA || extra[0] == EXTRASAMPLE_UNASSALPHA)) {
+        mro_file_warn(t->f, "'%s' has an alpha channel, which is passed over", name);
+        l->channels = 1;
+    } else if (l->channels > 1) {
+        mro_file_warn(t->f, "'%s' has %u channels of %s: they are read as frames", name, l->channels,
+                      mro_dtype_name(l->dtype));
+    }
+    if (orientation != ORIENTATION_TOPLEFT)
+        mro_file_warn(t->f, "'%s' asks to be turned for display (orientation %u): rows and columns are kept as stored",
+                      name, orientation);
+    return MRO_OK;
+}
+
+/* Bytes of one pixel in the planes of the file, and how many planes there are. */
+static size_t plane_pixel_bytes(const struct layout *l)
+{
+    return (size_t)l->bits / 8 * (l->planar == PLANARCONFIG_SEPARATE ? 1 : l->samples);
+}
+
+static size_t planes(const struct layout *l) { return l->planar == PLANARCONFIG_SEPARATE ? l->samples : 1; }
+
+/* Geometry of the pieces (strips or tiles) of the current page. */
+struct pieces {
+    bool tiled;
+    uint32_t nx, ny;       /* pixels of one piece */
+    uint64_t across, down; /* pieces of one plane */
+    size_t bytes;          /* of one whole piece, decoded */
+};
+
+static enum mro_code read_pieces(struct tiff *t, size_t number, const struct layout *l, struct pieces *s,
+                                 struct mro_error *e)
+{
+    memset(s, 0, sizeof *s);
+    s->tiled = TIFFIsTiled(t->tif) != 0;
+    if (s->tiled) {
+        TIFFGetField(t->tif, TIFFTAG_TILEWIDTH, &s->nx);
+        TIFFGetField(t->tif, TIFFTAG_TILELENGTH, &s->ny);
+    } else {
+        s->nx = l->nx;
+        TIFFGetFieldDefaulted(t->tif, TIFFTAG_ROWSPERSTRIP, &s->ny);
+        if (s->ny > l->ny) s->ny = l->ny;
+        uint16_t type;
+        uint64_t count;
+        const unsigned char *v;
+        const uint64_t ifd = TIFFCurrentDirOffset(t->tif);
+        if (find_entry(t, ifd, TIFFTAG_ROWSPERSTRIP, &type, &count, &v) && count == 1 &&
+            ((type == TIFF_SHORT && mro_get_u16(v, t->big_endian) == 0) ||
+             (type == TIFF_LONG && mro_get_u32(v, t->big_endian) == 0)))
+            s->ny = 0; /* libtiff takes it for one strip; such a header is not to be believed */
+    }
+    if (s->nx == 0 || s->ny == 0)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu has %s of %" PRIu32 " x %" PRIu32 " pixels", t->f->name, number,
+                        s->tiled ? "tiles" : "strips", s->nx, s->ny);
+    if (__builtin_mul_overflow((size_t)s->nx * s->ny, plane_pixel_bytes(l), &s->bytes))
+        return MRO_FAIL(e, MRO_EFORMAT,
+                        "'%s': page %zu has pieces of %" PRIu32 " x %" PRIu32 " pixels, more than can be addressed",
+                        t->f->name, number, s->nx, s->ny);
+    s->across = ((uint64_t)l->nx + s->nx - 1) / s->nx;
+    s->down = ((uint64_t)l->ny + s->ny - 1) / s->ny;
+    return MRO_OK;
+}
+
+/* Bytes that piece i of a plane decodes to: the last strip may be short, tiles never are. */
+static size_t piece_bytes(const struct pieces *s, const struct layout *l, uint64_t i)
+{
+    if (s->tiled) return s->bytes;
+    const uint64_t rows = l->ny - i * s->ny < s->ny ? l->ny - i * s->ny : s->ny;
+    return (size_t)(rows * s->nx * plane_pixel_bytes(l));
+}
+
+/* Holds the sizes of the current page against the file, and finds pixels that lie there as they are.
+ * Failures here mean a cut or lying file, which is refused as a whole. */
+static enum mro_code check_extent(struct tiff *t, size_t number, const struct layout *l, struct page *page,
+                                  struct mro_error *e)
+{
+    const char *name = t->f->name;
+    const uint64_t size = t->f->bytes.size;
+    uint16_t compression, fill;
+    struct pieces s;
+    uint64_t *offset = NULL, *count = NULL, all;
+    TIFFGetFieldDefaulted(t->tif, TIFFTAG_COMPRESSION, &compression);
+    TIFFGetFieldDefaulted(t->tif, TIFFTAG_FILLORDER, &fill);
+    const uint64_t ratio = largest_ratio(compression);
+    const size_t pixel = plane_pixel_bytes(l);
+    MRO_TRY(read_pieces(t, number, l, &s, e));
+    if (__builtin_mul_overflow((uint64_t)l->nx * l->ny, (uint64_t)pixel * planes(l), &all) || all / ratio > size)
+        return MRO_FAIL(e, MRO_EFORMAT,
+                        "'%s': page %zu declares %" PRIu32 " x %" PRIu32 " pixels, more than the %" PRIu64
+                        " bytes of the file can hold",
+                        name, number, l->nx, l->ny, size);
+    if (all > t->f->memory_bytes)
+        return MRO_FAIL(e, MRO_EMEMORY,
+                        "page %zu of '%s' needs %.0f MiB, the memory budget is %.0f MiB; give a larger --memory",
+                        number, name, (double)all / 1048576, (double)t->f->memory_bytes / 1048576);
+    TIFFGetField(t->tif, s.tiled ? TIFFTAG_TILEOFFSETS : TIFFTAG_STRIPOFFSETS, &offset);
+    TIFFGetField(t->tif, s.tiled ? TIFFTAG_TILEBYTECOUNTS : TIFFTAG_STRIPBYTECOUNTS, &count);
+    const uint64_t per_plane = s.across * s.down, n = s.tiled ? TIFFNumberOfTiles(t->tif) : TIFFNumberOfStrips(t->tif);
+    if (offset == NULL || count == NULL || n != per_plane * planes(l))
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu does not say where its pixels are", name, number);
+
+    const char *piece = s.tiled ? "tile" : "strip";
+    bool contiguous = compression == COMPRESSION_NONE && !s.tiled && planes(l) == 1 && fill != FILLORDER_LSB2MSB;
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t want = piece_bytes(&s, l, i % per_plane);
+        const uint64_t need = compression == COMPRESSION_NONE ? want : count[i];
+        if (count[i] == 0 || offset[i] == 0)
+            return MRO_FAIL(e, MRO_EFORMAT, "'%s': %s %" PRIu64 " of page %zu holds no data", name, piece, i, number);
+        if (offset[i] > size || size - offset[i] < need)
+            return MRO_FAIL(e, MRO_EFORMAT,
+                            "'%s' is cut: %s %" PRIu64 " of page %zu needs %" PRIu64 " bytes from byte %" PRIu64
+                            ", the file ends at byte %" PRIu64,
+                            name, piece, i, number, need, offset[i], size);
+        if (want / ratio > count[i])
+            return MRO_FAIL(e, MRO_EFORMAT,
+                            "'%s': %s %" PRIu64 " of page %zu has %" PRIu64 " bytes, too few for %" PRIu64
+                            " bytes of pixels",
+                            name, piece, i, number, count[i], want);
+        if (compression != COMPRESSION_NONE && count[i] > 2 * want + 4096)
+            mro_file_warn(t->f,
+                          "'%s': %s %" PRIu64 " of page %zu has %" PRIu64 " bytes for %" PRIu64
+                          " bytes of pixels; what is "
+                          "left over is not read",
+                          name, piece, i, number, count[i], want);
+        if (i && offset[i] != offset[i - 1] + piece_bytes(&s, l, i - 1)) contiguous = false;
+    }
+    page->data = contiguous ? offset[0] : 0;
+    const bool complex_pixels = l->dtype == MRO_C64 || l->dtype == MRO_C128;
+    if (complex_pixels && !contiguous && TIFFIsByteSwapped(t->tif))
+        return MRO_FAIL(e, MRO_EFORMAT,
+                        "'%s': page %zu has complex pixels, compressed, in foreign byte order, which is not read", name,
+                        number);
+    return MRO_OK;
+}
+
+/* ---------------------------------------------------------------- decoding */
+
+/* Decodes one plane of the current page to ny rows of nx pixels of plane_pixel_bytes. */
+static enum mro_code read_plane(struct tiff *t, size_t number, const struct layout *l, size_t plane, unsigned char *out,
+                                struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+    struct pieces s;
+    unsigned char *tile = NULL;
+    MRO_TRY(read_pieces(t, number, l, &s, e));
+    const size_t pixel = plane_pixel_bytes(l), row = pixel * l->nx;
+    if (s.tiled) {
+        if (s.bytes > t->f->memory_bytes || (tile = malloc(s.bytes)) == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the tiles of '%s' (%.0f MiB each)", t->f->name,
+                          (double)s.bytes / 1048576);
+            goto done;
+        }
+    }
+#ifdef TIFFTAG_DEFLATE_SUBCODEC
+    /* A stream that holds more than its strip is cut short by libdeflate some way before the end of the
+     * buffer, and libtiff takes that for success: pixels would keep what was in memory. zlib fills it. */
+    uint16_t compression;
+    TIFFGetFieldDefaulted(t->tif, TIFFTAG_COMPRESSION, &compression);
+    if (compression == COMPRESSION_DEFLATE || compression == COMPRESSION_ADOBE_DEFLATE)
+        TIFFSetField(t->tif, TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
+#endif
+    const uint64_t per_plane = s.across * s.down;
+    for (uint64_t i = 0; i < per_plane; i++) {
+        const uint64_t index = plane * per_plane + i, y0 = i / s.across * s.ny, x0 = i % s.across * s.nx;
+        const size_t want = piece_bytes(&s, l, i);
+        unsigned char *to = s.tiled ? tile : out + y0 * row;
+        t->sentence[0] = '\0';
+        const tmsize_t got = s.tiled ? TIFFReadEncodedTile(t->tif, (uint32_t)index, to, (tmsize_t)want)
+                                     : TIFFReadEncodedStrip(t->tif, (uint32_t)index, to, (tmsize_t)want);
+        if (got != (tmsize_t)want) {
+            rc = MRO_FAIL(e, MRO_EFORMAT, "'%s': %s %" PRIu64 " of page %zu cannot be decoded: %s", t->f->name,
+                          s.tiled ? "tile" : "strip", index, number, sentence(t));
+            goto done;
+        }
+        if (!s.tiled) continue;
+        const size_t columns = l->nx - x0 < s.nx ? l->nx - x0 : s.nx, rows = l->ny - y0 < s.ny ? l->ny - y0 : s.ny;
+        for (size_t y = 0; y < rows; y++)
+            memcpy(out + (y0 + y) * row + x0 * pixel, tile + y * s.nx * pixel, columns * pixel);
+    }
+done:
+    free(tile);
+    return rc;
+}
+
+static const struct page *frame_page(const struct tiff *t, size_t image, size_t frame, uint64_t *data)
+{
+    const struct series *s = &t->series[image];
+    const size_t each = mro_dtype_size(s->l.dtype) * s->l.nx * s->l.ny;
+    const struct page *page = &t->pages[s->first + (s->stack > 1 ? 0 : frame / s->l.channels)];
+    *data = page->data && s->stack > 1 ? page->data + frame * each : page->data;
+    return page;
+}
+
+static bool tiff_view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian)
+{
+    const struct tiff *t = f->state;
+    const struct layout *l = &t->series[image].l;
+    uint64_t data;
+    frame_page(t, image, frame, &data);
+    if (data == 0 || plane_pixel_bytes(l) != mro_dtype_size(l->dtype)) return false;
+    *p = f->bytes.p + data;
+    *big_endian = t->big_endian;
+    return true;
+}
+
+static enum mro_code tiff_read(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e)
+{
+    struct tiff *t = f->state;
+    const struct layout *l = &t->series[image].l;
+    const size_t pixels = (size_t)l->nx * l->ny, sample = l->bits / 8, plane_bytes = pixels * plane_pixel_bytes(l);
+    const size_t channel = l->channels > 1 ? frame % l->channels : 0;
+    enum mro_code rc = MRO_OK;
+    unsigned char *plane = NULL;
+    uint64_t data;
+    const struct page *page = frame_page(t, image, frame, &data);
+    const size_t number = page->number;
+    const unsigned char *p;
+    bool big_endian;
+    if (tiff_view(f, image, frame, &p, &big_endian)) {
+        const bool pairs = l->dtype == MRO_C64 || l->dtype == MRO_C128;
+        mro_copy_samples(out, p, plane_bytes / sample * (pairs ? 2 : 1), pairs ? sample / 2 : sample, big_endian);
+        return MRO_OK;
+    }
+    t->sentence[0] = '\0';
+    if (TIFFCurrentDirOffset(t->tif) != page->ifd && !TIFFSetSubDirectory(t->tif, page->ifd))
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu cannot be read: %s", f->name, number, sentence(t));
+    if (planes(l) > 1 && l->channels > 1) return read_plane(t, number, l, channel, out, e);
+    if (planes(l) == 1 && plane_pixel_bytes(l) == mro_dtype_size(l->dtype)) return read_plane(t, number, l, 0, out, e);
+
+    /* Channels change places: planes of colour are put together, one channel of many is picked out. */
+    if (f->memory_bytes < plane_bytes || (plane = malloc(plane_bytes)) == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the channels of '%s' (%.0f MiB)", f->name,
+                      (double)plane_bytes / 1048576);
+        goto done;
+    }
+    const bool pick = planes(l) == 1;
+    const size_t from = pick ? plane_pixel_bytes(l) : sample, to = mro_dtype_size(l->dtype);
+    for (size_t c = 0; c < (pick ? 1 : l->channels == 1 ? to / sample : 1); c++) {
+        rc = read_plane(t, number, l, c, plane, e);
+        if (rc) goto done;
+        const unsigned char *q = plane + (pick ? channel * sample : 0);
+        unsigned char *o = (unsigned char *)out + c * sample;
+        for (size_t i = 0; i < pixels; i++) memcpy(o + i * to, q + i * from, sample);
+    }
+done:
+    free(plane);
+    return rc;
+}
+
+/* ---------------------------------------------------------------- calibration: texts */
+
+/* Copies a unit as UTF-8: files hold it as UTF-8, as Latin-1 (the same byte in Mac Roman for the micro
+ * sign), with Java's \uXXXX or with XML's character references. */
+static void unit_to_utf8(const char *text, size_t n, char *out, size_t room)
+{
+    size_t used = 0;
+    while (n && isspace((unsigned char)text[0])) text++, n--;
+    while (n && (isspace((unsigned char)text[n - 1]) || text[n - 1] == '\0')) n--;
+    for (size_t i = 0; i < n && used + 4 < room;) {
+        unsigned long code = (unsigned char)text[i];
+        size_t taken = 1;
+        char digits[8] = "", *end;
+        if (n - i >= 6 && text[i] == '\\' && (text[i + 1] == 'u' || text[i + 1] == 'U')) {
+            memcpy(digits, text + i + 2, 4);
+            const unsigned long v = strtoul(digits, &end, 16);
+            if (end == digits + 4) code = v, taken = 6;
+        } else if (n - i >= 4 && text[i] == '&' && text[i + 1] == '#') {
+            const bool hex = text[i + 2] == 'x' || text[i + 2] == 'X';
+            const size_t start = i + 2 + hex;
+            size_t k = 0;
+            while (k < 6 && start + k < n && isxdigit((unsigned char)text[start + k])) digits[k] = text[start + k], k++;
+            if (k && start + k < n && text[start + k] == ';') {
+                code = strtoul(digits, NULL, hex ? 16 : 10);
+                taken = start + k + 1 - i;
+            }
+        } else if (code >= 0xc2 && code < 0xe0 && n - i >= 2 && (text[i + 1] & 0xc0) == 0x80) {
+            code = (code & 0x1f) << 6 | (text[i + 1] & 0x3f);
+            taken = 2;
+        } else if (code >= 0xe0 && code < 0xf0 && n - i >= 3 && (text[i + 1] & 0xc0) == 0x80 &&
+                   (text[i + 2] & 0xc0) == 0x80) {
+            code = (code & 0x0f) << 12 | (unsigned long)(text[i + 1] & 0x3f) << 6 | (text[i + 2] & 0x3f);
+            taken = 3;
+        }
+        i += taken;
+        if (code == 0 || code > 0xffff) code = '?';
+        if (code < 0x80) {
+            out[used++] = (char)code;
+        } else if (code < 0x800) {
+            out[used++] = (char)(0xc0 | code >> 6);
+            out[used++] = (char)(0x80 | (code & 0x3f));
+        } else {
+            out[used++] = (char)(0xe0 | code >> 12);
+            out[used++] = (char)(0x80 | (code >> 6 & 0x3f));
+            out[used++] = (char)(0x80 | (code & 0x3f));
+        }
+    }
+    out[used] = '\0';
+}
+
+/* A number with a decimal point, whatever the locale of the program; NAN when there is none. */
+static double parse_number(const char *text, size_t n)
+{
+    char copy[80];
+    const char *point = localeconv()->decimal_point;
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (used + strlen(point) >= sizeof copy) return NAN;
+        if (text[i] == '.')
+            used += (size_t)sprintf(copy + used, "%s", point);
+        else
+            copy[used++] = text[i];
+    }
+    copy[used] = '\0';
+    char *end;
+    const double x = strtod(copy, &end);
+    return end != copy && isfinite(x) ? x : NAN;
+}
+
+static bool is_imagej(const struct tiff *t) { return t->description && strncmp(t->description, "ImageJ=", 7) == 0; }
+
+/* Value of "key=" on a line of its own; NULL = not there. */
+static const char *imagej_value(const struct tiff *t, const char *key, size_t *n)
+{
+    const size_t key_n = strlen(key);
+    for (const char *line = t->description; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, key_n) != 0 || line[key_n] != '=') continue;
+        *n = strcspn(line + key_n + 1, "\r\n");
+        return line + key_n + 1;
+    }
+    return NULL;
+}
+
+static double imagej_number(const struct tiff *t, const char *key)
+{
+    size_t n;
+    const char *v = imagej_value(t, key, &n);
+    return v ? parse_number(v, n) : NAN;
+}
+
+static bool imagej_unit(const struct tiff *t, const char *key, char unit[24])
+{
+    size_t n;
+    const char *v = imagej_value(t, key, &n);
+    unit[0] = '\0';
+    if (v == NULL) return false;
+    unit_to_utf8(v, n, unit, 24);
+    return true;
+}
+
+/* A count of images, slices and so on: 1 when not given. */
+static uint64_t imagej_count(const struct tiff *t, const char *key)
+{
+    const double x = imagej_number(t, key);
+    return x >= 1 && x <= 1e12 ? (uint64_t)x : 1;
+}
+
+static void imagej_calibrate(struct tiff *t, const struct series *s, struct mro_image_info *info)
+{
+    char unit[24], other[24];
+    const uint64_t ifd = t->pages[s->first].ifd;
+    const double per_x = resolution(t, ifd, TIFFTAG_XRESOLUTION), per_y = resolution(t, ifd, TIFFTAG_YRESOLUTION);
+    struct mro_axis *x = &info->axis[info->axes - 1], *y = x - 1;
+    if (!imagej_unit(t, "unit", unit)) return;
+    if (!imagej_unit(t, "yunit", other)) memcpy(other, unit, sizeof other);
+    /* The origin is where the coordinate is 0, counted in pixels. */
+    const double x0 = imagej_number(t, "xorigin"), y0 = imagej_number(t, "yorigin");
+    if (per_x > 0) mro_axis_set(x, 1 / per_x, isfinite(x0) ? -x0 / per_x : 0, unit, MRO_SOURCE_IMAGEJ);
+    if (per_y > 0) mro_axis_set(y, 1 / per_y, isfinite(y0) ? -y0 / per_y : 0, other, MRO_SOURCE_IMAGEJ);
+}
+
+/* Splits the frames of an ImageJ hyperstack into time, slices and channels. */
+static void imagej_axes(struct tiff *t, struct mro_image_info *info, size_t frames)
+{
+    const uint64_t times = imagej_count(t, "frames"), slices = imagej_count(t, "slices"),
+                   channels = imagej_count(t, "channels");
+    uint64_t all;
+    if (__builtin_mul_overflow(times, slices, &all) || __builtin_mul_overflow(all, channels, &all) || all != frames ||
+        frames < 2)
+        return;
+    info->axes = 0;
+    if (times > 1) {
+        info->axis[info->axes].size = times;
+        mro_axis_set(&info->axis[info->axes++], imagej_number(t, "finterval"), 0, "s", MRO_SOURCE_IMAGEJ);
+    }
+    if (slices > 1) {
+        char unit[24];
+        if (!imagej_unit(t, "zunit", unit)) imagej_unit(t, "unit", unit);
+        info->axis[info->axes].size = slices;
+        mro_axis_set(&info->axis[info->axes++], imagej_number(t, "spacing"), 0, unit, MRO_SOURCE_IMAGEJ);
+    }
+    if (channels > 1) info->axis[info->axes++].size = channels;
+}
+
+/* Value of an attribute inside one XML start tag [tag, end); NULL = not there. */
+static const char *xml_attribute(const char *tag, const char *end, const char *key, size_t *n)
+{
+    const size_t key_n = strlen(key);
+    const char *p = tag;
+    while (p < end && !isspace((unsigned char)*p)) p++; /* the name of the element */
+    while (p < end) {
+        while (p < end && isspace((unsigned char)*p)) p++;
+        const char *name = p;
+        while (p < end && *p != '=' && !isspace((unsigned char)*p)) p++;
+        const size_t name_n = (size_t)(p - name);
+        while (p < end && (isspace((unsigned char)*p) || *p == '=')) p++;
+        if (p >= end || (*p != '"' && *p != '\'')) return NULL;
+        const char *value = p + 1, *close = memchr(value, *p, (size_t)(end - value));
+        if (close == NULL) return NULL;
+        if (name_n == key_n && memcmp(name, key, key_n) == 0) {
+            *n = (size_t)(close - value);
+            return value;
+        }
+        p = close + 1;
+    }
+    return NULL;
+}
+
+static double xml_number(const char *tag, const char *end, const char *key)
+{
+    size_t n;
+    const char *v = xml_attribute(tag, end, key, &n);
+    return v ? parse_number(v, n) : NAN;
+}
+
+/* End of a start tag: the first '>' outside quotes. */
+static const char *xml_tag_end(const char *tag)
+{
+    char quote = '\0';
+    for (; *tag; tag++) {
+        if (quote) {
+            if (*tag == quote) quote = '\0';
+        } else if (*tag == '"' || *tag == '\'') {
+            quote = *tag;
+        } else if (*tag == '>') {
+            return tag;
+        }
+    }
+    return NULL;
+}
+
+enum { OME_MAX_PIXELS = 16 }; /* elements looked at: a long description must not cost time for every image */
+
+/* Takes the pixel size of the first <Pixels> whose shape is that of the image. */
+static void ome_calibrate(const struct tiff *t, struct mro_image_info *info)
+{
+    struct mro_axis *x = &info->axis[info->axes - 1], *y = x - 1;
+    const char *tag = t->description;
+    for (int i = 0; i < OME_MAX_PIXELS && (tag = strstr(tag, "Pixels")) != NULL; i++, tag += 6) {
+        const char before = tag > t->description ? tag[-1] : '\0';
+        if ((before != '<' && before != ':') || !isspace((unsigned char)tag[6])) continue;
+        const char *end = xml_tag_end(tag);
+        if (end == NULL) return;
+        if (xml_number(tag, end, "SizeX") != (double)x->size || xml_number(tag, end, "SizeY") != (double)y->size)
+            continue;
+        for (int k = 0; k < 2; k++) {
+            char unit[24] = "\xc2\xb5m"; /* the default of the data model */
+            size_t n;
+            const char *u = xml_attribute(tag, end, k ? "PhysicalSizeYUnit" : "PhysicalSizeXUnit", &n);
+            if (u) unit_to_utf8(u, n, unit, sizeof unit);
+            const double step = xml_number(tag, end, k ? "PhysicalSizeY" : "PhysicalSizeX");
+            if (step > 0) mro_axis_set(k ? y : x, step, 0, unit, MRO_SOURCE_OME);
+        }
+        return;
+    }
+}
+
+static bool is_ome(const struct tiff *t) { return t->description && strstr(t->description, "<OME") != NULL; }
+
+/* ---------------------------------------------------------------- open */
+
+static bool tiff_probe(struct mro_bytes b)
+{
+    if (b.size < 4) return false;
+    return memcmp(b.p, "II*\0", 4) == 0 || memcmp(b.p, "MM\0*", 4) == 0 || memcmp(b.p, "II+\0", 4) == 0 ||
+           memcmp(b.p, "MM\0+", 4) == 0;
+}
+
+static void tiff_close(struct mro_file *f)
+{
+    struct tiff *t = f->state;
+    if (t->tif) TIFFClose(t->tif);
+    free(t->pages);
+    free(t->series);
+    free(t->description);
+    free(t);
+    f->state = NULL;
+}
+
+static enum mro_code no_memory(const struct mro_file *f, struct mro_error *e)
+{
+    return MRO_FAIL(e, MRO_EMEMORY, "no memory for the directory of '%s'", f->name);
+}
+
+/* Makes room for one more element when n is 0 or a power of two. */
+static bool grow(void *array, size_t n, size_t size)
+{
+    if ((n & (n - 1)) != 0) return true;
+    void *old, *grown;
+    memcpy(&old, array, sizeof old);
+    if (n > SIZE_MAX / 2 / size || (grown = realloc(old, (n ? 2 * n : 1) * size)) == NULL) return false;
+    memcpy(array, &grown, sizeof grown);
+    return true;
+}
+
+static enum mro_code open_libtiff(struct tiff *t, struct mro_error *e)
+{
+    struct mro_file *f = t->f;
+    TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
+    if (options == NULL) return no_memory(f, e);
+    /* What libtiff allocates by itself are the tables of strips (entries of at least 2 bytes in the file
+     * become 8) and the state of decoders: nothing much larger than the file. */
+    uint64_t most = f->bytes.size / 4 < SIZE_MAX / 64 ? (uint64_t)f->bytes.size * 4 + (16 << 20) : f->bytes.size;
+    if (most > f->memory_bytes) most = f->memory_bytes;
+    TIFFOpenOptionsSetMaxSingleMemAlloc(options, most > PTRDIFF_MAX ? PTRDIFF_MAX : (tmsize_t)most);
+    TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, t);
+    TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, t);
+    /* c: strips stay as the file has them. */
+    t->tif = TIFFClientOpenExt(f->name, "rc", t, client_read, client_write, client_seek, client_close, client_size,
+                               client_map, client_unmap, options);
+    TIFFOpenOptionsFree(options);
+    if (t->tif == NULL)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no TIFF file that can be read: %s", f->name, sentence(t));
+    t->big_endian = TIFFIsBigEndian(t->tif);
+    t->big_tiff = f->bytes.p[2] == 43 || f->bytes.p[3] == 43;
+    const char *text = NULL;
+    if (TIFFGetField(t->tif, TIFFTAG_IMAGEDESCRIPTION, &text) && text && (t->description = strdup(text)) == NULL)
+        return no_memory(f, e);
+    return MRO_OK;
+}
+
+static bool same_layout(const struct layout *a, const struct layout *b)
+{
+    return a->nx == b->nx && a->ny == b->ny && a->bits == b->bits && a->samples == b->samples &&
+           a->format == b->format && a->photometric == b->photometric && a->planar == b->planar &&
+           a->dtype == b->dtype && a->channels == b->channels;
+}
+
+/* Adds the current page, if it is one that can be read, to the images. `number` counts from 1. */
+static enum mro_code add_page(struct tiff *t, size_t number, struct mro_error *first_refusal, struct mro_error *e)
+{
+    struct layout l;
+    struct mro_error why;
+    uint32_t subfile = 0;
+    TIFFGetField(t->tif, TIFFTAG_SUBFILETYPE, &subfile);
+    if (number > 1 && (subfile & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK))) {
+        mro_file_warn(t->f, "'%s': pages that are thumbnails or masks are passed over", t->f->name);
+        return MRO_OK;
+    }
+    if (read_layout(t, number, &l, &why) != MRO_OK) {
+        if (first_refusal->code == MRO_OK) *first_refusal = why;
+        return MRO_OK;
+    }
+    if (!grow(&t->pages, t->n_pages, sizeof *t->pages)) return no_memory(t->f, e);
+    struct page *page = &t->pages[t->n_pages];
+    *page = (struct page){ TIFFCurrentDirOffset(t->tif), 0, number };
+    MRO_TRY(check_extent(t, number, &l, page, e));
+    t->n_pages++;
+    struct series *last = t->n_series ? &t->series[t->n_series - 1] : NULL;
+    if (last && same_layout(&last->l, &l)) {
+        last->pages++;
+        return MRO_OK;
+    }
+    if (!grow(&t->series, t->n_series, sizeof *t->series)) return no_memory(t->f, e);
+    t->series[t->n_series++] = (struct series){ l, t->n_pages - 1, 1, 1 };
+    return MRO_OK;
+}
+
+/* ImageJ writes stacks as one directory and the images behind each other, also past 4 GB. */
+static enum mro_code find_stack(struct tiff *t, struct mro_error *e)
+{
+    struct series *s = &t->series[0];
+    const uint64_t images = imagej_count(t, "images"), data = t->pages[0].data;
+    const uint64_t each = (uint64_t)s->l.nx * s->l.ny * mro_dtype_size(s->l.dtype);
+    uint64_t all;
+    if (images == 1 || images == t->n_pages) return MRO_OK;
+    if (t->n_pages > 1 || data == 0 || plane_pixel_bytes(&s->l) != mro_dtype_size(s->l.dtype)) {
+        mro_file_warn(t->f, "'%s': the ImageJ description speaks of %" PRIu64 " images, the file has %zu", t->f->name,
+                      images, t->n_pages * s->l.channels);
+        return MRO_OK;
+    }
+    if (__builtin_mul_overflow(images, each, &all) || all > t->f->bytes.size - data)
+        return MRO_FAIL(e, MRO_EFORMAT,
+                        "'%s' is cut: its ImageJ description speaks of %" PRIu64
+                        " images, there are bytes for %" PRIu64,
+                        t->f->name, images, (t->f->bytes.size - data) / each);
+    s->stack = (size_t)images;
+    return MRO_OK;
+}
+
+static enum mro_code add_image(struct tiff *t, const struct series *s, struct mro_error *e)
+{
+    struct mro_image_info *info = mro_file_add_image(t->f);
+    if (info == NULL) return no_memory(t->f, e);
+    const size_t frames = s->stack > 1 ? s->stack : s->pages;
+    info->dtype = s->l.dtype;
+    if (frames > 1) info->axis[info->axes++].size = frames;
+    if (is_imagej(t)) imagej_axes(t, info, frames);
+    if (s->l.channels > 1) info->axis[info->axes++].size = s->l.channels;
+    info->axis[info->axes++].size = s->l.ny;
+    info->axis[info->axes++].size = s->l.nx;
+    if (is_imagej(t))
+        imagej_calibrate(t, s, info);
+    else if (is_ome(t))
+        ome_calibrate(t, info);
+    if (info->axis[info->axes - 1].unit == MRO_UNIT_INV_NM) info->kind = MRO_KIND_DIFFRACTION;
+    return mro_file_seal_image(t->f, info, e);
+}
+
+static enum mro_code tiff_open(struct mro_file *f, struct mro_error *e)
+{
+    struct tiff *t = calloc(1, sizeof *t);
+    if (t == NULL) return no_memory(f, e);
+    f->state = t;
+    t->f = f;
+    MRO_TRY(open_libtiff(t, e));
+
+    struct mro_error refusal = { .code = MRO_OK };
+    size_t number = 1;
+    do {
+        MRO_TRY(add_page(t, number++, &refusal, e));
+        t->sentence[0] = '\0';
+    } while (!TIFFLastDirectory(t->tif) && TIFFReadDirectory(t->tif));
+    if (t->n_pages == 0) return MRO_FAIL(e, refusal.code, "%s", refusal.message);
+    if (refusal.code) mro_file_warn(f, "a page is passed over: %s", refusal.message);
+    if (t->sentence[0])
+        mro_file_warn(f, "'%s': page %zu and what follows cannot be read: %s", f->name, number, t->sentence);
+
+    if (is_imagej(t)) MRO_TRY(find_stack(t, e));
+    for (size_t i = 0; i < t->n_series; i++) MRO_TRY(add_image(t, &t->series[i], e));
+
+    /* Of the first page, as the file says it: "2015:07:30 07:17:25" becomes ISO 8601. */
+    const char *date = NULL;
+    if (TIFFSetSubDirectory(t->tif, t->pages[0].ifd) && TIFFGetField(t->tif, TIFFTAG_DATETIME, &date) && date) {
+        char *d = f->info[0].date;
+        snprintf(d, sizeof f->info[0].date, "%.19s", date);
+        if (strlen(d) == 19 && d[4] == ':' && d[7] == ':' && d[10] == ' ') d[4] = d[7] = '-', d[10] = 'T';
+        mro_clean_text(d);
+    }
+    return MRO_OK;
+}
+
+const struct mro_reader mro_reader_tiff = {
+    .name = "TIFF",
+    .probe = tiff_probe,
+    .open = tiff_open,
+    .read = tiff_read,
+    .close = tiff_close,
+    .view = tiff_view,
+};

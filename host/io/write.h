@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Files that appear whole or not at all: written under a temporary name in the same folder, then renamed.
+ *
+ * A program that may hit a limit on file sizes should ignore SIGXFSZ, so that the write fails with a
+ * sentence instead of ending the program with the temporary file left behind. */
+#ifndef MRO_IO_WRITE_H
+#define MRO_IO_WRITE_H
+
+#include <stdio.h>
+
+#include "mroscope/error.h"
+
+/* A file being written. `{0}` is safe to abort. One thread at a time; different files are independent. */
+struct mro_write {
+    FILE *out;       /* write here, in binary */
+    char *path;      /* owned: the name it will have */
+    char *temporary; /* owned: the name it has now */
+};
+
+/* Starts the file `path`, whose folder must exist. MRO_EIO with the path and the system's reason,
+ * MRO_EMEMORY. End with commit or abort. */
+enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_error *e);
+
+/* Closes the file and gives it its name, replacing a file of that name. MRO_EIO when any write since begin
+ * failed, the disk is full or the name cannot be taken; then no file is left behind. `w` is {0} after. */
+enum mro_code mro_write_commit(struct mro_write *w, struct mro_error *e);
+
+/* Removes what was written; `w` is {0} after. NULL and {0} are fine. */
+void mro_write_abort(struct mro_write *w);
+
+/* Writes `size` bytes as the file `path`, in the same way. */
+enum mro_code mro_write_buffer(const char *path, const void *bytes, size_t size, struct mro_error *e);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ops/mro_pool.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void add(struct mro_pool_mean *m, double v)
+{
+    if (!isfinite(v)) return;
+    m->sum += v;
+    m->n++;
+}
+
+static double mean(const struct mro_pool_mean *m) { return m->n ? m->sum / (double)m->n : NAN; }
+
+void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result *r)
+{
+    if (p->frames == 0) {
+        p->same_region = true;
+        p->p_least = NAN;
+        p->n_sweep = r->n_sweep < MRO_POOL_SWEEPS ? r->n_sweep : MRO_POOL_SWEEPS;
+        for (size_t i = 0; i < p->n_sweep; i++) p->sweep[i] = r->sweep[i];
+    } else {
+        if (memcmp(p->last.region_nm, r->region_nm, sizeof r->region_nm) != 0) p->same_region = false;
+        if (r->n_sweep < p->n_sweep) p->n_sweep = r->n_sweep;
+        for (size_t i = 0; i < p->n_sweep; i++) {
+            p->sweep[i].fraction += r->sweep[i].fraction;
+            for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] += r->sweep[i].fraction_ci95[k];
+        }
+    }
+    p->frames++;
+    p->last = *r;
+    p->cells += r->cells;
+    for (size_t i = 0; i < r->n_objects; i++)
+        if (r->objects[i].grade >= 'A' && r->objects[i].grade <= 'C') p->objects[r->objects[i].grade - 'A']++;
+    if (isfinite(r->p_image) && !(r->p_image >= p->p_least)) p->p_least = r->p_image;
+    add(&p->raw, r->fraction_raw);
+    add(&p->null, r->null_fraction);
+    add(&p->acf, r->fraction_acf);
+    add(&p->density, r->density_per_nm2);
+    add(&p->diameter, r->diameter_median_nm);
+    add(&p->size_limit, r->size_limit_nm);
+    add(&p->coverage, r->coverage);
+    add(&p->fraction, r->fraction);
+    if (isfinite(r->fraction)) {
+        p->measured++;
+        add(&p->lo, r->fraction_ci95[0]);
+        add(&p->hi, r->fraction_ci95[1]);
+    }
+}
+
+void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
+{
+    const double n = (double)p->frames, objects = (double)(p->objects[0] + p->objects[1] + p->objects[2]);
+    memset(r, 0, sizeof *r);
+    memcpy(r->pixel_nm, p->last.pixel_nm, sizeof r->pixel_nm);
+    memcpy(r->band_inv_nm, p->last.band_inv_nm, sizeof r->band_inv_nm);
+    r->d_nm = p->last.d_nm;
+    r->false_positive_rate = p->last.false_positive_rate;
+    r->cells = p->cells;
+    for (int i = 0; i < 4; i++) r->region_nm[i] = p->same_region ? p->last.region_nm[i] : NAN;
+    r->coverage = mean(&p->coverage);
+    r->fraction_raw = mean(&p->raw);
+    r->null_fraction = mean(&p->null);
+    r->fraction = mean(&p->fraction);
+    r->fraction_ci95[0] = mean(&p->lo);
+    r->fraction_ci95[1] = mean(&p->hi);
+    r->p_image = fmin(1, p->p_least * n);
+    if (isnan(p->p_least)) r->p_image = NAN; /* fmin drops it */
+    r->distinguishable = r->p_image < 0.001;
+    r->fraction_acf = mean(&p->acf);
+    r->density_per_nm2 = mean(&p->density);
+    r->diameter_median_nm = mean(&p->diameter);
+    r->size_limit_nm = mean(&p->size_limit);
+    for (int i = 0; i < 3; i++) r->grade_fractions[i] = objects > 0 ? (double)p->objects[i] / objects : NAN;
+    r->ctf.delocalisation_nm = NAN;
+    for (size_t i = 0; i < p->n_sweep; i++) {
+        p->sweep[i].fraction /= n;
+        for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] /= n;
+    }
+    r->sweep = p->sweep;
+    r->n_sweep = p->n_sweep;
+    if (p->measured == 0)
+        snprintf(r->verdict, sizeof r->verdict, "none of %zu frames could be measured", p->frames);
+    else if (isnan(r->p_image))
+        snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; not tested against a glass", p->measured,
+                 p->frames);
+    else
+        snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; %s a glass of the same spectrum (p = %.2g)",
+                 p->measured, p->frames, r->distinguishable ? "more order than" : "not distinguishable from",
+                 r->p_image);
+}

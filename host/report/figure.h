@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The figures of mroscope: one page, 180 mm wide (double column), as PNG (300 dpi), SVG and PDF.
+ *
+ * All take a path without suffix and write <path_stem>.png, .svg and .pdf, complete or none of them.
+ * Inputs are read only. Errors: MRO_EIO naming the file that cannot be written, MRO_EMEMORY.
+ * Threads: calls are independent of each other.
+ */
+#ifndef MRO_REPORT_FIGURE_H
+#define MRO_REPORT_FIGURE_H
+
+#include "mroscope/image.h"
+#include "mroscope/mro.h"
+
+/* The MRO measurement of one frame: (a) `im` with the objects of `r`, (b) the band-passed image, (c) the
+ * score map, (d) autocorrelations of the strongest cells, (e) survival of the score; the numbers below.
+ * r->filtered covers the same field as `im`, on any grid. Where the field is so large that fringes would be
+ * finer than print, (b) shows a part around the strongest cell, marked in (a).
+ * `title` (file and frame; may be NULL) opens the caption. Any part of `r` may be empty, as after a
+ * constant image: its panel and its number read "not measured". */
+enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
+                               const struct mro_order_result *r, struct mro_error *e);
+
+/* An image before and after a band-pass of `band_inv_nm` (1/d in nm^-1), side by side; of fields too
+ * large for their fringes to print, the middle. */
+enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *before, const struct mro_image *after,
+                               const double band_inv_nm[2], const char *title, struct mro_error *e);
+
+#endif

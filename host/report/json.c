@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "report/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An object under construction; one failed insertion spoils it, so that no key is ever silently missing. */
+struct builder {
+    json_t *root;
+    bool failed;
+};
+
+static struct builder object(void)
+{
+    json_t *root = json_object();
+    return (struct builder){ root, root == NULL };
+}
+
+static void put(struct builder *b, const char *key, json_t *v)
+{
+    if (b->root == NULL) json_decref(v);
+    if (b->root == NULL || json_object_set_new(b->root, key, v)) b->failed = true;
+}
+
+/* The finished object, or NULL. */
+static json_t *take(struct builder *b)
+{
+    if (!b->failed) return b->root;
+    json_decref(b->root);
+    return NULL;
+}
+
+static json_t *checked(struct builder *b, struct mro_error *e)
+{
+    json_t *v = take(b);
+    if (v == NULL) MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
+    return v;
+}
+
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+static json_t *known(double v) { return v > 0 ? number(v) : json_null(); } /* 0 = not known */
+static json_t *count(size_t v) { return json_integer((json_int_t)v); }
+
+/* File names and titles may hold bytes that are no UTF-8; those become U+FFFD. */
+static json_t *text(const char *s)
+{
+    if (s == NULL) return json_null();
+    json_t *v = json_string(s);
+    if (v) return v;
+    const size_t n = strlen(s);
+    char *clean = malloc(3 * n + 1), *out = clean;
+    if (clean == NULL) return NULL;
+    for (size_t i = 0; i < n;) {
+        size_t length = 0;
+        for (size_t k = 1; k <= 4 && i + k <= n && length == 0; k++) {
+            json_t *one = json_stringn(s + i, k);
+            if (one) length = k;
+            json_decref(one);
+        }
+        memcpy(out, length ? s + i : "\xef\xbf\xbd", length ? length : 3);
+        out += length ? length : 3;
+        i += length ? length : 1;
+    }
+    *out = '\0';
+    v = json_string(clean);
+    free(clean);
+    return v;
+}
+
+static json_t *numbers(const double *v, size_t n)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; a && i < n; i++) {
+        if (json_array_append_new(a, number(v[i]))) {
+            json_decref(a);
+            return NULL;
+        }
+    }
+    return a;
+}
+
+/* An interval that was not measured is null, not a list of nulls. */
+static json_t *interval(const double v[2]) { return isfinite(v[0]) && isfinite(v[1]) ? numbers(v, 2) : json_null(); }
+
+static json_t *texts(const char *const *s, size_t n)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; a && i < n; i++) {
+        if (json_array_append_new(a, text(s[i]))) {
+            json_decref(a);
+            return NULL;
+        }
+    }
+    return a;
+}
+
+/* An array of objects made by `make(i)`. */
+static json_t *list(size_t n, json_t *(*make)(const void *items, size_t i), const void *items)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; a && i < n; i++) {
+        if (json_array_append_new(a, make(items, i))) {
+            json_decref(a);
+            return NULL;
+        }
+    }
+    return a;
+}
+
+/* -- what every result has ---------------------------------------------------------------------- */
+
+void mro_calibration_text(const struct mro_axis *y, const struct mro_axis *x, char *out, size_t size)
+{
+    const char *sy = mro_source_name(y->step > 0 ? y->source : MRO_SOURCE_UNKNOWN);
+    const char *sx = mro_source_name(x->step > 0 ? x->source : MRO_SOURCE_UNKNOWN);
+    if (strcmp(sx, sy) == 0)
+        snprintf(out, size, "%s", sx);
+    else
+        snprintf(out, size, "%s (y), %s (x)", sy, sx);
+}
+
+static json_t *axis_size(const void *items, size_t i) { return count(((const struct mro_axis *)items)[i].size); }
+static json_t *axis_step(const void *items, size_t i) { return known(((const struct mro_axis *)items)[i].step); }
+
+static json_t *axis_unit(const void *items, size_t i)
+{
+    const struct mro_axis *a = &((const struct mro_axis *)items)[i];
+    if (!(a->step > 0)) return json_null();
+    return text(a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit));
+}
+
+static json_t *frame_shape(const struct mro_image_info *info)
+{
+    const size_t skip = info->axes > 2 ? info->axes - 2 : 0;
+    return list(info->axes - skip, axis_size, info->axis + skip);
+}
+
+static struct builder begin(const struct mro_result_head *h)
+{
+    struct builder b = object();
+    char schema[64];
+    snprintf(schema, sizeof schema, "mroscope.%s/1", h->verb);
+    put(&b, "schema", text(schema));
+    put(&b, "file", text(h->file));
+    put(&b, "image", count(h->image));
+    put(&b, "frame", h->has_frame ? count(h->frame) : json_null());
+    put(&b, "shape", frame_shape(h->info));
+    put(&b, "pixel_nm", isfinite(h->pixel_nm[0]) && isfinite(h->pixel_nm[1]) ? numbers(h->pixel_nm, 2) : json_null());
+    put(&b, "calibration", text(h->provenance->calibration));
+    return b;
+}
+
+static json_t *provenance(const struct mro_provenance *p, json_t *options)
+{
+    struct builder b = object();
+    put(&b, "program", text("mroscope"));
+    put(&b, "version", text(mro_version()));
+    put(&b, "commit", text(mro_commit()));
+    put(&b, "backend", text(p->backend));
+    put(&b, "algorithm", text(p->algorithm));
+    put(&b, "input_sha256", p->input_sha256[0] ? text(p->input_sha256) : json_null());
+    put(&b, "calibration", text(p->calibration));
+    put(&b, "seed", p->has_seed ? json_integer((json_int_t)p->seed) : json_null());
+    put(&b, "options", options ? json_incref(options) : json_object());
+    return take(&b);
+}
+
+static json_t *end(struct builder *b, const struct mro_result_head *h, struct mro_error *e)
+{
+    put(b, "warnings", texts(h->warnings, h->n_warnings));
+    put(b, "provenance", provenance(h->provenance, h->options));
+    return checked(b, e);
+}
+
+/* -- mro ---------------------------------------------------------------------------------------- */
+
+static json_t *sweep_json(const void *items, size_t i)
+{
+    const struct mro_order_sweep *s = &((const struct mro_order_sweep *)items)[i];
+    struct builder b = object();
+    put(&b, "band_inv_nm", numbers(s->band_inv_nm, 2));
+    put(&b, "fraction", number(s->fraction));
+    put(&b, "fraction_ci95", interval(s->fraction_ci95));
+    return take(&b);
+}
+
+static json_t *object_json(const void *items, size_t i)
+{
+    const struct mro_order_object *o = &((const struct mro_order_object *)items)[i];
+    struct builder b = object();
+    put(&b, "x_nm", number(o->x_nm));
+    put(&b, "y_nm", number(o->y_nm));
+    put(&b, "diameter_nm", number(o->diameter_nm));
+    put(&b, "d_nm", number(o->d_nm));
+    put(&b, "azimuth_deg", number(o->azimuth_deg));
+    put(&b, "snr", number(o->snr));
+    put(&b, "grade", text((char[]){ o->grade, '\0' }));
+    return take(&b);
+}
+
+static json_t *ctf_json(const struct mro_ctf *c)
+{
+    struct builder b = object();
+    put(&b, "defocus_nm", c->known ? number(c->defocus_nm) : json_null());
+    put(&b, "astigmatism_nm", c->known ? number(c->astigmatism_nm) : json_null());
+    put(&b, "azimuth_deg", c->known ? number(c->azimuth_deg) : json_null());
+    put(&b, "delocalisation_nm", number(c->delocalisation_nm));
+    return take(&b);
+}
+
+static json_t *grades_json(const double v[3])
+{
+    struct builder b = object();
+    put(&b, "A", number(v[0]));
+    put(&b, "B", number(v[1]));
+    put(&b, "C", number(v[2]));
+    return take(&b);
+}
+
+json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_result *r, struct mro_error *e)
+{
+    struct builder b = begin(h);
+    put(&b, "band_inv_nm", numbers(r->band_inv_nm, 2));
+    put(&b, "d_nm", number(r->d_nm));
+    put(&b, "false_positive_rate", number(r->false_positive_rate));
+    put(&b, "cells", count(r->cells));
+    put(&b, "region_nm", isfinite(r->region_nm[0]) ? numbers(r->region_nm, 4) : json_null());
+    put(&b, "fraction_raw", number(r->fraction_raw));
+    put(&b, "fraction", number(r->fraction));
+    put(&b, "fraction_ci95", interval(r->fraction_ci95));
+    put(&b, "null_fraction", number(r->null_fraction));
+    put(&b, "p_image", number(r->p_image));
+    put(&b, "distinguishable", json_boolean(r->distinguishable));
+    put(&b, "verdict", text(r->verdict));
+    put(&b, "fraction_acf", number(r->fraction_acf));
+    put(&b, "density_per_nm2", number(r->density_per_nm2));
+    put(&b, "diameter_median_nm", number(r->diameter_median_nm));
+    put(&b, "sweep", list(r->n_sweep, sweep_json, r->sweep));
+    put(&b, "grade_fractions", grades_json(r->grade_fractions));
+    put(&b, "size_limit_nm", number(r->size_limit_nm));
+    put(&b, "coverage", number(r->coverage));
+    put(&b, "ctf", ctf_json(&r->ctf));
+    put(&b, "objects", list(r->n_objects, object_json, r->objects));
+    return end(&b, h, e);
+}
+
+/* -- bandpass, info, devices ---------------------------------------------------------------------- */
+
+json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,
+                          const struct mro_bandpass_result *r, struct mro_error *e)
+{
+    struct builder b = begin(h);
+    put(&b, "band_inv_nm", numbers(o->band_inv_nm, 2));
+    put(&b, "rms_in", number(r->rms_in));
+    put(&b, "rms_out", number(r->rms_out));
+    return end(&b, h, e);
+}
+
+static json_t *image_json(const struct mro_image_info *info, size_t index, const struct mro_statistics *s)
+{
+    char calibration[96];
+    const struct mro_axis *x = &info->axis[info->axes - 1], *y = info->axes > 1 ? x - 1 : x;
+    struct builder b = object();
+    mro_calibration_text(y, x, calibration, sizeof calibration);
+    put(&b, "index", count(index));
+    put(&b, "title", info->title[0] ? text(info->title) : json_null());
+    put(&b, "kind", text(mro_kind_name(info->kind)));
+    put(&b, "shape", list(info->axes, axis_size, info->axis));
+    put(&b, "dtype", text(mro_dtype_name(info->dtype)));
+    put(&b, "pixel_size", list(info->axes, axis_step, info->axis));
+    put(&b, "unit", list(info->axes, axis_unit, info->axis));
+    put(&b, "calibration", text(calibration));
+    put(&b, "beam_kv", known(info->beam_kv));
+    put(&b, "min", s ? number(s->min) : json_null());
+    put(&b, "max", s ? number(s->max) : json_null());
+    put(&b, "mean", s ? number(s->mean) : json_null());
+    put(&b, "sd", s ? number(s->sd) : json_null());
+    put(&b, "not_finite", s ? count(s->not_finite) : json_null());
+    return take(&b);
+}
+
+json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
+                      const struct mro_statistics *statistics, struct mro_error *e)
+{
+    struct builder b = begin(h);
+    json_t *images = json_array();
+    put(&b, "format", text(mro_file_format(f)));
+    for (size_t i = 0; i < mro_file_images(f); i++)
+        if (json_array_append_new(images, image_json(mro_file_info(f, i), i, statistics ? &statistics[i] : NULL)))
+            b.failed = true;
+    put(&b, "images", images);
+    return end(&b, h, e);
+}
+
+static json_t *device_json(const void *items, size_t i)
+{
+    struct mro_device_info info;
+    struct builder b = object();
+    (void)items;
+    mro_device_describe(i, &info);
+    put(&b, "backend", text(info.backend));
+    put(&b, "usable", json_boolean(info.usable));
+    put(&b, "description", text(info.description));
+    put(&b, "reason", info.reason[0] ? text(info.reason) : json_null());
+    return take(&b);
+}
+
+json_t *mro_json_devices(struct mro_error *e)
+{
+    struct builder b = object();
+    put(&b, "schema", text("mroscope.devices/1"));
+    put(&b, "version", text(mro_version()));
+    put(&b, "commit", text(mro_commit()));
+    put(&b, "devices", list(mro_device_count(), device_json, NULL));
+    return checked(&b, e);
+}

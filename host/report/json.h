@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Results as JSON and CSV, in the order and under the names of the output contract: same result, same
+ * bytes. Numbers are written with the fewest digits that read back exactly; NaN is null. */
+#ifndef MRO_REPORT_JSON_H
+#define MRO_REPORT_JSON_H
+
+#include <jansson.h>
+
+#include "core/provenance.h"
+#include "mroscope/bandpass.h"
+#include "mroscope/file.h"
+#include "mroscope/mro.h"
+
+/* What every result says beside its own numbers. Nothing is owned. */
+struct mro_result_head {
+    const char *verb;
+    const char *file; /* as given */
+    size_t image;     /* index in the file */
+    bool has_frame;   /* false: all frames together, "frame": null */
+    size_t frame;
+    const struct mro_image_info *info;
+    double pixel_nm[2]; /* y, x; NaN = unknown */
+    const char *const *warnings;
+    size_t n_warnings;
+    const struct mro_provenance *provenance;
+    json_t *options; /* borrowed; NULL = none */
+};
+
+/* Each returns a new object, or NULL with MRO_EMEMORY in `e`. The caller drops it with json_decref. */
+json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_result *r, struct mro_error *e);
+json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,
+                          const struct mro_bandpass_result *r, struct mro_error *e);
+/* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
+json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
+                      const struct mro_statistics *statistics, struct mro_error *e);
+json_t *mro_json_devices(struct mro_error *e);
+
+/* Text of a value on one line, or (pretty) indented with a final newline; free() it. NULL when out of memory. */
+char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e);
+
+/* Tables of an MRO result as RFC 4180 text; free() it. NULL when out of memory. */
+char *mro_csv_objects(const struct mro_order_result *r, struct mro_error *e);
+char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e);
+
+/* Shortest decimal text that reads back as `v`. */
+void mro_number_text(double v, char text[32]);
+
+/* Sources of both axes in words: "ImageJ", or "vendor metadata (y), unknown (x)". */
+void mro_calibration_text(const struct mro_axis *y, const struct mro_axis *x, char *text, size_t size);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* JSON and CSV as text. Own writer for trees of jansson, which prints 17 digits of every number. */
+#include "report/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void mro_number_text(double v, char text[32])
+{
+    /* "%.15g" drops trailing zeros, so it is the shortest form whenever 15 digits suffice. */
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, 32, "%.*g", digits, v);
+        if (strtod(text, NULL) == v) break;
+    }
+}
+
+static bool is_container(const json_t *v) { return json_is_array(v) || json_is_object(v); }
+
+/* Written on one line: holds plain values, or (an object) lists of plain values. */
+static bool is_flat(const json_t *v)
+{
+    const char *key;
+    const json_t *child;
+    size_t i;
+    if (json_is_array(v)) {
+        json_array_foreach(v, i, child) if (is_container(child)) return false;
+    } else {
+        json_object_foreach((json_t *)v, key,
+                            child) if (is_container(child) && !(json_is_array(child) && is_flat(child))) return false;
+    }
+    return true;
+}
+
+static void put_string(FILE *out, const char *s)
+{
+    putc('"', out);
+    for (; *s; s++) {
+        const unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else if (c == '\n')
+            fputs("\\n", out);
+        else if (c == '\t')
+            fputs("\\t", out);
+        else if (c < 0x20 || c == 0x7f)
+            fprintf(out, "\\u%04x", c);
+        else
+            putc(c, out);
+    }
+    putc('"', out);
+}
+
+/* Starts a line of the pretty form, or the gap after a comma. */
+static void gap(FILE *out, bool first, bool pretty, bool flat, int depth)
+{
+    if (!first) putc(',', out);
+    if (pretty && !flat)
+        fprintf(out, "\n%*s", 2 * depth, "");
+    else if (!first)
+        putc(' ', out);
+}
+
+static void put_value(FILE *out, const json_t *v, bool pretty, int depth)
+{
+    char text[32];
+    const char *key;
+    json_t *child;
+    size_t i;
+    bool first = true;
+    switch (json_typeof(v)) {
+    case JSON_NULL: fputs("null", out); break;
+    case JSON_TRUE: fputs("true", out); break;
+    case JSON_FALSE: fputs("false", out); break;
+    case JSON_STRING: put_string(out, json_string_value(v)); break;
+    case JSON_INTEGER: fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v)); break;
+    case JSON_REAL:
+        mro_number_text(json_real_value(v), text);
+        fputs(text, out);
+        break;
+    case JSON_ARRAY: {
+        const bool flat = is_flat(v);
+        putc('[', out);
+        json_array_foreach(v, i, child)
+        {
+            gap(out, first, pretty, flat, depth + 1);
+            put_value(out, child, pretty, depth + 1);
+            first = false;
+        }
+        if (pretty && !flat) fprintf(out, "\n%*s", 2 * depth, "");
+        putc(']', out);
+        break;
+    }
+    case JSON_OBJECT: {
+        const bool flat = depth > 0 && is_flat(v);
+        putc('{', out);
+        json_object_foreach((json_t *)v, key, child)
+        {
+            gap(out, first, pretty, flat, depth + 1);
+            put_string(out, key);
+            fputs(": ", out);
+            put_value(out, child, pretty, depth + 1);
+            first = false;
+        }
+        if (pretty && !flat) fprintf(out, "\n%*s", 2 * depth, "");
+        putc('}', out);
+        break;
+    }
+    }
+}
+
+/* Ends a memory stream; NULL and MRO_EMEMORY when anything did not fit. */
+static char *finish(FILE *out, char **text, struct mro_error *e)
+{
+    const bool bad = ferror(out) != 0;
+    if (fclose(out) == 0 && !bad) return *text;
+    free(*text);
+    MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
+    return NULL;
+}
+
+static FILE *begin(char **text, size_t *size, struct mro_error *e)
+{
+    FILE *out = open_memstream(text, size);
+    if (out == NULL) MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
+    return out;
+}
+
+char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    put_value(out, v, pretty, 0);
+    putc('\n', out);
+    return finish(out, &text, e);
+}
+
+/* One CSV line; NaN is an empty field. */
+static void put_row(FILE *out, const double *v, size_t n, const char *last)
+{
+    char text[32];
+    for (size_t i = 0; i < n; i++) {
+        text[0] = '\0';
+        if (isfinite(v[i])) mro_number_text(v[i], text);
+        fprintf(out, "%s%s", i ? "," : "", text);
+    }
+    if (last) fprintf(out, ",%s", last);
+    fputs("\r\n", out);
+}
+
+char *mro_csv_objects(const struct mro_order_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("x_nm,y_nm,diameter_nm,d_nm,azimuth_deg,snr,grade\r\n", out);
+    for (size_t i = 0; i < r->n_objects; i++) {
+        const struct mro_order_object *o = &r->objects[i];
+        const double v[] = { o->x_nm, o->y_nm, o->diameter_nm, o->d_nm, o->azimuth_deg, o->snr };
+        put_row(out, v, sizeof v / sizeof *v, (char[]){ o->grade, '\0' });
+    }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("band_lo_inv_nm,band_hi_inv_nm,fraction,fraction_lo95,fraction_hi95\r\n", out);
+    for (size_t i = 0; i < r->n_sweep; i++) {
+        const struct mro_order_sweep *s = &r->sweep[i];
+        const double v[] = { s->band_inv_nm[0], s->band_inv_nm[1], s->fraction, s->fraction_ci95[0],
+                             s->fraction_ci95[1] };
+        put_row(out, v, sizeof v / sizeof *v, NULL);
+    }
+    return finish(out, &text, e);
+}

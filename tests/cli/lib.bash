@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Asserts for the end-to-end scripts. Each script sources this first and ends with `finish`.
+# Inputs: MROSCOPE_PROGRAM, MROSCOPE_SAMPLES, MROSCOPE_TEST_DATA.
+set -u
+program=${MROSCOPE_PROGRAM:?}
+samples=${MROSCOPE_SAMPLES:?}
+scratch=$(mktemp -d)
+trap 'chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
+cd "$scratch" || exit 1
+checks=0
+failures=0
+
+fail() {
+    failures=$((failures + 1))
+    echo "FAILED (line ${BASH_LINENO[1]}): $*"
+    echo "  exit code $code"
+    sed 's/^/  stdout: /' out.txt | head -5
+    sed 's/^/  stderr: /' err.txt | head -5
+}
+
+# run ARGS...: runs the program; leaves out.txt, err.txt and $code.
+code=0
+run() {
+    "$program" "$@" >out.txt 2>err.txt
+    code=$?
+}
+
+expect_code() {
+    checks=$((checks + 1))
+    [ "$code" -eq "$1" ] || fail "expected exit code $1"
+}
+
+# expect_err TEXT / expect_out TEXT: fixed text somewhere in the stream
+expect_err() {
+    checks=$((checks + 1))
+    grep -qF -- "$1" err.txt || fail "stderr lacks: $1"
+}
+expect_out() {
+    checks=$((checks + 1))
+    grep -qF -- "$1" out.txt || fail "stdout lacks: $1"
+}
+
+# expect_one_line: exactly one line on stderr that names the program, nothing on stdout
+expect_one_line() {
+    checks=$((checks + 1))
+    [ "$(wc -l <err.txt)" -eq 1 ] && grep -q '^mroscope: ' err.txt || fail "expected one sentence on stderr"
+    [ ! -s out.txt ] || fail "expected nothing on stdout"
+}
+
+expect_file() {
+    checks=$((checks + 1))
+    [ -s "$1" ] || fail "no file $1"
+}
+
+# expect_empty DIR: no file at all, hidden ones included
+expect_empty() {
+    checks=$((checks + 1))
+    [ -z "$(ls -A "$1" 2>/dev/null)" ] || fail "left behind in $1: $(ls -A "$1")"
+}
+
+expect_same() {
+    checks=$((checks + 1))
+    cmp -s "$1" "$2" || fail "$1 and $2 differ: $(diff "$1" "$2" | head -3)"
+}
+
+# expect_json FILE: every line (or the whole file) parses; needs python3 or jq, else only a look at the brackets
+expect_json() {
+    checks=$((checks + 1))
+    if command -v jq >/dev/null; then
+        jq -e . "$1" >/dev/null || fail "$1 is no JSON"
+    elif command -v python3 >/dev/null; then
+        python3 -c 'import json, sys
+text = open(sys.argv[1]).read()
+try: json.loads(text)
+except ValueError: [json.loads(line) for line in text.splitlines()]' "$1" || fail "$1 is no JSON"
+    else
+        head -c1 "$1" | grep -q '{' && tail -c2 "$1" | grep -q '}' || fail "$1 is no JSON"
+    fi
+}
+
+# expect_keys FILE KEY...: the text of an object has each key
+expect_keys() {
+    local file=$1 key
+    shift
+    for key in "$@"; do
+        checks=$((checks + 1))
+        grep -qF "\"$key\":" "$file" || fail "$file lacks the key $key"
+    done
+}
+
+finish() {
+    echo "$checks checks, $failures failures"
+    [ "$checks" -gt 0 ] && [ "$failures" -eq 0 ]
+    exit
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Help, version and wrong usage: exit codes and the next step.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+image=$samples/AQ_0_corr.tif
+
+run
+expect_code 2
+expect_err "Usage: mroscope VERB"
+for word in --help -h help; do
+    run $word
+    expect_code 0
+    for verb in info mro bandpass devices; do expect_out "  $verb "; done
+done
+run --version
+expect_code 0
+expect_out "mroscope 0."
+for verb in info mro bandpass devices; do
+    run $verb --help
+    expect_code 0
+    expect_out "Usage: mroscope $verb"
+    cp out.txt first.txt
+    run help $verb
+    expect_code 0
+    expect_same out.txt first.txt
+    checks=$((checks + 1))
+    awk 'length > 104 { exit 1 }' out.txt || fail "help of $verb has lines longer than 104 characters"
+done
+run mro --help
+expect_out "--band LO,HI"
+expect_out "(default 4.1,5.8)"
+expect_out "--pixel NM"
+
+# usage TEXT ARGS...: wrong usage, exit 2, one line with TEXT and where to look
+usage() {
+    local text=$1
+    shift
+    run "$@"
+    expect_code 2
+    expect_one_line
+    expect_err "$text"
+    expect_err "--help'"
+}
+usage "did you mean 'mro'?" mor "$image"
+usage "'flurb' is no verb" flurb
+usage "'--bnad' is no option of 'mro', but '--band' is" mro --bnad 4.1,5.8 "$image"
+usage "'--flurb' is no option" mro --flurb "$image"
+usage "'-x' is no option" bandpass -x "$image"
+usage "needs at least one file" mro
+usage "needs at least one file" info --json
+usage "wants a value after it" mro "$image" --pixel
+usage "takes no value" mro --json=1 "$image"
+usage "wrong order: write the smaller one first, --band 4.1,5.8" mro --band 5.8,4.1 "$image"
+usage "wrong order: write the smaller one first, --d-band 0.17,0.24" bandpass --d-band=0.24,0.17 "$image"
+usage "two limits in 1/nm" mro --band 4.1 "$image"
+usage "two limits in 1/nm" mro --band 4.1,5.8,6 "$image"
+usage "two limits in 1/nm" mro --band nan,5.8 "$image"
+usage "limits between" mro --band -4.1,5.8 "$image"
+usage "give one of them" mro --band 4.1,5.8 --d-band 0.17,0.24 "$image"
+usage "number in nm between 0.0001 and 1000000, not '-0.02'" mro --pixel -0.02 "$image"
+usage "not '0'" mro --pixel 0 "$image"
+usage "not 'wide'" mro --pixel=wide "$image"
+usage "not '0.02nm'" mro --pixel 0.02nm "$image"
+usage "number in kV" mro --kv 0 "$image"
+usage "between" mro --alpha 2 "$image"
+usage "whole number" mro --surrogates 1.5 "$image"
+usage "whole number" mro --seed -1 "$image"
+usage "whole number" mro --threads many "$image"
+usage "such as 4G or 500M" mro --memory lots "$image"
+usage "such as 0-9,12" mro --frames 9-0 "$image"
+usage "knows 'acf' only" mro --map score "$image"
+usage "takes no file names" devices "$image"
+usage "floppy" mro --device floppy "$image"
+
+run devices
+expect_code 0
+expect_out "cpu"
+run devices --json
+expect_code 0
+expect_json out.txt
+expect_keys out.txt schema devices backend usable
+
+finish

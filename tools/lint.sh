@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Checks of the sources: format, static analysis, licence lines, no absolute paths of somebody's machine.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+bad=0
+complain() {
+    echo "lint: $*" >&2
+    bad=1
+}
+mapfile -t files < <(git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -not -path './build*' -not -path './.git/*')
+sources=()
+all=()
+for f in "${files[@]}"; do
+    f=${f#./}
+    [ -f "$f" ] || continue
+    case $f in
+    *.c | *.h | *.cu | *.cuh) sources+=("$f") all+=("$f") ;;
+    *.sh | *.bash | *.py | *.txt | *.md | *.json | .ci/*) all+=("$f") ;;
+    esac
+done
+if [ ${#sources[@]} -eq 0 ]; then
+    complain "no sources found"
+    exit 1
+fi
+
+# Other versions of clang-format set the same file differently, so only this one is asked.
+format=clang-format-14
+if ! command -v $format >/dev/null && clang-format --version 2>/dev/null | grep -q 'version 14\.'; then format=clang-format; fi
+if command -v $format >/dev/null; then
+    for f in "${sources[@]}"; do
+        $format --dry-run --Werror "$f" 2>/dev/null || complain "format differs; run: $format -i $f"
+    done
+else
+    echo "lint: clang-format 14 is not here: format not checked"
+fi
+
+mapfile -t programs < <(printf '%s\n' "${sources[@]}" | grep '\.c$' | grep -v '^tests/')
+if command -v cppcheck >/dev/null; then
+    cppcheck --quiet --error-exitcode=1 --std=c11 --language=c --enable=warning,portability --inline-suppr -j 2 \
+        --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -I include -I host \
+        "${programs[@]}" || complain "cppcheck found the above"
+else
+    echo "lint: cppcheck is not here: no static analysis"
+fi
+
+if command -v shellcheck >/dev/null; then
+    mapfile -t scripts < <(printf '%s\n' "${all[@]}" | grep '\.sh$')
+    shellcheck -S warning -x -P SCRIPTDIR "${scripts[@]}" || complain "shellcheck found the above"
+fi
+
+for f in "${sources[@]}"; do
+    head -1 "$f" | grep -q 'SPDX-License-Identifier: GPL-3.0-or-later' || complain "'$f' has no licence line"
+done
+
+# Paths that exist on one machine only have no place in the tree.
+paths='(^|[^A-Za-z0-9_.~-])/(work|home|root|Users|mnt|media|scratch)/[A-Za-z0-9_]'
+grep -nE "$paths" -- "${all[@]}" | grep -v '^tools/lint.sh:' && complain "absolute paths, see above"
+exit $bad
