@@ -61,6 +61,7 @@ struct measure {
     struct cli_common common;
     struct mro_order_options options;
     struct mro_device *device;
+    struct mro_order_plan *plan; /* made for the first image: bad inputs are told without waiting for the null */
     struct cli_job job;
     struct mro_order_pool pool;   /* of the frames of one image, */
     char *warnings[MAX_WARNINGS]; /* and their warnings, each once */
@@ -169,7 +170,8 @@ static enum mro_code measure_frame(void *context, struct cli_item *item, struct 
 {
     struct measure *m = context;
     struct mro_order_result r = { 0 };
-    enum mro_code code = mro_order_measure(m->device, &item->pixels, item->name, &m->options, &r, e);
+    enum mro_code code = m->plan ? MRO_OK : mro_order_plan_new(&m->plan, m->device, &m->options, e);
+    if (code == MRO_OK) code = mro_order_measure(m->plan, &item->pixels, item->name, &r, e);
     if (code == MRO_OK && item->stem) code = write_files(m, item, &r, e);
     if (code == MRO_OK) code = publish(m, item, &r, e);
     if (code == MRO_OK) {
@@ -215,6 +217,7 @@ int cmd_mro(int argc, char **argv)
         rc = cli_each_frame(&m.job, &args);
     }
     forget_frames(&m);
+    mro_order_plan_free(m.plan);
     mro_device_close(m.device);
     cli_warn_end(&m.common);
     cli_args_release(&args);
