@@ -31,9 +31,9 @@ struct mro_buffer {
 
 /* One bank of Gabor filters: windows exp(-r^2 / (2 s^2)) at every wave vector of a list. */
 struct mro_bank {
-    double window_s_nm;  /* s */
+    double window_s_nm;                 /* s */
     double band_inv_nm[2], edge_inv_nm; /* the band the spectrum has been limited to, for the normalisation */
-    const double (*g)[2]; /* host: wave vectors (y, x), nm^-1 */
+    const double (*g)[2];               /* host: wave vectors (y, x), nm^-1 */
     size_t n_g;
 };
 
@@ -42,10 +42,10 @@ struct mro_bank {
 #define MRO_PATCH_SIZES 7
 struct mro_patch {
     double y_nm, x_nm;
-    double gy, gx;                  /* nm^-1 */
-    double power[MRO_PATCH_SIZES];  /* matched power over that of unit noise; Exp(1) under noise at a fixed place */
-    int best;                       /* index of the size that stands out most */
-    double second_power;            /* best power of size `best` at the same place at 60, 90 or 120 degrees to g */
+    double gy, gx;                 /* nm^-1 */
+    double power[MRO_PATCH_SIZES]; /* matched power over that of unit noise; Exp(1) under noise at a fixed place */
+    int best;                      /* index of the size that stands out most */
+    double second_power;           /* best power of size `best` at the same place at 60, 90 or 120 degrees to g */
 };
 
 struct mro_patch_search {

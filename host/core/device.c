@@ -74,8 +74,8 @@ void mro_device_describe(size_t i, struct mro_device_info *info)
             }
             fclose(f);
         }
-        snprintf(info->description, sizeof info->description, "%s, %d threads, %.1f GiB memory", model, omp_get_num_procs(),
-                 2.0 * (double)mro_default_memory() / (double)(1 << 30));
+        snprintf(info->description, sizeof info->description, "%s, %d threads, %.1f GiB memory", model,
+                 omp_get_num_procs(), 2.0 * (double)mro_default_memory() / (double)(1 << 30));
     } else {
         info->backend = "cuda";
         snprintf(info->reason, sizeof info->reason, "not compiled into this build");

@@ -13,8 +13,7 @@ enum mro_code mro_image_alloc(struct mro_image *im, size_t ny, size_t nx, struct
     if (nx > SIZE_MAX / sizeof(float) / ny)
         return MRO_FAIL(e, MRO_EMEMORY, "an image of %zu x %zu pixels does not fit in memory", nx, ny);
     im->px = malloc(nx * ny * sizeof(float));
-    if (im->px == NULL)
-        return MRO_FAIL(e, MRO_EMEMORY, "an image of %zu x %zu pixels does not fit in memory", nx, ny);
+    if (im->px == NULL) return MRO_FAIL(e, MRO_EMEMORY, "an image of %zu x %zu pixels does not fit in memory", nx, ny);
     im->nx = nx;
     im->ny = ny;
     im->axis[0].size = ny;
@@ -29,8 +28,7 @@ void mro_image_release(struct mro_image *im)
     memset(im, 0, sizeof *im);
 }
 
-enum mro_code mro_image_set_pixel_nm(struct mro_image *im, double pixel_nm, enum mro_source source,
-                                     struct mro_error *e)
+enum mro_code mro_image_set_pixel_nm(struct mro_image *im, double pixel_nm, enum mro_source source, struct mro_error *e)
 {
     if (!(pixel_nm >= 1e-4 && pixel_nm <= 1e6))
         return MRO_FAIL(e, MRO_EARG, "a pixel size of %g nm cannot be: give a length between 0.0001 and 1000000 nm",
@@ -39,8 +37,7 @@ enum mro_code mro_image_set_pixel_nm(struct mro_image *im, double pixel_nm, enum
     return MRO_OK;
 }
 
-enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, double pixel_nm[2],
-                                 struct mro_error *e)
+enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, double pixel_nm[2], struct mro_error *e)
 {
     for (int i = 0; i < 2; i++) {
         const struct mro_axis *a = &im->axis[i];
@@ -49,8 +46,9 @@ enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, d
             continue;
         }
         if (a->step > 0 && a->unit != MRO_UNIT_NONE)
-            return MRO_FAIL(e, MRO_ECALIB, "'%s' is calibrated in '%s', not in a length; give --pixel NM if it is a micrograph",
-                            name, a->unit_text[0] ? a->unit_text : mro_unit_name(a->unit));
+            return MRO_FAIL(e, MRO_ECALIB,
+                            "'%s' is calibrated in '%s', not in a length; give --pixel NM if it is a micrograph", name,
+                            a->unit_text[0] ? a->unit_text : mro_unit_name(a->unit));
         return MRO_FAIL(e, MRO_ECALIB, "the pixel size of '%s' is unknown; give --pixel NM", name);
     }
     return MRO_OK;
@@ -79,12 +77,12 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[] = {
-    [MRO_U8] = { "uint8", 1 },       [MRO_I8] = { "int8", 1 },         [MRO_U16] = { "uint16", 2 },
-    [MRO_I16] = { "int16", 2 },      [MRO_U32] = { "uint32", 4 },      [MRO_I32] = { "int32", 4 },
-    [MRO_U64] = { "uint64", 8 },     [MRO_I64] = { "int64", 8 },       [MRO_F16] = { "float16", 2 },
-    [MRO_F32] = { "float32", 4 },    [MRO_F64] = { "float64", 8 },     [MRO_C64] = { "complex64", 8 },
+    [MRO_U8] = { "uint8", 1 },         [MRO_I8] = { "int8", 1 },       [MRO_U16] = { "uint16", 2 },
+    [MRO_I16] = { "int16", 2 },        [MRO_U32] = { "uint32", 4 },    [MRO_I32] = { "int32", 4 },
+    [MRO_U64] = { "uint64", 8 },       [MRO_I64] = { "int64", 8 },     [MRO_F16] = { "float16", 2 },
+    [MRO_F32] = { "float32", 4 },      [MRO_F64] = { "float64", 8 },   [MRO_C64] = { "complex64", 8 },
     [MRO_C128] = { "complex128", 16 }, [MRO_RGB8] = { "rgb8", 3 },     [MRO_RGBA8] = { "rgba8", 4 },
-    [MRO_RGB16] = { "rgb16", 6 },    [MRO_RGBA16] = { "rgba16", 8 },
+    [MRO_RGB16] = { "rgb16", 6 },      [MRO_RGBA16] = { "rgba16", 8 },
 };
 
 const char *mro_dtype_name(enum mro_dtype dtype) { return dtypes[dtype].name; }
@@ -97,26 +95,46 @@ enum mro_unit mro_unit_parse(const char *text, double *factor)
         enum mro_unit unit;
         double factor;
     } known[] = {
-        { "nm", MRO_UNIT_NM, 1 },         { "nanometer", MRO_UNIT_NM, 1 },
-        { "n_m", MRO_UNIT_NM, 1 },        { "[n_m]", MRO_UNIT_NM, 1 },
-        { "A", MRO_UNIT_NM, 0.1 },        { "\xc3\x85", MRO_UNIT_NM, 0.1 },
-        { "\xe2\x84\xab", MRO_UNIT_NM, 0.1 }, { "\xc5", MRO_UNIT_NM, 0.1 },
-        { "Ang", MRO_UNIT_NM, 0.1 },      { "angstrom", MRO_UNIT_NM, 0.1 },
-        { "pm", MRO_UNIT_NM, 1e-3 },      { "um", MRO_UNIT_NM, 1e3 },
-        { "\xc2\xb5m", MRO_UNIT_NM, 1e3 }, { "\xce\xbcm", MRO_UNIT_NM, 1e3 },
-        { "\xb5m", MRO_UNIT_NM, 1e3 },    { "\\u00B5m", MRO_UNIT_NM, 1e3 },
-        { "\\u03BCm", MRO_UNIT_NM, 1e3 }, { "micron", MRO_UNIT_NM, 1e3 },
-        { "microns", MRO_UNIT_NM, 1e3 },  { "micrometer", MRO_UNIT_NM, 1e3 },
-        { "mm", MRO_UNIT_NM, 1e6 },       { "m", MRO_UNIT_NM, 1e9 },
-        { "1/nm", MRO_UNIT_INV_NM, 1 },   { "1 / nm", MRO_UNIT_INV_NM, 1 },
-        { "nm^-1", MRO_UNIT_INV_NM, 1 },  { "1/A", MRO_UNIT_INV_NM, 10 },
-        { "1/\xc3\x85", MRO_UNIT_INV_NM, 10 }, { "1/m", MRO_UNIT_INV_NM, 1e-9 },
-        { "1/um", MRO_UNIT_INV_NM, 1e-3 }, { "1/\xc2\xb5m", MRO_UNIT_INV_NM, 1e-3 },
-        { "eV", MRO_UNIT_EV, 1 },         { "keV", MRO_UNIT_EV, 1e3 },
-        { "rad", MRO_UNIT_RAD, 1 },       { "mrad", MRO_UNIT_RAD, 1e-3 },
-        { "s", MRO_UNIT_S, 1 },           { "sec", MRO_UNIT_S, 1 },
-        { "", MRO_UNIT_NONE, 1 },         { "pixel", MRO_UNIT_NONE, 1 },
-        { "pixels", MRO_UNIT_NONE, 1 },   { "px", MRO_UNIT_NONE, 1 },
+        { "nm", MRO_UNIT_NM, 1 },
+        { "nanometer", MRO_UNIT_NM, 1 },
+        { "n_m", MRO_UNIT_NM, 1 },
+        { "[n_m]", MRO_UNIT_NM, 1 },
+        { "A", MRO_UNIT_NM, 0.1 },
+        { "\xc3\x85", MRO_UNIT_NM, 0.1 },
+        { "\xe2\x84\xab", MRO_UNIT_NM, 0.1 },
+        { "\xc5", MRO_UNIT_NM, 0.1 },
+        { "Ang", MRO_UNIT_NM, 0.1 },
+        { "angstrom", MRO_UNIT_NM, 0.1 },
+        { "pm", MRO_UNIT_NM, 1e-3 },
+        { "um", MRO_UNIT_NM, 1e3 },
+        { "\xc2\xb5m", MRO_UNIT_NM, 1e3 },
+        { "\xce\xbcm", MRO_UNIT_NM, 1e3 },
+        { "\xb5m", MRO_UNIT_NM, 1e3 },
+        { "\\u00B5m", MRO_UNIT_NM, 1e3 },
+        { "\\u03BCm", MRO_UNIT_NM, 1e3 },
+        { "micron", MRO_UNIT_NM, 1e3 },
+        { "microns", MRO_UNIT_NM, 1e3 },
+        { "micrometer", MRO_UNIT_NM, 1e3 },
+        { "mm", MRO_UNIT_NM, 1e6 },
+        { "m", MRO_UNIT_NM, 1e9 },
+        { "1/nm", MRO_UNIT_INV_NM, 1 },
+        { "1 / nm", MRO_UNIT_INV_NM, 1 },
+        { "nm^-1", MRO_UNIT_INV_NM, 1 },
+        { "1/A", MRO_UNIT_INV_NM, 10 },
+        { "1/\xc3\x85", MRO_UNIT_INV_NM, 10 },
+        { "1/m", MRO_UNIT_INV_NM, 1e-9 },
+        { "1/um", MRO_UNIT_INV_NM, 1e-3 },
+        { "1/\xc2\xb5m", MRO_UNIT_INV_NM, 1e-3 },
+        { "eV", MRO_UNIT_EV, 1 },
+        { "keV", MRO_UNIT_EV, 1e3 },
+        { "rad", MRO_UNIT_RAD, 1 },
+        { "mrad", MRO_UNIT_RAD, 1e-3 },
+        { "s", MRO_UNIT_S, 1 },
+        { "sec", MRO_UNIT_S, 1 },
+        { "", MRO_UNIT_NONE, 1 },
+        { "pixel", MRO_UNIT_NONE, 1 },
+        { "pixels", MRO_UNIT_NONE, 1 },
+        { "px", MRO_UNIT_NONE, 1 },
     };
     *factor = 1;
     if (text == NULL) return MRO_UNIT_NONE;

@@ -174,7 +174,8 @@ static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mr
             ptrdiff_t ty = j % (ptrdiff_t)out->ny, tx = i % (ptrdiff_t)out->nx;
             if (ty < 0) ty += (ptrdiff_t)out->ny;
             if (tx < 0) tx += (ptrdiff_t)out->nx;
-            const mro_c32 v = t[(size_t)(j < 0 ? j + (ptrdiff_t)g->ny : j) * g->nx + (size_t)(i < 0 ? i + (ptrdiff_t)g->nx : i)];
+            const mro_c32 v =
+                t[(size_t)(j < 0 ? j + (ptrdiff_t)g->ny : j) * g->nx + (size_t)(i < 0 ? i + (ptrdiff_t)g->nx : i)];
             u[(size_t)ty * out->nx + (size_t)tx].re += w * v.re;
             u[(size_t)ty * out->nx + (size_t)tx].im += w * v.im;
         }

@@ -10,24 +10,24 @@
 #include "cpu/fft.h"
 #include "mroscope/math/band.h"
 
-#define SPIKE_SIGMAS 8.0f     /* residuals this far from the local median are spikes, not specimen */
-#define SAMPLED_ROW_STEP 16   /* rows sampled for the scale of the residuals */
+#define SPIKE_SIGMAS 8.0f   /* residuals this far from the local median are spikes, not specimen */
+#define SAMPLED_ROW_STEP 16 /* rows sampled for the scale of the residuals */
 
 /* Plain comparisons, not fminf: they become one instruction each. */
 #define MIN2(a, b) ((a) < (b) ? (a) : (b))
 #define MAX2(a, b) ((a) > (b) ? (a) : (b))
-#define SORT2(a, b)                     \
-    do {                                \
-        const float lo_ = MIN2(a, b);   \
-        b = MAX2(a, b);                 \
-        a = lo_;                        \
+#define SORT2(a, b)                   \
+    do {                              \
+        const float lo_ = MIN2(a, b); \
+        b = MAX2(a, b);               \
+        a = lo_;                      \
     } while (0)
 
 /* Median of 3 x 3 for one row, by the exchange network of Smith/Devillard (19 compare-exchanges); borders repeat.
  * Branch-free, so that it vectorises over x. */
 static void median3x3_row(const float *up, const float *mid, const float *down, size_t nx, float *out)
 {
-    for (size_t x = 0; x < nx; x += nx > 1 ? nx - 1 : 1) { /* the two border columns */
+    for (size_t x = 0; x<nx; x += nx> 1 ? nx - 1 : 1) { /* the two border columns */
         const size_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : nx - 1;
         float v[9] = { up[l], up[x], up[r], mid[l], mid[x], mid[r], down[l], down[x], down[r] };
         out[x] = mro_select(v, 9, 4);

@@ -16,7 +16,7 @@
 /* A plan for complex lines of n, executed on any fftwf_malloc'ed buffer. Planning sits under one lock. NULL when out
  * of memory. */
 fftwf_plan mro_fft_plan_line(size_t n, int sign);
-fftwf_plan mro_fft_plan_real_line(size_t n);   /* real to half-complex, out of place */
+fftwf_plan mro_fft_plan_real_line(size_t n);    /* real to half-complex, out of place */
 fftwf_plan mro_fft_plan_to_real_line(size_t n); /* half-complex to real, out of place, destroys its input */
 fftwf_plan mro_fft_plan_plane(size_t ny, size_t nx, int sign); /* in place, one thread */
 void mro_fft_plan_free(fftwf_plan p);

@@ -8,8 +8,8 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/patch.h"
 
-#define MAX_SPAN 96       /* samples across the largest sphere; a coarser bound than any grid in use needs */
-#define ENERGY_STEPS 24   /* of |g| in the table of energy fractions */
+#define MAX_SPAN 96     /* samples across the largest sphere; a coarser bound than any grid in use needs */
+#define ENERGY_STEPS 24 /* of |g| in the table of energy fractions */
 
 struct search {
     const struct mro_grid *g;
@@ -174,8 +174,9 @@ enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid
             return MRO_FAIL(e, MRO_EINTERNAL, "a patch of %g nm spans too many samples of %g nm", s->diameter_nm[k],
                             fmin(c.py, c.px));
         for (int i = 0; i <= ENERGY_STEPS; i++)
-            c.energy[k][i] = energy_fraction(
-                s, s->diameter_nm[k], s->d_range_inv_nm[0] + (s->d_range_inv_nm[1] - s->d_range_inv_nm[0]) * i / ENERGY_STEPS);
+            c.energy[k][i] = energy_fraction(s, s->diameter_nm[k],
+                                             s->d_range_inv_nm[0] +
+                                                 (s->d_range_inv_nm[1] - s->d_range_inv_nm[0]) * i / ENERGY_STEPS);
     }
 #pragma omp parallel for schedule(dynamic, 4) num_threads(d->threads)
     for (size_t i = 0; i < n; i++) {

@@ -14,15 +14,15 @@ struct mro_bytes {
 
 struct mro_file {
     const struct mro_reader *reader;
-    char *name;             /* path, for messages */
+    char *name; /* path, for messages */
     struct mro_bytes bytes;
-    void *mapping;          /* non-NULL: bytes are mapped from a file */
-    size_t memory_bytes;    /* budget for one decode */
+    void *mapping;       /* non-NULL: bytes are mapped from a file */
+    size_t memory_bytes; /* budget for one decode */
     struct mro_image_info *info;
     size_t images;
     char **warnings;
     size_t n_warnings;
-    void *state;            /* the reader's own; freed by its close */
+    void *state; /* the reader's own; freed by its close */
 };
 
 struct mro_reader {
@@ -32,8 +32,7 @@ struct mro_reader {
     enum mro_code (*open)(struct mro_file *f, struct mro_error *e);
     /* Decodes one frame into `out`: ny*nx pixels of info->dtype, native byte order, rows top to
      * bottom. `out` has exactly that many bytes (spectrum: one row). */
-    enum mro_code (*read)(struct mro_file *f, size_t image, size_t frame, void *out,
-                          struct mro_error *e);
+    enum mro_code (*read)(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e);
     /* Frees f->state; called once when state is not NULL, also after a failed open. May be NULL. */
     void (*close)(struct mro_file *f);
     /* May be NULL. When the pixels of a frame lie in f->bytes as they are (not compressed, rows one
@@ -53,8 +52,7 @@ struct mro_image_info *mro_file_add_image(struct mro_file *f);
 enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *info, struct mro_error *e);
 
 /* Records a warning once (the same sentence is not repeated). */
-void mro_file_warn(struct mro_file *f, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void mro_file_warn(struct mro_file *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Turns control characters and bytes that are no valid UTF-8 into '?', in place. */
 void mro_clean_text(char *text);

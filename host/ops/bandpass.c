@@ -13,17 +13,19 @@ void mro_bandpass_options_default(struct mro_bandpass_options *o)
     o->edge_inv_nm = 0.3;
 }
 
-enum mro_code mro_band_check(const double band_inv_nm[2], const double pixel_nm[2], const char *name, struct mro_error *e)
+enum mro_code mro_band_check(const double band_inv_nm[2], const double pixel_nm[2], const char *name,
+                             struct mro_error *e)
 {
     if (!(band_inv_nm[0] > 0 && band_inv_nm[1] > band_inv_nm[0] && isfinite(band_inv_nm[1])))
         return MRO_FAIL(e, MRO_EARG, "the pass band %g,%g 1/nm is not LOW,HIGH with 0 < LOW < HIGH", band_inv_nm[0],
                         band_inv_nm[1]);
     const double coarse = fmax(pixel_nm[0], pixel_nm[1]), nyquist = 0.5 / coarse;
     if (band_inv_nm[1] >= nyquist)
-        return MRO_FAIL(e, MRO_EARG,
-                        "the pass band of '%s' ends at %g 1/nm, beyond the Nyquist frequency %.3g 1/nm of its %.4g nm pixels; "
-                        "check --pixel, or give --band with an upper limit below it",
-                        name, band_inv_nm[1], nyquist, coarse);
+        return MRO_FAIL(
+            e, MRO_EARG,
+            "the pass band of '%s' ends at %g 1/nm, beyond the Nyquist frequency %.3g 1/nm of its %.4g nm pixels; "
+            "check --pixel, or give --band with an upper limit below it",
+            name, band_inv_nm[1], nyquist, coarse);
     return MRO_OK;
 }
 

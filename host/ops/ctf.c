@@ -9,23 +9,23 @@
 
 #include "mroscope/math/ctf.h"
 
-#define Q_LO 1.3        /* nm^-1: below, inelastic background and specimen shape dominate */
-#define Q_HI 6.6        /* nm^-1 */
+#define Q_LO 1.3 /* nm^-1: below, inelastic background and specimen shape dominate */
+#define Q_HI 6.6 /* nm^-1 */
 #define Q_STEP 0.02
-#define SECTORS 12      /* of azimuth in [0, pi) */
-#define MOST_BINS 266   /* (Q_HI - Q_LO) / Q_STEP, rounded up */
-#define FLOOR 0.1       /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
-#define KNOTS 0.9       /* nm^-1 between the bumps of the background model */
+#define SECTORS 12    /* of azimuth in [0, pi) */
+#define MOST_BINS 266 /* (Q_HI - Q_LO) / Q_STEP, rounded up */
+#define FLOOR 0.1     /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
+#define KNOTS 0.9     /* nm^-1 between the bumps of the background model */
 #define MOST_BUMPS 10
 #define MIN_CORRELATION 0.55 /* of the radial mean */
 #define MIN_LEAD 0.15        /* over the best clearly different defocus */
 
 struct profile {
-    size_t n;                            /* radial bins in use */
-    double q[MOST_BINS];                 /* their centres, nm^-1 */
+    size_t n;                             /* radial bins in use */
+    double q[MOST_BINS];                  /* their centres, nm^-1 */
     double log_power[SECTORS][MOST_BINS]; /* background removed */
-    double mean[MOST_BINS];              /* the same of the mean over sectors */
-    double basis[MOST_BUMPS][MOST_BINS]; /* orthonormal background */
+    double mean[MOST_BINS];               /* the same of the mean over sectors */
+    double basis[MOST_BUMPS][MOST_BINS];  /* orthonormal background */
     size_t bumps;
     double lambda, cs;
 };

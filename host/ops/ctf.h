@@ -9,10 +9,10 @@
 #include "mroscope/mro.h"
 
 struct mro_ctf_fit {
-    bool rings;            /* rings were found and fit: the numbers below hold */
+    bool rings;                                                   /* rings were found and fit: the numbers below hold */
     double lambda_nm, cs_nm, defocus_nm, astigmatism_nm, azimuth; /* azimuth in rad */
-    double correlation;    /* of the model with the log spectrum, background removed from both */
-    double runner_up;      /* the best correlation at a clearly different defocus */
+    double correlation; /* of the model with the log spectrum, background removed from both */
+    double runner_up;   /* the best correlation at a clearly different defocus */
 };
 
 /* Fits defocus and astigmatism for known beam energy and Cs to |spectrum|^2 (host, grid g) between 1.3 and 6.6 nm^-1

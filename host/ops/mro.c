@@ -17,26 +17,26 @@
 #include "ops/ctf.h"
 #include "ops/mro_internal.h"
 
-#define BAND_EDGE 0.15          /* nm^-1, width of the cosine edges of the pass band */
-#define BACKGROUND_NM 2.5       /* of the local mean that contrast is relative to */
-#define WHITEN_RADIUS 0.22      /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
-#define MODEL_FLOOR 0.1         /* of sin^2 chi in the whitening model */
-#define GRID_Q 6.7              /* nm^-1 that the coarse grid holds, for the band and the rings around it */
+#define BAND_EDGE 0.15     /* nm^-1, width of the cosine edges of the pass band */
+#define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
+#define WHITEN_RADIUS 0.22 /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
+#define MODEL_FLOOR 0.1    /* of sin^2 chi in the whitening model */
+#define GRID_Q 6.7         /* nm^-1 that the coarse grid holds, for the band and the rings around it */
 #define CELL_STEP_NM 0.4
-#define GAIN_S_NM 1.0           /* Gaussian of the local gain */
-#define MARGIN_NM 1.0           /* rim of the image whose cells are left out: windows reach over the border there */
-#define SEARCH_MARGIN_NM 0.5    /* patches centred in the rim still reach into the region */
-#define CANDIDATE 5.0           /* -ln p of cells whose neighbourhood is searched for a patch */
+#define GAIN_S_NM 1.0             /* Gaussian of the local gain */
+#define MARGIN_NM 1.0             /* rim of the image whose cells are left out: windows reach over the border there */
+#define SEARCH_MARGIN_NM 0.5      /* patches centred in the rim still reach into the region */
+#define CANDIDATE 5.0             /* -ln p of cells whose neighbourhood is searched for a patch */
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
-#define NO_SIGNAL 0.25          /* of the median local power: vacuum, or nothing left but shot noise */
+#define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
 #define TILE_NM 24.0
-#define TILE_SAMPLES 324        /* > 2 GRID_Q TILE_NM */
+#define TILE_SAMPLES 324 /* > 2 GRID_Q TILE_NM */
 #define TILE_CELLS 60
-#define P_IMAGES 20000          /* speckle images behind p_image */
+#define P_IMAGES 20000 /* speckle images behind p_image */
 #define BOOTSTRAP 4000
 #define BLOCK_NM 4.0
 
-static const double windows_nm[MRO_WINDOWS] = { 1.4, 1.9, 2.6 };      /* sphere diameters; s = 0.2236 D */
+static const double windows_nm[MRO_WINDOWS] = { 1.4, 1.9, 2.6 }; /* sphere diameters; s = 0.2236 D */
 static const double sizes_nm[MRO_PATCH_SIZES] = { 1.0, 1.25, 1.5, 1.8, 2.15, 2.6, 3.1 };
 
 void mro_order_options_default(struct mro_order_options *o)
@@ -160,7 +160,8 @@ static double band_energy(const struct mro_grid *g, const double band[2])
         double line = 0;
         for (size_t x = 0; x < g->nx; x++) {
             const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx, q2 = qy * qy + qx * qx;
-            if (q2 < (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE) || q2 > (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE))
+            if (q2 < (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE) ||
+                q2 > (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE))
                 continue;
             const double b = mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)BAND_EDGE);
             line += b * b;
@@ -170,8 +171,9 @@ static double band_energy(const struct mro_grid *g, const double band[2])
     return sum / ((double)g->ny * (double)g->nx);
 }
 
-static enum mro_code score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
-                                 const struct mro_buffer *spectrum, struct scores *s, struct mro_error *e)
+static enum mro_code score_field(const struct mro_order_plan *p, const struct mro_grid *grid,
+                                 const struct mro_grid *cells, const struct mro_buffer *spectrum, struct scores *s,
+                                 struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const size_t n = cells->ny * cells->nx;
@@ -223,8 +225,7 @@ static double surprise_of(const float *sorted, size_t n, float t)
 {
     const size_t join = n > 400 ? n - 100 : n * 3 / 4;
     const double tj = sorted[join];
-    if (t >= tj)
-        return -log((double)(n - join) / (double)n) + (t - tj) - log((2 * t - 1) / (2 * tj - 1));
+    if (t >= tj) return -log((double)(n - join) / (double)n) + (t - tj) - log((2 * t - 1) / (2 * tj - 1));
     size_t lo = 0, hi = join; /* first sample > t */
     while (lo < hi) {
         const size_t mid = (lo + hi) / 2;
@@ -244,7 +245,8 @@ static void fill_surprise(const struct mro_null *null, struct scores *s)
     const size_t n = s->cells.ny * s->cells.nx;
     for (size_t i = 0; i < n; i++) {
         double most = 0;
-        for (int k = 0; k < MRO_WINDOWS; k++) most = fmax(most, surprise_of(null->sorted[k], null->cells, s->power[k][i]));
+        for (int k = 0; k < MRO_WINDOWS; k++)
+            most = fmax(most, surprise_of(null->sorted[k], null->cells, s->power[k][i]));
         s->surprise[i] = (float)most;
     }
 }
@@ -278,7 +280,8 @@ static enum mro_code find_patches(const struct mro_order_plan *p, const struct s
             bool top = true;
             for (int dy = -1; dy <= 1 && top; dy++)
                 for (int dx = -1; dx <= 1; dx++) {
-                    const size_t j = (y + ny + (size_t)(dy + (int)ny)) % ny * nx + (x + nx + (size_t)(dx + (int)nx)) % nx;
+                    const size_t j =
+                        (y + ny + (size_t)(dy + (int)ny)) % ny * nx + (x + nx + (size_t)(dx + (int)nx)) % nx;
                     if (s->surprise[j] > v || (s->surprise[j] == v && j < i)) top = false;
                 }
             if (!top) continue;
@@ -375,7 +378,8 @@ static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e
         }
     const double wide[2] = { -1, 1e3 }; /* all frequencies: the band is applied after planting */
     for (uint64_t t = 0; t < TRIALS_TILES; t++) {
-        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, (1ull << 32) + t, wide, BAND_EDGE, &spectrum, e))) goto done;
+        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, (1ull << 32) + t, wide, BAND_EDGE, &spectrum, e)))
+            goto done;
         if ((rc = d->ops->inverse(d, &tile_grid, &spectrum, &field, e))) goto done;
         if ((rc = d->ops->download(d, plane, &field, n * sizeof(float), e))) goto done;
         double cy[PER_SIDE * PER_SIDE], cx[PER_SIDE * PER_SIDE];
@@ -394,8 +398,9 @@ static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e
             for (size_t y = (size_t)((cy[i] - radius) / pitch); y <= (size_t)((cy[i] + radius) / pitch) + 1; y++)
                 for (size_t x = (size_t)((cx[i] - radius) / pitch); x <= (size_t)((cx[i] + radius) / pitch) + 1; x++) {
                     const double dy = (double)y * pitch - cy[i], dx = (double)x * pitch - cx[i];
-                    plane[y * TILE_SAMPLES + x] += (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)radius) *
-                                                           cos(2 * MRO_PI * (qy * dy + qx * dx) + phase));
+                    plane[y * TILE_SAMPLES + x] +=
+                        (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)radius) *
+                                cos(2 * MRO_PI * (qy * dy + qx * dx) + phase));
                 }
             root[trials + i] = sqrt(amplitude * amplitude / (1 + amplitude * amplitude / 150));
             hit[trials + i] = false;
@@ -460,10 +465,10 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
     }
     if ((rc = d->ops->alloc(d, &spectrum, tile_grid.ny * tile_grid.nx * sizeof(mro_c32), e))) goto done;
     for (size_t t = 0; t < tiles; t++) {
-        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, t, p->o.band_inv_nm, BAND_EDGE, &spectrum, e))) goto done;
+        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, t, p->o.band_inv_nm, BAND_EDGE, &spectrum, e)))
+            goto done;
         if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s + t, e))) goto done;
-        for (int k = 0; k < MRO_WINDOWS; k++)
-            memcpy(null->sorted[k] + t * each, s[t].power[k], each * sizeof(float));
+        for (int k = 0; k < MRO_WINDOWS; k++) memcpy(null->sorted[k] + t * each, s[t].power[k], each * sizeof(float));
     }
     for (int k = 0; k < MRO_WINDOWS; k++) qsort(null->sorted[k], null->cells, sizeof(float), by_float);
     for (size_t t = 0; t < tiles; t++) {
@@ -473,13 +478,20 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
     qsort(null->min_p, null->cells, sizeof(float), by_float);
     null->threshold = null->min_p[(size_t)((1 - p->o.false_positive_rate) * (double)null->cells)];
     null->area_nm2 = (double)tiles * TILE_NM * TILE_NM;
-    for (size_t t = 0; t < tiles; t++)
-        if ((rc = find_patches(p, s + t, NULL, 0, -INFINITY, &all, e))) goto done;
+    for (size_t t = 0; t < tiles; t++) {
+        struct mro_found_list tile = { 0 };
+        rc = find_patches(p, s + t, NULL, 0, -INFINITY, &tile, e);
+        for (size_t i = 0; i < tile.n && rc == MRO_OK; i++)
+            if (!found_push(&all, tile.v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        free(tile.v);
+        if (rc) goto done;
+    }
     /* `all` is ordered within a tile only. */
     if (all.n) qsort(all.v, all.n, sizeof *all.v, by_significance);
     const size_t wanted = (size_t)(FALSE_PER_NM2 * null->area_nm2);
     if (all.n <= wanted + 1 || wanted < 8) {
-        rc = MRO_FAIL(e, MRO_EARG, "%d speckle fields are too few for a null; give --surrogates 8 or more", p->o.surrogates);
+        rc = MRO_FAIL(e, MRO_EARG, "%d speckle fields are too few for a null; give --surrogates 8 or more",
+                      p->o.surrogates);
         goto done;
     }
     null->object_threshold = all.v[wanted].significance;
@@ -510,7 +522,8 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
         return MRO_FAIL(e, MRO_EARG, "%d speckle fields: give --surrogates between 8 and 100000", o->surrogates);
     const double lo = 1 / (o->d_nm * (1 + o->d_tolerance)), hi = 1 / (o->d_nm * (1 - o->d_tolerance));
     if (lo < o->band_inv_nm[0] || hi > o->band_inv_nm[1])
-        return MRO_FAIL(e, MRO_EARG, "d = %g nm +- %g %% (%.2f to %.2f 1/nm) is not inside the pass band %g,%g 1/nm; widen --band",
+        return MRO_FAIL(e, MRO_EARG,
+                        "d = %g nm +- %g %% (%.2f to %.2f 1/nm) is not inside the pass band %g,%g 1/nm; widen --band",
                         o->d_nm, 100 * o->d_tolerance, lo, hi, o->band_inv_nm[0], o->band_inv_nm[1]);
     if (o->band_inv_nm[1] + BAND_EDGE > TILE_SAMPLES / (2 * TILE_NM))
         return MRO_FAIL(e, MRO_EARG, "a pass band up to %g 1/nm is beyond the %.1f 1/nm that the null is drawn for",
@@ -587,7 +600,8 @@ static void lens_model(const struct mro_grid *g, const struct mro_ctf_fit *fit, 
 }
 
 /* Cells that can be measured: away from the border, from missing pixels, and where the band holds signal. */
-static size_t mark_usable(const struct scores *s, const struct mro_image *im, const double pixel_nm[2], unsigned char *usable)
+static size_t mark_usable(const struct scores *s, const struct mro_image *im, const double pixel_nm[2],
+                          unsigned char *usable)
 {
     const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
@@ -605,7 +619,8 @@ static size_t mark_usable(const struct scores *s, const struct mro_image *im, co
         for (size_t y = 0; y < im->ny; y++)
             for (size_t x = 0; x < im->nx; x++)
                 if (!isfinite(im->px[y * im->nx + x])) {
-                    const size_t j = (size_t)(((double)y + 0.5) * pixel_nm[0] / py), i = (size_t)(((double)x + 0.5) * pixel_nm[1] / px);
+                    const size_t j = (size_t)(((double)y + 0.5) * pixel_nm[0] / py),
+                                 i = (size_t)(((double)x + 0.5) * pixel_nm[1] / px);
                     if (j < ny && i < nx && bad[j * nx + i] < 255) bad[j * nx + i]++;
                 }
         /* Single dead pixels are filled like spikes; a cell is lost when a tenth of its pixels are missing. */
@@ -617,10 +632,12 @@ static size_t mark_usable(const struct scores *s, const struct mro_image *im, co
     for (size_t y = 0; y < ny; y++)
         for (size_t x = 0; x < nx; x++) {
             const double cy = (double)y * py, cx = (double)x * px;
-            bool ok = cy >= MARGIN_NM && cx >= MARGIN_NM && cy <= s->cells.ly - MARGIN_NM && cx <= s->cells.lx - MARGIN_NM;
+            bool ok =
+                cy >= MARGIN_NM && cx >= MARGIN_NM && cy <= s->cells.ly - MARGIN_NM && cx <= s->cells.lx - MARGIN_NM;
             for (ptrdiff_t b = (ptrdiff_t)y - ry; ok && b <= (ptrdiff_t)y + ry; b++)
                 for (ptrdiff_t a = (ptrdiff_t)x - rx; a <= (ptrdiff_t)x + rx; a++)
-                    if (b >= 0 && a >= 0 && b < (ptrdiff_t)ny && a < (ptrdiff_t)nx && bad[(size_t)b * nx + (size_t)a]) ok = false;
+                    if (b >= 0 && a >= 0 && b < (ptrdiff_t)ny && a < (ptrdiff_t)nx && bad[(size_t)b * nx + (size_t)a])
+                        ok = false;
             usable[y * nx + x] = ok;
             count += ok;
         }
@@ -661,8 +678,10 @@ static void interval(const struct mro_order_plan *p, const struct mro_found_list
     if (block == NULL || draw == NULL) goto done;
     double sum = 0;
     for (size_t i = 0; i < found->n; i++) {
-        const double y = (found->v[i].y_nm - region[1]) / (region[3] - region[1]), x = (found->v[i].x_nm - region[0]) / (region[2] - region[0]);
-        const size_t j = (size_t)fmin(fmax(y, 0) * (double)by, (double)by - 1), k = (size_t)fmin(fmax(x, 0) * (double)bx, (double)bx - 1);
+        const double y = (found->v[i].y_nm - region[1]) / (region[3] - region[1]),
+                     x = (found->v[i].x_nm - region[0]) / (region[2] - region[0]);
+        const size_t j = (size_t)fmin(fmax(y, 0) * (double)by, (double)by - 1),
+                     k = (size_t)fmin(fmax(x, 0) * (double)bx, (double)bx - 1);
         block[j * bx + k] += a->area_nm2[i] * a->weight[i];
         sum += a->area_nm2[i] * a->weight[i];
     }
@@ -674,8 +693,7 @@ static void interval(const struct mro_order_plan *p, const struct mro_found_list
         double s = 0;
         for (size_t i = 0; i < blocks; i += 4) {
             const mro_philox_block u = mro_philox(p->o.seed, (5ull << 32) + b, i);
-            for (size_t k = i; k < i + 4 && k < blocks; k++)
-                s += block[(size_t)((uint64_t)u.v[k - i] * blocks >> 32)];
+            for (size_t k = i; k < i + 4 && k < blocks; k++) s += block[(size_t)((uint64_t)u.v[k - i] * blocks >> 32)];
         }
         const mro_philox_block u = mro_philox(p->o.seed, (6ull << 32) + b, 0);
         const mro_c32 z = mro_normal_pair(u.v[0], u.v[1]), z2 = mro_normal_pair(u.v[2], u.v[3]);
@@ -702,11 +720,13 @@ done:
 }
 
 static enum mro_code fill_result(const struct mro_order_plan *p, const struct scores *s, const unsigned char *usable,
-                                 const struct mro_found_list *found, const struct mro_area *a, struct mro_order_result *r,
-                                 struct mro_error *e)
+                                 const struct mro_found_list *found, const struct mro_area *a,
+                                 struct mro_order_result *r, struct mro_error *e)
 {
     const size_t ny = s->cells.ny, nx = s->cells.nx;
-    r->score = (struct mro_order_map){ .nx = nx, .ny = ny, .step_x_nm = s->cells.lx / (double)nx, .step_y_nm = s->cells.ly / (double)ny };
+    r->score = (struct mro_order_map){
+        .nx = nx, .ny = ny, .step_x_nm = s->cells.lx / (double)nx, .step_y_nm = s->cells.ly / (double)ny
+    };
     r->mask = r->score;
     r->score.v = malloc(nx * ny * sizeof(float));
     r->mask.v = malloc(nx * ny * sizeof(float));
@@ -726,7 +746,13 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct sc
         double azimuth = atan2(f->gy, f->gx) * 180 / MRO_PI;
         if (azimuth < 0) azimuth += 180;
         if (azimuth >= 180) azimuth -= 180;
-        *o = (struct mro_order_object){ .x_nm = f->x_nm, .y_nm = f->y_nm, .diameter_nm = a->diameter_nm[i], .d_nm = 1 / q, .azimuth_deg = azimuth, .snr = f->snr, .grade = MRO_GRADE_A };
+        *o = (struct mro_order_object){ .x_nm = f->x_nm,
+                                        .y_nm = f->y_nm,
+                                        .diameter_nm = a->diameter_nm[i],
+                                        .d_nm = 1 / q,
+                                        .azimuth_deg = azimuth,
+                                        .snr = f->snr,
+                                        .grade = MRO_GRADE_A };
         /* Cramer-Rao for the spacing of a sphere's fringes, with R^2 / 6 the mean square reach of its profile. */
         const double radius = 0.5 * (a->diameter_nm[i] + MRO_INTERFACE_NM);
         const double sigma_g = 1 / (2 * MRO_PI * sqrt(2 * f->snr * radius * radius / 6));
@@ -764,7 +790,9 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
 
     const double ly = (double)im->ny * pixel[0], lx = (double)im->nx * pixel[1];
     if (fmin(ly, lx) < 5) {
-        warn(r, "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed", lx, ly);
+        warn(r,
+             "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed",
+             lx, ly);
         snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
         return MRO_OK;
     }
@@ -778,7 +806,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         hi = v > hi ? v : hi;
     }
     if (finite == 0 || !(hi > lo)) {
-        warn(r, finite ? "every pixel has the same value: there is nothing to measure" : "no pixel holds a number: there is nothing to measure");
+        warn(r, finite ? "every pixel has the same value: there is nothing to measure"
+                       : "no pixel holds a number: there is nothing to measure");
         snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", finite ? "constant" : "empty");
         return MRO_OK;
     }
@@ -789,7 +818,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     grid.nx = smooth_size((size_t)ceil(2 * GRID_Q * lx));
     if (grid.ny > im->ny) grid.ny = im->ny;
     if (grid.nx > im->nx) grid.nx = im->nx;
-    const struct mro_grid cells = { smooth_size((size_t)ceil(ly / CELL_STEP_NM)), smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
+    const struct mro_grid cells = { smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
+                                    smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
     const size_t n = grid.ny * grid.nx, nc = cells.ny * cells.nx;
 
     struct mro_buffer spectrum = { 0 }, power = { 0 };
@@ -808,7 +838,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     size_t spikes = 0;
     if ((rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
-    if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, pixel, BACKGROUND_NM, &grid, &spectrum, &spikes, e))) goto done;
+    if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, pixel, BACKGROUND_NM, &grid, &spectrum, &spikes, e)))
+        goto done;
     if (spikes > im->ny * im->nx / 1000)
         warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
              100.0 * (double)spikes / (double)(im->ny * im->nx));
@@ -825,19 +856,30 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         const double g = 1 / p->o.d_nm;
         if (fit.rings) {
             lens_known = true;
-            r->ctf = (struct mro_ctf){ .known = true, .defocus_nm = fit.defocus_nm, .astigmatism_nm = fit.astigmatism_nm,
+            r->ctf = (struct mro_ctf){ .known = true,
+                                       .defocus_nm = fit.defocus_nm,
+                                       .astigmatism_nm = fit.astigmatism_nm,
                                        .azimuth_deg = fmod(fit.azimuth * 180 / MRO_PI + 360, 180),
-                                       .delocalisation_nm = mro_delocalisation_nm(g, fit.lambda_nm, fit.defocus_nm, fit.cs_nm) };
+                                       .delocalisation_nm =
+                                           mro_delocalisation_nm(g, fit.lambda_nm, fit.defocus_nm, fit.cs_nm) };
         } else if (fabs(p->o.cs_mm) < 0.1) {
             /* A corrected lens that shows no ring up to 6.5 nm^-1 has turned the phase by less than pi there. */
             lens_known = true;
-            warn(r, "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as without rings at Cs %g mm", p->o.cs_mm);
+            warn(r,
+                 "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as "
+                 "without rings at Cs %g mm",
+                 p->o.cs_mm);
         } else {
-            warn(r, "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval is widened");
+            warn(r, "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval "
+                    "is widened");
         }
     } else {
-        warn(r, "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval is widened; give --kv KV --cs MM",
-             kv > 0 ? "the spherical aberration is" : isfinite(p->o.cs_mm) ? "the beam energy is" : "beam energy and spherical aberration are");
+        warn(r,
+             "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval "
+             "is widened; give --kv KV --cs MM",
+             kv > 0                 ? "the spherical aberration is"
+             : isfinite(p->o.cs_mm) ? "the beam energy is"
+                                    : "beam energy and spherical aberration are");
     }
     if (fit.rings) {
         model = malloc(n * sizeof *model);
@@ -849,7 +891,9 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         lens_model(&grid, &fit, model, sign);
     }
     const double *band = p->o.band_inv_nm;
-    if ((rc = d->ops->local_power(d, &grid, &spectrum, model, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, &power, e))) goto done;
+    if ((rc = d->ops->local_power(d, &grid, &spectrum, model, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE,
+                                  &power, e)))
+        goto done;
     if ((rc = d->ops->download(d, gain, &power, n * sizeof(float), e))) goto done;
     for (size_t y = 0; y < grid.ny; y++) {
         const double qy = ((double)y - (y <= grid.ny / 2 ? 0 : (double)grid.ny)) / ly;
@@ -908,13 +952,16 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     interval(p, &found, &area, r->region_nm, usable_nm2, lens_known, r->fraction_ci95);
     r->p_image = image_p(p, &found, usable_nm2);
     r->distinguishable = r->p_image < 0.001;
-    for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;) r->size_limit_nm += 0.01;
+    for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)
+        r->size_limit_nm += 0.01;
     if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
     if (r->distinguishable)
-        snprintf(r->verdict, sizeof r->verdict, "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
+        snprintf(r->verdict, sizeof r->verdict,
+                 "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
                  100 * r->fraction, r->p_image <= 1.01 / (P_IMAGES + 1) ? "<" : "=", r->p_image);
     else
-        snprintf(r->verdict, sizeof r->verdict, "not distinguishable from a glass of the same spectrum (p = %.2g)", r->p_image);
+        snprintf(r->verdict, sizeof r->verdict, "not distinguishable from a glass of the same spectrum (p = %.2g)",
+                 r->p_image);
 done:
     d->ops->release(d, &spectrum);
     d->ops->release(d, &power);

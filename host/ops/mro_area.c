@@ -7,14 +7,14 @@
 
 #include "ops/mro_internal.h"
 
-#define CONTRAST_PRIOR 1.6      /* nm^-4: a sphere in 5 nm of Fe-metalloid glass, pi rho / (8 S1 t) */
-#define CONTRAST_PRIOR_SD 0.5   /* of its logarithm: foils from 3 to 14 nm */
-#define CONTRAST_SCATTER 0.55   /* of one patch: tilt within the Bragg condition, shape error */
-#define STRONG_POWER 15.0       /* patches that tell the contrast */
-#define GAIN_SNR 150.0          /* a patch raises its own local mean square: power = snr / (1 + snr / GAIN_SNR) */
-#define MAXIMUM_BIAS 3.0        /* mean of power - snr: 1 of noise and 2 of four freedoms of the climb */
-#define LEAST_POWER 0.5         /* weights are cut where fewer than half are found: they would be mostly noise */
-#define SHAPE_SD 0.06           /* floor of the two size estimates, of ln d */
+#define CONTRAST_PRIOR 1.6    /* nm^-4: a sphere in 5 nm of Fe-metalloid glass, pi rho / (8 S1 t) */
+#define CONTRAST_PRIOR_SD 0.5 /* of its logarithm: foils from 3 to 14 nm */
+#define CONTRAST_SCATTER 0.55 /* of one patch: tilt within the Bragg condition, shape error */
+#define STRONG_POWER 15.0     /* patches that tell the contrast */
+#define GAIN_SNR 150.0        /* a patch raises its own local mean square: power = snr / (1 + snr / GAIN_SNR) */
+#define MAXIMUM_BIAS 3.0      /* mean of power - snr: 1 of noise and 2 of four freedoms of the climb */
+#define LEAST_POWER 0.5       /* weights are cut where fewer than half are found: they would be mostly noise */
+#define SHAPE_SD 0.06         /* floor of the two size estimates, of ln d */
 #define AREA_STEP_NM 0.05
 
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
@@ -111,7 +111,8 @@ double mro_detection_power(const struct mro_order_plan *p, double d, double cont
 static enum mro_code disc_areas(const struct mro_found_list *l, const double *diameter, const double region[4],
                                 double *own, double *both, struct mro_error *e)
 {
-    const size_t nx = (size_t)((region[2] - region[0]) / AREA_STEP_NM), ny = (size_t)((region[3] - region[1]) / AREA_STEP_NM);
+    const size_t nx = (size_t)((region[2] - region[0]) / AREA_STEP_NM),
+                 ny = (size_t)((region[3] - region[1]) / AREA_STEP_NM);
     const double cell = AREA_STEP_NM * AREA_STEP_NM;
     unsigned char *hit = calloc(nx * ny + 1, 1);
     if (hit == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");

@@ -14,10 +14,10 @@ struct mro_found {
     double power[MRO_PATCH_SIZES];
     int best;
     double second_power;
-    double significance;   /* -ln of the chance of its power at one place under noise, best size */
+    double significance;    /* -ln of the chance of its power at one place under noise, best size */
     double log_d, log_d_sd; /* apparent diameter from the shape alone: ln nm and its standard deviation */
-    double top_power;      /* power at that diameter */
-    double snr;            /* of the patch, noise and gain taken out */
+    double top_power;       /* power at that diameter */
+    double snr;             /* of the patch, noise and gain taken out */
 };
 
 struct mro_found_list {
@@ -33,8 +33,8 @@ struct mro_null {
     double threshold;           /* of -ln(min p) at the nominal false-positive rate */
     double area_nm2;            /* searched for patches */
     struct mro_found_list found;
-    double object_threshold;    /* of significance: one false patch in 200 nm^2 */
-    double object_excess;       /* mean excess of false patches over it */
+    double object_threshold; /* of significance: one false patch in 200 nm^2 */
+    double object_excess;    /* mean excess of false patches over it */
 };
 
 struct mro_order_plan {
@@ -55,14 +55,14 @@ void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);
 
 /* What a list of patches says of the area. */
 struct mro_area {
-    double contrast;         /* c of snr = c D^4, nm^-4; log-sd beside it */
+    double contrast; /* c of snr = c D^4, nm^-4; log-sd beside it */
     double contrast_log_sd;
-    double *diameter_nm;     /* per patch, of the crystal; owned */
-    double *weight;          /* per patch: one over its detection power; owned */
-    double *area_nm2;        /* per patch, clipped to the region; owned */
-    double raw;              /* union of discs over the region's usable area */
-    double fraction;         /* corrected for power and null */
-    double null_area;        /* corrected area of false patches per nm^2 */
+    double *diameter_nm; /* per patch, of the crystal; owned */
+    double *weight;      /* per patch: one over its detection power; owned */
+    double *area_nm2;    /* per patch, clipped to the region; owned */
+    double raw;          /* union of discs over the region's usable area */
+    double fraction;     /* corrected for power and null */
+    double null_area;    /* corrected area of false patches per nm^2 */
 };
 
 /* region x0 y0 x1 y1 nm; usable: share of the region that was measured. MRO_EMEMORY only. */

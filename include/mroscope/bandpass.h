@@ -21,16 +21,15 @@ void mro_bandpass_options_default(struct mro_bandpass_options *o);
 
 struct mro_bandpass_result {
     double pixel_nm[2];
-    double rms_in, rms_out;     /* standard deviation before and after, in the image's own unit */
-    struct mro_image filtered;  /* same shape and calibration; pixels that were not finite are NaN */
+    double rms_in, rms_out;    /* standard deviation before and after, in the image's own unit */
+    struct mro_image filtered; /* same shape and calibration; pixels that were not finite are NaN */
 };
 
 /* Filters `im`. Pixels that are not finite are replaced by the mean before, and NaN after.
  * Errors: MRO_ECALIB, MRO_EARG (limits in wrong order, or beyond Nyquist 1/(2 pixel), naming it),
  * MRO_EDATA (no finite pixel), MRO_EMEMORY. Release with mro_bandpass_result_release. */
 enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, const char *name,
-                           const struct mro_bandpass_options *o, struct mro_bandpass_result *r,
-                           struct mro_error *e);
+                           const struct mro_bandpass_options *o, struct mro_bandpass_result *r, struct mro_error *e);
 void mro_bandpass_result_release(struct mro_bandpass_result *r);
 
 /* Checks a band against order and Nyquist; the sentence says what to pass. */

@@ -33,8 +33,7 @@ struct mro_error {
 
 /* Fills `e` (may be NULL) and returns `code`, so that `return MRO_FAIL(...)` reads well.
  * The message is cut at the size of the field; control characters in it become '?'. */
-enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func, const char *format,
-                       ...)
+enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 4, 5)))
 #endif
@@ -44,9 +43,9 @@ enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func
 const char *mro_code_name(enum mro_code code);
 
 #define MRO_FAIL(e, code, ...) mro_fail((e), (code), __func__, __VA_ARGS__)
-#define MRO_TRY(call)               \
-    do {                            \
-        enum mro_code c_ = (call);  \
+#define MRO_TRY(call)                \
+    do {                             \
+        enum mro_code c_ = (call);   \
         if (c_ != MRO_OK) return c_; \
     } while (0)
 

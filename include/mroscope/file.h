@@ -23,10 +23,10 @@ struct mro_image_info {
     char title[128]; /* UTF-8; "" = none */
     enum mro_kind kind;
     enum mro_dtype dtype;
-    size_t axes;                       /* number of axes; the last two are y, x; one axis: a spectrum */
+    size_t axes;                        /* number of axes; the last two are y, x; one axis: a spectrum */
     struct mro_axis axis[MRO_MAX_AXES]; /* slowest first */
-    size_t frames;                     /* product of all sizes but the last two; 1 for a plain image */
-    double beam_kv;                    /* 0 = unknown; likewise below */
+    size_t frames;                      /* product of all sizes but the last two; 1 for a plain image */
+    double beam_kv;                     /* 0 = unknown; likewise below */
     double magnification;
     double camera_length_mm;
     char date[32]; /* as the file says, ISO 8601 where that can be told; "" = unknown */
@@ -34,8 +34,7 @@ struct mro_image_info {
 
 /* Opens `path`. `memory_bytes` (0 = half of the machine's memory) bounds every later decode.
  * Errors: MRO_EIO (cannot open), MRO_EFORMAT (unknown, cut or lying file). Free with mro_file_close. */
-enum mro_code mro_file_open(struct mro_file **f, const char *path, size_t memory_bytes,
-                            struct mro_error *e);
+enum mro_code mro_file_open(struct mro_file **f, const char *path, size_t memory_bytes, struct mro_error *e);
 
 /* The same on `size` bytes in memory, which must outlive the file; `name` is used in messages. */
 enum mro_code mro_file_open_memory(struct mro_file **f, const void *bytes, size_t size, const char *name,
@@ -54,8 +53,7 @@ const char *mro_file_warning(const struct mro_file *f, size_t i);
 /* Decodes frame `frame` of image `image` to float32 (complex: magnitude; colour: luminance, ITU-R
  * BT.601; a spectrum: one row). Inf becomes NaN; both are counted in not_finite.
  * Errors: MRO_EARG (no such image or frame), MRO_EFORMAT (cut or corrupt data), MRO_EMEMORY. */
-enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out,
-                            struct mro_error *e);
+enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e);
 
 /* Exact statistics over every value of one image (all frames; complex: magnitudes; colour: over all
  * channels), in double precision from the stored type. Values that are not finite are left out and
@@ -65,8 +63,7 @@ struct mro_statistics {
     double sum;
     size_t count, not_finite;
 };
-enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_statistics *s,
-                                  struct mro_error *e);
+enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_statistics *s, struct mro_error *e);
 
 /* Writes float32 TIFF with ImageJ calibration (opens in ImageJ with its scale; NaN kept), through a
  * temporary file and rename. On failure no file is left behind. */

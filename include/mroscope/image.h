@@ -40,9 +40,9 @@ enum mro_source {
 };
 
 struct mro_axis {
-    size_t size;     /* samples along this axis */
-    double step;     /* unit per sample; 0 = unknown */
-    double offset;   /* value at the centre of sample 0, same unit */
+    size_t size;   /* samples along this axis */
+    double step;   /* unit per sample; 0 = unknown */
+    double offset; /* value at the centre of sample 0, same unit */
     enum mro_unit unit;
     enum mro_source source;
     char unit_text[24]; /* the unit as the file wrote it, UTF-8; "" = none */
@@ -50,23 +50,35 @@ struct mro_axis {
 
 /* Pixel types as stored in files. Images are handed out as float32 (struct mro_image). */
 enum mro_dtype {
-    MRO_U8, MRO_I8, MRO_U16, MRO_I16, MRO_U32, MRO_I32, MRO_U64, MRO_I64,
-    MRO_F16, MRO_F32, MRO_F64,
-    MRO_C64, MRO_C128,      /* complex of two float32, float64 */
-    MRO_RGB8, MRO_RGBA8,    /* channels interleaved, 8 bits each */
-    MRO_RGB16, MRO_RGBA16
+    MRO_U8,
+    MRO_I8,
+    MRO_U16,
+    MRO_I16,
+    MRO_U32,
+    MRO_I32,
+    MRO_U64,
+    MRO_I64,
+    MRO_F16,
+    MRO_F32,
+    MRO_F64,
+    MRO_C64,
+    MRO_C128, /* complex of two float32, float64 */
+    MRO_RGB8,
+    MRO_RGBA8, /* channels interleaved, 8 bits each */
+    MRO_RGB16,
+    MRO_RGBA16
 };
 
 enum mro_kind { MRO_KIND_IMAGE = 0, MRO_KIND_DIFFRACTION, MRO_KIND_SPECTRUM, MRO_KIND_MAP };
 
 /* One frame in memory. `{0}` is an empty image that is safe to release. */
 struct mro_image {
-    size_t nx, ny;            /* pixels; pixel (x, y) is px[y * nx + x] */
-    float *px;                /* owned; NaN = no data there */
-    struct mro_axis axis[2];  /* 0 = y, 1 = x */
+    size_t nx, ny;           /* pixels; pixel (x, y) is px[y * nx + x] */
+    float *px;               /* owned; NaN = no data there */
+    struct mro_axis axis[2]; /* 0 = y, 1 = x */
     enum mro_kind kind;
-    double beam_kv;           /* 0 = unknown */
-    size_t not_finite;        /* pixels that are NaN or Inf (Inf is turned into NaN on reading) */
+    double beam_kv;    /* 0 = unknown */
+    size_t not_finite; /* pixels that are NaN or Inf (Inf is turned into NaN on reading) */
 };
 
 /* Allocates ny*nx pixels (not initialised), axes uncalibrated. MRO_EARG for an empty shape,
@@ -83,15 +95,14 @@ enum mro_code mro_image_set_pixel_nm(struct mro_image *im, double pixel_nm, enum
 
 /* Pixel size in nm along y and x, for measurements that need it: MRO_ECALIB, naming the option to
  * give, when an axis is uncalibrated or not a length. `name` is the file for the message. */
-enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, double pixel_nm[2],
-                                 struct mro_error *e);
+enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, double pixel_nm[2], struct mro_error *e);
 
 /* Names for output; static storage. */
-const char *mro_unit_name(enum mro_unit unit);     /* "nm", "1/nm", "eV", "rad", "s", "" */
+const char *mro_unit_name(enum mro_unit unit);       /* "nm", "1/nm", "eV", "rad", "s", "" */
 const char *mro_source_name(enum mro_source source); /* "command line", "ImageJ", ... */
-const char *mro_kind_name(enum mro_kind kind);     /* "image", "diffraction", "spectrum", "map" */
-const char *mro_dtype_name(enum mro_dtype dtype);  /* "uint16", "float32", "complex64", "rgb8", ... */
-size_t mro_dtype_size(enum mro_dtype dtype);       /* bytes of one pixel */
+const char *mro_kind_name(enum mro_kind kind);       /* "image", "diffraction", "spectrum", "map" */
+const char *mro_dtype_name(enum mro_dtype dtype);    /* "uint16", "float32", "complex64", "rgb8", ... */
+size_t mro_dtype_size(enum mro_dtype dtype);         /* bytes of one pixel */
 
 /* Reads a unit as files write it ("nm", "µm", "μm", "um", "\\u00B5m", "micron", "Å", "A", "1/nm",
  * "nm^-1", "m", "pixel", ...) and gives the unit to store and the factor from the file's unit to it.
@@ -101,8 +112,7 @@ enum mro_unit mro_unit_parse(const char *text, double *factor);
 
 /* Fills an axis from a file's numbers: parses the unit, converts step and offset; a step that is not
  * a finite number > 0 leaves the axis uncalibrated. */
-void mro_axis_set(struct mro_axis *a, double step, double offset, const char *unit_text,
-                  enum mro_source source);
+void mro_axis_set(struct mro_axis *a, double step, double offset, const char *unit_text, enum mro_source source);
 
 #ifdef __cplusplus
 }

@@ -80,16 +80,16 @@ struct mro_order_tile {
 struct mro_order_result {
     double pixel_nm[2];
     double band_inv_nm[2], d_nm, false_positive_rate;
-    size_t cells;              /* cells measured */
-    double region_nm[4];       /* x0, y0, x1, y1 */
-    double coverage;           /* usable part of the image, 0 to 1 */
-    double fraction_raw;       /* flagged cells / cells */
-    double null_fraction;      /* the same over speckle images */
-    double fraction;           /* area fraction, corrected for null, power and footprint */
+    size_t cells;         /* cells measured */
+    double region_nm[4];  /* x0, y0, x1, y1 */
+    double coverage;      /* usable part of the image, 0 to 1 */
+    double fraction_raw;  /* flagged cells / cells */
+    double null_fraction; /* the same over speckle images */
+    double fraction;      /* area fraction, corrected for null, power and footprint */
     double fraction_ci95[2];
-    double p_image;            /* chance that a glass of the same spectrum shows this much */
-    bool distinguishable;      /* p_image < 0.001 */
-    double fraction_acf;       /* NaN unless acf_map */
+    double p_image;       /* chance that a glass of the same spectrum shows this much */
+    bool distinguishable; /* p_image < 0.001 */
+    double fraction_acf;  /* NaN unless acf_map */
     double density_per_nm2, diameter_median_nm;
     double size_limit_nm;      /* smallest cluster found with 50 % probability */
     double grade_fractions[3]; /* A, B, C: shares of objects */
@@ -98,7 +98,7 @@ struct mro_order_result {
     size_t n_objects;
     struct mro_order_sweep *sweep;
     size_t n_sweep;
-    char verdict[256];         /* one sentence */
+    char verdict[256]; /* one sentence */
     char **warnings;
     size_t n_warnings;
     /* For figures and maps. */
