@@ -28,6 +28,7 @@
 #define SEARCH_MARGIN_NM 0.5      /* patches centred in the rim still reach into the region */
 #define CANDIDATE 5.0             /* -ln p of cells whose neighbourhood is searched for a patch */
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
+#define SECOND_FROM 9.0          /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
 #define TILE_NM 24.0
 #define TILE_SAMPLES 324 /* > 2 GRID_Q TILE_NM */
@@ -68,10 +69,29 @@ static void warn(struct mro_order_result *r, const char *format, ...)
     if ((more[r->n_warnings] = strdup(text)) != NULL) r->n_warnings++;
 }
 
-static int by_float(const void *a, const void *b)
+/* Sorts n floats >= 0 ascending: as unsigned integers they have the same order. */
+static bool sort_floats(float *v, size_t n)
 {
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    uint32_t *from = malloc(n * sizeof *from), *to = malloc(n * sizeof *to);
+    if (from == NULL || to == NULL) {
+        free(from);
+        free(to);
+        return false;
+    }
+    memcpy(from, v, n * sizeof *from);
+    for (int shift = 0; shift < 33; shift += 11) {
+        size_t at[2049] = { 0 };
+        for (size_t i = 0; i < n; i++) at[(from[i] >> shift & 2047) + 1]++;
+        for (size_t b = 0; b < 2048; b++) at[b + 1] += at[b];
+        for (size_t i = 0; i < n; i++) to[at[from[i] >> shift & 2047]++] = from[i];
+        uint32_t *t = from;
+        from = to;
+        to = t;
+    }
+    memcpy(v, from, n * sizeof *from);
+    free(from);
+    free(to);
+    return true;
 }
 
 static int by_significance(const void *a, const void *b)
@@ -470,12 +490,19 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
         if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s + t, e))) goto done;
         for (int k = 0; k < MRO_WINDOWS; k++) memcpy(null->sorted[k] + t * each, s[t].power[k], each * sizeof(float));
     }
-    for (int k = 0; k < MRO_WINDOWS; k++) qsort(null->sorted[k], null->cells, sizeof(float), by_float);
+    for (int k = 0; k < MRO_WINDOWS; k++)
+        if (!sort_floats(null->sorted[k], null->cells)) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+            goto done;
+        }
     for (size_t t = 0; t < tiles; t++) {
         fill_surprise(null, s + t);
         memcpy(null->min_p + t * each, s[t].surprise, each * sizeof(float));
     }
-    qsort(null->min_p, null->cells, sizeof(float), by_float);
+    if (!sort_floats(null->min_p, null->cells)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
     null->threshold = null->min_p[(size_t)((1 - p->o.false_positive_rate) * (double)null->cells)];
     null->area_nm2 = (double)tiles * TILE_NM * TILE_NM;
     for (size_t t = 0; t < tiles; t++) {
@@ -505,6 +532,24 @@ done:
     free(all.v);
     d->ops->release(d, &spectrum);
     return rc;
+}
+
+/* Share of the chord profile's energy that the band lets through at |g|. */
+static double energy_fraction(const double band[2], double diameter, double g)
+{
+    enum { N = 48 };
+    const double reach = 2.6 / diameter, h = 2 * reach / N; /* beyond lies < 0.1 % of the energy */
+    double in = 0, all = 0;
+    for (int j = 0; j < N; j++)
+        for (int i = 0; i < N; i++) {
+            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
+            const double t = mro_sphere_form_factor(hypot(dy, dx), diameter);
+            const double b = mro_band_gain((float)hypot(g + dx, dy), (float)band[0], (float)band[1],
+                                           (float)BAND_EDGE);
+            in += t * t * b * b;
+            all += t * t;
+        }
+    return in / all;
 }
 
 enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device *d, const struct mro_order_options *o,
@@ -548,8 +593,11 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     }
     p->search.d_range_inv_nm[0] = lo;
     p->search.d_range_inv_nm[1] = hi;
-    memcpy(p->search.band_inv_nm, o->band_inv_nm, sizeof o->band_inv_nm);
-    p->search.edge_inv_nm = BAND_EDGE;
+    for (int k = 0; k < MRO_PATCH_SIZES; k++)
+        for (int i = 0; i <= MRO_ENERGY_STEPS; i++)
+            p->search.energy[k][i] =
+                energy_fraction(o->band_inv_nm, sizes_nm[k], lo + (hi - lo) * i / MRO_ENERGY_STEPS);
+    p->search.second_from = SECOND_FROM;
     if (rc == MRO_OK) rc = make_null(p, e);
     if (rc == MRO_OK) rc = measure_power(p, e);
     if (rc) {
