@@ -6,13 +6,13 @@
 
 #include "cpu/cpu.h"
 
-#define MAX_SPAN 96     /* samples across the largest sphere; a coarser bound than any grid in use needs */
+#define MAX_SPAN 96 /* samples across the largest sphere; a coarser bound than any grid in use needs */
 
 struct search {
     const struct mro_grid *g;
     const float *field;
     const struct mro_patch_search *s;
-    double py, px;                                    /* nm per sample */
+    double py, px; /* nm per sample */
 };
 
 /* Power of the field matched by a sphere of size k at (y, x) with wave vector (gy, gx), in units of noise. */
