@@ -241,34 +241,39 @@ done:
     return rc;
 }
 
-/* -ln of the null's chance to reach score t in one cell: counted where the null has samples, beyond them along the tail
- * (2 t - 1) exp(-t) of the maximum of a Gaussian field's windowed power, joined where 100 samples are left. */
-static double surprise_of(const float *sorted, size_t n, float t)
+/* Tabulates -ln of the null's chance to exceed a score from the ascending scores of null cells, up to where 100 of them
+ * are left. */
+static void tabulate(struct mro_null *null, int window, const float *sorted, size_t n)
 {
-    const size_t join = n > 400 ? n - 100 : n * 3 / 4;
-    const double tj = sorted[join];
-    if (t >= tj) return -log((double)(n - join) / (double)n) + (t - tj) - log((2 * t - 1) / (2 * tj - 1));
-    size_t lo = 0, hi = join; /* first sample > t */
-    while (lo < hi) {
-        const size_t mid = (lo + hi) / 2;
-        if (sorted[mid] > t)
-            hi = mid;
-        else
-            lo = mid + 1;
+    const size_t join = n - 100;
+    null->joint[window] = sorted[join];
+    size_t above = 0; /* first sample beyond t */
+    for (int i = 0; i <= MRO_SURPRISES; i++) {
+        const double t = null->joint[window] * i / MRO_SURPRISES;
+        while (above < join && sorted[above] <= t) above++;
+        null->surprise[window][i] = (float)-log((double)(n - above) / (double)n);
     }
-    /* Half a sample of interpolation keeps the map from being a staircase. */
-    const double below = lo ? sorted[lo - 1] : t, above = sorted[lo];
-    const double part = above > below ? (t - below) / (above - below) : 0.5;
-    return -log(((double)(n - lo) + 0.5 - fmin(fmax(part, 0), 1)) / (double)n);
 }
 
-static void fill_surprise(const struct mro_null *null, struct scores *s)
+/* -ln of the null's chance to exceed score t in one cell: counted, and beyond the counts along the tail
+ * (2 t - 1) exp(-t) of the largest windowed power of a Gaussian field. */
+static double surprise_of(const struct mro_null *null, int window, double t)
+{
+    const double joint = null->joint[window];
+    const float *v = null->surprise[window];
+    if (t >= joint) return v[MRO_SURPRISES] + (t - joint) - log((2 * t - 1) / (2 * joint - 1));
+    const double f = fmax(t, 0) / joint * MRO_SURPRISES;
+    const int i = (int)f;
+    return v[i] + (f - i) * (v[i + 1] - v[i]);
+}
+
+static void fill_surprise(const struct mro_order_plan *p, struct scores *s)
 {
     const size_t n = s->cells.ny * s->cells.nx;
+#pragma omp parallel for schedule(static) num_threads(p->d->threads)
     for (size_t i = 0; i < n; i++) {
         double most = 0;
-        for (int k = 0; k < MRO_WINDOWS; k++)
-            most = fmax(most, surprise_of(null->sorted[k], null->cells, s->power[k][i]));
+        for (int k = 0; k < MRO_WINDOWS; k++) most = fmax(most, surprise_of(&p->null, k, s->power[k][i]));
         s->surprise[i] = (float)most;
     }
 }
@@ -319,7 +324,7 @@ static enum mro_code find_patches(const struct mro_order_plan *p, const struct s
             int best = 0;
             double most = -1;
             for (int k = 0; k < MRO_WINDOWS; k++) {
-                const double u = surprise_of(p->null.sorted[k], p->null.cells, s->power[k][i]);
+                const double u = surprise_of(&p->null, k, s->power[k][i]);
                 if (u > most) {
                     most = u;
                     best = k;
@@ -432,7 +437,7 @@ static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e
         if ((rc = d->ops->multiply(d, &tile_grid, &spectrum, gain, e))) goto done;
         struct scores s;
         if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, &s, e))) goto done;
-        fill_surprise(&p->null, &s);
+        fill_surprise(p, &s);
         struct mro_found_list found = { 0 };
         rc = find_patches(p, &s, NULL, 0, p->null.object_threshold, &found, e);
         scores_release(d, &s);
@@ -477,11 +482,7 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
     enum mro_code rc = MRO_OK;
     null->cells = tiles * each;
     null->min_p = malloc(null->cells * sizeof *null->min_p);
-    for (int k = 0; k < MRO_WINDOWS; k++) {
-        null->sorted[k] = malloc(null->cells * sizeof *null->sorted[k]);
-        if (null->sorted[k] == NULL) rc = MRO_EMEMORY;
-    }
-    if (rc || s == NULL || null->min_p == NULL) {
+    if (s == NULL || null->min_p == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a null of %zu cells", null->cells);
         goto done;
     }
@@ -490,15 +491,17 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
         if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, t, p->o.band_inv_nm, BAND_EDGE, &spectrum, e)))
             goto done;
         if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s + t, e))) goto done;
-        for (int k = 0; k < MRO_WINDOWS; k++) memcpy(null->sorted[k] + t * each, s[t].power[k], each * sizeof(float));
     }
-    for (int k = 0; k < MRO_WINDOWS; k++)
-        if (!sort_floats(null->sorted[k], null->cells)) {
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        for (size_t t = 0; t < tiles; t++) memcpy(null->min_p + t * each, s[t].power[k], each * sizeof(float));
+        if (!sort_floats(null->min_p, null->cells)) {
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
             goto done;
         }
+        tabulate(null, k, null->min_p, null->cells);
+    }
     for (size_t t = 0; t < tiles; t++) {
-        fill_surprise(null, s + t);
+        fill_surprise(p, s + t);
         memcpy(null->min_p + t * each, s[t].surprise, each * sizeof(float));
     }
     if (!sort_floats(null->min_p, null->cells)) {
@@ -612,10 +615,7 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
 void mro_order_plan_free(struct mro_order_plan *p)
 {
     if (p == NULL) return;
-    for (int k = 0; k < MRO_WINDOWS; k++) {
-        free(p->g[k]);
-        free(p->null.sorted[k]);
-    }
+    for (int k = 0; k < MRO_WINDOWS; k++) free(p->g[k]);
     free(p->null.min_p);
     free(p->null.found.v);
     free(p);
@@ -634,9 +634,9 @@ static void result_unknown(struct mro_order_result *r)
 }
 
 /* Fills gain (band over root power, with the sign of the lens's transfer) and model. */
-static void lens_model(const struct mro_grid *g, const struct mro_ctf_fit *fit, float *model, float *sign)
+static void lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, float *model, float *sign)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
         for (size_t x = 0; x < g->nx; x++) {
@@ -934,7 +934,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
             goto done;
         }
-        lens_model(&grid, &fit, model, sign);
+        lens_model(d->threads, &grid, &fit, model, sign);
     }
     const double *band = p->o.band_inv_nm;
     const double outer2 = (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE),
@@ -961,7 +961,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     }
     if ((rc = d->ops->multiply(d, &grid, &spectrum, gain, e))) goto done;
     if ((rc = score_field(p, &grid, &cells, &spectrum, &s, e))) goto done;
-    fill_surprise(&p->null, &s);
+    fill_surprise(p, &s);
     r->cells = mark_usable(&s, im, pixel, usable);
     const double cell_area = ly / (double)cells.ny * lx / (double)cells.nx;
     size_t inside = 0, x0 = cells.nx, x1 = 0, y0 = cells.ny, y1 = 0;

@@ -25,13 +25,16 @@ struct mro_found_list {
     size_t n, room;
 };
 
+#define MRO_SURPRISES 256
+
 /* What the null and every image are compared by. */
 struct mro_null {
     size_t cells;
-    float *sorted[MRO_WINDOWS]; /* scores of all null cells, ascending */
-    float *min_p;               /* -ln(min p) of all null cells, ascending */
-    double threshold;           /* of -ln(min p) at the nominal false-positive rate */
-    double area_nm2;            /* searched for patches */
+    float surprise[MRO_WINDOWS][MRO_SURPRISES + 1]; /* -ln P(score > t) at t = i joint / MRO_SURPRISES */
+    double joint[MRO_WINDOWS];                      /* score beyond which the analytic tail is used */
+    float *min_p;                                   /* -ln(min p) of all null cells, ascending */
+    double threshold;                               /* of -ln(min p) at the nominal false-positive rate */
+    double area_nm2;                                /* searched for patches */
     struct mro_found_list found;
     double object_threshold; /* of significance: one false patch in 200 nm^2 */
     double object_excess;    /* mean excess of false patches over it */
