@@ -48,11 +48,15 @@ struct mro_patch {
     double second_power;           /* best power of size `best` at the same place at 60, 90 or 120 degrees to g */
 };
 
+#define MRO_ENERGY_STEPS 24
 struct mro_patch_search {
     double diameter_nm[MRO_PATCH_SIZES];
     double offset[MRO_PATCH_SIZES]; /* power - offset is comparable between sizes */
     double d_range_inv_nm[2];       /* |g| is kept within */
-    double band_inv_nm[2], edge_inv_nm;
+    /* Share of a sphere's fringe energy that the band lets through, at MRO_ENERGY_STEPS + 1 equidistant |g| over
+     * d_range_inv_nm: what turns a sum into units of noise. */
+    double energy[MRO_PATCH_SIZES][MRO_ENERGY_STEPS + 1];
+    double second_from; /* patches of less power are not searched for a second reflection (second_power 0) */
 };
 
 struct mro_backend {

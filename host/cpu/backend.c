@@ -72,12 +72,6 @@ static enum mro_code cpu_multiply(struct mro_device *d, const struct mro_grid *g
     return MRO_OK;
 }
 
-/* Frequency index (signed) of sample i of n. */
-static inline ptrdiff_t frequency(size_t i, size_t n)
-{
-    return i <= n / 2 ? (ptrdiff_t)i : (ptrdiff_t)i - (ptrdiff_t)n;
-}
-
 static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
                                         const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
                                         struct mro_error *e)
@@ -85,26 +79,26 @@ static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_g
     (void)e;
     mro_c32 *s = spectrum->p;
     const float lo = (float)band_inv_nm[0], hi = (float)band_inv_nm[1], edge = (float)edge_inv_nm;
+    const double least = lo > edge ? (lo - edge) * (lo - edge) : 0, most = (double)(hi + edge) * (double)(hi + edge);
+    memset(s, 0, g->ny * g->nx * sizeof *s);
+    /* One draw for a pair of conjugate frequencies, numbered by the frequency with ky > 0, or ky = 0 and kx >= 0, so
+     * that a larger grid holds the same field refined. Middle frequencies of even grids have no partner: left 0. */
+    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
 #pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (size_t y = 0; y < g->ny; y++) {
-        const ptrdiff_t ky = frequency(y, g->ny);
-        for (size_t x = 0; x < g->nx; x++) {
-            const ptrdiff_t kx = frequency(x, g->nx);
-            mro_c32 z = { 0, 0 };
-            const double qy = (double)ky / g->ly, qx = (double)kx / g->lx;
-            const float b = mro_band_gain((float)sqrt(qy * qy + qx * qx), lo, hi, edge);
-            const bool middle = 2 * (size_t)llabs(ky) == g->ny || 2 * (size_t)llabs(kx) == g->nx;
-            if (b > 0 && !middle) {
-                /* One draw for a pair of conjugate frequencies, numbered by the signed frequency itself, so that a
-                 * larger grid holds the same field refined. */
-                const bool upper = ky > 0 || (ky == 0 && kx >= 0);
-                const uint64_t uy = (uint64_t)(upper ? ky : -ky), ux = (uint64_t)((upper ? kx : -kx) + (1 << 24));
-                const mro_philox_block r = mro_philox(seed, stream, uy << 32 | ux);
-                z = mro_normal_pair(r.v[0], r.v[1]);
-                z.re *= b * (float)M_SQRT1_2;
-                z.im *= (upper ? b : -b) * (float)M_SQRT1_2;
-            }
-            s[y * g->nx + x] = z;
+    for (ptrdiff_t ky = 0; ky <= hy; ky++) {
+        const double qy = (double)ky / g->ly;
+        for (ptrdiff_t kx = ky ? -hx : 0; kx <= hx; kx++) {
+            const double qx = (double)kx / g->lx, q2 = qy * qy + qx * qx;
+            if (q2 < least || q2 > most) continue;
+            const float b = mro_band_gain((float)sqrt(q2), lo, hi, edge) * (float)M_SQRT1_2;
+            const mro_philox_block r = mro_philox(seed, stream, (uint64_t)ky << 32 | (uint64_t)(kx + (1 << 24)));
+            const mro_c32 z = mro_normal_pair(r.v[0], r.v[1]);
+            const size_t up = (size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx);
+            const size_t down = (ky ? g->ny - (size_t)ky : 0) * g->nx + (size_t)(kx > 0 ? (ptrdiff_t)g->nx - kx : -kx);
+            s[up].re = s[down].re = b * z.re;
+            s[up].im = b * z.im;
+            s[down].im = -b * z.im;
+            if (up == down) s[up].im = 0;
         }
     }
     return MRO_OK;

@@ -111,9 +111,11 @@ static bool background_smooth(struct background *b, double *sum, double *count, 
 {
     const size_t n = b->ny * b->nx;
     double *t = malloc(n * sizeof *t), *u = malloc(n * sizeof *u);
-    if (t == NULL || u == NULL) {
+    double *bell = malloc(((size_t)(4 * fmax(sigma_y, sigma_x)) + 2) * sizeof *bell);
+    if (t == NULL || u == NULL || bell == NULL) {
         free(t);
         free(u);
+        free(bell);
         return false;
     }
     double *const data[2] = { sum, count };
@@ -121,6 +123,7 @@ static bool background_smooth(struct background *b, double *sum, double *count, 
         for (int axis = 0; axis < 2; axis++) {
             const double sigma = axis ? sigma_x : sigma_y;
             const ptrdiff_t h = (ptrdiff_t)ceil(4 * sigma), len = (ptrdiff_t)(axis ? b->nx : b->ny);
+            for (ptrdiff_t i = 0; i <= h; i++) bell[i] = exp(-0.5 * (double)(i * i) / (sigma * sigma));
             const double *src = axis ? t : data[k];
             double *dst = axis ? u : t;
 #pragma omp parallel for schedule(static)
@@ -128,10 +131,8 @@ static bool background_smooth(struct background *b, double *sum, double *count, 
                 const ptrdiff_t y = (ptrdiff_t)(i / b->nx), x = (ptrdiff_t)(i % b->nx), at = axis ? x : y;
                 const ptrdiff_t lo = at - h < 0 ? 0 : at - h, hi = at + h >= len ? len - 1 : at + h;
                 double s = 0;
-                for (ptrdiff_t j = lo; j <= hi; j++) {
-                    const double d = (double)(j - at) / sigma;
-                    s += exp(-0.5 * d * d) * src[axis ? (size_t)y * b->nx + (size_t)j : (size_t)j * b->nx + (size_t)x];
-                }
+                for (ptrdiff_t j = lo; j <= hi; j++)
+                    s += bell[labs(j - at)] * src[axis ? (size_t)y * b->nx + (size_t)j : (size_t)j * b->nx + (size_t)x];
                 dst[i] = s;
             }
         }
@@ -140,6 +141,7 @@ static bool background_smooth(struct background *b, double *sum, double *count, 
     for (size_t i = 0; i < n; i++) b->mean[i] = count[i] > 0 ? sum[i] / count[i] : NAN;
     free(t);
     free(u);
+    free(bell);
     return true;
 }
 

@@ -10,11 +10,11 @@ static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
 /* Columns moved together, so that a cache line of every row is used whole (8 complex floats). */
 #define COLUMN_BLOCK 8
 
-static fftwf_plan plan(size_t ny, size_t nx, int sign, int kind)
+static fftwf_plan plan(size_t rows, size_t nx, int sign, int kind)
 {
     pthread_mutex_lock(&planner);
     fftwf_plan p = NULL;
-    const size_t n = (ny ? ny : 1) * nx;
+    const size_t n = (rows ? rows : 1) * nx;
     fftwf_complex *a = fftwf_malloc((n + 2) * sizeof *a);
     float *r = kind ? fftwf_malloc((nx + 2) * sizeof *r) : NULL;
     if (a && (r || !kind)) {
@@ -22,9 +22,10 @@ static fftwf_plan plan(size_t ny, size_t nx, int sign, int kind)
             p = fftwf_plan_dft_r2c_1d((int)nx, r, a, FFTW_ESTIMATE);
         else if (kind == 2)
             p = fftwf_plan_dft_c2r_1d((int)nx, a, r, FFTW_ESTIMATE);
-        else if (ny)
-            p = fftwf_plan_dft_2d((int)ny, (int)nx, a, a, sign, FFTW_ESTIMATE);
-        else
+        else if (rows) {
+            const int length = (int)rows; /* all columns of a plane of `rows` rows */
+            p = fftwf_plan_many_dft(1, &length, (int)nx, a, NULL, (int)nx, 1, a, NULL, (int)nx, 1, sign, FFTW_ESTIMATE);
+        } else
             p = fftwf_plan_dft_1d((int)nx, a, a, sign, FFTW_ESTIMATE);
     }
     fftwf_free(a);
@@ -36,7 +37,6 @@ static fftwf_plan plan(size_t ny, size_t nx, int sign, int kind)
 fftwf_plan mro_fft_plan_line(size_t n, int sign) { return plan(0, n, sign, 0); }
 fftwf_plan mro_fft_plan_real_line(size_t n) { return plan(0, n, FFTW_FORWARD, 1); }
 fftwf_plan mro_fft_plan_to_real_line(size_t n) { return plan(0, n, FFTW_BACKWARD, 2); }
-fftwf_plan mro_fft_plan_plane(size_t ny, size_t nx, int sign) { return plan(ny, nx, sign, 0); }
 
 void mro_fft_plan_free(fftwf_plan p)
 {
@@ -44,6 +44,32 @@ void mro_fft_plan_free(fftwf_plan p)
     pthread_mutex_lock(&planner);
     fftwf_destroy_plan(p);
     pthread_mutex_unlock(&planner);
+}
+
+bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign)
+{
+    p->ny = ny;
+    p->nx = nx;
+    p->row = plan(0, nx, sign, 0);
+    p->columns = plan(ny, nx, sign, 0);
+    return p->row && p->columns;
+}
+
+void mro_fft_plane_free(struct mro_fft_plane *p)
+{
+    mro_fft_plan_free(p->row);
+    mro_fft_plan_free(p->columns);
+    p->row = p->columns = NULL;
+}
+
+void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach)
+{
+    for (ptrdiff_t y = 0; y < (ptrdiff_t)p->ny; y++) {
+        if (y > reach && (ptrdiff_t)p->ny - y > reach) continue;
+        fftwf_complex *row = (fftwf_complex *)(z + (size_t)y * p->nx);
+        fftwf_execute_dft(p->row, row, row);
+    }
+    fftwf_execute_dft(p->columns, (fftwf_complex *)z, (fftwf_complex *)z);
 }
 
 enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,

@@ -5,37 +5,15 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
-#include "mroscope/math/band.h"
-#include "mroscope/math/patch.h"
 
-#define MAX_SPAN 96     /* samples across the largest sphere; a coarser bound than any grid in use needs */
-#define ENERGY_STEPS 24 /* of |g| in the table of energy fractions */
+#define MAX_SPAN 96 /* samples across the largest sphere; a coarser bound than any grid in use needs */
 
 struct search {
     const struct mro_grid *g;
     const float *field;
     const struct mro_patch_search *s;
-    double py, px;                                    /* nm per sample */
-    double energy[MRO_PATCH_SIZES][ENERGY_STEPS + 1]; /* share of a template's energy inside the band */
+    double py, px; /* nm per sample */
 };
-
-/* Share of the chord profile's energy that the band lets through at |g|. */
-static double energy_fraction(const struct mro_patch_search *s, double diameter, double g)
-{
-    enum { N = 80 };
-    const double reach = 2.6 / diameter, h = 2 * reach / N; /* beyond lies < 0.1 % of the energy */
-    double in = 0, all = 0;
-    for (int j = 0; j < N; j++)
-        for (int i = 0; i < N; i++) {
-            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
-            const double t = mro_sphere_form_factor(hypot(dy, dx), diameter);
-            const double b = mro_band_gain((float)hypot(g + dx, dy), (float)s->band_inv_nm[0], (float)s->band_inv_nm[1],
-                                           (float)s->edge_inv_nm);
-            in += t * t * b * b;
-            all += t * t;
-        }
-    return in / all;
-}
 
 /* Power of the field matched by a sphere of size k at (y, x) with wave vector (gy, gx), in units of noise. */
 static double matched_power(const struct search *c, int k, double y, double x, double gy, double gx)
@@ -60,6 +38,10 @@ static double matched_power(const struct search *c, int k, double y, double x, d
         im = re * ui + im * ur;
         re = t;
     }
+    /* And along y, likewise from row to row. */
+    const double step_y = -2 * MRO_PI * gy * c->py, first_y = -2 * MRO_PI * gy * ((double)y0 - fy) * c->py;
+    double ca = cos(first_y), sa = sin(first_y);
+    const double vr = cos(step_y), vi = sin(step_y);
     const float r2 = (float)(radius * radius);
     double sum_re = 0, sum_im = 0, norm = 0;
     ptrdiff_t left = x0 % nx;
@@ -88,17 +70,19 @@ static double matched_power(const struct search *c, int k, double y, double x, d
                 line_norm += h2;
             }
         }
-        const double a = -2 * MRO_PI * gy * dy, ca = cos(a), sa = sin(a);
         sum_re += line_re * ca - line_im * sa;
         sum_im += line_re * sa + line_im * ca;
         norm += line_norm;
+        const double turned = ca * vr - sa * vi;
+        sa = ca * vi + sa * vr;
+        ca = turned;
     }
     const double *range = c->s->d_range_inv_nm;
-    double t = (hypot(gy, gx) - range[0]) / (range[1] - range[0]) * ENERGY_STEPS;
-    t = t < 0 ? 0 : t > ENERGY_STEPS ? ENERGY_STEPS : t;
+    double t = (hypot(gy, gx) - range[0]) / (range[1] - range[0]) * MRO_ENERGY_STEPS;
+    t = t < 0 ? 0 : t > MRO_ENERGY_STEPS ? MRO_ENERGY_STEPS : t;
     int i = (int)t;
-    if (i >= ENERGY_STEPS) i = ENERGY_STEPS - 1;
-    const double energy = c->energy[k][i] + (t - i) * (c->energy[k][i + 1] - c->energy[k][i]);
+    if (i >= MRO_ENERGY_STEPS) i = MRO_ENERGY_STEPS - 1;
+    const double energy = c->s->energy[k][i] + (t - i) * (c->s->energy[k][i + 1] - c->s->energy[k][i]);
     return norm > 0 ? (sum_re * sum_re + sum_im * sum_im) / (norm * energy) : 0;
 }
 
@@ -112,34 +96,43 @@ static int strongest(const struct search *c, struct mro_patch *p)
     return best;
 }
 
-/* Pattern search over position and wave vector with sphere k. */
+/* Climbs to the nearest maximum over position and wave vector with sphere k: parabolas along each axis in turn, with
+ * ever shorter arms. The power is smooth on the scale of the sphere, so a few rounds get within a hundredth of it. */
 static void climb(const struct search *c, struct mro_patch *p, int k)
 {
     double v[4] = { p->y_nm, p->x_nm, p->gy, p->gx };
-    double step_r = 0.16, step_g = 0.12 * fmin(1.0, 1.8 / c->s->diameter_nm[k]);
+    const double size = c->s->diameter_nm[k];
+    double arm[2] = { 0.12 * fmin(1, size / 1.8), 0.12 * fmin(1, 1.8 / size) }; /* nm, nm^-1 */
     double top = matched_power(c, k, v[0], v[1], v[2], v[3]);
-    for (int round = 0; round < 40 && step_r > 0.012; round++) {
-        bool moved = false;
+    for (int round = 0; round < 5; round++) {
+        double moved = 0;
         for (int axis = 0; axis < 4; axis++) {
-            const double step = axis < 2 ? step_r : step_g, was = v[axis];
-            for (int sign = -1; sign <= 1; sign += 2) {
-                v[axis] = was + sign * step;
-                const double q = hypot(v[2], v[3]);
-                const double t = q < c->s->d_range_inv_nm[0] || q > c->s->d_range_inv_nm[1]
-                                     ? -1
-                                     : matched_power(c, k, v[0], v[1], v[2], v[3]);
-                if (t > top) {
-                    top = t;
-                    moved = true;
-                    break;
-                }
+            const double h = arm[axis / 2], was = v[axis];
+            double side[2];
+            for (int i = 0; i < 2; i++) {
+                v[axis] = was + (i ? h : -h);
+                side[i] = matched_power(c, k, v[0], v[1], v[2], v[3]);
+            }
+            const double bend = side[0] - 2 * top + side[1];
+            double shift = side[1] > side[0] ? h : -h;
+            if (bend < 0) shift = fmin(fmax(0.5 * h * (side[0] - side[1]) / bend, -1.5 * h), 1.5 * h);
+            v[axis] = was + shift;
+            const double q = hypot(v[2], v[3]);
+            const double t = q < c->s->d_range_inv_nm[0] || q > c->s->d_range_inv_nm[1]
+                                 ? -1
+                                 : matched_power(c, k, v[0], v[1], v[2], v[3]);
+            if (t > top) {
+                top = t;
+                moved = fmax(moved, fabs(shift) / h);
+            } else {
                 v[axis] = was;
             }
         }
-        if (!moved) {
-            step_r *= 0.5;
-            step_g *= 0.5;
+        if (moved < 0.7) {
+            arm[0] *= 0.5;
+            arm[1] *= 0.5;
         }
+        if (arm[0] < 0.02) break;
     }
     p->y_nm = v[0];
     p->x_nm = v[1];
@@ -169,15 +162,10 @@ enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid
                                      struct mro_error *e)
 {
     struct search c = { .g = g, .field = field->p, .s = s, .py = g->ly / (double)g->ny, .px = g->lx / (double)g->nx };
-    for (int k = 0; k < MRO_PATCH_SIZES; k++) {
+    for (int k = 0; k < MRO_PATCH_SIZES; k++)
         if (s->diameter_nm[k] / fmin(c.py, c.px) + 2 > MAX_SPAN)
             return MRO_FAIL(e, MRO_EINTERNAL, "a patch of %g nm spans too many samples of %g nm", s->diameter_nm[k],
                             fmin(c.py, c.px));
-        for (int i = 0; i <= ENERGY_STEPS; i++)
-            c.energy[k][i] = energy_fraction(s, s->diameter_nm[k],
-                                             s->d_range_inv_nm[0] +
-                                                 (s->d_range_inv_nm[1] - s->d_range_inv_nm[0]) * i / ENERGY_STEPS);
-    }
 #pragma omp parallel for schedule(dynamic, 4) num_threads(d->threads)
     for (size_t i = 0; i < n; i++) {
         struct mro_patch *p = patches + i;
@@ -189,7 +177,7 @@ enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid
             k = next;
         }
         p->best = k;
-        p->second_power = second_reflection(&c, p, k);
+        p->second_power = p->power[k] < s->second_from ? 0 : second_reflection(&c, p, k);
     }
     return MRO_OK;
 }

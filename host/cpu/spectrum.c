@@ -91,20 +91,23 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
         goto done;
     }
     /* Normalised smoothing over the lattice points that have a value. */
-    const ptrdiff_t h = (ptrdiff_t)ceil(3 * sigma);
+    enum { MOST = 16 };
+    const ptrdiff_t h = (ptrdiff_t)fmin(ceil(3 * sigma), MOST);
+    double bell[MOST + 1];
+    for (ptrdiff_t i = 0; i <= h; i++) bell[i] = exp(-0.5 * (double)(i * i) / (sigma * sigma));
 #pragma omp parallel for schedule(dynamic, 8) num_threads(d->threads)
     for (ptrdiff_t j = -l.hy; j <= l.hy; j++)
         for (ptrdiff_t i = -l.hx; i <= l.hx; i++) {
             float *to = smooth + (lattice_at(&l, j, i) - l.v);
-            const double q = hypot((double)j, (double)i) * step;
+            const double q2 = (double)(j * j + i * i) * step * step;
             *to = 0;
-            if (q < lo - step || q > hi + step) continue;
+            if (q2 < (lo - step) * (lo - step) || q2 > (hi + step) * (hi + step)) continue;
             double sum = 0, weight = 0;
             for (ptrdiff_t b = j - h < -l.hy ? -l.hy : j - h; b <= (j + h > l.hy ? l.hy : j + h); b++)
                 for (ptrdiff_t a = i - h < -l.hx ? -l.hx : i - h; a <= (i + h > l.hx ? l.hx : i + h); a++) {
                     const double v = *lattice_at(&l, b, a);
                     if (v < 0) continue;
-                    const double w = exp(-0.5 * ((double)((b - j) * (b - j) + (a - i) * (a - i))) / (sigma * sigma));
+                    const double w = bell[labs(b - j)] * bell[labs(a - i)];
                     sum += w * v;
                     weight += w;
                 }
@@ -156,17 +159,17 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
                                    const struct mro_bank *bank, const struct mro_grid *out, struct mro_buffer *power,
                                    struct mro_buffer *which, struct mro_error *e)
 {
-    const double reach = 0.6 / bank->window_s_nm; /* exp(-2 pi^2 0.36) = 8e-4 */
+    const double reach = 0.5 / bank->window_s_nm; /* exp(-2 pi^2 0.25) = 7e-3 of the amplitude is cut */
     const ptrdiff_t hy = (ptrdiff_t)ceil(reach * g->ly), hx = (ptrdiff_t)ceil(reach * g->lx);
     const size_t n = out->ny * out->nx;
     const mro_c32 *s = spectrum->p;
     float *best = power->p;
     int32_t *arg = which->p;
     bool failed = false;
-    fftwf_plan plan = mro_fft_plan_plane(out->ny, out->nx, FFTW_BACKWARD);
+    struct mro_fft_plane plan;
     double *scale = malloc(bank->n_g * sizeof *scale);
-    if (plan == NULL || scale == NULL) {
-        mro_fft_plan_free(plan);
+    if (!mro_fft_plane_new(&plan, out->ny, out->nx, FFTW_BACKWARD) || scale == NULL) {
+        mro_fft_plane_free(&plan);
         free(scale);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", out->nx, out->ny);
     }
@@ -237,7 +240,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
                     at = (at + run) % (ptrdiff_t)out->nx;
                 }
             }
-            fftwf_execute_dft(plan, (fftwf_complex *)z, (fftwf_complex *)z);
+            mro_fft_plane_run(&plan, z, hy);
             const int32_t id = (int32_t)k;
 #pragma omp simd
             for (size_t i = 0; i < n; i++) {
@@ -261,7 +264,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
         free(wx);
         free(mine_arg);
     }
-    mro_fft_plan_free(plan);
+    mro_fft_plane_free(&plan);
     free(scale);
     return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", out->nx, out->ny) : MRO_OK;
 }

@@ -17,17 +17,18 @@
 #include "ops/ctf.h"
 #include "ops/mro_internal.h"
 
-#define BAND_EDGE 0.15     /* nm^-1, width of the cosine edges of the pass band */
-#define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
-#define WHITEN_RADIUS 0.22 /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
-#define MODEL_FLOOR 0.1    /* of sin^2 chi in the whitening model */
-#define GRID_Q 6.7         /* nm^-1 that the coarse grid holds, for the band and the rings around it */
-#define CELL_STEP_NM 0.4
-#define GAIN_S_NM 1.0             /* Gaussian of the local gain */
-#define MARGIN_NM 1.0             /* rim of the image whose cells are left out: windows reach over the border there */
-#define SEARCH_MARGIN_NM 0.5      /* patches centred in the rim still reach into the region */
-#define CANDIDATE 5.0             /* -ln p of cells whose neighbourhood is searched for a patch */
+#define BAND_EDGE 0.15       /* nm^-1, width of the cosine edges of the pass band */
+#define BACKGROUND_NM 2.5    /* of the local mean that contrast is relative to */
+#define WHITEN_RADIUS 0.22   /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
+#define MODEL_FLOOR 0.1      /* of sin^2 chi in the whitening model */
+#define GRID_Q 6.7           /* nm^-1 that the coarse grid holds, for the band and the rings around it */
+#define CELL_STEP_NM 0.42    /* at most */
+#define GAIN_S_NM 1.0        /* Gaussian of the local gain */
+#define MARGIN_NM 1.0        /* rim of the image whose cells are left out: windows reach over the border there */
+#define SEARCH_MARGIN_NM 0.5 /* patches centred in the rim still reach into the region */
+#define CANDIDATE 5.0        /* -ln p of cells whose neighbourhood is searched for a patch */
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
+#define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
 #define TILE_NM 24.0
 #define TILE_SAMPLES 324 /* > 2 GRID_Q TILE_NM */
@@ -47,7 +48,7 @@ void mro_order_options_default(struct mro_order_options *o)
     o->d_nm = 0.203;
     o->d_tolerance = 0.06;
     o->false_positive_rate = 0.01;
-    o->surrogates = 32;
+    o->surrogates = 26;
     o->cs_mm = NAN;
     o->seed = 1;
 }
@@ -68,10 +69,29 @@ static void warn(struct mro_order_result *r, const char *format, ...)
     if ((more[r->n_warnings] = strdup(text)) != NULL) r->n_warnings++;
 }
 
-static int by_float(const void *a, const void *b)
+/* Sorts n floats >= 0 ascending: as unsigned integers they have the same order. */
+static bool sort_floats(float *v, size_t n)
 {
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    uint32_t *from = malloc(n * sizeof *from), *to = malloc(n * sizeof *to);
+    if (from == NULL || to == NULL) {
+        free(from);
+        free(to);
+        return false;
+    }
+    memcpy(from, v, n * sizeof *from);
+    for (int shift = 0; shift < 33; shift += 11) {
+        size_t at[2049] = { 0 };
+        for (size_t i = 0; i < n; i++) at[(from[i] >> shift & 2047) + 1]++;
+        for (size_t b = 0; b < 2048; b++) at[b + 1] += at[b];
+        for (size_t i = 0; i < n; i++) to[at[from[i] >> shift & 2047]++] = from[i];
+        uint32_t *t = from;
+        from = to;
+        to = t;
+    }
+    memcpy(v, from, n * sizeof *from);
+    free(from);
+    free(to);
+    return true;
 }
 
 static int by_significance(const void *a, const void *b)
@@ -82,13 +102,15 @@ static int by_significance(const void *a, const void *b)
     return (x->x_nm > y->x_nm) - (x->x_nm < y->x_nm);
 }
 
-/* The next size that transforms well: factors 2, 3, 5, 7. */
+/* The next size that transforms fast: a multiple of 8 (of 2 below 32) whose odd part has factors 3 and 5 only. */
 static size_t smooth_size(size_t n)
 {
-    for (;; n++) {
+    const size_t unit = n < 32 ? 2 : 8;
+    for (n = (n + unit - 1) / unit * unit;; n += unit) {
         size_t m = n;
-        for (size_t f = 2; f <= 7; f += f == 2 ? 1 : 2)
-            while (m % f == 0) m /= f;
+        while (m % 2 == 0) m /= 2;
+        while (m % 3 == 0) m /= 3;
+        while (m % 5 == 0) m /= 5;
         if (m == 1) return n;
     }
 }
@@ -470,12 +492,19 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
         if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s + t, e))) goto done;
         for (int k = 0; k < MRO_WINDOWS; k++) memcpy(null->sorted[k] + t * each, s[t].power[k], each * sizeof(float));
     }
-    for (int k = 0; k < MRO_WINDOWS; k++) qsort(null->sorted[k], null->cells, sizeof(float), by_float);
+    for (int k = 0; k < MRO_WINDOWS; k++)
+        if (!sort_floats(null->sorted[k], null->cells)) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+            goto done;
+        }
     for (size_t t = 0; t < tiles; t++) {
         fill_surprise(null, s + t);
         memcpy(null->min_p + t * each, s[t].surprise, each * sizeof(float));
     }
-    qsort(null->min_p, null->cells, sizeof(float), by_float);
+    if (!sort_floats(null->min_p, null->cells)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
     null->threshold = null->min_p[(size_t)((1 - p->o.false_positive_rate) * (double)null->cells)];
     null->area_nm2 = (double)tiles * TILE_NM * TILE_NM;
     for (size_t t = 0; t < tiles; t++) {
@@ -505,6 +534,23 @@ done:
     free(all.v);
     d->ops->release(d, &spectrum);
     return rc;
+}
+
+/* Share of the chord profile's energy that the band lets through at |g|. */
+static double energy_fraction(const double band[2], double diameter, double g)
+{
+    enum { N = 48 };
+    const double reach = 2.6 / diameter, h = 2 * reach / N; /* beyond lies < 0.1 % of the energy */
+    double in = 0, all = 0;
+    for (int j = 0; j < N; j++)
+        for (int i = 0; i < N; i++) {
+            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
+            const double t = mro_sphere_form_factor(hypot(dy, dx), diameter);
+            const double b = mro_band_gain((float)hypot(g + dx, dy), (float)band[0], (float)band[1], (float)BAND_EDGE);
+            in += t * t * b * b;
+            all += t * t;
+        }
+    return in / all;
 }
 
 enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device *d, const struct mro_order_options *o,
@@ -548,8 +594,11 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     }
     p->search.d_range_inv_nm[0] = lo;
     p->search.d_range_inv_nm[1] = hi;
-    memcpy(p->search.band_inv_nm, o->band_inv_nm, sizeof o->band_inv_nm);
-    p->search.edge_inv_nm = BAND_EDGE;
+    for (int k = 0; k < MRO_PATCH_SIZES; k++)
+        for (int i = 0; i <= MRO_ENERGY_STEPS; i++)
+            p->search.energy[k][i] =
+                energy_fraction(o->band_inv_nm, sizes_nm[k], lo + (hi - lo) * i / MRO_ENERGY_STEPS);
+    p->search.second_from = SECOND_FROM;
     if (rc == MRO_OK) rc = make_null(p, e);
     if (rc == MRO_OK) rc = measure_power(p, e);
     if (rc) {
@@ -796,22 +845,19 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
         return MRO_OK;
     }
-    float lo = INFINITY, hi = -INFINITY;
-    size_t finite = 0;
-    for (size_t i = 0; i < im->ny * im->nx; i++) {
-        const float v = im->px[i];
-        if (!isfinite(v)) continue;
-        finite++;
-        lo = v < lo ? v : lo;
-        hi = v > hi ? v : hi;
-    }
-    if (finite == 0 || !(hi > lo)) {
-        warn(r, finite ? "every pixel has the same value: there is nothing to measure"
-                       : "no pixel holds a number: there is nothing to measure");
-        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", finite ? "constant" : "empty");
+    const size_t pixels = im->ny * im->nx;
+    size_t first = 0;
+    while (first < pixels && !isfinite(im->px[first])) first++;
+    size_t other = first;
+    while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
+    if (other == pixels) {
+        const bool empty = first == pixels;
+        warn(r, "%s: there is nothing to measure",
+             empty ? "no pixel holds a number" : "every pixel has the same value");
+        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
         return MRO_OK;
     }
-    if (finite < im->ny * im->nx) warn(r, "%zu pixels are not finite and were masked", im->ny * im->nx - finite);
+    if (im->not_finite) warn(r, "%zu pixels are not finite and were masked", im->not_finite);
 
     struct mro_grid grid = { .ly = ly, .lx = lx };
     grid.ny = smooth_size((size_t)ceil(2 * GRID_Q * ly));
@@ -891,22 +937,25 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         lens_model(&grid, &fit, model, sign);
     }
     const double *band = p->o.band_inv_nm;
+    const double outer2 = (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE),
+                 inner2 = (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE);
     if ((rc = d->ops->local_power(d, &grid, &spectrum, model, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE,
                                   &power, e)))
         goto done;
     if ((rc = d->ops->download(d, gain, &power, n * sizeof(float), e))) goto done;
+#pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < grid.ny; y++) {
         const double qy = ((double)y - (y <= grid.ny / 2 ? 0 : (double)grid.ny)) / ly;
         for (size_t x = 0; x < grid.nx; x++) {
-            const double qx = ((double)x - (x <= grid.nx / 2 ? 0 : (double)grid.nx)) / lx;
+            const double qx = ((double)x - (x <= grid.nx / 2 ? 0 : (double)grid.nx)) / lx, q2 = qy * qy + qx * qx;
             const size_t i = y * grid.nx + x;
-            if (!(gain[i] > 0)) {
+            if (!(gain[i] > 0) || q2 < inner2 || q2 > outer2) {
                 gain[i] = 0;
                 continue;
             }
             /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
              * own transfer is divided out, and only the sign was left. */
-            gain[i] = mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band[0], (float)band[1], (float)BAND_EDGE) /
+            gain[i] = mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)BAND_EDGE) /
                       sqrtf(gain[i]) * (sign ? sign[i] : 1.0f);
         }
     }
