@@ -379,7 +379,7 @@ static const struct mro_grid tile_cells = { TILE_CELLS, TILE_CELLS, TILE_NM, TIL
  * maximum likelihood. */
 static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e)
 {
-    enum { PER_SIDE = 5, TRIALS_TILES = 8 };
+    enum { PER_SIDE = 5, TRIALS_TILES = 6 };
     static const double sizes[] = { 1.4, 1.8, 2.3 };
     struct mro_device *d = p->d;
     const size_t n = (size_t)TILE_SAMPLES * TILE_SAMPLES;
@@ -587,7 +587,7 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     for (int k = 0; k < MRO_WINDOWS && rc == MRO_OK; k++) {
         p->window_s_nm[k] = 0.2236 * windows_nm[k];
         /* Between neighbours a window of s loses exp(-(2 pi s step)^2 / 4) of its power at worst along one axis. */
-        rc = make_rings(lo, hi, 0.5 / windows_nm[k], &p->g[k], &p->n_g[k], e);
+        rc = make_rings(lo, hi, 0.6 / windows_nm[k], &p->g[k], &p->n_g[k], e);
     }
     memcpy(p->search.diameter_nm, sizes_nm, sizeof sizes_nm);
     for (int k = 0; k < MRO_PATCH_SIZES; k++) {
