@@ -207,6 +207,7 @@ int cmd_mro(int argc, char **argv)
     const struct cli_usage usage = { "mro", "FILE...", about, notes, groups, sizeof groups / sizeof *groups };
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
+    m.options.views = m.common.out != NULL;
     if (rc < 0) rc = cli_open_device(&m.common, "mro", &m.device);
     if (rc == 0 && m.device) {
         for (size_t i = 0; i < args.n; i++) {

@@ -120,6 +120,21 @@ struct mro_backend {
                                     const struct mro_patch_search *s, struct mro_patch *patches, size_t n,
                                     struct mro_error *e);
 
+    /* Autocorrelation of the field under a round Hann window of full width window_nm around each of n_centres places
+     * (host: y, x in nm), over that of the window itself: n x n lags step_nm apart, lag 0 in the middle and 1 there.
+     * `tiles` (host) holds n_centres * n * n values; NaN where the window holds next to no pair that far apart.
+     * Transforms are padded to twice the window (Fan and Cowley, Ultramicroscopy 17 (1985) 345). */
+    enum mro_code (*windowed_acf)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                  double window_nm, const double (*centres)[2], size_t n_centres, size_t n,
+                                  double step_nm, float *tiles, struct mro_error *e);
+
+    /* How strongly that autocorrelation A oscillates with a spacing d: the largest over directions of the mean of
+     * A(k d) - A((k - 1/2) d) over k = 1, 2, 3, halved, averaged over d in d_range_nm. 1 for endless fringes.
+     * `score` (host) holds n values. */
+    enum mro_code (*acf_fringes)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                 double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
+                                 float *score, struct mro_error *e);
+
     /* Band-pass of a whole image (host in, host out, same shape), mean kept out. */
     enum mro_code (*bandpass)(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);

@@ -204,5 +204,7 @@ const struct mro_backend mro_backend_cpu = {
     .local_mean_square = cpu_local_mean_square,
     .bank_maximum = mro_cpu_bank_maximum,
     .refine_patches = mro_cpu_refine_patches,
+    .windowed_acf = mro_cpu_windowed_acf,
+    .acf_fringes = mro_cpu_acf_fringes,
     .bandpass = mro_cpu_bandpass,
 };

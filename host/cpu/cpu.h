@@ -19,5 +19,11 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
 enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                      const struct mro_patch_search *s, struct mro_patch *patches, size_t n,
                                      struct mro_error *e);
+enum mro_code mro_cpu_windowed_acf(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                   double window_nm, const double (*centres)[2], size_t n_centres, size_t n,
+                                   double step_nm, float *tiles, struct mro_error *e);
+enum mro_code mro_cpu_acf_fringes(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                  double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
+                                  float *score, struct mro_error *e);
 
 #endif

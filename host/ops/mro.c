@@ -16,6 +16,7 @@
 #include "mroscope/math/philox.h"
 #include "ops/ctf.h"
 #include "ops/mro_internal.h"
+#include "ops/mro_views.h"
 
 #define BAND_EDGE 0.15       /* nm^-1, width of the cosine edges of the pass band */
 #define BACKGROUND_NM 2.5    /* of the local mean that contrast is relative to */
@@ -50,6 +51,7 @@ void mro_order_options_default(struct mro_order_options *o)
     o->false_positive_rate = 0.01;
     o->surrogates = 26;
     o->cs_mm = NAN;
+    o->views = true;
     o->seed = 1;
 }
 
@@ -504,6 +506,7 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
         fill_surprise(p, s + t);
         memcpy(null->min_p + t * each, s[t].surprise, each * sizeof(float));
     }
+    if ((rc = mro_views_new(p, e))) goto done;
     if (!sort_floats(null->min_p, null->cells)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
@@ -581,6 +584,9 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     p->d = d;
     p->o = *o;
+    p->edge_inv_nm = BAND_EDGE;
+    p->tile = tile_grid;
+    p->tile_cells = tile_cells;
     p->g_range[0] = lo;
     p->g_range[1] = hi;
     enum mro_code rc = MRO_OK;
@@ -616,6 +622,7 @@ void mro_order_plan_free(struct mro_order_plan *p)
 {
     if (p == NULL) return;
     for (int k = 0; k < MRO_WINDOWS; k++) free(p->g[k]);
+    mro_views_free(p);
     free(p->null.min_p);
     free(p->null.found.v);
     free(p);
@@ -936,6 +943,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         }
         lens_model(d->threads, &grid, &fit, model, sign);
     }
+    if (p->o.views && (rc = mro_views_filtered(p, &grid, &spectrum, im, r, e))) goto done;
     const double *band = p->o.band_inv_nm;
     const double outer2 = (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE),
                  inner2 = (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE);
@@ -1004,6 +1012,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)
         r->size_limit_nm += 0.01;
     if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
+    const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable };
+    if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
                  "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
@@ -1011,6 +1021,11 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     else
         snprintf(r->verdict, sizeof r->verdict, "not distinguishable from a glass of the same spectrum (p = %.2g)",
                  r->p_image);
+    if (p->o.sweep_band) {
+        char note[400];
+        if ((rc = mro_views_sweep(p, im, name, r, note, sizeof note, e))) goto done;
+        if (note[0]) warn(r, "%s", note);
+    }
 done:
     d->ops->release(d, &spectrum);
     d->ops->release(d, &power);

@@ -40,9 +40,14 @@ struct mro_null {
     double object_excess;    /* mean excess of false patches over it */
 };
 
+struct mro_views; /* ops/mro_views.c: what the plan keeps for the views */
+
 struct mro_order_plan {
     struct mro_device *d;
     struct mro_order_options o;
+    double edge_inv_nm;               /* of the pass band */
+    struct mro_grid tile, tile_cells; /* of the null's speckle fields */
+    struct mro_views *views;
     double g_range[2];
     double window_s_nm[MRO_WINDOWS];
     double (*g[MRO_WINDOWS])[2];

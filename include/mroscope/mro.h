@@ -33,6 +33,7 @@ struct mro_order_options {
     double cs_mm;               /* spherical aberration; NaN = unknown */
     bool sweep_band;            /* repeat with other pass bands */
     bool acf_map;               /* also score the windowed autocorrelation of every cell */
+    bool views;                 /* also fill in filtered, tiles and the survival curves; default true */
     uint64_t seed;
 };
 void mro_order_options_default(struct mro_order_options *o);
@@ -104,7 +105,7 @@ struct mro_order_result {
     /* For figures and maps. */
     struct mro_order_map score; /* in units of the threshold: 1 = flagged at the nominal rate */
     struct mro_order_map mask;  /* 1 flagged, 0 not */
-    struct mro_order_map acf;   /* fringe score; v NULL unless acf_map */
+    struct mro_order_map acf;   /* fringe score of the autocorrelation over its threshold; v NULL unless acf_map */
     struct mro_image filtered;  /* band-passed image on the coarse grid, calibrated */
     struct mro_order_tile *tiles;
     size_t n_tiles;
