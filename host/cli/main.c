@@ -17,6 +17,7 @@ static const struct {
     { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
     { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
     { "devices", cmd_devices, "where this program can compute" },
+    { "bench", cmd_bench, "prove the answers of a device, then time it" },
 };
 enum { n_verbs = sizeof verbs / sizeof *verbs };
 

@@ -18,16 +18,12 @@
 #include "ops/mro_internal.h"
 #include "ops/mro_views.h"
 
-#define BAND_EDGE 0.15       /* nm^-1, width of the cosine edges of the pass band */
-#define BACKGROUND_NM 2.5    /* of the local mean that contrast is relative to */
-#define WHITEN_RADIUS 0.22   /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
-#define MODEL_FLOOR 0.1      /* of sin^2 chi in the whitening model */
-#define GRID_Q 6.7           /* nm^-1 that the coarse grid holds, for the band and the rings around it */
-#define CELL_STEP_NM 0.42    /* at most */
-#define GAIN_S_NM 1.0        /* Gaussian of the local gain */
-#define MARGIN_NM 1.0        /* rim of the image whose cells are left out: windows reach over the border there */
-#define SEARCH_MARGIN_NM 0.5 /* patches centred in the rim still reach into the region */
-#define CANDIDATE 5.0        /* -ln p of cells whose neighbourhood is searched for a patch */
+#define MODEL_FLOOR 0.1           /* of sin^2 chi in the whitening model */
+#define GRID_Q 6.7                /* nm^-1 that the coarse grid holds, for the band and the rings around it */
+#define CELL_STEP_NM 0.42         /* at most */
+#define MARGIN_NM 1.0             /* rim of the image whose cells are left out: windows reach over the border there */
+#define SEARCH_MARGIN_NM 0.5      /* patches centred in the rim still reach into the region */
+#define CANDIDATE 5.0             /* -ln p of cells whose neighbourhood is searched for a patch */
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
 #define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
@@ -115,6 +111,16 @@ static size_t smooth_size(size_t n)
         while (m % 5 == 0) m /= 5;
         if (m == 1) return n;
     }
+}
+
+void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
+                     struct mro_grid *cells)
+{
+    const double ly = (double)im->ny * pixel_nm[0], lx = (double)im->nx * pixel_nm[1];
+    const size_t ny = smooth_size((size_t)ceil(2 * GRID_Q * ly)), nx = smooth_size((size_t)ceil(2 * GRID_Q * lx));
+    *grid = (struct mro_grid){ ny < im->ny ? ny : im->ny, nx < im->nx ? nx : im->nx, ly, lx };
+    *cells = (struct mro_grid){ smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
+                                smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
 }
 
 /* Wave vectors on rings between lo and hi, over half the plane (the other half is the same by symmetry), about
@@ -866,13 +872,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     }
     if (im->not_finite) warn(r, "%zu pixels are not finite and were masked", im->not_finite);
 
-    struct mro_grid grid = { .ly = ly, .lx = lx };
-    grid.ny = smooth_size((size_t)ceil(2 * GRID_Q * ly));
-    grid.nx = smooth_size((size_t)ceil(2 * GRID_Q * lx));
-    if (grid.ny > im->ny) grid.ny = im->ny;
-    if (grid.nx > im->nx) grid.nx = im->nx;
-    const struct mro_grid cells = { smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
-                                    smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
+    struct mro_grid grid, cells;
+    mro_order_grids(im, pixel, &grid, &cells);
     const size_t n = grid.ny * grid.nx, nc = cells.ny * cells.nx;
 
     struct mro_buffer spectrum = { 0 }, power = { 0 };
