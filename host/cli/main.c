@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
@@ -15,6 +17,7 @@ static const struct {
     { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
     { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
     { "devices", cmd_devices, "where this program can compute" },
+    { "bench", cmd_bench, "prove the answers of a device, then time it" },
 };
 enum { n_verbs = sizeof verbs / sizeof *verbs };
 
@@ -70,8 +73,22 @@ static int dispatch(int argc, char **argv)
     return run_verb(word, argc - 1, argv + 1);
 }
 
+/* Threads that wait should sleep. By default they spin, and on a shared machine, or with one program for each core, the
+ * spinning takes the processor from the thread that is waited for: a second becomes seven. OpenMP reads its settings
+ * before main, so the program starts itself once more with the setting made; where it cannot, it just goes on. */
+static void wait_quietly(char **argv)
+{
+#ifdef __linux__
+    if (getenv("OMP_WAIT_POLICY") == NULL && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv("/proc/self/exe", argv);
+#else
+    (void)argv;
+#endif
+}
+
 int main(int argc, char **argv)
 {
+    wait_quietly(argv);
     /* A file-size limit should be an error of that write, with its sentence, not the end of the program. */
     signal(SIGXFSZ, SIG_IGN);
     return cli_finish(dispatch(argc, argv));

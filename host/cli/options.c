@@ -303,7 +303,7 @@ static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_
         if ((args->files[args->n] = strdup(rest[i])) == NULL) return wrong_usage(u->verb, "out of memory");
         args->n++;
     }
-    if (u->operands && args->n == 0)
+    if (u->operands && u->operands[0] != '[' && args->n == 0)
         return wrong_usage(u->verb, "'%s' needs at least one file: mroscope %s %s", u->verb, u->verb, u->operands);
     return -1;
 }

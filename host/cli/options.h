@@ -55,7 +55,7 @@ size_t cli_frames_last(const struct cli_frames *f);
 /* What a command is called and takes. */
 struct cli_usage {
     const char *verb;
-    const char *operands; /* "FILE...", or NULL: takes none */
+    const char *operands; /* "FILE...", "[FILE]" (may be left out), or NULL: takes none */
     const char *about;    /* paragraph under the usage line */
     const char *notes;    /* paragraphs after the options (examples, files written); NULL = none */
     const struct cli_group *groups;

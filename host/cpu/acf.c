@@ -29,7 +29,6 @@ static void window_free(struct window *v)
 {
     free(v->w);
     free(v->power);
-    mro_fft_plane_free(&v->plan);
     memset(v, 0, sizeof *v);
 }
 

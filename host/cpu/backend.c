@@ -14,10 +14,15 @@ static enum mro_code cpu_open(struct mro_device *d, int index, struct mro_error 
     (void)d;
     (void)index;
     (void)e;
+    mro_fft_open();
     return MRO_OK;
 }
 
-static void cpu_close(struct mro_device *d) { (void)d; }
+static void cpu_close(struct mro_device *d)
+{
+    (void)d;
+    mro_fft_close();
+}
 
 static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e)
 {

@@ -89,25 +89,51 @@ struct background {
     double *mean; /* ny * nx */
 };
 
-static void background_row(const struct background *b, size_t y, size_t nx, float *out)
+/* Bilinear interpolation between block centres; `coarse` is scratch of b->nx floats. */
+static void background_row(const struct background *b, size_t y, size_t nx, float *coarse, float *out)
 {
     const double fy = ((double)y + 0.5) / (double)b->block - 0.5;
     const double cy = fy < 0 ? 0 : fy > (double)(b->ny - 1) ? (double)(b->ny - 1) : fy;
     const size_t y0 = (size_t)cy, y1 = y0 + 1 < b->ny ? y0 + 1 : y0;
     const double wy = cy - (double)y0;
-    const double *r0 = b->mean + y0 * b->nx, *r1 = b->mean + y1 * b->nx;
-    const double inv = 1.0 / (double)b->block;
-    for (size_t x = 0; x < nx; x++) {
-        double cx = ((double)x + 0.5) * inv - 0.5;
-        cx = cx < 0 ? 0 : cx > (double)(b->nx - 1) ? (double)(b->nx - 1) : cx;
-        const size_t x0 = (size_t)cx, x1 = x0 + 1 < b->nx ? x0 + 1 : x0;
-        const double wx = cx - (double)x0;
-        out[x] = (float)((1 - wy) * ((1 - wx) * r0[x0] + wx * r0[x1]) + wy * ((1 - wx) * r1[x0] + wx * r1[x1]));
+    for (size_t i = 0; i < b->nx; i++)
+        coarse[i] = (float)((1 - wy) * b->mean[y0 * b->nx + i] + wy * b->mean[y1 * b->nx + i]);
+    const float inv = 1.0f / (float)b->block;
+    /* Segment i runs from the centre of block i - 1 to that of block i; the first and the last are flat. */
+    size_t x = 0;
+    for (size_t i = 0; i <= b->nx; i++) {
+        const float from = coarse[i ? i - 1 : 0], to = coarse[i < b->nx ? i : b->nx - 1];
+        const float centre = ((float)i - 0.5f) * (float)b->block - 0.5f; /* pixel where `from` holds */
+        size_t end = i < b->nx ? (size_t)fmax(0, ceil(((double)i + 0.5) * (double)b->block - 0.5)) : nx;
+        if (end > nx) end = nx;
+#pragma omp simd
+        for (size_t k = x; k < end; k++) out[k] = from + (to - from) * (((float)k - centre) * inv);
+        x = end > x ? end : x;
     }
 }
 
+/* One row with its spikes replaced; how many there were. `threshold` 0: none are looked for. */
+static size_t despike_row(const float *px, size_t y, size_t ny, size_t nx, float threshold, float *out)
+{
+    const float *mid = px + y * nx;
+    if (!(threshold > 0)) {
+        memcpy(out, mid, nx * sizeof *out);
+        return 0;
+    }
+    median3x3_row(y ? mid - nx : mid, mid, y + 1 < ny ? mid + nx : mid, nx, out);
+    int here = 0;
+#pragma omp simd reduction(+ : here)
+    for (size_t x = 0; x < nx; x++) {
+        const bool spike = fabsf(mid[x] - out[x]) > threshold;
+        here += spike;
+        out[x] = spike ? out[x] : mid[x];
+    }
+    return (size_t)here;
+}
+
 /* sums and counts per block -> smoothed means. sigma in blocks. */
-static bool background_smooth(struct background *b, double *sum, double *count, double sigma_y, double sigma_x)
+static bool background_smooth(int threads, struct background *b, double *sum, double *count, double sigma_y,
+                              double sigma_x)
 {
     const size_t n = b->ny * b->nx;
     double *t = malloc(n * sizeof *t), *u = malloc(n * sizeof *u);
@@ -126,7 +152,7 @@ static bool background_smooth(struct background *b, double *sum, double *count, 
             for (ptrdiff_t i = 0; i <= h; i++) bell[i] = exp(-0.5 * (double)(i * i) / (sigma * sigma));
             const double *src = axis ? t : data[k];
             double *dst = axis ? u : t;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
             for (size_t i = 0; i < n; i++) {
                 const ptrdiff_t y = (ptrdiff_t)(i / b->nx), x = (ptrdiff_t)(i % b->nx), at = axis ? x : y;
                 const ptrdiff_t lo = at - h < 0 ? 0 : at - h, hi = at + h >= len ? len - 1 : at + h;
@@ -157,7 +183,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     bg.nx = (nx + bg.block - 1) / bg.block;
     const size_t nb = bg.ny * bg.nx;
     enum mro_code rc = MRO_OK;
-    float *clean = malloc(ny * nx * sizeof *clean);
+    float *border = malloc(2 * nx * sizeof *border); /* first and last row of the contrast */
     double *sum = calloc(nb, sizeof *sum), *count = calloc(nb, sizeof *count);
     bg.mean = malloc(nb * sizeof *bg.mean);
     mro_c32 *half = malloc(ny * kept * sizeof *half);
@@ -166,44 +192,49 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     fftwf_plan row = mro_fft_plan_real_line(nx), column = mro_fft_plan_real_line(ny);
     bool failed = false;
     size_t replaced = 0;
-    if (!clean || !sum || !count || !bg.mean || !half || !jump_y || !jump_x || !hat_y || !hat_x || !row || !column) {
+    if (!border || !sum || !count || !bg.mean || !half || !jump_y || !jump_x || !hat_y || !hat_x || !row || !column) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
         goto done;
     }
 
     const float threshold = residual_threshold(px, ny, nx);
-    /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. */
-#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : replaced)
-    for (size_t by = 0; by < bg.ny; by++) {
-        const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
-        for (size_t y = by * bg.block; y < y1; y++) {
-            const float *mid = px + y * nx, *up = y ? mid - nx : mid, *down = y + 1 < ny ? mid + nx : mid;
-            float *out = clean + y * nx;
-            median3x3_row(up, mid, down, nx, out);
-            size_t here = 0;
-#pragma omp simd reduction(+ : here)
-            for (size_t x = 0; x < nx; x++) {
-                const bool spike = fabsf(mid[x] - out[x]) > threshold && threshold > 0;
-                here += spike;
-                out[x] = spike ? out[x] : mid[x];
-            }
-            replaced += here;
-            for (size_t bx = 0; bx < bg.nx; bx++) {
-                const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
-                float s = 0, n = 0;
+    /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
+     * and again below: that is cheaper than keeping a clean copy of the image. */
+#pragma omp parallel num_threads(d->threads) reduction(+ : replaced)
+    {
+        float *line = malloc(nx * sizeof *line);
+        if (line == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t by = 0; by < bg.ny; by++) {
+            if (line == NULL) continue;
+            const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
+            for (size_t y = by * bg.block; y < y1; y++) {
+                replaced += despike_row(px, y, ny, nx, threshold, line);
+                for (size_t bx = 0; bx < bg.nx; bx++) {
+                    const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
+                    float s = 0, n = 0;
 #pragma omp simd reduction(+ : s, n)
-                for (size_t x = bx * bg.block; x < x1; x++) {
-                    const bool finite = out[x] == out[x];
-                    s += finite ? out[x] : 0.0f;
-                    n += finite ? 1.0f : 0.0f;
+                    for (size_t x = bx * bg.block; x < x1; x++) {
+                        const bool finite = line[x] == line[x];
+                        s += finite ? line[x] : 0.0f;
+                        n += finite ? 1.0f : 0.0f;
+                    }
+                    sum[by * bg.nx + bx] += s;
+                    count[by * bg.nx + bx] += n;
                 }
-                sum[by * bg.nx + bx] += s;
-                count[by * bg.nx + bx] += n;
             }
         }
+        free(line);
+    }
+    if (failed) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
     }
     if (spikes) *spikes = replaced;
-    if (!background_smooth(&bg, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
+    if (!background_smooth(d->threads, &bg, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
                            background_nm / pixel_nm[1] / (double)bg.block)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
@@ -224,7 +255,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
 
 #pragma omp parallel num_threads(d->threads)
     {
-        float *line = fftwf_malloc(nx * sizeof *line), *mean = malloc(nx * sizeof *mean);
+        float *line = fftwf_malloc(nx * sizeof *line), *mean = malloc((nx + bg.nx) * sizeof *mean);
         mro_c32 *hat = fftwf_malloc((nx / 2 + 1) * sizeof *hat);
         const bool ready = line && mean && hat;
         if (!ready) {
@@ -234,20 +265,16 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
 #pragma omp for schedule(static)
         for (size_t y = 0; y < ny; y++) {
             if (!ready) continue;
-            background_row(&bg, y, nx, mean);
-            const float *in = clean + y * nx;
+            background_row(&bg, y, nx, mean + nx, mean);
+            despike_row(px, y, ny, nx, threshold, line);
 #pragma omp simd
             for (size_t x = 0; x < nx; x++) {
-                const float c = counts ? in[x] / mean[x] - 1.0f : (in[x] - mean[x]) * scale;
+                const float c = counts ? line[x] / mean[x] - 1.0f : (line[x] - mean[x]) * scale;
                 line[x] = c == c ? c : 0.0f;
             }
             jump_x[y] = line[nx - 1] - line[0];
-            if (y == 0 || y == ny - 1) { /* each border row is met once; they never coincide (ny >= 8) */
-                if (y == 0)
-                    memcpy(clean, line, nx * sizeof *line);
-                else
-                    memcpy(clean + (ny - 1) * nx, line, nx * sizeof *line);
-            }
+            if (y == 0) memcpy(border, line, nx * sizeof *line);
+            if (y == ny - 1) memcpy(border + nx, line, nx * sizeof *line);
             fftwf_execute_dft_r2c(row, line, (fftwf_complex *)hat);
             memcpy(half + y * kept, hat, kept * sizeof *hat);
         }
@@ -259,7 +286,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    for (size_t x = 0; x < nx; x++) jump_y[x] = clean[(ny - 1) * nx + x] - clean[x];
+    for (size_t x = 0; x < nx; x++) jump_y[x] = border[nx + x] - border[x];
     {
         float *line = fftwf_malloc((ny > nx ? ny : nx) * sizeof *line);
         if (line == NULL) {
@@ -313,7 +340,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     }
     out[0].re = out[0].im = 0;
 done:
-    free(clean);
+    free(border);
     free(sum);
     free(count);
     free(bg.mean);
@@ -322,8 +349,6 @@ done:
     free(jump_x);
     fftwf_free(hat_y);
     fftwf_free(hat_x);
-    mro_fft_plan_free(row);
-    mro_fft_plan_free(column);
     return rc;
 }
 
@@ -410,7 +435,5 @@ enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny,
     }
 done:
     free(half);
-    mro_fft_plan_free(there);
-    mro_fft_plan_free(back);
     return rc;
 }

@@ -10,17 +10,26 @@ static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
 /* Columns moved together, so that a cache line of every row is used whole (8 complex floats). */
 #define COLUMN_BLOCK 8
 
-static fftwf_plan plan(size_t rows, size_t nx, int sign, int kind)
+/* Plans live as long as some CPU device does: planning costs more than many of the transforms. */
+static struct {
+    size_t rows, nx;
+    int sign, kind;
+    fftwf_plan plan;
+} kept[128];
+static size_t n_kept, users;
+
+enum kind { COMPLEX, REAL_TO_HALF, HALF_TO_REAL };
+
+static fftwf_plan make(size_t rows, size_t nx, int sign, enum kind kind)
 {
-    pthread_mutex_lock(&planner);
     fftwf_plan p = NULL;
     const size_t n = (rows ? rows : 1) * nx;
     fftwf_complex *a = fftwf_malloc((n + 2) * sizeof *a);
-    float *r = kind ? fftwf_malloc((nx + 2) * sizeof *r) : NULL;
-    if (a && (r || !kind)) {
-        if (kind == 1)
+    float *r = kind != COMPLEX ? fftwf_malloc((nx + 2) * sizeof *r) : NULL;
+    if (a && (r || kind == COMPLEX)) {
+        if (kind == REAL_TO_HALF)
             p = fftwf_plan_dft_r2c_1d((int)nx, r, a, FFTW_ESTIMATE);
-        else if (kind == 2)
+        else if (kind == HALF_TO_REAL)
             p = fftwf_plan_dft_c2r_1d((int)nx, a, r, FFTW_ESTIMATE);
         else if (rows) {
             const int length = (int)rows; /* all columns of a plane of `rows` rows */
@@ -30,36 +39,55 @@ static fftwf_plan plan(size_t rows, size_t nx, int sign, int kind)
     }
     fftwf_free(a);
     fftwf_free(r);
+    return p;
+}
+
+static fftwf_plan plan(size_t rows, size_t nx, int sign, enum kind kind)
+{
+    pthread_mutex_lock(&planner);
+    fftwf_plan p = NULL;
+    for (size_t i = 0; i < n_kept && p == NULL; i++)
+        if (kept[i].rows == rows && kept[i].nx == nx && kept[i].sign == sign && kept[i].kind == (int)kind)
+            p = kept[i].plan;
+    if (p == NULL && n_kept < sizeof kept / sizeof *kept && (p = make(rows, nx, sign, kind)) != NULL) {
+        kept[n_kept].rows = rows;
+        kept[n_kept].nx = nx;
+        kept[n_kept].sign = sign;
+        kept[n_kept].kind = kind;
+        kept[n_kept++].plan = p;
+    }
     pthread_mutex_unlock(&planner);
     return p;
 }
 
-fftwf_plan mro_fft_plan_line(size_t n, int sign) { return plan(0, n, sign, 0); }
-fftwf_plan mro_fft_plan_real_line(size_t n) { return plan(0, n, FFTW_FORWARD, 1); }
-fftwf_plan mro_fft_plan_to_real_line(size_t n) { return plan(0, n, FFTW_BACKWARD, 2); }
-
-void mro_fft_plan_free(fftwf_plan p)
+void mro_fft_open(void)
 {
-    if (p == NULL) return;
     pthread_mutex_lock(&planner);
-    fftwf_destroy_plan(p);
+    users++;
     pthread_mutex_unlock(&planner);
 }
+
+void mro_fft_close(void)
+{
+    pthread_mutex_lock(&planner);
+    if (--users == 0) {
+        while (n_kept) fftwf_destroy_plan(kept[--n_kept].plan);
+        fftwf_cleanup();
+    }
+    pthread_mutex_unlock(&planner);
+}
+
+fftwf_plan mro_fft_plan_line(size_t n, int sign) { return plan(0, n, sign, COMPLEX); }
+fftwf_plan mro_fft_plan_real_line(size_t n) { return plan(0, n, FFTW_FORWARD, REAL_TO_HALF); }
+fftwf_plan mro_fft_plan_to_real_line(size_t n) { return plan(0, n, FFTW_BACKWARD, HALF_TO_REAL); }
 
 bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign)
 {
     p->ny = ny;
     p->nx = nx;
-    p->row = plan(0, nx, sign, 0);
-    p->columns = plan(ny, nx, sign, 0);
+    p->row = plan(0, nx, sign, COMPLEX);
+    p->columns = plan(ny, nx, sign, COMPLEX);
     return p->row && p->columns;
-}
-
-void mro_fft_plane_free(struct mro_fft_plane *p)
-{
-    mro_fft_plan_free(p->row);
-    mro_fft_plan_free(p->columns);
-    p->row = p->columns = NULL;
 }
 
 void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach)
@@ -101,7 +129,6 @@ enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t 
         }
         fftwf_free(lines);
     }
-    mro_fft_plan_free(p);
     return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu rows", ny) : MRO_OK;
 }
 
@@ -126,7 +153,6 @@ enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threa
         }
         fftwf_free(line);
     }
-    mro_fft_plan_free(p);
     if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
     return mro_fft_columns(plane, ny, nx, nx, sign, threads, e);
 }

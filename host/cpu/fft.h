@@ -14,12 +14,15 @@
 #include "mroscope/error.h"
 #include "mroscope/math/hd.h"
 
-/* A plan for complex lines of n, executed on any fftwf_malloc'ed buffer. Planning sits under one lock. NULL when out
- * of memory. */
+/* Plans are shared and kept: every CPU device opens and closes the store, the last one empties it. */
+void mro_fft_open(void);
+void mro_fft_close(void);
+
+/* A plan for complex lines of n, executed on any fftwf_malloc'ed buffer; not the caller's to free. Planning sits under
+ * one lock. NULL when out of memory. */
 fftwf_plan mro_fft_plan_line(size_t n, int sign);
 fftwf_plan mro_fft_plan_real_line(size_t n);    /* real to half-complex, out of place */
 fftwf_plan mro_fft_plan_to_real_line(size_t n); /* half-complex to real, out of place, destroys its input */
-void mro_fft_plan_free(fftwf_plan p);
 
 /* Planes transformed by one thread, in place: rows, then all columns at once. Faster than FFTW's own estimated plan of
  * a plane, and rows known to be zero are skipped. */
@@ -28,7 +31,6 @@ struct mro_fft_plane {
     fftwf_plan row, columns;
 };
 bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign); /* false: out of memory */
-void mro_fft_plane_free(struct mro_fft_plane *p);                                /* {0} is fine */
 /* z is fftwf_malloc'ed; only rows within `reach` of row 0 (cyclically) hold anything but zeros. */
 void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach);
 

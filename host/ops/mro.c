@@ -18,16 +18,12 @@
 #include "ops/mro_internal.h"
 #include "ops/mro_views.h"
 
-#define BAND_EDGE 0.15       /* nm^-1, width of the cosine edges of the pass band */
-#define BACKGROUND_NM 2.5    /* of the local mean that contrast is relative to */
-#define WHITEN_RADIUS 0.22   /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
-#define MODEL_FLOOR 0.1      /* of sin^2 chi in the whitening model */
-#define GRID_Q 6.7           /* nm^-1 that the coarse grid holds, for the band and the rings around it */
-#define CELL_STEP_NM 0.42    /* at most */
-#define GAIN_S_NM 1.0        /* Gaussian of the local gain */
-#define MARGIN_NM 1.0        /* rim of the image whose cells are left out: windows reach over the border there */
-#define SEARCH_MARGIN_NM 0.5 /* patches centred in the rim still reach into the region */
-#define CANDIDATE 5.0        /* -ln p of cells whose neighbourhood is searched for a patch */
+#define MODEL_FLOOR 0.1           /* of sin^2 chi in the whitening model */
+#define GRID_Q 6.7                /* nm^-1 that the coarse grid holds, for the band and the rings around it */
+#define CELL_STEP_NM 0.42         /* at most */
+#define MARGIN_NM 1.0             /* rim of the image whose cells are left out: windows reach over the border there */
+#define SEARCH_MARGIN_NM 0.5      /* patches centred in the rim still reach into the region */
+#define CANDIDATE 5.0             /* -ln p of cells whose neighbourhood is searched for a patch */
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
 #define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
@@ -115,6 +111,16 @@ static size_t smooth_size(size_t n)
         while (m % 5 == 0) m /= 5;
         if (m == 1) return n;
     }
+}
+
+void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
+                     struct mro_grid *cells)
+{
+    const double ly = (double)im->ny * pixel_nm[0], lx = (double)im->nx * pixel_nm[1];
+    const size_t ny = smooth_size((size_t)ceil(2 * GRID_Q * ly)), nx = smooth_size((size_t)ceil(2 * GRID_Q * lx));
+    *grid = (struct mro_grid){ ny < im->ny ? ny : im->ny, nx < im->nx ? nx : im->nx, ly, lx };
+    *cells = (struct mro_grid){ smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
+                                smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
 }
 
 /* Wave vectors on rings between lo and hi, over half the plane (the other half is the same by symmetry), about
@@ -243,34 +249,39 @@ done:
     return rc;
 }
 
-/* -ln of the null's chance to reach score t in one cell: counted where the null has samples, beyond them along the tail
- * (2 t - 1) exp(-t) of the maximum of a Gaussian field's windowed power, joined where 100 samples are left. */
-static double surprise_of(const float *sorted, size_t n, float t)
+/* Tabulates -ln of the null's chance to exceed a score from the ascending scores of null cells, up to where 100 of them
+ * are left. */
+static void tabulate(struct mro_null *null, int window, const float *sorted, size_t n)
 {
-    const size_t join = n > 400 ? n - 100 : n * 3 / 4;
-    const double tj = sorted[join];
-    if (t >= tj) return -log((double)(n - join) / (double)n) + (t - tj) - log((2 * t - 1) / (2 * tj - 1));
-    size_t lo = 0, hi = join; /* first sample > t */
-    while (lo < hi) {
-        const size_t mid = (lo + hi) / 2;
-        if (sorted[mid] > t)
-            hi = mid;
-        else
-            lo = mid + 1;
+    const size_t join = n - 100;
+    null->joint[window] = sorted[join];
+    size_t above = 0; /* first sample beyond t */
+    for (int i = 0; i <= MRO_SURPRISES; i++) {
+        const double t = null->joint[window] * i / MRO_SURPRISES;
+        while (above < join && sorted[above] <= t) above++;
+        null->surprise[window][i] = (float)-log((double)(n - above) / (double)n);
     }
-    /* Half a sample of interpolation keeps the map from being a staircase. */
-    const double below = lo ? sorted[lo - 1] : t, above = sorted[lo];
-    const double part = above > below ? (t - below) / (above - below) : 0.5;
-    return -log(((double)(n - lo) + 0.5 - fmin(fmax(part, 0), 1)) / (double)n);
 }
 
-static void fill_surprise(const struct mro_null *null, struct scores *s)
+/* -ln of the null's chance to exceed score t in one cell: counted, and beyond the counts along the tail
+ * (2 t - 1) exp(-t) of the largest windowed power of a Gaussian field. */
+static double surprise_of(const struct mro_null *null, int window, double t)
+{
+    const double joint = null->joint[window];
+    const float *v = null->surprise[window];
+    if (t >= joint) return v[MRO_SURPRISES] + (t - joint) - log((2 * t - 1) / (2 * joint - 1));
+    const double f = fmax(t, 0) / joint * MRO_SURPRISES;
+    const int i = (int)f;
+    return v[i] + (f - i) * (v[i + 1] - v[i]);
+}
+
+static void fill_surprise(const struct mro_order_plan *p, struct scores *s)
 {
     const size_t n = s->cells.ny * s->cells.nx;
+#pragma omp parallel for schedule(static) num_threads(p->d->threads)
     for (size_t i = 0; i < n; i++) {
         double most = 0;
-        for (int k = 0; k < MRO_WINDOWS; k++)
-            most = fmax(most, surprise_of(null->sorted[k], null->cells, s->power[k][i]));
+        for (int k = 0; k < MRO_WINDOWS; k++) most = fmax(most, surprise_of(&p->null, k, s->power[k][i]));
         s->surprise[i] = (float)most;
     }
 }
@@ -321,7 +332,7 @@ static enum mro_code find_patches(const struct mro_order_plan *p, const struct s
             int best = 0;
             double most = -1;
             for (int k = 0; k < MRO_WINDOWS; k++) {
-                const double u = surprise_of(p->null.sorted[k], p->null.cells, s->power[k][i]);
+                const double u = surprise_of(&p->null, k, s->power[k][i]);
                 if (u > most) {
                     most = u;
                     best = k;
@@ -376,7 +387,7 @@ static const struct mro_grid tile_cells = { TILE_CELLS, TILE_CELLS, TILE_NM, TIL
  * maximum likelihood. */
 static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e)
 {
-    enum { PER_SIDE = 5, TRIALS_TILES = 8 };
+    enum { PER_SIDE = 5, TRIALS_TILES = 6 };
     static const double sizes[] = { 1.4, 1.8, 2.3 };
     struct mro_device *d = p->d;
     const size_t n = (size_t)TILE_SAMPLES * TILE_SAMPLES;
@@ -434,7 +445,7 @@ static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e
         if ((rc = d->ops->multiply(d, &tile_grid, &spectrum, gain, e))) goto done;
         struct scores s;
         if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, &s, e))) goto done;
-        fill_surprise(&p->null, &s);
+        fill_surprise(p, &s);
         struct mro_found_list found = { 0 };
         rc = find_patches(p, &s, NULL, 0, p->null.object_threshold, &found, e);
         scores_release(d, &s);
@@ -479,11 +490,7 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
     enum mro_code rc = MRO_OK;
     null->cells = tiles * each;
     null->min_p = malloc(null->cells * sizeof *null->min_p);
-    for (int k = 0; k < MRO_WINDOWS; k++) {
-        null->sorted[k] = malloc(null->cells * sizeof *null->sorted[k]);
-        if (null->sorted[k] == NULL) rc = MRO_EMEMORY;
-    }
-    if (rc || s == NULL || null->min_p == NULL) {
+    if (s == NULL || null->min_p == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a null of %zu cells", null->cells);
         goto done;
     }
@@ -492,15 +499,17 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
         if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, t, p->o.band_inv_nm, BAND_EDGE, &spectrum, e)))
             goto done;
         if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s + t, e))) goto done;
-        for (int k = 0; k < MRO_WINDOWS; k++) memcpy(null->sorted[k] + t * each, s[t].power[k], each * sizeof(float));
     }
-    for (int k = 0; k < MRO_WINDOWS; k++)
-        if (!sort_floats(null->sorted[k], null->cells)) {
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        for (size_t t = 0; t < tiles; t++) memcpy(null->min_p + t * each, s[t].power[k], each * sizeof(float));
+        if (!sort_floats(null->min_p, null->cells)) {
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
             goto done;
         }
+        tabulate(null, k, null->min_p, null->cells);
+    }
     for (size_t t = 0; t < tiles; t++) {
-        fill_surprise(null, s + t);
+        fill_surprise(p, s + t);
         memcpy(null->min_p + t * each, s[t].surprise, each * sizeof(float));
     }
     if ((rc = mro_views_new(p, e))) goto done;
@@ -590,7 +599,7 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     for (int k = 0; k < MRO_WINDOWS && rc == MRO_OK; k++) {
         p->window_s_nm[k] = 0.2236 * windows_nm[k];
         /* Between neighbours a window of s loses exp(-(2 pi s step)^2 / 4) of its power at worst along one axis. */
-        rc = make_rings(lo, hi, 0.5 / windows_nm[k], &p->g[k], &p->n_g[k], e);
+        rc = make_rings(lo, hi, 0.6 / windows_nm[k], &p->g[k], &p->n_g[k], e);
     }
     memcpy(p->search.diameter_nm, sizes_nm, sizeof sizes_nm);
     for (int k = 0; k < MRO_PATCH_SIZES; k++) {
@@ -618,10 +627,7 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
 void mro_order_plan_free(struct mro_order_plan *p)
 {
     if (p == NULL) return;
-    for (int k = 0; k < MRO_WINDOWS; k++) {
-        free(p->g[k]);
-        free(p->null.sorted[k]);
-    }
+    for (int k = 0; k < MRO_WINDOWS; k++) free(p->g[k]);
     mro_views_free(p);
     free(p->null.min_p);
     free(p->null.found.v);
@@ -641,9 +647,9 @@ static void result_unknown(struct mro_order_result *r)
 }
 
 /* Fills gain (band over root power, with the sign of the lens's transfer) and model. */
-static void lens_model(const struct mro_grid *g, const struct mro_ctf_fit *fit, float *model, float *sign)
+static void lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, float *model, float *sign)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
         for (size_t x = 0; x < g->nx; x++) {
@@ -866,13 +872,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     }
     if (im->not_finite) warn(r, "%zu pixels are not finite and were masked", im->not_finite);
 
-    struct mro_grid grid = { .ly = ly, .lx = lx };
-    grid.ny = smooth_size((size_t)ceil(2 * GRID_Q * ly));
-    grid.nx = smooth_size((size_t)ceil(2 * GRID_Q * lx));
-    if (grid.ny > im->ny) grid.ny = im->ny;
-    if (grid.nx > im->nx) grid.nx = im->nx;
-    const struct mro_grid cells = { smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
-                                    smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
+    struct mro_grid grid, cells;
+    mro_order_grids(im, pixel, &grid, &cells);
     const size_t n = grid.ny * grid.nx, nc = cells.ny * cells.nx;
 
     struct mro_buffer spectrum = { 0 }, power = { 0 };
@@ -941,7 +942,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
             goto done;
         }
-        lens_model(&grid, &fit, model, sign);
+        lens_model(d->threads, &grid, &fit, model, sign);
     }
     if (p->o.views && (rc = mro_views_filtered(p, &grid, &spectrum, im, r, e))) goto done;
     const double *band = p->o.band_inv_nm;
@@ -969,7 +970,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     }
     if ((rc = d->ops->multiply(d, &grid, &spectrum, gain, e))) goto done;
     if ((rc = score_field(p, &grid, &cells, &spectrum, &s, e))) goto done;
-    fill_surprise(&p->null, &s);
+    fill_surprise(p, &s);
     r->cells = mark_usable(&s, im, pixel, usable);
     const double cell_area = ly / (double)cells.ny * lx / (double)cells.nx;
     size_t inside = 0, x0 = cells.nx, x1 = 0, y0 = cells.ny, y1 = 0;

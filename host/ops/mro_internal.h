@@ -7,6 +7,10 @@
 #include "mroscope/mro.h"
 
 #define MRO_WINDOWS 3
+#define BAND_EDGE 0.15     /* nm^-1, width of the cosine edges of the pass band */
+#define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
+#define WHITEN_RADIUS 0.22 /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
+#define GAIN_S_NM 1.0      /* Gaussian of the local gain */
 
 /* One patch found, its powers divided by the local gain. */
 struct mro_found {
@@ -25,13 +29,16 @@ struct mro_found_list {
     size_t n, room;
 };
 
+#define MRO_SURPRISES 256
+
 /* What the null and every image are compared by. */
 struct mro_null {
     size_t cells;
-    float *sorted[MRO_WINDOWS]; /* scores of all null cells, ascending */
-    float *min_p;               /* -ln(min p) of all null cells, ascending */
-    double threshold;           /* of -ln(min p) at the nominal false-positive rate */
-    double area_nm2;            /* searched for patches */
+    float surprise[MRO_WINDOWS][MRO_SURPRISES + 1]; /* -ln P(score > t) at t = i joint / MRO_SURPRISES */
+    double joint[MRO_WINDOWS];                      /* score beyond which the analytic tail is used */
+    float *min_p;                                   /* -ln(min p) of all null cells, ascending */
+    double threshold;                               /* of -ln(min p) at the nominal false-positive rate */
+    double area_nm2;                                /* searched for patches */
     struct mro_found_list found;
     double object_threshold; /* of significance: one false patch in 200 nm^2 */
     double object_excess;    /* mean excess of false patches over it */
@@ -54,6 +61,10 @@ struct mro_order_plan {
     struct mro_null null;
     double power_curve[2]; /* detection power: Phi((sqrt(snr) - [0]) / [1]) */
 };
+
+/* The coarse grid that an image is measured on, and that of its cells. */
+void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
+                     struct mro_grid *cells);
 
 /* Shape of a patch: apparent diameter, its error, power there, snr. */
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);

@@ -11,12 +11,12 @@ expect_err "Usage: mroscope VERB"
 for word in --help -h help; do
     run $word
     expect_code 0
-    for verb in info mro bandpass devices; do expect_out "  $verb "; done
+    for verb in info mro bandpass devices bench; do expect_out "  $verb "; done
 done
 run --version
 expect_code 0
 expect_out "mroscope 0."
-for verb in info mro bandpass devices; do
+for verb in info mro bandpass devices bench; do
     run $verb --help
     expect_code 0
     expect_out "Usage: mroscope $verb"

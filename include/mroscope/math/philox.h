@@ -34,8 +34,9 @@ MRO_HD mro_philox_block mro_philox(uint64_t seed, uint64_t stream, uint64_t coun
     return b;
 }
 
-/* Uniform in (0, 1), 24 bits: exact in float on every device. */
-MRO_HD float mro_uniform_open(uint32_t u) { return ((float)(u >> 8) + 0.5f) * (1.0f / 16777216.0f); }
+/* Uniform in (0, 1): 23 bits and the half, which fill the 24 of a float, so that it is exact on every device and 1 is
+ * never reached. */
+MRO_HD float mro_uniform_open(uint32_t u) { return ((float)(u >> 9) + 0.5f) * (1.0f / 8388608.0f); }
 
 /* Two independent standard normal numbers (Box-Muller). */
 MRO_HD mro_c32 mro_normal_pair(uint32_t u, uint32_t w)

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/inputs.h"
+#include "ops/bench.h"
+
+struct bench {
+    struct cli_common common;
+    int size, runs;
+};
+
+static const struct cli_option bench_rows[] = {
+    { "size", 0, "N", "", "pixels a side of the synthetic image", CLI_INT, offsetof(struct bench, size), true, 256,
+      65536 },
+    { "runs", 0, "K", "", "runs of every stage, after one that is not counted; their median is printed", CLI_INT,
+      offsetof(struct bench, runs), true, 1, 1000 },
+};
+static const struct cli_option output_rows[] = {
+    { "json", 0, NULL, "", "print one JSON object in place of the tables", CLI_FLAG, offsetof(struct cli_common, json),
+      false, 0, 0 },
+};
+
+static const char about[] =
+    "Proves the answers of a device, then times it. Every primitive must agree with the CPU reference within 1e-4 of "
+    "its root mean square (the CPU with itself at another number of threads: to the byte), and a synthetic micrograph "
+    "must be measured within its interval; if not, nothing is timed and the exit code is 1. Timed is the measurement "
+    "of a synthetic micrograph of 0.02 nm pixels, or of the first image of FILE.";
+static const char notes[] = "Examples\n"
+                            "  mroscope bench\n"
+                            "  mroscope bench --size 4096 --runs 9 --threads 4\n"
+                            "  mroscope bench --pixel 0.02 image.tif";
+
+/* Opens the device to prove and the one that it is held against: the CPU, at another number of threads when the
+ * device is the CPU itself. */
+static int open_devices(const struct bench *opt, struct mro_device **d, struct mro_device **reference, bool *exact)
+{
+    struct mro_error e;
+    const int rc = cli_open_device(&opt->common, "bench", d);
+    if (rc) return rc;
+    *exact = strcmp(mro_device_backend(*d), "cpu") == 0;
+    if (mro_device_open(reference, "cpu", *exact ? ((*d)->threads == 1 ? 2 : 1) : 0, opt->common.memory, &e) == MRO_OK)
+        return 0;
+    cli_complain(&e);
+    return 1;
+}
+
+/* First frame of the first image of a file; the time of opening and decoding goes into the table. */
+static enum mro_code read_file(const struct bench *opt, const char *path, struct mro_bench *b, struct mro_image *im,
+                               struct mro_error *e)
+{
+    double *t = malloc((size_t)opt->runs * sizeof *t);
+    double bytes = 0;
+    enum mro_code rc = MRO_OK;
+    if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (int k = -1; k < opt->runs && rc == MRO_OK; k++) {
+        struct mro_file *f = NULL;
+        size_t first = 0;
+        mro_image_release(im);
+        const double start = mro_bench_now();
+        if ((rc = mro_file_open(&f, path, opt->common.memory, e))) break;
+        const size_t n = mro_file_images(f);
+        while (first < n && mro_file_info(f, first)->kind != MRO_KIND_IMAGE) first++;
+        if (first == n)
+            rc = MRO_FAIL(e, MRO_EDATA, "'%s' holds no image to measure; see 'mroscope info'", path);
+        else
+            rc = mro_file_read(f, first, 0, im, e);
+        if (k >= 0) t[k] = mro_bench_now() - start;
+        if (rc == MRO_OK)
+            bytes = (double)im->ny * (double)im->nx * (double)mro_dtype_size(mro_file_info(f, first)->dtype);
+        mro_file_close(f);
+    }
+    if (rc == MRO_OK) mro_bench_add(b, "read and decode", t, opt->runs, (double)im->ny * (double)im->nx, bytes);
+    if (rc == MRO_OK && opt->common.pixel_nm > 0)
+        rc = mro_image_set_pixel_nm(im, opt->common.pixel_nm, MRO_SOURCE_COMMAND_LINE, e);
+    double pixel[2];
+    if (rc == MRO_OK) rc = mro_image_pixel_nm(im, path, pixel, e);
+    free(t);
+    return rc;
+}
+
+static void print_checks(const struct mro_bench *b)
+{
+    printf("%-32s %-10s %-10s %s\n", "proof", "difference", "allowed", "");
+    for (size_t i = 0; i < b->checks; i++) {
+        const struct mro_bench_check *c = b->check + i;
+        char error[24] = "same bytes", allowed[24] = "";
+        if (c->error > 0 || c->tolerance > 0 || isnan(c->tolerance)) snprintf(error, sizeof error, "%.1e", c->error);
+        if (!isnan(c->tolerance)) snprintf(allowed, sizeof allowed, "%.3g", c->tolerance);
+        printf("%-32s %-10s %-10s %s%s%s\n", c->name, error, allowed, c->passed ? "passed" : "FAILED",
+               c->text[0] ? "; " : "", c->text);
+    }
+}
+
+static void print_stages(const struct mro_bench *b)
+{
+    printf("\n%-32s %10s %10s %8s\n", "stage", "ms", "Mpixel/s", "GB/s");
+    for (size_t i = 0; i < b->stages; i++) {
+        const struct mro_bench_stage *s = b->stage + i;
+        char rate[24] = "", bytes[24] = "";
+        if (s->pixels > 0) snprintf(rate, sizeof rate, "%.1f", 1e-3 * s->pixels / s->ms);
+        if (s->bytes > 0) snprintf(bytes, sizeof bytes, "%.2f", 1e-6 * s->bytes / s->ms);
+        printf("%-32s %10.2f %10s %8s\n", s->name, s->ms, rate, bytes);
+    }
+}
+
+static json_t *number(double v) { return isfinite(v) && v >= 0 ? json_real(v) : json_null(); }
+
+static json_t *bench_json(const struct bench *opt, const struct mro_bench *b, const struct mro_device *d,
+                          const struct mro_device_info *info, const char *file, const struct mro_image *im, bool passed)
+{
+    json_t *proof = json_array(), *stages = json_array();
+    for (size_t i = 0; i < b->checks; i++) {
+        const struct mro_bench_check *c = b->check + i;
+        json_array_append_new(proof,
+                              json_pack("{s:s, s:o, s:o, s:b, s:s}", "name", c->name, "difference", number(c->error),
+                                        "allowed", number(c->tolerance), "passed", (int)c->passed, "text", c->text));
+    }
+    for (size_t i = 0; i < b->stages; i++) {
+        const struct mro_bench_stage *s = b->stage + i;
+        json_array_append_new(stages, json_pack("{s:s, s:f, s:o, s:o}", "name", s->name, "ms", s->ms, "mpixel_per_s",
+                                                number(s->pixels > 0 ? 1e-3 * s->pixels / s->ms : NAN), "gb_per_s",
+                                                number(s->bytes > 0 ? 1e-6 * s->bytes / s->ms : NAN)));
+    }
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s?, s:[I,I], s:i, s:b, s:o, s:o}", "schema", "mroscope.bench/1",
+                     "version", mro_version(), "commit", mro_commit(), "backend", mro_device_backend(d), "device",
+                     info->description, "threads", d->threads, "file", file, "shape", (json_int_t)im->ny,
+                     (json_int_t)im->nx, "runs", opt->runs, "proven", (int)passed, "proof", proof, "stages", stages);
+}
+
+static enum mro_code run(const struct bench *opt, const char *file, struct mro_device *d, struct mro_device *reference,
+                         bool exact, struct mro_error *e)
+{
+    struct mro_bench b = { .checks = 0 };
+    struct mro_image im = { 0 };
+    struct mro_device_info info = { 0 };
+    bool passed = false;
+    for (size_t i = 0; i < mro_device_count(); i++) {
+        mro_device_describe(i, &info);
+        if (strcmp(info.backend, mro_device_backend(d)) == 0) break;
+    }
+    enum mro_code rc = file ? read_file(opt, file, &b, &im, e) : MRO_OK;
+    if (rc == MRO_OK && !opt->common.json)
+        printf("backend %s, %d threads (%s)\n\n", mro_device_backend(d), d->threads, info.description);
+    if (rc == MRO_OK) rc = mro_bench_prove(d, reference, exact, &b, &passed, e);
+    if (rc == MRO_OK && !opt->common.json) print_checks(&b);
+    fflush(stdout);
+    if (rc == MRO_OK && passed && !file) rc = mro_bench_image((size_t)opt->size, true, &im, NULL, NULL, e);
+    if (rc == MRO_OK && passed) rc = mro_bench_time(d, &im, opt->runs, &b, e);
+    if (rc == MRO_OK && passed && !opt->common.json) {
+        print_stages(&b);
+        printf("\nmedian of %d runs, image of %zu x %zu pixels\n", opt->runs, im.nx, im.ny);
+    }
+    if (rc == MRO_OK && opt->common.json) {
+        json_t *v = bench_json(opt, &b, d, &info, file, &im, passed);
+        char *text = v ? mro_json_text(v, false, e) : NULL;
+        if (text)
+            fputs(text, stdout);
+        else
+            rc = v ? e->code : MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        free(text);
+        json_decref(v);
+    }
+    if (rc == MRO_OK && !passed)
+        rc = MRO_FAIL(e, MRO_EINTERNAL, "backend '%s' gives other answers than it should: nothing was timed",
+                      mro_device_backend(d));
+    mro_image_release(&im);
+    return rc;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    struct bench opt = { .size = 2048, .runs = 5 };
+    const struct cli_group groups[] = {
+        { "Benchmark", bench_rows, sizeof bench_rows / sizeof *bench_rows, &opt },
+        { "Input", cli_input_options, 1, &opt.common },
+        { "Computing", cli_run_options, cli_n_run_options, &opt.common },
+        { "Output", output_rows, 1, &opt.common },
+    };
+    const struct cli_usage usage = { "bench", "[FILE]", about, notes, groups, sizeof groups / sizeof *groups };
+    struct mro_device *d = NULL, *reference = NULL;
+    struct cli_args args;
+    struct mro_error e;
+    bool exact = true;
+    int rc = cli_parse(&usage, argc, argv, &args);
+    if (rc < 0 && args.n > 1) {
+        fprintf(stderr, "mroscope: 'bench' times one file, but got '%s' too; try 'mroscope bench --help'\n",
+                args.files[1]);
+        rc = 2;
+    }
+    if (rc < 0) {
+        rc = open_devices(&opt, &d, &reference, &exact);
+        if (rc == 0 && run(&opt, args.n ? args.files[0] : NULL, d, reference, exact, &e) != MRO_OK) {
+            fflush(stdout);
+            cli_complain(&e);
+            rc = 1;
+        }
+    }
+    mro_device_close(reference);
+    mro_device_close(d);
+    cli_args_release(&args);
+    return rc;
+}

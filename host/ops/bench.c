@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ops/bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "mroscope/bandpass.h"
+#include "mroscope/math/band.h"
+#include "mroscope/math/ctf.h"
+#include "mroscope/math/patch.h"
+#include "mroscope/math/philox.h"
+#include "ops/ctf.h"
+#include "ops/mro_internal.h"
+
+#define PIXEL_NM 0.02
+#define DEFOCUS_NM 95.0
+#define PITCH_NM 4.0 /* between the places where a sphere may be */
+#define CONTRAST 2.0 /* c of snr = c D^4, nm^-4: a foil of 4 nm */
+#define PROVE_PIXELS 512
+#define PLANTED_PIXELS 1536
+#define TOLERANCE 1e-4 /* between backends; float32 sums in another order differ by less */
+#define SEED 20
+#define WIDE_BAND \
+    (double[2]) { -1, 1e3 }
+
+double mro_bench_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_double(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void mro_bench_add(struct mro_bench *b, const char *name, double *seconds, int runs, double pixels, double bytes)
+{
+    if (b->stages == MRO_BENCH_ROWS) return;
+    struct mro_bench_stage *s = b->stage + b->stages++;
+    qsort(seconds, (size_t)runs, sizeof *seconds, by_double);
+    const double median = 0.5 * (seconds[(runs - 1) / 2] + seconds[runs / 2]);
+    *s = (struct mro_bench_stage){ .ms = 1e3 * median, .pixels = pixels, .bytes = bytes };
+    snprintf(s->name, sizeof s->name, "%s", name);
+}
+
+/* ------------------------------------------------------------------ the image */
+
+/* Adds fringes of unit-variance speckle's snr = CONTRAST D^4 under the chord of a sphere. */
+static void plant(float *field, size_t n, double cy, double cx, double diameter, double azimuth, double phase, double q)
+{
+    const double radius = 0.5 * diameter, amplitude = sqrt(CONTRAST * pow(diameter, 4));
+    const double scale = 2 * amplitude / sqrt(MRO_PI * pow(diameter, 4) / 8) * PIXEL_NM;
+    const size_t y1 = (size_t)((cy + radius) / PIXEL_NM) + 1, x1 = (size_t)((cx + radius) / PIXEL_NM) + 1;
+    for (size_t y = (size_t)((cy - radius) / PIXEL_NM); y <= y1 && y < n; y++)
+        for (size_t x = (size_t)((cx - radius) / PIXEL_NM); x <= x1 && x < n; x++) {
+            const double dy = (double)y * PIXEL_NM - cy, dx = (double)x * PIXEL_NM - cx;
+            field[y * n + x] += (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)radius) *
+                                        cos(2 * MRO_PI * q * (sin(azimuth) * dy + cos(azimuth) * dx) + phase));
+        }
+}
+
+enum mro_code mro_bench_image(size_t n, bool planted, struct mro_image *im, double (**spheres)[3], size_t *n_spheres,
+                              struct mro_error *e)
+{
+    if (n < 256 || n > 65536) return MRO_FAIL(e, MRO_EARG, "an image of %zu pixels a side: give 256 to 65536", n);
+    const double length = (double)n * PIXEL_NM, lambda = mro_wavelength_nm(MRO_BENCH_KV);
+    const struct mro_grid grid = { n, n, length, length };
+    const size_t side = (size_t)(length / PITCH_NM), bytes = n * n * sizeof(mro_c32);
+    struct mro_buffer spectrum = { 0 }, field = { 0 };
+    struct mro_device *d = NULL;
+    float *transfer = NULL;
+    size_t count = 0;
+    enum mro_code rc = mro_image_alloc(im, n, n, e);
+    if (rc) return rc;
+    double(*list)[3] = calloc(side * side + 1, sizeof *list);
+    if (list == NULL || (transfer = malloc(n * n * sizeof *transfer)) == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu", n, n);
+        goto done;
+    }
+    if ((rc = mro_image_set_pixel_nm(im, PIXEL_NM, MRO_SOURCE_COMMAND_LINE, e))) goto done;
+    if ((rc = mro_device_open(&d, "cpu", 0, 0, e))) goto done;
+    if ((rc = d->ops->alloc(d, &spectrum, bytes, e))) goto done;
+    if ((rc = d->ops->alloc(d, &field, n * n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->noise_spectrum(d, &grid, SEED, 0, WIDE_BAND, 1, &spectrum, e))) goto done;
+    if ((rc = d->ops->inverse(d, &grid, &spectrum, &field, e))) goto done;
+    if ((rc = d->ops->download(d, im->px, &field, n * n * sizeof(float), e))) goto done;
+    for (size_t i = 0; planted && i < side * side; i++) {
+        const mro_philox_block b = mro_philox(SEED, 1, i), c = mro_philox(SEED, 2, i);
+        if (mro_uniform_open(b.v[0]) > 0.6f) continue;
+        const double diameter = 1.8 + 0.6 * mro_uniform_open(b.v[1]);
+        const double cy = PITCH_NM * ((double)(i / side) + 0.4 + 0.2 * mro_uniform_open(c.v[0]));
+        const double cx = PITCH_NM * ((double)(i % side) + 0.4 + 0.2 * mro_uniform_open(c.v[1]));
+        /* The glass beside a crystal takes part in its fringes: what is measured is the crystal alone. */
+        plant(im->px, n, cy, cx, diameter + MRO_INTERFACE_NM, MRO_PI * mro_uniform_open(b.v[2]),
+              2 * MRO_PI * mro_uniform_open(b.v[3]), 4.93);
+        list[count][0] = cy;
+        list[count][1] = cx;
+        list[count++][2] = diameter;
+    }
+    for (size_t y = 0; y < n; y++)
+        for (size_t x = 0; x < n; x++) {
+            const double qy = ((double)y - (y <= n / 2 ? 0 : (double)n)) / length;
+            const double qx = ((double)x - (x <= n / 2 ? 0 : (double)n)) / length, q = hypot(qy, qx);
+            const double chi = mro_ctf_chi(q, atan2(qy, qx), lambda, DEFOCUS_NM, MRO_BENCH_CS_MM * 1e6, 0, 0);
+            transfer[y * n + x] = (float)(sin(chi) * exp(-q * q / 50));
+        }
+    if ((rc = d->ops->upload(d, &field, im->px, n * n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->forward(d, &grid, &field, &spectrum, e))) goto done;
+    if ((rc = d->ops->multiply(d, &grid, &spectrum, transfer, e))) goto done;
+    if ((rc = d->ops->inverse(d, &grid, &spectrum, &field, e))) goto done;
+    if ((rc = d->ops->download(d, im->px, &field, n * n * sizeof(float), e))) goto done;
+    /* 1000 counts, contrast of 10 %, and noise of the camera. */
+    for (size_t i = 0; i < n * n; i++) {
+        const mro_philox_block b = mro_philox(SEED, 3, i);
+        im->px[i] = 1000 + 100 * (im->px[i] + 0.1f * mro_normal_pair(b.v[0], b.v[1]).re);
+    }
+done:
+    if (d) d->ops->release(d, &spectrum);
+    if (d) d->ops->release(d, &field);
+    mro_device_close(d);
+    free(transfer);
+    if (rc || spheres == NULL) {
+        free(list);
+        list = NULL;
+    }
+    if (spheres) *spheres = list;
+    if (n_spheres) *n_spheres = count;
+    if (rc) mro_image_release(im);
+    return rc;
+}
+
+/* Area of the spheres inside a region x0 y0 x1 y1 over that of the region. The spheres do not overlap. */
+static double planted_fraction(double (*spheres)[3], size_t n, const double region[4])
+{
+    const double step = 0.02;
+    size_t hit = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double r = 0.5 * spheres[i][2];
+        for (double y = -r; y <= r; y += step)
+            for (double x = -r; x <= r; x += step) {
+                const double py = spheres[i][0] + y, px = spheres[i][1] + x;
+                hit += x * x + y * y < r * r && px > region[0] && px < region[2] && py > region[1] && py < region[3];
+            }
+    }
+    return (double)hit * step * step / ((region[2] - region[0]) * (region[3] - region[1]));
+}
+
+/* ------------------------------------------------------------------ primitives */
+
+/* One image on one device, with what the primitives read and where they write. */
+struct bed {
+    struct mro_device *d;
+    const struct mro_image *im;
+    struct mro_grid grid, cells;
+    const struct mro_order_plan *plan;
+    double pixel[2];
+    struct mro_buffer spectrum, field;                              /* read */
+    struct mro_buffer complex_out, plane_out, cells_out, which_out; /* written */
+    float *gain;                                                    /* host, grid */
+    float *filtered;                                                /* host, image */
+    struct mro_patch *start, *patches;                              /* host */
+    size_t n_patches;
+};
+
+static size_t samples(const struct mro_grid *g) { return g->ny * g->nx; }
+
+static void bed_free(struct bed *b)
+{
+    struct mro_buffer *all[] = {
+        &b->spectrum, &b->field, &b->complex_out, &b->plane_out, &b->cells_out, &b->which_out
+    };
+    for (size_t i = 0; b->d && i < sizeof all / sizeof *all; i++) b->d->ops->release(b->d, all[i]);
+    free(b->gain);
+    free(b->filtered);
+    free(b->start);
+    free(b->patches);
+    memset(b, 0, sizeof *b);
+}
+
+static enum mro_code bed_make(struct bed *b, struct mro_device *d, const struct mro_image *im,
+                              const struct mro_order_plan *plan, struct mro_error *e)
+{
+    memset(b, 0, sizeof *b);
+    MRO_TRY(mro_image_pixel_nm(im, "the image", b->pixel, e));
+    b->d = d;
+    b->im = im;
+    b->plan = plan;
+
+    mro_order_grids(im, b->pixel, &b->grid, &b->cells);
+    const size_t n = samples(&b->grid), across = (size_t)(b->grid.lx / 3), down = (size_t)(b->grid.ly / 3);
+    b->n_patches = across * down;
+    b->gain = malloc(n * sizeof *b->gain);
+    b->filtered = malloc(im->ny * im->nx * sizeof *b->filtered);
+    b->start = calloc(b->n_patches + 1, sizeof *b->start);
+    b->patches = calloc(b->n_patches + 1, sizeof *b->patches);
+    enum mro_code rc = MRO_OK;
+    if (!b->gain || !b->filtered || !b->start || !b->patches) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    /* About 1, so that a spectrum multiplied many times keeps its size. */
+    for (size_t i = 0; rc == MRO_OK && i < n; i++)
+        b->gain[i] = 0.9f + 0.2f * mro_uniform_open(mro_philox(SEED, 4, i).v[0]);
+    for (size_t i = 0; rc == MRO_OK && i < b->n_patches; i++) {
+        const double azimuth = 0.1 * (double)i, q = 1 / plan->o.d_nm;
+        b->start[i] = (struct mro_patch){ .y_nm = 3 * ((double)(i / across) + 0.5),
+                                          .x_nm = 3 * ((double)(i % across) + 0.5),
+                                          .gy = q * sin(azimuth),
+                                          .gx = q * cos(azimuth) };
+    }
+    const size_t room[] = { n * sizeof(mro_c32),
+                            n * sizeof(float),
+                            n * sizeof(mro_c32),
+                            n * sizeof(float),
+                            samples(&b->cells) * sizeof(float),
+                            samples(&b->cells) * sizeof(int32_t) };
+    struct mro_buffer *all[] = {
+        &b->spectrum, &b->field, &b->complex_out, &b->plane_out, &b->cells_out, &b->which_out
+    };
+    for (size_t i = 0; rc == MRO_OK && i < sizeof all / sizeof *all; i++) rc = d->ops->alloc(d, all[i], room[i], e);
+    if (rc) bed_free(b);
+    return rc;
+}
+
+/* Each calls one primitive: reads spectrum, field or image, writes one output. */
+static enum mro_code call_contrast(struct bed *b, int k, struct mro_error *e)
+{
+    size_t spikes = 0;
+    (void)k;
+    return b->d->ops->contrast_spectrum(b->d, b->im->px, b->im->ny, b->im->nx, b->pixel, BACKGROUND_NM, &b->grid,
+                                        &b->complex_out, &spikes, e);
+}
+
+static enum mro_code call_local_power(struct bed *b, int k, struct mro_error *e)
+{
+    const double *band = b->plan->o.band_inv_nm;
+    (void)k;
+    return b->d->ops->local_power(b->d, &b->grid, &b->spectrum, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE,
+                                  band[1] + BAND_EDGE, &b->plane_out, e);
+}
+
+static enum mro_code call_multiply(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->multiply(b->d, &b->grid, &b->complex_out, b->gain, e);
+}
+
+static enum mro_code call_noise(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->noise_spectrum(b->d, &b->grid, SEED, 5, b->plan->o.band_inv_nm, BAND_EDGE, &b->complex_out, e);
+}
+
+static enum mro_code call_inverse(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->inverse(b->d, &b->grid, &b->spectrum, &b->plane_out, e);
+}
+
+static enum mro_code call_forward(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->forward(b->d, &b->grid, &b->field, &b->complex_out, e);
+}
+
+static enum mro_code call_mean_square(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->local_mean_square(b->d, &b->grid, &b->field, GAIN_S_NM, &b->cells, &b->cells_out, e);
+}
+
+static enum mro_code call_bank(struct bed *b, int k, struct mro_error *e)
+{
+    const struct mro_order_plan *p = b->plan;
+    const struct mro_bank bank = { .window_s_nm = p->window_s_nm[k],
+                                   .band_inv_nm = { p->o.band_inv_nm[0], p->o.band_inv_nm[1] },
+                                   .edge_inv_nm = BAND_EDGE,
+                                   .g = (const double(*)[2])p->g[k],
+                                   .n_g = p->n_g[k] };
+    return b->d->ops->bank_maximum(b->d, &b->grid, &b->spectrum, &bank, &b->cells, &b->cells_out, &b->which_out, e);
+}
+
+static enum mro_code call_refine(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    memcpy(b->patches, b->start, b->n_patches * sizeof *b->patches);
+    return b->d->ops->refine_patches(b->d, &b->grid, &b->field, &b->plan->search, b->patches, b->n_patches, e);
+}
+
+static enum mro_code call_bandpass(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->bandpass(b->d, b->im->px, b->im->ny, b->im->nx, b->pixel, b->plan->o.band_inv_nm, BAND_EDGE,
+                               b->filtered, e);
+}
+
+enum output { COMPLEX, PLANE, CELLS, BANK, PATCHES, IMAGE };
+static const struct {
+    const char *name;
+    enum mro_code (*call)(struct bed *b, int k, struct mro_error *e);
+    int k; /* window of the bank */
+    enum output output;
+    double bytes_a_sample; /* of the grid, read and written once; 0 = not counted */
+} primitives[] = {
+    { "contrast spectrum", call_contrast, 0, COMPLEX, 0 },
+    { "local power", call_local_power, 0, PLANE, 0 },
+    { "whitening", call_multiply, 0, COMPLEX, 2 * sizeof(mro_c32) + sizeof(float) },
+    { "noise spectrum", call_noise, 0, COMPLEX, sizeof(mro_c32) },
+    { "inverse transform", call_inverse, 0, PLANE, sizeof(mro_c32) + sizeof(float) },
+    { "forward transform", call_forward, 0, COMPLEX, sizeof(mro_c32) + sizeof(float) },
+    { "local gain", call_mean_square, 0, CELLS, 0 },
+    { "bank, window 1", call_bank, 0, BANK, 0 },
+    { "bank, window 2", call_bank, 1, BANK, 0 },
+    { "bank, window 3", call_bank, 2, BANK, 0 },
+    { "refine patches", call_refine, 0, PATCHES, 0 },
+    { "band-pass of the image", call_bandpass, 0, IMAGE, 0 },
+};
+enum { n_primitives = sizeof primitives / sizeof *primitives };
+
+static const struct mro_buffer *output_of(const struct bed *b, enum output o, size_t *floats)
+{
+    *floats = o == COMPLEX ? 2 * samples(&b->grid) : samples(o == PLANE ? &b->grid : &b->cells);
+    return o == COMPLEX ? &b->complex_out : o == PLANE ? &b->plane_out : &b->cells_out;
+}
+
+/* Waits for a device that runs behind its calls. */
+static enum mro_code settle(struct bed *b, enum output o, struct mro_error *e)
+{
+    float one;
+    size_t n;
+    if (o == PATCHES || o == IMAGE) return MRO_OK;
+    return b->d->ops->download(b->d, &one, output_of(b, o, &n), sizeof one, e);
+}
+
+/* What a primitive wrote, as floats on the host; free() it. The choices of a bank follow its powers. */
+static enum mro_code collect(struct bed *b, enum output o, float **v, size_t *n, struct mro_error *e)
+{
+    const size_t cells = samples(&b->cells), per_patch = 5 + MRO_PATCH_SIZES;
+    const struct mro_buffer *from = output_of(b, o, n);
+    if (o == IMAGE) *n = b->im->ny * b->im->nx;
+    if (o == PATCHES) *n = per_patch * b->n_patches;
+    *v = malloc((*n + cells) * sizeof **v);
+    if (*v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    if (o == IMAGE) {
+        memcpy(*v, b->filtered, *n * sizeof **v);
+        return MRO_OK;
+    }
+    for (size_t i = 0; o == PATCHES && i < b->n_patches; i++) {
+        const struct mro_patch *p = b->patches + i;
+        float *f = *v + per_patch * i;
+        const double at[] = { p->y_nm, p->x_nm, p->gy, p->gx, p->second_power };
+        for (int k = 0; k < 5; k++) f[k] = (float)at[k];
+        for (int k = 0; k < MRO_PATCH_SIZES; k++) f[5 + k] = (float)p->power[k];
+    }
+    enum mro_code rc = o == PATCHES ? MRO_OK : b->d->ops->download(b->d, *v, from, *n * sizeof **v, e);
+    if (rc == MRO_OK && o == BANK) {
+        int32_t *which = malloc(cells * sizeof *which);
+        if (which == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        if (rc == MRO_OK) rc = b->d->ops->download(b->d, which, &b->which_out, cells * sizeof *which, e);
+        for (size_t i = 0; rc == MRO_OK && i < cells; i++) (*v)[cells + i] = (float)which[i];
+        free(which);
+    }
+    if (rc) {
+        free(*v);
+        *v = NULL;
+    }
+    return rc;
+}
+
+static double largest_difference(const float *a, const float *b, size_t n)
+{
+    double most = 0, square = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(a[i]) && isnan(b[i])) continue;
+        const double v = fabs((double)a[i] - b[i]);
+        if (!(v <= most)) most = isnan(v) ? INFINITY : v;
+        square += (double)b[i] * b[i];
+    }
+    return most > 0 ? most / sqrt(square / (double)n + 1e-30) : 0;
+}
+
+static struct mro_bench_check *add_check(struct mro_bench *b, const char *name, double error, double tolerance)
+{
+    struct mro_bench_check *c = b->check + (b->checks < MRO_BENCH_ROWS ? b->checks++ : MRO_BENCH_ROWS - 1);
+    *c = (struct mro_bench_check){ .error = error, .tolerance = tolerance, .passed = error <= tolerance };
+    snprintf(c->name, sizeof c->name, "%s", name);
+    return c;
+}
+
+/* The inputs that both devices read are made by the reference. */
+static enum mro_code give_inputs(struct bed *from, struct bed *to, struct mro_error *e)
+{
+    const size_t n = samples(&from->grid);
+    struct mro_buffer field = { 0 };
+    mro_c32 *host = malloc(n * sizeof *host);
+    if (host == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    enum mro_code rc = call_contrast(from, 0, e);
+    if (rc == MRO_OK) rc = from->d->ops->download(from->d, host, &from->complex_out, n * sizeof *host, e);
+    if (rc == MRO_OK) rc = to->d->ops->upload(to->d, &to->spectrum, host, n * sizeof *host, e);
+    if (rc == MRO_OK) rc = to->d->ops->upload(to->d, &to->complex_out, host, n * sizeof *host, e);
+    if (rc == MRO_OK) rc = from->d->ops->alloc(from->d, &field, n * sizeof(float), e);
+    if (rc == MRO_OK) rc = from->d->ops->inverse(from->d, &from->grid, &from->complex_out, &field, e);
+    if (rc == MRO_OK) rc = from->d->ops->download(from->d, host, &field, n * sizeof(float), e);
+    if (rc == MRO_OK) rc = to->d->ops->upload(to->d, &to->field, host, n * sizeof(float), e);
+    from->d->ops->release(from->d, &field);
+    free(host);
+    return rc;
+}
+
+static enum mro_code compare_primitives(struct bed *device, struct bed *reference, bool exact, struct mro_bench *b,
+                                        struct mro_error *e)
+{
+    for (size_t i = 0; i < n_primitives; i++) {
+        const enum output o = primitives[i].output;
+        float *v[2] = { NULL, NULL };
+        size_t n = 0;
+        enum mro_code rc = MRO_OK;
+        for (int k = 0; k < 2 && rc == MRO_OK; k++) {
+            struct bed *bed = k ? reference : device;
+            rc = give_inputs(reference, bed, e);
+            if (rc == MRO_OK) rc = primitives[i].call(bed, primitives[i].k, e);
+            if (rc == MRO_OK) rc = collect(bed, o, &v[k], &n, e);
+        }
+        if (rc == MRO_OK) {
+            struct mro_bench_check *c =
+                add_check(b, primitives[i].name, largest_difference(v[0], v[1], n), exact ? 0 : TOLERANCE);
+            if (exact) c->passed = memcmp(v[0], v[1], n * sizeof(float)) == 0;
+            size_t other = 0; /* ties may go either way on another backend */
+            for (size_t j = n; o == BANK && j < 2 * n; j++) other += v[0][j] != v[1][j];
+            if (other > (exact ? 0 : n / 1000)) {
+                c->passed = false;
+                snprintf(c->text, sizeof c->text, "another wave vector in %zu of %zu cells", other, n);
+            }
+        }
+        free(v[0]);
+        free(v[1]);
+        MRO_TRY(rc);
+    }
+    return MRO_OK;
+}
+
+/* ------------------------------------------------------------------ proof and timing */
+
+static void bench_options(struct mro_order_options *o)
+{
+    mro_order_options_default(o);
+    o->kv = MRO_BENCH_KV;
+    o->cs_mm = MRO_BENCH_CS_MM;
+}
+
+/* Two results of one image: numbers and objects. */
+static void compare_results(const struct mro_order_result *a, const struct mro_order_result *r, bool exact,
+                            struct mro_bench *b)
+{
+    const float x[] = { (float)a->fraction, (float)a->fraction_ci95[0], (float)a->fraction_ci95[1],
+                        (float)a->fraction_raw, (float)a->coverage };
+    const float y[] = { (float)r->fraction, (float)r->fraction_ci95[0], (float)r->fraction_ci95[1],
+                        (float)r->fraction_raw, (float)r->coverage };
+    struct mro_bench_check *c =
+        add_check(b, "whole measurement", largest_difference(x, y, sizeof x / sizeof *x), exact ? 0 : 10 * TOLERANCE);
+    bool same = a->n_objects == r->n_objects;
+    for (size_t i = 0; same && exact && i < a->n_objects; i++)
+        same = memcmp(a->objects + i, r->objects + i, offsetof(struct mro_order_object, grade)) == 0;
+    if (!same) snprintf(c->text, sizeof c->text, "other objects: %zu and %zu", a->n_objects, r->n_objects);
+    c->passed = c->passed && same;
+}
+
+static enum mro_code check_planted(struct mro_order_plan *p, struct mro_order_plan *reference, bool exact,
+                                   struct mro_bench *b, struct mro_error *e)
+{
+    struct mro_image im = { 0 };
+    struct mro_order_result r = { 0 }, r2 = { 0 };
+    double(*spheres)[3] = NULL;
+    size_t n = 0;
+    enum mro_code rc = mro_bench_image(PLANTED_PIXELS, true, &im, &spheres, &n, e);
+    if (rc == MRO_OK) rc = mro_order_measure(p, &im, "the planted image", &r, e);
+    if (rc == MRO_OK) rc = mro_order_measure(reference, &im, "the planted image", &r2, e);
+    if (rc == MRO_OK) {
+        compare_results(&r, &r2, exact, b);
+        const double truth = planted_fraction(spheres, n, r.region_nm);
+        struct mro_bench_check *c = add_check(b, "planted order", fabs(r.fraction / truth - 1), INFINITY);
+        c->passed = r.distinguishable && r.fraction_ci95[0] <= truth && truth <= r.fraction_ci95[1];
+        c->tolerance = NAN;
+        snprintf(c->text, sizeof c->text, "%.1f %% (%.1f to %.1f %%) found, %.1f %% planted, p %.1g", 100 * r.fraction,
+                 100 * r.fraction_ci95[0], 100 * r.fraction_ci95[1], 100 * truth, r.p_image);
+    }
+    mro_order_result_release(&r);
+    mro_order_result_release(&r2);
+    mro_image_release(&im);
+    free(spheres);
+    MRO_TRY(rc);
+    MRO_TRY(mro_bench_image(PLANTED_PIXELS, false, &im, NULL, NULL, e));
+    rc = mro_order_measure(p, &im, "the image of a glass", &r, e);
+    if (rc == MRO_OK) {
+        struct mro_bench_check *c = add_check(b, "nothing planted", r.fraction_raw, 0.04);
+        c->passed = c->passed && !r.distinguishable;
+        snprintf(c->text, sizeof c->text, "%.2f %% of cells flagged at nominal %.3g %%, p %.2g", 100 * r.fraction_raw,
+                 100 * r.null_fraction, r.p_image);
+    }
+    mro_order_result_release(&r);
+    mro_image_release(&im);
+    return rc;
+}
+
+enum mro_code mro_bench_prove(struct mro_device *d, struct mro_device *reference, bool exact, struct mro_bench *b,
+                              bool *passed, struct mro_error *e)
+{
+    struct mro_order_options o;
+    struct mro_order_plan *p = NULL, *p2 = NULL;
+    struct mro_image im = { 0 };
+    struct bed bed = { 0 }, bed2 = { 0 };
+    bench_options(&o);
+    *passed = false;
+    enum mro_code rc = mro_order_plan_new(&p, d, &o, e);
+    if (rc == MRO_OK) rc = mro_order_plan_new(&p2, reference, &o, e);
+    if (rc == MRO_OK) rc = mro_bench_image(PROVE_PIXELS, true, &im, NULL, NULL, e);
+    if (rc == MRO_OK) rc = bed_make(&bed, d, &im, p, e);
+    if (rc == MRO_OK) rc = bed_make(&bed2, reference, &im, p2, e);
+    if (rc == MRO_OK) rc = compare_primitives(&bed, &bed2, exact, b, e);
+    if (rc == MRO_OK) rc = check_planted(p, p2, exact, b, e);
+    if (rc == MRO_OK) {
+        *passed = true;
+        for (size_t i = 0; i < b->checks; i++) *passed = *passed && b->check[i].passed;
+    }
+    bed_free(&bed);
+    bed_free(&bed2);
+    mro_image_release(&im);
+    mro_order_plan_free(p);
+    mro_order_plan_free(p2);
+    return rc;
+}
+
+enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, int runs, struct mro_bench *b,
+                             struct mro_error *e)
+{
+    const double pixels = (double)im->ny * (double)im->nx;
+    struct mro_order_options o;
+    struct mro_order_plan *p = NULL;
+    struct bed bed = { 0 };
+    mro_c32 *spectrum = NULL;
+    double *t = malloc((size_t)runs * sizeof *t);
+    bench_options(&o);
+    if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    enum mro_code rc = MRO_OK;
+    for (int k = 0; k < runs && rc == MRO_OK; k++) { /* the proof has made one: it is warm */
+        mro_order_plan_free(p);
+        const double start = mro_bench_now();
+        rc = mro_order_plan_new(&p, d, &o, e);
+        t[k] = mro_bench_now() - start;
+    }
+    if (rc) goto done;
+    mro_bench_add(b, "plan: null and power, once", t, runs, 0, 0);
+    if ((rc = bed_make(&bed, d, im, p, e)) || (rc = give_inputs(&bed, &bed, e))) goto done;
+    const double n = (double)samples(&bed.grid);
+    if ((spectrum = malloc(samples(&bed.grid) * sizeof *spectrum)) == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    if ((rc = d->ops->download(d, spectrum, &bed.spectrum, samples(&bed.grid) * sizeof *spectrum, e))) goto done;
+    for (size_t i = 0; i < n_primitives; i++) {
+        char name[40];
+        for (int k = -1; k < runs; k++) {
+            const double start = mro_bench_now();
+            if ((rc = primitives[i].call(&bed, primitives[i].k, e)) || (rc = settle(&bed, primitives[i].output, e)))
+                goto done;
+            if (k >= 0) t[k] = mro_bench_now() - start;
+        }
+        snprintf(name, sizeof name, "%s", primitives[i].name);
+        if (primitives[i].output == PATCHES) snprintf(name, sizeof name, "refine %zu patches", bed.n_patches);
+        mro_bench_add(b, name, t, runs, pixels, primitives[i].bytes_a_sample * n);
+        if (i > 0) continue; /* the fit follows the contrast spectrum, as in a measurement */
+        for (int k = -1; k < runs; k++) {
+            struct mro_ctf_fit fit;
+            const double start = mro_bench_now();
+            if ((rc = mro_ctf_fit_rings(&bed.grid, spectrum, o.kv, o.cs_mm, &fit, e))) goto done;
+            if (k >= 0) t[k] = mro_bench_now() - start;
+        }
+        mro_bench_add(b, "rings fit", t, runs, pixels, 0);
+    }
+    bed_free(&bed); /* the whole measurement needs the room */
+    for (int k = -1; k < runs; k++) {
+        struct mro_order_result r;
+        const double start = mro_bench_now();
+        if ((rc = mro_order_measure(p, im, "the image", &r, e))) goto done;
+        if (k >= 0) t[k] = mro_bench_now() - start;
+        mro_order_result_release(&r);
+    }
+    mro_bench_add(b, "whole measurement, without plan", t, runs, pixels, 0);
+done:
+    bed_free(&bed);
+    mro_order_plan_free(p);
+    free(spectrum);
+    free(t);
+    return rc;
+}
