@@ -23,6 +23,10 @@
 #define PLANTED_PIXELS 1536
 #define TOLERANCE 1e-4 /* between backends; float32 sums in another order differ by less */
 #define SEED 20
+#define ACF_WINDOW_NM 2.5
+#define TILES 6
+#define TILE_LAGS 81
+#define TILE_STEP_NM 0.025
 #define WIDE_BAND \
     (double[2]) { -1, 1e3 }
 
@@ -165,7 +169,9 @@ struct bed {
     float *gain;                                                    /* host, grid */
     float *filtered;                                                /* host, image */
     struct mro_patch *start, *patches;                              /* host */
-    size_t n_patches;
+    double (*at)[2];                                                /* host: their places */
+    float *tiles, *fringes;                                         /* host */
+    size_t n_patches, n_tiles;
 };
 
 static size_t samples(const struct mro_grid *g) { return g->ny * g->nx; }
@@ -180,6 +186,9 @@ static void bed_free(struct bed *b)
     free(b->filtered);
     free(b->start);
     free(b->patches);
+    free(b->at);
+    free(b->tiles);
+    free(b->fringes);
     memset(b, 0, sizeof *b);
 }
 
@@ -195,12 +204,17 @@ static enum mro_code bed_make(struct bed *b, struct mro_device *d, const struct 
     mro_order_grids(im, b->pixel, &b->grid, &b->cells);
     const size_t n = samples(&b->grid), across = (size_t)(b->grid.lx / 3), down = (size_t)(b->grid.ly / 3);
     b->n_patches = across * down;
+    b->n_tiles = b->n_patches < TILES ? b->n_patches : TILES;
     b->gain = malloc(n * sizeof *b->gain);
     b->filtered = malloc(im->ny * im->nx * sizeof *b->filtered);
     b->start = calloc(b->n_patches + 1, sizeof *b->start);
     b->patches = calloc(b->n_patches + 1, sizeof *b->patches);
+    b->at = calloc(b->n_patches + 1, sizeof *b->at);
+    b->tiles = malloc((b->n_tiles * TILE_LAGS * TILE_LAGS + 1) * sizeof *b->tiles);
+    b->fringes = malloc((b->n_patches + 1) * sizeof *b->fringes);
     enum mro_code rc = MRO_OK;
-    if (!b->gain || !b->filtered || !b->start || !b->patches) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    if (!b->gain || !b->filtered || !b->start || !b->patches || !b->at || !b->tiles || !b->fringes)
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     /* About 1, so that a spectrum multiplied many times keeps its size. */
     for (size_t i = 0; rc == MRO_OK && i < n; i++)
         b->gain[i] = 0.9f + 0.2f * mro_uniform_open(mro_philox(SEED, 4, i).v[0]);
@@ -210,6 +224,8 @@ static enum mro_code bed_make(struct bed *b, struct mro_device *d, const struct 
                                           .x_nm = 3 * ((double)(i % across) + 0.5),
                                           .gy = q * sin(azimuth),
                                           .gx = q * cos(azimuth) };
+        b->at[i][0] = b->start[i].y_nm;
+        b->at[i][1] = b->start[i].x_nm;
     }
     const size_t room[] = { n * sizeof(mro_c32),
                             n * sizeof(float),
@@ -238,8 +254,8 @@ static enum mro_code call_local_power(struct bed *b, int k, struct mro_error *e)
 {
     const double *band = b->plan->o.band_inv_nm;
     (void)k;
-    return b->d->ops->local_power(b->d, &b->grid, &b->spectrum, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE,
-                                  band[1] + BAND_EDGE, &b->plane_out, e);
+    return b->d->ops->local_power(b->d, &b->grid, &b->spectrum, NULL, WHITEN_RADIUS, band[0] - b->plan->edge_inv_nm,
+                                  band[1] + b->plan->edge_inv_nm, &b->plane_out, e);
 }
 
 static enum mro_code call_multiply(struct bed *b, int k, struct mro_error *e)
@@ -251,7 +267,8 @@ static enum mro_code call_multiply(struct bed *b, int k, struct mro_error *e)
 static enum mro_code call_noise(struct bed *b, int k, struct mro_error *e)
 {
     (void)k;
-    return b->d->ops->noise_spectrum(b->d, &b->grid, SEED, 5, b->plan->o.band_inv_nm, BAND_EDGE, &b->complex_out, e);
+    return b->d->ops->noise_spectrum(b->d, &b->grid, SEED, 5, b->plan->o.band_inv_nm, b->plan->edge_inv_nm,
+                                     &b->complex_out, e);
 }
 
 static enum mro_code call_inverse(struct bed *b, int k, struct mro_error *e)
@@ -277,7 +294,7 @@ static enum mro_code call_bank(struct bed *b, int k, struct mro_error *e)
     const struct mro_order_plan *p = b->plan;
     const struct mro_bank bank = { .window_s_nm = p->window_s_nm[k],
                                    .band_inv_nm = { p->o.band_inv_nm[0], p->o.band_inv_nm[1] },
-                                   .edge_inv_nm = BAND_EDGE,
+                                   .edge_inv_nm = b->plan->edge_inv_nm,
                                    .g = (const double(*)[2])p->g[k],
                                    .n_g = p->n_g[k] };
     return b->d->ops->bank_maximum(b->d, &b->grid, &b->spectrum, &bank, &b->cells, &b->cells_out, &b->which_out, e);
@@ -290,14 +307,30 @@ static enum mro_code call_refine(struct bed *b, int k, struct mro_error *e)
     return b->d->ops->refine_patches(b->d, &b->grid, &b->field, &b->plan->search, b->patches, b->n_patches, e);
 }
 
+static enum mro_code call_acf(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->windowed_acf(b->d, &b->grid, &b->field, ACF_WINDOW_NM, (const double(*)[2])b->at, b->n_tiles,
+                                   TILE_LAGS, TILE_STEP_NM, b->tiles, e);
+}
+
+static enum mro_code call_fringes(struct bed *b, int k, struct mro_error *e)
+{
+    const double d = b->plan->o.d_nm, range[2] = { 0.95 * d, 1.05 * d };
+    (void)k;
+    return b->d->ops->acf_fringes(b->d, &b->grid, &b->field, ACF_WINDOW_NM, range, (const double(*)[2])b->at,
+                                  b->n_patches, b->fringes, e);
+}
+
 static enum mro_code call_bandpass(struct bed *b, int k, struct mro_error *e)
 {
     (void)k;
-    return b->d->ops->bandpass(b->d, b->im->px, b->im->ny, b->im->nx, b->pixel, b->plan->o.band_inv_nm, BAND_EDGE,
-                               b->filtered, e);
+    return b->d->ops->bandpass(b->d, b->im->px, b->im->ny, b->im->nx, b->pixel, b->plan->o.band_inv_nm,
+                               b->plan->edge_inv_nm, b->filtered, e);
 }
 
-enum output { COMPLEX, PLANE, CELLS, BANK, PATCHES, IMAGE };
+/* The first four are written on the device, the others on the host. */
+enum output { COMPLEX, PLANE, CELLS, BANK, PATCHES, IMAGE, TILED, FRINGES };
 static const struct {
     const char *name;
     enum mro_code (*call)(struct bed *b, int k, struct mro_error *e);
@@ -316,6 +349,8 @@ static const struct {
     { "bank, window 2", call_bank, 1, BANK, 0 },
     { "bank, window 3", call_bank, 2, BANK, 0 },
     { "refine patches", call_refine, 0, PATCHES, 0 },
+    { "autocorrelations shown", call_acf, 0, TILED, 0 },
+    { "autocorrelation scores", call_fringes, 0, FRINGES, 0 },
     { "band-pass of the image", call_bandpass, 0, IMAGE, 0 },
 };
 enum { n_primitives = sizeof primitives / sizeof *primitives };
@@ -331,7 +366,7 @@ static enum mro_code settle(struct bed *b, enum output o, struct mro_error *e)
 {
     float one;
     size_t n;
-    if (o == PATCHES || o == IMAGE) return MRO_OK;
+    if (o >= PATCHES) return MRO_OK;
     return b->d->ops->download(b->d, &one, output_of(b, o, &n), sizeof one, e);
 }
 
@@ -340,12 +375,15 @@ static enum mro_code collect(struct bed *b, enum output o, float **v, size_t *n,
 {
     const size_t cells = samples(&b->cells), per_patch = 5 + MRO_PATCH_SIZES;
     const struct mro_buffer *from = output_of(b, o, n);
+    const float *host = o == IMAGE ? b->filtered : o == TILED ? b->tiles : b->fringes;
     if (o == IMAGE) *n = b->im->ny * b->im->nx;
+    if (o == TILED) *n = b->n_tiles * TILE_LAGS * TILE_LAGS;
+    if (o == FRINGES) *n = b->n_patches;
     if (o == PATCHES) *n = per_patch * b->n_patches;
     *v = malloc((*n + cells) * sizeof **v);
     if (*v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    if (o == IMAGE) {
-        memcpy(*v, b->filtered, *n * sizeof **v);
+    if (o > PATCHES) {
+        memcpy(*v, host, *n * sizeof **v);
         return MRO_OK;
     }
     for (size_t i = 0; o == PATCHES && i < b->n_patches; i++) {
@@ -543,6 +581,7 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
     mro_c32 *spectrum = NULL;
     double *t = malloc((size_t)runs * sizeof *t);
     bench_options(&o);
+    o.views = false; /* as without -o */
     if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     enum mro_code rc = MRO_OK;
     for (int k = 0; k < runs && rc == MRO_OK; k++) { /* the proof has made one: it is warm */
@@ -569,8 +608,9 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
             if (k >= 0) t[k] = mro_bench_now() - start;
         }
         snprintf(name, sizeof name, "%s", primitives[i].name);
-        if (primitives[i].output == PATCHES) snprintf(name, sizeof name, "refine %zu patches", bed.n_patches);
-        mro_bench_add(b, name, t, runs, pixels, primitives[i].bytes_a_sample * n);
+        if (primitives[i].output == PATCHES || primitives[i].output == FRINGES)
+            snprintf(name, sizeof name, "%s (%zu)", primitives[i].name, bed.n_patches);
+        mro_bench_add(b, name, t, runs, primitives[i].output == TILED ? 0 : pixels, primitives[i].bytes_a_sample * n);
         if (i > 0) continue; /* the fit follows the contrast spectrum, as in a measurement */
         for (int k = -1; k < runs; k++) {
             struct mro_ctf_fit fit;
