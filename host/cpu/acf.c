@@ -68,7 +68,7 @@ static bool window_new(struct window *v, const struct mro_grid *g, double width_
     const size_t rows = (size_t)(2 * v->hy + 1), columns = (size_t)(2 * v->hx + 1);
     v->w = malloc(rows * columns * sizeof *v->w);
     v->power = malloc(v->ny * v->half * sizeof *v->power);
-    mro_c32 *z = fftwf_malloc(v->ny * v->nx * sizeof *z);
+    mro_c32 *z = fftwf_malloc(2 * v->ny * v->nx * sizeof *z);
     float *none = malloc(v->ny * v->half * sizeof *none);
     bool ok = v->w && v->power && z && none && mro_fft_plane_new(&v->plan, v->ny, v->nx, FFTW_FORWARD);
     if (ok) {
@@ -81,7 +81,7 @@ static bool window_new(struct window *v, const struct mro_grid *g, double width_
                 v->sum += w;
                 z[cyclic(j, v->ny) * v->nx + cyclic(i, v->nx)].re = w;
             }
-        mro_fft_plane_run(&v->plan, z, v->hy);
+        mro_fft_plane_run(&v->plan, z, v->hy, z + v->ny * v->nx);
         split_power(v, z, v->power, none);
     }
     fftwf_free(z);
@@ -91,7 +91,8 @@ static bool window_new(struct window *v, const struct mro_grid *g, double width_
 }
 
 /* Windowed power around two centres (nm, y and x, taken to the nearest sample: the autocorrelation does not depend on
- * where its window sits between samples). The mean under the window is taken out. `z`: room of ny * nx. */
+ * where its window sits between samples). The mean under the window is taken out. `z`: room of 2 ny nx, multiples of 8.
+ */
 static void window_pair(const struct window *v, const struct mro_grid *g, const float *field,
                         const double (*centres)[2], size_t n, mro_c32 *z, float *a, float *b)
 {
@@ -121,7 +122,7 @@ static void window_pair(const struct window *v, const struct mro_grid *g, const 
                 mean += pass == 0 ? sum / v->sum : 0;
             }
     }
-    mro_fft_plane_run(&v->plan, z, v->hy);
+    mro_fft_plane_run(&v->plan, z, v->hy, z + v->ny * v->nx);
     split_power(v, z, a, b);
 }
 
@@ -210,7 +211,7 @@ enum mro_code mro_cpu_windowed_acf(struct mro_device *d, const struct mro_grid *
     float *a = NULL;
     enum mro_code rc = MRO_OK;
     if (own && seen && window_new(&v, g, window_nm) && lags_new(&l, &v, n, step_nm)) {
-        z = fftwf_malloc(v.ny * v.nx * sizeof *z);
+        z = fftwf_malloc(2 * v.ny * v.nx * sizeof *z);
         a = malloc(2 * v.ny * v.half * sizeof *a);
     }
     if (z == NULL || a == NULL) {
@@ -317,7 +318,7 @@ enum mro_code mro_cpu_acf_fringes(struct mro_device *d, const struct mro_grid *g
     const size_t m = v.ny * v.half;
 #pragma omp parallel num_threads(d->threads)
     {
-        mro_c32 *z = fftwf_malloc(v.ny * v.nx * sizeof *z);
+        mro_c32 *z = fftwf_malloc(2 * v.ny * v.nx * sizeof *z);
         float *a = malloc(2 * m * sizeof *a);
         const bool ready = z && a;
         if (!ready) {

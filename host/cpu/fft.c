@@ -25,6 +25,8 @@ static fftwf_plan make(size_t rows, size_t nx, int sign, enum kind kind)
     fftwf_plan p = NULL;
     const size_t n = (rows ? rows : 1) * nx;
     fftwf_complex *a = fftwf_malloc((n + 2) * sizeof *a);
+    /* Complex plans work out of place: in place, FFTW allocates a buffer at every run. */
+    fftwf_complex *b = kind == COMPLEX ? fftwf_malloc((n + 2) * sizeof *b) : NULL;
     float *r = kind != COMPLEX ? fftwf_malloc((nx + 2) * sizeof *r) : NULL;
     if (a && (r || kind == COMPLEX)) {
         if (kind == REAL_TO_HALF)
@@ -33,11 +35,14 @@ static fftwf_plan make(size_t rows, size_t nx, int sign, enum kind kind)
             p = fftwf_plan_dft_c2r_1d((int)nx, a, r, FFTW_ESTIMATE);
         else if (rows) {
             const int length = (int)rows; /* all columns of a plane of `rows` rows */
-            p = fftwf_plan_many_dft(1, &length, (int)nx, a, NULL, (int)nx, 1, a, NULL, (int)nx, 1, sign, FFTW_ESTIMATE);
-        } else
-            p = fftwf_plan_dft_1d((int)nx, a, a, sign, FFTW_ESTIMATE);
+            if (b)
+                p = fftwf_plan_many_dft(1, &length, (int)nx, a, NULL, (int)nx, 1, b, NULL, (int)nx, 1, sign,
+                                        FFTW_ESTIMATE);
+        } else if (b)
+            p = fftwf_plan_dft_1d((int)nx, a, b, sign, FFTW_ESTIMATE);
     }
     fftwf_free(a);
+    fftwf_free(b);
     fftwf_free(r);
     return p;
 }
@@ -90,14 +95,16 @@ bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign)
     return p->row && p->columns;
 }
 
-void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach)
+void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach, mro_c32 *out)
 {
     for (ptrdiff_t y = 0; y < (ptrdiff_t)p->ny; y++) {
-        if (y > reach && (ptrdiff_t)p->ny - y > reach) continue;
-        fftwf_complex *row = (fftwf_complex *)(z + (size_t)y * p->nx);
-        fftwf_execute_dft(p->row, row, row);
+        mro_c32 *from = z + (size_t)y * p->nx, *to = out + (size_t)y * p->nx;
+        if (y > reach && (ptrdiff_t)p->ny - y > reach)
+            memset(to, 0, p->nx * sizeof *to);
+        else
+            fftwf_execute_dft(p->row, (fftwf_complex *)from, (fftwf_complex *)to);
     }
-    fftwf_execute_dft(p->columns, (fftwf_complex *)z, (fftwf_complex *)z);
+    fftwf_execute_dft(p->columns, (fftwf_complex *)out, (fftwf_complex *)z);
 }
 
 enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,
@@ -111,7 +118,8 @@ enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t 
     {
         /* One aligned line per column of the block; the stride keeps every line aligned as planned. */
         const size_t stride = (ny + 7) / 8 * 8;
-        mro_c32 *lines = fftwf_malloc(COLUMN_BLOCK * stride * sizeof *lines);
+        mro_c32 *lines = fftwf_malloc((COLUMN_BLOCK + 1) * stride * sizeof *lines),
+                *done = lines + COLUMN_BLOCK * stride;
         if (lines == NULL) {
 #pragma omp atomic write
             failed = true;
@@ -122,8 +130,10 @@ enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t 
             const size_t x0 = b * COLUMN_BLOCK, w = columns - x0 < COLUMN_BLOCK ? columns - x0 : COLUMN_BLOCK;
             for (size_t y = 0; y < ny; y++)
                 for (size_t i = 0; i < w; i++) lines[i * stride + y] = plane[y * pitch + x0 + i];
-            for (size_t i = 0; i < w; i++)
-                fftwf_execute_dft(p, (fftwf_complex *)(lines + i * stride), (fftwf_complex *)(lines + i * stride));
+            for (size_t i = 0; i < w; i++) {
+                fftwf_execute_dft(p, (fftwf_complex *)(lines + i * stride), (fftwf_complex *)done);
+                memcpy(lines + i * stride, done, ny * sizeof *done);
+            }
             for (size_t y = 0; y < ny; y++)
                 for (size_t i = 0; i < w; i++) plane[y * pitch + x0 + i] = lines[i * stride + y];
         }
@@ -139,19 +149,21 @@ enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threa
     bool failed = false;
 #pragma omp parallel num_threads(threads)
     {
-        mro_c32 *line = fftwf_malloc(nx * sizeof *line);
-        if (line == NULL) {
+        mro_c32 *line = fftwf_malloc(nx * sizeof *line), *done = fftwf_malloc(nx * sizeof *done);
+        const bool ready = line && done;
+        if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
         for (size_t y = 0; y < ny; y++) {
-            if (line == NULL) continue;
+            if (!ready) continue;
             memcpy(line, plane + y * nx, nx * sizeof *line);
-            fftwf_execute_dft(p, (fftwf_complex *)line, (fftwf_complex *)line);
-            memcpy(plane + y * nx, line, nx * sizeof *line);
+            fftwf_execute_dft(p, (fftwf_complex *)line, (fftwf_complex *)done);
+            memcpy(plane + y * nx, done, nx * sizeof *done);
         }
         fftwf_free(line);
+        fftwf_free(done);
     }
     if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
     return mro_fft_columns(plane, ny, nx, nx, sign, threads, e);

@@ -18,21 +18,22 @@
 void mro_fft_open(void);
 void mro_fft_close(void);
 
-/* A plan for complex lines of n, executed on any fftwf_malloc'ed buffer; not the caller's to free. Planning sits under
+/* A plan for complex lines of n, out of place on fftwf_malloc'ed buffers; not the caller's to free. Planning sits under
  * one lock. NULL when out of memory. */
 fftwf_plan mro_fft_plan_line(size_t n, int sign);
 fftwf_plan mro_fft_plan_real_line(size_t n);    /* real to half-complex, out of place */
 fftwf_plan mro_fft_plan_to_real_line(size_t n); /* half-complex to real, out of place, destroys its input */
 
-/* Planes transformed by one thread, in place: rows, then all columns at once. Faster than FFTW's own estimated plan of
+/* Planes transformed by one thread: rows, then all columns at once. Faster than FFTW's own estimated plan of
  * a plane, and rows known to be zero are skipped. */
 struct mro_fft_plane {
     size_t ny, nx;
     fftwf_plan row, columns;
 };
 bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign); /* false: out of memory */
-/* z is fftwf_malloc'ed; only rows within `reach` of row 0 (cyclically) hold anything but zeros. */
-void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach);
+/* z and work are fftwf_malloc'ed, nx a multiple of 8; only rows within `reach` of row 0 (cyclically) of z hold anything
+ * but zeros. */
+void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach, mro_c32 *work);
 
 /* In-place unnormalised transform of a full complex plane, sign FFTW_FORWARD or FFTW_BACKWARD. */
 enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threads, struct mro_error *e);

@@ -24,6 +24,7 @@
 #define SEARCH_MARGIN_NM 0.5      /* patches centred in the rim still reach into the region */
 #define CANDIDATE 5.0             /* -ln p of cells whose neighbourhood is searched for a patch */
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
+#define CROWDED_NM2 5000.0        /* fields so small that a crystal's spots stand above the median that whitens them */
 #define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
 #define TILE_NM 24.0
@@ -1042,7 +1043,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
             searched[y * cells.nx + x] = !out && (rim || usable[y * cells.nx + x]);
         }
     if ((rc = find_patches(p, &s, searched, SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
-    if (found.n && (rc = remeasure(p, &s, &spectrum, &power, &found, e))) goto done;
+    if (found.n && usable_nm2 < CROWDED_NM2 && (rc = remeasure(p, &s, &spectrum, &power, &found, e))) goto done;
     size_t n_searched = 0;
     for (size_t i = 0; i < nc; i++) n_searched += searched[i];
     if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, (double)n_searched * cell_area, lens_known, &area, e)))
