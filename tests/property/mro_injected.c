@@ -103,7 +103,10 @@ static size_t make_field(struct mro_image *im, uint64_t seed, size_t wanted, dou
     }
     ok(mro_image_alloc(im, N, N, &e), &e);
     ok(mro_image_set_pixel_nm(im, PIXEL, MRO_SOURCE_COMMAND_LINE, &e), &e);
-    for (size_t i = 0; i < n; i++) im->px[i] = 1000 * (1 + 0.04f * f[i]);
+    /* The scale of real images: bcc iron through a good lens (sin^2 chi 0.7, envelope^2 0.56) has c = 1e-3 nm^-2 times
+     * its transfer over the power spectral density of the contrast at the ring, whatever the foil. */
+    const float amplitude = (float)(sqrt(0.4e-3 / (contrast * glass(4.93))) / PIXEL);
+    for (size_t i = 0; i < n; i++) im->px[i] = 1000 * (1 + amplitude * f[i]);
     free(f);
     return made;
 }
@@ -147,8 +150,9 @@ static void interval_covers_and_mean_is_right(void **state)
     }
     print_message("%zu fields: %.4f measured, %.4f planted, %zu intervals cover, %zu distinguishable\n", fields,
                   measured / (double)fields, truth / (double)fields, covered, seen);
-    /* 95 % of 24 with room for two more misses than expected; in the long run 90 to 98 %. */
-    assert_true((double)covered >= 0.88 * (double)fields);
+    /* 95 % of 24, with room for two more misses than expected; in the long run 90 to 98 %. */
+    assert_true((double)covered >= (fields < 100 ? 0.88 : 0.90) * (double)fields);
+    assert_true(fields < 100 || (double)covered <= 0.98 * (double)fields);
     assert_true((double)seen >= 0.9 * (double)fields);
     /* About 6 nm^2 of clusters a field, 240 clusters in all: 5 % of noise, and 4 % of the sizes' calibration. */
     near(measured / truth, 1, 0.12);
@@ -162,7 +166,7 @@ static void speckle_alone_is_called_speckle(void **state)
     for (uint64_t i = 0; i < FIELDS; i++) {
         struct mro_image im = { 0 };
         struct mro_order_result r;
-        make_field(&im, 5000 + i, 0, 1, NULL);
+        make_field(&im, 5000 + i, 0, 2.2, NULL);
         ok(mro_order_measure(plan, &im, "speckle", &r, &e), &e);
         flagged += r.fraction_raw / FIELDS;
         assert_true(r.fraction_raw < 0.04);
