@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One list of cases, every backend: each primitive of each backend against the CPU on one thread, on sizes that are
+ * odd, prime, tiny and not square. A backend that this build or machine lacks is reported as skipped. Guard words
+ * around every result catch writes that stray. */
+#include "fields.h"
+
+#include "mroscope/math/band.h"
+#include "mroscope/math/patch.h"
+
+static const double band[2] = { 4.1, 5.8 }, wide[2] = { -1, 1e3 };
+
+static const struct {
+    struct mro_grid grid, out;
+} shapes[] = {
+    { { 108, 108, 8, 8 }, { 20, 20, 8, 8 } },        { { 97, 101, 7.2, 7.5 }, { 17, 19, 7.2, 7.5 } },
+    { { 128, 90, 9.5, 6.6 }, { 24, 15, 9.5, 6.6 } }, { { 81, 225, 6, 16.7 }, { 15, 40, 6, 16.7 } },
+    { { 75, 80, 5.5, 5.9 }, { 1, 2, 5.5, 5.9 } },    { { 324, 216, 24, 16 }, { 60, 40, 24, 16 } },
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+#define GUARD 64 /* bytes before and after what a primitive may write */
+
+struct output {
+    float *v;
+    size_t n;
+};
+
+static struct mro_error e;
+
+/* Host numbers of a device buffer that was made by guarded(), after its guard was looked at. */
+static struct mro_buffer guarded(struct mro_device *d, size_t bytes)
+{
+    struct mro_buffer b = buffer_of(d, bytes + GUARD);
+    unsigned char *fill = malloc(bytes + GUARD);
+    assert_non_null(fill);
+    memset(fill, 0xA5, bytes + GUARD);
+    put(d, &b, fill, bytes + GUARD);
+    free(fill);
+    return b;
+}
+
+static float *taken(struct mro_device *d, struct mro_buffer *b, size_t bytes)
+{
+    unsigned char *p = get(d, b, bytes + GUARD);
+    for (size_t i = bytes; i < bytes + GUARD; i++)
+        if (p[i] != 0xA5) fail_msg("a primitive wrote %zu bytes past its result", i - bytes);
+    d->ops->release(d, b);
+    return (float *)(void *)p;
+}
+
+static struct mro_buffer noise(struct mro_device *d, const struct mro_grid *g, const double limits[2])
+{
+    struct mro_buffer b = guarded(d, g->ny * g->nx * sizeof(mro_c32));
+    ok(d->ops->noise_spectrum(d, g, 8, 3, limits, 0.15, &b, &e), &e);
+    return b;
+}
+
+static struct output run_noise(struct mro_device *d, size_t k)
+{
+    const size_t n = 2 * shapes[k].grid.ny * shapes[k].grid.nx;
+    struct mro_buffer b = noise(d, &shapes[k].grid, band);
+    return (struct output){ taken(d, &b, n * sizeof(float)), n };
+}
+
+static struct output run_multiply(struct mro_device *d, size_t k)
+{
+    const size_t n = shapes[k].grid.ny * shapes[k].grid.nx;
+    struct mro_buffer b = noise(d, &shapes[k].grid, wide);
+    float *gain = malloc(n * sizeof *gain);
+    for (size_t i = 0; i < n; i++) gain[i] = normal_of(50, i);
+    ok(d->ops->multiply(d, &shapes[k].grid, &b, gain, &e), &e);
+    free(gain);
+    return (struct output){ taken(d, &b, 2 * n * sizeof(float)), 2 * n };
+}
+
+static struct output run_inverse(struct mro_device *d, size_t k)
+{
+    const size_t n = shapes[k].grid.ny * shapes[k].grid.nx;
+    struct mro_buffer b = noise(d, &shapes[k].grid, wide), f = guarded(d, n * sizeof(float));
+    ok(d->ops->inverse(d, &shapes[k].grid, &b, &f, &e), &e);
+    d->ops->release(d, &b);
+    return (struct output){ taken(d, &f, n * sizeof(float)), n };
+}
+
+static struct output run_forward(struct mro_device *d, size_t k)
+{
+    const size_t n = shapes[k].grid.ny * shapes[k].grid.nx;
+    struct mro_buffer f = buffer_of(d, n * sizeof(float)), s = guarded(d, n * sizeof(mro_c32));
+    float *v = malloc(n * sizeof *v);
+    for (size_t i = 0; i < n; i++) v[i] = normal_of(51, i);
+    put(d, &f, v, n * sizeof *v);
+    ok(d->ops->forward(d, &shapes[k].grid, &f, &s, &e), &e);
+    free(v);
+    d->ops->release(d, &f);
+    return (struct output){ taken(d, &s, 2 * n * sizeof(float)), 2 * n };
+}
+
+/* An image of counts of the shape's grid times three each way less a few lines, with spikes and a hole. */
+static float *counts(size_t ny, size_t nx)
+{
+    float *px = malloc(ny * nx * sizeof *px);
+    assert_non_null(px);
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) px[y * nx + x] = 1000 + 0.5f * (float)x + 30 * normal_of(52, y * nx + x);
+    for (size_t i = 0; i < 7; i++) px[(i * 1013) % (ny * nx)] = 30000;
+    px[ny * nx / 2] = NAN;
+    return px;
+}
+
+static struct output run_contrast(struct mro_device *d, size_t k)
+{
+    const struct mro_grid *g = &shapes[k].grid;
+    const size_t n = g->ny * g->nx, ny = 3 * g->ny - 2, nx = 3 * g->nx - 1;
+    const double pixel[2] = { g->ly / (double)ny, g->lx / (double)nx };
+    float *px = counts(ny, nx);
+    struct mro_buffer s = guarded(d, n * sizeof(mro_c32));
+    size_t spikes = 0;
+    ok(d->ops->contrast_spectrum(d, px, ny, nx, pixel, 2.5, g, &s, &spikes, &e), &e);
+    free(px);
+    assert_true(spikes >= 7 && spikes < 12);
+    return (struct output){ taken(d, &s, 2 * n * sizeof(float)), 2 * n };
+}
+
+static struct output run_local_power(struct mro_device *d, size_t k)
+{
+    const size_t n = shapes[k].grid.ny * shapes[k].grid.nx;
+    struct mro_buffer b = noise(d, &shapes[k].grid, wide), p = guarded(d, n * sizeof(float));
+    float *model = malloc(n * sizeof *model);
+    for (size_t i = 0; i < n; i++) model[i] = 1 + 0.5f * (float)(i % 7);
+    ok(d->ops->local_power(d, &shapes[k].grid, &b, k % 2 ? model : NULL, 0.22, 3.95, 5.95, &p, &e), &e);
+    free(model);
+    d->ops->release(d, &b);
+    return (struct output){ taken(d, &p, n * sizeof(float)), n };
+}
+
+static struct output run_mean_square(struct mro_device *d, size_t k)
+{
+    const size_t n = shapes[k].grid.ny * shapes[k].grid.nx, m = shapes[k].out.ny * shapes[k].out.nx;
+    struct mro_buffer b = noise(d, &shapes[k].grid, band), f = buffer_of(d, n * sizeof(float)),
+                      s = guarded(d, m * sizeof(float));
+    ok(d->ops->inverse(d, &shapes[k].grid, &b, &f, &e), &e);
+    ok(d->ops->local_mean_square(d, &shapes[k].grid, &f, 1.0, &shapes[k].out, &s, &e), &e);
+    d->ops->release(d, &b);
+    d->ops->release(d, &f);
+    return (struct output){ taken(d, &s, m * sizeof(float)), m };
+}
+
+static struct output run_bank(struct mro_device *d, size_t k)
+{
+    const struct mro_grid *o = &shapes[k].out;
+    const size_t m = o->ny * o->nx;
+    double g[40][2];
+    for (int i = 0; i < 40; i++) {
+        g[i][0] = (4.7 + 0.3 * (i % 3)) * sin(MRO_PI * i / 40);
+        g[i][1] = (4.7 + 0.3 * (i % 3)) * cos(MRO_PI * i / 40);
+    }
+    const struct mro_bank bank = { .window_s_nm = k % 2 ? 0.313 : 0.581,
+                                   .band_inv_nm = { 4.1, 5.8 },
+                                   .edge_inv_nm = 0.15,
+                                   .g = (const double(*)[2])g,
+                                   .n_g = 40 };
+    struct mro_buffer b = noise(d, &shapes[k].grid, band), p = guarded(d, m * sizeof(float)),
+                      w = guarded(d, m * sizeof(int32_t));
+    ok(d->ops->bank_maximum(d, &shapes[k].grid, &b, &bank, o, &p, &w, &e), &e);
+    d->ops->release(d, &b);
+    float *which = taken(d, &w, m * sizeof(int32_t));
+    for (size_t i = 0; i < m; i++) {
+        int32_t v;
+        memcpy(&v, which + i, sizeof v);
+        assert_true(v >= 0 && v < 40);
+    }
+    free(which); /* near ties may choose another wave vector: the powers tell */
+    return (struct output){ taken(d, &p, m * sizeof(float)), m };
+}
+
+static struct output run_patches(struct mro_device *d, size_t k)
+{
+    enum { PATCHES = 9, EACH = 5 + MRO_PATCH_SIZES };
+    const struct mro_grid *g = &shapes[k].grid;
+    const size_t n = g->ny * g->nx;
+    struct mro_patch_search search = { .diameter_nm = { 1.0, 1.25, 1.5, 1.8, 2.15, 2.6, 3.1 },
+                                       .d_range_inv_nm = { 4.64, 5.24 } };
+    for (int i = 0; i < MRO_PATCH_SIZES; i++)
+        for (int j = 0; j <= MRO_ENERGY_STEPS; j++) search.energy[i][j] = 0.7 + 0.03 * i;
+    struct mro_buffer b = noise(d, g, band), f = buffer_of(d, n * sizeof(float));
+    ok(d->ops->inverse(d, g, &b, &f, &e), &e);
+    struct mro_patch p[PATCHES];
+    memset(p, 0, sizeof p);
+    for (int i = 0; i < PATCHES; i++) {
+        p[i].y_nm = g->ly * (0.05 + 0.11 * i);
+        p[i].x_nm = g->lx * (0.97 - 0.07 * i);
+        p[i].gy = 4.9 * sin(0.34 * i);
+        p[i].gx = 4.9 * cos(0.34 * i);
+    }
+    ok(d->ops->refine_patches(d, g, &f, &search, p, PATCHES, &e), &e);
+    d->ops->release(d, &b);
+    d->ops->release(d, &f);
+    float *v = malloc((size_t)PATCHES * EACH * sizeof *v);
+    for (int i = 0; i < PATCHES; i++) {
+        float *to = v + i * EACH;
+        to[0] = (float)p[i].y_nm;
+        to[1] = (float)p[i].x_nm;
+        to[2] = (float)p[i].gy;
+        to[3] = (float)p[i].gx;
+        to[4] = (float)p[i].second_power;
+        for (int j = 0; j < MRO_PATCH_SIZES; j++) to[5 + j] = (float)p[i].power[j];
+    }
+    return (struct output){ v, (size_t)PATCHES * EACH };
+}
+
+static struct output run_bandpass(struct mro_device *d, size_t k)
+{
+    const size_t ny = shapes[k].grid.ny, nx = shapes[k].grid.nx;
+    const double pixel[2] = { 0.05, 0.06 };
+    float *px = counts(ny, nx), *out = malloc((ny * nx + 16) * sizeof *out);
+    out[ny * nx] = 77;
+    ok(d->ops->bandpass(d, px, ny, nx, pixel, band, 0.3, out, &e), &e);
+    assert_true(out[ny * nx] == 77);
+    assert_true(isnan(out[ny * nx / 2]));
+    out[ny * nx / 2] = 0;
+    free(px);
+    return (struct output){ out, ny * nx };
+}
+
+/* `tolerance` is the largest difference over the root mean square of the reference. */
+static const struct {
+    const char *name;
+    struct output (*run)(struct mro_device *d, size_t shape);
+    double tolerance;
+} cases[] = {
+    { "noise_spectrum", run_noise, 2e-6 },       /* log, sqrt, sin, cos of one number: the last bits of each */
+    { "multiply", run_multiply, 5e-6 },          /* the same numbers times one */
+    { "inverse", run_inverse, 1e-5 },            /* float32 transforms of up to 70000 numbers */
+    { "forward", run_forward, 1e-5 },            /* likewise */
+    { "contrast_spectrum", run_contrast, 1e-4 }, /* the background's sums in another order, then a transform */
+    { "local_power", run_local_power, 1e-4 },    /* medians: equal but for the last bits of the powers */
+    { "local_mean_square", run_mean_square, 1e-5 },
+    { "bank_maximum", run_bank, 1e-4 },      /* the contract on scores */
+    { "refine_patches", run_patches, 2e-3 }, /* a climb ends within a hundredth of its last step */
+    { "bandpass", run_bandpass, 1e-4 },      /* counts of 1000 with the mean taken off: 30 of contrast are left */
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+static void compare(const char *name, struct mro_device *d, struct mro_device *reference, bool exact)
+{
+    for (size_t c = 0; c < CASES; c++)
+        for (size_t k = 0; k < SHAPES; k++) {
+            const struct output want = cases[c].run(reference, k), got = cases[c].run(d, k);
+            assert_int_equal(want.n, got.n);
+            double most = 0, square = 0;
+            for (size_t i = 0; i < want.n; i++) {
+                assert_true(isfinite(want.v[i]) && isfinite(got.v[i]));
+                most = fmax(most, fabs((double)want.v[i] - got.v[i]));
+                square += (double)want.v[i] * want.v[i];
+            }
+            assert_true(square > 0);
+            const double difference = most / sqrt(square / (double)want.n);
+            if (exact ? memcmp(want.v, got.v, want.n * sizeof(float)) != 0 : difference > cases[c].tolerance)
+                fail_msg("%s on %s, shape %zu: differs by %.3g", cases[c].name, name, k, difference);
+            free(want.v);
+            free(got.v);
+        }
+}
+
+/* The CPU gives the same bytes at any number of threads. */
+static void threads_of_the_cpu(void **state)
+{
+    struct mro_device *one = device_of("cpu", 1), *three = device_of("cpu", 3);
+    (void)state;
+    compare("cpu with 3 threads", three, one, true);
+    mro_device_close(one);
+    mro_device_close(three);
+}
+
+static void every_backend_against_the_cpu(void **state)
+{
+    static const char *const names[] = { "cpu", "strict", "cuda" };
+    struct mro_device *reference = device_of("cpu", 1);
+    size_t compared = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct mro_device *d = NULL;
+        const enum mro_code rc = mro_device_open(&d, names[i], 2, (size_t)1 << 30, &e);
+        if (rc) {
+            assert_true(rc == MRO_EDEVICE || rc == MRO_EARG); /* not in this build, or no such card */
+            print_message("skipped %s: %s\n", names[i], e.message);
+            continue;
+        }
+        compare(names[i], d, reference, false);
+        mro_device_close(d);
+        compared++;
+    }
+    assert_true(compared > 0);
+    mro_device_close(reference);
+}
+
+/* What a device refuses, it refuses with a reason and leaves nothing behind. */
+static void a_budget_is_kept(void **state)
+{
+    struct mro_device *d = NULL;
+    struct mro_buffer b = { 0 };
+    char small[64];
+    (void)state;
+    ok(mro_device_open(&d, "cpu", 1, 1 << 20, &e), &e);
+    assert_int_equal(d->ops->alloc(d, &b, (1 << 20) + 1, &e), MRO_EMEMORY);
+    assert_non_null(strstr(e.message, "--memory"));
+    assert_null(b.p);
+    ok(d->ops->alloc(d, &b, 32, &e), &e);
+    assert_int_equal(d->ops->upload(d, &b, small, 33, &e), MRO_EINTERNAL);
+    assert_int_equal(d->ops->download(d, small, &b, 33, &e), MRO_EINTERNAL);
+    d->ops->release(d, &b);
+    assert_null(b.p);
+    d->ops->release(d, &b);
+    mro_device_close(d);
+    mro_device_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_of_the_cpu),
+        cmocka_unit_test(every_backend_against_the_cpu),
+        cmocka_unit_test(a_budget_is_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
