@@ -123,7 +123,8 @@ static enum mro_code write_files(struct measure *m, struct cli_item *item, const
     if (r->n_sweep) MRO_TRY(cli_write_text(item, &m->job, ".sweep.csv", mro_csv_sweep(r, e), e));
     MRO_TRY(cli_write_text(item, &m->job, ".objects.csv", mro_csv_objects(r, e), e));
     MRO_TRY(cli_figure_stem(item, &m->job, &stem, e));
-    const enum mro_code code = mro_figure_order(stem, &item->pixels, item->name, r, e);
+    const char *slash = strrchr(item->name, '/'); /* a figure does not need the folder */
+    const enum mro_code code = mro_figure_order(stem, &item->pixels, slash ? slash + 1 : item->name, r, e);
     free(stem);
     return code;
 }

@@ -129,7 +129,7 @@ struct mro_backend {
                                   double step_nm, float *tiles, struct mro_error *e);
 
     /* How strongly that autocorrelation A oscillates with a spacing d: the largest over directions of the mean of
-     * A(k d) - A((k - 1/2) d) over k = 1, 2, 3, halved, averaged over d in d_range_nm. 1 for endless fringes.
+     * A(k d) - A((k - 1/2) d) over k = 1, 2, 3, halved, averaged over d in d_range_nm. Near 1 for endless fringes.
      * `score` (host) holds n values. */
     enum mro_code (*acf_fringes)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,

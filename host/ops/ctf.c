@@ -133,6 +133,20 @@ static double correlation(const struct profile *p, double defocus, double astigm
     return mr / sqrt(mm * rr + 1e-30);
 }
 
+/* Without Cs, under- and overfocus of one size make the same rings: no reason to doubt either. */
+static bool same_rings(const struct profile *p, double a, double b)
+{
+    double aa = 0, bb = 0, ab = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const double s = sin(mro_ctf_chi(p->q[i], 0, p->lambda, a, p->cs, 0, 0));
+        const double t = sin(mro_ctf_chi(p->q[i], 0, p->lambda, b, p->cs, 0, 0));
+        aa += (s * s - 0.5) * (s * s - 0.5);
+        bb += (t * t - 0.5) * (t * t - 0.5);
+        ab += (s * s - 0.5) * (t * t - 0.5);
+    }
+    return ab > 0.8 * sqrt(aa * bb);
+}
+
 /* For the simplex: x = defocus, astigmatism times cos and sin of twice its azimuth. */
 static double misfit(const gsl_vector *x, void *profile)
 {
@@ -156,9 +170,9 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
      * aberration-free focus of uncorrected lenses on one side and the same in overfocus on the other. */
     const double reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
     double best = -1, at = 0;
-    for (double df = -reach; df <= reach; df += 1) {
+    for (double df = reach; df >= -reach; df -= 1) {
         const double c = correlation(p, df, 0, 0, false);
-        if (c > best) {
+        if (c > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
             best = c;
             at = df;
         }
@@ -166,7 +180,8 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     const double period = 1 / (p->lambda * 25); /* defocus between equal phases at 5 nm^-1: 16 nm at 200 kV */
     double second = -1;
     for (double df = -reach; df <= reach; df += 1)
-        if (fabs(df - at) > 0.75 * period) second = fmax(second, correlation(p, df, 0, 0, false));
+        if (fabs(df - at) > 0.75 * period && !same_rings(p, df, at))
+            second = fmax(second, correlation(p, df, 0, 0, false));
     fit->defocus_nm = at;
     fit->correlation = best;
     fit->runner_up = second;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Medium-range order of one micrograph: whitening, windowed spectra against a speckle null, patches, area fraction. */
 #include <gsl/gsl_cdf.h>
-#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,8 +30,6 @@
 #define TILE_SAMPLES 324 /* > 2 GRID_Q TILE_NM */
 #define TILE_CELLS 60
 #define P_IMAGES 20000 /* speckle images behind p_image */
-#define BOOTSTRAP 4000
-#define BLOCK_NM 4.0
 
 static const double windows_nm[MRO_WINDOWS] = { 1.4, 1.9, 2.6 }; /* sphere diameters; s = 0.2236 D */
 static const double sizes_nm[MRO_PATCH_SIZES] = { 1.0, 1.25, 1.5, 1.8, 2.15, 2.6, 3.1 };
@@ -729,58 +726,6 @@ static double image_p(const struct mro_order_plan *p, const struct mro_found_lis
     return (1.0 + (double)reached) / (1.0 + P_IMAGES);
 }
 
-/* 95 % interval: blocks of the region redrawn, and the systematic error of sizes. */
-static void interval(const struct mro_order_plan *p, const struct mro_found_list *found, const struct mro_area *a,
-                     const double region[4], double usable_nm2, bool lens_known, double ci[2])
-{
-    const size_t bx = (size_t)fmax(1, round((region[2] - region[0]) / BLOCK_NM));
-    const size_t by = (size_t)fmax(1, round((region[3] - region[1]) / BLOCK_NM)), blocks = bx * by;
-    double *block = calloc(blocks, sizeof *block), *draw = malloc(BOOTSTRAP * sizeof *draw);
-    ci[0] = ci[1] = NAN;
-    if (block == NULL || draw == NULL) goto done;
-    double sum = 0;
-    for (size_t i = 0; i < found->n; i++) {
-        const double y = (found->v[i].y_nm - region[1]) / (region[3] - region[1]),
-                     x = (found->v[i].x_nm - region[0]) / (region[2] - region[0]);
-        const size_t j = (size_t)fmin(fmax(y, 0) * (double)by, (double)by - 1),
-                     k = (size_t)fmin(fmax(x, 0) * (double)bx, (double)bx - 1);
-        block[j * bx + k] += a->area_nm2[i] * a->weight[i];
-        sum += a->area_nm2[i] * a->weight[i];
-    }
-    const double null_here = a->null_area * usable_nm2;
-    const double union_over_sum = sum > 0 ? (a->fraction + a->null_area) / (1 + a->null_area) * usable_nm2 / sum : 1;
-    /* Area goes as D^2: shape calibration 4 %, contrast of the foil through its quarter share of ln D. */
-    const double systematic = hypot(0.08, 0.25 * a->contrast_log_sd);
-    for (size_t b = 0; b < BOOTSTRAP; b++) {
-        double s = 0;
-        for (size_t i = 0; i < blocks; i += 4) {
-            const mro_philox_block u = mro_philox(p->o.seed, (5ull << 32) + b, i);
-            for (size_t k = i; k < i + 4 && k < blocks; k++) s += block[(size_t)((uint64_t)u.v[k - i] * blocks >> 32)];
-        }
-        const mro_philox_block u = mro_philox(p->o.seed, (6ull << 32) + b, 0);
-        const mro_c32 z = mro_normal_pair(u.v[0], u.v[1]), z2 = mro_normal_pair(u.v[2], u.v[3]);
-        double low = systematic, high = systematic;
-        if (!lens_known) {
-            /* Ghosts of a delocalising lens double the area at worst, or hide half of what is there. */
-            low = hypot(low, 0.35);
-            high = hypot(high, 0.45);
-        }
-        const double f = s * union_over_sum / usable_nm2 * exp(z.re < 0 ? low * z.re : high * z.re);
-        /* False patches scatter as their number does. */
-        const double nulls = null_here + sqrt(fmax(null_here, 0) * 3.0) * z2.re;
-        draw[b] = f - fmax(nulls, 0) / usable_nm2 * (1 - f);
-    }
-    gsl_sort(draw, 1, BOOTSTRAP);
-    ci[0] = draw[BOOTSTRAP / 40];
-    ci[1] = draw[BOOTSTRAP - 1 - BOOTSTRAP / 40];
-    /* Nothing found does not mean nothing there: three clusters are missed with 5 % chance. */
-    const double unseen = 3.0 * MRO_PI / 4 * 1.8 * 1.8 / usable_nm2;
-    if (found->n < 3) ci[1] = fmax(ci[1], fmax(a->fraction, 0) + unseen);
-done:
-    free(block);
-    free(draw);
-}
-
 static enum mro_code fill_result(const struct mro_order_plan *p, const struct scores *s, const unsigned char *usable,
                                  const struct mro_found_list *found, const struct mro_area *a,
                                  struct mro_order_result *r, struct mro_error *e)
@@ -1001,13 +946,18 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         for (size_t x = 0; x < cells.nx; x++) {
             const double cy = (double)y * ly / (double)cells.ny, cx = (double)x * lx / (double)cells.nx;
             const bool rim = cy < MARGIN_NM || cx < MARGIN_NM || cy > ly - MARGIN_NM || cx > lx - MARGIN_NM;
-            searched[y * cells.nx + x] = rim || usable[y * cells.nx + x];
+            const bool out = cy < SEARCH_MARGIN_NM || cx < SEARCH_MARGIN_NM || cy > ly - SEARCH_MARGIN_NM ||
+                             cx > lx - SEARCH_MARGIN_NM;
+            searched[y * cells.nx + x] = !out && (rim || usable[y * cells.nx + x]);
         }
     if ((rc = find_patches(p, &s, searched, SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
-    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, &area, e))) goto done;
+    size_t n_searched = 0;
+    for (size_t i = 0; i < nc; i++) n_searched += searched[i];
+    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, (double)n_searched * cell_area, lens_known, &area, e)))
+        goto done;
     r->fraction = area.fraction;
+    memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
     r->density_per_nm2 = (double)found.n / usable_nm2;
-    interval(p, &found, &area, r->region_nm, usable_nm2, lens_known, r->fraction_ci95);
     r->p_image = image_p(p, &found, usable_nm2);
     r->distinguishable = r->p_image < 0.001;
     for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)

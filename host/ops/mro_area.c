@@ -1,21 +1,38 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* From patches to an area: sizes, contrast of the foil, detection power, union of discs. */
+/* From patches to an area. What an image shows are patches with a power and a shape; what is asked for is the area of
+ * the ordered spheres, found and missed. One model joins them:
+ *
+ *   - spheres lie anywhere, N in the searched area, their apparent diameters log-normal (mu, sigma);
+ *   - the signal-to-noise ratio of a sphere is c D^4 with one c for the foil, since the signal grows as D^4 and the
+ *     speckle with thickness; single spheres scatter about it by their tilt within the Bragg condition;
+ *   - a sphere is found with the measured detection power; speckle adds false patches at the null's rate.
+ *
+ * The posterior over (N, mu, sigma, c) is summed on a grid, with weak priors, and drawn from: each draw decides which
+ * patches are real, how large they are, and how many were missed. So power and footprint are corrected together, and
+ * the interval carries what is not known about them. After Horvitz and Thompson (1952) in spirit; sums instead of
+ * weights, because one over a small power is mostly noise. */
 #include <gsl/gsl_cdf.h>
+#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mroscope/math/philox.h"
 #include "ops/mro_internal.h"
 
-#define CONTRAST_PRIOR 1.6    /* nm^-4: a sphere in 5 nm of Fe-metalloid glass, pi rho / (8 S1 t) */
-#define CONTRAST_PRIOR_SD 0.5 /* of its logarithm: foils from 3 to 14 nm */
-#define CONTRAST_SCATTER 0.55 /* of one patch: tilt within the Bragg condition, shape error */
-#define STRONG_POWER 15.0     /* patches that tell the contrast */
-#define GAIN_SNR 150.0        /* a patch raises its own local mean square: power = snr / (1 + snr / GAIN_SNR) */
-#define MAXIMUM_BIAS 3.0      /* mean of power - snr: 1 of noise and 2 of four freedoms of the climb */
-#define LEAST_POWER 0.5       /* weights are cut where fewer than half are found: they would be mostly noise */
-#define SHAPE_SD 0.06         /* floor of the two size estimates, of ln d */
+#define GAIN_SNR 150.0     /* a patch raises its own local mean square: power = snr / (1 + snr / GAIN_SNR) */
+#define MAXIMUM_BIAS 4.0   /* mean of power - snr after the climb, from planted spheres */
+#define SHAPE_BIAS (-0.03) /* of ln d from the shape, likewise */
+#define SNR_SCATTER 0.30   /* of ln snr between spheres of one size */
+#define SYSTEMATIC 0.06    /* of the area: the interface, the profile */
 #define AREA_STEP_NM 0.05
+#define PC atof(getenv("PC"))
+#define PCS atof(getenv("PCS"))
+#define PM atof(getenv("PM"))
+#define PMS atof(getenv("PMS"))
+#define DRAWS 2000
+
+enum { SIZES = 40, CONTRASTS = 15, MEANS = 12, SPREADS = 3, COUNTS = 16, MODELS = CONTRASTS * MEANS * SPREADS };
 
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
 {
@@ -44,67 +61,22 @@ void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
             f->top_power = f->power[k] + ps * shift + 0.5 * pc * shift * shift;
         }
     }
+    /* The curvature misses other modes of weak patches: their scatter, from planted spheres, is the floor. */
+    f->log_d_sd = fmax(f->log_d_sd, fmax(4.2 / f->top_power, 0.7 / sqrt(f->top_power)));
+    f->log_d -= SHAPE_BIAS;
     const double over = fmax(f->top_power - MAXIMUM_BIAS, 1);
     f->snr = over / fmax(1 - over / GAIN_SNR, 0.25);
 }
 
-/* c of snr = c D^4: one number for a foil, since the signal of a sphere grows as D^4 and the speckle with thickness.
- * Robust mean of the logarithm over strong patches, with a weak prior. */
-static void foil_contrast(const struct mro_found_list *l, struct mro_area *a)
+static double power_at_snr(const struct mro_order_plan *p, double snr)
 {
-    const double prior = log(CONTRAST_PRIOR), wp = 1 / (CONTRAST_PRIOR_SD * CONTRAST_PRIOR_SD);
-    double mu = prior, weight = wp;
-    for (int round = 0; round < 20; round++) {
-        double s = wp * prior, w = wp;
-        for (size_t i = 0; i < l->n; i++) {
-            const struct mro_found *f = l->v + i;
-            if (f->top_power <= STRONG_POWER) continue;
-            const double v = fmin(fmax(log(f->snr) - 4 * f->log_d, log(0.2)), log(8));
-            const double sd = 4 * fmin(f->log_d_sd, 0.3);
-            double wi = 1 / (CONTRAST_SCATTER * CONTRAST_SCATTER + sd * sd);
-            wi /= fmax(1, fabs(v - mu) * sqrt(wi)); /* Huber */
-            s += wi * v;
-            w += wi;
-        }
-        mu = s / w;
-        weight = w;
-    }
-    a->contrast = exp(mu);
-    a->contrast_log_sd = 1 / sqrt(weight);
-}
-
-/* Apparent diameters: shape and power combined, drawn toward their common distribution. */
-static void sizes(const struct mro_found_list *l, double contrast, double *d)
-{
-    double mean = 0, var = 0, noise = 0;
-    double *v = d; /* ln d first */
-    for (size_t i = 0; i < l->n; i++) {
-        const struct mro_found *f = l->v + i;
-        const double v1 = fmax(f->log_d_sd, 0.04) * fmax(f->log_d_sd, 0.04) + SHAPE_SD * SHAPE_SD;
-        const double v2 = SHAPE_SD * SHAPE_SD + 0.125 / f->snr;
-        v[i] = (f->log_d / v1 + 0.25 * log(f->snr / contrast) / v2) / (1 / v1 + 1 / v2);
-        mean += v[i];
-        noise += 1 / (1 / v1 + 1 / v2);
-    }
-    const double n = (double)l->n;
-    mean /= n;
-    noise /= n;
-    for (size_t i = 0; i < l->n; i++) var += (v[i] - mean) * (v[i] - mean) / n;
-    const double spread = l->n > 3 ? fmax(var - noise, 0.12 * 0.12) : 0.04;
-    if (l->n < 3) mean = log(1.9);
-    for (size_t i = 0; i < l->n; i++) {
-        const struct mro_found *f = l->v + i;
-        const double v1 = fmax(f->log_d_sd, 0.04) * fmax(f->log_d_sd, 0.04) + SHAPE_SD * SHAPE_SD;
-        const double w = 1 / v1 + 1 / (SHAPE_SD * SHAPE_SD + 0.125 / f->snr);
-        v[i] = exp((v[i] * w + mean / spread) / (w + 1 / spread));
-    }
+    const double seen = snr / (1 + snr / GAIN_SNR);
+    return gsl_cdf_ugaussian_P((sqrt(seen) - p->power_curve[0]) / p->power_curve[1]);
 }
 
 double mro_detection_power(const struct mro_order_plan *p, double d, double contrast)
 {
-    const double apparent = d + MRO_INTERFACE_NM, snr = contrast * pow(apparent, 4);
-    const double seen = snr / (1 + snr / GAIN_SNR);
-    return gsl_cdf_ugaussian_P((sqrt(seen) - p->power_curve[0]) / p->power_curve[1]);
+    return power_at_snr(p, contrast * pow(d + MRO_INTERFACE_NM, 4));
 }
 
 /* Union of discs inside the region, and every disc's own part of it, on a fine raster. */
@@ -137,52 +109,273 @@ static enum mro_code disc_areas(const struct mro_found_list *l, const double *di
     return MRO_OK;
 }
 
-static double weight_of(const struct mro_order_plan *p, double diameter, double contrast)
+/* The grid of models, and what each says of each patch. */
+struct posterior {
+    size_t n;            /* patches */
+    double log_d[SIZES]; /* apparent */
+    double area[SIZES];  /* of the crystal, nm^2 */
+    double log_c[CONTRASTS];
+    double found[CONTRASTS][SIZES]; /* detection power */
+    double weight[MODELS];          /* later: posterior of the model, summed over counts */
+    double seen[MODELS];            /* share of spheres that are found */
+    double missed_area[MODELS];     /* mean area of one that is not */
+    double (*size)[SIZES];          /* [MEANS * SPREADS]: prior of sizes */
+    double *shape;                  /* [n][SIZES] likelihood of the shape */
+    double *snr;                    /* [n][CONTRASTS][SIZES] of the signal-to-noise ratio */
+    double *real;                   /* [MODELS][n] likelihood under a model */
+    double *noise;                  /* [n] likelihood under speckle */
+    double count[COUNTS];           /* expected number of found spheres */
+    double *joint;                  /* [MODELS][COUNTS] posterior */
+};
+
+static double normal(double x, double sd) { return exp(-0.5 * x * x / (sd * sd)) / sd; }
+
+static void posterior_free(struct posterior *q)
 {
-    return 1 / fmin(fmax(mro_detection_power(p, diameter, contrast), LEAST_POWER), 1);
+    free(q->size);
+    free(q->shape);
+    free(q->snr);
+    free(q->real);
+    free(q->noise);
+    free(q->joint);
+}
+
+static bool posterior_fill(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
+                           struct posterior *q, int threads)
+{
+    const size_t n = l->n;
+    memset(q, 0, sizeof *q);
+    q->n = n;
+    q->size = malloc(MEANS * SPREADS * sizeof *q->size);
+    q->shape = malloc((n + 1) * SIZES * sizeof *q->shape);
+    q->snr = malloc((n + 1) * CONTRASTS * SIZES * sizeof *q->snr);
+    q->real = malloc((n + 1) * MODELS * sizeof *q->real);
+    q->noise = malloc((n + 1) * sizeof *q->noise);
+    q->joint = malloc((size_t)MODELS * COUNTS * sizeof *q->joint);
+    if (!q->size || !q->shape || !q->snr || !q->real || !q->noise || !q->joint) return false;
+
+    for (int s = 0; s < SIZES; s++) {
+        q->log_d[s] = log(0.9) + (log(3.9) - log(0.9)) * s / (SIZES - 1);
+        const double d = fmax(exp(q->log_d[s]) - MRO_INTERFACE_NM, 0.3);
+        q->area[s] = MRO_PI / 4 * d * d;
+    }
+    /* Foils of 3 to 20 nm have c between 3 and 0.5 nm^-4 with a good lens, less with a poor one or few counts. */
+    double prior_c[CONTRASTS], prior_size[MEANS * SPREADS];
+    for (int c = 0; c < CONTRASTS; c++) {
+        q->log_c[c] = log(0.2) + (log(4.5) - log(0.2)) * c / (CONTRASTS - 1);
+        prior_c[c] = normal(q->log_c[c] - log(PC), PCS);
+        for (int s = 0; s < SIZES; s++) q->found[c][s] = power_at_snr(p, exp(q->log_c[c] + 4 * q->log_d[s]));
+    }
+    static const double spreads[SPREADS] = { 0.10, 0.18, 0.26 }, prior_spread[SPREADS] = { 0.25, 0.45, 0.30 };
+    for (int m = 0; m < MEANS; m++)
+        for (int w = 0; w < SPREADS; w++) {
+            double *v = q->size[m * SPREADS + w], sum = 0;
+            const double mean = log(1.3) + (log(2.9) - log(1.3)) * m / (MEANS - 1);
+            for (int s = 0; s < SIZES; s++) sum += v[s] = normal(q->log_d[s] - mean, spreads[w]);
+            for (int s = 0; s < SIZES; s++) v[s] /= sum;
+            prior_size[m * SPREADS + w] = normal(mean - log(PM), PMS) * prior_spread[w];
+        }
+    for (size_t i = 0; i < n; i++) {
+        const struct mro_found *f = l->v + i;
+        const double scatter = sqrt(SNR_SCATTER * SNR_SCATTER + 1.2 / f->snr);
+        for (int s = 0; s < SIZES; s++) {
+            q->shape[i * SIZES + s] = normal(f->log_d - q->log_d[s], f->log_d_sd);
+            for (int c = 0; c < CONTRASTS; c++)
+                q->snr[(i * CONTRASTS + c) * SIZES + s] = normal(log(f->snr) - q->log_c[c] - 4 * q->log_d[s], scatter);
+        }
+        /* Speckle: any size, an excess that falls exponentially; both densities over ln d and ln snr. */
+        q->noise[i] = 2 * MRO_PI / log(3.1) * f->snr / p->null.object_excess *
+                      exp(-(f->significance - p->null.object_threshold) / p->null.object_excess);
+    }
+    const double most = (double)n + 4 * sqrt((double)n + 1) + 2;
+    const double least = fmax(0.02, (double)n - false_patches - 4 * sqrt((double)n + 1));
+    for (int k = 0; k < COUNTS; k++) q->count[k] = pow(sqrt(least) + (sqrt(most) - sqrt(least)) * k / (COUNTS - 1), 2);
+
+    double top = -INFINITY;
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(max : top)
+    for (int m = 0; m < MODELS; m++) {
+        const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
+        double *real = q->real + (size_t)m * n;
+        double missed = 0;
+        for (int s = 0; s < SIZES; s++) {
+            q->seen[m] += q->size[w][s] * q->found[c][s];
+            missed += q->size[w][s] * (1 - q->found[c][s]) * q->area[s];
+        }
+        q->missed_area[m] = missed / fmax(1 - q->seen[m], 1e-9);
+        for (size_t i = 0; i < n; i++) {
+            double sum = 0;
+            const double *shape = q->shape + i * SIZES, *snr = q->snr + (i * CONTRASTS + (size_t)c) * SIZES;
+            for (int s = 0; s < SIZES; s++) sum += q->size[w][s] * shape[s] * snr[s];
+            real[i] = sum / fmax(q->seen[m], 1e-3);
+        }
+        for (int k = 0; k < COUNTS; k++) {
+            /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
+            double v = log(prior_c[c] * prior_size[w]) - q->count[k];
+            for (size_t i = 0; i < n; i++) v += log(q->count[k] * real[i] + false_patches * q->noise[i] + 1e-300);
+            q->joint[(size_t)m * COUNTS + (size_t)k] = v;
+            top = fmax(top, v);
+        }
+    }
+    double total = 0;
+    for (int m = 0; m < MODELS; m++)
+        for (int k = 0; k < COUNTS; k++) {
+            double *v = q->joint + (size_t)m * COUNTS + (size_t)k;
+            *v = exp(*v - top);
+            q->weight[m] += *v;
+            total += *v;
+        }
+    for (int m = 0; m < MODELS; m++) {
+        q->weight[m] /= total;
+        for (int k = 0; k < COUNTS; k++) q->joint[(size_t)m * COUNTS + (size_t)k] /= total;
+    }
+    return true;
+}
+
+/* Poisson number: by multiplication while small, normal beyond. */
+static double poisson(double mean, uint64_t seed, uint64_t stream)
+{
+    if (mean > 60) {
+        const mro_philox_block u = mro_philox(seed, stream, 1u << 30);
+        return fmax(0, round(mean + sqrt(mean) * mro_normal_pair(u.v[0], u.v[1]).re));
+    }
+    double left = mean;
+    for (uint64_t i = 0;; i++) {
+        const mro_philox_block u = mro_philox(seed, stream, (1u << 30) + i);
+        for (int j = 0; j < 4; j++) {
+            left += log(mro_uniform_open(u.v[j]));
+            if (left < 0) return (double)(4 * i + (uint64_t)j);
+        }
+    }
+}
+
+static size_t pick(const double *weight, size_t n, double u)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += weight[i];
+    u *= sum;
+    for (size_t i = 0; i + 1 < n; i++) {
+        u -= weight[i];
+        if (u < 0) return i;
+    }
+    return n - 1;
 }
 
 enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found_list *found, const double region[4],
-                          double usable_nm2, struct mro_area *a, struct mro_error *e)
+                          double usable_nm2, double searched_nm2, bool lens_known, struct mro_area *a,
+                          struct mro_error *e)
 {
     memset(a, 0, sizeof *a);
-    const size_t n = found->n, false_n = p->null.found.n;
-    foil_contrast(found, a);
+    const size_t n = found->n;
+    const double false_patches = searched_nm2 * (double)p->null.found.n / p->null.area_nm2;
+    struct posterior *q = malloc(sizeof *q);
+    double *inside = malloc((n + 1) * sizeof *inside), *draw = malloc(DRAWS * sizeof *draw);
+    double *cumulative = malloc((size_t)MODELS * COUNTS * sizeof *cumulative);
     a->diameter_nm = calloc(n + 1, sizeof *a->diameter_nm);
     a->weight = calloc(n + 1, sizeof *a->weight);
     a->area_nm2 = calloc(n + 1, sizeof *a->area_nm2);
-    double *null_d = calloc(false_n + 1, sizeof *null_d);
     enum mro_code rc = MRO_OK;
-    if (!a->diameter_nm || !a->weight || !a->area_nm2 || !null_d) {
+    if (!q || !inside || !draw || !cumulative || !a->diameter_nm || !a->weight || !a->area_nm2) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        free(q);
+        q = NULL;
         goto done;
     }
-    double covered = 0, sum = 0, weighted = 0;
-    if (n) {
-        sizes(found, a->contrast, a->diameter_nm);
-        for (size_t i = 0; i < n; i++) {
-            a->diameter_nm[i] = fmax(a->diameter_nm[i] - MRO_INTERFACE_NM, 0.3);
-            a->weight[i] = weight_of(p, a->diameter_nm[i], a->contrast);
-        }
-        rc = disc_areas(found, a->diameter_nm, region, a->area_nm2, &covered, e);
-        if (rc) goto done;
-        for (size_t i = 0; i < n; i++) {
-            sum += a->area_nm2[i];
-            weighted += a->area_nm2[i] * a->weight[i];
-        }
+    if (!posterior_fill(p, found, false_patches, q, p->d->threads)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu patches", n);
+        goto done;
     }
-    if (false_n) {
-        sizes(&p->null.found, a->contrast, null_d);
-        for (size_t i = 0; i < false_n; i++) {
-            const double d = fmax(null_d[i] - MRO_INTERFACE_NM, 0.3);
-            a->null_area += MRO_PI / 4 * d * d * weight_of(p, d, a->contrast) / p->null.area_nm2;
+    double contrast = 0;
+    for (int m = 0; m < MODELS; m++) contrast += q->weight[m] * q->log_c[m / (MEANS * SPREADS)];
+    a->contrast = exp(contrast);
+
+    /* Mean size of every patch over the models, for its disc. */
+#pragma omp parallel for schedule(static) num_threads(p->d->threads)
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0, weight = 0;
+        for (int m = 0; m < MODELS; m++) {
+            if (q->weight[m] < 1e-6) continue;
+            const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
+            const double *shape = q->shape + i * SIZES, *snr = q->snr + (i * CONTRASTS + (size_t)c) * SIZES;
+            double area = 0, all = 0;
+            for (int s = 0; s < SIZES; s++) {
+                const double v = q->size[w][s] * shape[s] * snr[s];
+                all += v;
+                area += v * q->area[s];
+            }
+            if (!(all > 0)) continue;
+            sum += q->weight[m] * area / all;
+            weight += q->weight[m];
         }
+        a->diameter_nm[i] = weight > 0 ? sqrt(4 / MRO_PI * sum / weight) : exp(found->v[i].log_d) - MRO_INTERFACE_NM;
     }
-    a->raw = usable_nm2 > 0 ? covered / usable_nm2 : NAN;
-    const double all = sum > 0 ? a->raw * weighted / sum : 0;
-    a->fraction = usable_nm2 > 0 ? all - a->null_area * (1 - all) : NAN;
+    double covered = 0, discs = 0;
+    if (n && (rc = disc_areas(found, a->diameter_nm, region, a->area_nm2, &covered, e))) goto done;
+    for (size_t i = 0; i < n; i++) {
+        inside[i] = a->area_nm2[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]);
+        discs += a->area_nm2[i];
+    }
+    a->raw = covered / usable_nm2;
+    const double overlap = discs > 0 ? covered / discs : 1;
+
+    double sum = 0;
+    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) cumulative[i] = sum += q->joint[i];
+    const double here = usable_nm2 / searched_nm2; /* missed spheres are spread over the searched area */
+#pragma omp parallel for schedule(static) num_threads(p->d->threads)
+    for (size_t b = 0; b < DRAWS; b++) {
+        const uint64_t stream = (5ull << 32) + b;
+        const mro_philox_block u = mro_philox(p->o.seed, stream, 0);
+        /* Stratified over the grid, so that few draws cover it evenly. */
+        const double at = ((double)b + mro_uniform_open(u.v[0])) / DRAWS * cumulative[(size_t)MODELS * COUNTS - 1];
+        size_t lo = 0, hi = (size_t)MODELS * COUNTS - 1;
+        while (lo < hi) {
+            const size_t mid = (lo + hi) / 2;
+            if (cumulative[mid] >= at)
+                hi = mid;
+            else
+                lo = mid + 1;
+        }
+        const size_t m = lo / COUNTS, c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
+        const double count = q->count[lo % COUNTS];
+        double area = 0;
+        for (size_t i = 0; i < n; i++) {
+            const mro_philox_block v = mro_philox(p->o.seed, stream, 1 + i);
+            const double real = count * q->real[m * n + i], noise = false_patches * q->noise[i];
+            if (mro_uniform_open(v.v[0]) * (real + noise) > real) continue;
+            double like[SIZES];
+            for (int s = 0; s < SIZES; s++)
+                like[s] =
+                    q->size[w][s] * q->shape[i * SIZES + (size_t)s] * q->snr[(i * CONTRASTS + c) * SIZES + (size_t)s];
+            area += inside[i] * q->area[pick(like, SIZES, mro_uniform_open(v.v[1]))];
+        }
+        const double missed = poisson(count * (1 - q->seen[m]) / fmax(q->seen[m], 1e-3) * here, p->o.seed, stream);
+        const double seen_part = area * overlap / usable_nm2, missed_part = missed * q->missed_area[m] / usable_nm2;
+        double f = 1 - (1 - fmin(seen_part, 1)) * exp(-missed_part);
+        const double z = mro_normal_pair(u.v[1], u.v[2]).re;
+        /* Ghosts of an unknown lens double the area at worst, or hide half of what is there. */
+        f *= exp(z * hypot(SYSTEMATIC, lens_known ? 0 : z < 0 ? 0.35 : 0.45));
+        draw[b] = fmin(f, 1);
+    }
+    gsl_sort(draw, 1, DRAWS);
+    a->fraction = 0.5 * (draw[DRAWS / 2 - 1] + draw[DRAWS / 2]); /* the mean would follow the long tail of the unseen */
+    a->ci95[0] = draw[DRAWS / 40];
+    a->ci95[1] = draw[DRAWS - 1 - DRAWS / 40];
+    for (size_t i = 0; i < n; i++) {
+        double real = 0;
+        for (int m = 0; m < MODELS; m++) {
+            if (q->weight[m] < 1e-6) continue;
+            for (int k = 0; k < COUNTS; k++) {
+                const double r = q->count[k] * q->real[(size_t)m * n + i], v = false_patches * q->noise[i];
+                real += q->joint[(size_t)m * COUNTS + (size_t)k] * r / (r + v + 1e-300);
+            }
+        }
+        a->weight[i] = real;
+    }
 done:
-    free(null_d);
+    if (q) posterior_free(q);
+    free(q);
+    free(inside);
+    free(draw);
+    free(cumulative);
     if (rc) mro_area_release(a);
     return rc;
 }

@@ -71,19 +71,20 @@ void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);
 
 /* What a list of patches says of the area. */
 struct mro_area {
-    double contrast; /* c of snr = c D^4, nm^-4; log-sd beside it */
-    double contrast_log_sd;
+    double contrast;     /* c of snr = c D^4, nm^-4 */
     double *diameter_nm; /* per patch, of the crystal; owned */
-    double *weight;      /* per patch: one over its detection power; owned */
+    double *weight;      /* per patch: chance that it is no speckle; owned */
     double *area_nm2;    /* per patch, clipped to the region; owned */
-    double raw;          /* union of discs over the region's usable area */
-    double fraction;     /* corrected for power and null */
-    double null_area;    /* corrected area of false patches per nm^2 */
+    double raw;          /* union of discs over the usable area */
+    double fraction;     /* with the false ones out and the missed ones in */
+    double ci95[2];      /* of the area in this image */
 };
 
-/* region x0 y0 x1 y1 nm; usable: share of the region that was measured. MRO_EMEMORY only. */
+/* region x0 y0 x1 y1 nm; usable: its part that was measured; searched: the area patches were looked for in. Draws are
+ * those of the plan's seed. MRO_EMEMORY only. Release with mro_area_release. */
 enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found_list *found, const double region[4],
-                          double usable_nm2, struct mro_area *a, struct mro_error *e);
+                          double usable_nm2, double searched_nm2, bool lens_known, struct mro_area *a,
+                          struct mro_error *e);
 void mro_area_release(struct mro_area *a);
 
 /* Detection power of a crystal of diameter `d` nm at contrast c. */

@@ -345,7 +345,8 @@ enum mro_code mro_views_sweep(struct mro_order_plan *p, const struct mro_image *
     char reason[208] = "";
     for (int k = 0; k < SWEEPS; k++) {
         struct mro_order_options o = p->o;
-        for (int i = 0; i < 2; i++) o.band_inv_nm[i] += SWEEP_NM * sweep_shift[k][i];
+        for (int i = 0; i < 2; i++)
+            o.band_inv_nm[i] = round(1e6 * (o.band_inv_nm[i] + SWEEP_NM * sweep_shift[k][i])) / 1e6;
         o.sweep_band = o.acf_map = o.views = false;
         struct mro_order_result other = { 0 };
         struct mro_error fault = { 0 };
