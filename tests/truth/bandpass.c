@@ -29,8 +29,9 @@ static struct mro_image cosine(size_t ny, size_t nx, double pixel, int ky, int k
     if (pixel > 0) ok(mro_image_set_pixel_nm(&im, pixel, MRO_SOURCE_COMMAND_LINE, &e), &e);
     for (size_t y = 0; y < ny; y++)
         for (size_t x = 0; x < nx; x++)
-            im.px[y * nx + x] = (float)(100 + cos(2 * MRO_PI * ((double)ky * (double)y / (double)ny +
-                                                               (double)kx * (double)x / (double)nx)));
+            im.px[y * nx + x] =
+                (float)(100 +
+                        cos(2 * MRO_PI * ((double)ky * (double)y / (double)ny + (double)kx * (double)x / (double)nx)));
     return im;
 }
 
@@ -40,14 +41,14 @@ static void gain_inside_outside_and_at_the_limit(void **state)
         size_t ny, nx;
         int ky, kx; /* of 10 nm: 0.1 nm^-1 each */
         double gain;
-    } row[] = { { 400, 400, 30, 40, 1 },    /* 5.0 nm^-1 */
-                { 400, 400, 0, 41, 0.5 },   /* 4.1 */
-                { 400, 400, 58, 0, 0.5 },   /* 5.8 */
-                { 400, 400, 0, 30, 0 },     /* 3.0 */
-                { 400, 400, 50, 50, 0 },    /* 7.1 */
-                { 400, 400, -36, 27, 1 },   /* 4.5, the other diagonal */
-                { 251, 250, 30, 40, 1 },    /* odd */
-                { 101, 103, 0, 50, 1 } };   /* a prime of lines, close to its Nyquist frequency */
+    } row[] = { { 400, 400, 30, 40, 1 },  /* 5.0 nm^-1 */
+                { 400, 400, 0, 41, 0.5 }, /* 4.1 */
+                { 400, 400, 58, 0, 0.5 }, /* 5.8 */
+                { 400, 400, 0, 30, 0 },   /* 3.0 */
+                { 400, 400, 50, 50, 0 },  /* 7.1 */
+                { 400, 400, -36, 27, 1 }, /* 4.5, the other diagonal */
+                { 251, 250, 30, 40, 1 },  /* odd */
+                { 101, 103, 0, 50, 1 } }; /* a prime of lines, close to its Nyquist frequency */
     struct mro_bandpass_options o;
     (void)state;
     mro_bandpass_options_default(&o);

@@ -50,9 +50,9 @@ static mro_c32 *spectrum_of(const struct mro_grid *g, const struct lens *l, uint
 static void known_lenses_are_found(void **state)
 {
     static const struct lens lenses[] = {
-        { 200, 1.2, 95, 0, 0, 0.005 },  { 200, 1.2, 184, 0, 0, 0.005 }, { 200, 1.2, 66, 3, 0.4, 0.005 },
-        { 200, 1.0, 60, 0, 0, 0.005 },  { 300, 1.0, 60, 3, 2.0, 0.005 }, { 200, 0.5, 55, 0, 0, 0.005 },
-        { 200, 0.0, 60, 0, 0, 0.005 },  { 300, 0.0, -75, 3, 1.2, 0.005 }, { 200, 1.2, 120, 0, 0, 0.02 },
+        { 200, 1.2, 95, 0, 0, 0.005 },   { 200, 1.2, 184, 0, 0, 0.005 },   { 200, 1.2, 66, 3, 0.4, 0.005 },
+        { 200, 1.0, 60, 0, 0, 0.005 },   { 300, 1.0, 60, 3, 2.0, 0.005 },  { 200, 0.5, 55, 0, 0, 0.005 },
+        { 200, 0.0, 60, 0, 0, 0.005 },   { 300, 0.0, -75, 3, 1.2, 0.005 }, { 200, 1.2, 120, 0, 0, 0.02 },
         { 200, -0.01, 70, 0, 0, 0.005 },
     };
     /* A square field and an oblong one. */
@@ -72,16 +72,17 @@ static void known_lenses_are_found(void **state)
         near(fit.defocus_nm, defocus, 1.5); /* a tenth of the defocus that turns contrast over at (110) */
         near(fit.astigmatism_nm * cos(2 * fit.azimuth), l->astigmatism * cos(2 * azimuth), 2);
         near(fit.astigmatism_nm * sin(2 * fit.azimuth), l->astigmatism * sin(2 * azimuth), 2);
-        near(mro_ctf_fit_chi(&fit, 3, 4),
-             mro_ctf_chi(5, atan2(3, 4), fit.lambda_nm, fit.defocus_nm, l->cs_mm * 1e6, fit.astigmatism_nm, fit.azimuth),
-             1e-9);
+        near(
+            mro_ctf_fit_chi(&fit, 3, 4),
+            mro_ctf_chi(5, atan2(3, 4), fit.lambda_nm, fit.defocus_nm, l->cs_mm * 1e6, fit.astigmatism_nm, fit.azimuth),
+            1e-9);
     }
 }
 
 static void no_rings_without_a_lens(void **state)
 {
     const struct mro_grid g = { 216, 216, 16, 16 }, small = { 108, 108, 8, 8 };
-    const struct lens white = { 200, 0, 0, 0, 0, 1 };     /* sin chi = 0: only the floor */
+    const struct lens white = { 200, 0, 0, 0, 0, 1 };        /* sin chi = 0: only the floor */
     const struct lens focused = { 200, 0, -6, 0, 0, 0.005 }; /* corrected, no zero below 8 nm^-1 */
     struct mro_ctf_fit fit;
     (void)state;

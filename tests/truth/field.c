@@ -108,8 +108,9 @@ static void transforms_match_direct_sums_and_return(void **state)
                 double complex sum = 0;
                 for (size_t j = 0; j < g.ny; j++)
                     for (size_t i = 0; i < g.nx; i++)
-                        sum += v[j * g.nx + i] * cexp(-2 * MRO_PI * I *
-                                                      ((double)(y * j) / (double)g.ny + (double)(x * i) / (double)g.nx));
+                        sum +=
+                            v[j * g.nx + i] *
+                            cexp(-2 * MRO_PI * I * ((double)(y * j) / (double)g.ny + (double)(x * i) / (double)g.nx));
                 sum /= sqrt((double)n);
                 near(t[y * g.nx + x].re, creal(sum), 1e-5); /* float32 sums of unit numbers */
                 near(t[y * g.nx + x].im, cimag(sum), 1e-5);
@@ -155,8 +156,9 @@ static void contrast_of_a_cosine_is_its_amplitude(void **state)
         const double a = 0.07;
         for (size_t y = 0; y < ny; y++)
             for (size_t x = 0; x < nx; x++)
-                px[y * nx + x] = (float)(1600 * (1 + a * cos(2 * MRO_PI * ((double)row[k].ky * (double)y / (double)ny +
-                                                                           (double)row[k].kx * (double)x / (double)nx))));
+                px[y * nx + x] = (float)(1600 * (1 + a * cos(2 * MRO_PI *
+                                                             ((double)row[k].ky * (double)y / (double)ny +
+                                                              (double)row[k].kx * (double)x / (double)nx))));
         size_t spikes = 9;
         mro_c32 *s = contrast_of(px, ny, nx, 0.02, &g, &spikes);
         assert_int_equal(spikes, 0);
@@ -167,7 +169,8 @@ static void contrast_of_a_cosine_is_its_amplitude(void **state)
                 const int qy = (int)frequency_of(y, g.ny, 1), qx = (int)frequency_of(x, g.nx, 1);
                 const mro_c32 v = s[y * g.nx + x];
                 if ((qy == row[k].ky && qx == row[k].kx) || (qy == -row[k].ky && qx == -row[k].kx)) {
-                    /* The local mean of a whole number of fringes is flat but near the borders: under half a percent. */
+                    /* The local mean of a whole number of fringes is flat but near the borders: under half a percent.
+                     */
                     near(v.re / want, 1, 5e-3);
                     near(v.im / want, 0, 5e-3);
                 } else if (hypot(frequency_of(y, g.ny, g.ly), frequency_of(x, g.nx, g.lx)) > 1) {
@@ -334,8 +337,8 @@ static void local_power_follows_an_astigmatic_lens(void **state)
 
 /* |sum_q F(q) w(q - g) exp(2 pi i q.r)|^2 over all frequencies q, by definition, for the Gaussian window
  * exp(-r^2 / 2 s^2), in units of what white noise of the band gives. */
-static double windowed_power(const struct mro_grid *g, const mro_c32 *s, const struct mro_bank *b, size_t k, double y_nm,
-                             double x_nm, double *unit)
+static double windowed_power(const struct mro_grid *g, const mro_c32 *s, const struct mro_bank *b, size_t k,
+                             double y_nm, double x_nm, double *unit)
 {
     double complex sum = 0;
     double energy = 0;
@@ -366,7 +369,7 @@ static void bank_maximum_matches_direct_sums(void **state)
         { { 80, 128, 6, 9.4 }, { 80, 128, 6, 9.4 }, 0.313 }, /* every sample */
     };
     const double band[2] = { 4.1, 5.8 };
-    static const double vectors[][2] = { { 4.9, 0 },  { 0, 4.7 },  { 3.4, 3.5 },
+    static const double vectors[][2] = { { 4.9, 0 },    { 0, 4.7 },    { 3.4, 3.5 },
                                          { 3.6, -3.4 }, { 1.2, 5.05 }, { 0.3, -5.2 } };
     enum { VECTORS = sizeof vectors / sizeof *vectors };
     (void)state;
@@ -383,8 +386,9 @@ static void bank_maximum_matches_direct_sums(void **state)
         mro_c32 *spectrum = get(d, &s, n * sizeof *spectrum);
         float *p = get(d, &power, m * sizeof *p);
         int32_t *w = get(d, &which, m * sizeof *w);
-        for (size_t i = 0; i < m; i += m > 400 ? 367 : m > 100 ? 29 : 3) {
-            const double y = (double)(i / o->nx) * o->ly / (double)o->ny, x = (double)(i % o->nx) * o->lx / (double)o->nx;
+        for (size_t i = 0; i<m; i += m> 400 ? 367 : m > 100 ? 29 : 3) {
+            const double y = (double)(i / o->nx) * o->ly / (double)o->ny,
+                         x = (double)(i % o->nx) * o->lx / (double)o->nx;
             double most = -1, runner_up = -1;
             int best = -1;
             for (int v = 0; v < VECTORS; v++) {
@@ -430,7 +434,8 @@ static void local_mean_square_matches_direct_sums(void **state)
         ok(d->ops->local_mean_square(d, g, &field, s, o, &mean, &e), &e);
         float *v = get(d, &mean, m * sizeof *v);
         for (size_t j = 0; j < m; j++) {
-            const double cy = (double)(j / o->nx) * o->ly / (double)o->ny, cx = (double)(j % o->nx) * o->lx / (double)o->nx;
+            const double cy = (double)(j / o->nx) * o->ly / (double)o->ny,
+                         cx = (double)(j % o->nx) * o->lx / (double)o->nx;
             double sum = 0, weight = 0;
             for (size_t i = 0; i < n; i++) {
                 const double dy = remainder((double)(i / g->nx) * g->ly / (double)g->ny - cy, g->ly);

@@ -67,7 +67,10 @@ static void philox_known_answers(void **state)
     } row[] = {
         { 0, 0, 0, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
         { UINT64_MAX, UINT64_MAX, UINT64_MAX, { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd } },
-        { 0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88, { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
+        { 0x299f31d0a4093822,
+          0x0370734413198a2e,
+          0x85a308d3243f6a88,
+          { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
     };
     (void)state;
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -142,9 +145,9 @@ static void sphere_profile_and_form_factor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wavelength_of_the_electron),  cmocka_unit_test(transfer_of_known_lenses),
-        cmocka_unit_test(philox_known_answers),        cmocka_unit_test(random_numbers_have_their_moments),
-        cmocka_unit_test(band_is_half_at_its_limits),  cmocka_unit_test(sphere_profile_and_form_factor),
+        cmocka_unit_test(wavelength_of_the_electron), cmocka_unit_test(transfer_of_known_lenses),
+        cmocka_unit_test(philox_known_answers),       cmocka_unit_test(random_numbers_have_their_moments),
+        cmocka_unit_test(band_is_half_at_its_limits), cmocka_unit_test(sphere_profile_and_form_factor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

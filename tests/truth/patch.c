@@ -45,8 +45,8 @@ static struct mro_buffer field_of(const struct planted *s, double *in_band)
             const double dx = remainder((double)x * pitch - s->x, LENGTH);
             f[y * N + x] = (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)r) *
                                    cos(2 * MRO_PI * (gy * dy + gx * dx) + s->phase));
-            gain[y * N + x] = mro_band_gain(
-                (float)hypot(frequency_of(y, N, LENGTH), frequency_of(x, N, LENGTH)), 4.1f, 5.8f, 0.15f);
+            gain[y * N + x] =
+                mro_band_gain((float)hypot(frequency_of(y, N, LENGTH), frequency_of(x, N, LENGTH)), 4.1f, 5.8f, 0.15f);
         }
     struct mro_buffer field = buffer_of(d, N * N * sizeof *f), spectrum = buffer_of(d, N * N * sizeof(mro_c32));
     put(d, &field, f, N * N * sizeof *f);
@@ -98,7 +98,7 @@ static void a_planted_sphere_is_recovered(void **state)
         struct planted s;
         int size;
     } row[] = {
-        { { 8, 8, 1.5, 4.93, 0.3, 1.1 }, 2 },     { { 5.03, 9.41, 1.8, 4.9, 1.2, 0.2 }, 3 },
+        { { 8, 8, 1.5, 4.93, 0.3, 1.1 }, 2 },      { { 5.03, 9.41, 1.8, 4.9, 1.2, 0.2 }, 3 },
         { { 0.1, 15.9, 2.15, 4.97, 2.4, 3 }, 4 }, /* across the corner of the periodic field */
         { { 11.37, 3.2, 2.6, 4.93, 1.57, 2 }, 5 }, { { 7.77, 7.77, 1.25, 4.93, 3.1, 4 }, 1 },
     };
@@ -165,9 +165,11 @@ static void noise_follows_the_analytic_tail(void **state)
                 g[n_g][0] = q * sin(MRO_PI * i / 200);
                 g[n_g++][1] = q * cos(MRO_PI * i / 200);
             }
-        const struct mro_bank bank = {
-            .window_s_nm = s[k], .band_inv_nm = { 4.1, 5.8 }, .edge_inv_nm = 0.15, .g = (const double(*)[2])g, .n_g = n_g
-        };
+        const struct mro_bank bank = { .window_s_nm = s[k],
+                                       .band_inv_nm = { 4.1, 5.8 },
+                                       .edge_inv_nm = 0.15,
+                                       .g = (const double(*)[2])g,
+                                       .n_g = n_g };
         size_t over[3] = { 0 };
         const double t[3] = { 6, 7, 8 };
         double mean = 0;
