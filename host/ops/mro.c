@@ -375,6 +375,97 @@ done:
     return rc;
 }
 
+/* A crystal's spots raise the local median that whitens them, the more the smaller the field. So the power is taken
+ * once more from the field without the patches found, and their powers are measured anew. */
+static enum mro_code remeasure(const struct mro_order_plan *p, struct scores *s, struct mro_buffer *spectrum,
+                               struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const struct mro_grid *g = &s->grid;
+    const size_t n = g->ny * g->nx, nc = s->cells.ny * s->cells.nx;
+    const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx;
+    struct mro_buffer rest = { 0 }, mean = { 0 };
+    float *field = malloc(n * sizeof *field), *gain = malloc(n * sizeof *gain);
+    struct mro_patch *patches = calloc(found->n + 1, sizeof *patches);
+    enum mro_code rc = MRO_OK;
+    if (field == NULL || gain == NULL || patches == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    if ((rc = d->ops->download(d, field, &s->field, n * sizeof(float), e))) goto done;
+    for (size_t i = 0; i < n; i++) gain[i] = 1;
+    for (size_t i = 0; i < found->n; i++) {
+        const struct mro_found *f = found->v + i;
+        const double reach = 0.5 * p->search.diameter_nm[f->best] + 0.35; /* to the end of the soft edge */
+        for (ptrdiff_t y = (ptrdiff_t)floor((f->y_nm - reach) / py); y <= (ptrdiff_t)ceil((f->y_nm + reach) / py); y++)
+            for (ptrdiff_t x = (ptrdiff_t)floor((f->x_nm - reach) / px); x <= (ptrdiff_t)ceil((f->x_nm + reach) / px);
+                 x++) {
+                const double r = hypot((double)y * py - f->y_nm, (double)x * px - f->x_nm);
+                const double w = fmin(fmax((r - reach) / 0.35 + 1, 0), 1);
+                const size_t j = (size_t)((y + 2 * (ptrdiff_t)g->ny) % (ptrdiff_t)g->ny) * g->nx +
+                                 (size_t)((x + 2 * (ptrdiff_t)g->nx) % (ptrdiff_t)g->nx);
+                gain[j] = fminf(gain[j], (float)(w * w * (3 - 2 * w)));
+            }
+    }
+    double kept = 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        float line = 0;
+        for (size_t x = 0; x < g->nx; x++) {
+            const size_t i = y * g->nx + x;
+            field[i] *= gain[i];
+            line += gain[i] * gain[i];
+        }
+        kept += line;
+    }
+    kept /= (double)n;
+    if (kept < 0.3) goto done; /* too little is left to tell the speckle from */
+    if ((rc = d->ops->alloc(d, &rest, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &mean, nc * sizeof(float), e))) goto done;
+    if ((rc = d->ops->upload(d, &s->field, field, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->forward(d, g, &s->field, &rest, e))) goto done;
+    const double *band = p->o.band_inv_nm;
+    if ((rc =
+             d->ops->local_power(d, g, &rest, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, power, e)))
+        goto done;
+    if ((rc = d->ops->download(d, gain, power, n * sizeof(float), e))) goto done;
+    for (size_t i = 0; i < n; i++) gain[i] = gain[i] > 0 ? (float)sqrt(kept / gain[i]) : 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx;
+            /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
+            gain[y * g->nx + x] *=
+                mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band[0], (float)band[1], (float)BAND_EDGE);
+        }
+    }
+    if ((rc = d->ops->multiply(d, g, spectrum, gain, e))) goto done;
+    if ((rc = d->ops->inverse(d, g, spectrum, &s->field, e))) goto done;
+    if ((rc = d->ops->local_mean_square(d, g, &s->field, GAIN_S_NM, &s->cells, &mean, e))) goto done;
+    if ((rc = d->ops->download(d, s->gain, &mean, nc * sizeof(float), e))) goto done;
+    const float unit = (float)(1 / band_energy(g, band));
+    for (size_t i = 0; i < nc; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    for (size_t i = 0; i < found->n; i++)
+        patches[i] = (struct mro_patch){
+            .y_nm = found->v[i].y_nm, .x_nm = found->v[i].x_nm, .gy = found->v[i].gy, .gx = found->v[i].gx
+        };
+    if ((rc = d->ops->refine_patches(d, g, &s->field, &p->search, patches, found->n, e))) goto done;
+    for (size_t i = 0; i < found->n; i++) {
+        struct mro_found *f = found->v + i;
+        const double again = gain_at(s, f->y_nm, f->x_nm);
+        for (int k = 0; k < MRO_PATCH_SIZES; k++) f->power[k] = patches[i].power[k] / again;
+        f->second_power = patches[i].second_power / again;
+        f->best = patches[i].best;
+        mro_found_shape(p, f);
+    }
+done:
+    d->ops->release(d, &rest);
+    d->ops->release(d, &mean);
+    free(field);
+    free(gain);
+    free(patches);
+    return rc;
+}
+
 /* ------------------------------------------------------------------ the null */
 
 static const struct mro_grid tile_grid = { TILE_SAMPLES, TILE_SAMPLES, TILE_NM, TILE_NM };
@@ -951,6 +1042,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
             searched[y * cells.nx + x] = !out && (rim || usable[y * cells.nx + x]);
         }
     if ((rc = find_patches(p, &s, searched, SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
+    if (found.n && (rc = remeasure(p, &s, &spectrum, &power, &found, e))) goto done;
     size_t n_searched = 0;
     for (size_t i = 0; i < nc; i++) n_searched += searched[i];
     if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, (double)n_searched * cell_area, lens_known, &area, e)))
