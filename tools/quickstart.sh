@@ -22,4 +22,4 @@ for image in samples/*.tif; do
     name=$(basename "$image" .tif)
     echo "  results/$name.mro.png"
 done
-echo "All numbers: results/*.mro.json. Your own images: build/mroscope mro -o results FILE..."
+echo "All numbers: results/*.mro.json. Your own images: build/mroscope mro --kv KV --cs MM -o results FILE..."

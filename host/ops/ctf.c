@@ -191,7 +191,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     if (simplex && x && size) {
         /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
         static const double start[5][2] = { { 0, 0 }, { 15, 0 }, { -15, 0 }, { 0, 15 }, { 0, -15 } };
-        gsl_multimin_function f = { .f = misfit, .n = 3, .params = p };
+        gsl_multimin_function f = { misfit, 3, p };
         double least = 0;
         for (int k = 0; k < 5; k++) {
             gsl_vector_set(x, 0, at);

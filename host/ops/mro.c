@@ -315,7 +315,7 @@ static enum mro_code find_patches(const struct mro_order_plan *p, const struct s
                 for (int dx = -1; dx <= 1; dx++) {
                     const size_t j =
                         (y + ny + (size_t)(dy + (int)ny)) % ny * nx + (x + nx + (size_t)(dx + (int)nx)) % nx;
-                    if (s->surprise[j] > v || (s->surprise[j] == v && j < i)) top = false;
+                    if (s->surprise[j] > v || (j < i && s->surprise[j] == v)) top = false;
                 }
             if (!top) continue;
             if (n == room) {

@@ -340,7 +340,7 @@ enum mro_code mro_views_sweep(struct mro_order_plan *p, const struct mro_image *
     r->sweep[r->n_sweep++] = (struct mro_order_sweep){ .band_inv_nm = { r->band_inv_nm[0], r->band_inv_nm[1] },
                                                        .fraction = r->fraction,
                                                        .fraction_ci95 = { ci[0], ci[1] } };
-    double least = r->fraction, most = r->fraction;
+    double least = r->fraction, most = least;
     bool holds = true;
     char reason[208] = "";
     for (int k = 0; k < SWEEPS; k++) {

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Every command of the README that measures samples works as written, and its files and keys are there.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+readme=$samples/../README.md
+mkdir build
+ln -s "$program" build/mroscope
+cp -r "$samples" samples
+
+n=0
+while read -r line; do
+    case $line in *my_images*) continue ;; esac
+    n=$((n + 1))
+    bash -c "$line" >out.txt 2>err.txt </dev/null
+    code=$?
+    expect_code 0
+    checks=$((checks + 1))
+    [ -s out.txt ] || fail "no output of: $line"
+    case $line in *--json*) expect_json out.txt ;; esac
+done < <(sed -n '/^```sh$/,/^```$/p' "$readme" | grep '^build/mroscope ')
+checks=$((checks + 1))
+[ "$n" -ge 9 ] || fail "only $n commands found in the README"
+
+for suffix in json objects.csv sweep.csv png svg pdf score.tif mask.tif filtered.tif acf.tif; do
+    expect_file results/CTC30_e10_0_corr.mro.$suffix
+done
+for suffix in tif json png svg pdf; do expect_file filtered/AQ_0_corr.bandpass.$suffix; done
+
+# The verbs of the program are those of the README.
+run --help
+while read -r verb; do
+    checks=$((checks + 1))
+    grep -q "^\*\*$verb\*\*" "$readme" || fail "the README says nothing of $verb"
+done < <(sed -n '/^Verbs/,/^$/s/^  \([a-z]*\) .*/\1/p' out.txt)
+
+finish
