@@ -25,6 +25,9 @@
 #define CANDIDATE 5.0             /* -ln p of cells whose neighbourhood is searched for a patch */
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
 #define CROWDED_NM2 5000.0        /* fields so small that a crystal's spots stand above the median that whitens them */
+#define CONTRAST_PER_POWER 1.0e-3 /* nm^-2: pi a0^2 / 32 for the fringe amplitude a0 of bcc Fe (110) per nm */
+#define FOCAL_SPREAD_NM 4.2       /* rms, of usual microscopes: 3 to 5 */
+#define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 #define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
 #define TILE_NM 24.0
@@ -750,6 +753,45 @@ static void lens_model(int threads, const struct mro_grid *g, const struct mro_c
     }
 }
 
+/* The contrast c of snr = c D^4 that the image itself leads to expect: the fringes of a sphere of iron have a known
+ * amplitude per nm, and what they compete with, speckle and shot noise, is the power measured at their spatial
+ * frequency. So thickness, dose and lens enter through what is seen. `power` is that of the contrast per coefficient of
+ * a unitary transform; `model` the lens's |transfer|^2 over the foil's depth, NULL where no rings tell it. */
+static void expect_contrast(const struct mro_order_plan *p, const struct mro_grid *g, const float *power,
+                            const float *model, const double pixel_nm[2], double kv, bool lens_known,
+                            struct mro_contrast *out)
+{
+    const double lambda = mro_wavelength_nm(kv > 0 ? kv : 200), lo = 0.95 / p->o.d_nm, hi = 1.05 / p->o.d_nm;
+    double signal = 0, amplitude = 0, noise = 0, n = 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        if (fabs(qy) > hi) continue;
+        double line = 0, line_amplitude = 0, line_noise = 0, line_n = 0;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx, q2 = qy * qy + qx * qx;
+            const size_t i = y * g->nx + x;
+            if (q2 < lo * lo || q2 > hi * hi) continue;
+            const double spread = MRO_PI * lambda * FOCAL_SPREAD_NM * q2;
+            const double transfer =
+                (model ? fmax(model[i] - MODEL_FLOOR, 0) : UNKNOWN_TRANSFER) * exp(-spread * spread);
+            line += transfer;
+            line_amplitude += sqrt(transfer);
+            line_noise += power[i];
+            line_n++;
+        }
+        signal += line;
+        amplitude += line_amplitude;
+        noise += line_noise;
+        n += line_n;
+    }
+    /* The matched patches are not weighted by the lens: over its zeros a sphere's amplitudes add up to less. */
+    const double coherent = signal > 0 ? amplitude * amplitude / (signal * n) : 1;
+    const double c = noise > 0 ? CONTRAST_PER_POWER * coherent * signal / noise / (pixel_nm[0] * pixel_nm[1]) : 1;
+    /* Unknown ghosts share a sphere's signal. */
+    out->log_c = log(fmin(fmax(lens_known ? c : 0.6 * c, 0.1), 6));
+    out->log_sd = lens_known ? 0.4 : 0.6;
+}
+
 /* Cells that can be measured: away from the border, from missing pixels, and where the band holds signal. */
 static size_t mark_usable(const struct scores *s, const struct mro_image *im, const double pixel_nm[2],
                           unsigned char *usable)
@@ -840,6 +882,7 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct sc
     r->fraction_raw = r->cells ? (double)flagged / (double)r->cells : NAN;
     for (size_t i = 0; i < found->n; i++) {
         const struct mro_found *f = found->v + i;
+        if (a->weight[i] < 0.5) continue; /* more likely speckle */
         struct mro_order_object *o = r->objects + r->n_objects++;
         const double q = hypot(f->gy, f->gx);
         double azimuth = atan2(f->gy, f->gx) * 180 / MRO_PI;
@@ -989,6 +1032,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
                                   &power, e)))
         goto done;
     if ((rc = d->ops->download(d, gain, &power, n * sizeof(float), e))) goto done;
+    struct mro_contrast expected;
+    expect_contrast(p, &grid, gain, model, pixel, kv, lens_known, &expected);
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < grid.ny; y++) {
         const double qy = ((double)y - (y <= grid.ny / 2 ? 0 : (double)grid.ny)) / ly;
@@ -1046,16 +1091,18 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     if (found.n && usable_nm2 < CROWDED_NM2 && (rc = remeasure(p, &s, &spectrum, &power, &found, e))) goto done;
     size_t n_searched = 0;
     for (size_t i = 0; i < nc; i++) n_searched += searched[i];
-    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, (double)n_searched * cell_area, lens_known, &area, e)))
+    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, (double)n_searched * cell_area, &expected, lens_known,
+                          &area, e)))
         goto done;
     r->fraction = area.fraction;
     memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
-    r->density_per_nm2 = (double)found.n / usable_nm2;
+
     r->p_image = image_p(p, &found, usable_nm2);
     r->distinguishable = r->p_image < 0.001;
     for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)
         r->size_limit_nm += 0.01;
     if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
+    r->density_per_nm2 = (double)r->n_objects / usable_nm2;
     const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable };
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     if (r->distinguishable)

@@ -25,16 +25,13 @@
 #define SHAPE_BIAS 0.0   /* of ln d from the shape, likewise */
 #define SNR_SCATTER 0.30 /* of ln snr between spheres of one size */
 #define SYSTEMATIC 0.06  /* of the area: the interface, the profile */
-/* Weak priors, of use where few patches are found: c of pi rho / (8 S1 t) is 1.9 nm^-4 in 5 nm of Fe-metalloid glass;
- * sizes of 1 to 3 nm. Means of logarithms and their standard deviations. */
-#define CONTRAST 1.9
-#define CONTRAST_SD 0.4
+/* Prior of the mean size, of use where few patches are found: mean of its logarithm and standard deviation. */
 #define SIZE_NM 2.0
 #define SIZE_SD 0.12
 #define AREA_STEP_NM 0.05
 /* The area quoted goes beyond what was found by at most this factor; the interval knows no such bound. Where most is
  * missed the rest is guesswork, and the size limit says so. */
-#define MOST_CORRECTION 1.3
+#define MOST_CORRECTION 1.5
 #define DRAWS 2000
 
 enum { SIZES = 40, CONTRASTS = 15, MEANS = 17, SPREADS = 4, COUNTS = 16, MODELS = CONTRASTS * MEANS * SPREADS };
@@ -153,7 +150,7 @@ static void posterior_free(struct posterior *q)
 }
 
 static bool posterior_fill(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
-                           struct posterior *q, int threads)
+                           const struct mro_contrast *expected, struct posterior *q, int threads)
 {
     const size_t n = l->n;
     memset(q, 0, sizeof *q);
@@ -173,8 +170,8 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     }
     double prior_c[CONTRASTS], prior_size[MEANS * SPREADS];
     for (int c = 0; c < CONTRASTS; c++) {
-        q->log_c[c] = log(0.2) + (log(4.5) - log(0.2)) * c / (CONTRASTS - 1);
-        prior_c[c] = normal(q->log_c[c] - log(CONTRAST), CONTRAST_SD);
+        q->log_c[c] = log(0.15) + (log(5.0) - log(0.15)) * c / (CONTRASTS - 1);
+        prior_c[c] = normal(q->log_c[c] - expected->log_c, expected->log_sd);
         for (int s = 0; s < SIZES; s++) q->found[c][s] = power_at_snr(p, exp(q->log_c[c] + 4 * q->log_d[s]));
     }
     static const double spreads[SPREADS] = { 0.05, 0.12, 0.20, 0.28 }, prior_spread[SPREADS] = { 0.2, 0.3, 0.3, 0.2 };
@@ -272,8 +269,8 @@ static size_t pick(const double *weight, size_t n, double u)
 }
 
 enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found_list *found, const double region[4],
-                          double usable_nm2, double searched_nm2, bool lens_known, struct mro_area *a,
-                          struct mro_error *e)
+                          double usable_nm2, double searched_nm2, const struct mro_contrast *expected, bool lens_known,
+                          struct mro_area *a, struct mro_error *e)
 {
     memset(a, 0, sizeof *a);
     const size_t n = found->n;
@@ -292,7 +289,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         q = NULL;
         goto done;
     }
-    if (!posterior_fill(p, found, false_patches, q, p->d->threads)) {
+    if (!posterior_fill(p, found, false_patches, expected, q, p->d->threads)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu patches", n);
         goto done;
     }
@@ -373,7 +370,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     gsl_sort(least, 1, DRAWS);
     a->fraction = 0.5 * (least[DRAWS / 2 - 1] + least[DRAWS / 2]);
     gsl_sort(draw, 1, DRAWS);
-    a->ci95[0] = draw[DRAWS / 40];
+    a->ci95[0] = fmin(draw[DRAWS / 40], least[DRAWS / 40]);
     a->ci95[1] = draw[DRAWS - 1 - DRAWS / 40];
     for (size_t i = 0; i < n; i++) {
         double real = 0;

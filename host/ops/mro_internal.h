@@ -69,6 +69,11 @@ void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struc
 /* Shape of a patch: apparent diameter, its error, power there, snr. */
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);
 
+/* What is known beforehand of the contrast c of snr = c D^4 (nm^-4): mean and standard deviation of its logarithm. */
+struct mro_contrast {
+    double log_c, log_sd;
+};
+
 /* What a list of patches says of the area. */
 struct mro_area {
     double contrast;     /* c of snr = c D^4, nm^-4 */
@@ -83,8 +88,8 @@ struct mro_area {
 /* region x0 y0 x1 y1 nm; usable: its part that was measured; searched: the area patches were looked for in. Draws are
  * those of the plan's seed. MRO_EMEMORY only. Release with mro_area_release. */
 enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found_list *found, const double region[4],
-                          double usable_nm2, double searched_nm2, bool lens_known, struct mro_area *a,
-                          struct mro_error *e);
+                          double usable_nm2, double searched_nm2, const struct mro_contrast *expected, bool lens_known,
+                          struct mro_area *a, struct mro_error *e);
 void mro_area_release(struct mro_area *a);
 
 /* Detection power of a crystal of diameter `d` nm at contrast c. */
