@@ -118,8 +118,8 @@ enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t 
     {
         /* One aligned line per column of the block; the stride keeps every line aligned as planned. */
         const size_t stride = (ny + 7) / 8 * 8;
-        mro_c32 *lines = fftwf_malloc((COLUMN_BLOCK + 1) * stride * sizeof *lines),
-                *done = lines + COLUMN_BLOCK * stride;
+        mro_c32 *lines = fftwf_malloc((COLUMN_BLOCK + 1) * stride * sizeof *lines);
+        mro_c32 *done = lines ? lines + COLUMN_BLOCK * stride : NULL;
         if (lines == NULL) {
 #pragma omp atomic write
             failed = true;
