@@ -17,8 +17,8 @@
 #define FLOOR 0.1     /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
 #define KNOTS 0.9     /* nm^-1 between the bumps of the background model */
 #define MOST_BUMPS 10
-#define MIN_CORRELATION 0.55 /* of the radial mean */
-#define MIN_LEAD 0.15        /* over the best clearly different defocus */
+#define MIN_CORRELATION 0.6 /* of the radial mean */
+#define MIN_LEAD 0.12       /* over the best clearly different defocus */
 
 struct profile {
     size_t n;                             /* radial bins in use */
@@ -28,6 +28,7 @@ struct profile {
     double basis[MOST_BUMPS][MOST_BINS];  /* orthonormal background */
     size_t bumps;
     double lambda, cs;
+    double depth; /* nm of foil over which the defocus is spread */
 };
 
 /* Takes the smooth background out of one radial line. */
@@ -111,6 +112,14 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
     return true;
 }
 
+/* |transfer|^2 at phase chi, averaged over the depth of the foil: sin^2 chi of a thin one, washed out where the phase
+ * turns by more than pi through it, and reversed beyond. Source: integral of sin^2 over a uniform spread of defocus. */
+static double depth_transfer(double chi, double q, double lambda, double depth)
+{
+    const double x = MRO_PI * lambda * q * q * depth;
+    return 0.5 * (1 - (x > 1e-6 ? sin(x) / x : 1) * cos(2 * chi));
+}
+
 /* Correlation of the model with the mean profile (sectors = false) or with every sector. */
 static double correlation(const struct profile *p, double defocus, double astigmatism, double azimuth, bool sectors)
 {
@@ -120,8 +129,7 @@ static double correlation(const struct profile *p, double defocus, double astigm
         for (size_t i = 0; i < p->n; i++) {
             const double chi = mro_ctf_chi(p->q[i], MRO_PI * ((double)s + 0.5) / SECTORS, p->lambda, defocus, p->cs,
                                            astigmatism, azimuth);
-            const double t = sin(chi);
-            m[i] = log(t * t + FLOOR);
+            m[i] = log(depth_transfer(chi, p->q[i], p->lambda, p->depth) + FLOOR);
         }
         detrend(p, m);
         for (size_t i = 0; i < p->n; i++) {
@@ -169,19 +177,41 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     /* A step of 1 nm turns the phase at 6.6 nm^-1 by 0.3 rad: no maximum is missed. The range reaches past the
      * aberration-free focus of uncorrected lenses on one side and the same in overfocus on the other. */
     const double reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
-    double best = -1, at = 0;
-    for (double df = reach; df >= -reach; df -= 1) {
-        const double c = correlation(p, df, 0, 0, false);
-        if (c > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
-            best = c;
+    static const double depths[] = { 4, 10, 18 };
+    enum { DEPTHS = sizeof depths / sizeof *depths };
+    double best = -1, at = 0, depth = depths[0];
+    const size_t steps = 2 * (size_t)reach + 1;
+    double *all = malloc(DEPTHS * steps * sizeof *all);
+    if (all == NULL) {
+        free(p);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    }
+    for (size_t k = 0; k < DEPTHS * steps; k++) {
+        const double df = reach - (double)(k % steps);
+        p->depth = depths[k / steps];
+        all[k] = correlation(p, df, 0, 0, false);
+        if (all[k] > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
+            best = all[k];
             at = df;
+            depth = p->depth;
         }
     }
     const double period = 1 / (p->lambda * 25); /* defocus between equal phases at 5 nm^-1: 16 nm at 200 kV */
     double second = -1;
-    for (double df = -reach; df <= reach; df += 1)
-        if (fabs(df - at) > 0.75 * period && !same_rings(p, df, at))
-            second = fmax(second, correlation(p, df, 0, 0, false));
+    for (size_t k = 0; k < DEPTHS * steps; k++) {
+        const double df = reach - (double)(k % steps);
+        if (all[k] > second && fabs(df - at) > 0.75 * period && !same_rings(p, df, at)) second = all[k];
+    }
+    free(all);
+    for (double t = 2; t <= 24; t += 2) {
+        p->depth = t;
+        const double c = correlation(p, at, 0, 0, false);
+        if (c > best) {
+            best = c;
+            depth = t;
+        }
+    }
+    p->depth = fit->depth_nm = depth;
     fit->defocus_nm = at;
     fit->correlation = best;
     fit->runner_up = second;
@@ -218,6 +248,11 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     fit->rings = best >= MIN_CORRELATION && best - second >= MIN_LEAD;
     free(p);
     return MRO_OK;
+}
+
+double mro_ctf_fit_transfer(const struct mro_ctf_fit *fit, double qy, double qx)
+{
+    return depth_transfer(mro_ctf_fit_chi(fit, qy, qx), sqrt(qy * qy + qx * qx), fit->lambda_nm, fit->depth_nm);
 }
 
 double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)

@@ -11,6 +11,7 @@
 struct mro_ctf_fit {
     bool rings;                                                   /* rings were found and fit: the numbers below hold */
     double lambda_nm, cs_nm, defocus_nm, astigmatism_nm, azimuth; /* azimuth in rad */
+    double depth_nm;    /* spread of defocus through the foil that fits the rings best: about its thickness */
     double correlation; /* of the model with the log spectrum, background removed from both */
     double runner_up;   /* the best correlation at a clearly different defocus */
 };
@@ -20,6 +21,9 @@ struct mro_ctf_fit {
  * Errors: MRO_EMEMORY. Thread-safe. Source: phase contrast transfer of a weak object, Kirkland (2010) ch. 3. */
 enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
                                 struct mro_ctf_fit *fit, struct mro_error *e);
+
+/* |transfer|^2 at frequency (qy, qx), averaged over the depth of the foil; 0 to 1. */
+double mro_ctf_fit_transfer(const struct mro_ctf_fit *fit, double qy, double qx);
 
 /* chi at frequency (qy, qx) of the fit. */
 double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx);

@@ -28,6 +28,7 @@
 #define CONTRAST_PER_POWER 1.0e-3 /* nm^-2: pi a0^2 / 32 for the fringe amplitude a0 of bcc Fe (110) per nm */
 #define FOCAL_SPREAD_NM 4.2       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
+#define LARGE_LIMIT_NM 1.9        /* a size limit beyond which most clusters of interest stay unseen */
 #define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
 #define TILE_NM 24.0
@@ -746,9 +747,8 @@ static void lens_model(int threads, const struct mro_grid *g, const struct mro_c
         const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
         for (size_t x = 0; x < g->nx; x++) {
             const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx;
-            const double s = sin(mro_ctf_fit_chi(fit, qy, qx));
-            model[y * g->nx + x] = (float)(s * s + MODEL_FLOOR);
-            sign[y * g->nx + x] = s < 0 ? -1.0f : 1.0f;
+            model[y * g->nx + x] = (float)(mro_ctf_fit_transfer(fit, qy, qx) + MODEL_FLOOR);
+            sign[y * g->nx + x] = sin(mro_ctf_fit_chi(fit, qy, qx)) < 0 ? -1.0f : 1.0f;
         }
     }
 }
@@ -913,6 +913,26 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct sc
         free(d);
     }
     return MRO_OK;
+}
+
+/* Sample (0, 0) of the fields is the centre of the first pixel; positions are given from the corner of the image. */
+static void from_corner(struct mro_order_result *r)
+{
+    const double y = 0.5 * r->pixel_nm[0], x = 0.5 * r->pixel_nm[1];
+    for (int i = 0; i < 4; i++) r->region_nm[i] += i % 2 ? y : x;
+    for (size_t i = 0; i < r->n_objects; i++) {
+        r->objects[i].y_nm += y;
+        r->objects[i].x_nm += x;
+    }
+    for (size_t i = 0; i < r->n_tiles; i++) {
+        r->tiles[i].y_nm += y;
+        r->tiles[i].x_nm += x;
+    }
+    struct mro_order_map *const maps[] = { &r->score, &r->mask, &r->acf };
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        maps[i]->y0_nm += y;
+        maps[i]->x0_nm += x;
+    }
 }
 
 enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image *im, const char *name,
@@ -1110,8 +1130,16 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
                  "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
                  100 * r->fraction, r->p_image <= 1.01 / (P_IMAGES + 1) ? "<" : "=", r->p_image);
     else
-        snprintf(r->verdict, sizeof r->verdict, "not distinguishable from a glass of the same spectrum (p = %.2g)",
-                 r->p_image);
+        snprintf(
+            r->verdict, sizeof r->verdict,
+            "not distinguishable from a glass of the same spectrum (p = %.2g); nothing below %.1f nm can be seen here",
+            r->p_image, r->size_limit_nm);
+    if (r->distinguishable && (r->size_limit_nm > LARGE_LIMIT_NM || r->size_limit_nm > r->diameter_median_nm))
+        warn(r,
+             "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
+             "fraction is of larger ones and rests on few of them",
+             r->size_limit_nm);
+    from_corner(r);
     if (p->o.sweep_band) {
         char note[400];
         if ((rc = mro_views_sweep(p, im, name, r, note, sizeof note, e))) goto done;
