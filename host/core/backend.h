@@ -4,12 +4,13 @@
  *
  * Buffers belong to the device; host memory is named so. Spectra are full planes of mro_c32, ny rows of nx,
  * zero frequency first, scaled so that white noise of unit variance per sample has unit mean power
- * (unitary transform). Every function may be called from one thread at a time per device; each is
+ * (unitary transform). Every function may be called from one thread at a time per device, unless `concurrent`; each is
  * deterministic: the same bytes at any number of threads.
  */
 #ifndef MRO_CORE_BACKEND_H
 #define MRO_CORE_BACKEND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,7 @@ struct mro_patch_search {
 
 struct mro_backend {
     const char *name;
+    bool concurrent; /* the functions below may be called from several threads at once, each then using one */
     enum mro_code (*open)(struct mro_device *d, int index, struct mro_error *e);
     void (*close)(struct mro_device *d);
 

@@ -189,6 +189,7 @@ done:
 
 const struct mro_backend mro_backend_cpu = {
     .name = "cpu",
+    .concurrent = true,
     .open = cpu_open,
     .close = cpu_close,
     .alloc = cpu_alloc,

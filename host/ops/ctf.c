@@ -216,6 +216,12 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     fit->correlation = best;
     fit->runner_up = second;
 
+    fit->rings = best >= MIN_CORRELATION && best - second >= MIN_LEAD;
+    if (!fit->rings) {
+        free(p);
+        return MRO_OK;
+    }
+
     gsl_multimin_fminimizer *simplex = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
     gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
     if (simplex && x && size) {
@@ -245,7 +251,6 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     gsl_multimin_fminimizer_free(simplex);
     gsl_vector_free(x);
     gsl_vector_free(size);
-    fit->rings = best >= MIN_CORRELATION && best - second >= MIN_LEAD;
     free(p);
     return MRO_OK;
 }

@@ -476,99 +476,135 @@ done:
 static const struct mro_grid tile_grid = { TILE_SAMPLES, TILE_SAMPLES, TILE_NM, TILE_NM };
 static const struct mro_grid tile_cells = { TILE_CELLS, TILE_CELLS, TILE_NM, TILE_NM };
 
-/* Detection power against sqrt(snr): spheres planted in speckle, found by the same code, and a normal curve fitted by
- * maximum likelihood. */
-static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e)
+/* The first failure among threads is the one told. */
+static void keep_error(enum mro_code *rc, struct mro_error *e, enum mro_code code, const struct mro_error *mine)
 {
-    enum { PER_SIDE = 5, TRIALS_TILES = 6 };
+#pragma omp critical(mro_keep_error)
+    if (*rc == MRO_OK) {
+        *rc = code;
+        if (e) *e = *mine;
+    }
+}
+
+enum { PLANTED_PER_SIDE = 5, PLANTED = PLANTED_PER_SIDE * PLANTED_PER_SIDE, PLANTED_TILES = 6 };
+
+/* Spheres planted in one speckle field: sqrt of the ratio each is seen with, and whether the code found it. `band`: the
+ * pass band on the tile's grid. */
+static enum mro_code plant_tile(const struct mro_order_plan *p, uint64_t tile, const float *band, double root[PLANTED],
+                                bool hit[PLANTED], struct mro_error *e)
+{
     static const double sizes[] = { 1.4, 1.8, 2.3 };
     struct mro_device *d = p->d;
     const size_t n = (size_t)TILE_SAMPLES * TILE_SAMPLES;
-    const double pitch = TILE_NM / TILE_SAMPLES;
+    const double pitch = TILE_NM / TILE_SAMPLES, spacing = TILE_NM / PLANTED_PER_SIDE, q = 1 / p->o.d_nm;
+    const double wide[2] = { -1, 1e3 }; /* all frequencies: the band is applied after planting */
     struct mro_buffer spectrum = { 0 }, field = { 0 };
-    float *plane = malloc(n * sizeof *plane), *gain = malloc(n * sizeof *gain);
-    double root[PER_SIDE * PER_SIDE * TRIALS_TILES];
-    bool hit[PER_SIDE * PER_SIDE * TRIALS_TILES];
-    size_t trials = 0;
+    struct scores s = { 0 };
+    struct mro_found_list found = { 0 };
+    float *plane = malloc(n * sizeof *plane);
+    double cy[PLANTED], cx[PLANTED];
     enum mro_code rc = MRO_OK;
-    if (plane == NULL || gain == NULL) {
+    if (plane == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
     if ((rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &field, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, (1ull << 32) + tile, wide, BAND_EDGE, &spectrum, e)))
+        goto done;
+    if ((rc = d->ops->inverse(d, &tile_grid, &spectrum, &field, e))) goto done;
+    if ((rc = d->ops->download(d, plane, &field, n * sizeof(float), e))) goto done;
+    for (size_t i = 0; i < PLANTED; i++) {
+        const mro_philox_block b = mro_philox(p->o.seed, (2ull << 32) + tile, i);
+        const mro_philox_block c = mro_philox(p->o.seed, (3ull << 32) + tile, i);
+        const double diameter = sizes[b.v[0] % 3], radius = 0.5 * diameter;
+        const double amplitude = 1.0 + 6.0 * mro_uniform_open(b.v[1]); /* sqrt(snr) */
+        const double azimuth = MRO_PI * mro_uniform_open(b.v[2]), phase = 2 * MRO_PI * mro_uniform_open(b.v[3]);
+        cy[i] = spacing * ((double)(i / PLANTED_PER_SIDE) + 0.4 + 0.2 * mro_uniform_open(c.v[0]));
+        cx[i] = spacing * ((double)(i % PLANTED_PER_SIDE) + 0.4 + 0.2 * mro_uniform_open(c.v[1]));
+        const double qy = q * sin(azimuth), qx = q * cos(azimuth);
+        /* snr = (sum a t / 2)^2 / sum t^2 of the chord t with fringes a t cos: sum t^2 = pi D^4 / 8 / pitch^2. */
+        const double scale = 2 * amplitude / sqrt(MRO_PI * pow(diameter, 4) / 8) * pitch;
+        for (size_t y = (size_t)((cy[i] - radius) / pitch); y <= (size_t)((cy[i] + radius) / pitch) + 1; y++)
+            for (size_t x = (size_t)((cx[i] - radius) / pitch); x <= (size_t)((cx[i] + radius) / pitch) + 1; x++) {
+                const double dy = (double)y * pitch - cy[i], dx = (double)x * pitch - cx[i];
+                plane[y * TILE_SAMPLES + x] += (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)radius) *
+                                                       cos(2 * MRO_PI * (qy * dy + qx * dx) + phase));
+            }
+        root[i] = sqrt(amplitude * amplitude / (1 + amplitude * amplitude / 150));
+        hit[i] = false;
+    }
+    if ((rc = d->ops->upload(d, &field, plane, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->forward(d, &tile_grid, &field, &spectrum, e))) goto done;
+    if ((rc = d->ops->multiply(d, &tile_grid, &spectrum, band, e))) goto done;
+    if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, &s, e))) goto done;
+    fill_surprise(p, &s);
+    if ((rc = find_patches(p, &s, NULL, 0, p->null.object_threshold, &found, e))) goto done;
+    for (size_t i = 0; i < PLANTED; i++)
+        for (size_t j = 0; j < found.n; j++)
+            if (hypot(found.v[j].y_nm - cy[i], found.v[j].x_nm - cx[i]) < 0.9) hit[i] = true;
+done:
+    d->ops->release(d, &spectrum);
+    d->ops->release(d, &field);
+    scores_release(d, &s);
+    free(found.v);
+    free(plane);
+    return rc;
+}
+
+/* Detection power against sqrt(snr): spheres planted in speckle, found by the same code, and a normal curve fitted by
+ * maximum likelihood. */
+static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e)
+{
+    float *band = malloc((size_t)TILE_SAMPLES * TILE_SAMPLES * sizeof *band);
+    double root[PLANTED_TILES][PLANTED];
+    bool hit[PLANTED_TILES][PLANTED];
+    enum mro_code rc = MRO_OK;
+    if (band == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     for (size_t y = 0; y < TILE_SAMPLES; y++)
         for (size_t x = 0; x < TILE_SAMPLES; x++) {
             const double qy = ((double)y - (y <= TILE_SAMPLES / 2 ? 0 : TILE_SAMPLES)) / TILE_NM;
             const double qx = ((double)x - (x <= TILE_SAMPLES / 2 ? 0 : TILE_SAMPLES)) / TILE_NM;
-            gain[y * TILE_SAMPLES + x] = mro_band_gain((float)hypot(qy, qx), (float)p->o.band_inv_nm[0],
+            band[y * TILE_SAMPLES + x] = mro_band_gain((float)hypot(qy, qx), (float)p->o.band_inv_nm[0],
                                                        (float)p->o.band_inv_nm[1], (float)BAND_EDGE);
         }
-    const double wide[2] = { -1, 1e3 }; /* all frequencies: the band is applied after planting */
-    for (uint64_t t = 0; t < TRIALS_TILES; t++) {
-        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, (1ull << 32) + t, wide, BAND_EDGE, &spectrum, e)))
-            goto done;
-        if ((rc = d->ops->inverse(d, &tile_grid, &spectrum, &field, e))) goto done;
-        if ((rc = d->ops->download(d, plane, &field, n * sizeof(float), e))) goto done;
-        double cy[PER_SIDE * PER_SIDE], cx[PER_SIDE * PER_SIDE];
-        for (size_t i = 0; i < PER_SIDE * PER_SIDE; i++) {
-            const mro_philox_block b = mro_philox(p->o.seed, (2ull << 32) + t, i);
-            const mro_philox_block c = mro_philox(p->o.seed, (3ull << 32) + t, i);
-            const double diameter = sizes[b.v[0] % 3], radius = 0.5 * diameter;
-            const double amplitude = 1.0 + 6.0 * mro_uniform_open(b.v[1]); /* sqrt(snr) */
-            const double azimuth = MRO_PI * mro_uniform_open(b.v[2]), phase = 2 * MRO_PI * mro_uniform_open(b.v[3]);
-            const double spacing = TILE_NM / PER_SIDE;
-            cy[i] = spacing * ((double)(i / PER_SIDE) + 0.4 + 0.2 * mro_uniform_open(c.v[0]));
-            cx[i] = spacing * ((double)(i % PER_SIDE) + 0.4 + 0.2 * mro_uniform_open(c.v[1]));
-            const double q = 1 / p->o.d_nm, qy = q * sin(azimuth), qx = q * cos(azimuth);
-            /* snr = (sum a t / 2)^2 / sum t^2 of the chord t with fringes a t cos: sum t^2 = pi D^4 / 8 / pitch^2. */
-            const double scale = 2 * amplitude / sqrt(MRO_PI * pow(diameter, 4) / 8) * pitch;
-            for (size_t y = (size_t)((cy[i] - radius) / pitch); y <= (size_t)((cy[i] + radius) / pitch) + 1; y++)
-                for (size_t x = (size_t)((cx[i] - radius) / pitch); x <= (size_t)((cx[i] + radius) / pitch) + 1; x++) {
-                    const double dy = (double)y * pitch - cy[i], dx = (double)x * pitch - cx[i];
-                    plane[y * TILE_SAMPLES + x] +=
-                        (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)radius) *
-                                cos(2 * MRO_PI * (qy * dy + qx * dx) + phase));
-                }
-            root[trials + i] = sqrt(amplitude * amplitude / (1 + amplitude * amplitude / 150));
-            hit[trials + i] = false;
-        }
-        if ((rc = d->ops->upload(d, &field, plane, n * sizeof(float), e))) goto done;
-        if ((rc = d->ops->forward(d, &tile_grid, &field, &spectrum, e))) goto done;
-        if ((rc = d->ops->multiply(d, &tile_grid, &spectrum, gain, e))) goto done;
-        struct scores s;
-        if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, &s, e))) goto done;
-        fill_surprise(p, &s);
-        struct mro_found_list found = { 0 };
-        rc = find_patches(p, &s, NULL, 0, p->null.object_threshold, &found, e);
-        scores_release(d, &s);
-        for (size_t i = 0; i < PER_SIDE * PER_SIDE && rc == MRO_OK; i++)
-            for (size_t j = 0; j < found.n; j++)
-                if (hypot(found.v[j].y_nm - cy[i], found.v[j].x_nm - cx[i]) < 0.9) hit[trials + i] = true;
-        free(found.v);
-        if (rc) goto done;
-        trials += PER_SIDE * PER_SIDE;
+#pragma omp parallel for schedule(dynamic) num_threads(p->d->threads) if (p->d->ops->concurrent)
+    for (size_t t = 0; t < PLANTED_TILES; t++) {
+        struct mro_error mine = { 0 };
+        const enum mro_code code = plant_tile(p, t, band, root[t], hit[t], &mine);
+        if (code) keep_error(&rc, e, code, &mine);
     }
-    /* Two parameters, a smooth likelihood: a grid is simple and cannot fail. */
+    free(band);
+    if (rc) return rc;
+    /* Two parameters, a smooth likelihood: a grid is simple and cannot fail. Its steps are half the standard errors. */
     double best = -INFINITY;
-    for (double a = 1.5; a <= 6; a += 0.02)
-        for (double b = 0.3; b <= 1.5; b += 0.05) {
+    for (double a = 1.5; a <= 6; a += 0.05)
+        for (double b = 0.3; b <= 1.5; b += 0.1) {
             double l = 0;
-            for (size_t i = 0; i < trials; i++) {
-                const double z = (root[i] - a) / b;
-                l += log(fmax(hit[i] ? gsl_cdf_ugaussian_P(z) : gsl_cdf_ugaussian_Q(z), 0.002));
-            }
+            for (size_t t = 0; t < PLANTED_TILES; t++)
+                for (size_t i = 0; i < PLANTED; i++) {
+                    const double z = (root[t][i] - a) / b;
+                    l += log(fmax(hit[t][i] ? gsl_cdf_ugaussian_P(z) : gsl_cdf_ugaussian_Q(z), 0.002));
+                }
             if (l > best) {
                 best = l;
                 p->power_curve[0] = a;
                 p->power_curve[1] = b;
             }
         }
-done:
+    return MRO_OK;
+}
+
+static enum mro_code speckle_scores(const struct mro_order_plan *p, uint64_t tile, struct scores *s,
+                                    struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    struct mro_buffer spectrum = { 0 };
+    enum mro_code rc = d->ops->alloc(d, &spectrum, tile_grid.ny * tile_grid.nx * sizeof(mro_c32), e);
+    if (rc == MRO_OK)
+        rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, tile, p->o.band_inv_nm, BAND_EDGE, &spectrum, e);
+    if (rc == MRO_OK) rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s, e);
     d->ops->release(d, &spectrum);
-    d->ops->release(d, &field);
-    free(plane);
-    free(gain);
     return rc;
 }
 
@@ -577,8 +613,7 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
     struct mro_device *d = p->d;
     const size_t tiles = (size_t)p->o.surrogates, each = (size_t)TILE_CELLS * TILE_CELLS;
     struct mro_null *null = &p->null;
-    struct mro_buffer spectrum = { 0 };
-    struct mro_found_list all = { 0 };
+    struct mro_found_list all = { 0 }, *found = NULL;
     struct scores *s = calloc(tiles, sizeof *s);
     enum mro_code rc = MRO_OK;
     null->cells = tiles * each;
@@ -587,12 +622,14 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a null of %zu cells", null->cells);
         goto done;
     }
-    if ((rc = d->ops->alloc(d, &spectrum, tile_grid.ny * tile_grid.nx * sizeof(mro_c32), e))) goto done;
+    /* Fields are independent and small: one thread each, where the device allows that. */
+#pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t t = 0; t < tiles; t++) {
-        if ((rc = d->ops->noise_spectrum(d, &tile_grid, p->o.seed, t, p->o.band_inv_nm, BAND_EDGE, &spectrum, e)))
-            goto done;
-        if ((rc = score_field(p, &tile_grid, &tile_cells, &spectrum, s + t, e))) goto done;
+        struct mro_error mine = { 0 };
+        const enum mro_code code = speckle_scores(p, t, s + t, &mine);
+        if (code) keep_error(&rc, e, code, &mine);
     }
+    if (rc) goto done;
     for (int k = 0; k < MRO_WINDOWS; k++) {
         for (size_t t = 0; t < tiles; t++) memcpy(null->min_p + t * each, s[t].power[k], each * sizeof(float));
         if (!sort_floats(null->min_p, null->cells)) {
@@ -612,14 +649,20 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
     }
     null->threshold = null->min_p[(size_t)((1 - p->o.false_positive_rate) * (double)null->cells)];
     null->area_nm2 = (double)tiles * TILE_NM * TILE_NM;
-    for (size_t t = 0; t < tiles; t++) {
-        struct mro_found_list tile = { 0 };
-        rc = find_patches(p, s + t, NULL, 0, -INFINITY, &tile, e);
-        for (size_t i = 0; i < tile.n && rc == MRO_OK; i++)
-            if (!found_push(&all, tile.v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-        free(tile.v);
-        if (rc) goto done;
+    if ((found = calloc(tiles, sizeof *found)) == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
     }
+#pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
+    for (size_t t = 0; t < tiles; t++) {
+        struct mro_error mine = { 0 };
+        const enum mro_code code = find_patches(p, s + t, NULL, 0, -INFINITY, found + t, &mine);
+        if (code) keep_error(&rc, e, code, &mine);
+    }
+    for (size_t t = 0; t < tiles && rc == MRO_OK; t++)
+        for (size_t i = 0; i < found[t].n && rc == MRO_OK; i++)
+            if (!found_push(&all, found[t].v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    if (rc) goto done;
     /* `all` is ordered within a tile only. */
     if (all.n) qsort(all.v, all.n, sizeof *all.v, by_significance);
     const size_t wanted = (size_t)(FALSE_PER_NM2 * null->area_nm2);
@@ -636,8 +679,9 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
 done:
     for (size_t t = 0; s && t < tiles; t++) scores_release(d, s + t);
     free(s);
+    for (size_t t = 0; found && t < tiles; t++) free(found[t].v);
+    free(found);
     free(all.v);
-    d->ops->release(d, &spectrum);
     return rc;
 }
 
@@ -847,6 +891,7 @@ static double image_p(const struct mro_order_plan *p, const struct mro_found_lis
     for (size_t i = 0; i < found->n; i++) seen += found->v[i].significance - p->null.object_threshold;
     const double rate = area_nm2 * (double)p->null.found.n / p->null.area_nm2, mean = p->null.object_excess;
     size_t reached = 0;
+#pragma omp parallel for schedule(static) num_threads(p->d->threads) reduction(+ : reached)
     for (size_t b = 0; b < P_IMAGES; b++) {
         double total = 0, budget = rate;
         for (uint64_t i = 0;; i++) {

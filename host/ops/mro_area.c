@@ -219,7 +219,15 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
         for (int k = 0; k < COUNTS; k++) {
             /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
             double v = log(prior_c[c] * prior_size[w]) - q->count[k];
-            for (size_t i = 0; i < n; i++) v += log(q->count[k] * real[i] + false_patches * q->noise[i] + 1e-300);
+            double product = 1; /* of eight at a time: a logarithm each would take most of the time */
+            for (size_t i = 0; i < n; i++) {
+                product *= fmax(q->count[k] * real[i] + false_patches * q->noise[i], 1e-30);
+                if (i % 8 == 7) {
+                    v += log(product);
+                    product = 1;
+                }
+            }
+            v += log(product);
             q->joint[(size_t)m * COUNTS + (size_t)k] = v;
             top = fmax(top, v);
         }

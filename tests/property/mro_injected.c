@@ -228,7 +228,8 @@ static void turning_and_scaling_change_little(void **state)
     struct mro_order_result s;
     for (size_t i = 0; i < (size_t)N * N; i++) im.px[i] = 3 * im.px[i] + 500;
     ok(mro_order_measure(plan, &im, "scaled", &s, &e), &e);
-    near(s.fraction, r.fraction, 0.02 * r.fraction); /* the local mean is divided by, with its own small noise */
+    near(s.fraction, r.fraction, 0.05 * r.fraction); /* the local mean is divided by, with its own small noise, and a
+                                                       patch at the threshold comes or goes */
     mro_order_result_release(&s);
     for (size_t i = 0; i < (size_t)N * N; i++) im.px[i] = -im.px[i];
     ok(mro_order_measure(plan, &im, "negative", &s, &e), &e);
