@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,7 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
 {
     struct mro_error e;
     const char *name = c->device ? c->device : getenv("MROSCOPE_DEVICE");
+    if (c->threads > 0) omp_set_num_threads(c->threads); /* for reading and decoding, which know no device */
     const enum mro_code code = mro_device_open(d, name && *name ? name : "auto", c->threads, c->memory, &e);
     if (code == MRO_OK) return 0;
     if (code != MRO_EARG) {

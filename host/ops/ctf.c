@@ -62,6 +62,13 @@ static void make_basis(struct profile *p)
     }
 }
 
+enum { CHUNKS = 16 };
+
+/* Power and number of coefficients of a part of the spectrum, by sector and ring. */
+struct part {
+    double sum[SECTORS][MOST_BINS], count[SECTORS][MOST_BINS];
+};
+
 static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, struct profile *p)
 {
     const double room = fmin((double)(g->ny / 2) / g->ly, (double)(g->nx / 2) / g->lx);
@@ -69,28 +76,35 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
     p->n = hi > Q_LO ? (size_t)((hi - Q_LO) / Q_STEP) : 0;
     if (p->n > MOST_BINS) p->n = MOST_BINS;
     if (p->n < 100) return false; /* under 2 nm^-1 of spectrum shows no rings worth a fit */
-    double(*sum)[MOST_BINS] = calloc(SECTORS, sizeof *sum), (*count)[MOST_BINS] = calloc(SECTORS, sizeof *count);
-    if (sum == NULL || count == NULL) {
-        free(sum);
-        free(count);
-        return false;
-    }
-    for (size_t y = 0; y < g->ny; y++) {
-        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
-        for (size_t x = 0; x <= g->nx / 2; x++) {
-            const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
-            if (q2 < Q_LO * Q_LO || q2 >= hi * hi) continue;
-            const size_t i = (size_t)((sqrt(q2) - Q_LO) / Q_STEP);
-            if (i >= p->n) continue;
-            double a = atan2(qy, qx);
-            if (a < 0) a += MRO_PI;
-            size_t s = (size_t)(a / MRO_PI * SECTORS);
-            if (s >= SECTORS) s = SECTORS - 1;
-            const mro_c32 f = spectrum[y * g->nx + x];
-            sum[s][i] += (double)f.re * f.re + (double)f.im * f.im;
-            count[s][i] += 1;
+    /* Chunks of rows are summed apart and joined in order: one result at any number of threads. */
+    struct part *parts = calloc(CHUNKS, sizeof *parts);
+    if (parts == NULL) return false;
+#pragma omp parallel for schedule(static)
+    for (size_t c = 0; c < CHUNKS; c++)
+        for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
+            const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+            if (fabs(qy) >= hi) continue;
+            for (size_t x = 0; x <= g->nx / 2; x++) {
+                const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
+                if (q2 < Q_LO * Q_LO || q2 >= hi * hi) continue;
+                const size_t i = (size_t)((sqrt(q2) - Q_LO) / Q_STEP);
+                if (i >= p->n) continue;
+                float a = atan2f((float)qy, (float)qx);
+                if (a < 0) a += (float)MRO_PI;
+                size_t s = (size_t)(a / (float)MRO_PI * SECTORS);
+                if (s >= SECTORS) s = SECTORS - 1;
+                const mro_c32 f = spectrum[y * g->nx + x];
+                parts[c].sum[s][i] += (double)f.re * f.re + (double)f.im * f.im;
+                parts[c].count[s][i] += 1;
+            }
         }
-    }
+    struct part *const all = parts;
+    for (size_t c = 1; c < CHUNKS; c++)
+        for (size_t s = 0; s < SECTORS; s++)
+            for (size_t i = 0; i < p->n; i++) {
+                all->sum[s][i] += parts[c].sum[s][i];
+                all->count[s][i] += parts[c].count[s][i];
+            }
     for (size_t i = 0; i < p->n; i++) p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
     make_basis(p);
     memset(p->mean, 0, sizeof p->mean);
@@ -98,8 +112,8 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
         for (size_t i = 0; i < p->n; i++) {
             double v = 0, c = 0; /* three bins together: few coefficients fall in one on a small image */
             for (size_t j = i ? i - 1 : 0; j <= i + 1 && j < p->n; j++) {
-                v += sum[s][j];
-                c += count[s][j];
+                v += all->sum[s][j];
+                c += all->count[s][j];
             }
             p->log_power[s][i] = log((v + 1e-30) / fmax(c, 1));
             p->mean[i] += p->log_power[s][i] / SECTORS;
@@ -107,8 +121,7 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
         detrend(p, p->log_power[s]);
     }
     detrend(p, p->mean);
-    free(sum);
-    free(count);
+    free(parts);
     return true;
 }
 
@@ -121,7 +134,8 @@ static double depth_transfer(double chi, double q, double lambda, double depth)
 }
 
 /* Correlation of the model with the mean profile (sectors = false) or with every sector. */
-static double correlation(const struct profile *p, double defocus, double astigmatism, double azimuth, bool sectors)
+static double correlation(const struct profile *p, double depth, double defocus, double astigmatism, double azimuth,
+                          bool sectors)
 {
     double mm = 0, rr = 0, mr = 0, m[MOST_BINS];
     for (size_t s = 0; s < (sectors ? SECTORS : 1); s++) {
@@ -129,7 +143,7 @@ static double correlation(const struct profile *p, double defocus, double astigm
         for (size_t i = 0; i < p->n; i++) {
             const double chi = mro_ctf_chi(p->q[i], MRO_PI * ((double)s + 0.5) / SECTORS, p->lambda, defocus, p->cs,
                                            astigmatism, azimuth);
-            m[i] = log(depth_transfer(chi, p->q[i], p->lambda, p->depth) + FLOOR);
+            m[i] = log(depth_transfer(chi, p->q[i], p->lambda, depth) + FLOOR);
         }
         detrend(p, m);
         for (size_t i = 0; i < p->n; i++) {
@@ -159,7 +173,8 @@ static bool same_rings(const struct profile *p, double a, double b)
 static double misfit(const gsl_vector *x, void *profile)
 {
     const double a = gsl_vector_get(x, 1), b = gsl_vector_get(x, 2);
-    return -correlation(profile, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a), true);
+    const struct profile *p = profile;
+    return -correlation(p, p->depth, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a), true);
 }
 
 enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
@@ -186,16 +201,15 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
         free(p);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     }
-    for (size_t k = 0; k < DEPTHS * steps; k++) {
-        const double df = reach - (double)(k % steps);
-        p->depth = depths[k / steps];
-        all[k] = correlation(p, df, 0, 0, false);
+#pragma omp parallel for schedule(static)
+    for (size_t k = 0; k < DEPTHS * steps; k++)
+        all[k] = correlation(p, depths[k / steps], reach - (double)(k % steps), 0, 0, false);
+    for (size_t k = 0; k < DEPTHS * steps; k++)
         if (all[k] > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
             best = all[k];
-            at = df;
-            depth = p->depth;
+            at = reach - (double)(k % steps);
+            depth = depths[k / steps];
         }
-    }
     const double period = 1 / (p->lambda * 25); /* defocus between equal phases at 5 nm^-1: 16 nm at 200 kV */
     double second = -1;
     for (size_t k = 0; k < DEPTHS * steps; k++) {
@@ -204,8 +218,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     }
     free(all);
     for (double t = 2; t <= 24; t += 2) {
-        p->depth = t;
-        const double c = correlation(p, at, 0, 0, false);
+        const double c = correlation(p, t, at, 0, 0, false);
         if (c > best) {
             best = c;
             depth = t;

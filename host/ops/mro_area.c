@@ -24,7 +24,7 @@
 #define MAXIMUM_BIAS 4.0 /* mean of power - snr after the climb, from planted spheres */
 #define SHAPE_BIAS 0.0   /* of ln d from the shape, likewise */
 #define SNR_SCATTER 0.30 /* of ln snr between spheres of one size */
-#define SYSTEMATIC 0.06  /* of the area: the interface, the profile */
+#define SYSTEMATIC 0.04  /* of the area: the interface, the profile */
 /* Prior of the mean size, of use where few patches are found: mean of its logarithm and standard deviation. */
 #define SIZE_NM 2.0
 #define SIZE_SD 0.12

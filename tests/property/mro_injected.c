@@ -150,9 +150,10 @@ static void interval_covers_and_mean_is_right(void **state)
     }
     print_message("%zu fields: %.4f measured, %.4f planted, %zu intervals cover, %zu distinguishable\n", fields,
                   measured / (double)fields, truth / (double)fields, covered, seen);
-    /* 95 % of 24, with room for two more misses than expected; in the long run 90 to 98 %. */
+    /* 95 % of 24, with room for two more misses than expected; in the long run 90 to 98 %, and a little more here,
+       where the sizes have no systematic error that the interval still allows for. */
     assert_true((double)covered >= (fields < 100 ? 0.88 : 0.90) * (double)fields);
-    assert_true(fields < 100 || (double)covered <= 0.98 * (double)fields);
+    assert_true(fields < 100 || (double)covered <= 0.99 * (double)fields);
     assert_true((double)seen >= 0.9 * (double)fields);
     /* About 6 nm^2 of clusters a field, 240 clusters in all: 5 % of noise, and 4 % of the sizes' calibration. */
     near(measured / truth, 1, 0.12);
