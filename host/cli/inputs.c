@@ -50,38 +50,51 @@ const size_t cli_n_output_options = sizeof cli_output_options / sizeof *cli_outp
 
 void cli_complain(const struct mro_error *e) { fprintf(stderr, "mroscope: %s\n", e->message); }
 
-/* True when the sentence is new; counts it otherwise. One that finds no room is new every time. */
-static bool tell(struct cli_told *t, const char *sentence)
+static void print_warning(const char *name, size_t others, const char *sentence)
 {
-    for (size_t i = 0; i < t->n; i++) {
-        if (strcmp(t->sentence[i], sentence) != 0) continue;
-        t->times[i]++;
-        return false;
-    }
-    if (t->n < CLI_MAX_TOLD && (t->sentence[t->n] = strdup(sentence)) != NULL) t->times[t->n++] = 1;
-    return true;
+    /* Sentences of the file layer name the file already. */
+    const bool named = strstr(sentence, name) != NULL;
+    if (others)
+        fprintf(stderr, "mroscope: warning: '%s' and %zu more: %s\n", name, others, sentence);
+    else if (named)
+        fprintf(stderr, "mroscope: warning: %s\n", sentence);
+    else
+        fprintf(stderr, "mroscope: warning: '%s': %s\n", name, sentence);
 }
 
+/* Warnings are kept to the end, below the table, each once. One that finds no room is told at once. */
 void cli_warn(struct cli_common *c, const char *name, const char *const *warnings, size_t n)
 {
+    struct cli_told *t = &c->told;
     if (c->quiet || c->json) return;
     for (size_t i = 0; i < n; i++) {
-        if (!tell(&c->told, warnings[i])) continue;
-        /* Sentences of the file layer name the file already. */
-        if (strstr(warnings[i], name))
-            fprintf(stderr, "mroscope: warning: %s\n", warnings[i]);
-        else
-            fprintf(stderr, "mroscope: warning: '%s': %s\n", name, warnings[i]);
+        size_t k = 0;
+        while (k < t->n && strcmp(t->sentence[k], warnings[i]) != 0) k++;
+        if (k < t->n) {
+            t->times[k]++;
+            continue;
+        }
+        char *sentence = k < CLI_MAX_TOLD ? strdup(warnings[i]) : NULL, *first = sentence ? strdup(name) : NULL;
+        if (first == NULL) {
+            free(sentence);
+            print_warning(name, 0, warnings[i]);
+            continue;
+        }
+        t->sentence[k] = sentence;
+        t->name[k] = first;
+        t->times[k] = 1;
+        t->n++;
     }
 }
 
 void cli_warn_end(struct cli_common *c)
 {
     struct cli_told *t = &c->told;
+    fflush(stdout);
     for (size_t i = 0; i < t->n; i++) {
-        if (t->times[i] > 1)
-            fprintf(stderr, "mroscope: warning: the same for %zu more: %s\n", t->times[i] - 1, t->sentence[i]);
+        print_warning(t->name[i], t->times[i] - 1, t->sentence[i]);
         free(t->sentence[i]);
+        free(t->name[i]);
     }
     *t = (struct cli_told){ 0 };
 }

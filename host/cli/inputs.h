@@ -15,7 +15,7 @@
 /* Warnings told so far, so that hundreds of images do not repeat one sentence. `{0}` is empty. */
 #define CLI_MAX_TOLD 16
 struct cli_told {
-    char *sentence[CLI_MAX_TOLD];
+    char *sentence[CLI_MAX_TOLD], *name[CLI_MAX_TOLD]; /* name of the first image it was for */
     size_t times[CLI_MAX_TOLD], n;
 };
 

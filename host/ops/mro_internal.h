@@ -96,8 +96,8 @@ void mro_area_release(struct mro_area *a);
 double mro_detection_power(const struct mro_order_plan *p, double d, double contrast);
 
 /* The apparent diameter of a crystal exceeds its own by this: the glass next to it is layered by its planes. From
- * multislice images of relaxed models (bcc spheres of 1.2 to 3 nm in Fe-metalloid glass), where the sizes found on large
- * fields are right with it. */
+ * multislice images of relaxed models (bcc spheres of 1.2 to 3 nm in Fe-metalloid glass), where the sizes found on
+ * large fields are right with it. */
 #define MRO_INTERFACE_NM 0.18
 
 #endif
