@@ -995,14 +995,6 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     r->false_positive_rate = p->o.false_positive_rate;
     r->null_fraction = p->o.false_positive_rate;
 
-    const double ly = (double)im->ny * pixel[0], lx = (double)im->nx * pixel[1];
-    if (fmin(ly, lx) < 5) {
-        warn(r,
-             "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed",
-             lx, ly);
-        snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
-        return MRO_OK;
-    }
     const size_t pixels = im->ny * im->nx;
     size_t first = 0;
     while (first < pixels && !isfinite(im->px[first])) first++;
@@ -1013,6 +1005,14 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         warn(r, "%s: there is nothing to measure",
              empty ? "no pixel holds a number" : "every pixel has the same value");
         snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
+        return MRO_OK;
+    }
+    const double ly = (double)im->ny * pixel[0], lx = (double)im->nx * pixel[1];
+    if (fmin(ly, lx) < 5) {
+        warn(r,
+             "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed",
+             lx, ly);
+        snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
         return MRO_OK;
     }
     if (im->not_finite) warn(r, "%zu pixels are not finite and were masked", im->not_finite);
