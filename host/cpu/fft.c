@@ -11,13 +11,13 @@ static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
 /* Columns moved together, so that a cache line of every row is used whole (8 complex floats). */
 #define COLUMN_BLOCK 8
 
-/* Plans live as long as some CPU device does: planning costs more than many of the transforms. Every shape of image adds
- * a few, so their number has no bound. */
+/* Plans live as long as some CPU device does: planning costs more than many of the transforms. Every shape of image
+ * adds a few, so their number has no bound. */
 static struct kept {
     size_t rows, nx;
     int sign, kind;
     fftwf_plan plan;
-} *kept;
+} * kept;
 static size_t n_kept, room, users;
 
 enum kind { COMPLEX, REAL_TO_HALF, HALF_TO_REAL };

@@ -222,6 +222,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
         return MRO_OK;
     }
 
+    gsl_error_handler_t *const handler = gsl_set_error_handler_off(); /* the default one ends the program */
     gsl_multimin_fminimizer *simplex = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
     gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
     if (simplex && x && size) {
@@ -248,11 +249,13 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
             }
         }
     }
+    const bool ready = simplex && x && size;
     gsl_multimin_fminimizer_free(simplex);
     gsl_vector_free(x);
     gsl_vector_free(size);
+    gsl_set_error_handler(handler);
     free(p);
-    return MRO_OK;
+    return ready ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory");
 }
 
 double mro_ctf_fit_transfer(const struct mro_ctf_fit *fit, double qy, double qx)
