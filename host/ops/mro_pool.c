@@ -14,20 +14,40 @@ static void add(struct mro_pool_mean *m, double v)
 
 static double mean(const struct mro_pool_mean *m) { return m->n ? m->sum / (double)m->n : NAN; }
 
+static const struct mro_order_sweep *same_band(const struct mro_order_result *r, const double band[2])
+{
+    for (size_t i = 0; i < r->n_sweep; i++)
+        if (r->sweep[i].band_inv_nm[0] == band[0] && r->sweep[i].band_inv_nm[1] == band[1]) return r->sweep + i;
+    return NULL;
+}
+
+/* Before the frame is counted as measured. */
+static void add_sweep(struct mro_order_pool *p, const struct mro_order_result *r)
+{
+    if (p->measured == 0) {
+        p->n_sweep = r->n_sweep < MRO_POOL_SWEEPS ? r->n_sweep : MRO_POOL_SWEEPS;
+        for (size_t i = 0; i < p->n_sweep; i++) p->sweep[i] = r->sweep[i];
+        return;
+    }
+    size_t kept = 0; /* a band that some frame could not be measured in has no mean of all */
+    for (size_t i = 0; i < p->n_sweep; i++) {
+        const struct mro_order_sweep *s = same_band(r, p->sweep[i].band_inv_nm);
+        if (s == NULL) continue;
+        p->sweep[kept] = p->sweep[i];
+        p->sweep[kept].fraction += s->fraction;
+        for (int k = 0; k < 2; k++) p->sweep[kept].fraction_ci95[k] += s->fraction_ci95[k];
+        kept++;
+    }
+    p->n_sweep = kept;
+}
+
 void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result *r)
 {
     if (p->frames == 0) {
         p->same_region = true;
         p->p_least = NAN;
-        p->n_sweep = r->n_sweep < MRO_POOL_SWEEPS ? r->n_sweep : MRO_POOL_SWEEPS;
-        for (size_t i = 0; i < p->n_sweep; i++) p->sweep[i] = r->sweep[i];
     } else {
         if (memcmp(p->last.region_nm, r->region_nm, sizeof r->region_nm) != 0) p->same_region = false;
-        if (r->n_sweep < p->n_sweep) p->n_sweep = r->n_sweep;
-        for (size_t i = 0; i < p->n_sweep; i++) {
-            p->sweep[i].fraction += r->sweep[i].fraction;
-            for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] += r->sweep[i].fraction_ci95[k];
-        }
     }
     p->frames++;
     p->last = *r;
@@ -44,6 +64,7 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
     add(&p->coverage, r->coverage);
     add(&p->fraction, r->fraction);
     if (isfinite(r->fraction)) {
+        add_sweep(p, r);
         p->measured++;
         add(&p->lo, r->fraction_ci95[0]);
         add(&p->hi, r->fraction_ci95[1]);
@@ -76,8 +97,8 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     for (int i = 0; i < 3; i++) r->grade_fractions[i] = objects > 0 ? (double)p->objects[i] / objects : NAN;
     r->ctf.delocalisation_nm = NAN;
     for (size_t i = 0; i < p->n_sweep; i++) {
-        p->sweep[i].fraction /= n;
-        for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] /= n;
+        p->sweep[i].fraction /= (double)p->measured;
+        for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] /= (double)p->measured;
     }
     r->sweep = p->sweep;
     r->n_sweep = p->n_sweep;
