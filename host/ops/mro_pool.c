@@ -12,6 +12,19 @@ static void add(struct mro_pool_mean *m, double v)
     m->n++;
 }
 
+#define P_STEP 0.08
+
+/* The p of all frames, not bounded by 1; one that was not measured counts as p = 1. */
+static double p_together(const struct mro_order_pool *p)
+{
+    const size_t k = (p->frames + MRO_POOL_TESTED - 1) / MRO_POOL_TESTED;
+    if (k <= 1) return p->p_least * (double)p->frames;
+    if (p->tested < k) return 1;
+    size_t seen = 0, bin = MRO_POOL_BINS;
+    while (bin > 0 && seen < k) seen += p->p_bin[--bin];
+    return (double)p->frames / (double)k * exp(-P_STEP * (double)bin); /* the upper edge of the bin: never too small */
+}
+
 static double mean(const struct mro_pool_mean *m) { return m->n ? m->sum / (double)m->n : NAN; }
 
 static const struct mro_order_sweep *same_band(const struct mro_order_result *r, const double band[2])
@@ -54,7 +67,11 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
     p->cells += r->cells;
     for (size_t i = 0; i < r->n_objects; i++)
         if (r->objects[i].grade >= 'A' && r->objects[i].grade <= 'C') p->objects[r->objects[i].grade - 'A']++;
-    if (isfinite(r->p_image) && !(r->p_image >= p->p_least)) p->p_least = r->p_image;
+    if (isfinite(r->p_image)) {
+        if (!(r->p_image >= p->p_least)) p->p_least = r->p_image;
+        p->tested++;
+        p->p_bin[(size_t)fmin(fmax(-log(r->p_image) / P_STEP, 0), MRO_POOL_BINS - 1)]++;
+    }
     add(&p->raw, r->fraction_raw);
     add(&p->null, r->null_fraction);
     add(&p->acf, r->fraction_acf);
@@ -73,7 +90,7 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
 
 void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
 {
-    const double n = (double)p->frames, objects = (double)(p->objects[0] + p->objects[1] + p->objects[2]);
+    const double objects = (double)(p->objects[0] + p->objects[1] + p->objects[2]);
     memset(r, 0, sizeof *r);
     memcpy(r->pixel_nm, p->last.pixel_nm, sizeof r->pixel_nm);
     memcpy(r->band_inv_nm, p->last.band_inv_nm, sizeof r->band_inv_nm);
@@ -87,8 +104,7 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     r->fraction = mean(&p->fraction);
     r->fraction_ci95[0] = mean(&p->lo);
     r->fraction_ci95[1] = mean(&p->hi);
-    r->p_image = fmin(1, p->p_least * n);
-    if (isnan(p->p_least)) r->p_image = NAN; /* fmin drops it */
+    r->p_image = p->tested ? fmin(1, p_together(p)) : NAN;
     r->distinguishable = r->p_image < 0.001;
     r->fraction_acf = mean(&p->acf);
     r->density_per_nm2 = mean(&p->density);
