@@ -9,7 +9,7 @@
 
 #define AT(field) offsetof(struct mro_bandpass_options, field)
 static const struct cli_option filter_rows[] = {
-    { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d to keep, half power at the limits", CLI_BAND,
+    { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d to keep, half amplitude at the limits", CLI_BAND,
       AT(band_inv_nm), true, 1e-3, 100 },
     { "d-band", 0, "LO,HI", "nm", "the same band as spacings d", CLI_DBAND, AT(band_inv_nm), false, 0.01, 1000 },
     { "edge", 0, "WIDTH", "1/nm", "full width of the smooth edges", CLI_DOUBLE, AT(edge_inv_nm), true, 0, 100 },

@@ -515,7 +515,11 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
     }
     for (size_t i = 0; i < n_file; i++) h->warnings[n++] = mro_file_warning(item->file, i);
     for (size_t i = 0; i < item->n_extra; i++) h->warnings[n++] = item->extra[i];
-    for (size_t i = 0; i < n_warnings; i++) h->warnings[n++] = warnings[i];
+    for (size_t i = 0; i < n_warnings; i++) {
+        size_t k = 0; /* the measurement may say what the reading said already */
+        while (k < item->n_extra && strcmp(item->extra[k], warnings[i]) != 0) k++;
+        if (k == item->n_extra) h->warnings[n++] = warnings[i];
+    }
     memcpy(h->provenance.input_sha256, item->sha256, sizeof h->provenance.input_sha256);
     h->provenance.calibration = item->calibration;
     h->head.verb = job->usage->verb;

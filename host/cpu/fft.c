@@ -2,6 +2,7 @@
 #include "cpu/fft.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The FFTW planner is not thread-safe; execution is. */
@@ -10,13 +11,14 @@ static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
 /* Columns moved together, so that a cache line of every row is used whole (8 complex floats). */
 #define COLUMN_BLOCK 8
 
-/* Plans live as long as some CPU device does: planning costs more than many of the transforms. */
-static struct {
+/* Plans live as long as some CPU device does: planning costs more than many of the transforms. Every shape of image
+ * adds a few, so their number has no bound. */
+static struct kept {
     size_t rows, nx;
     int sign, kind;
     fftwf_plan plan;
-} kept[128];
-static size_t n_kept, users;
+} * kept;
+static size_t n_kept, room, users;
 
 enum kind { COMPLEX, REAL_TO_HALF, HALF_TO_REAL };
 
@@ -54,7 +56,15 @@ static fftwf_plan plan(size_t rows, size_t nx, int sign, enum kind kind)
     for (size_t i = 0; i < n_kept && p == NULL; i++)
         if (kept[i].rows == rows && kept[i].nx == nx && kept[i].sign == sign && kept[i].kind == (int)kind)
             p = kept[i].plan;
-    if (p == NULL && n_kept < sizeof kept / sizeof *kept && (p = make(rows, nx, sign, kind)) != NULL) {
+    if (p == NULL && n_kept == room) {
+        const size_t more = room ? 2 * room : 64;
+        struct kept *grown = realloc(kept, more * sizeof *grown);
+        if (grown) {
+            kept = grown;
+            room = more;
+        }
+    }
+    if (p == NULL && n_kept < room && (p = make(rows, nx, sign, kind)) != NULL) {
         kept[n_kept].rows = rows;
         kept[n_kept].nx = nx;
         kept[n_kept].sign = sign;
@@ -77,6 +87,9 @@ void mro_fft_close(void)
     pthread_mutex_lock(&planner);
     if (--users == 0) {
         while (n_kept) fftwf_destroy_plan(kept[--n_kept].plan);
+        free(kept);
+        kept = NULL;
+        room = 0;
         fftwf_cleanup();
     }
     pthread_mutex_unlock(&planner);

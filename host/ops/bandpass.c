@@ -60,13 +60,18 @@ enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, con
     memset(r, 0, sizeof *r);
     MRO_TRY(mro_image_pixel_nm(im, name, r->pixel_nm, e));
     MRO_TRY(mro_band_check(o->band_inv_nm, r->pixel_nm, name, e));
+    if (!(o->edge_inv_nm >= 0))
+        return MRO_FAIL(e, MRO_EARG, "an edge of %g 1/nm is no width of the pass band's edges: give 0 or more",
+                        o->edge_inv_nm);
+    /* Edges of no width would divide zero by zero on a limit. */
+    const double edge = fmax(o->edge_inv_nm, 1e-6);
     MRO_TRY(mro_image_alloc(&r->filtered, im->ny, im->nx, e));
     memcpy(r->filtered.axis, im->axis, sizeof im->axis);
     r->filtered.kind = im->kind;
     r->filtered.beam_kv = im->beam_kv;
     r->filtered.not_finite = im->not_finite;
     const enum mro_code rc =
-        d->ops->bandpass(d, im->px, im->ny, im->nx, r->pixel_nm, o->band_inv_nm, o->edge_inv_nm, r->filtered.px, e);
+        d->ops->bandpass(d, im->px, im->ny, im->nx, r->pixel_nm, o->band_inv_nm, edge, r->filtered.px, e);
     if (rc) {
         mro_bandpass_result_release(r);
         return rc;

@@ -18,6 +18,7 @@
 #define KNOTS 0.9     /* nm^-1 between the bumps of the background model */
 #define MOST_BUMPS 10
 #define MIN_CORRELATION 0.6 /* of the radial mean */
+#define MIN_SECTORS 0.40     /* of all sectors, which are noisier */
 #define MIN_LEAD 0.12       /* over the best clearly different defocus */
 
 struct profile {
@@ -177,6 +178,62 @@ static double misfit(const gsl_vector *x, void *profile)
     return -correlation(p, p->depth, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a), true);
 }
 
+/* How well astigmatic rings fit, on half the sectors and bins and with the foil's depth held at 8 nm: a quick look. The
+ * profiles have no background left, so the model need not be rid of its own. */
+static double glance(const struct profile *p, double defocus, double astigmatism, double azimuth)
+{
+    double mm = 0, rr = 0, mr = 0;
+    for (size_t s = 0; s < SECTORS; s += 2) {
+        const double df = defocus + astigmatism * cos(2 * (MRO_PI * ((double)s + 0.5) / SECTORS - azimuth));
+        for (size_t i = 0; i < p->n; i += 2) {
+            const float x = (float)(MRO_PI * p->lambda * p->q[i] * p->q[i] * 8);
+            const float chi = (float)mro_ctf_chi(p->q[i], 0, p->lambda, df, p->cs, 0, 0);
+            const float m = -sinf(x) / x * cosf(2 * chi), r = (float)p->log_power[s][i];
+            mm += (double)(m * m);
+            rr += (double)(r * r);
+            mr += (double)(m * r);
+        }
+    }
+    return mr / sqrt(mm * rr + 1e-30);
+}
+
+enum { AMPLITUDES = 2, AZIMUTHS = 6, ASTIGMATISMS = AMPLITUDES * AZIMUTHS };
+
+/* Strong astigmatism washes the rings out of the mean over azimuth. Looks for a defocus and an astigmatism that stand out
+ * of all others; gives the correlation over all sectors and its lead over the best at another defocus. */
+static bool find_astigmatic(const struct profile *p, double reach, double apart, double start[3], double *correlated,
+                            double *runner_up)
+{
+    const size_t steps = (size_t)reach + 1; /* of 2 nm */
+    double *all = malloc(steps * ASTIGMATISMS * sizeof *all);
+    if (all == NULL) return false;
+#pragma omp parallel for schedule(static)
+    for (size_t k = 0; k < steps * ASTIGMATISMS; k++) {
+        const size_t a = k / steps;
+        all[k] = glance(p, reach - 2 * (double)(k % steps), 6.0 * (double)(1 + a / AZIMUTHS),
+                        MRO_PI * (double)(a % AZIMUTHS) / AZIMUTHS);
+    }
+    size_t top = 0, second = 0;
+    for (size_t k = 1; k < steps * ASTIGMATISMS; k++)
+        if (all[k] > all[top]) top = k;
+    double most = -1;
+    for (size_t k = 0; k < steps * ASTIGMATISMS; k++) {
+        const double away = 2 * fabs((double)(k % steps) - (double)(top % steps));
+        if (away > apart && all[k] > most) {
+            most = all[k];
+            second = k;
+        }
+    }
+    start[0] = reach - 2 * (double)(top % steps);
+    start[1] = 6.0 * (double)(1 + top / steps / AZIMUTHS);
+    start[2] = MRO_PI * (double)(top / steps % AZIMUTHS) / AZIMUTHS;
+    *correlated = correlation(p, 8, start[0], start[1], start[2], true);
+    *runner_up = correlation(p, 8, reach - 2 * (double)(second % steps), 6.0 * (double)(1 + second / steps / AZIMUTHS),
+                             MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS, true);
+    free(all);
+    return true;
+}
+
 enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
                                 struct mro_ctf_fit *fit, struct mro_error *e)
 {
@@ -230,19 +287,29 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     fit->runner_up = second;
 
     fit->rings = best >= MIN_CORRELATION && best - second >= MIN_LEAD;
+    double astigmatic[3] = { at, 0, 0 };
+    if (!fit->rings && cs_mm > 0.1 &&
+        find_astigmatic(p, reach, 2 * period, astigmatic, &fit->correlation, &fit->runner_up)) {
+        fit->rings = fit->correlation >= MIN_SECTORS && fit->correlation - fit->runner_up >= MIN_LEAD;
+        at = astigmatic[0];
+        p->depth = fit->depth_nm = 8;
+    }
+    if (getenv("DBG")) printf("ast %g %g %g corr %.3f second %.3f\n", astigmatic[0], astigmatic[1], astigmatic[2], fit->correlation, fit->runner_up);
     if (!fit->rings) {
         free(p);
         return MRO_OK;
     }
 
+    gsl_error_handler_t *const handler = gsl_set_error_handler_off(); /* the default one ends the program */
     gsl_multimin_fminimizer *simplex = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
     gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
     if (simplex && x && size) {
         /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
-        static const double start[5][2] = { { 0, 0 }, { 15, 0 }, { -15, 0 }, { 0, 15 }, { 0, -15 } };
+        const double start[6][2] = { { 0, 0 }, { 15, 0 }, { -15, 0 }, { 0, 15 }, { 0, -15 },
+                                     { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) } };
         gsl_multimin_function f = { misfit, 3, p };
         double least = 0;
-        for (int k = 0; k < 5; k++) {
+        for (int k = 0; k < 6; k++) {
             gsl_vector_set(x, 0, at);
             gsl_vector_set(x, 1, start[k][0]);
             gsl_vector_set(x, 2, start[k][1]);
@@ -261,11 +328,13 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
             }
         }
     }
+    const bool ready = simplex && x && size;
     gsl_multimin_fminimizer_free(simplex);
     gsl_vector_free(x);
     gsl_vector_free(size);
+    gsl_set_error_handler(handler);
     free(p);
-    return MRO_OK;
+    return ready ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory");
 }
 
 double mro_ctf_fit_transfer(const struct mro_ctf_fit *fit, double qy, double qx)

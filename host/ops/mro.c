@@ -612,6 +612,14 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const size_t tiles = (size_t)p->o.surrogates, each = (size_t)TILE_CELLS * TILE_CELLS;
+    /* All fields and their scores are held until the last threshold is known. */
+    const size_t held =
+        tiles * ((size_t)TILE_SAMPLES * TILE_SAMPLES * sizeof(float) + each * (2 + 2 * MRO_WINDOWS) * 4);
+    if (held > d->memory_bytes)
+        return MRO_FAIL(e, MRO_EMEMORY,
+                        "%d speckle fields take %zu MiB, over the memory budget of %zu MiB; give fewer --surrogates or "
+                        "raise --memory",
+                        p->o.surrogates, held >> 20, d->memory_bytes >> 20);
     struct mro_null *null = &p->null;
     struct mro_found_list all = { 0 }, *found = NULL;
     struct scores *s = calloc(tiles, sizeof *s);
@@ -885,11 +893,11 @@ static size_t mark_usable(const struct scores *s, const struct mro_image *im, co
 
 /* Chance that speckle gives patches that stand out as much in total, from drawn images: the number of false patches
  * is Poisson, their excess exponential, both as the null has them. */
-static double image_p(const struct mro_order_plan *p, const struct mro_found_list *found, double area_nm2)
+static double image_p(const struct mro_order_plan *p, const struct mro_found_list *found, double searched_nm2)
 {
     double seen = 0;
     for (size_t i = 0; i < found->n; i++) seen += found->v[i].significance - p->null.object_threshold;
-    const double rate = area_nm2 * (double)p->null.found.n / p->null.area_nm2, mean = p->null.object_excess;
+    const double rate = searched_nm2 * (double)p->null.found.n / p->null.area_nm2, mean = p->null.object_excess;
     size_t reached = 0;
 #pragma omp parallel for schedule(static) num_threads(p->d->threads) reduction(+ : reached)
     for (size_t b = 0; b < P_IMAGES; b++) {
@@ -1015,7 +1023,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
         return MRO_OK;
     }
-    if (im->not_finite) warn(r, "%zu pixels are not finite and were masked", im->not_finite);
+    if (im->not_finite) warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
 
     struct mro_grid grid, cells;
     mro_order_grids(im, pixel, &grid, &cells);
@@ -1133,8 +1141,10 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         }
     r->coverage = inside ? (double)r->cells / (double)inside : 0;
     if (r->cells < 50) {
-        warn(r, "only %zu cells hold usable signal in the band: nothing was measured", r->cells);
-        snprintf(r->verdict, sizeof r->verdict, "not measured: no usable signal in the pass band");
+        warn(r, "only %zu of %zu cells hold usable signal in the band and 50 are needed: nothing was measured",
+             r->cells, inside);
+        snprintf(r->verdict, sizeof r->verdict, "not measured: %s",
+                 inside < 50 ? "the field is too small" : "no usable signal in the pass band");
         goto done;
     }
     r->region_nm[0] = ((double)x0 - 0.5) * lx / (double)cells.nx;
@@ -1156,13 +1166,13 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     if (found.n && usable_nm2 < CROWDED_NM2 && (rc = remeasure(p, &s, &spectrum, &power, &found, e))) goto done;
     size_t n_searched = 0;
     for (size_t i = 0; i < nc; i++) n_searched += searched[i];
-    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, (double)n_searched * cell_area, &expected, lens_known,
-                          &area, e)))
+    const double searched_nm2 = (double)n_searched * cell_area;
+    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, searched_nm2, &expected, lens_known, &area, e)))
         goto done;
     r->fraction = area.fraction;
     memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
 
-    r->p_image = image_p(p, &found, usable_nm2);
+    r->p_image = image_p(p, &found, searched_nm2);
     r->distinguishable = r->p_image < 0.001;
     for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)
         r->size_limit_nm += 0.01;

@@ -377,7 +377,6 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     gsl_sort(draw, 1, DRAWS);
     gsl_sort(least, 1, DRAWS);
     a->fraction = 0.5 * (least[DRAWS / 2 - 1] + least[DRAWS / 2]);
-    gsl_sort(draw, 1, DRAWS);
     a->ci95[0] = fmin(draw[DRAWS / 40], least[DRAWS / 40]);
     a->ci95[1] = draw[DRAWS - 1 - DRAWS / 40];
     for (size_t i = 0; i < n; i++) {

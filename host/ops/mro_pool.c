@@ -12,29 +12,66 @@ static void add(struct mro_pool_mean *m, double v)
     m->n++;
 }
 
+#define P_STEP 0.08
+
+/* The p of all frames, not bounded by 1; one that was not measured counts as p = 1. */
+static double p_together(const struct mro_order_pool *p)
+{
+    const size_t k = (p->frames + MRO_POOL_TESTED - 1) / MRO_POOL_TESTED;
+    if (k <= 1) return p->p_least * (double)p->frames;
+    if (p->tested < k) return 1;
+    size_t seen = 0, bin = MRO_POOL_BINS;
+    while (bin > 0 && seen < k) seen += p->p_bin[--bin];
+    return (double)p->frames / (double)k * exp(-P_STEP * (double)bin); /* the upper edge of the bin: never too small */
+}
+
 static double mean(const struct mro_pool_mean *m) { return m->n ? m->sum / (double)m->n : NAN; }
+
+static const struct mro_order_sweep *same_band(const struct mro_order_result *r, const double band[2])
+{
+    for (size_t i = 0; i < r->n_sweep; i++)
+        if (r->sweep[i].band_inv_nm[0] == band[0] && r->sweep[i].band_inv_nm[1] == band[1]) return r->sweep + i;
+    return NULL;
+}
+
+/* Before the frame is counted as measured. */
+static void add_sweep(struct mro_order_pool *p, const struct mro_order_result *r)
+{
+    if (p->measured == 0) {
+        p->n_sweep = r->n_sweep < MRO_POOL_SWEEPS ? r->n_sweep : MRO_POOL_SWEEPS;
+        for (size_t i = 0; i < p->n_sweep; i++) p->sweep[i] = r->sweep[i];
+        return;
+    }
+    size_t kept = 0; /* a band that some frame could not be measured in has no mean of all */
+    for (size_t i = 0; i < p->n_sweep; i++) {
+        const struct mro_order_sweep *s = same_band(r, p->sweep[i].band_inv_nm);
+        if (s == NULL) continue;
+        p->sweep[kept] = p->sweep[i];
+        p->sweep[kept].fraction += s->fraction;
+        for (int k = 0; k < 2; k++) p->sweep[kept].fraction_ci95[k] += s->fraction_ci95[k];
+        kept++;
+    }
+    p->n_sweep = kept;
+}
 
 void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result *r)
 {
     if (p->frames == 0) {
         p->same_region = true;
         p->p_least = NAN;
-        p->n_sweep = r->n_sweep < MRO_POOL_SWEEPS ? r->n_sweep : MRO_POOL_SWEEPS;
-        for (size_t i = 0; i < p->n_sweep; i++) p->sweep[i] = r->sweep[i];
     } else {
         if (memcmp(p->last.region_nm, r->region_nm, sizeof r->region_nm) != 0) p->same_region = false;
-        if (r->n_sweep < p->n_sweep) p->n_sweep = r->n_sweep;
-        for (size_t i = 0; i < p->n_sweep; i++) {
-            p->sweep[i].fraction += r->sweep[i].fraction;
-            for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] += r->sweep[i].fraction_ci95[k];
-        }
     }
     p->frames++;
     p->last = *r;
     p->cells += r->cells;
     for (size_t i = 0; i < r->n_objects; i++)
         if (r->objects[i].grade >= 'A' && r->objects[i].grade <= 'C') p->objects[r->objects[i].grade - 'A']++;
-    if (isfinite(r->p_image) && !(r->p_image >= p->p_least)) p->p_least = r->p_image;
+    if (isfinite(r->p_image)) {
+        if (!(r->p_image >= p->p_least)) p->p_least = r->p_image;
+        p->tested++;
+        p->p_bin[(size_t)fmin(fmax(-log(r->p_image) / P_STEP, 0), MRO_POOL_BINS - 1)]++;
+    }
     add(&p->raw, r->fraction_raw);
     add(&p->null, r->null_fraction);
     add(&p->acf, r->fraction_acf);
@@ -44,6 +81,7 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
     add(&p->coverage, r->coverage);
     add(&p->fraction, r->fraction);
     if (isfinite(r->fraction)) {
+        add_sweep(p, r);
         p->measured++;
         add(&p->lo, r->fraction_ci95[0]);
         add(&p->hi, r->fraction_ci95[1]);
@@ -52,7 +90,7 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
 
 void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
 {
-    const double n = (double)p->frames, objects = (double)(p->objects[0] + p->objects[1] + p->objects[2]);
+    const double objects = (double)(p->objects[0] + p->objects[1] + p->objects[2]);
     memset(r, 0, sizeof *r);
     memcpy(r->pixel_nm, p->last.pixel_nm, sizeof r->pixel_nm);
     memcpy(r->band_inv_nm, p->last.band_inv_nm, sizeof r->band_inv_nm);
@@ -66,8 +104,7 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     r->fraction = mean(&p->fraction);
     r->fraction_ci95[0] = mean(&p->lo);
     r->fraction_ci95[1] = mean(&p->hi);
-    r->p_image = fmin(1, p->p_least * n);
-    if (isnan(p->p_least)) r->p_image = NAN; /* fmin drops it */
+    r->p_image = p->tested ? fmin(1, p_together(p)) : NAN;
     r->distinguishable = r->p_image < 0.001;
     r->fraction_acf = mean(&p->acf);
     r->density_per_nm2 = mean(&p->density);
@@ -76,8 +113,8 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     for (int i = 0; i < 3; i++) r->grade_fractions[i] = objects > 0 ? (double)p->objects[i] / objects : NAN;
     r->ctf.delocalisation_nm = NAN;
     for (size_t i = 0; i < p->n_sweep; i++) {
-        p->sweep[i].fraction /= n;
-        for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] /= n;
+        p->sweep[i].fraction /= (double)p->measured;
+        for (int k = 0; k < 2; k++) p->sweep[i].fraction_ci95[k] /= (double)p->measured;
     }
     r->sweep = p->sweep;
     r->n_sweep = p->n_sweep;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Band-pass of an image in spatial frequency 1/d, with smooth (cosine) edges: half power at the limits. */
+/* Band-pass of an image in spatial frequency 1/d, with smooth (cosine) edges: half amplitude at the limits. */
 #ifndef MROSCOPE_BANDPASS_H
 #define MROSCOPE_BANDPASS_H
 
@@ -15,7 +15,7 @@ extern "C" {
 
 struct mro_bandpass_options {
     double band_inv_nm[2]; /* default 4.1, 5.8 */
-    double edge_inv_nm;    /* full width of the cosine edge; default 0.3 */
+    double edge_inv_nm;    /* full width of the cosine edge; default 0.3; 0 cuts sharply */
 };
 void mro_bandpass_options_default(struct mro_bandpass_options *o);
 
@@ -26,7 +26,7 @@ struct mro_bandpass_result {
 };
 
 /* Filters `im`. Pixels that are not finite are replaced by the mean before, and NaN after.
- * Errors: MRO_ECALIB, MRO_EARG (limits in wrong order, or beyond Nyquist 1/(2 pixel), naming it),
+ * Errors: MRO_ECALIB, MRO_EARG (limits in wrong order, a negative edge, or beyond Nyquist 1/(2 pixel), naming it),
  * MRO_EDATA (no finite pixel), MRO_EMEMORY. Release with mro_bandpass_result_release. */
 enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, const char *name,
                            const struct mro_bandpass_options *o, struct mro_bandpass_result *r, struct mro_error *e);

@@ -27,13 +27,13 @@ struct mro_order_options {
     double band_inv_nm[2];      /* pass band; default 4.1, 5.8 */
     double d_nm;                /* spacing looked for; default 0.203, alpha-Fe (110) */
     double d_tolerance;         /* relative; default 0.06 */
-    double false_positive_rate; /* of one cell; default 0.01 */
-    int surrogates;             /* speckle fields of 25.6 x 25.6 nm behind the null; default 26 (106 496 cells) */
-    double kv;                  /* beam energy; 0 = from the file, else unknown */
-    double cs_mm;               /* spherical aberration; NaN = unknown */
-    bool sweep_band;            /* repeat with other pass bands */
-    bool acf_map;               /* also score the windowed autocorrelation of every cell */
-    bool views;                 /* also fill in filtered, tiles and the survival curves; default true */
+    double false_positive_rate; /* of one cell, below 0.5; default 0.01 */
+    int surrogates;  /* speckle fields of 24 x 24 nm behind the null, 8 to 100000; default 26 (93 600 cells) */
+    double kv;       /* beam energy; 0 = from the file, else unknown */
+    double cs_mm;    /* spherical aberration; NaN = unknown */
+    bool sweep_band; /* repeat with other pass bands */
+    bool acf_map;    /* also score the windowed autocorrelation of every cell */
+    bool views;      /* also fill in filtered, tiles and the survival curves; default true */
     uint64_t seed;
 };
 void mro_order_options_default(struct mro_order_options *o);
@@ -124,11 +124,11 @@ void mro_order_plan_free(struct mro_order_plan *p); /* NULL is fine */
 
 /* Measures one frame. `name` is the file for messages. The result is filled also when nothing can be measured
  * (constant image): numbers NaN, a reason in warnings, MRO_OK.
- * Errors: MRO_ECALIB (no pixel size), MRO_EARG (band beyond Nyquist, wrong order), MRO_EMEMORY.
- * Release with mro_order_result_release. Same input, options and seed: same bytes at any number of threads.
- * Source: Gabor detector and surrogate null after Theiler et al., Physica D 58 (1992) 77; weights after Horvitz and
- * Thompson, J. Am. Stat. Assoc. 47 (1952) 663; windowed autocorrelation after Fan and Cowley, Ultramicroscopy 17 (1985)
- * 345. */
+ * Errors: MRO_ECALIB (no pixel size), MRO_EARG (band beyond Nyquist, wrong order), MRO_EDATA (under 8 pixels along an
+ * axis), MRO_EMEMORY. Release with mro_order_result_release. Same input, options and seed: same bytes at any number of
+ * threads. Source: Gabor detector and surrogate null after Theiler et al., Physica D 58 (1992) 77; weights after
+ * Horvitz and Thompson, J. Am. Stat. Assoc. 47 (1952) 663; windowed autocorrelation after Fan and Cowley,
+ * Ultramicroscopy 17 (1985) 345. */
 enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image *im, const char *name,
                                 struct mro_order_result *r, struct mro_error *e);
 void mro_order_result_release(struct mro_order_result *r);

@@ -72,6 +72,36 @@ static void gain_inside_outside_and_at_the_limit(void **state)
     }
 }
 
+/* A folder of crops has hundreds of shapes, each with transforms of its own. */
+static void many_shapes(void **state)
+{
+    struct mro_bandpass_options o;
+    (void)state;
+    mro_bandpass_options_default(&o);
+    for (size_t n = 20; n < 180; n++) {
+        struct mro_image im = cosine(n, 2 * n + 1, 0.05, 1, 2);
+        struct mro_bandpass_result r;
+        ok(mro_bandpass(d, &im, "crop", &o, &r, &e), &e);
+        mro_bandpass_result_release(&r);
+        mro_image_release(&im);
+    }
+}
+
+/* Edges of no width cut sharply, also where a frequency falls on a limit, and leave no NaN. */
+static void no_edge_cuts_sharply(void **state)
+{
+    struct mro_bandpass_options o = { .band_inv_nm = { 4, 6 }, .edge_inv_nm = 0 };
+    struct mro_bandpass_result r;
+    (void)state;
+    struct mro_image im = cosine(400, 400, 0.025, 30, 40); /* 5.0 nm^-1; 4.0 and 6.0 are frequencies of the grid */
+    ok(mro_bandpass(d, &im, "cosine", &o, &r, &e), &e);
+    assert_float_equal(r.rms_out, sqrt(0.5), 1e-4);
+    mro_bandpass_result_release(&r);
+    o.edge_inv_nm = -1;
+    assert_int_equal(mro_bandpass(d, &im, "cosine", &o, &r, &e), MRO_EARG);
+    mro_image_release(&im);
+}
+
 static void missing_pixels_stay_missing(void **state)
 {
     struct mro_image im = cosine(200, 200, 0.05, 30, 40);
@@ -128,6 +158,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gain_inside_outside_and_at_the_limit),
+        cmocka_unit_test(many_shapes),
+        cmocka_unit_test(no_edge_cuts_sharply),
         cmocka_unit_test(missing_pixels_stay_missing),
         cmocka_unit_test(refusals_say_what_to_give),
     };

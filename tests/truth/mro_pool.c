@@ -91,6 +91,52 @@ static void nothing_measured(void **state)
     assert_true(isnan(r.grade_fractions[0]));
 }
 
+/* However many frames, order in all of them stays visible, and in one of many it does not become so. */
+static void p_of_many_frames(void **state)
+{
+    struct mro_order_result r, ordered = frame(0.2, 0.1, 0.3, 1.0 / 20001), glass = frame(0, 0, 0.1, 0.4);
+    (void)state;
+    for (size_t n = 1; n < 100; n++) {
+        struct mro_order_pool all = { 0 }, one = { 0 };
+        for (size_t i = 0; i < n; i++) {
+            mro_order_pool_add(&all, &ordered);
+            mro_order_pool_add(&one, i ? &glass : &ordered);
+        }
+        mro_order_pool_result(&all, &r);
+        assert_true(r.distinguishable);
+        assert_true(r.p_image >= (double)n / (double)((n + 15) / 16) / 20001 - 1e-12);
+        mro_order_pool_result(&one, &r);
+        assert_true(r.distinguishable == (n <= 16));
+    }
+}
+
+/* A frame may lack a band, or be no measurement at all: bands are matched, and what all measured frames have is kept.
+ */
+static void sweeps_with_gaps(void **state)
+{
+    struct mro_order_pool pool = { 0 };
+    struct mro_order_result r, a = frame(0.1, 0, 0.2, 0.5), b = frame(0.3, 0.2, 0.4, 0.5),
+                               none = frame(NAN, NAN, NAN, NAN);
+    struct mro_order_sweep one[] = { { { 4, 5 }, 0.1, { 0, 0.2 } },
+                                     { { 4, 5.5 }, 0.5, { 0.4, 0.6 } },
+                                     { { 4, 6 }, 0.2, { 0.1, 0.3 } } };
+    struct mro_order_sweep two[] = { { { 4, 5 }, 0.3, { 0.2, 0.4 } }, { { 4, 6 }, 0.4, { 0.3, 0.5 } } };
+    (void)state;
+    a.sweep = one;
+    a.n_sweep = 3;
+    b.sweep = two;
+    b.n_sweep = 2;
+    mro_order_pool_add(&pool, &none);
+    mro_order_pool_add(&pool, &a);
+    mro_order_pool_add(&pool, &b);
+    mro_order_pool_result(&pool, &r);
+    assert_int_equal(r.n_sweep, 2);
+    near(r.sweep[0].fraction, 0.2);
+    near(r.sweep[1].band_inv_nm[1], 6);
+    near(r.sweep[1].fraction, 0.3);
+    near(r.sweep[1].fraction_ci95[0], 0.2);
+}
+
 static void sweeps_are_averaged_band_by_band(void **state)
 {
     struct mro_order_pool pool = { 0 };
@@ -114,10 +160,9 @@ static void sweeps_are_averaged_band_by_band(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(means_and_bounds),
-        cmocka_unit_test(unmeasured_frames_are_left_out),
-        cmocka_unit_test(nothing_measured),
-        cmocka_unit_test(sweeps_are_averaged_band_by_band),
+        cmocka_unit_test(means_and_bounds), cmocka_unit_test(unmeasured_frames_are_left_out),
+        cmocka_unit_test(nothing_measured), cmocka_unit_test(sweeps_are_averaged_band_by_band),
+        cmocka_unit_test(sweeps_with_gaps), cmocka_unit_test(p_of_many_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
