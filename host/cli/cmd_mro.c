@@ -21,7 +21,7 @@ static const struct cli_option measure_rows[] = {
     { "d-tolerance", 0, "PART", "", "how far a spacing may be from it, as part of it", CLI_DOUBLE, AT(d_tolerance),
       true, 1e-3, 0.49 },
     { "alpha", 0, "P", "", "false-positive rate of one cell", CLI_DOUBLE, AT(false_positive_rate), true, 1e-5, 0.2 },
-    { "surrogates", 0, "N", "", "fields of 24 nm of a glass with the same spectrum that the image is compared with",
+    { "surrogates", 0, "N", "", "fields of 25.6 nm of a glass with the same spectrum that the image is compared with",
       CLI_INT, AT(surrogates), true, 8, 100000 },
     { "sweep-band", 0, NULL, "", "repeat with other bands and say whether the result holds", CLI_FLAG, AT(sweep_band),
       true, 0, 0 },

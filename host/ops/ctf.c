@@ -18,7 +18,7 @@
 #define KNOTS 0.9     /* nm^-1 between the bumps of the background model */
 #define MOST_BUMPS 10
 #define MIN_CORRELATION 0.6 /* of the radial mean */
-#define MIN_SECTORS 0.40     /* of all sectors, which are noisier */
+#define MIN_SECTORS 0.40    /* of all sectors, which are noisier */
 #define MIN_LEAD 0.12       /* over the best clearly different defocus */
 
 struct profile {
@@ -199,8 +199,8 @@ static double glance(const struct profile *p, double defocus, double astigmatism
 
 enum { AMPLITUDES = 2, AZIMUTHS = 6, ASTIGMATISMS = AMPLITUDES * AZIMUTHS };
 
-/* Strong astigmatism washes the rings out of the mean over azimuth. Looks for a defocus and an astigmatism that stand out
- * of all others; gives the correlation over all sectors and its lead over the best at another defocus. */
+/* Strong astigmatism washes the rings out of the mean over azimuth. Looks for a defocus and an astigmatism that stand
+ * out of all others; gives the correlation over all sectors and its lead over the best at another defocus. */
 static bool find_astigmatic(const struct profile *p, double reach, double apart, double start[3], double *correlated,
                             double *runner_up)
 {
@@ -294,7 +294,6 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
         at = astigmatic[0];
         p->depth = fit->depth_nm = 8;
     }
-    if (getenv("DBG")) printf("ast %g %g %g corr %.3f second %.3f\n", astigmatic[0], astigmatic[1], astigmatic[2], fit->correlation, fit->runner_up);
     if (!fit->rings) {
         free(p);
         return MRO_OK;
@@ -305,8 +304,10 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
     if (simplex && x && size) {
         /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
-        const double start[6][2] = { { 0, 0 }, { 15, 0 }, { -15, 0 }, { 0, 15 }, { 0, -15 },
-                                     { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) } };
+        const double start[6][2] = {
+            { 0, 0 },  { 15, 0 },  { -15, 0 },
+            { 0, 15 }, { 0, -15 }, { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) }
+        };
         gsl_multimin_function f = { misfit, 3, p };
         double least = 0;
         for (int k = 0; k < 6; k++) {

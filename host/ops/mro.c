@@ -26,14 +26,15 @@
 #define FALSE_PER_NM2 (1 / 200.0) /* patches that speckle alone may give */
 #define CROWDED_NM2 5000.0        /* fields so small that a crystal's spots stand above the median that whitens them */
 #define CONTRAST_PER_POWER 1.0e-3 /* nm^-2: pi a0^2 / 32 for the fringe amplitude a0 of bcc Fe (110) per nm */
-#define FOCAL_SPREAD_NM 4.2       /* rms, of usual microscopes: 3 to 5 */
+#define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 #define LARGE_LIMIT_NM 1.9        /* a size limit beyond which most clusters of interest stay unseen */
+#define REACH_NM 1.2              /* of the largest window, around cells that cannot be measured */
 #define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
-#define NO_SIGNAL 0.25            /* of the median local power: vacuum, or nothing left but shot noise */
-#define TILE_NM 24.0
-#define TILE_SAMPLES 324 /* > 2 GRID_Q TILE_NM */
-#define TILE_CELLS 60
+#define NO_SIGNAL 0.2             /* of the local power in the better part of the image: vacuum, or only shot noise */
+#define TILE_NM 25.6
+#define TILE_SAMPLES 360 /* > 2 GRID_Q TILE_NM */
+#define TILE_CELLS 64
 #define P_IMAGES 20000 /* speckle images behind p_image */
 
 static const double windows_nm[MRO_WINDOWS] = { 1.4, 1.9, 2.6 }; /* sphere diameters; s = 0.2236 D */
@@ -844,16 +845,17 @@ static void expect_contrast(const struct mro_order_plan *p, const struct mro_gri
     out->log_sd = lens_known ? 0.4 : 0.6;
 }
 
-/* Cells that can be measured: away from the border, from missing pixels, and where the band holds signal. */
+/* Cells that can be measured, and those where patches are looked for, which reach into the rim: away from the border,
+ * from missing pixels, and where the band holds signal. */
 static size_t mark_usable(const struct scores *s, const struct mro_image *im, const double pixel_nm[2],
-                          unsigned char *usable)
+                          unsigned char *usable, unsigned char *searched)
 {
     const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
     float *v = malloc(n * sizeof *v);
     if (v == NULL) return 0;
     memcpy(v, s->gain, n * sizeof *v);
-    const float floor_ = NO_SIGNAL * mro_median(v, n);
+    const float floor_ = NO_SIGNAL * mro_select(v, n, n * 4 / 5);
     unsigned char *bad = calloc(n, 1);
     if (bad == NULL) {
         free(v);
@@ -872,19 +874,23 @@ static size_t mark_usable(const struct scores *s, const struct mro_image *im, co
         const double most = fmin(254, 0.1 * py / pixel_nm[0] * px / pixel_nm[1]);
         for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_ || bad[i] > most;
     }
-    const ptrdiff_t ry = (ptrdiff_t)ceil(0.8 / py), rx = (ptrdiff_t)ceil(0.8 / px);
+    const ptrdiff_t ry = (ptrdiff_t)ceil(REACH_NM / py), rx = (ptrdiff_t)ceil(REACH_NM / px);
     size_t count = 0;
     for (size_t y = 0; y < ny; y++)
         for (size_t x = 0; x < nx; x++) {
             const double cy = (double)y * py, cx = (double)x * px;
-            bool ok =
-                cy >= MARGIN_NM && cx >= MARGIN_NM && cy <= s->cells.ly - MARGIN_NM && cx <= s->cells.lx - MARGIN_NM;
+            const double rim = fmin(fmin(cy, cx), fmin(s->cells.ly - cy, s->cells.lx - cx)); /* from the border */
+            bool ok = true;
+            /* Across the border too: the fields are periodic, and vacuum there is felt here. */
             for (ptrdiff_t b = (ptrdiff_t)y - ry; ok && b <= (ptrdiff_t)y + ry; b++)
-                for (ptrdiff_t a = (ptrdiff_t)x - rx; a <= (ptrdiff_t)x + rx; a++)
-                    if (b >= 0 && a >= 0 && b < (ptrdiff_t)ny && a < (ptrdiff_t)nx && bad[(size_t)b * nx + (size_t)a])
-                        ok = false;
-            usable[y * nx + x] = ok;
-            count += ok;
+                for (ptrdiff_t a = (ptrdiff_t)x - rx; a <= (ptrdiff_t)x + rx; a++) {
+                    const size_t row = (size_t)((b + (ptrdiff_t)ny) % (ptrdiff_t)ny);
+                    const size_t column = (size_t)((a + (ptrdiff_t)nx) % (ptrdiff_t)nx);
+                    if (bad[row * nx + column]) ok = false;
+                }
+            usable[y * nx + x] = ok && rim >= MARGIN_NM;
+            searched[y * nx + x] = ok && rim >= SEARCH_MARGIN_NM;
+            count += usable[y * nx + x];
         }
     free(v);
     free(bad);
@@ -1126,7 +1132,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     if ((rc = d->ops->multiply(d, &grid, &spectrum, gain, e))) goto done;
     if ((rc = score_field(p, &grid, &cells, &spectrum, &s, e))) goto done;
     fill_surprise(p, &s);
-    r->cells = mark_usable(&s, im, pixel, usable);
+    r->cells = mark_usable(&s, im, pixel, usable, searched);
     const double cell_area = ly / (double)cells.ny * lx / (double)cells.nx;
     size_t inside = 0, x0 = cells.nx, x1 = 0, y0 = cells.ny, y1 = 0;
     for (size_t y = 0; y < cells.ny; y++)
@@ -1153,15 +1159,6 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     r->region_nm[3] = ((double)y1 + 0.5) * ly / (double)cells.ny;
     const double usable_nm2 = (double)r->cells * cell_area;
 
-    /* Patches may sit in the rim, but not on cells without signal. */
-    for (size_t y = 0; y < cells.ny; y++)
-        for (size_t x = 0; x < cells.nx; x++) {
-            const double cy = (double)y * ly / (double)cells.ny, cx = (double)x * lx / (double)cells.nx;
-            const bool rim = cy < MARGIN_NM || cx < MARGIN_NM || cy > ly - MARGIN_NM || cx > lx - MARGIN_NM;
-            const bool out = cy < SEARCH_MARGIN_NM || cx < SEARCH_MARGIN_NM || cy > ly - SEARCH_MARGIN_NM ||
-                             cx > lx - SEARCH_MARGIN_NM;
-            searched[y * cells.nx + x] = !out && (rim || usable[y * cells.nx + x]);
-        }
     if ((rc = find_patches(p, &s, searched, SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
     if (found.n && usable_nm2 < CROWDED_NM2 && (rc = remeasure(p, &s, &spectrum, &power, &found, e))) goto done;
     size_t n_searched = 0;

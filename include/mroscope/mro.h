@@ -28,7 +28,7 @@ struct mro_order_options {
     double d_nm;                /* spacing looked for; default 0.203, alpha-Fe (110) */
     double d_tolerance;         /* relative; default 0.06 */
     double false_positive_rate; /* of one cell, below 0.5; default 0.01 */
-    int surrogates;  /* speckle fields of 24 x 24 nm behind the null, 8 to 100000; default 26 (93 600 cells) */
+    int surrogates;  /* speckle fields of 25.6 x 25.6 nm behind the null, 8 to 100000; default 26 (106 496 cells) */
     double kv;       /* beam energy; 0 = from the file, else unknown */
     double cs_mm;    /* spherical aberration; NaN = unknown */
     bool sweep_band; /* repeat with other pass bands */
