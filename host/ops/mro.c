@@ -29,6 +29,8 @@
 #define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 #define LARGE_LIMIT_NM 1.9        /* a size limit beyond which most clusters of interest stay unseen */
+#define MOST_D_NM 0.6             /* spacing that still has two fringes in the smallest window */
+#define CROWDED 0.4               /* area fraction from which crystals begin to whiten themselves away */
 #define REACH_NM 1.2              /* of the largest window, around cells that cannot be measured */
 #define SECOND_FROM 9.0           /* power of a patch worth a search for its second reflection */
 #define NO_SIGNAL 0.2             /* of the local power in the better part of the image: vacuum, or only shot noise */
@@ -720,6 +722,9 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
                         o->band_inv_nm[1]);
     if (!(o->d_nm > 0 && o->d_tolerance > 0 && o->d_tolerance < 0.5))
         return MRO_FAIL(e, MRO_EARG, "a spacing of %g nm +- %g %% cannot be looked for", o->d_nm, 100 * o->d_tolerance);
+    if (o->d_nm > MOST_D_NM)
+        return MRO_FAIL(e, MRO_EARG, "a spacing of %g nm is too wide for windows of 1.4 to 2.6 nm; give --d up to %g",
+                        o->d_nm, MOST_D_NM);
     if (!(o->false_positive_rate > 0 && o->false_positive_rate < 0.5))
         return MRO_FAIL(e, MRO_EARG, "a false-positive rate of %g is not between 0 and 0.5", o->false_positive_rate);
     if (o->surrogates < 8 || o->surrogates > 100000)
@@ -1007,7 +1012,6 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     memcpy(r->band_inv_nm, p->o.band_inv_nm, sizeof r->band_inv_nm);
     r->d_nm = p->o.d_nm;
     r->false_positive_rate = p->o.false_positive_rate;
-    r->null_fraction = p->o.false_positive_rate;
 
     const size_t pixels = im->ny * im->nx;
     size_t first = 0;
@@ -1166,6 +1170,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     const double searched_nm2 = (double)n_searched * cell_area;
     if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, searched_nm2, &expected, lens_known, &area, e)))
         goto done;
+    r->null_fraction = p->o.false_positive_rate; /* the threshold is that quantile of the null */
     r->fraction = area.fraction;
     memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
 
@@ -1191,6 +1196,11 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
              "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
              "fraction is of larger ones and rests on few of them",
              r->size_limit_nm);
+    if (r->fraction > CROWDED)
+        warn(
+            r,
+            "ordered regions fill much of the field: part of their power passes for the glass's, and the fraction is a "
+            "lower bound");
     from_corner(r);
     if (p->o.sweep_band) {
         char note[400];
