@@ -8,6 +8,7 @@
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/band.h"
+#include "mroscope/math/grid.h"
 
 #define LATTICE_PER_RADIUS 3.0 /* lattice points of the local median per radius; also the smoothing */
 
@@ -119,9 +120,9 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
     memcpy(l.v, smooth, nl * sizeof *smooth);
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < g->ny; y++) {
-        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        const double qy = mro_frequency(y, g->ny, g->ly);
         for (size_t x = 0; x < g->nx; x++) {
-            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx, q = sqrt(qy * qy + qx * qx);
+            const double qx = mro_frequency(x, g->nx, g->lx), q = sqrt(qy * qy + qx * qx);
             float v = 0;
             if (q >= lo && q <= hi) {
                 const double b = qy / step, a = qx / step;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mroscope/math/ctf.h"
+#include "mroscope/math/grid.h"
 
 #define Q_LO 1.3 /* nm^-1: below, inelastic background and specimen shape dominate */
 #define Q_HI 6.6 /* nm^-1 */
@@ -83,7 +84,7 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
 #pragma omp parallel for schedule(static)
     for (size_t c = 0; c < CHUNKS; c++)
         for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
-            const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+            const double qy = mro_frequency(y, g->ny, g->ly);
             if (fabs(qy) >= hi) continue;
             for (size_t x = 0; x <= g->nx / 2; x++) {
                 const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;

@@ -11,6 +11,7 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
+#include "mroscope/math/grid.h"
 #include "mroscope/math/patch.h"
 #include "mroscope/math/philox.h"
 #include "ops/ctf.h"
@@ -191,10 +192,10 @@ static double band_energy(const struct mro_grid *g, const double band[2])
 {
     double sum = 0;
     for (size_t y = 0; y < g->ny; y++) {
-        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        const double qy = mro_frequency(y, g->ny, g->ly);
         double line = 0;
         for (size_t x = 0; x < g->nx; x++) {
-            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx, q2 = qy * qy + qx * qx;
+            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
             if (q2 < (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE) ||
                 q2 > (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE))
                 continue;
@@ -204,6 +205,19 @@ static double band_energy(const struct mro_grid *g, const double band[2])
         sum += line;
     }
     return sum / ((double)g->ny * (double)g->nx);
+}
+
+/* Fills s->gain from s->field. `mean`: room for the cells on the device. */
+static enum mro_code measure_gain(const struct mro_order_plan *p, struct scores *s, struct mro_buffer *mean,
+                                  struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t n = s->cells.ny * s->cells.nx;
+    MRO_TRY(d->ops->local_mean_square(d, &s->grid, &s->field, GAIN_S_NM, &s->cells, mean, e));
+    MRO_TRY(d->ops->download(d, s->gain, mean, n * sizeof(float), e));
+    const float unit = (float)(1 / band_energy(&s->grid, p->o.band_inv_nm));
+    for (size_t i = 0; i < n; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    return MRO_OK;
 }
 
 static enum mro_code score_field(const struct mro_order_plan *p, const struct mro_grid *grid,
@@ -232,10 +246,7 @@ static enum mro_code score_field(const struct mro_order_plan *p, const struct mr
     if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->alloc(d, &which, n * sizeof(int32_t), e))) goto done;
     if ((rc = d->ops->inverse(d, grid, spectrum, &s->field, e))) goto done;
-    if ((rc = d->ops->local_mean_square(d, grid, &s->field, GAIN_S_NM, cells, &power, e))) goto done;
-    if ((rc = d->ops->download(d, s->gain, &power, n * sizeof(float), e))) goto done;
-    const float unit = (float)(1 / band_energy(grid, p->o.band_inv_nm));
-    for (size_t i = 0; i < n; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    if ((rc = measure_gain(p, s, &power, e))) goto done;
     for (int k = 0; k < MRO_WINDOWS; k++) {
         const struct mro_bank bank = { .window_s_nm = p->window_s_nm[k],
                                        .band_inv_nm = { p->o.band_inv_nm[0], p->o.band_inv_nm[1] },
@@ -438,9 +449,9 @@ static enum mro_code remeasure(const struct mro_order_plan *p, struct scores *s,
     if ((rc = d->ops->download(d, gain, power, n * sizeof(float), e))) goto done;
     for (size_t i = 0; i < n; i++) gain[i] = gain[i] > 0 ? (float)sqrt(kept / gain[i]) : 0;
     for (size_t y = 0; y < g->ny; y++) {
-        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        const double qy = mro_frequency(y, g->ny, g->ly);
         for (size_t x = 0; x < g->nx; x++) {
-            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx;
+            const double qx = mro_frequency(x, g->nx, g->lx);
             /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
             gain[y * g->nx + x] *=
                 mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band[0], (float)band[1], (float)BAND_EDGE);
@@ -448,10 +459,7 @@ static enum mro_code remeasure(const struct mro_order_plan *p, struct scores *s,
     }
     if ((rc = d->ops->multiply(d, g, spectrum, gain, e))) goto done;
     if ((rc = d->ops->inverse(d, g, spectrum, &s->field, e))) goto done;
-    if ((rc = d->ops->local_mean_square(d, g, &s->field, GAIN_S_NM, &s->cells, &mean, e))) goto done;
-    if ((rc = d->ops->download(d, s->gain, &mean, nc * sizeof(float), e))) goto done;
-    const float unit = (float)(1 / band_energy(g, band));
-    for (size_t i = 0; i < nc; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    if ((rc = measure_gain(p, s, &mean, e))) goto done;
     for (size_t i = 0; i < found->n; i++)
         patches[i] = (struct mro_patch){
             .y_nm = found->v[i].y_nm, .x_nm = found->v[i].x_nm, .gy = found->v[i].gy, .gx = found->v[i].gx
@@ -534,7 +542,7 @@ static enum mro_code plant_tile(const struct mro_order_plan *p, uint64_t tile, c
                 plane[y * TILE_SAMPLES + x] += (float)(scale * mro_chord((float)(dy * dy + dx * dx), (float)radius) *
                                                        cos(2 * MRO_PI * (qy * dy + qx * dx) + phase));
             }
-        root[i] = sqrt(amplitude * amplitude / (1 + amplitude * amplitude / 150));
+        root[i] = sqrt(mro_seen_snr(amplitude * amplitude));
         hit[i] = false;
     }
     if ((rc = d->ops->upload(d, &field, plane, n * sizeof(float), e))) goto done;
@@ -566,8 +574,8 @@ static enum mro_code measure_power(struct mro_order_plan *p, struct mro_error *e
     if (band == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     for (size_t y = 0; y < TILE_SAMPLES; y++)
         for (size_t x = 0; x < TILE_SAMPLES; x++) {
-            const double qy = ((double)y - (y <= TILE_SAMPLES / 2 ? 0 : TILE_SAMPLES)) / TILE_NM;
-            const double qx = ((double)x - (x <= TILE_SAMPLES / 2 ? 0 : TILE_SAMPLES)) / TILE_NM;
+            const double qy = mro_frequency(y, TILE_SAMPLES, TILE_NM);
+            const double qx = mro_frequency(x, TILE_SAMPLES, TILE_NM);
             band[y * TILE_SAMPLES + x] = mro_band_gain((float)hypot(qy, qx), (float)p->o.band_inv_nm[0],
                                                        (float)p->o.band_inv_nm[1], (float)BAND_EDGE);
         }
@@ -683,10 +691,9 @@ static enum mro_code make_null(struct mro_order_plan *p, struct mro_error *e)
         goto done;
     }
     null->object_threshold = all.v[wanted].significance;
-    for (size_t i = 0; i < wanted; i++) {
+    null->false_patches = wanted;
+    for (size_t i = 0; i < wanted; i++)
         null->object_excess += (all.v[i].significance - null->object_threshold) / (double)wanted;
-        if (!found_push(&null->found, all.v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    }
 done:
     for (size_t t = 0; s && t < tiles; t++) scores_release(d, s + t);
     free(s);
@@ -781,7 +788,6 @@ void mro_order_plan_free(struct mro_order_plan *p)
     for (int k = 0; k < MRO_WINDOWS; k++) free(p->g[k]);
     mro_views_free(p);
     free(p->null.min_p);
-    free(p->null.found.v);
     free(p);
 }
 
@@ -802,9 +808,9 @@ static void lens_model(int threads, const struct mro_grid *g, const struct mro_c
 {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t y = 0; y < g->ny; y++) {
-        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        const double qy = mro_frequency(y, g->ny, g->ly);
         for (size_t x = 0; x < g->nx; x++) {
-            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx;
+            const double qx = mro_frequency(x, g->nx, g->lx);
             model[y * g->nx + x] = (float)(mro_ctf_fit_transfer(fit, qy, qx) + MODEL_FLOOR);
             sign[y * g->nx + x] = sin(mro_ctf_fit_chi(fit, qy, qx)) < 0 ? -1.0f : 1.0f;
         }
@@ -822,11 +828,11 @@ static void expect_contrast(const struct mro_order_plan *p, const struct mro_gri
     const double lambda = mro_wavelength_nm(kv > 0 ? kv : 200), lo = 0.95 / p->o.d_nm, hi = 1.05 / p->o.d_nm;
     double signal = 0, amplitude = 0, noise = 0, n = 0;
     for (size_t y = 0; y < g->ny; y++) {
-        const double qy = ((double)y - (y <= g->ny / 2 ? 0 : (double)g->ny)) / g->ly;
+        const double qy = mro_frequency(y, g->ny, g->ly);
         if (fabs(qy) > hi) continue;
         double line = 0, line_amplitude = 0, line_noise = 0, line_n = 0;
         for (size_t x = 0; x < g->nx; x++) {
-            const double qx = ((double)x - (x <= g->nx / 2 ? 0 : (double)g->nx)) / g->lx, q2 = qy * qy + qx * qx;
+            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
             const size_t i = y * g->nx + x;
             if (q2 < lo * lo || q2 > hi * hi) continue;
             const double spread = MRO_PI * lambda * FOCAL_SPREAD_NM * q2;
@@ -908,7 +914,7 @@ static double image_p(const struct mro_order_plan *p, const struct mro_found_lis
 {
     double seen = 0;
     for (size_t i = 0; i < found->n; i++) seen += found->v[i].significance - p->null.object_threshold;
-    const double rate = searched_nm2 * (double)p->null.found.n / p->null.area_nm2, mean = p->null.object_excess;
+    const double rate = searched_nm2 * (double)p->null.false_patches / p->null.area_nm2, mean = p->null.object_excess;
     size_t reached = 0;
 #pragma omp parallel for schedule(static) num_threads(p->d->threads) reduction(+ : reached)
     for (size_t b = 0; b < P_IMAGES; b++) {
@@ -1119,9 +1125,9 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     expect_contrast(p, &grid, gain, model, pixel, kv, lens_known, &expected);
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < grid.ny; y++) {
-        const double qy = ((double)y - (y <= grid.ny / 2 ? 0 : (double)grid.ny)) / ly;
+        const double qy = mro_frequency(y, grid.ny, ly);
         for (size_t x = 0; x < grid.nx; x++) {
-            const double qx = ((double)x - (x <= grid.nx / 2 ? 0 : (double)grid.nx)) / lx, q2 = qy * qy + qx * qx;
+            const double qx = mro_frequency(x, grid.nx, lx), q2 = qy * qy + qx * qx;
             const size_t i = y * grid.nx + x;
             if (!(gain[i] > 0) || q2 < inner2 || q2 > outer2) {
                 gain[i] = 0;

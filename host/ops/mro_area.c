@@ -20,7 +20,6 @@
 #include "mroscope/math/philox.h"
 #include "ops/mro_internal.h"
 
-#define GAIN_SNR 150.0   /* a patch raises its own local mean square: power = snr / (1 + snr / GAIN_SNR) */
 #define MAXIMUM_BIAS 4.0 /* mean of power - snr after the climb, from planted spheres */
 #define SHAPE_BIAS 0.0   /* of ln d from the shape, likewise */
 #define SNR_SCATTER 0.30 /* of ln snr between spheres of one size */
@@ -67,7 +66,7 @@ void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
     f->log_d_sd = fmax(f->log_d_sd, fmax(4.2 / f->top_power, 0.7 / sqrt(f->top_power)));
     f->log_d -= SHAPE_BIAS;
     const double over = fmax(f->top_power - MAXIMUM_BIAS, 1);
-    f->snr = over / fmax(1 - over / GAIN_SNR, 0.25);
+    f->snr = over / fmax(1 - over / MRO_GAIN_SNR, 0.25);
 }
 
 /* Detection power of spheres of one size, whose ratios scatter about `snr`: Gauss-Hermite over the logarithm. */
@@ -77,7 +76,7 @@ static double power_at_snr(const struct mro_order_plan *p, double snr)
     static const double w[5] = { 0.011257, 0.222076, 0.533333, 0.222076, 0.011257 };
     double sum = 0;
     for (int i = 0; i < 5; i++) {
-        const double v = snr * exp(SNR_SCATTER * x[i]), seen = v / (1 + v / GAIN_SNR);
+        const double v = snr * exp(SNR_SCATTER * x[i]), seen = mro_seen_snr(v);
         sum += w[i] * gsl_cdf_ugaussian_P((sqrt(seen) - p->power_curve[0]) / p->power_curve[1]);
     }
     return sum;
@@ -282,16 +281,16 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
 {
     memset(a, 0, sizeof *a);
     const size_t n = found->n;
-    const double false_patches = searched_nm2 * (double)p->null.found.n / p->null.area_nm2;
+    const double false_patches = searched_nm2 * (double)p->null.false_patches / p->null.area_nm2;
     struct posterior *q = malloc(sizeof *q);
     double *inside = malloc((n + 1) * sizeof *inside), *draw = malloc(DRAWS * sizeof *draw);
     double *least = malloc(DRAWS * sizeof *least);
     double *cumulative = malloc((size_t)MODELS * COUNTS * sizeof *cumulative);
     a->diameter_nm = calloc(n + 1, sizeof *a->diameter_nm);
     a->weight = calloc(n + 1, sizeof *a->weight);
-    a->area_nm2 = calloc(n + 1, sizeof *a->area_nm2);
+    double *own = calloc(n + 1, sizeof *own); /* area of each disc inside the region */
     enum mro_code rc = MRO_OK;
-    if (!q || !inside || !draw || !least || !cumulative || !a->diameter_nm || !a->weight || !a->area_nm2) {
+    if (!q || !inside || !draw || !least || !cumulative || !a->diameter_nm || !a->weight || !own) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         free(q);
         q = NULL;
@@ -326,12 +325,11 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         a->diameter_nm[i] = weight > 0 ? sqrt(4 / MRO_PI * sum / weight) : exp(found->v[i].log_d) - MRO_INTERFACE_NM;
     }
     double covered = 0, discs = 0;
-    if (n && (rc = disc_areas(found, a->diameter_nm, region, a->area_nm2, &covered, e))) goto done;
+    if (n && (rc = disc_areas(found, a->diameter_nm, region, own, &covered, e))) goto done;
     for (size_t i = 0; i < n; i++) {
-        inside[i] = a->area_nm2[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]);
-        discs += a->area_nm2[i];
+        inside[i] = own[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]);
+        discs += own[i];
     }
-    a->raw = covered / usable_nm2;
     const double overlap = discs > 0 ? covered / discs : 1;
 
     double sum = 0;
@@ -394,6 +392,7 @@ done:
     if (q) posterior_free(q);
     free(q);
     free(inside);
+    free(own);
     free(draw);
     free(least);
     free(cumulative);
@@ -405,6 +404,5 @@ void mro_area_release(struct mro_area *a)
 {
     free(a->diameter_nm);
     free(a->weight);
-    free(a->area_nm2);
     memset(a, 0, sizeof *a);
 }

@@ -39,9 +39,9 @@ struct mro_null {
     float *min_p;                                   /* -ln(min p) of all null cells, ascending */
     double threshold;                               /* of -ln(min p) at the nominal false-positive rate */
     double area_nm2;                                /* searched for patches */
-    struct mro_found_list found;
-    double object_threshold; /* of significance: one false patch in 200 nm^2 */
-    double object_excess;    /* mean excess of false patches over it */
+    size_t false_patches;                           /* found there above object_threshold */
+    double object_threshold;                        /* of significance: one false patch in 200 nm^2 */
+    double object_excess;                           /* mean excess of false patches over it */
 };
 
 struct mro_views; /* ops/mro_views.c: what the plan keeps for the views */
@@ -66,6 +66,10 @@ struct mro_order_plan {
 void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
                      struct mro_grid *cells);
 
+/* What is seen of a patch of ratio `snr`: it raises the local mean square that its own power is divided by. */
+#define MRO_GAIN_SNR 150.0
+static inline double mro_seen_snr(double snr) { return snr / (1 + snr / MRO_GAIN_SNR); }
+
 /* Shape of a patch: apparent diameter, its error, power there, snr. */
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);
 
@@ -79,8 +83,6 @@ struct mro_area {
     double contrast;     /* c of snr = c D^4, nm^-4 */
     double *diameter_nm; /* per patch, of the crystal; owned */
     double *weight;      /* per patch: chance that it is no speckle; owned */
-    double *area_nm2;    /* per patch, clipped to the region; owned */
-    double raw;          /* union of discs over the usable area */
     double fraction;     /* with the false ones out and the missed ones in */
     double ci95[2];      /* of the area in this image */
 };

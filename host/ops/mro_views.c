@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "mroscope/math/band.h"
+#include "mroscope/math/grid.h"
 
 #define ACF_WINDOW_NM 2.5 /* cells of about 2 nm, as in the literature, with a soft edge */
 #define ACF_SPREAD 0.05   /* spacings averaged over, relative */
@@ -104,9 +105,9 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
     if ((rc = mro_image_alloc(&r->filtered, grid->ny, grid->nx, e))) goto done;
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < grid->ny; y++) {
-        const double qy = ((double)y - (y <= grid->ny / 2 ? 0 : (double)grid->ny)) / grid->ly;
+        const double qy = mro_frequency(y, grid->ny, grid->ly);
         for (size_t x = 0; x < grid->nx; x++) {
-            const double qx = ((double)x - (x <= grid->nx / 2 ? 0 : (double)grid->nx)) / grid->lx;
+            const double qx = mro_frequency(x, grid->nx, grid->lx);
             const double q2 = qy * qy + qx * qx;
             gain[y * grid->nx + x] =
                 q2 < inner * inner || q2 > outer * outer

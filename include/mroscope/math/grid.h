@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Where the samples of a discrete transform lie in spatial frequency. */
+#ifndef MROSCOPE_MATH_GRID_H
+#define MROSCOPE_MATH_GRID_H
+
+#include <stddef.h>
+
+#include "mroscope/math/hd.h"
+
+/* Spatial frequency of sample i of n over `length`: zero first, then up to the middle, then the negative ones. */
+MRO_HD double mro_frequency(size_t i, size_t n, double length)
+{
+    return ((double)i - (i <= n / 2 ? 0 : (double)n)) / length;
+}
+
+#endif
