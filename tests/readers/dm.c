@@ -16,6 +16,7 @@
 
 #include "io/reader.h"
 #include "mroscope/file.h"
+#include "readers/data.h"
 
 #define BUDGET ((size_t)64 << 20)
 
@@ -27,22 +28,6 @@ static struct mro_file *open_data(const char *name)
     snprintf(path, sizeof path, "%s/%s", MROSCOPE_TEST_DATA, name);
     if (mro_file_open(&f, path, BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
     return f;
-}
-
-static unsigned char *load_data(const char *name, size_t *size)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", MROSCOPE_TEST_DATA, name);
-    FILE *in = fopen(path, "rb");
-    assert_non_null(in);
-    assert_int_equal(fseek(in, 0, SEEK_END), 0);
-    *size = (size_t)ftell(in);
-    rewind(in);
-    unsigned char *p = malloc(*size);
-    assert_non_null(p);
-    assert_int_equal(fread(p, 1, *size, in), *size);
-    fclose(in);
-    return p;
 }
 
 static bool near(double value, double expected) { return fabs(value - expected) <= 1e-12 + 1e-9 * fabs(expected); }

@@ -14,24 +14,9 @@
 #include <zlib.h>
 
 #include "mroscope/file.h"
+#include "readers/data.h"
 
 #define BUDGET ((size_t)64 << 20)
-
-static unsigned char *load_data(const char *name, size_t *size)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", MROSCOPE_TEST_DATA, name);
-    FILE *in = fopen(path, "rb");
-    assert_non_null(in);
-    assert_int_equal(fseek(in, 0, SEEK_END), 0);
-    *size = (size_t)ftell(in);
-    rewind(in);
-    unsigned char *p = malloc(*size);
-    assert_non_null(p);
-    assert_int_equal(fread(p, 1, *size, in), *size);
-    fclose(in);
-    return p;
-}
 
 /* Opens and reads; must fail in one of the two with a sentence that names the file and has `field` in it. */
 static void refused(const void *bytes, size_t size, const char *field)
