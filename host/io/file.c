@@ -183,6 +183,7 @@ struct mro_image_info *mro_file_add_image(struct mro_file *f)
     struct mro_image_info *info = &f->info[f->images++];
     memset(info, 0, sizeof *info);
     info->frames = 1;
+    info->stage_tilt_deg[0] = info->stage_tilt_deg[1] = NAN;
     return info;
 }
 
@@ -221,6 +222,9 @@ enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *inf
 {
     mro_clean_text(info->title);
     mro_clean_text(info->date);
+    mro_clean_text(info->instrument);
+    mro_clean_text(info->detector);
+    mro_clean_text(info->value_unit);
     if (info->axes < 1 || info->axes > MRO_MAX_AXES)
         return MRO_FAIL(e, MRO_EFORMAT, "'%s' holds an image of %zu axes; 1 to %d can be read", f->name, info->axes,
                         MRO_MAX_AXES);

@@ -273,6 +273,16 @@ static json_t *image_json(const struct mro_image_info *info, size_t index, const
     put(&b, "unit", list(info->axes, axis_unit, info->axis));
     put(&b, "calibration", text(calibration));
     put(&b, "beam_kv", known(info->beam_kv));
+    put(&b, "magnification", known(info->magnification));
+    put(&b, "camera_length_mm", known(info->camera_length_mm));
+    put(&b, "binning", info->binning[0] > 0 ? numbers(info->binning, 2) : json_null());
+    put(&b, "stage_tilt_deg", isfinite(info->stage_tilt_deg[0]) ? numbers(info->stage_tilt_deg, 2) : json_null());
+    put(&b, "instrument", info->instrument[0] ? text(info->instrument) : json_null());
+    put(&b, "detector", info->detector[0] ? text(info->detector) : json_null());
+    put(&b, "date", info->date[0] ? text(info->date) : json_null());
+    put(&b, "value_scale", info->value_scale != 0 ? number(info->value_scale) : json_null());
+    put(&b, "value_offset", info->value_scale != 0 ? number(info->value_offset) : json_null());
+    put(&b, "value_unit", info->value_unit[0] ? text(info->value_unit) : json_null());
     put(&b, "min", s ? number(s->min) : json_null());
     put(&b, "max", s ? number(s->max) : json_null());
     put(&b, "mean", s ? number(s->mean) : json_null());

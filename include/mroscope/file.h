@@ -29,7 +29,15 @@ struct mro_image_info {
     double beam_kv;                     /* 0 = unknown; likewise below */
     double magnification;
     double camera_length_mm;
-    char date[32]; /* as the file says, ISO 8601 where that can be told; "" = unknown */
+    double binning[2];        /* of the camera, y and x */
+    double stage_tilt_deg[2]; /* alpha, beta; NaN = unknown */
+    char instrument[64];      /* microscope, as the file names it; "" = unknown; likewise below */
+    char detector[64];        /* camera or detector */
+    char date[32];            /* as the file says, ISO 8601 where that can be told */
+    /* What a stored value stands for, as far as the file says: stored * scale + offset, in value_unit ("counts",
+     * "e-"). Scale 0 = unknown. Pixels are handed out as stored. */
+    double value_scale, value_offset;
+    char value_unit[24];
 };
 
 /* Opens `path`. `memory_bytes` (0 = half of the machine's memory) bounds every later decode.
