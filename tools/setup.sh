@@ -11,7 +11,7 @@ needs=(
     "cc gcc" "cmake cmake" "make make" "pkg-config pkg-config"
     "pkg:zlib zlib1g-dev" "pkg:libtiff-4 libtiff-dev" "pkg:fftw3f libfftw3-dev" "pkg:gsl libgsl-dev"
     "pkg:jansson libjansson-dev" "pkg:cairo libcairo2-dev" "pkg:popt libpopt-dev" "pkg:libcrypto libssl-dev"
-    "stb/stb_image.h libstb-dev"
+    "stb/stb_image.h libstb-dev" "pkg:expat libexpat1-dev"
 )
 # The checks of tools/lint.sh use these where they are; a system without them can still run every test.
 lint=("clang-format-14 clang-format-14" "cppcheck cppcheck")
