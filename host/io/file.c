@@ -211,6 +211,12 @@ void mro_clean_text(char *text)
     }
 }
 
+void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name)
+{
+    char sentence[256];
+    if (mro_axis_offer(a, offer, name, sentence, sizeof sentence)) mro_file_warn(f, "'%s': %s", f->name, sentence);
+}
+
 static size_t frame_rows(const struct mro_image_info *info)
 {
     return info->axes > 1 ? info->axis[info->axes - 2].size : 1;

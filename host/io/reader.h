@@ -54,6 +54,9 @@ enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *inf
 /* Records a warning once (the same sentence is not repeated). */
 void mro_file_warn(struct mro_file *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Offers an axis of an image one more calibration, see mro_axis_offer; a disagreement becomes a warning. */
+void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name);
+
 /* Turns control characters and bytes that are no valid UTF-8 into '?', in place. */
 void mro_clean_text(char *text);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-double mro_text_number(const char *text, size_t n)
+double mro_parse_number(const char *text, size_t n)
 {
     char copy[80];
     const char *point = localeconv()->decimal_point;

@@ -9,7 +9,7 @@
 
 /* The number that a text begins with, always with a decimal point, whatever the locale of the program.
  * NAN when there is none or it is not finite. */
-double mro_text_number(const char *text, size_t n);
+double mro_parse_number(const char *text, size_t n);
 
 /* Copies a name or unit to UTF-8 without the white space around it: files hold it as UTF-8, as Latin-1
  * (the same byte in Mac Roman for the micro sign), with Java's \uXXXX or with XML's character references.
