@@ -75,8 +75,9 @@ static enum mro_code read_file(const struct bench *opt, const char *path, struct
         mro_file_close(f);
     }
     if (rc == MRO_OK) mro_bench_add(b, "read and decode", t, opt->runs, (double)im->ny * (double)im->nx, bytes);
-    if (rc == MRO_OK && opt->common.pixel_nm > 0)
-        rc = mro_image_set_pixel_nm(im, opt->common.pixel_nm, MRO_SOURCE_COMMAND_LINE, e);
+    if (rc == MRO_OK && opt->common.pixel_nm[0] > 0)
+        rc = mro_image_set_pixels_nm(im, (double[]){ opt->common.pixel_nm[1], opt->common.pixel_nm[0] },
+                                     MRO_SOURCE_COMMAND_LINE, e);
     double pixel[2];
     if (rc == MRO_OK) rc = mro_image_pixel_nm(im, path, pixel, e);
     free(t);

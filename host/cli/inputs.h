@@ -20,7 +20,7 @@ struct cli_told {
 };
 
 struct cli_common {
-    double pixel_nm; /* 0 = from the file */
+    double pixel_nm[2]; /* x, y as given; 0 = from the file */
     bool resolution_tags;
     struct cli_frames frames;
     const char *device; /* NULL = MROSCOPE_DEVICE, else "auto" */
@@ -80,6 +80,11 @@ int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
 
 /* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. */
 int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *const *files, size_t n);
+
+/* Calibrates the axes (y, x) of an image of `info` as the options say: --pixel, or resolution tags where they are
+ * asked for. `warning` is "", or what contradicts it. */
+void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2], char *warning,
+                   size_t room);
 
 /* Opens the device that the options name; 0, or the exit code after a message. */
 int cli_open_device(const struct cli_common *c, const char *verb, struct mro_device **d);
