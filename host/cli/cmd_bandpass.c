@@ -35,10 +35,16 @@ struct bandpass {
 static void print_row(const struct cli_item *item, const struct mro_bandpass_options *o,
                       const struct mro_bandpass_result *r)
 {
-    const double *g = o->band_inv_nm, px = r->pixel_nm[1];
-    printf("%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %.4g to %.4g pixels of %.4g nm), rms %.4g before, %.4g "
-           "after\n",
-           item->name, g[0], g[1], 1 / g[1], 1 / g[0], 1 / (g[1] * px), 1 / (g[0] * px), px, r->rms_in, r->rms_out);
+    const double *g = o->band_inv_nm, *px = r->pixel_nm;
+    char periods[160];
+    if (px[0] == px[1])
+        snprintf(periods, sizeof periods, "%.4g to %.4g pixels of %.4g nm", 1 / (g[1] * px[1]), 1 / (g[0] * px[1]),
+                 px[1]);
+    else
+        snprintf(periods, sizeof periods, "%.4g to %.4g pixels of %.4g nm along x, %.4g to %.4g of %.4g nm along y",
+                 1 / (g[1] * px[1]), 1 / (g[0] * px[1]), px[1], 1 / (g[1] * px[0]), 1 / (g[0] * px[0]), px[0]);
+    printf("%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %s), rms %.4g before, %.4g after\n", item->name, g[0],
+           g[1], 1 / g[1], 1 / g[0], periods, r->rms_in, r->rms_out);
 }
 
 static enum mro_code write_files(struct bandpass *b, struct cli_item *item, const struct mro_bandpass_result *r,

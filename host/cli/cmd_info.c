@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
@@ -29,9 +30,14 @@ static void print_axes(const struct mro_image_info *im)
 {
     const struct mro_axis *a = &im->axis[im->axes - 1];
     const char *unit = a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit);
-    if (im->axes > 1 && a[-1].step == a->step && a[-1].unit == a->unit && a->step > 0) {
-        printf(", pixel %.6g %s (%s), field %.4g x %.4g %s", a->step, unit, mro_source_name(a->source),
-               (double)a->size * a->step, (double)a[-1].size * a->step, unit);
+    if (im->axes > 1 && a[-1].step > 0 && a->step > 0 && a[-1].unit == a->unit && a[-1].source == a->source &&
+        (a->unit != MRO_UNIT_OTHER || strcmp(a[-1].unit_text, a->unit_text) == 0)) {
+        if (a[-1].step == a->step)
+            printf(", pixel %.6g %s (%s)", a->step, unit, mro_source_name(a->source));
+        else
+            printf(", pixel %.6g %s along x, %.6g %s along y (%s)", a->step, unit, a[-1].step, unit,
+                   mro_source_name(a->source));
+        printf(", field %.4g x %.4g %s", (double)a->size * a->step, (double)a[-1].size * a[-1].step, unit);
         return;
     }
     for (size_t i = im->axes > 1 ? im->axes - 2 : 0; i < im->axes; i++) {
