@@ -493,6 +493,62 @@ static void imagej_properties(void **state)
     mro_file_close(f);
 }
 
+/* More than 4 GB behind one directory whose offsets are of 32 bits: a file with holes, 2100 images of 2 MiB. */
+static void imagej_stack_past_4_gb(void **state)
+{
+    enum { SIDE = 1024, IMAGES = 2100, START = 4096 };
+    const size_t each = (size_t)SIDE * SIDE * 2;
+    static const char text[] = "ImageJ=1.53t\nimages=2100\nslices=2100\nunit=nm\nspacing=2\n";
+    (void)state;
+    mro_file_close(make(&(struct page){ .bits = 16, .samples = 1, .nx = SIDE, .ny = 1, .description = text }, 1, "wl"));
+    FILE *out = fopen(path, "r+b");
+    assert_non_null(out);
+    unsigned char head[START] = { 0 };
+    const size_t n = fread(head, 1, sizeof head, out);
+    assert_true(n > 64 && n < START);
+    uint32_t ifd;
+    memcpy(&ifd, head + 4, 4);
+    for (size_t at = ifd + 2; at + 12 <= n; at += 12) { /* one row becomes SIDE, and they stand at START */
+        uint16_t tag;
+        memcpy(&tag, head + at, 2);
+        const uint16_t type_long = TIFF_LONG;
+        const uint32_t rows = SIDE, start = START, bytes = (uint32_t)each;
+        if (tag != TIFFTAG_IMAGELENGTH && tag != TIFFTAG_ROWSPERSTRIP && tag != TIFFTAG_STRIPOFFSETS &&
+            tag != TIFFTAG_STRIPBYTECOUNTS)
+            continue;
+        memcpy(head + at + 2, &type_long, 2);
+        memcpy(head + at + 8,
+               tag == TIFFTAG_STRIPOFFSETS      ? &start
+               : tag == TIFFTAG_STRIPBYTECOUNTS ? &bytes
+                                                : &rows,
+               4);
+    }
+    const uint16_t last = 777;
+    rewind(out);
+    assert_int_equal(fwrite(head, 1, sizeof head, out), sizeof head);
+    assert_int_equal(fseeko(out, (off_t)(START + each * IMAGES - 2), SEEK_SET), 0);
+    assert_int_equal(fwrite(&last, 2, 1, out), 1);
+    fclose(out);
+    struct mro_error e;
+    struct mro_file *f;
+    struct mro_image im;
+    if (mro_file_open(&f, path, 0, &e) != MRO_OK) fail_msg("%s", e.message);
+    assert_int_equal(mro_file_info(f, 0)->frames, IMAGES);
+    near(mro_file_info(f, 0)->axis[0].step, 2, 1e-12);
+    assert_null(mro_file_warning(f, 0));
+    if (mro_file_read(f, 0, IMAGES - 1, &im, &e) != MRO_OK) fail_msg("%s", e.message);
+    assert_true(im.px[SIDE * SIDE - 1] == 777 && im.px[0] == 0);
+    mro_image_release(&im);
+    mro_file_close(f);
+    /* Cut behind image 2059, past 4 GB. */
+    assert_int_equal(truncate(path, (off_t)(START + each * 2059 + 17)), 0);
+    if (mro_file_open(&f, path, 0, &e) != MRO_OK) fail_msg("%s", e.message);
+    assert_int_equal(mro_file_info(f, 0)->frames, 2059);
+    assert_true(warned(f, "there are bytes for 2059"));
+    mro_file_close(f);
+    assert_int_equal(truncate(path, 0), 0);
+}
+
 static void ome_axes(void **state)
 {
     static const char text[] =
@@ -752,6 +808,7 @@ int main(void)
         cmocka_unit_test(zeiss),
         cmocka_unit_test(olympus),
         cmocka_unit_test(imagej_properties),
+        cmocka_unit_test(imagej_stack_past_4_gb),
         cmocka_unit_test(ome_axes),
         cmocka_unit_test(the_trusted_source_wins_and_disagreement_is_told),
         cmocka_unit_test(resolution_tags_are_no_calibration),
