@@ -83,8 +83,8 @@ int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *cons
 
 /* Calibrates the axes (y, x) of an image of `info` as the options say: --pixel, or resolution tags where they are
  * asked for. `warning` is "", or what contradicts it. */
-void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2], char *warning,
-                   size_t room);
+void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
+                   char *warning, size_t room);
 
 /* Opens the device that the options name; 0, or the exit code after a message. */
 int cli_open_device(const struct cli_common *c, const char *verb, struct mro_device **d);

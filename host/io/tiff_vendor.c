@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Tags in which makers of microscopes and cameras keep calibration and settings. None is published; the layouts are
- * those that RosettaSciIO, tifffile, Bio-Formats and Gwyddion have found, checked against files where there are any:
+ * those that RosettaSciIO, tifffile, Bio-Formats and Gwyddion have found, checked against files where there are any.
+ * Where a tag has a value for each direction, the one called X or width is along the rows; RosettaSciIO 0.15 exchanges
+ * them for FEI, TVIPS and Olympus, which shows only where pixels are not square.
  *   34118         Zeiss SEM: lines of text
  *   34680, 34682  FEI and Thermo Fisher: an INI text, lengths in m, angles in rad
  *   34683         Thermo Fisher: XML
@@ -516,28 +518,35 @@ static void zeiss_date(const char *text, char out[40])
     if (at && (at - months) % 3 == 0) snprintf(out, 40, "%d-%d-%d", year, (int)(at - months) / 3 + 1, day);
 }
 
+/* Before the named values stand some without a name; the fourth is the pixel size in m of an image of 1024 columns.
+ * In nm; NAN where it is none. */
+static double zeiss_unnamed(const struct ini *t, size_t columns)
+{
+    const char *line = t->text, *end = t->text + t->n;
+    for (int i = 0; i < 3 && line; i++) {
+        line = memchr(line, '\n', (size_t)(end - line));
+        if (line) line++;
+    }
+    const double metres = line ? mro_parse_number(line, (size_t)(end - line)) : NAN;
+    return metres > 0 && metres < 1e-3 ? 1e9 * metres * 1024 / (double)columns : NAN;
+}
+
 static void zeiss(struct mro_file *f, const struct mro_tiff_dir *d, size_t *budget, struct mro_image_info *info)
 {
     struct ini t;
     char unit[24], text[64], date[40], clock[16];
     if (!text_tag(d, TAG_ZEISS, MAX_TEXT, budget, &t.text, &t.n)) return;
-    double step = zeiss_number(&t, "AP_IMAGE_PIXEL_SIZE", unit);
-    if (!(step > 0)) step = zeiss_number(&t, "AP_PIXEL_SIZE", unit);
-    if (!(step > 0)) {
-        /* Before the named values stand some without a name; the fourth is the pixel size in m of an image of 1024
-         * columns. */
-        const char *line = t.text, *end = t.text + t.n;
-        for (int i = 0; i < 3 && line; i++) {
-            line = memchr(line, '\n', (size_t)(end - line));
-            if (line) line++;
-        }
-        const double metres = line ? mro_parse_number(line, (size_t)(end - line)) : NAN;
-        if (metres > 0 && metres < 1e-3) {
-            step = metres * 1024 / (double)info->axis[info->axes - 1].size;
-            strcpy(unit, "m");
-        }
-    }
-    offer(f, info, (double[]){ step, step }, unit);
+    double named = zeiss_number(&t, "AP_IMAGE_PIXEL_SIZE", unit), factor;
+    if (!(named > 0)) named = zeiss_number(&t, "AP_PIXEL_SIZE", unit);
+    if (mro_unit_parse(unit, &factor) == MRO_UNIT_NM)
+        named *= factor; /* nm */
+    else
+        named = NAN;
+    const double exact = zeiss_unnamed(&t, info->axis[info->axes - 1].size);
+    /* The named value has four digits. */
+    const double best = fabs(exact / named - 1) < 0.01 ? exact : named;
+    offer(f, info, (double[]){ best, best }, "nm");
+    offer(f, info, (double[]){ exact, exact }, "nm");
     const double kv = zeiss_number(&t, "AP_ACTUALKV", unit);
     take_number(&info->beam_kv, strcmp(unit, "V") == 0 ? kv / 1000 : kv);
     const double magnification = zeiss_number(&t, "AP_MAG", unit);

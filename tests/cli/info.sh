@@ -53,7 +53,7 @@ run info "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
 expect_out "axis 0 without calibration"
 run info --resolution-tags "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
 expect_out "pixel 264620 nm (TIFF resolution tag)"
-for bad in 0 0,1 1,0 1,2,3 1, ,1 x 1e-5 1,2e6; do
+for bad in 0 0,1 1,0 1,2,3 '1,' ',1' x 1e-5 1,2e6; do
     run info --pixel "$bad" "$image"
     expect_code 2
     expect_one_line

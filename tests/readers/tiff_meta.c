@@ -399,10 +399,16 @@ static void zeiss(void **state)
     const struct mro_image_info *im = mro_file_info(f, 0);
     calibrated(im, 1117, 1117, MRO_UNIT_NM, MRO_SOURCE_VENDOR);
     near(im->beam_kv, 5, 1e-12);
+    assert_true(warned(f, "a pixel along x is 1117 nm by vendor metadata, but 24 nm by vendor metadata"));
     near(im->magnification, 10500, 1e-12);
     near(im->stage_tilt_deg[0], 12.5, 1e-12);
     assert_string_equal(im->detector, "InLens");
     assert_string_equal(im->date, "2011-11-24T11:07:14");
+    mro_file_close(f);
+    snprintf(all, sizeof all, text, "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 23.9 nm\r\n");
+    f = with_text(34118, all); /* the value without a name says the same with more digits */
+    calibrated(mro_file_info(f, 0), 24, 24, MRO_UNIT_NM, MRO_SOURCE_VENDOR);
+    assert_null(mro_file_warning(f, 0));
     mro_file_close(f);
     snprintf(all, sizeof all, text, ""); /* the value without a name is that of 1024 columns */
     f = with_text(34118, all);
