@@ -162,10 +162,11 @@ void mro_axis_set(struct mro_axis *a, double step, double offset, const char *un
     a->unit = MRO_UNIT_NONE;
     a->source = MRO_SOURCE_UNKNOWN;
     snprintf(a->unit_text, sizeof a->unit_text, "%s", unit_text ? unit_text : "");
-    /* A step counted in pixels is no calibration, whatever its value. */
-    if (unit == MRO_UNIT_NONE || !isfinite(step) || !(step > 0) || !isfinite(step * factor)) return;
+    /* A step counted in pixels is no calibration, whatever its value; one that no instrument has would overflow in
+     * what is computed from it. */
+    if (unit == MRO_UNIT_NONE || !(step * factor > 1e-30 && step * factor < 1e30)) return;
     a->step = step * factor;
-    a->offset = isfinite(offset) ? offset * factor : 0;
+    a->offset = fabs(offset * factor) < 1e30 ? offset * factor : 0;
     a->unit = unit;
     a->source = source;
 }

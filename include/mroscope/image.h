@@ -115,7 +115,7 @@ size_t mro_dtype_size(enum mro_dtype dtype);         /* bytes of one pixel */
 enum mro_unit mro_unit_parse(const char *text, double *factor);
 
 /* Fills an axis from a file's numbers: parses the unit, converts step and offset; a step that is not
- * a finite number > 0 leaves the axis uncalibrated. */
+ * a number between 1e-30 and 1e30 leaves the axis uncalibrated. */
 void mro_axis_set(struct mro_axis *a, double step, double offset, const char *unit_text, enum mro_source source);
 
 /* Offers an axis, called `name` ("x") in words, one more calibration. The more trusted source is kept; of equal
