@@ -308,7 +308,8 @@ static void digital_micrograph(struct mro_file *f, const struct mro_tiff_dir *d,
         info->value_offset = isfinite(offset) ? offset : 0;
         if (unit) mro_text_copy(text, n, info->value_unit, sizeof info->value_unit);
     }
-    if (mro_tiff_find(d, TAG_DM_TAGS, &v) && v.type == TIFF_BYTE && mro_tiff_spend(budget, v.bytes))
+    if (mro_tiff_find(d, TAG_DM_TAGS, &v) && (v.type == TIFF_BYTE || v.type == TIFF_UNDEFINED) &&
+        mro_tiff_spend(budget, v.bytes))
         mro_dm_describe(f, (struct mro_bytes){ v.p, v.bytes }, info);
 }
 
