@@ -117,9 +117,11 @@ static int on_warning(TIFF *tif, void *user, const char *module, const char *for
     char text[256];
     (void)tif, (void)module;
     take_sentence(t, text, sizeof text, format, args);
-    /* Vendors keep their metadata in tags of their own, and texts with their closing zeros: nothing is
-     * wrong with that. */
-    if (strncmp(text, "Unknown field with tag", 22) == 0 || strstr(text, "contains null byte in value")) return 1;
+    /* Vendors keep their metadata in tags of their own, and texts with their closing zeros, or without one:
+     * nothing is wrong with that. */
+    if (strncmp(text, "Unknown field with tag", 22) == 0 || strstr(text, "contains null byte in value") ||
+        (strncmp(text, "ASCII value for tag", 19) == 0 && strstr(text, "does not end in null byte")))
+        return 1;
     mro_file_warn(t->f, "'%s': %s", t->f->name, text);
     return 1;
 }
@@ -182,11 +184,13 @@ static bool find_dtype(uint16_t format, uint16_t bits, enum mro_dtype *dtype)
 }
 
 /* Programs such as ImageJ store measured values with a palette for display. The indices are values when
- * they come from ImageJ, or when the palette gets brighter from one to the next. */
+ * they come from ImageJ or a microscope, which colour only what is drawn over the image, or when the palette gets
+ * brighter from one to the next. */
 static bool palette_is_display(struct tiff *t, uint16_t bits)
 {
     uint16_t *r, *g, *b;
-    if (mro_tiff_is_imagej(t->description)) return true;
+    const struct mro_tiff_dir d = directory(t, TIFFCurrentDirOffset(t->tif));
+    if (mro_tiff_is_imagej(t->description) || mro_tiff_has_vendor(&d)) return true;
     if (bits > 16 || !TIFFGetField(t->tif, TIFFTAG_COLORMAP, &r, &g, &b)) return false;
     double last = -1;
     for (size_t i = 0; i < (size_t)1 << bits; i++) {

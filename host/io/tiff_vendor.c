@@ -7,7 +7,7 @@
  *   34680, 34682  FEI and Thermo Fisher: an INI text, lengths in m, angles in rad
  *   34683         Thermo Fisher: XML
  *   33560         Olympus Soft Imaging: a structure at an offset
- *   37706         TVIPS EM-MENU: structures of version 1 and 2
+ *   37706         TVIPS EM-MENU: the offset of structures of version 1 and 2, or these themselves
  *   65003...65027 Gatan DigitalMicrograph: a value a tag, and the image's tags as in a DM4 file
  *   270           JEOL SightX and others: XML in the description */
 #include <ctype.h>
@@ -355,8 +355,8 @@ static void jeol(struct mro_file *f, const char *description, const double res_n
         mro_file_warn(f, "'%s': the XML of its description is broken (%s)", f->name, why);
     const bool scanning = strcmp(v.eos, "eosASID") == 0 || strcmp(v.eos, "modeASID") == 0;
     take_number(&info->beam_kv, v.volt / 1000);
+    if (strcmp(v.mode, "DIFF") != 0) take_number(&info->magnification, v.selector);
     if (!scanning && strcmp(v.mode, "MAG") == 0 && v.selector > 0) {
-        take_number(&info->magnification, v.selector);
         offer(f, info, (double[]){ res_nm[0] / v.selector, res_nm[1] / v.selector }, "nm");
     } else if (!scanning && strcmp(v.mode, "DIFF") == 0 && v.selector > 0) {
         const double mm = v.selector * (strcmp(v.selector_unit, "cm") == 0  ? 10
@@ -384,8 +384,6 @@ static void jeol(struct mro_file *f, const char *description, const double res_n
 
 /* Two structures of packed little fields: version 1, and version 2 behind it, which ends in a magic number. */
 enum {
-    TVIPS_HT = 84,
-    TVIPS_MAGNIFICATION = 96,
     TVIPS_V1 = 244, /* bytes of version 1 */
     TVIPS_DATE = 584,
     TVIPS_TIME = 588,
@@ -419,13 +417,18 @@ static double tvips_int(const struct mro_tiff_value *v, size_t at)
 static void tvips(struct mro_file *f, const struct mro_tiff_dir *d, struct mro_image_info *info)
 {
     struct mro_tiff_value v;
-    if (!mro_tiff_find(d, TAG_TVIPS, &v) || v.bytes < TVIPS_V1) return;
+    if (!mro_tiff_find(d, TAG_TVIPS, &v)) return;
+    if (v.type == TIFF_LONG && v.count == 1) { /* where it is */
+        const uint64_t at = mro_get_u32(v.p, v.big_endian);
+        if (at > d->bytes.size) return;
+        v.p = d->bytes.p + at;
+        v.bytes = d->bytes.size - (size_t)at;
+    }
+    if (v.bytes < TVIPS_V1) return;
     const double version = tvips_int(&v, 0);
     if (version != 2) {
-        /* Version 1 has no pixel size in the plane of the specimen. */
-        take_number(&info->beam_kv, version == 1 ? tvips_int(&v, TVIPS_HT) / 1000 : 0);
-        take_number(&info->magnification, version == 1 ? tvips_int(&v, TVIPS_MAGNIFICATION) : 0);
-        mro_file_warn(f, "'%s': its TVIPS header is of version %.0f, which says no pixel size", f->name, version);
+        /* Version 1 has no pixel size in the plane of the specimen, and its units are not known. */
+        mro_file_warn(f, "'%s': its TVIPS header is of version %.0f, which is not read", f->name, version);
         return;
     }
     if (v.bytes < TVIPS_V2 || mro_get_u32(v.p + TVIPS_MAGIC, v.big_endian) != 0xaaaaaaaa) {
@@ -519,9 +522,11 @@ static void zeiss_date(const char *text, char out[40])
     if (at && (at - months) % 3 == 0) snprintf(out, 40, "%d-%d-%d", year, (int)(at - months) / 3 + 1, day);
 }
 
-/* Before the named values stand some without a name; the fourth is the pixel size in m of an image of 1024 columns.
- * In nm; NAN where it is none. */
-static double zeiss_unnamed(const struct ini *t, size_t columns)
+enum { ZEISS_COLUMNS = 1024 }; /* of the screen, for which pixel sizes are given that are not called the image's */
+
+/* Before the named values stand some without a name; the fourth is the pixel size in m on the screen. The image's in
+ * nm; NAN where there is none. */
+static double zeiss_unnamed(const struct ini *t, double columns)
 {
     const char *line = t->text, *end = t->text + t->n;
     for (int i = 0; i < 3 && line; i++) {
@@ -529,7 +534,16 @@ static double zeiss_unnamed(const struct ini *t, size_t columns)
         if (line) line++;
     }
     const double metres = line ? mro_parse_number(line, (size_t)(end - line)) : NAN;
-    return metres > 0 && metres < 1e-3 ? 1e9 * metres * 1024 / (double)columns : NAN;
+    return metres > 0 && metres < 1e-3 ? 1e9 * metres * ZEISS_COLUMNS / columns : NAN;
+}
+
+/* A length in nm; NAN where it is missing or 0. */
+static double zeiss_nm(const struct ini *t, const char *key)
+{
+    char unit[24];
+    double factor;
+    const double v = zeiss_number(t, key, unit);
+    return v > 0 && mro_unit_parse(unit, &factor) == MRO_UNIT_NM ? v * factor : NAN;
 }
 
 static void zeiss(struct mro_file *f, const struct mro_tiff_dir *d, size_t *budget, struct mro_image_info *info)
@@ -537,13 +551,9 @@ static void zeiss(struct mro_file *f, const struct mro_tiff_dir *d, size_t *budg
     struct ini t;
     char unit[24], text[64], date[40], clock[16];
     if (!text_tag(d, TAG_ZEISS, MAX_TEXT, budget, &t.text, &t.n)) return;
-    double named = zeiss_number(&t, "AP_IMAGE_PIXEL_SIZE", unit), factor;
-    if (!(named > 0)) named = zeiss_number(&t, "AP_PIXEL_SIZE", unit);
-    if (mro_unit_parse(unit, &factor) == MRO_UNIT_NM)
-        named *= factor; /* nm */
-    else
-        named = NAN;
-    const double exact = zeiss_unnamed(&t, info->axis[info->axes - 1].size);
+    const double columns = (double)info->axis[info->axes - 1].size, exact = zeiss_unnamed(&t, columns);
+    double named = zeiss_nm(&t, "AP_IMAGE_PIXEL_SIZE");
+    if (!(named > 0)) named = zeiss_nm(&t, "AP_PIXEL_SIZE") * ZEISS_COLUMNS / columns;
     /* The named value has four digits. */
     const double best = fabs(exact / named - 1) < 0.01 ? exact : named;
     offer(f, info, (double[]){ best, best }, "nm");

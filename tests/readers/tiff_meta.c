@@ -381,9 +381,39 @@ static void tvips(void **state)
     put_u32(head, 0, 1);
     put_u32(head, 84, 120000);
     f = make(&page, 1, "w");
-    near(mro_file_info(f, 0)->beam_kv, 120, 1e-12);
+    uncalibrated(mro_file_info(f, 0));
     assert_true(warned(f, "of version 1"));
     mro_file_close(f);
+
+    /* The tag is mostly an offset: the structure stands at the end of the file. */
+    uint32_t where = 0;
+    const struct tag offset = { 37706, TIFF_LONG, &where, 1 };
+    mro_file_close(make(&(struct page){ .bits = 16, .samples = 1, .tags = &offset, .n_tags = 1 }, 1, "w"));
+    static unsigned char copy[32768];
+    struct mro_error e;
+    FILE *in = fopen(path, "rb");
+    assert_non_null(in);
+    const size_t size = fread(copy, 1, sizeof copy - sizeof head, in);
+    fclose(in);
+    where = (uint32_t)size;
+    for (size_t at = 0; at + 12 <= size; at++) { /* its entry: 37706, LONG, one value */
+        const uint16_t entry[2] = { 37706, TIFF_LONG };
+        if (memcmp(copy + at, entry, 4) == 0) put_u32(copy, at + 8, where);
+    }
+    put_u32(head, 0, 2);
+    put_u32(head, 3532, 1);
+    put_u32(head, 6308, 0xaaaaaaaa);
+    memcpy(copy + size, head, sizeof head);
+    if (mro_file_open_memory(&f, copy, size + sizeof head, "tvips.tif", 0, &e) != MRO_OK) fail_msg("%s", e.message);
+    calibrated(mro_file_info(f, 0), 0.125, 0.25, MRO_UNIT_NM, MRO_SOURCE_VENDOR);
+    mro_file_close(f);
+    unsigned char *cut = malloc(size + sizeof head - 1);
+    assert_non_null(cut);
+    memcpy(cut, copy, size + sizeof head - 1);
+    if (mro_file_open_memory(&f, cut, size + sizeof head - 1, "tvips.tif", 0, &e) != MRO_OK) fail_msg("%s", e.message);
+    uncalibrated(mro_file_info(f, 0));
+    mro_file_close(f);
+    free(cut);
 }
 
 static void zeiss(void **state)
@@ -407,6 +437,11 @@ static void zeiss(void **state)
     mro_file_close(f);
     snprintf(all, sizeof all, text, "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 23.9 nm\r\n");
     f = with_text(34118, all); /* the value without a name says the same with more digits */
+    calibrated(mro_file_info(f, 0), 24, 24, MRO_UNIT_NM, MRO_SOURCE_VENDOR);
+    assert_null(mro_file_warning(f, 0));
+    mro_file_close(f);
+    snprintf(all, sizeof all, text, "AP_PIXEL_SIZE\r\nPixel Size = 1.5 nm\r\n"); /* on a screen of 1024 columns */
+    f = with_text(34118, all);
     calibrated(mro_file_info(f, 0), 24, 24, MRO_UNIT_NM, MRO_SOURCE_VENDOR);
     assert_null(mro_file_warning(f, 0));
     mro_file_close(f);
@@ -452,6 +487,11 @@ static void olympus(void **state)
     near(im->magnification, 20000, 1e-12);
     assert_string_equal(im->detector, "MegaView");
     assert_string_equal(im->date, "2009-05-03T15:07:00");
+    mro_file_close(f);
+    if (mro_file_open(&f, MROSCOPE_TEST_DATA "/tiff/olympus_SIS.tif", 0, &e) != MRO_OK) fail_msg("%s", e.message);
+    calibrated(mro_file_info(f, 0), 0.02392791775876109, 0.02392791775876109, MRO_UNIT_NM, MRO_SOURCE_VENDOR);
+    near(mro_file_info(f, 0)->magnification, 600000, 1e-12);
+    assert_true(warned(f, "page 1 is compressed with JPEG"));
     mro_file_close(f);
     /* Cut inside the structure. */
     for (size_t n = size; n < size + 212; n += 7) {
