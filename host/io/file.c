@@ -16,12 +16,11 @@
 
 #include "io/reader.h"
 
-/* Asked in this order; probes look at signatures, so at most one of them says yes. */
+/* Asked in this order; probes look at signatures, so at most one of them says yes. MRC is last: without its magic word
+ * it is known by numbers that make sense. */
 static const struct mro_reader *const readers[] = {
-    &mro_reader_tiff,
-    &mro_reader_dm,
-    &mro_reader_png,
-    &mro_reader_jpeg,
+    &mro_reader_tiff, &mro_reader_dm,  &mro_reader_png, &mro_reader_jpeg,
+    &mro_reader_ser,  &mro_reader_emi, &mro_reader_mrc,
 };
 #define N_READERS (sizeof readers / sizeof *readers)
 
@@ -52,8 +51,9 @@ static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *
                     known, first);
 }
 
-/* Takes over f, which has name, bytes and mapping; frees it on failure. */
-static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_t memory_bytes, struct mro_error *e)
+/* Takes over f, which has name, bytes and mapping; frees it on failure. `only` is the reader to use; NULL asks all. */
+static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, const struct mro_reader *only,
+                                size_t memory_bytes, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
     f->memory_bytes = memory_bytes ? memory_bytes : default_budget();
@@ -62,9 +62,9 @@ static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_
         goto done;
     }
     for (size_t i = 0; i < N_READERS && f->reader == NULL; i++)
-        if (readers[i]->probe(f->bytes)) f->reader = readers[i];
+        if ((only == NULL || readers[i] == only) && readers[i]->probe(f->bytes)) f->reader = readers[i];
     if (f->reader == NULL) {
-        rc = unknown_format(f, e);
+        rc = only ? MRO_FAIL(e, MRO_EFORMAT, "'%s' is no %s file", f->name, only->name) : unknown_format(f, e);
         goto done;
     }
     rc = f->reader->open(f, e);
@@ -89,12 +89,11 @@ static struct mro_file *new_file(const char *name)
     return f;
 }
 
-enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memory_bytes, struct mro_error *e)
+enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
-    struct mro_file *f = NULL;
     struct stat st;
-    *out = NULL;
+    *b = (struct mro_bytes){ NULL, 0 };
     /* Not blocking: a named pipe must be refused, not waited for. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -113,26 +112,44 @@ enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memo
         rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' is larger than the address space", path);
         goto done;
     }
-    f = new_file(path);
-    if (f == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
-        goto done;
-    }
     if (st.st_size > 0) { /* an empty file cannot be mapped; open_bytes names it */
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
             rc = MRO_FAIL(e, MRO_EIO, "cannot read '%s': %s", path, strerror(errno));
             goto done;
         }
-        f->mapping = p;
-        f->bytes = (struct mro_bytes){ p, (size_t)st.st_size };
+        *b = (struct mro_bytes){ p, (size_t)st.st_size };
     }
-    rc = open_bytes(out, f, memory_bytes, e);
-    f = NULL;
 done:
     if (fd >= 0) close(fd);
-    mro_file_close(f);
     return rc;
+}
+
+void mro_bytes_unmap(struct mro_bytes *b)
+{
+    if (b->p != NULL) munmap((void *)b->p, b->size);
+    *b = (struct mro_bytes){ NULL, 0 };
+}
+
+enum mro_code mro_file_open_as(struct mro_file **out, const char *path, const struct mro_reader *reader,
+                               size_t memory_bytes, struct mro_error *e)
+{
+    struct mro_bytes b;
+    *out = NULL;
+    MRO_TRY(mro_bytes_map(&b, path, e));
+    struct mro_file *f = new_file(path);
+    if (f == NULL) {
+        mro_bytes_unmap(&b);
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
+    }
+    f->bytes = b;
+    f->mapping = (void *)b.p;
+    return open_bytes(out, f, reader, memory_bytes, e);
+}
+
+enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memory_bytes, struct mro_error *e)
+{
+    return mro_file_open_as(out, path, NULL, memory_bytes, e);
 }
 
 enum mro_code mro_file_open_memory(struct mro_file **out, const void *bytes, size_t size, const char *name,
@@ -142,7 +159,7 @@ enum mro_code mro_file_open_memory(struct mro_file **out, const void *bytes, siz
     struct mro_file *f = new_file(name);
     if (f == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", name);
     f->bytes = (struct mro_bytes){ bytes, size };
-    return open_bytes(out, f, memory_bytes, e);
+    return open_bytes(out, f, NULL, memory_bytes, e);
 }
 
 void mro_file_close(struct mro_file *f)
