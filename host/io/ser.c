@@ -237,8 +237,9 @@ static int fast_dimension(const struct mro_file *f, const struct ser_state *s)
     const double slow = first[along_y ? 0 : 1];
     uint32_t run = 1;
     while (run < s->valid && run <= most && position(f, s, run, next) && next[along_y ? 0 : 1] == slow) run++;
-    if (n[0] != n[1] && run == n[0]) return 0;
-    if (n[0] != n[1] && run == n[1]) return 1;
+    const bool told = n[0] != n[1] && run < s->valid; /* else the scan stopped inside its first row */
+    if (told && run == n[0]) return 0;
+    if (told && run == n[1]) return 1;
     return along_y ? 1 : 0;
 }
 
