@@ -125,6 +125,9 @@ static double number_of(const char *text)
 
 static double positive(double v) { return v > 0 ? v : 0; }
 
+/* TIA writes 0 or 1 where there is none, as in diffraction. */
+static double magnification(double v) { return v > 1 ? v : 0; }
+
 /* "Tue Oct 18 18:18:46 2011" as ISO 8601; another form is kept as it is. */
 static void set_date(const char *text, char *out, size_t room)
 {
@@ -156,7 +159,7 @@ static void set_row(struct parse *p)
     else if (strcmp(p->label, "High tension") == 0 && strcmp(p->unit, "kV") == 0)
         o->beam_kv = positive(v);
     else if (strcmp(p->label, "Magnification") == 0)
-        o->magnification = positive(v) * (strcasecmp(p->unit, "kx") == 0 ? 1000 : 1);
+        o->magnification = magnification(v * (strcasecmp(p->unit, "kx") == 0 ? 1000 : 1));
     else if (strcmp(p->label, "Camera length") == 0 && (strcmp(p->unit, "m") == 0 || strcmp(p->unit, "mm") == 0))
         o->camera_length_mm = positive(v) * (strcmp(p->unit, "m") == 0 ? 1000 : 1);
     else if (strcmp(p->label, "Stage A") == 0 && strcmp(p->unit, "deg") == 0 && p->value[0])
@@ -200,7 +203,7 @@ static void XMLCALL on_end(void *data, const XML_Char *name)
     else if (strcmp(name, "AcceleratingVoltage") == 0 && o->beam_kv == 0)
         o->beam_kv = positive(number_of(text)) / 1000;
     else if (strcmp(name, "Magnification") == 0 && o->magnification == 0)
-        o->magnification = positive(number_of(text)); /* "114999 X" */
+        o->magnification = magnification(number_of(text)); /* "114999 X" */
     else if (strcmp(name, "AcquireDate") == 0)
         set_date(text, o->date, sizeof o->date);
     else if (strcmp(name, "CameraNamePath") == 0 && *text) {

@@ -250,8 +250,9 @@ static double plausible(double step) { return step < 1e15 ? step : 0; }
 static void set_series_axis(struct mro_axis *a, const struct dimension *d, size_t size)
 {
     const char *unit = d->unit;
-    if (strncmp(unit, "meter", 5) == 0) unit = "m";
     if (strncmp(unit, "second", 6) == 0) unit = "s";
+    /* Points chosen by hand have steps of one metre. */
+    if (strncmp(unit, "meter", 5) == 0) unit = fabs(d->delta) < 1e-2 ? "m" : "";
     const double offset = d->offset - (double)d->element * d->delta;
     /* A scan that runs against its axis is counted along the scan. */
     mro_axis_set(a, plausible(fabs(d->delta)), d->delta < 0 ? 0 - offset : offset, unit, MRO_SOURCE_VENDOR);
@@ -364,7 +365,6 @@ static bool find_companion(struct mro_file *f, struct mro_emi_object *o)
         there = mro_bytes_map(&b, path, NULL) == MRO_OK;
     }
     if (there) found = mro_emi_probe(b) && mro_emi_describe(b, number, o);
-    if (there && !found) mro_file_warn(f, "'%s' is beside '%s', but does not describe it", path, f->name);
     mro_bytes_unmap(&b);
     free(path);
     return found;

@@ -379,7 +379,7 @@ static void test_maps(void **state)
     (void)state;
     static const struct axis three = { 3, 0, 2e-9, 0, "Position", "meters" },
                              two = { 2, 0, 5e-9, 0, "Position", "meters" };
-    static const struct {
+    const struct {
         struct axis axis[2];
         int positions;
         uint32_t run;
@@ -449,6 +449,13 @@ static void test_maps(void **state)
         mro_file_close(f);
         free(s.p);
     }
+    /* Points chosen by hand: a step of one metre is none. */
+    struct plan points = { 0x220, true, 6, 4, 2, 1, 1, 3, 3, 1, { { 3, 0, 1, 0, "Position", "meters" } }, 1, 3 };
+    struct ser by_hand = build(&points);
+    struct mro_file *p = open_built(&by_hand);
+    assert_axis(&mro_file_info(p, 0)->axis[0], 3, 0, 0, MRO_UNIT_NONE);
+    mro_file_close(p);
+    free(by_hand.p);
     /* Three dimensions, or such that do not multiply to the elements, are a plain series. */
     for (uint32_t axes = 2; axes <= 3; axes++) {
         struct plan c = { 0x220, true, 6, 4, 2, 1, 1, 4, 4, axes, { two, axes == 3 ? two : three, two }, 0, 0 };
@@ -745,7 +752,7 @@ static void test_opening_an_emi(void **state)
     drop("x_2.ser");
     f = open_path(folder, "x.emi");
     assert_int_equal(mro_file_images(f), 1);
-    assert_warning(f, "x.emi' is beside");
+    assert_warning(f, "no EMI file that describes it");
     mro_file_close(f);
     drop("x_1.ser");
     refuses_path("x.emi", "names no SER file");
