@@ -319,6 +319,12 @@ static enum mro_code emi_read(struct mro_file *f, size_t image, size_t frame, vo
     return mro_reader_ser.read(s->series[image], 0, frame, out, e);
 }
 
+static bool emi_view_upward(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian)
+{
+    const struct emi_state *s = f->state;
+    return mro_reader_ser.view_upward(s->series[image], 0, frame, p, big_endian);
+}
+
 static void emi_close(struct mro_file *f)
 {
     struct emi_state *s = f->state;
@@ -327,6 +333,9 @@ static void emi_close(struct mro_file *f)
     f->state = NULL;
 }
 
-const struct mro_reader mro_reader_emi = {
-    .name = "EMI", .probe = mro_emi_probe, .open = emi_open, .read = emi_read, .close = emi_close
-};
+const struct mro_reader mro_reader_emi = { .name = "EMI",
+                                           .probe = mro_emi_probe,
+                                           .open = emi_open,
+                                           .read = emi_read,
+                                           .view_upward = emi_view_upward,
+                                           .close = emi_close };

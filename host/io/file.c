@@ -464,22 +464,37 @@ static unsigned mask_not_finite(float *v, size_t n)
     return bad;
 }
 
+static size_t convert_block(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
+{
+    if (channels(dtype) > 1)
+        values_luminance(dtype, p, swap, n, out);
+    else if (p != (const unsigned char *)out)
+        values_float(dtype, p, swap, n, out);
+    return can_be_not_finite(dtype) ? mask_not_finite(out, n) : 0;
+}
+
 /* Converts n pixels at p (may be `out` itself for native float32) and returns how many are not finite. */
 static size_t convert(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
 {
     const size_t size = mro_dtype_size(dtype);
-    const bool in_place = p == (const unsigned char *)out;
     const ptrdiff_t blocks = (ptrdiff_t)((n + BLOCK - 1) / BLOCK);
     size_t bad = 0;
 #pragma omp parallel for schedule(static) reduction(+ : bad) if (blocks > 1)
     for (ptrdiff_t b = 0; b < blocks; b++) {
         const size_t from = (size_t)b * BLOCK, count = n - from < BLOCK ? n - from : BLOCK;
-        if (channels(dtype) > 1)
-            values_luminance(dtype, p + from * size, swap, count, out + from);
-        else if (!in_place)
-            values_float(dtype, p + from * size, swap, count, out + from);
-        if (can_be_not_finite(dtype)) bad += mask_not_finite(out + from, count);
+        bad += convert_block(dtype, p + from * size, swap, count, out + from);
     }
+    return bad;
+}
+
+/* The same for rows that lie bottom first. */
+static size_t convert_upward(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t ny, size_t nx, float *out)
+{
+    const size_t row = nx * mro_dtype_size(dtype);
+    size_t bad = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad) if (ny * nx > BLOCK)
+    for (ptrdiff_t y = 0; y < (ptrdiff_t)ny; y++)
+        bad += convert_block(dtype, p + (ny - 1 - (size_t)y) * row, swap, nx, out + (size_t)y * nx);
     return bad;
 }
 
@@ -495,12 +510,20 @@ static enum mro_code check_frame(const struct mro_file *f, size_t image, size_t 
     return MRO_OK;
 }
 
-static bool view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *swap)
+/* How the pixels of a frame can be used where they lie; VIEW_NONE: they must be read. */
+enum view { VIEW_NONE, VIEW_DOWNWARD, VIEW_UPWARD };
+
+static enum view view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *swap)
 {
-    bool big_endian;
-    if (f->reader->view == NULL || !f->reader->view(f, image, frame, p, &big_endian)) return false;
-    *swap = big_endian != machine_is_big_endian();
-    return true;
+    const struct mro_reader *r = f->reader;
+    bool big_endian = false;
+    enum view v = VIEW_NONE;
+    if (r->view != NULL && r->view(f, image, frame, p, &big_endian))
+        v = VIEW_DOWNWARD;
+    else if (r->view_upward != NULL && r->view_upward(f, image, frame, p, &big_endian))
+        v = VIEW_UPWARD;
+    *swap = v != VIEW_NONE && big_endian != machine_is_big_endian();
+    return v;
 }
 
 static enum mro_code alloc_raw(const struct mro_file *f, size_t bytes, unsigned char **raw, struct mro_error *e)
@@ -534,14 +557,16 @@ enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, stru
     enum mro_code rc = mro_image_alloc(out, ny, nx, e);
     if (rc) goto done;
     prefer_huge_pages(out->px, n * sizeof(float));
-    if (!view(f, image, frame, &p, &swap)) {
+    const enum view v = view(f, image, frame, &p, &swap);
+    if (v == VIEW_NONE) {
         if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
             goto done;
         p = raw ? raw : (unsigned char *)out->px;
         rc = f->reader->read(f, image, frame, raw ? (void *)raw : out->px, e);
         if (rc) goto done;
     }
-    out->not_finite = convert(info->dtype, p, swap, n, out->px);
+    out->not_finite = v == VIEW_UPWARD ? convert_upward(info->dtype, p, swap, ny, nx, out->px)
+                                       : convert(info->dtype, p, swap, n, out->px);
     if (info->axes > 1) out->axis[0] = info->axis[info->axes - 2];
     out->axis[1] = info->axis[info->axes - 1];
     out->kind = info->kind;
@@ -631,12 +656,11 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     for (size_t frame = 0; frame < info->frames; frame++) {
         const unsigned char *p;
         bool swap = false;
-        if (!view(f, image, frame, &p, &swap)) {
+        if (view(f, image, frame, &p, &swap) == VIEW_NONE) {
             if (raw == NULL && (rc = alloc_raw(f, bytes, &raw, e)) != MRO_OK) goto done;
             rc = f->reader->read(f, image, frame, raw, e);
             if (rc) goto done;
             p = raw;
-            swap = false;
         }
 #pragma omp parallel for schedule(static) if (n_parts > 16)
         for (ptrdiff_t i = 0; i < n_parts; i++) {

@@ -39,6 +39,8 @@ struct mro_reader {
      * after the other), gives their address and byte order and returns true: they are then converted
      * straight from there and `read` is not called. All bytes of the frame lie inside f->bytes. */
     bool (*view)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
+    /* The same for formats that store the bottom row first. May be NULL; `read` turns the rows in any case. */
+    bool (*view_upward)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
 };
 
 extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg, mro_reader_mrc,

@@ -430,12 +430,26 @@ static enum mro_code ser_read(struct mro_file *f, size_t image, size_t frame, vo
     return MRO_OK;
 }
 
+/* Rows of images lie bottom first; a frame of several spectra does not lie in one piece. */
+static bool ser_view_upward(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian)
+{
+    (void)image;
+    const struct ser_state *s = f->state;
+    if (s->per_frame != 1) return false;
+    *p = element(f, s, frame) + s->head;
+    *big_endian = false;
+    return true;
+}
+
 static void ser_close(struct mro_file *f)
 {
     free(f->state);
     f->state = NULL;
 }
 
-const struct mro_reader mro_reader_ser = {
-    .name = "SER", .probe = ser_probe, .open = ser_open, .read = ser_read, .close = ser_close
-};
+const struct mro_reader mro_reader_ser = { .name = "SER",
+                                           .probe = ser_probe,
+                                           .open = ser_open,
+                                           .read = ser_read,
+                                           .view_upward = ser_view_upward,
+                                           .close = ser_close };
