@@ -60,8 +60,11 @@ struct mro_patch_search {
     double second_from; /* patches of less power are not searched for a second reflection (second_power 0) */
 };
 
+struct mro_gpu_runtime; /* gpu/gpu.h */
+
 struct mro_backend {
     const char *name;
+    const struct mro_gpu_runtime *runtime; /* of backends with device memory; NULL: buffers are host memory */
     bool concurrent; /* the functions below may be called from several threads at once, each then using one */
     enum mro_code (*open)(struct mro_device *d, int index, struct mro_error *e);
     void (*close)(struct mro_device *d);
@@ -142,7 +145,10 @@ struct mro_backend {
                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
 };
 
-extern const struct mro_backend mro_backend_cpu;
+extern const struct mro_backend mro_backend_cpu, mro_backend_strict;
+#ifdef MROSCOPE_CUDA
+extern const struct mro_backend mro_backend_cuda;
+#endif
 
 struct mro_device {
     const struct mro_backend *ops;
