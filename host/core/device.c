@@ -9,7 +9,7 @@
 
 #include "core/backend.h"
 
-static const struct mro_backend *const backends[] = { &mro_backend_cpu };
+static const struct mro_backend *const backends[] = { &mro_backend_cpu, &mro_backend_strict };
 
 size_t mro_default_memory(void)
 {
