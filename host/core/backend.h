@@ -16,7 +16,7 @@
 
 #include "mroscope/device.h"
 #include "mroscope/image.h"
-#include "mroscope/math/hd.h"
+#include "mroscope/math/patch.h"
 
 /* A periodic field of ny x nx samples over ly x lx nm, and its spectrum. */
 struct mro_grid {
@@ -36,28 +36,6 @@ struct mro_bank {
     double band_inv_nm[2], edge_inv_nm; /* the band the spectrum has been limited to, for the normalisation */
     const double (*g)[2];               /* host: wave vectors (y, x), nm^-1 */
     size_t n_g;
-};
-
-/* A fringe patch matched to the field: position, wave vector, and the power found with spheres of a list of
- * diameters. See refine_patches. */
-#define MRO_PATCH_SIZES 7
-struct mro_patch {
-    double y_nm, x_nm;
-    double gy, gx;                 /* nm^-1 */
-    double power[MRO_PATCH_SIZES]; /* matched power over that of unit noise; Exp(1) under noise at a fixed place */
-    int best;                      /* index of the size that stands out most */
-    double second_power;           /* best power of size `best` at the same place at 60, 90 or 120 degrees to g */
-};
-
-#define MRO_ENERGY_STEPS 24
-struct mro_patch_search {
-    double diameter_nm[MRO_PATCH_SIZES];
-    double offset[MRO_PATCH_SIZES]; /* power - offset is comparable between sizes */
-    double d_range_inv_nm[2];       /* |g| is kept within */
-    /* Share of a sphere's fringe energy that the band lets through, at MRO_ENERGY_STEPS + 1 equidistant |g| over
-     * d_range_inv_nm: what turns a sum into units of noise. */
-    double energy[MRO_PATCH_SIZES][MRO_ENERGY_STEPS + 1];
-    double second_from; /* patches of less power are not searched for a second reflection (second_power 0) */
 };
 
 struct mro_gpu_runtime; /* gpu/gpu.h */
