@@ -16,7 +16,8 @@
 /* Large pieces of host memory go through two page-locked buffers in turn: the card copies one while the processor
  * fills or empties the other. */
 #define MRO_STAGE_BYTES ((size_t)16 << 20)
-#define MRO_STAGE_FROM ((size_t)256 << 10) /* less than this is left to the driver, which does the same for small ones */
+#define MRO_STAGE_FROM \
+    ((size_t)256 << 10) /* less than this is left to the driver, which does the same for small ones */
 
 /* Plans of transforms that are kept; the one not used for longest goes first. */
 #define MRO_CUDA_PLANS 32
@@ -31,9 +32,9 @@ struct mro_cuda_plan {
 
 struct mro_cuda {
     int card;
-    char name[300]; /* "card 0 (NVIDIA H200)" */
+    char name[300];     /* "card 0 (NVIDIA H200)" */
     const char *advice; /* end of every sentence */
-    char lost[200]; /* what made the driver refuse everything; "" as long as the card works */
+    char lost[200];     /* what made the driver refuse everything; "" as long as the card works */
     cudaStream_t stream;
     cudaMemPool_t pool; /* NULL: memory is taken and given back at once, not in the order of the stream */
     enum { STAGES_UNTRIED, STAGES_READY, STAGES_REFUSED } stages;
@@ -65,10 +66,10 @@ enum mro_code mro_cuda_enter(struct mro_device *d, struct mro_error *e);
 /* Waits until the card has done all that was asked of it. */
 enum mro_code mro_cuda_wait(struct mro_device *d, struct mro_error *e);
 
-#define MRO_CUDA_TRY(d, e, what, call, ...)                                                     \
-    do {                                                                                        \
-        const cudaError_t cuda_ = call(__VA_ARGS__);                                            \
-        if (cuda_ != cudaSuccess) return mro_cuda_fail((d), cuda_, #call, (what), (e));         \
+#define MRO_CUDA_TRY(d, e, what, call, ...)                                             \
+    do {                                                                                \
+        const cudaError_t cuda_ = call(__VA_ARGS__);                                    \
+        if (cuda_ != cudaSuccess) return mro_cuda_fail((d), cuda_, #call, (what), (e)); \
     } while (0)
 
 /* -- memory (memory.c) --------------------------------------------------------------------------- */

@@ -58,9 +58,8 @@ enum mro_code mro_cuda_fail(struct mro_device *d, cudaError_t rc, const char *ca
         const cudaError_t asked = cudaMemGetInfo(&free, &total);
         mro_cuda_note(d, asked);
         if (asked == cudaSuccess) snprintf(left, sizeof left, ": %zu of %zu MiB are free", free >> 20, total >> 20);
-        return MRO_FAIL(e, MRO_EMEMORY,
-                        "%s has no room %s (%s)%s; end other programs that use it%s", s->name, what, call, left,
-                        s->advice[0] ? " or use --device cpu" : "");
+        return MRO_FAIL(e, MRO_EMEMORY, "%s has no room %s (%s)%s; end other programs that use it%s", s->name, what,
+                        call, left, s->advice[0] ? " or use --device cpu" : "");
     }
     return MRO_FAIL(e, MRO_EDEVICE, "%s: %s, called %s, failed: %s%s", s->name, call, what, cudaGetErrorString(rc),
                     s->advice);
@@ -305,23 +304,20 @@ void mro_cuda_describe(size_t card, struct mro_device_info *info)
     }
     if (rc == cudaSuccess) {
         char left[40] = "";
-        if (info->free_bytes)
-            snprintf(left, sizeof left, " (%.1f free)", (double)info->free_bytes / (double)(1 << 30));
+        if (info->free_bytes) snprintf(left, sizeof left, " (%.1f free)", (double)info->free_bytes / (double)(1 << 30));
         snprintf(info->description, sizeof info->description,
                  "%.60s, %.1f GiB%s, compute capability %d.%d, driver for CUDA %d.%d, built with CUDA %d.%d", p.name,
-                 (double)p.totalGlobalMem / (double)(1 << 30), left, p.major, p.minor, info->driver[0],
-                 info->driver[1], info->runtime[0], info->runtime[1]);
+                 (double)p.totalGlobalMem / (double)(1 << 30), left, p.major, p.minor, info->driver[0], info->driver[1],
+                 info->runtime[0], info->runtime[1]);
     }
 }
 
-const struct mro_backend mro_backend_cuda = {
-    .name = "cuda",
-    .runtime = &runtime,
-    .open = cuda_open,
-    .close = cuda_close,
-    .alloc = mro_cuda_alloc,
-    .release = mro_cuda_release,
-    .upload = mro_cuda_upload,
-    .download = mro_cuda_download,
-    MRO_GPU_PRIMITIVES
-};
+const struct mro_backend mro_backend_cuda = { .name = "cuda",
+                                              .runtime = &runtime,
+                                              .open = cuda_open,
+                                              .close = cuda_close,
+                                              .alloc = mro_cuda_alloc,
+                                              .release = mro_cuda_release,
+                                              .upload = mro_cuda_upload,
+                                              .download = mro_cuda_download,
+                                              MRO_GPU_PRIMITIVES };

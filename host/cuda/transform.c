@@ -38,8 +38,8 @@ static enum mro_code fft_fail(struct mro_device *d, cufftResult rc, const char *
         const enum mro_code code = mro_cuda_fail(d, below, call, what, e);
         if (s->lost[0]) return code;
     }
-    return MRO_FAIL(e, MRO_EDEVICE, "%s: %s %s failed: %s (%d)%s", s->name, call, what, result_name(rc),
-                    (int)rc, s->advice);
+    return MRO_FAIL(e, MRO_EDEVICE, "%s: %s %s failed: %s (%d)%s", s->name, call, what, result_name(rc), (int)rc,
+                    s->advice);
 }
 
 void mro_cuda_plans_release(struct mro_device *d, const struct mro_cuda_plan *keep)
@@ -125,7 +125,7 @@ enum mro_code mro_cuda_transform(struct mro_device *d, const struct mro_transfor
                                  struct mro_error *e)
 {
     struct mro_cuda *s = d->state;
-    struct mro_cuda_plan *p;
+    struct mro_cuda_plan *p = NULL;
     const char *call = "cufftSetWorkArea";
     MRO_TRY(mro_cuda_enter(d, e));
     if (t->ny == 0 || t->nx == 0 || t->ny > LLONG_MAX || t->nx > LLONG_MAX || t->batch > LLONG_MAX ||

@@ -37,11 +37,11 @@ const char *mro_device_note(const struct mro_device *d);
 
 /* One row for each device that can be opened, and one for each backend that cannot. */
 struct mro_device_info {
-    char name[24]; /* what mro_device_open takes: "cpu", "strict", "cuda:0" */
+    char name[32]; /* what mro_device_open takes: "cpu", "strict", "cuda:0" */
     const char *backend;
     bool usable;
     char description[160];           /* processor or card, threads or memory */
-    char reason[320];                /* why it is not usable; "" when it is */
+    char reason[512];                /* why it is not usable; "" when it is */
     size_t memory_bytes, free_bytes; /* 0 = unknown */
     int compute_capability[2];       /* of a card, major and minor; 0 = none */
     int driver[2], runtime[2];       /* newest CUDA that the driver knows, CUDA of this build; 0 = none */
