@@ -34,6 +34,8 @@
     {                                                                                   \
         __shared__ mro_##name##_shared s;                                               \
         const mro_thread t = { blockIdx.x, gridDim.x, threadIdx.x };                    \
+        mro_##name##_begin(&a, &t, &s);                                                 \
+        __syncthreads();                                                                \
         do {                                                                            \
             _Pragma("unroll") for (int phase = 0; phase < mro_##name##_PHASES; phase++) \
             {                                                                           \

@@ -8,8 +8,8 @@
  *   mro_NAME_PHASES           pieces between barriers;
  *   mro_NAME_phase()          the work of one thread in one phase. Threads of a block may read what others wrote
  *                             to shared memory (or to global memory, in the same block) in earlier phases only.
- * Some kernels go through their phases until mro_NAME_again() says false of the shared memory: they are listed under
- * ROUNDS in kernels/list.h, the others under ONCE.
+ * Some kernels begin with mro_NAME_begin() and go through their phases until mro_NAME_again() says false of the shared
+ * memory: they are listed under ROUNDS in kernels/list.h, the others under ONCE.
  *
  * kernels/NAME.cu turn them into CUDA kernels; host/strict runs the same bodies on the processor, block by block, phase
  * by phase, thread by thread, over memory that faults when the host touches it.

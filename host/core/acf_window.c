@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mroscope/math/acf.h"
+#include "mroscope/math/grid.h"
 
 #define ORDERS 3   /* maxima at d, 2 d, 3 d */
 #define SPACINGS 5 /* values of d averaged over */

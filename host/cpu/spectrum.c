@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bank.h"
 #include "core/select.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
-#include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 
@@ -87,29 +87,13 @@ done:
     return rc;
 }
 
-/* Area integral of |w(q - g)|^2 B(q)^2 for the Gaussian window, nm^-2: the variance that white noise gives. */
-static double window_energy(const struct mro_bank *b, double g, double reach)
-{
-    enum { N = 32 }; /* the integrand is a Gaussian: midpoints converge at once */
-    const double h = 2 * reach / N, c = 2 * MRO_PI * b->window_s_nm;
-    double sum = 0;
-    for (int j = 0; j < N; j++)
-        for (int i = 0; i < N; i++) {
-            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
-            const double w = exp(-c * c * (dy * dy + dx * dx)); /* exp(-2 pi^2 s^2 k^2), squared */
-            const double B = mro_band_gain((float)hypot(g + dx, dy), (float)b->band_inv_nm[0], (float)b->band_inv_nm[1],
-                                           (float)b->edge_inv_nm);
-            sum += w * B * B * h * h;
-        }
-    return sum;
-}
-
 enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
                                    const struct mro_bank *bank, const struct mro_grid *out, struct mro_buffer *power,
                                    struct mro_buffer *which, struct mro_error *e)
 {
-    const double reach = 0.5 / bank->window_s_nm; /* exp(-2 pi^2 0.25) = 7e-3 of the amplitude is cut */
-    const ptrdiff_t hy = (ptrdiff_t)ceil(reach * g->ly), hx = (ptrdiff_t)ceil(reach * g->lx);
+    const struct mro_bank_window window = mro_bank_window_of(bank, g);
+    const ptrdiff_t hy = window.hy, hx = window.hx;
+    const double c = window.c;
     const size_t n = out->ny * out->nx;
     const mro_c32 *s = spectrum->p;
     float *best = power->p;
@@ -121,21 +105,11 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
         free(scale);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", out->nx, out->ny);
     }
-    /* The bank comes in rings of one |g|: integrate once a ring. */
-    double ring = -1, energy = 1;
-    for (size_t k = 0; k < bank->n_g; k++) {
-        const double q = hypot(bank->g[k][0], bank->g[k][1]);
-        if (fabs(q - ring) > 1e-9) {
-            ring = q;
-            energy = window_energy(bank, q, reach);
-        }
-        scale[k] = 1 / sqrt(energy * g->ly * g->lx);
-    }
+    mro_bank_scales(bank, g, scale);
     for (size_t i = 0; i < n; i++) {
         best[i] = -1;
         arg[i] = -1;
     }
-    const double c = 2 * MRO_PI * MRO_PI * bank->window_s_nm * bank->window_s_nm;
 #pragma omp parallel num_threads(d->threads)
     {
         mro_c32 *z = fftwf_malloc(n * sizeof *z), *work = fftwf_malloc(n * sizeof *work);

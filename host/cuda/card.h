@@ -15,12 +15,13 @@
 
 /* Large pieces of host memory go through two page-locked buffers in turn: the card copies one while the processor
  * fills or empties the other. */
+#ifndef MRO_STAGE_BYTES /* tests use small ones */
 #define MRO_STAGE_BYTES ((size_t)16 << 20)
-#define MRO_STAGE_FROM \
-    ((size_t)256 << 10) /* less than this is left to the driver, which does the same for small ones */
-
-/* Plans of transforms that are kept; the one not used for longest goes first. */
+#define MRO_STAGE_FROM ((size_t)256 << 10) /* less is left to the driver, which does the same for small pieces */
+#endif
+#ifndef MRO_CUDA_PLANS
 #define MRO_CUDA_PLANS 32
+#endif
 
 struct mro_cuda_plan {
     cufftType type;

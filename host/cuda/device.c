@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "cuda/card.h"
-#include "field.h"
+#include "gpu/primitives.h"
+#include "kernels/field.h"
 
 /* -- errors -------------------------------------------------------------------------------------- */
 

@@ -128,9 +128,9 @@ static bool staged(struct mro_device *d)
 static void copy_on_host(void *to, const void *from, size_t bytes, int threads)
 {
     const ptrdiff_t piece = (ptrdiff_t)1 << 20, n = ((ptrdiff_t)bytes + piece - 1) / piece;
+    if (threads > 8) threads = 8; /* more do not add to the speed of memory */
     if (threads > n) threads = (int)n;
-#pragma omp parallel for schedule(static) \
-    num_threads(threads < 8 ? threads : 8) /* more do not add to the memory's speed */
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (ptrdiff_t i = 0; i < n; i++) {
         const size_t at = (size_t)(i * piece), left = bytes - at;
         memcpy((char *)to + at, (const char *)from + at, left < (size_t)piece ? left : (size_t)piece);

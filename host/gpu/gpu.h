@@ -8,7 +8,7 @@
 #define MRO_GPU_GPU_H
 
 #include "core/backend.h"
-#include "list.h"
+#include "kernels/list.h"
 
 enum mro_transform_kind {
     MRO_TRANSFORM_FORWARD,      /* complex to complex; may be in place */
@@ -39,7 +39,7 @@ struct mro_gpu_runtime {
 
 #define MRO_GRID_MOST 16384 /* blocks of a launch over numbers: fills any card many times over; MRO_EACH strides */
 
-/* Launches kernel NAME on enough blocks for one thread an item, or on exactly `blocks`. */
+/* Launches kernel NAME on enough blocks for one thread an item, or on exactly `blocks` of them. No items: nothing. */
 #define MRO_LAUNCH_EACH(d, name, items, args, e) \
     mro_gpu_each(d, MRO_KERNEL_##name, items, mro_##name##_THREADS, 1 ? (args) : (struct mro_##name##_args *)0, e)
 #define MRO_LAUNCH(d, name, blocks, args, e) \
@@ -47,5 +47,31 @@ struct mro_gpu_runtime {
 
 enum mro_code mro_gpu_each(struct mro_device *d, enum mro_kernel kernel, size_t items, size_t threads, const void *args,
                            struct mro_error *e);
+
+/* Room for the work of one primitive: buffers that are released together. `{d}` is empty. */
+#define MRO_GPU_ROOM 16
+struct mro_gpu_room {
+    struct mro_device *d;
+    struct mro_buffer b[MRO_GPU_ROOM];
+    size_t n;
+};
+
+/* `count` items of `size` bytes on the device, in *p. MRO_EMEMORY when they do not fit. */
+enum mro_code mro_gpu_take(struct mro_gpu_room *r, void *p, size_t count, size_t size, struct mro_error *e);
+/* The same, filled from the host. */
+enum mro_code mro_gpu_give(struct mro_gpu_room *r, void *p, const void *host, size_t count, size_t size,
+                           struct mro_error *e);
+/* From device memory to the host. */
+enum mro_code mro_gpu_fetch(struct mro_device *d, void *host, const void *p, size_t bytes, struct mro_error *e);
+void mro_gpu_room_release(struct mro_gpu_room *r);
+
+/* Planes of one kind of transform, n of them at once. */
+enum mro_code mro_gpu_transform(struct mro_device *d, enum mro_transform_kind kind, size_t ny, size_t nx, size_t batch,
+                                void *in, void *out, struct mro_error *e);
+
+/* The largest batch of at most `wanted` equal parts of a job that `run` finds room for: halved as long as it says
+ * MRO_EMEMORY and more than one is left. */
+enum mro_code mro_gpu_halving(enum mro_code (*run)(void *context, size_t batch, struct mro_error *e), void *context,
+                              size_t wanted, struct mro_error *e);
 
 #endif

@@ -3,13 +3,11 @@
 #ifndef MROSCOPE_MATH_ACF_H
 #define MROSCOPE_MATH_ACF_H
 
-#include <stddef.h>
-
-#include "mroscope/math/hd.h"
+#include "mroscope/math/grid.h"
 
 /* |F|^2 of fields a and b at column x of nx, from the transform of a + i b there (p) and at the conjugate frequency
- * (q): re = that of a, im = that of b. Columns strictly inside the half plane stand for their mirror image too and count
- * twice. */
+ * (q): re = that of a, im = that of b. Columns strictly inside the half plane stand for their mirror image too and
+ * count twice. */
 MRO_HD mro_c32 mro_split_power(mro_c32 p, mro_c32 q, size_t x, size_t nx)
 {
     const float weight = x && 2 * x != nx ? 0.5f : 0.25f;
@@ -18,13 +16,6 @@ MRO_HD mro_c32 mro_split_power(mro_c32 p, mro_c32 q, size_t x, size_t nx)
     power.re = weight * (sr * sr + si * si);
     power.im = weight * (dr * dr + di * di);
     return power;
-}
-
-/* i modulo n, never negative. */
-MRO_HD size_t mro_cyclic(ptrdiff_t i, size_t n)
-{
-    const ptrdiff_t r = i % (ptrdiff_t)n;
-    return (size_t)(r < 0 ? r + (ptrdiff_t)n : r);
 }
 
 #endif
