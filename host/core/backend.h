@@ -126,13 +126,21 @@ struct mro_backend {
 extern const struct mro_backend mro_backend_cpu, mro_backend_strict;
 #ifdef MROSCOPE_CUDA
 extern const struct mro_backend mro_backend_cuda;
+
+/* How many cards the driver shows. None: `why` says the reason, and *present whether the machine seems to have a card
+ * all the same (its driver is there but cannot be used). */
+size_t mro_cuda_cards(bool *present, struct mro_error *why);
+
+/* One card, 0 <= card < mro_cuda_cards(): opened for a moment to see whether it can be used, and closed. */
+void mro_cuda_describe(size_t card, struct mro_device_info *info);
 #endif
 
 struct mro_device {
     const struct mro_backend *ops;
     int threads;
-    size_t memory_bytes;
-    void *state; /* the backend's own */
+    size_t memory_bytes; /* for host memory; what a card's memory holds only the card knows */
+    void *state;         /* the backend's own */
+    char description[160], note[600];
 };
 
 #endif
