@@ -32,7 +32,7 @@ MRO_HD struct mro_lattice mro_lattice_of(size_t ny, size_t nx, double ly, double
     const double room = fmin((double)(ny / 2 - 1) / ly, (double)(nx / 2 - 1) / lx) - radius;
     l.step = fmax(radius / MRO_LATTICE_PER_RADIUS, 1.0 / fmax(ly, lx));
     l.sigma = radius / MRO_LATTICE_PER_RADIUS / l.step;
-    l.reach = (ptrdiff_t)fmin(ceil(3 * l.sigma), MRO_LATTICE_REACH);
+    l.reach = (ptrdiff_t)fmin(ceil(3 * l.sigma), (double)MRO_LATTICE_REACH);
     const ptrdiff_t pad = (ptrdiff_t)ceil(3 * l.sigma) + 1;
     l.half = (ptrdiff_t)ceil(hi / l.step) + pad;
     l.radius = radius;
