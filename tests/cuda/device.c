@@ -35,9 +35,18 @@ static void says(const char *text)
 
 static void bytes_go_there_and_back(void **state)
 {
-    const size_t stage = MRO_STAGE_BYTES,
-                 sizes[] = { 0, 1, 5, MRO_STAGE_FROM - 1, MRO_STAGE_FROM, stage - 1, stage, stage + 1,
-                             2 * stage - 1, 2 * stage, 2 * stage + 1, 5 * stage + 3 };
+    const size_t stage = MRO_STAGE_BYTES, sizes[] = { 0,
+                                                      1,
+                                                      5,
+                                                      MRO_STAGE_FROM - 1,
+                                                      MRO_STAGE_FROM,
+                                                      stage - 1,
+                                                      stage,
+                                                      stage + 1,
+                                                      2 * stage - 1,
+                                                      2 * stage,
+                                                      2 * stage + 1,
+                                                      5 * stage + 3 };
     const size_t most = 5 * stage + 3;
     unsigned char *from = malloc(most), *to = malloc(most + 1);
     (void)state;
@@ -235,8 +244,7 @@ static enum mro_code live(const char *name)
 {
     enum { BYTES = 5 * MRO_STAGE_BYTES / 2 };
     const struct mro_transform small = { MRO_TRANSFORM_FORWARD, 1, 64, 2 },
-                               large = { MRO_TRANSFORM_FORWARD, 64, 64, 2 },
-                               real = { MRO_TRANSFORM_REAL, 16, 16, 1 },
+                               large = { MRO_TRANSFORM_FORWARD, 64, 64, 2 }, real = { MRO_TRANSFORM_REAL, 16, 16, 1 },
                                back = { MRO_TRANSFORM_REAL_BACKWARD, 16, 16, 1 };
     struct mro_device *d = NULL;
     struct mro_buffer a = { 0 }, b = { 0 };
@@ -410,7 +418,8 @@ static void machines_without_a_usable_card(void **state)
     fake_reset();
     fake.card[0].mode = cudaComputeModeExclusiveProcess;
     fake.card[0].busy = true;
-    refused("cuda", MRO_EDEVICE, "card 0 (Pretend A) is busy: its compute mode is exclusive and another program has it");
+    refused("cuda", MRO_EDEVICE,
+            "card 0 (Pretend A) is busy: its compute mode is exclusive and another program has it");
     falls_back("exclusive", true);
     fake.card[0].mode = cudaComputeModeProhibited;
     refused("cuda", MRO_EDEVICE, "'prohibited'");
@@ -483,14 +492,10 @@ static void cards_are_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_go_there_and_back),
-        cmocka_unit_test(a_full_card_refuses),
-        cmocka_unit_test(without_page_locked_memory),
-        cmocka_unit_test(transforms_are_kept),
-        cmocka_unit_test(kernels_run_and_numbers_sort),
-        cmocka_unit_test(every_call_fails_once),
-        cmocka_unit_test(a_lost_card_stays_lost),
-        cmocka_unit_test(machines_without_a_usable_card),
+        cmocka_unit_test(bytes_go_there_and_back),      cmocka_unit_test(a_full_card_refuses),
+        cmocka_unit_test(without_page_locked_memory),   cmocka_unit_test(transforms_are_kept),
+        cmocka_unit_test(kernels_run_and_numbers_sort), cmocka_unit_test(every_call_fails_once),
+        cmocka_unit_test(a_lost_card_stays_lost),       cmocka_unit_test(machines_without_a_usable_card),
         cmocka_unit_test(cards_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

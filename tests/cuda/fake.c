@@ -55,10 +55,10 @@ static cudaError_t begin(const char *name)
     return say(fake.fail_with);
 }
 
-#define CALL()                                     \
-    do {                                           \
+#define CALL()                                      \
+    do {                                            \
         const cudaError_t begun_ = begin(__func__); \
-        if (begun_) return begun_;                 \
+        if (begun_) return begun_;                  \
     } while (0)
 
 /* Calls that give something back are told apart: what they were asked to free is gone from the books either way. */
@@ -133,7 +133,8 @@ static void block_free(struct block *b)
 static bool there(const void *p, size_t bytes, const char *what, bool queued)
 {
     const struct block *b = block_of(p);
-    if (b && !b->pinned && (queued || !b->leaving) && (size_t)((const unsigned char *)p - b->p) + bytes <= b->bytes) return true;
+    if (b && !b->pinned && (queued || !b->leaving) && (size_t)((const unsigned char *)p - b->p) + bytes <= b->bytes)
+        return true;
     trouble("%s: %zu bytes at %p are not on the card", what, bytes, p);
     return false;
 }
@@ -173,7 +174,10 @@ struct event {
     size_t queued; /* records that the stream has not come to; the latest one counts */
 };
 
-static size_t points_in(const struct plan *p) { return p->batch * (size_t)p->n[0] * (size_t)(p->rank > 1 ? p->n[1] : 1); }
+static size_t points_in(const struct plan *p)
+{
+    return p->batch * (size_t)p->n[0] * (size_t)(p->rank > 1 ? p->n[1] : 1);
+}
 
 static size_t points_half(const struct plan *p)
 {
@@ -232,9 +236,7 @@ static void do_op(struct op *o)
         else
             o->kernel(o->blocks, o->args);
         break;
-    case OP_FFT:
-        fft(o);
-        break;
+    case OP_FFT: fft(o); break;
     case OP_SORT:
         if (!there(o->from, o->bytes * sizeof(float), "numbers to sort", true) ||
             !there(o->to, o->bytes * sizeof(float), "sorted numbers", true) ||
@@ -566,10 +568,10 @@ static cufftResult fft_begin(const char *name)
                                              : CUFFT_INTERNAL_ERROR;
 }
 
-#define FFT_CALL()                                       \
-    do {                                                 \
+#define FFT_CALL()                                      \
+    do {                                                \
         const cufftResult begun_ = fft_begin(__func__); \
-        if (begun_) return begun_;                       \
+        if (begun_) return begun_;                      \
     } while (0)
 
 static struct plan *plan_of(cufftHandle h, const char *what)
@@ -686,38 +688,38 @@ static cudaError_t kernel_queue(void (*kernel)(uint32_t, const void *), uint32_t
     return cudaSuccess;
 }
 
-#define LAUNCHER(name)                                                                              \
-    int mro_cuda_##name(uint32_t n, const void *args, void *stream)                                 \
-    {                                                                                               \
+#define LAUNCHER(name)                                                                           \
+    int mro_cuda_##name(uint32_t n, const void *args, void *stream)                              \
+    {                                                                                            \
         return (int)kernel_queue(run_##name, n, args, sizeof(struct mro_##name##_args), stream); \
     }
-#define PHASES(name)                                                                          \
-    for (int phase = 0; phase < mro_##name##_PHASES; phase++)                                 \
+#define PHASES(name)                                          \
+    for (int phase = 0; phase < mro_##name##_PHASES; phase++) \
         for (t.thread = 0; t.thread < mro_##name##_THREADS; t.thread++) mro_##name##_phase(phase, args, &t, s);
-#define ONCE(name)                                                       \
-    static void run_##name(uint32_t n, const void *args)                 \
-    {                                                                    \
-        struct mro_##name##_shared *s = malloc(sizeof *s);               \
+#define ONCE(name)                                                        \
+    static void run_##name(uint32_t n, const void *args)                  \
+    {                                                                     \
+        struct mro_##name##_shared *s = malloc(sizeof *s);                \
         for (struct mro_thread t = { 0, n, 0 }; t.block < n; t.block++) { \
-            memset(s, 0xAB, sizeof *s);                                  \
-            PHASES(name)                                                 \
-        }                                                                \
-        free(s);                                                         \
-    }                                                                    \
+            memset(s, 0xAB, sizeof *s);                                   \
+            PHASES(name)                                                  \
+        }                                                                 \
+        free(s);                                                          \
+    }                                                                     \
     LAUNCHER(name)
-#define ROUNDS(name)                                                                                             \
-    static void run_##name(uint32_t n, const void *args)                                                         \
-    {                                                                                                            \
-        struct mro_##name##_shared *s = malloc(sizeof *s);                                                       \
-        for (struct mro_thread t = { 0, n, 0 }; t.block < n; t.block++) {                                         \
-            memset(s, 0xAB, sizeof *s);                                                                          \
-            for (t.thread = 0; t.thread < mro_##name##_THREADS; t.thread++) mro_##name##_begin(args, &t, s);     \
-            do {                                                                                                 \
-                PHASES(name)                                                                                     \
-            } while (mro_##name##_again(s));                                                                     \
-        }                                                                                                        \
-        free(s);                                                                                                 \
-    }                                                                                                            \
+#define ROUNDS(name)                                                                                         \
+    static void run_##name(uint32_t n, const void *args)                                                     \
+    {                                                                                                        \
+        struct mro_##name##_shared *s = malloc(sizeof *s);                                                   \
+        for (struct mro_thread t = { 0, n, 0 }; t.block < n; t.block++) {                                    \
+            memset(s, 0xAB, sizeof *s);                                                                      \
+            for (t.thread = 0; t.thread < mro_##name##_THREADS; t.thread++) mro_##name##_begin(args, &t, s); \
+            do {                                                                                             \
+                PHASES(name)                                                                                 \
+            } while (mro_##name##_again(s));                                                                 \
+        }                                                                                                    \
+        free(s);                                                                                             \
+    }                                                                                                        \
     LAUNCHER(name)
 MRO_KERNELS(ONCE, ROUNDS)
 
@@ -781,13 +783,21 @@ __attribute__((constructor)) static void from_environment(void)
     atexit(check_at_exit);
     while (sscanf(text, " %31[a-z_]=%ld%n", key, &value, &length) == 2) {
         text += length;
-        if (strcmp(key, "cards") == 0) fake.cards = (int)value;
-        else if (strcmp(key, "driver") == 0) fake.driver = (int)value;
-        else if (strcmp(key, "memory") == 0) fake.memory = (size_t)value << 20;
-        else if (strcmp(key, "busy") == 0) fake.card[value].busy = true;
-        else if (strcmp(key, "fail_at") == 0) fake.fail_at = (size_t)value;
-        else if (strcmp(key, "fail_with") == 0) fake.fail_with = (cudaError_t)value;
-        else if (strcmp(key, "kernel_fault") == 0) fake.kernel_fault = (size_t)value;
-        else trouble("FAKE_GPU: '%s' is not known", key);
+        if (strcmp(key, "cards") == 0)
+            fake.cards = (int)value;
+        else if (strcmp(key, "driver") == 0)
+            fake.driver = (int)value;
+        else if (strcmp(key, "memory") == 0)
+            fake.memory = (size_t)value << 20;
+        else if (strcmp(key, "busy") == 0)
+            fake.card[value].busy = true;
+        else if (strcmp(key, "fail_at") == 0)
+            fake.fail_at = (size_t)value;
+        else if (strcmp(key, "fail_with") == 0)
+            fake.fail_with = (cudaError_t)value;
+        else if (strcmp(key, "kernel_fault") == 0)
+            fake.kernel_fault = (size_t)value;
+        else
+            trouble("FAKE_GPU: '%s' is not known", key);
     }
 }

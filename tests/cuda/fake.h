@@ -17,8 +17,8 @@ struct fake {
     int cards, driver; /* driver: 13000 knows CUDA 13.0; 0 = none */
     struct {
         int major, minor, mode;
-        bool busy;                 /* another program has it to itself */
-        bool pools, kernels;       /* knows memory pools; the build has kernels for it */
+        bool busy;           /* another program has it to itself */
+        bool pools, kernels; /* knows memory pools; the build has kernels for it */
     } card[FAKE_CARDS];
     size_t memory; /* bytes of every card */
 
