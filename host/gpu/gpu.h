@@ -37,7 +37,7 @@ struct mro_gpu_runtime {
     enum mro_code (*sort)(struct mro_device *d, const float *keys, float *sorted, size_t n, struct mro_error *e);
 };
 
-#define MRO_GRID_MOST 16384 /* blocks of a launch over numbers: fills any card many times over; MRO_EACH strides */
+#define MRO_GRID_MOST 4096 /* blocks of a launch over numbers: fills any card several times over; MRO_EACH strides */
 
 /* Launches kernel NAME on enough blocks for one thread an item, or on exactly `blocks` of them. No items: nothing. */
 #define MRO_LAUNCH_EACH(d, name, items, args, e) \
