@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Cards: finding, opening and closing them, how their calls fail, and what runs on them. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,15 @@ static const struct mro_gpu_runtime runtime = {
     .transform = mro_cuda_transform,
     .sort = cuda_sort,
 };
+
+/* snprintf, cut at the end by intention. */
+__attribute__((format(printf, 3, 4))) static void words(char *to, size_t size, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(to, size, format, args);
+    va_end(args);
+}
 
 /* -- cards --------------------------------------------------------------------------------------- */
 
@@ -275,8 +285,8 @@ static enum mro_code cuda_open(struct mro_device *d, int index, struct mro_error
         return code;
     }
     s->advice = "; run again with --device cpu";
-    snprintf(d->description, sizeof d->description, "card %d: %.80s, compute capability %d.%d, %.1f GiB memory", index,
-             p.name, p.major, p.minor, (double)p.totalGlobalMem / (double)(1 << 30));
+    words(d->description, sizeof d->description, "card %d: %.80s, compute capability %d.%d, %.1f GiB memory", index,
+          p.name, p.major, p.minor, (double)p.totalGlobalMem / (double)(1 << 30));
     return MRO_OK;
 }
 
@@ -306,10 +316,10 @@ void mro_cuda_describe(size_t card, struct mro_device_info *info)
     if (rc == cudaSuccess) {
         char left[40] = "";
         if (info->free_bytes) snprintf(left, sizeof left, " (%.1f free)", (double)info->free_bytes / (double)(1 << 30));
-        snprintf(info->description, sizeof info->description,
-                 "%.60s, %.1f GiB%s, compute capability %d.%d, driver for CUDA %d.%d, built with CUDA %d.%d", p.name,
-                 (double)p.totalGlobalMem / (double)(1 << 30), left, p.major, p.minor, info->driver[0], info->driver[1],
-                 info->runtime[0], info->runtime[1]);
+        words(info->description, sizeof info->description,
+              "%.60s, %.1f GiB%s, compute capability %d.%d, driver for CUDA %d.%d, built with CUDA %d.%d", p.name,
+              (double)p.totalGlobalMem / (double)(1 << 30), left, p.major, p.minor, info->driver[0], info->driver[1],
+              info->runtime[0], info->runtime[1]);
     }
 }
 
