@@ -321,8 +321,9 @@ MRO_HD void mro_row_sums_phase(int phase, const struct mro_row_sums_args *a, con
 /* The image less `mean`, 0 where it has no data. */
 struct mro_centre_args {
     const float *px;
-    float *out, mean;
+    float *out;
     size_t n;
+    float mean;
 };
 MRO_NO_SHARED(centre);
 enum { mro_centre_THREADS = 256, mro_centre_PHASES = 1 };

@@ -2,7 +2,8 @@
 /* How kernels are written here: once, in headers that nvcc and a C compiler both read.
  *
  * A kernel called NAME is, in one of the headers of this folder,
- *   struct mro_NAME_args      what it works on: numbers and device pointers, at most 4 KiB, passed by value;
+ *   struct mro_NAME_args      what it works on: device pointers and numbers, at most 4 KiB, passed by value; no padding
+ *                             but at its end;
  *   struct mro_NAME_shared    what the threads of one block share, at most 48 KiB (MRO_NO_SHARED when nothing);
  *   mro_NAME_THREADS          threads in a block;
  *   mro_NAME_PHASES           pieces between barriers;

@@ -271,7 +271,8 @@ static enum mro_code strict_launch(struct mro_device *d, enum mro_kernel kernel,
     MRO_TRY(enter(d, "a launch", e));
     if (blocks == 0 || blocks > MOST_BLOCKS)
         return MRO_FAIL(e, MRO_EINTERNAL, "kernel '%s' launched on %zu blocks", kernels[kernel].name, blocks);
-    for (size_t at = 0; at + sizeof word <= kernels[kernel].args_bytes; at += sizeof word) {
+    /* The last word may be half padding, which holds anything. */
+    for (size_t at = 0; at + sizeof word < kernels[kernel].args_bytes; at += sizeof word) {
         memcpy(&word, (const unsigned char *)args + at, sizeof word);
         if (is_host_pointer(s, word))
             return MRO_FAIL(e, MRO_EINTERNAL, "kernel '%s' was given a host pointer at byte %zu of its arguments",

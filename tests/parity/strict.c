@@ -3,6 +3,7 @@
  * code comes back, nothing is left behind, and the next run is right. */
 #include "fields.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ static bool dies(struct mro_device *d, const struct mro_buffer *b, void (*act)(c
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        close(STDERR_FILENO); /* a sanitizer would tell of it at length */
+        signal(SIGSEGV, SIG_DFL); /* the test program's own handler would go on with the next test */
+        signal(SIGBUS, SIG_DFL);
         act(b);
         _exit(0);
     }
@@ -67,7 +69,7 @@ static void faults_of_kernels_are_told(void **state)
     ok(d->ops->runtime->zero(d, s.p, s.bytes, &e), &e);
     struct mro_multiply_args args = { s.p, gain.p, 70 };
     ok(MRO_LAUNCH_EACH(d, multiply, args.n, &args, &e), &e);
-    args.gain = ones;
+    args.gain = ones; /* not the last argument */
     assert_int_equal(MRO_LAUNCH_EACH(d, multiply, args.n, &args, &e), MRO_EINTERNAL);
     assert_non_null(strstr(e.message, "'multiply' was given a host pointer"));
     args.gain = gain.p;
@@ -262,7 +264,7 @@ static void measurements_fail_cleanly(void **state)
         const enum mro_code rc = mro_order_measure(plan, &im, "an image", &r, &e);
         assert_int_equal(mro_strict_buffers(d), resting);
         if (rc == MRO_OK) break;
-        assert_int_equal(rc, MRO_EDEVICE);
+        if (rc != MRO_EDEVICE) fail_msg("call %zu: %s", k, e.message);
         calls = k;
     }
     assert_true(calls > 30);
