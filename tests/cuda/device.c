@@ -124,6 +124,7 @@ static void a_copy_without_its_event(void **state)
     struct mro_buffer a = buffer_of(d, BYTES), b = buffer_of(d, BYTES);
     memset(v, 1, BYTES);
     put(d, &a, v, BYTES);
+    ok(d->ops->download(d, v, &a, 0, &e), &e); /* waits */
     fake.fail_call = "cudaEventRecord";
     fake.fail_with = cudaErrorInvalidValue;
     fake.fail_at = 1;
