@@ -19,6 +19,13 @@
 #define MRO_STAGE_BYTES ((size_t)16 << 20)
 #define MRO_STAGE_FROM ((size_t)256 << 10) /* less is left to the driver, which does the same for small pieces */
 #endif
+
+/* The work area is a multiple of this. */
+#ifndef MRO_AREA_STEP
+#define MRO_AREA_STEP ((size_t)1 << 20)
+#endif
+
+/* Plans of transforms that are kept; the one not used for longest goes first. */
 #ifndef MRO_CUDA_PLANS
 #define MRO_CUDA_PLANS 32
 #endif

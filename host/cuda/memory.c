@@ -81,7 +81,7 @@ void mro_cuda_area_release(struct mro_device *d)
 enum mro_code mro_cuda_area(struct mro_device *d, size_t bytes, const struct mro_cuda_plan *keep, struct mro_error *e)
 {
     struct mro_cuda *s = d->state;
-    const size_t step = (size_t)1 << 20;
+    const size_t step = MRO_AREA_STEP;
     if (s->area && s->area_bytes >= bytes) return MRO_OK;
     if (bytes > SIZE_MAX - step)
         return MRO_FAIL(e, MRO_EMEMORY, "%s has no room for a work area of %zu bytes", s->name, bytes);

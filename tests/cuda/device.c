@@ -99,7 +99,7 @@ static void a_full_card_refuses(void **state)
         more = buffer_of(d, (size_t)4 << 20);
         assert_int_equal(fake.plans, 0); /* it made room */
         assert_int_equal(d->ops->runtime->transform(d, &t, plane.p, plane.p, &e), MRO_EMEMORY);
-        says("no room for 3.0 MiB of work area");
+        says("no room for 2.0 MiB of work area");
         says("1 of 8 MiB are free");
         d->ops->release(d, &more);
         ok(d->ops->runtime->transform(d, &t, plane.p, plane.p, &e), &e);
@@ -111,6 +111,35 @@ static void a_full_card_refuses(void **state)
         mro_device_close(d);
         nothing_left();
     }
+}
+
+/* A copy that cannot be followed does not meet what comes after it. */
+static void a_copy_without_its_event(void **state)
+{
+    enum { BYTES = MRO_STAGE_BYTES };
+    unsigned char *v = malloc(BYTES), *w;
+    (void)state;
+    fake_reset();
+    struct mro_device *d = card("cuda");
+    struct mro_buffer a = buffer_of(d, BYTES), b = buffer_of(d, BYTES);
+    memset(v, 1, BYTES);
+    put(d, &a, v, BYTES);
+    ok(d->ops->download(d, v, &a, 0, &e), &e); /* waits */
+    fake.fail_call = "cudaEventRecord";
+    fake.fail_with = cudaErrorInvalidValue;
+    fake.fail_at = 1;
+    assert_int_equal(d->ops->download(d, v, &a, BYTES, &e), MRO_EDEVICE);
+    says("cudaEventRecord");
+    memset(v, 2, BYTES);
+    put(d, &b, v, BYTES);
+    w = get(d, &b, BYTES);
+    assert_memory_equal(w, v, BYTES);
+    free(w);
+    free(v);
+    d->ops->release(d, &a);
+    d->ops->release(d, &b);
+    mro_device_close(d);
+    nothing_left();
 }
 
 static void without_page_locked_memory(void **state)
@@ -492,10 +521,15 @@ static void cards_are_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_go_there_and_back),      cmocka_unit_test(a_full_card_refuses),
-        cmocka_unit_test(without_page_locked_memory),   cmocka_unit_test(transforms_are_kept),
-        cmocka_unit_test(kernels_run_and_numbers_sort), cmocka_unit_test(every_call_fails_once),
-        cmocka_unit_test(a_lost_card_stays_lost),       cmocka_unit_test(machines_without_a_usable_card),
+        cmocka_unit_test(bytes_go_there_and_back),
+        cmocka_unit_test(a_full_card_refuses),
+        cmocka_unit_test(a_copy_without_its_event),
+        cmocka_unit_test(without_page_locked_memory),
+        cmocka_unit_test(transforms_are_kept),
+        cmocka_unit_test(kernels_run_and_numbers_sort),
+        cmocka_unit_test(every_call_fails_once),
+        cmocka_unit_test(a_lost_card_stays_lost),
+        cmocka_unit_test(machines_without_a_usable_card),
         cmocka_unit_test(cards_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -212,11 +212,13 @@ static void fft(const struct op *o)
     fftwf_destroy_plan(f);
 }
 
-/* Ascending; CUB puts NaN with its sign bit clear last. */
+/* Ascending by their bits, as CUB does it: NaN last, but first when its sign bit is set. */
+static int rank_of(float v) { return v == v ? 0 : signbit(v) ? -1 : 1; }
+
 static int rising(const void *a, const void *b)
 {
     const float x = *(const float *)a, y = *(const float *)b;
-    if (x != x || y != y) return (x != x) - (y != y);
+    if (rank_of(x) || rank_of(y)) return rank_of(x) - rank_of(y);
     return (x > y) - (x < y);
 }
 
