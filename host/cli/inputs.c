@@ -29,8 +29,9 @@ const struct cli_option cli_input_options[] = {
 const size_t cli_n_input_options = sizeof cli_input_options / sizeof *cli_input_options;
 
 const struct cli_option cli_run_options[] = {
-    { "device", 0, "NAME", "", "where to compute: auto, or a name that 'mroscope devices' lists (default auto)",
-      CLI_STRING, AT(device), false, 0, 0 },
+    { "device", 0, "NAME", "",
+      "where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)", CLI_STRING,
+      AT(device), false, 0, 0 },
     { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT, AT(threads),
       false, 0, 4096 },
     { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
@@ -111,14 +112,39 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
     struct mro_error e;
     const char *name = c->device ? c->device : getenv("MROSCOPE_DEVICE");
     if (c->threads > 0) omp_set_num_threads(c->threads); /* for reading and decoding, which know no device */
-    const enum mro_code code = mro_device_open(d, name && *name ? name : "auto", c->threads, c->memory, &e);
-    if (code == MRO_OK) return 0;
+    const enum mro_code code = mro_device_open(d, name && *name ? name : NULL, c->threads, c->memory, &e);
+    if (code == MRO_OK) {
+        if (!c->quiet && mro_device_note(*d)[0]) fprintf(stderr, "mroscope: %s\n", mro_device_note(*d));
+        return 0;
+    }
     if (code != MRO_EARG) {
         cli_complain(&e);
         return 1;
     }
     fprintf(stderr, "mroscope: %s; try 'mroscope %s --help'\n", e.message, verb);
     return 2;
+}
+
+enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
+                          enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
+                          void *context, struct mro_error *e)
+{
+    const enum mro_code code = work(context, CLI_CHOSEN, e);
+    if (code != MRO_EMEMORY || strcmp(mro_device_backend(places->device[CLI_CHOSEN]), "cuda") != 0) return code;
+    if (places->device[CLI_CPU] == NULL)
+        MRO_TRY(mro_device_open(&places->device[CLI_CPU], "cpu", c->threads, c->memory, e));
+    MRO_TRY(work(context, CLI_CPU, e));
+    if (!c->quiet) {
+        fflush(stdout);
+        fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
+    }
+    return MRO_OK;
+}
+
+void cli_places_close(struct cli_places *places)
+{
+    for (int i = 0; i < CLI_PLACES; i++) mro_device_close(places->device[i]);
+    *places = (struct cli_places){ { NULL } };
 }
 
 /* -- names of outputs ---------------------------------------------------------------------------- */

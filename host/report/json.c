@@ -326,16 +326,30 @@ json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
     return end(&b, h, e);
 }
 
+/* "13.0"; null for 0.0. */
+static json_t *version_json(const int v[2])
+{
+    char s[32];
+    snprintf(s, sizeof s, "%d.%d", v[0], v[1]);
+    return v[0] ? text(s) : json_null();
+}
+
 static json_t *device_json(const void *items, size_t i)
 {
     struct mro_device_info info;
     struct builder b = object();
     (void)items;
     mro_device_describe(i, &info);
+    put(&b, "name", text(info.name));
     put(&b, "backend", text(info.backend));
     put(&b, "usable", json_boolean(info.usable));
     put(&b, "description", text(info.description));
     put(&b, "reason", info.reason[0] ? text(info.reason) : json_null());
+    put(&b, "memory_bytes", info.memory_bytes ? count(info.memory_bytes) : json_null());
+    put(&b, "free_bytes", info.free_bytes ? count(info.free_bytes) : json_null());
+    put(&b, "compute_capability", version_json(info.compute_capability));
+    put(&b, "driver", version_json(info.driver));
+    put(&b, "runtime", version_json(info.runtime));
     return take(&b);
 }
 
