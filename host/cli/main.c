@@ -15,6 +15,7 @@ static const struct {
 } verbs[] = {
     { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from" },
     { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
+    { "eds", cmd_eds, "how large composition fluctuations are without counting noise, and whether they repeat" },
     { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
     { "devices", cmd_devices, "where this program can compute" },
     { "bench", cmd_bench, "prove the answers of a device, then time it" },
