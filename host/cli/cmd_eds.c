@@ -208,9 +208,22 @@ static enum mro_code write_files(struct eds *s, struct output *o, struct mro_err
         MRO_TRY(cli_write_text(&o->item, &s->job, ".spectrum.csv", mro_csv_eds_spectrum(r->along, e), e));
     }
     if (r->across) MRO_TRY(cli_write_text(&o->item, &s->job, ".across.csv", mro_csv_eds_profile(r->across, e), e));
-    (void)path;
-    (void)stem;
-    return MRO_OK;
+    if (r->groups) {
+        const struct mro_eds_groups *g = r->groups;
+        struct mro_image im = { 0 };
+        MRO_TRY(mro_image_alloc(&im, g->ny, g->nx, e));
+        for (size_t i = 0; i < g->ny * g->nx; i++) im.px[i] = isfinite(g->flat[i]) ? (float)g->group[i] : NAN;
+        enum mro_code rc = mro_image_set_pixels_nm(&im, g->pixel_nm, MRO_SOURCE_UNKNOWN, e);
+        if (rc == MRO_OK) rc = cli_output(&o->item, &s->job, ".groups.tif", &path, e);
+        if (rc == MRO_OK) rc = mro_write_tiff(path, &im, e);
+        mro_image_release(&im);
+        if (rc) return rc;
+    }
+    MRO_TRY(cli_figure_stem(&o->item, &s->job, &stem, e));
+    const char *slash = strrchr(o->item.name, '/');
+    const enum mro_code rc = mro_figure_eds(stem, slash ? slash + 1 : o->item.name, r, o->maps, o->haadf, e);
+    free(stem);
+    return rc;
 }
 
 static enum mro_code publish(struct eds *s, struct output *o, struct mro_error *e)
@@ -265,7 +278,7 @@ static void output_begin(struct eds *s, struct output *o, const char *path)
 {
     memset(o, 0, sizeof *o);
     o->item.path = path;
-    snprintf(o->item.name, sizeof o->item.name, "%s", path);
+    if (path) snprintf(o->item.name, sizeof o->item.name, "%s", path);
     o->item.inputs = s->ids;
     o->item.n_inputs = s->n_ids;
     o->pixel_nm[0] = o->pixel_nm[1] = NAN;
@@ -298,12 +311,254 @@ static enum mro_code do_tables(struct eds *s, char *const *files, size_t n, stru
     return rc;
 }
 
+/* -- maps -------------------------------------------------------------------------------------------- */
+
+/* Images read for one result, and the maps they are. */
+struct field {
+    struct mro_eds_maps maps;
+    struct mro_image image[MRO_EDS_MAX_ELEMENTS], haadf, mro;
+    char calibration[96];
+    bool calibrated;
+};
+
+static void field_release(struct field *f)
+{
+    for (size_t i = 0; i < MRO_EDS_MAX_ELEMENTS; i++) mro_image_release(&f->image[i]);
+    mro_image_release(&f->haadf);
+    mro_image_release(&f->mro);
+}
+
+/* Opens a file of images and adds it to the inputs. */
+static enum mro_code open_images(struct eds *s, const char *role, const char *path, struct mro_file **f, struct output *o,
+                                 struct mro_error *e)
+{
+    MRO_TRY(mro_file_open(f, path, s->common.memory, e));
+    enum mro_code rc = add_input(&o->in, role, path, (*f)->bytes.p, (*f)->bytes.size, e);
+    if (rc == MRO_OK && o->item.path == NULL) o->item.path = o->in.file[0];
+    if (rc == MRO_OK) return rc;
+    mro_file_close(*f);
+    *f = NULL;
+    return rc;
+}
+
+static void keep_file_warnings(struct output *o, const struct mro_file *f)
+{
+    for (size_t i = 0; mro_file_warning(f, i); i++) mro_note(&o->warnings, &o->n_warnings, "%s", mro_file_warning(f, i));
+}
+
+/* The k-th plane of a file: frames of its images, one after the other. */
+static enum mro_code read_plane(struct mro_file *f, const char *path, size_t k, struct mro_image *im, size_t *image,
+                                struct mro_error *e)
+{
+    size_t first = 0;
+    for (size_t i = 0; i < mro_file_images(f); i++) {
+        const struct mro_image_info *info = mro_file_info(f, i);
+        if (info->axes < 2 || info->kind == MRO_KIND_SPECTRUM || info->kind == MRO_KIND_DIFFRACTION) continue;
+        if (k < first + info->frames) {
+            *image = i;
+            return mro_file_read(f, i, k - first, im, e);
+        }
+        first += info->frames;
+    }
+    return MRO_FAIL(e, MRO_EARG, "'%s' holds %zu map%s, but --map names %zu element%s for it", path, first,
+                    first == 1 ? "" : "s", k + 1, k ? "s" : "");
+}
+
+static enum mro_code take_map(struct eds *s, struct field *f, const char *path, const struct mro_image_info *info,
+                              const char *symbol, struct output *o, struct mro_error *e)
+{
+    struct mro_eds_maps *m = &f->maps;
+    struct mro_image *im = &f->image[m->elements];
+    char sentence[256];
+    double pixel[2];
+    cli_calibrate(&s->common, info, im->axis, sentence, sizeof sentence);
+    if (sentence[0]) mro_note(&o->warnings, &o->n_warnings, "%s", sentence);
+    MRO_TRY(mro_image_pixel_nm(im, path, pixel, e));
+    if (m->elements == 0) {
+        m->ny = im->ny;
+        m->nx = im->nx;
+        memcpy(m->pixel_nm, pixel, sizeof pixel);
+        mro_calibration_text(&im->axis[0], &im->axis[1], f->calibration, sizeof f->calibration);
+        o->info = *info;
+    } else if (im->ny != m->ny || im->nx != m->nx) {
+        return MRO_FAIL(e, MRO_EARG, "'%s' has %zu x %zu pixels and the map of %s %zu x %zu: they are not of one field", path,
+                        im->nx, im->ny, m->symbol[0], m->nx, m->ny);
+    } else if (fabs(pixel[0] / m->pixel_nm[0] - 1) > 0.01 || fabs(pixel[1] / m->pixel_nm[1] - 1) > 0.01) {
+        return MRO_FAIL(e, MRO_EARG, "'%s' has pixels of %.4g nm and the map of %s of %.4g nm: they are not of one field", path,
+                        pixel[1], m->symbol[0], m->pixel_nm[1]);
+    }
+    if (im->not_finite)
+        mro_note(&o->warnings, &o->n_warnings, "%zu pixels of '%s' are not finite numbers and are left out", im->not_finite,
+                 path);
+    snprintf(m->symbol[m->elements], sizeof m->symbol[0], "%s", symbol);
+    m->counts[m->elements++] = im->px;
+    return MRO_OK;
+}
+
+/* "Fe=FILE", or "Fe,Co,Si=STACK". */
+static enum mro_code read_maps_of(struct eds *s, const char *text, struct field *f, struct output *o, struct mro_error *e)
+{
+    const char *equals = strchr(text, '='), *path = equals ? equals + 1 : text;
+    char role[160];
+    struct mro_file *file = NULL;
+    if (equals == NULL || *path == '\0' || equals == text)
+        return MRO_FAIL(e, MRO_EARG, "--map %s does not name its element; write --map Fe=FILE", text);
+    snprintf(role, sizeof role, "map %.*s", (int)(equals - text), text);
+    MRO_TRY(open_images(s, role, path, &file, o, e));
+    enum mro_code rc = MRO_OK;
+    size_t plane = 0;
+    for (const char *p = text; p < equals && rc == MRO_OK; plane++) {
+        char symbol[4] = "";
+        size_t n = strcspn(p, ",="), image = 0;
+        snprintf(symbol, sizeof symbol, "%.*s", (int)(n < 4 ? n : 3), p);
+        bool twice = false;
+        for (size_t j = 0; j < f->maps.elements; j++) twice |= strcmp(f->maps.symbol[j], symbol) == 0;
+        if (n > 2 || !(mro_atomic_weight(symbol) > 0))
+            rc = MRO_FAIL(e, MRO_EARG, "--map %s: '%.*s' is no element", text, (int)n, p);
+        else if (twice)
+            rc = MRO_FAIL(e, MRO_EARG, "--map gives %s twice", symbol);
+        else if (f->maps.elements == MRO_EDS_MAX_ELEMENTS)
+            rc = MRO_FAIL(e, MRO_EARG, "more than %d maps are given", MRO_EDS_MAX_ELEMENTS);
+        if (rc == MRO_OK) rc = read_plane(file, path, plane, &f->image[f->maps.elements], &image, e);
+        if (rc == MRO_OK) rc = take_map(s, f, path, mro_file_info(file, image), symbol, o, e);
+        p += n + 1;
+    }
+    if (rc == MRO_OK && plane == 1 && mro_file_info(file, 0)->frames > 1)
+        mro_note(&o->warnings, &o->n_warnings, "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)",
+                 path, mro_file_info(file, 0)->frames);
+    keep_file_warnings(o, file);
+    mro_file_close(file);
+    return rc;
+}
+
+/* An image beside the maps. --pixel is for it only when it has their shape. */
+static enum mro_code read_beside(struct eds *s, const char *role, const char *path, const struct field *f,
+                                 struct mro_image *im, struct output *o, struct mro_error *e)
+{
+    struct mro_file *file = NULL;
+    size_t image = 0;
+    char sentence[256];
+    MRO_TRY(open_images(s, role, path, &file, o, e));
+    enum mro_code rc = read_plane(file, path, 0, im, &image, e);
+    if (rc == MRO_OK) {
+        struct cli_common c = s->common;
+        if (f->maps.elements && (im->ny != f->maps.ny || im->nx != f->maps.nx)) c.pixel_nm[0] = c.pixel_nm[1] = 0;
+        cli_calibrate(&c, mro_file_info(file, image), im->axis, sentence, sizeof sentence);
+        if (o->info.axes < 2) o->info = *mro_file_info(file, image);
+    }
+    keep_file_warnings(o, file);
+    mro_file_close(file);
+    return rc;
+}
+
+/* "x0,y0,x1,y1" */
+static bool parse_line(const char *text, double v[4])
+{
+    for (int i = 0; i < 4; i++) {
+        char *end;
+        v[i] = strtod(text, &end);
+        if (end == text || !isfinite(v[i]) || *end != (i < 3 ? ',' : '\0')) return false;
+        text = end + 1;
+    }
+    return true;
+}
+
+static enum mro_code measure_lines(struct eds *s, struct field *f, struct output *o, struct mro_eds_line line[2],
+                                   struct mro_eds_result r[2], struct mro_error *e)
+{
+    double v[4];
+    line[0] = mro_eds_diagonal(&f->maps);
+    if (s->line && parse_line(s->line, v)) {
+        line[0].x0 = v[0], line[0].y0 = v[1], line[0].x1 = v[2], line[0].y1 = v[3];
+    }
+    if (s->width_nm > 0) line[0].width_nm = s->width_nm;
+    line[1] = mro_eds_across(&f->maps, &line[0]);
+    for (int i = 0; i < 2; i++) {
+        struct mro_eds_profile p;
+        struct mro_error other;
+        enum mro_code rc = mro_eds_line_profile(&f->maps, &line[i], o->item.path, &p, i ? &other : e);
+        if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
+        mro_eds_profile_release(&p);
+        if (rc && i == 0) return rc;
+        if (rc)
+            mro_note(&o->warnings, &o->n_warnings, "no line at a right angle: %s", other.message);
+        else
+            keep_warnings(o, r[i].warnings, r[i].n_warnings);
+    }
+    o->report.along = &r[0];
+    o->report.line = &line[0];
+    if (r[1].points) {
+        o->report.across = &r[1];
+        o->report.across_line = &line[1];
+    }
+    return MRO_OK;
+}
+
+static enum mro_code do_maps(struct eds *s, struct mro_error *e)
+{
+    struct output o;
+    struct field *f = calloc(1, sizeof *f);
+    struct mro_eds_line line[2];
+    struct mro_eds_result r[2] = { { 0 }, { 0 } };
+    struct mro_eds_groups g = { 0 };
+    enum mro_code rc = f ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "no memory left for maps");
+    output_begin(s, &o, NULL);
+    for (size_t i = 0; i < s->map.n && rc == MRO_OK; i++) rc = read_maps_of(s, s->map.v[i], f, &o, e);
+    if (rc == MRO_OK && s->haadf) rc = read_beside(s, "haadf", s->haadf, f, &f->haadf, &o, e);
+    if (rc == MRO_OK && s->mro) rc = read_beside(s, "mro", s->mro, f, &f->mro, &o, e);
+    if (rc) goto done;
+    f->maps.at_percent = s->at_maps;
+    if (f->maps.elements == 0) { /* a mask alone: on the pixels of the image, as far as they are worth it */
+        double pixel[2];
+        rc = mro_image_pixel_nm(&f->haadf, s->haadf, pixel, e);
+        if (rc) goto done;
+        const size_t longest = f->haadf.nx > f->haadf.ny ? f->haadf.nx : f->haadf.ny, k = (longest + 1023) / 1024;
+        f->maps.ny = f->haadf.ny / k;
+        f->maps.nx = f->haadf.nx / k;
+        f->maps.pixel_nm[0] = pixel[0] * (double)f->haadf.ny / (double)f->maps.ny;
+        f->maps.pixel_nm[1] = pixel[1] * (double)f->haadf.nx / (double)f->maps.nx;
+        mro_calibration_text(&f->haadf.axis[0], &f->haadf.axis[1], f->calibration, sizeof f->calibration);
+    }
+    o.calibration = f->calibration;
+    memcpy(o.pixel_nm, f->maps.pixel_nm, sizeof o.pixel_nm);
+    if (o.item.path) snprintf(o.item.name, sizeof o.item.name, "%s", o.item.path);
+    o.maps = &f->maps;
+    if (f->maps.elements) rc = measure_lines(s, f, &o, line, r, e);
+    if (rc == MRO_OK && s->haadf) {
+        o.haadf = &f->haadf;
+        rc = mro_eds_bright_dark(&f->maps, &f->haadf, s->haadf, s->mro ? &f->mro : NULL, s->mro, &s->options, &g, e);
+        if (rc == MRO_OK) {
+            o.report.groups = &g;
+            keep_warnings(&o, g.warnings, g.n_warnings);
+        }
+    }
+    if (rc == MRO_OK) rc = publish(s, &o, e);
+done:
+    if (f) field_release(f);
+    free(f);
+    for (int i = 0; i < 2; i++) mro_eds_result_release(&r[i]);
+    mro_eds_groups_release(&g);
+    output_release(&o, rc != MRO_OK);
+    return rc;
+}
+
 static void report(struct eds *s, enum mro_code rc, const struct mro_error *e)
 {
     if (rc == MRO_OK) return;
     fflush(stdout);
     cli_complain(e);
     s->failed = true;
+}
+
+/* Results never replace one of these. */
+static void note_inputs(struct eds *s, char *const *files, size_t n)
+{
+    s->ids = calloc(n, sizeof *s->ids);
+    for (size_t i = 0; s->ids && i < n; i++) {
+        struct stat st;
+        if (stat(files[i], &st) == 0) s->ids[i] = (struct cli_file_id){ st.st_dev, st.st_ino };
+    }
+    s->n_ids = s->ids ? n : 0;
 }
 
 static int usage_error(const char *sentence)
@@ -321,6 +576,11 @@ static int check_options(struct eds *s, size_t files)
     if (files == 0 && s->map.n == 0 && !(s->haadf && s->mro))
         return usage_error("'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or --map Fe=FILE "
                            "--map Si=FILE");
+    double line[4];
+    if (s->line && !parse_line(s->line, line))
+        return usage_error("--line wants the ends of a line in nm as X0,Y0,X1,Y1");
+    if (s->mro && !s->haadf) return usage_error("--mro needs the HAADF image of the same field: --haadf FILE");
+    if (s->haadf && s->map.n == 0 && !s->mro) return usage_error("--haadf needs maps (--map) or a mask (--mro) to compare");
     if (files && (s->map.n || s->haadf || s->mro || s->line))
         return usage_error("tables and maps are separate measurements: give one or the other");
     return 0;
@@ -345,14 +605,20 @@ int cmd_eds(int argc, char **argv)
         struct mro_error e;
         const size_t at_once = s.replicates ? args.n : 1;
         rc = cli_prepare_outputs(&s.common, "eds", args.files, args.n);
-        s.ids = calloc(args.n, sizeof *s.ids);
-        for (size_t i = 0; s.ids && i < args.n; i++) {
-            struct stat st;
-            if (stat(args.files[i], &st) == 0) s.ids[i] = (struct cli_file_id){ st.st_dev, st.st_ino };
-        }
-        s.n_ids = s.ids ? args.n : 0;
+        if (rc == 0) note_inputs(&s, args.files, args.n);
         for (size_t i = 0; i < args.n && rc == 0; i += at_once)
             report(&s, do_tables(&s, args.files + i, at_once, &e), &e);
+    }
+    if (rc == 0 && args.n == 0 && (s.map.n || s.haadf)) {
+        struct mro_error e;
+        char *paths[MAX_INPUTS];
+        size_t n = 0;
+        for (size_t i = 0; i < s.map.n; i++) paths[n++] = (char *)(strchr(s.map.v[i], '=') ? strchr(s.map.v[i], '=') + 1 : s.map.v[i]);
+        if (s.haadf) paths[n++] = (char *)s.haadf;
+        if (s.mro) paths[n++] = (char *)s.mro;
+        rc = cli_prepare_outputs(&s.common, "eds", paths, 1);
+        if (rc == 0) note_inputs(&s, paths, n);
+        if (rc == 0) report(&s, do_maps(&s, &e), &e);
     }
     if (rc == 0 && s.failed) rc = 1;
     free(s.ids);

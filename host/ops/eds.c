@@ -510,10 +510,17 @@ static void prepare(struct mro_eds_result *r, const struct mro_eds_profile *p)
     for (size_t i = 0; i < p->n_warnings; i++) NOTE(r, "%s", p->warnings[i]);
 }
 
+/* A wave is reported where red noise is excluded, or where there is a variation that has some scale. */
 static void note_elements(struct mro_eds_result *r)
 {
     for (size_t j = 0; j < r->elements; j++) {
-        const struct mro_eds_element *el = &r->element[j];
+        struct mro_eds_element *el = &r->element[j];
+        if (isfinite(el->wavelength_nm) && el->p_periodic > 0.05 && !(el->p_heterogeneous < 0.01)) {
+            el->wavelength_nm = NAN;
+            NOTE(r, "%s: no wavelength: neither its variation nor a period of it exceeds chance (p = %.2g)", el->symbol,
+                 el->p_periodic);
+            continue;
+        }
         if (!isfinite(el->p_periodic)) {
             NOTE(r, "%s: no wavelength: the line has fewer than 16 points or does not change", el->symbol);
         } else if (!isfinite(el->wavelength_nm)) {
