@@ -33,45 +33,50 @@ static const struct cli_option input_rows[] = {
     { "at-maps", 0, NULL, "", "the maps hold at.%, not counts", CLI_FLAG, AT(at_maps), true, 0, 0 },
     { "haadf", 0, "FILE", "", "HAADF image of the same field: composition of its bright and dark regions", CLI_STRING,
       AT(haadf), true, 0, 0 },
-    { "mro", 0, "MASK", "", "mask of medium-range order of the same field (of 'mroscope mro'): its share in bright regions",
-      CLI_STRING, AT(mro), true, 0, 0 },
+    { "mro", 0, "MASK", "",
+      "mask of medium-range order of the same field (of 'mroscope mro'): its share in bright regions", CLI_STRING,
+      AT(mro), true, 0, 0 },
     { "replicates", 0, NULL, "", "the files are repeats of one line (odd and even frames, single detectors)", CLI_FLAG,
       AT(replicates), true, 0, 0 },
     { "elements", 0, "LIST", "", "use these elements only, such as Fe,Co,Si,P (default: all)", CLI_STRING, AT(elements),
       true, 0, 0 },
-    { "unit", 0, "at|wt|counts", "", "what the columns of a table hold whose headers do not say it", CLI_STRING, AT(unit),
-      true, 0, 0 },
+    { "unit", 0, "at|wt|counts", "", "what the columns of a table hold whose headers do not say it", CLI_STRING,
+      AT(unit), true, 0, 0 },
     { "normalise", 0, NULL, "", "take shares that do not add up to 100 as parts of what is there", CLI_FLAG,
       AT(normalise), true, 0, 0 },
-    { "pixel", 0, "NM", "nm", "pixel size of all maps and images, or X,Y where it differs; wins over what the files say",
-      CLI_PIXEL, AT(common.pixel_nm), true, 1e-4, 1e6 },
+    { "pixel", 0, "NM", "nm",
+      "pixel size of all maps and images, or X,Y where it differs; wins over what the files say", CLI_PIXEL,
+      AT(common.pixel_nm), true, 1e-4, 1e6 },
     { "resolution-tags", 0, NULL, "",
       "where a TIFF says nothing else, believe its resolution tags (often set for printing, not for the microscope)",
       CLI_FLAG, AT(common.resolution_tags), true, 0, 0 },
 };
 static const struct cli_option measure_rows[] = {
-    { "k", 0, "LIST", "", "Cliff-Lorimer factors on weight fractions, such as Fe=1,Si=0.9", CLI_STRING, AT(k), true, 0, 0 },
-    { "line", 0, "X0,Y0,X1,Y1", "nm", "line over the maps, from the top-left corner (default: the diagonal)", CLI_STRING,
-      AT(line), true, 0, 0 },
-    { "width", 0, "NM", "nm", "width that is added up across the line (default: 5 pixels)", CLI_DOUBLE, AT(width_nm), true,
-      1e-3, 1e6 },
-    { "smooth", 0, "NM", "nm", "smoothing of the HAADF image before bright and dark are told apart, as sigma", CLI_DOUBLE,
-      AT(options.smooth_nm), true, 0, 1000 },
+    { "k", 0, "LIST", "", "Cliff-Lorimer factors on weight fractions, such as Fe=1,Si=0.9", CLI_STRING, AT(k), true, 0,
+      0 },
+    { "line", 0, "X0,Y0,X1,Y1", "nm", "line over the maps, from the top-left corner (default: the diagonal)",
+      CLI_STRING, AT(line), true, 0, 0 },
+    { "width", 0, "NM", "nm", "width that is added up across the line (default: 5 pixels)", CLI_DOUBLE, AT(width_nm),
+      true, 1e-3, 1e6 },
+    { "smooth", 0, "NM", "nm", "smoothing of the HAADF image before bright and dark are told apart, as sigma",
+      CLI_DOUBLE, AT(options.smooth_nm), true, 0, 1000 },
     { "threshold", 0, "SD", "", "bright and dark begin so many standard deviations from the mean", CLI_DOUBLE,
       AT(options.threshold_sd), true, 0, 5 },
-    { "draws", 0, "N", "", "lines of red noise, and permutations, at most", CLI_INT, AT(options.draws), true, 99, 100000 },
+    { "draws", 0, "N", "", "lines of red noise, and permutations, at most", CLI_INT, AT(options.draws), true, 99,
+      100000 },
     { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(options.seed),
       false, 0, 0 },
 };
 static const struct cli_option run_rows[] = {
-    { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT, AT(common.threads),
-      false, 0, 4096 },
+    { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT,
+      AT(common.threads), false, 0, 4096 },
     { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
       AT(common.memory), false, 0, 0 },
 };
 
 static const char about[] =
-    "Takes the counting noise out of composition profiles: how much each element really varies along a line, with a 95 % "
+    "Takes the counting noise out of composition profiles: how much each element really varies along a line, with a 95 "
+    "% "
     "interval, whether the variation repeats, and which elements go together. From tables of counts and at.% (comma, "
     "semicolon or tab; Velox, AZtec, Bruker or plain), or from count maps.";
 static const char notes[] =
@@ -127,7 +132,8 @@ static enum mro_code read_table(struct eds *s, const char *path, struct mro_eds_
 {
     struct mro_eds_table_options o = { .normalise = s->normalise, .elements = s->elements };
     struct mro_bytes b;
-    if (s->unit) o.unit = s->unit[0] == 'a' ? MRO_EDS_UNIT_AT : s->unit[0] == 'w' ? MRO_EDS_UNIT_WT : MRO_EDS_UNIT_COUNTS;
+    if (s->unit)
+        o.unit = s->unit[0] == 'a' ? MRO_EDS_UNIT_AT : s->unit[0] == 'w' ? MRO_EDS_UNIT_WT : MRO_EDS_UNIT_COUNTS;
     MRO_TRY(mro_bytes_map(&b, path, e));
     enum mro_code rc = mro_eds_table(p, b.size ? (const void *)b.p : "", b.size, path, &o, e);
     if (rc == MRO_OK) rc = add_input(in, "profile", path, b.p, b.size, e);
@@ -171,23 +177,26 @@ static void print_line(const char *name, const struct mro_eds_result *r)
         if (isnan(el->sd_true_at))
             snprintf(part, sizeof part, "not measured");
         else
-            snprintf(part, sizeof part, "%.2f (%.2f to %.2f)", el->sd_true_at, el->sd_true_ci95[0], el->sd_true_ci95[1]);
+            snprintf(part, sizeof part, "%.2f (%.2f to %.2f)", el->sd_true_at, el->sd_true_ci95[0],
+                     el->sd_true_ci95[1]);
         if (!isnan(el->p_heterogeneous)) snprintf(p, sizeof p, "%.2g", el->p_heterogeneous);
         if (!isnan(el->wavelength_nm))
             snprintf(wave, sizeof wave, "%.2f nm, p %.2g", el->wavelength_nm, el->p_periodic);
-        printf("  %-8s %8.2f %8.2f %9s  %-22s %11s %14s\n", el->symbol, el->mean_at, el->sd_at, counting, part, p, wave);
+        printf("  %-8s %8.2f %8.2f %9s  %-22s %11s %14s\n", el->symbol, el->mean_at, el->sd_at, counting, part, p,
+               wave);
     }
     for (size_t i = 0; i < r->n_pairs; i++) {
         const struct mro_eds_pair *q = &r->pair[i];
         if (isnan(q->p)) continue;
-        printf("  %s-%s: r %.2f, by closure alone %.2f, p %.2g\n", r->element[q->a].symbol, r->element[q->b].symbol, q->r,
-               q->r_counting, q->p);
+        printf("  %s-%s: r %.2f, by closure alone %.2f, p %.2g\n", r->element[q->a].symbol, r->element[q->b].symbol,
+               q->r, q->r_counting, q->p);
     }
 }
 
 static void print_groups(const struct mro_eds_groups *g)
 {
-    printf("  bright %.1f %% and dark %.1f %% of the field", 100 * g->bright.area_fraction, 100 * g->dark.area_fraction);
+    printf("  bright %.1f %% and dark %.1f %% of the field", 100 * g->bright.area_fraction,
+           100 * g->dark.area_fraction);
     if (g->elements) printf("; same composition: p %.2g", g->p);
     putchar('\n');
     for (size_t j = 0; j < g->elements; j++)
@@ -329,8 +338,8 @@ static void field_release(struct field *f)
 }
 
 /* Opens a file of images and adds it to the inputs. */
-static enum mro_code open_images(struct eds *s, const char *role, const char *path, struct mro_file **f, struct output *o,
-                                 struct mro_error *e)
+static enum mro_code open_images(struct eds *s, const char *role, const char *path, struct mro_file **f,
+                                 struct output *o, struct mro_error *e)
 {
     MRO_TRY(mro_file_open(f, path, s->common.memory, e));
     enum mro_code rc = add_input(&o->in, role, path, (*f)->bytes.p, (*f)->bytes.size, e);
@@ -343,7 +352,8 @@ static enum mro_code open_images(struct eds *s, const char *role, const char *pa
 
 static void keep_file_warnings(struct output *o, const struct mro_file *f)
 {
-    for (size_t i = 0; mro_file_warning(f, i); i++) mro_note(&o->warnings, &o->n_warnings, "%s", mro_file_warning(f, i));
+    for (size_t i = 0; mro_file_warning(f, i); i++)
+        mro_note(&o->warnings, &o->n_warnings, "%s", mro_file_warning(f, i));
 }
 
 /* The k-th plane of a file: frames of its images, one after the other. */
@@ -381,22 +391,24 @@ static enum mro_code take_map(struct eds *s, struct field *f, const char *path, 
         mro_calibration_text(&im->axis[0], &im->axis[1], f->calibration, sizeof f->calibration);
         o->info = *info;
     } else if (im->ny != m->ny || im->nx != m->nx) {
-        return MRO_FAIL(e, MRO_EARG, "'%s' has %zu x %zu pixels and the map of %s %zu x %zu: they are not of one field", path,
-                        im->nx, im->ny, m->symbol[0], m->nx, m->ny);
+        return MRO_FAIL(e, MRO_EARG, "'%s' has %zu x %zu pixels and the map of %s %zu x %zu: they are not of one field",
+                        path, im->nx, im->ny, m->symbol[0], m->nx, m->ny);
     } else if (fabs(pixel[0] / m->pixel_nm[0] - 1) > 0.01 || fabs(pixel[1] / m->pixel_nm[1] - 1) > 0.01) {
-        return MRO_FAIL(e, MRO_EARG, "'%s' has pixels of %.4g nm and the map of %s of %.4g nm: they are not of one field", path,
+        return MRO_FAIL(e, MRO_EARG,
+                        "'%s' has pixels of %.4g nm and the map of %s of %.4g nm: they are not of one field", path,
                         pixel[1], m->symbol[0], m->pixel_nm[1]);
     }
     if (im->not_finite)
-        mro_note(&o->warnings, &o->n_warnings, "%zu pixels of '%s' are not finite numbers and are left out", im->not_finite,
-                 path);
+        mro_note(&o->warnings, &o->n_warnings, "%zu pixels of '%s' are not finite numbers and are left out",
+                 im->not_finite, path);
     snprintf(m->symbol[m->elements], sizeof m->symbol[0], "%s", symbol);
     m->counts[m->elements++] = im->px;
     return MRO_OK;
 }
 
 /* "Fe=FILE", or "Fe,Co,Si=STACK". */
-static enum mro_code read_maps_of(struct eds *s, const char *text, struct field *f, struct output *o, struct mro_error *e)
+static enum mro_code read_maps_of(struct eds *s, const char *text, struct field *f, struct output *o,
+                                  struct mro_error *e)
 {
     const char *equals = strchr(text, '='), *path = equals ? equals + 1 : text;
     char role[160];
@@ -424,8 +436,9 @@ static enum mro_code read_maps_of(struct eds *s, const char *text, struct field 
         p += n + 1;
     }
     if (rc == MRO_OK && plane == 1 && mro_file_info(file, 0)->frames > 1)
-        mro_note(&o->warnings, &o->n_warnings, "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)",
-                 path, mro_file_info(file, 0)->frames);
+        mro_note(&o->warnings, &o->n_warnings,
+                 "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
+                 mro_file_info(file, 0)->frames);
     keep_file_warnings(o, file);
     mro_file_close(file);
     return rc;
@@ -480,10 +493,9 @@ static enum mro_code measure_lines(struct eds *s, struct field *f, struct output
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
         mro_eds_profile_release(&p);
         if (rc && i == 0) return rc;
-        if (rc)
-            mro_note(&o->warnings, &o->n_warnings, "no line at a right angle: %s", other.message);
-        else
-            keep_warnings(o, r[i].warnings, r[i].n_warnings);
+        if (rc) mro_note(&o->warnings, &o->n_warnings, "no line at a right angle: %s", other.message);
+        for (size_t k = 0; rc == MRO_OK && k < r[i].n_warnings; k++)
+            mro_note(&o->warnings, &o->n_warnings, "%s%s", i ? "line at a right angle: " : "", r[i].warnings[k]);
     }
     o->report.along = &r[0];
     o->report.line = &line[0];
@@ -580,7 +592,8 @@ static int check_options(struct eds *s, size_t files)
     if (s->line && !parse_line(s->line, line))
         return usage_error("--line wants the ends of a line in nm as X0,Y0,X1,Y1");
     if (s->mro && !s->haadf) return usage_error("--mro needs the HAADF image of the same field: --haadf FILE");
-    if (s->haadf && s->map.n == 0 && !s->mro) return usage_error("--haadf needs maps (--map) or a mask (--mro) to compare");
+    if (s->haadf && s->map.n == 0 && !s->mro)
+        return usage_error("--haadf needs maps (--map) or a mask (--mro) to compare");
     if (files && (s->map.n || s->haadf || s->mro || s->line))
         return usage_error("tables and maps are separate measurements: give one or the other");
     return 0;
@@ -613,7 +626,8 @@ int cmd_eds(int argc, char **argv)
         struct mro_error e;
         char *paths[MAX_INPUTS];
         size_t n = 0;
-        for (size_t i = 0; i < s.map.n; i++) paths[n++] = (char *)(strchr(s.map.v[i], '=') ? strchr(s.map.v[i], '=') + 1 : s.map.v[i]);
+        for (size_t i = 0; i < s.map.n; i++)
+            paths[n++] = (char *)(strchr(s.map.v[i], '=') ? strchr(s.map.v[i], '=') + 1 : s.map.v[i]);
         if (s.haadf) paths[n++] = (char *)s.haadf;
         if (s.mro) paths[n++] = (char *)s.mro;
         rc = cli_prepare_outputs(&s.common, "eds", paths, 1);

@@ -23,16 +23,16 @@ struct cell {
 
 struct column {
     enum kind kind;
-    size_t element;    /* index into symbols */
-    size_t cell;       /* place in a row */
-    char header[80];   /* for messages */
-    double factor;     /* of a distance, to nm */
-    double *v;         /* values */
+    size_t element;  /* index into symbols */
+    size_t cell;     /* place in a row */
+    char header[80]; /* for messages */
+    double factor;   /* of a distance, to nm */
+    double *v;       /* values */
 };
 
 struct table {
     const char *name;
-    char *text; /* UTF-8, owned */
+    char *text;         /* UTF-8, owned */
     size_t n, at, line; /* bytes, position, number of the line read last, from 1 */
     char separator;
     struct column column[1 + 3 * MRO_EDS_MAX_ELEMENTS];
@@ -64,7 +64,7 @@ static void put_utf8(char **out, unsigned long c)
 static bool is_utf8(const unsigned char *p, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        const size_t more = p[i] < 0x80                     ? 0
+        const size_t more = p[i] < 0x80                   ? 0
                             : p[i] >= 0xc2 && p[i] < 0xe0 ? 1
                             : p[i] >= 0xe0 && p[i] < 0xf0 ? 2
                             : p[i] >= 0xf0 && p[i] < 0xf5 ? 3
@@ -103,8 +103,7 @@ static enum mro_code decode(struct table *t, const unsigned char *p, size_t n, s
     }
     *out = '\0';
     t->n = (size_t)(out - t->text);
-    if (memchr(t->text, '\0', t->n))
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no text: it holds zero bytes", t->name);
+    if (memchr(t->text, '\0', t->n)) return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no text: it holds zero bytes", t->name);
     return MRO_OK;
 }
 
@@ -230,8 +229,8 @@ static const char *const w_at[] = { "at", "atomic", "atom", "atoms", "atomprozen
 static const char *const w_wt[] = { "wt", "weight", "mass", "gew", "massen", NULL };
 static const char *const w_counts[] = { "counts", "count", "cts", "ct", "net", "gross", "raw", NULL };
 static const char *const w_rate[] = { "cps", "kcps", "rate", NULL };
-static const char *const w_error[] = { "sigma", "error", "err", "std", "sd", "stdev", "uncertainty", "se", "rel",
-                                       "abs",   "fehler", "background", "bg", "bkg", NULL };
+static const char *const w_error[] = { "sigma", "error", "err",    "std",        "sd", "stdev", "uncertainty", "se",
+                                       "rel",   "abs",   "fehler", "background", "bg", "bkg",   NULL };
 static const char *const w_total[] = { "total", "sum", "all", NULL };
 
 static bool is_rate(struct cell c, const struct words *words)
@@ -332,8 +331,9 @@ static enum mro_code add_column(struct table *t, const struct meaning *m, size_t
     while (k < t->elements && strcmp(t->symbol[k], m->symbol) != 0) k++;
     if (k == t->elements) {
         if (k == MRO_EDS_MAX_ELEMENTS)
-            return MRO_FAIL(e, MRO_EDATA, "'%s' has columns of more than %d elements; name those to use with --elements",
-                            t->name, MRO_EDS_MAX_ELEMENTS);
+            return MRO_FAIL(e, MRO_EDATA,
+                            "'%s' has columns of more than %d elements; name those to use with --elements", t->name,
+                            MRO_EDS_MAX_ELEMENTS);
         memcpy(t->symbol[t->elements++], m->symbol, 4);
     }
     for (size_t i = 0; i < t->columns; i++) {
@@ -381,7 +381,8 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
         char *w = buffer = malloc(room);
         if (buffer == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->name);
         for (size_t i = 0; i < t->cells; i++) {
-            const int n = snprintf(w, room - (size_t)(w - buffer), "%.*s (%.*s)", (int)c[i].n, c[i].p, (int)u[i].n, u[i].p);
+            const int n =
+                snprintf(w, room - (size_t)(w - buffer), "%.*s (%.*s)", (int)c[i].n, c[i].p, (int)u[i].n, u[i].p);
             c[i] = (struct cell){ w, (size_t)n };
             w += n;
         }
@@ -401,8 +402,10 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
         best = m.best;
     }
     if (distance == SIZE_MAX) /* the second line can have changed what a cell means */
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s' has no column of distances: write its header as 'Distance (nm)'", t->name);
-    t->column[0] = (struct column){ .kind = DISTANCE, .cell = distance, .factor = understand(c[distance], o->unit).factor };
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s' has no column of distances: write its header as 'Distance (nm)'",
+                        t->name);
+    t->column[0] =
+        (struct column){ .kind = DISTANCE, .cell = distance, .factor = understand(c[distance], o->unit).factor };
     copy_header(t->column[0].header, c[distance]);
     t->columns = 1;
     if (!(t->column[0].factor > 0))
@@ -489,15 +492,14 @@ static enum mro_code take_row(struct table *t, const struct cell *c, struct mro_
         double v;
         mro_text_copy(cell.p, cell.n, text, sizeof text);
         if (cell.n == 0)
-            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu has no value in the column '%s'; nothing is filled in", t->name,
-                            t->line, k->header);
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu has no value in the column '%s'; nothing is filled in",
+                            t->name, t->line, k->header);
         if (!number_of(cell, &v))
-            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds '%s', which is no number", t->name, t->line,
-                            k->header, text);
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds '%s', which is no number", t->name,
+                            t->line, k->header, text);
         if (k->kind != DISTANCE && v < 0)
-            return MRO_FAIL(e, MRO_EDATA,
-                            "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->name, t->line, k->header, v,
-                            k->kind == COUNTS ? "counts" : "a share",
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->name,
+                            t->line, k->header, v, k->kind == COUNTS ? "counts" : "a share",
                             k->kind == COUNTS ? ": export counts with their background" : "");
         if (k->kind == DISTANCE) {
             v *= k->factor;
@@ -506,8 +508,8 @@ static enum mro_code take_row(struct table *t, const struct cell *c, struct mro_
                                 t->row_line[t->rows - 1], t->line, v);
             if (t->rows > 0 && v < k->v[t->rows - 1])
                 return MRO_FAIL(e, MRO_EDATA,
-                                "'%s': distances fall from %g nm to %g nm at line %zu; sort the rows by distance", t->name,
-                                k->v[t->rows - 1], v, t->line);
+                                "'%s': distances fall from %g nm to %g nm at line %zu; sort the rows by distance",
+                                t->name, k->v[t->rows - 1], v, t->line);
         }
         k->v[t->rows] = v;
     }
@@ -535,9 +537,9 @@ static enum mro_code take_rows(struct table *t, struct mro_error *e)
         size_t extra = 0;
         for (size_t i = t->cells; i < n && i < MAX_COLUMNS; i++) extra += c[i].n > 0;
         if (n <= most || extra || n > MAX_COLUMNS)
-            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu has %zu cells where the header has %zu%s", t->name, t->line, n,
-                            t->cells,
-                            t->separator == ',' && n > t->cells ? "; decimal commas need semicolons between the cells" : "");
+            return MRO_FAIL(
+                e, MRO_EDATA, "'%s': line %zu has %zu cells where the header has %zu%s", t->name, t->line, n, t->cells,
+                t->separator == ',' && n > t->cells ? "; decimal commas need semicolons between the cells" : "");
         MRO_TRY(take_row(t, c, e));
     }
     return MRO_OK;
@@ -564,11 +566,15 @@ static enum mro_code check_units(struct table *t, enum kind *share, bool *counts
             const struct column *a = find(t, 0, (enum kind)kind), *b = find(t, k, (enum kind)kind);
             if ((a == NULL) == (b == NULL)) continue;
             if (kind != COUNTS && *share != SKIP) continue; /* a complete set in the other unit is there */
-            return MRO_FAIL(e, MRO_EDATA,
-                            "'%s' mixes units: it has %s of %s but not of %s; export all elements in the same units, or "
-                            "choose some with --elements",
-                            t->name, kind == COUNTS ? "counts" : kind == AT ? "at.%" : "wt.%",
-                            a ? t->symbol[0] : t->symbol[k], a ? t->symbol[k] : t->symbol[0]);
+            return MRO_FAIL(
+                e, MRO_EDATA,
+                "'%s' mixes units: it has %s of %s but not of %s; export all elements in the same units, or "
+                "choose some with --elements",
+                t->name,
+                kind == COUNTS ? "counts"
+                : kind == AT   ? "at.%"
+                               : "wt.%",
+                a ? t->symbol[0] : t->symbol[k], a ? t->symbol[k] : t->symbol[0]);
         }
     }
     return MRO_OK;
@@ -608,7 +614,8 @@ static enum mro_code settle_shares(struct table *t, enum kind share, bool counts
     }
     if (fabs(worst - 100) > slack)
         mro_note(&p->warnings, &p->n_warnings,
-                 "the %s of the table add up to %.4g at worst; all numbers are parts of the elements listed", unit, worst);
+                 "the %s of the table add up to %.4g at worst; all numbers are parts of the elements listed", unit,
+                 worst);
     if (parts) mro_note(&p->warnings, &p->n_warnings, "the columns add up to 1: taken as fractions, not %s", unit);
     return MRO_OK;
 }
@@ -639,8 +646,8 @@ static void note_gaps(const struct table *t, struct mro_eds_profile *p)
     }
     if (gaps)
         mro_note(&p->warnings, &p->n_warnings,
-                 "the profile has %zu gap%s, the first from %g to %g nm (lines %zu and %zu); nothing is filled in", gaps,
-                 gaps > 1 ? "s" : "", x[first - 1], x[first], t->row_line[first - 1], t->row_line[first]);
+                 "the profile has %zu gap%s, the first from %g to %g nm (lines %zu and %zu); nothing is filled in",
+                 gaps, gaps > 1 ? "s" : "", x[first - 1], x[first], t->row_line[first - 1], t->row_line[first]);
 }
 
 static enum mro_code to_profile(struct table *t, const struct mro_eds_table_options *o, struct mro_eds_profile *p,

@@ -40,7 +40,8 @@ enum mro_code mro_eds_k_parse(struct mro_eds_k *k, const char *text, struct mro_
         p += n + 1;
         const double v = isdigit((unsigned char)*p) || *p == '.' ? strtod(p, &end) : NAN;
         if (!(v >= 0.01 && v <= 100) || (*end != '\0' && *end != ','))
-            return MRO_FAIL(e, MRO_EARG, "the factor of %s, '%s', is no number between 0.01 and 100; %s", symbol, p, how);
+            return MRO_FAIL(e, MRO_EARG, "the factor of %s, '%s', is no number between 0.01 and 100; %s", symbol, p,
+                            how);
         memcpy(k->symbol[k->n], symbol, sizeof symbol);
         k->k[k->n++] = v;
         if (*end == '\0') return MRO_OK;
@@ -55,16 +56,17 @@ struct work {
     const char *name;
     size_t n, m; /* points used, elements */
     size_t *point;
-    double kappa[MRO_EDS_MAX_ELEMENTS]; /* at.% per count, up to a common factor */
-    double fano[MRO_EDS_MAX_ELEMENTS];  /* variance over counts */
-    double *v;                          /* m * n: variance of at.%; NULL = unknown */
+    double kappa[MRO_EDS_MAX_ELEMENTS];    /* at.% per count, up to a common factor */
+    double fano[MRO_EDS_MAX_ELEMENTS];     /* variance over counts */
+    double *v;                             /* m * n: variance of at.%; NULL = unknown */
     double kurtosis[MRO_EDS_MAX_ELEMENTS]; /* sum over points of the excess kurtosis of the noise */
     double noise_correlation[MRO_EDS_MAX_ELEMENTS][MRO_EDS_MAX_ELEMENTS];
 };
 
 #define NOTE(r, ...) mro_note(&(r)->warnings, &(r)->n_warnings, __VA_ARGS__)
 
-/* Factors by the table's own at.%: from c_a = kappa_a N_a / S follows sum(c_a N_b) / sum(c_b N_a) = kappa_a / kappa_b. */
+/* Factors by the table's own at.%: from c_a = kappa_a N_a / S follows sum(c_a N_b) / sum(c_b N_a) = kappa_a / kappa_b.
+ */
 static bool factors_of_table(struct work *w)
 {
     const struct mro_eds_profile *p = w->p;
@@ -119,8 +121,10 @@ static enum mro_code factors(struct work *w, const struct mro_eds_options *o, st
     }
     r->k_assumed = missing[0] != '\0';
     if (r->k_assumed)
-        NOTE(r, "no Cliff-Lorimer factor was given for %s and 1 is assumed: mean and scatter can be wrong by tens of "
-                "percent; give them with --k", missing);
+        NOTE(r,
+             "no Cliff-Lorimer factor was given for %s and 1 is assumed: mean and scatter can be wrong by tens of "
+             "percent; give them with --k",
+             missing);
     if (r->k_from_table) { /* the common factor has no meaning; the first element's is 1 */
         const double first = r->element[0].k;
         for (size_t j = 0; j < w->m; j++) r->element[j].k /= first;
@@ -189,7 +193,7 @@ static enum mro_code compose(struct work *w, struct mro_eds_result *r, struct mr
  * composition does. */
 static void judge_roughness(const struct work *w, struct mro_eds_result *r)
 {
-    double sum = 0, variance = 0, total_up = 0;
+    double sum = 0, variance = 0;
     size_t used = 0, broken = 0, values = 0;
     double part[MRO_EDS_MAX_ELEMENTS], all = 0;
     for (size_t j = 0; j < w->m; j++) {
@@ -202,7 +206,6 @@ static void judge_roughness(const struct work *w, struct mro_eds_result *r)
         }
         all += part[j];
     }
-    (void)total_up;
     for (size_t j = 0; j < w->m; j++) {
         const double mean = part[j] / (double)w->n;
         const double *c = w->p->column[j].counts;
@@ -211,7 +214,8 @@ static void judge_roughness(const struct work *w, struct mro_eds_result *r)
         for (size_t i = 1; i < w->n; i++) {
             const double d = c[w->point[i]] - c[w->point[i - 1]];
             double t = 0;
-            for (size_t l = 0; l < w->m; l++) t += w->p->column[l].counts[w->point[i]] + w->p->column[l].counts[w->point[i - 1]];
+            for (size_t l = 0; l < w->m; l++)
+                t += w->p->column[l].counts[w->point[i]] + w->p->column[l].counts[w->point[i - 1]];
             up += d * d;
             down += w->fano[j] * part[j] / all * t;
         }
@@ -226,8 +230,10 @@ static void judge_roughness(const struct work *w, struct mro_eds_result *r)
     r->smoothed = z < (whole ? SMOOTH_WHOLE : SMOOTH_BROKEN);
     if (r->smoothed)
         NOTE(r,
-             "neighbouring points differ by %.0f %% of what counting must give (%.1f standard errors less): the counts were "
-             "interpolated, smoothed or averaged after counting, so their noise is unknown and the true part is not given, "
+             "neighbouring points differ by %.0f %% of what counting must give (%.1f standard errors less): the counts "
+             "were "
+             "interpolated, smoothed or averaged after counting, so their noise is unknown and the true part is not "
+             "given, "
              "sd_at being no upper bound either; export the counts of whole pixels, summed across the line, without "
              "interpolation",
              100 * sqrt(r->roughness), -z);
@@ -235,7 +241,8 @@ static void judge_roughness(const struct work *w, struct mro_eds_result *r)
         NOTE(r, "the counts are no whole numbers; they are taken as counts since they scatter as such");
     if (z > 6)
         NOTE(r,
-             "neighbouring points differ by %.2g times what counting gives: the composition changes from point to point, "
+             "neighbouring points differ by %.2g times what counting gives: the composition changes from point to "
+             "point, "
              "or the numbers are no raw counts (scaled, or net of a background)",
              sqrt(r->roughness));
 }
@@ -271,25 +278,31 @@ static double solve_q(const double *x, const double *v, size_t n, double level)
     return (lo + hi) / 2;
 }
 
+/* Scatter that is small by luck must not make an interval that is narrower than the counts can support: upper ends are
+ * at least those of a line without variation at this quantile of its scatter. */
+#define LUCKY 0.16
+
 static void true_part(const double *x, const double *v, size_t n, double kurtosis, struct mro_eds_element *el)
 {
     const double f = (double)(n - 1), q = q_of(x, v, n, 0);
     /* Q has mean f and variance 2 f + kurtosis: a scaled chi-squared with the same two. */
-    const double nu = 2 * f * f / (2 * f + kurtosis), scale = f / nu;
+    const double nu = 2 * f * f / (2 * f + kurtosis), scale = f / nu, low = gsl_cdf_chisq_Pinv(0.025, nu);
     double sw = 0, sw2 = 0;
     for (size_t i = 0; i < n; i++) {
         sw += 1 / v[i];
         sw2 += 1 / (v[i] * v[i]);
     }
+    const double least = (double)n / sw * (gsl_cdf_chisq_Pinv(LUCKY, nu) / low - 1);
     el->sd_true_at = sqrt(fmax(0, (q - f) / (sw - sw2 / sw)));
     el->p_heterogeneous = gsl_cdf_chisq_Q(q / scale, nu);
     el->sd_true_ci95[0] = sqrt(solve_q(x, v, n, scale * gsl_cdf_chisq_Pinv(0.975, nu)));
-    el->sd_true_ci95[1] = sqrt(solve_q(x, v, n, scale * gsl_cdf_chisq_Pinv(0.025, nu)));
+    el->sd_true_ci95[1] = sqrt(fmax(least, solve_q(x, v, n, scale * low)));
 }
 
 /* Several measurements of one line: an analysis of variance. Values of repeat k at x[k * n + i]. Leaves the means over
  * the repeats in x[0 .. n). */
-static void true_part_of_repeats(double *x, size_t n, size_t repeats, struct mro_eds_element *el)
+static enum mro_code true_part_of_repeats(double *x, size_t n, size_t repeats, const char *name,
+                                          struct mro_eds_element *el, struct mro_error *e)
 {
     const double f1 = (double)(n - 1), f2 = (double)(n - 1) * (double)(repeats - 1), k = (double)repeats;
     double grand[64], between = 0, within = 0, all = 0;
@@ -310,14 +323,20 @@ static void true_part_of_repeats(double *x, size_t n, size_t repeats, struct mro
         between += k * mean * mean;
         x[i] = mean + all;
     }
+    if (!(within > 1e-9 * between))
+        return MRO_FAIL(e, MRO_EDATA, "'%s' and its repeats are equal in %s: they are copies of one measurement", name,
+                        el->symbol);
     const double ms1 = between / f1, ms2 = within / f2, F = ms1 / ms2;
     el->sd_counting_at = sqrt(ms2 / k); /* of the mean of the repeats, as sd_at is */
     el->sd_true_at = sqrt(fmax(0, (ms1 - ms2) / k));
     el->p_heterogeneous = gsl_cdf_fdist_Q(F, f1, f2);
     for (int i = 0; i < 2; i++) {
-        const double ratio = F / gsl_cdf_fdist_Pinv(i ? 0.025 : 0.975, f1, f2); /* (noise + k true) / noise */
+        /* (noise + k true) / noise */
+        const double most = i ? fmax(F, gsl_cdf_fdist_Pinv(LUCKY, f1, f2)) : F;
+        const double ratio = most / gsl_cdf_fdist_Pinv(i ? 0.025 : 0.975, f1, f2);
         el->sd_true_ci95[i] = sqrt(fmax(0, ms2 * (ratio - 1) / k));
     }
+    return MRO_OK;
 }
 
 static double sd_of(const double *x, size_t n)
@@ -420,19 +439,21 @@ static enum mro_code choose_points(struct work *w, bool counts, struct mro_eds_r
         else
             empty++;
     }
-    if (empty) NOTE(r, "%zu point%s without any count %s left out", empty, empty > 1 ? "s" : "", empty > 1 ? "are" : "is");
-    if (w->n < 3) return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points with counts; a scatter needs three", w->name, w->n);
+    if (empty)
+        NOTE(r, "%zu point%s without any count %s left out", empty, empty > 1 ? "s" : "", empty > 1 ? "are" : "is");
+    if (w->n < 3)
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points with counts; a scatter needs three", w->name, w->n);
     return MRO_OK;
 }
 
 static enum mro_code take_shares(struct work *w, const struct mro_eds_profile *repeats, size_t n_repeats, double *x,
-                                 size_t j, struct mro_eds_result *r)
+                                 size_t j, struct mro_eds_result *r, struct mro_error *e)
 {
     struct mro_eds_element *el = &r->element[j];
     for (size_t i = 0; i < w->n; i++) x[i] = w->p->column[j].at[w->point[i]];
     for (size_t k = 0; k < n_repeats; k++)
         for (size_t i = 0; i < w->n; i++) x[(k + 1) * w->n + i] = repeats[k].column[j].at[w->point[i]];
-    if (n_repeats) true_part_of_repeats(x, w->n, n_repeats + 1, el);
+    if (n_repeats) MRO_TRY(true_part_of_repeats(x, w->n, n_repeats + 1, w->name, el, e));
     memcpy(el->at, x, w->n * sizeof *x);
     el->mean_at = mean_of(el->at, w->n);
     return MRO_OK;
@@ -445,19 +466,20 @@ static enum mro_code check_repeats(const struct mro_eds_profile *p, const struct
     for (size_t k = 0; k < n_repeats; k++) {
         bool same = repeats[k].elements == p->elements;
         if (repeats[k].n != p->n)
-            return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points and its repeat %zu has %zu: they are not of one line", name,
-                            p->n, k + 1, repeats[k].n);
+            return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points and its repeat %zu has %zu: they are not of one line",
+                            name, p->n, k + 1, repeats[k].n);
         for (size_t j = 0; same && j < p->elements; j++)
             same = strcmp(repeats[k].column[j].symbol, p->column[j].symbol) == 0 &&
                    (repeats[k].column[j].at == NULL) == (p->column[j].at == NULL) &&
                    (repeats[k].column[j].counts == NULL) == (p->column[j].counts == NULL);
         if (!same)
-            return MRO_FAIL(e, MRO_EDATA, "'%s' and its repeat %zu do not have the same elements and units", name, k + 1);
+            return MRO_FAIL(e, MRO_EDATA, "'%s' and its repeat %zu do not have the same elements and units", name,
+                            k + 1);
         const double step = (p->x_nm[p->n - 1] - p->x_nm[0]) / (double)(p->n - 1);
         for (size_t i = 0; i < p->n; i++)
             if (fabs(repeats[k].x_nm[i] - p->x_nm[i]) > 0.25 * step)
-                return MRO_FAIL(e, MRO_EDATA, "'%s' and its repeat %zu differ in distance: %g and %g nm at point %zu", name,
-                                k + 1, p->x_nm[i], repeats[k].x_nm[i], i + 1);
+                return MRO_FAIL(e, MRO_EDATA, "'%s' and its repeat %zu differ in distance: %g and %g nm at point %zu",
+                                name, k + 1, p->x_nm[i], repeats[k].x_nm[i], i + 1);
     }
     return MRO_OK;
 }
@@ -524,11 +546,11 @@ static void note_elements(struct mro_eds_result *r)
         if (!isfinite(el->p_periodic)) {
             NOTE(r, "%s: no wavelength: the line has fewer than 16 points or does not change", el->symbol);
         } else if (!isfinite(el->wavelength_nm)) {
-            NOTE(r, "%s: no wavelength: the best one, if any, fits less than five times into the line of %.4g nm", el->symbol,
-                 r->length_nm);
+            NOTE(r, "%s: no wavelength: the best one, if any, fits less than five times into the line of %.4g nm",
+                 el->symbol, r->length_nm);
         } else if (el->p_periodic > 0.05) {
-            NOTE(r, "%s: the wavelength is that of the best wave, but red noise looks as periodic (p = %.2g)", el->symbol,
-                 el->p_periodic);
+            NOTE(r, "%s: the wavelength is that of the best wave, but red noise looks as periodic (p = %.2g)",
+                 el->symbol, el->p_periodic);
         }
     }
 }
@@ -589,19 +611,23 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
     for (size_t j = 0; j < w.m; j++) {
         struct mro_eds_element *el = &r->element[j];
         const double *v = w.v ? w.v + j * w.n : NULL;
-        if (!counts) take_shares(&w, repeats, n_repeats, x, j, r);
+        if (!counts) rc = take_shares(&w, repeats, n_repeats, x, j, r, e);
+        if (rc) goto done;
         el->sd_at = sd_of(el->at, w.n);
         if (v) el->sd_counting_at = sqrt(mean_of(v, w.n));
         if (v && !r->smoothed && v[0] > 0) true_part(el->at, v, w.n, w.kurtosis[j], el);
         if (v && !(v[0] > 0)) NOTE(r, "%s was never counted: its scatter is not measured", el->symbol);
         const double noise = v || n_repeats ? el->sd_counting_at * el->sd_counting_at : NAN;
-        rc = mro_eds_wave(r->x_nm, el->at, v && v[0] > 0 ? v : NULL, w.n, noise, o->draws, o->seed,
-                          MRO_EDS_STREAM_RED * (uint64_t)(j + 1), &el->wavelength_nm, &el->p_periodic, &el->spectrum, e);
+        rc =
+            mro_eds_wave(r->x_nm, el->at, v && v[0] > 0 ? v : NULL, w.n, noise, o->draws, o->seed,
+                         MRO_EDS_STREAM_RED * (uint64_t)(j + 1), &el->wavelength_nm, &el->p_periodic, &el->spectrum, e);
         if (rc) goto done;
     }
     if (!counts && n_repeats == 0)
-        NOTE(r, "there are neither counts nor repeats: counting noise is unknown, sd_at is an upper bound and the true part "
-                "is not given; export the counts of every element at every point (summed across the line, not interpolated) "
+        NOTE(r, "there are neither counts nor repeats: counting noise is unknown, sd_at is an upper bound and the true "
+                "part "
+                "is not given; export the counts of every element at every point (summed across the line, not "
+                "interpolated) "
                 "beside the at.%%, or measure the line twice and use --replicates");
     note_elements(r);
     rc = pairs(&w, r, e);

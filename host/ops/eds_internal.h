@@ -10,17 +10,16 @@ enum { MRO_EDS_STREAM_RED = 1 << 20, MRO_EDS_STREAM_SHUFFLE = 1 << 28 };
 
 /* Wavelength of a profile and the chance that red noise looks as periodic.
  *
- * The Lomb-Scargle periodogram (points weighted by 1/v; v NULL: equal) at the natural frequencies is fitted, by Whittle's
- * likelihood with a free scale, by two families: red noise, AR(1) plus white; and a wave plus white. A wave of one
- * wavelength but every direction, such as decomposition of a glass leaves, does not give a line a peak: cut along a line
- * its spectrum is flat from zero and ends at 1/wavelength. So waves come in both kinds, cut from an isotropic
- * pattern and plane across the line. *p: how often a line of the fitted red noise prefers the wave by as much, from
- * `draws` lines; drawing stops early when that is clear.
- * *wavelength_nm: of the best wave, NaN when less than five of it fit into the line or there are fewer than 16 points;
- * p NaN in the latter case. Sources: Scargle, Astrophys. J. 263 (1982) 835; Schulz and Mudelsee, Comput. Geosci. 28 (2002)
- * 421; Whittle, J. R. Stat. Soc. B 15 (1953) 125; Besag and Clifford, Biometrika 78 (1991) 301.
- * Errors: MRO_EMEMORY. Fills *s (owned by the caller), in units of `noise` (mean variance of a point), or of the mean
- * power when that is NaN. */
+ * The Lomb-Scargle periodogram (points weighted by 1/v; v NULL: equal) at the natural frequencies is fitted, by
+ * Whittle's likelihood with a free scale, by two families: red noise, AR(1) plus white; and a wave plus white. A wave
+ * of one wavelength but every direction, such as decomposition of a glass leaves, does not give a line a peak: cut
+ * along a line its spectrum is flat from zero and ends at 1/wavelength. So waves come in both kinds, cut from an
+ * isotropic pattern and plane across the line. *p: how often a line of the fitted red noise prefers the wave by as
+ * much, from `draws` lines; drawing stops early when that is clear. *wavelength_nm: of the best wave, NaN when less
+ * than five of it fit into the line or there are fewer than 16 points; p NaN in the latter case. Sources: Scargle,
+ * Astrophys. J. 263 (1982) 835; Schulz and Mudelsee, Comput. Geosci. 28 (2002) 421; Whittle, J. R. Stat. Soc. B 15
+ * (1953) 125; Besag and Clifford, Biometrika 78 (1991) 301. Errors: MRO_EMEMORY. Fills *s (owned by the caller), in
+ * units of `noise` (mean variance of a point), or of the mean power when that is NaN. */
 enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, size_t n, double noise, int draws,
                            uint64_t seed, uint64_t stream, double *wavelength_nm, double *p, struct mro_eds_spectrum *s,
                            struct mro_error *e);

@@ -32,8 +32,8 @@ static enum mro_code check_line(const struct mro_eds_maps *m, const struct mro_e
     const double x[2] = { l->x0, l->x1 }, y[2] = { l->y0, l->y1 };
     for (int i = 0; i < 2; i++)
         if (!(x[i] >= -slack && x[i] <= w + slack && y[i] >= -slack && y[i] <= h + slack))
-            return MRO_FAIL(e, MRO_EARG, "the line's end %g,%g nm is outside of '%s', which is %g x %g nm", x[i], y[i], name,
-                            w, h);
+            return MRO_FAIL(e, MRO_EARG, "the line's end %g,%g nm is outside of '%s', which is %g x %g nm", x[i], y[i],
+                            name, w, h);
     if (!(hypot(l->x1 - l->x0, l->y1 - l->y0) >= 3 * step))
         return MRO_FAIL(e, MRO_EARG, "a line of %g nm over '%s' is shorter than three pixels",
                         hypot(l->x1 - l->x0, l->y1 - l->y0), name);
@@ -58,7 +58,8 @@ static enum mro_code fill(const struct mro_eds_maps *m, const struct mro_eds_lin
                  uy = (l->y1 - l->y0) / length;
     for (size_t y = 0; y < m->ny; y++) {
         for (size_t x = 0; x < m->nx; x++) {
-            const double px = ((double)x + 0.5) * m->pixel_nm[1] - l->x0, py = ((double)y + 0.5) * m->pixel_nm[0] - l->y0;
+            const double px = ((double)x + 0.5) * m->pixel_nm[1] - l->x0,
+                         py = ((double)y + 0.5) * m->pixel_nm[0] - l->y0;
             const double across = (py * ux - px * uy) / l->width_nm, along = (px * ux + py * uy) / step;
             /* A hair to one side: centres of pixels often lie exactly between bins, and rounding must not choose. */
             if (!(across >= -0.5 - 1e-9 && across < 0.5 - 1e-9) || along < -1e-9) continue;
@@ -69,7 +70,8 @@ static enum mro_code fill(const struct mro_eds_maps *m, const struct mro_eds_lin
             for (size_t j = 0; j < m->elements; j++) {
                 const double v = (double)m->counts[j][at];
                 if (v < 0 && m->variance[j] == NULL)
-                    return MRO_FAIL(e, MRO_EDATA, "the map of %s of '%s' holds %g at pixel x %zu, y %zu; %s cannot be negative",
+                    return MRO_FAIL(e, MRO_EDATA,
+                                    "the map of %s of '%s' holds %g at pixel x %zu, y %zu; %s cannot be negative",
                                     m->symbol[j], name, v, x, y, m->at_percent ? "at.%" : "counts");
                 b->sum[j * b->n + i] += v;
                 if (m->variance[j]) b->variance[j * b->n + i] += (double)m->variance[j][at];
@@ -90,7 +92,8 @@ static enum mro_code take(const struct mro_eds_maps *m, const struct bins *b, do
     while (last > first && b->pixels[last - 1] < full / 2) last--;
     for (size_t i = first; i < last; i++) gaps += b->pixels[i] == 0;
     const size_t n = last - first - gaps;
-    if (n < 3) return MRO_FAIL(e, MRO_EDATA, "the line over '%s' has %zu points with data; a scatter needs three", name, n);
+    if (n < 3)
+        return MRO_FAIL(e, MRO_EDATA, "the line over '%s' has %zu points with data; a scatter needs three", name, n);
     p->elements = m->elements;
     p->x_nm = malloc(n * sizeof *p->x_nm);
     bool failed = p->x_nm == NULL;
@@ -119,8 +122,7 @@ static enum mro_code take(const struct mro_eds_maps *m, const struct bins *b, do
         }
         p->x_nm[p->n++] = ((double)i + 0.5) * step;
     }
-    if (gaps)
-        mro_note(&p->warnings, &p->n_warnings, "%zu points along the line have no data and are left out", gaps);
+    if (gaps) mro_note(&p->warnings, &p->n_warnings, "%zu points along the line have no data and are left out", gaps);
     return MRO_OK;
 }
 
@@ -131,9 +133,9 @@ enum mro_code mro_eds_line_profile(const struct mro_eds_maps *m, const struct mr
     memset(p, 0, sizeof *p);
     if (m->elements == 0) return MRO_FAIL(e, MRO_EARG, "there are no maps to lay a line over");
     /* The shadow of a pixel on the line. */
-    const double step = length > 0 ? (m->pixel_nm[1] * fabs(line->x1 - line->x0) + m->pixel_nm[0] * fabs(line->y1 - line->y0)) /
-                                         length
-                                   : m->pixel_nm[1];
+    const double step =
+        length > 0 ? (m->pixel_nm[1] * fabs(line->x1 - line->x0) + m->pixel_nm[0] * fabs(line->y1 - line->y0)) / length
+                   : m->pixel_nm[1];
     MRO_TRY(check_line(m, line, name, step, e));
     struct bins b = { .n = (size_t)(length / step + 1e-9) };
     double *room = calloc(b.n * (2 * m->elements + 1), sizeof *room);

@@ -33,9 +33,9 @@ struct family {
 struct wave {
     size_t n, nf, lambdas;
     double step, length;
-    double *x, *y, *v;      /* v: mean 1 */
+    double *x, *y, *v; /* v: mean 1 */
     double lambda0, spacing;
-    float *c, *s, *m;       /* n * nf: weighted cosine, sine; 3 * nf: inverse of the normal matrix */
+    float *c, *s, *m; /* n * nf: weighted cosine, sine; 3 * nf: inverse of the normal matrix */
     struct family red, waves;
 };
 
@@ -136,8 +136,8 @@ static void periodogram(const struct wave *w, const double *y, float *room, floa
 static void red_shape(const struct wave *w, double memory, double *shape)
 {
     for (size_t k = 0; k < w->nf; k++)
-        shape[k] = (1 - memory * memory) /
-                   (1 + memory * memory - 2 * memory * cos(2 * M_PI * frequency(w, k) * w->step));
+        shape[k] =
+            (1 - memory * memory) / (1 + memory * memory - 2 * memory * cos(2 * M_PI * frequency(w, k) * w->step));
 }
 
 static void wave_shape(const struct wave *w, size_t kind, double lambda, double *shape)

@@ -21,7 +21,7 @@
 #define NOISE 0x808080
 
 #define ROWS 6
-#define ROW 23.0       /* height of an element's panels */
+#define ROW 23.0 /* height of an element's panels */
 #define ROW_GAP 6.2
 #define PROFILE_X 11.0
 #define PROFILE_W 95.0
@@ -74,8 +74,8 @@ static void ticks(struct mro_canvas *c, struct box b, struct scale s, bool verti
     for (double t = ceil(s.lo / step - 1e-9) * step; t <= s.hi + 1e-9 * step; t += step) {
         char text[40];
         const double v = fabs(t) < 1e-9 * step ? 0 : t;
-        mro_text_number(text, sizeof text, v, fabs(step - 2.5) < 1e-9 || fabs(step - 0.25) < 1e-9 ? decimals + 1 : decimals,
-                        NULL);
+        mro_text_number(text, sizeof text, v,
+                        fabs(step - 2.5) < 1e-9 || fabs(step - 0.25) < 1e-9 ? decimals + 1 : decimals, NULL);
         if (vertical) {
             const double y = map_y(b, s, v);
             cairo_move_to(c->cr, b.x, y);
@@ -91,7 +91,8 @@ static void ticks(struct mro_canvas *c, struct box b, struct scale s, bool verti
     stroke(c->cr, INK, 0.5);
 }
 
-static void curve(cairo_t *cr, struct box b, struct scale sx, struct scale sy, const double *x, const double *y, size_t n)
+static void curve(cairo_t *cr, struct box b, struct scale sx, struct scale sy, const double *x, const double *y,
+                  size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const double v = fmin(sy.hi, fmax(sy.lo, y[i]));
@@ -116,6 +117,7 @@ struct page {
     size_t shown[SHOWN], n_shown, rows;
     struct scale map_range[SHOWN];
     double panel_h;
+    double f_top; /* end of all spectra */
     char *caption;
 };
 
@@ -129,9 +131,10 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
     const double sd = isfinite(el->sd_counting_at) ? fmax(el->sd_at, el->sd_counting_at) : el->sd_at;
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < r->points; i++) lo = fmin(lo, el->at[i]), hi = fmax(hi, el->at[i]);
-    const double room = fmax(0.08 * (hi - lo), fmax(0.5 * sd, 1e-3));
+    const double room = fmax(0.06 * (hi - lo), fmax(0.3 * sd, 1e-3));
     /* Head-room for the line of numbers. */
-    const struct scale sy = { fmax(lo - room, lo >= 0 ? fmin(0, lo) : lo - room), hi + 2.2 * room };
+    const struct scale sy = { fmax(lo - room, lo >= 0 ? fmin(0, lo) : lo - room),
+                              hi + fmax(0.3 * (hi - lo), 2 * room) };
     char text[200], a[48], d[48];
     clip(c->cr, b);
     if (el->se && !r->smoothed) {
@@ -159,11 +162,11 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
     else
         snprintf(d, sizeof d, "%.2f (%.2f to %.2f)", el->sd_true_at, el->sd_true_ci95[0], el->sd_true_ci95[1]);
     if (isfinite(el->sd_counting_at))
-        snprintf(text, sizeof text, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s, counting %.2f, true part %s at.%%", el->symbol, a,
-                 el->sd_counting_at, d);
+        snprintf(text, sizeof text, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s, counting %.2f, true part %s at.%%",
+                 el->symbol, a, el->sd_counting_at, d);
     else
-        snprintf(text, sizeof text, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s at.%%, an upper bound; true part not measured",
-                 el->symbol, a);
+        snprintf(text, sizeof text,
+                 TEXT_BOLD "%s" TEXT_BOLD "  scatter %s at.%%, an upper bound; true part not measured", el->symbol, a);
     mro_canvas_text(c, b.x + 1.6, b.y + 3.2, PT, MRO_LEFT, 0, INK, text);
 }
 
@@ -179,14 +182,12 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
         mro_canvas_text(c, b.x + b.w / 2, b.y + b.h / 2 + 0.9, PT, MRO_CENTRE, 0, SOFT, "not measured");
         return;
     }
-    /* Waves live at low frequencies; the rest is the noise floor. */
     size_t n = s->n;
-    const double from = isfinite(el->wavelength_nm) ? 4 / el->wavelength_nm : s->f_inv_nm[s->n - 1];
-    while (n > 12 && s->f_inv_nm[n - 1] > fmax(from, s->f_inv_nm[s->n - 1] / 3)) n--;
-    const struct scale sx = { 0, s->f_inv_nm[n - 1] };
+    while (n > 12 && s->f_inv_nm[n - 1] > p->f_top) n--;
+    const struct scale sx = { 0, p->f_top };
     double top = 0;
-    for (size_t k = 0; k < n; k++) top = fmax(top, fmax(s->power[k], fmax(s->wave[k], s->red[k] * s->level95)));
-    const struct scale sy = { 0, top * 1.25 };
+    for (size_t k = 0; k < n; k++) top = fmax(top, fmax(s->power[k], s->wave[k]));
+    const struct scale sy = { 0, top * 1.4 };
     double *level = malloc(n * sizeof *level);
     clip(c->cr, b);
     if (isfinite(el->wavelength_nm)) {
@@ -238,7 +239,8 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
 
 static void draw_line(cairo_t *cr, const struct mro_eds_line *l, struct box b, double scale)
 {
-    const double length = hypot(l->x1 - l->x0, l->y1 - l->y0), ux = (l->x1 - l->x0) / length, uy = (l->y1 - l->y0) / length;
+    const double length = hypot(l->x1 - l->x0, l->y1 - l->y0), ux = (l->x1 - l->x0) / length,
+                 uy = (l->y1 - l->y0) / length;
     const double h = fmax(l->width_nm / 2, 0.4 / scale);
     for (int over = 0; over < 2; over++) {
         cairo_move_to(cr, b.x + (l->x0 - uy * h) * scale, b.y + (l->y0 + ux * h) * scale);
@@ -382,7 +384,7 @@ static void draw_page(struct mro_canvas *c, void *data)
     double y = MARGIN + 3.8;
     if (p->rows) {
         heading(c, MARGIN, y - 1.4, 'a', "Composition along the line; band: what counting alone scatters (1 sd)");
-        heading(c, SPECTRUM_X - 9, y - 1.4, 'b', "Power spectrum; grey: red noise, orange: best wave");
+        heading(c, SPECTRUM_X - 9, y - 1.4, 'b', "Spectrum, red noise (grey), best wave (orange)");
     }
     for (size_t j = 0; j < p->rows; j++) {
         const bool last = j + 1 == p->rows;
@@ -398,7 +400,7 @@ static void draw_page(struct mro_canvas *c, void *data)
         mro_canvas_text(c, 3.6, middle, PT, MRO_CENTRE, 1, INK, "Content (at.%)");
         mro_canvas_text(c, SPECTRUM_X - 7.4, middle, PT, MRO_CENTRE, 1, INK,
                         isfinite(p->r->along->element[0].sd_counting_at) ? "Power / counting noise" : "Power / mean");
-        y += 7.6 + ROW_GAP;
+        y += 7.6 + (p->maps ? ROW_GAP : 0);
     }
     if (p->maps) {
         draw_maps(c, p, y, p->rows ? 'c' : 'a');
@@ -434,6 +436,18 @@ done:
     return rc;
 }
 
+/* Where spectra end: waves live at low frequencies, the rest is noise. */
+static double spectrum_end(const struct mro_eds_result *r)
+{
+    double end = 0, shortest = INFINITY;
+    for (size_t j = 0; j < r->elements; j++) {
+        const struct mro_eds_spectrum *s = &r->element[j].spectrum;
+        if (s->n) end = fmax(end, s->f_inv_nm[s->n - 1]);
+        if (isfinite(r->element[j].wavelength_nm)) shortest = fmin(shortest, r->element[j].wavelength_nm);
+    }
+    return isfinite(shortest) ? fmin(end, 3.5 / shortest) : end;
+}
+
 /* The elements that vary most beyond counting, or the first ones. */
 static void choose_maps(struct page *p)
 {
@@ -466,10 +480,18 @@ static char *make_caption(const struct page *p, const char *title)
             const struct mro_eds_pair *q = &r->pair[i];
             char pp[64];
             if (!(q->p < 0.05)) continue;
+            char rr[48], by[48];
             mro_text_p(pp, sizeof pp, q->p);
-            n += (size_t)snprintf(text + n, 8192 - n, "%s" TEXT_DASH "%s: " TEXT_ITALIC "r" TEXT_ITALIC " = %.2f, by closure %.2f, %s. ",
-                                  r->element[q->a].symbol, r->element[q->b].symbol, q->r, q->r_counting, pp);
+            mro_text_number(rr, sizeof rr, q->r, 2, NULL);
+            mro_text_number(by, sizeof by, q->r_counting, 2, NULL);
+            n += (size_t)snprintf(text + n, 8192 - n,
+                                  "%s" TEXT_DASH "%s: " TEXT_ITALIC "r" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP
+                                  "%s, by closure %s, %s. ",
+                                  r->element[q->a].symbol, r->element[q->b].symbol, rr, by, pp);
         }
+        if (r->n_pairs)
+            n += (size_t)snprintf(text + n, 8192 - n,
+                                  "Dotted: what 95" TEXT_NBSP "%% of lines of red noise stay below. ");
         if (r->elements > ROWS)
             n += (size_t)snprintf(text + n, 8192 - n, "Of %zu elements the first %d are drawn. ", r->elements, ROWS);
         if (r->smoothed)
@@ -482,15 +504,18 @@ static char *make_caption(const struct page *p, const char *title)
         const struct mro_eds_groups *g = p->r->groups;
         char pp[64];
         mro_text_p(pp, sizeof pp, g->p);
-        n += (size_t)snprintf(text + n, 8192 - n, "Bright regions (yellow outlines) %.1f" TEXT_NBSP "%%, dark (blue) %.1f" TEXT_NBSP
-                              "%% of the field", 100 * g->bright.area_fraction, 100 * g->dark.area_fraction);
+        n += (size_t)snprintf(text + n, 8192 - n,
+                              "Bright regions (yellow outlines) %.1f" TEXT_NBSP "%%, dark (blue) %.1f" TEXT_NBSP
+                              "%% of the field",
+                              100 * g->bright.area_fraction, 100 * g->dark.area_fraction);
         if (g->elements)
-            n += (size_t)snprintf(text + n, 8192 - n, "; equal composition: %s (permuted blocks); bars: 95" TEXT_NBSP
-                                  "%% by counting", pp);
+            n += (size_t)snprintf(text + n, 8192 - n,
+                                  "; equal composition: %s (permuted blocks); bars: 95" TEXT_NBSP "%% by counting", pp);
         n += (size_t)snprintf(text + n, 8192 - n, ". ");
         if (g->has_mro) {
             mro_text_p(pp, sizeof pp, g->mro_p);
-            snprintf(text + n, 8192 - n, "%.1f" TEXT_NBSP "%% of the MRO lies in bright regions, by chance %.1f" TEXT_NBSP "%%, %s.",
+            snprintf(text + n, 8192 - n,
+                     "%.1f" TEXT_NBSP "%% of the MRO lies in bright regions, by chance %.1f" TEXT_NBSP "%%, %s.",
                      100 * g->mro_bright, 100 * g->bright.area_fraction, pp);
         }
     }
@@ -506,8 +531,10 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
     enum mro_code rc = MRO_OK;
     (void)haadf;
     p.rows = r->along ? (r->along->elements < ROWS ? r->along->elements : ROWS) : 0;
+    p.f_top = r->along ? spectrum_end(r->along) : 0;
     if (maps) {
-        p.panel_h = fmin(1.25 * PANEL, fmax(15, PANEL * (double)maps->ny * maps->pixel_nm[0] / ((double)maps->nx * maps->pixel_nm[1])));
+        p.panel_h = fmin(1.25 * PANEL, fmax(15, PANEL * (double)maps->ny * maps->pixel_nm[0] /
+                                                    ((double)maps->nx * maps->pixel_nm[1])));
         choose_maps(&p);
         for (size_t i = 0; i < p.n_shown && rc == MRO_OK; i++)
             rc = map_raster(&p.raster[i], maps->counts[p.shown[i]], maps->ny, maps->nx, 80, false, &p.map_range[i], e);
@@ -523,7 +550,8 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
     rc = mro_canvas_measure(&measure, e);
     if (rc) goto done;
     const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
-    double height = MARGIN + 3.8 + (double)p.rows * (ROW + 1.6) - (p.rows ? 1.6 : 0) + (p.rows ? 7.6 + ROW_GAP : 0);
+    double height =
+        MARGIN + 3.8 + (double)p.rows * (ROW + 1.6) - (p.rows ? 1.6 : 0) + (p.rows ? 7.6 + (maps ? ROW_GAP : 0) : 0);
     if (maps) height += p.panel_h + (r->groups && r->groups->elements ? 8 : 1.2);
     height += 3.4 + ((double)lines - 1) * LEADING + 1.2 + MARGIN;
     mro_text_clean(name, sizeof name, title);

@@ -369,10 +369,11 @@ json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_repor
     struct builder b = begin(h);
     put_eds_line(&b, a, r->line);
     put(&b, "k_factors", a->counts ? eds_k_json(a) : json_null());
-    put(&b, "k_source", !a->counts        ? json_null()
-                        : a->k_from_table ? text("table")
-                        : a->k_assumed    ? text("assumed")
-                                          : text("command line"));
+    put(&b, "k_source",
+        !a->counts        ? json_null()
+        : a->k_from_table ? text("table")
+        : a->k_assumed    ? text("assumed")
+                          : text("command line"));
     if (r->across) {
         struct builder across = object(), both = object();
         put_eds_line(&across, r->across, r->across_line);

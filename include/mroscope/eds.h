@@ -70,13 +70,13 @@ struct mro_eds_table_options {
     const char *elements; /* "Fe,Co,Si": use these columns only; NULL = all */
 };
 
-/* Reads a line profile from the text of a table: comma, semicolon or tab; decimal point or comma; UTF-8 or Latin-1 with or
- * without byte-order mark, UTF-16 with one; lines before the header are passed over. The header names a distance with
- * its unit ("Distance (nm)", "Position [um]") and elements with theirs ("Fe (at.%)", "Fe K [counts]", "Si Wt%", "Atomic
- * fraction Fe (%)"). Columns of totals, errors and other signals are left out. at.% and wt.% of all elements have to
- * add up to 100. `name` is the file for messages.
- * Errors: MRO_EFORMAT or MRO_EDATA, one sentence with row and column: no header, no distances, no unit, mixed units, a
- * cell that is empty or no number, negative or repeated values, one point. MRO_EMEMORY. Then `p` is empty. */
+/* Reads a line profile from the text of a table: comma, semicolon or tab; decimal point or comma; UTF-8 or Latin-1 with
+ * or without byte-order mark, UTF-16 with one; lines before the header are passed over. The header names a distance
+ * with its unit ("Distance (nm)", "Position [um]") and elements with theirs ("Fe (at.%)", "Fe K [counts]", "Si Wt%",
+ * "Atomic fraction Fe (%)"). Columns of totals, errors and other signals are left out. at.% and wt.% of all elements
+ * have to add up to 100. `name` is the file for messages. Errors: MRO_EFORMAT or MRO_EDATA, one sentence with row and
+ * column: no header, no distances, no unit, mixed units, a cell that is empty or no number, negative or repeated
+ * values, one point. MRO_EMEMORY. Then `p` is empty. */
 enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t size, const char *name,
                             const struct mro_eds_table_options *o, struct mro_error *e);
 void mro_eds_profile_release(struct mro_eds_profile *p); /* NULL and {0} are fine */
@@ -116,15 +116,16 @@ enum mro_code mro_eds_line_profile(const struct mro_eds_maps *m, const struct mr
 /* ---- statistics ---- */
 
 struct mro_eds_options {
-    struct mro_eds_k k; /* n = 0: from a table that has at.% beside counts, else all 1 with a warning */
-    int draws;          /* lines of red noise for p_periodic, and permutations; default 999 */
-    uint64_t seed;      /* default 1 */
-    double smooth_nm;   /* of the HAADF image before bright and dark are told apart, sigma; default 0.5 */
+    struct mro_eds_k k;  /* n = 0: from a table that has at.% beside counts, else all 1 with a warning */
+    int draws;           /* lines of red noise for p_periodic, and permutations; default 999 */
+    uint64_t seed;       /* default 1 */
+    double smooth_nm;    /* of the HAADF image before bright and dark are told apart, sigma; default 0.5 */
     double threshold_sd; /* bright: above the mean by so many standard deviations, dark: below; default 1 */
 };
 void mro_eds_options_default(struct mro_eds_options *o);
 
-/* Power spectrum along a line: frequencies in 1/nm; powers in units of the counting noise, or of the mean without it. */
+/* Power spectrum along a line: frequencies in 1/nm; powers in units of the counting noise, or of the mean without it.
+ */
 struct mro_eds_spectrum {
     size_t n;
     double *f_inv_nm, *power, *red, *wave; /* periodogram; fitted red noise; fitted wave */
@@ -166,9 +167,9 @@ struct mro_eds_result {
  * their covariance. `name` for messages.
  *
  * Noise of a composition follows the counts to first order, with the counts that the mean composition would give at
- * each point's total, so that noise and weight do not depend on the point's own chance. True part: DerSimonian and Laird,
- * Control. Clin. Trials 7 (1986) 177; interval by the Q-profile of Viechtbauer, Stat. Med. 26 (2007) 37; both with a
- * chi-squared matched to the fourth moment of small counts. It is the interval of the standard deviation along
+ * each point's total, so that noise and weight do not depend on the point's own chance. True part: DerSimonian and
+ * Laird, Control. Clin. Trials 7 (1986) 177; interval by the Q-profile of Viechtbauer, Stat. Med. 26 (2007) 37; both
+ * with a chi-squared matched to the fourth moment of small counts. It is the interval of the standard deviation along
  * this line; how far the line stands for the specimen is another matter.
  * Counts are refused (sd_true NaN) when neighbours differ significantly less than counts must.
  * Wavelength: see eds_wave. Pairs: Pyper and Peterman, Can. J. Fish. Aquat. Sci. 55 (1998) 2127.
@@ -195,13 +196,13 @@ struct mro_eds_groups {
     char symbol[MRO_EDS_MAX_ELEMENTS][4];
     struct mro_eds_group bright, dark;
     double p_element[MRO_EDS_MAX_ELEMENTS];
-    double p;               /* all elements together; NaN without maps */
-    double shift_nm[2];     /* found between HAADF and maps, y, x */
-    double registration;    /* height of the correlation peak over the standard deviation of other shifts */
-    bool registered;        /* false: too flat to tell, and taken as it is */
-    bool has_mro;           /* below: an MRO mask was given */
+    double p;                    /* all elements together; NaN without maps */
+    double shift_nm[2];          /* found between HAADF and maps, y, x */
+    double registration;         /* the largest correlation of image and maps over its standard deviation by chance */
+    bool registered;             /* false: too flat to tell, and taken as it is */
+    bool has_mro;                /* below: an MRO mask was given */
     double mro_bright, mro_dark; /* share of the MRO area in bright, in dark regions */
-    double mro_p;           /* of mro_bright against chance, which is bright.area_fraction; two-sided */
+    double mro_p;                /* of mro_bright against chance, which is bright.area_fraction; two-sided */
     size_t ny, nx;
     double pixel_nm[2];
     signed char *group; /* ny * nx: 1 bright, -1 dark, 0 between or no data; owned */
@@ -212,14 +213,14 @@ struct mro_eds_groups {
 
 /* Tells bright from dark in `haadf` (another pixel size is fine, another field is not), compares their composition,
  * and counts how much of `mro` (NULL = none; a mask, above 0.5 counts) lies in bright regions. The image is divided by
- * its mean over 5 nm or an eighth of the field, whichever is more, and smoothed. p by permuting square blocks of bright-and-dark over
- * the field, which keeps neighbours together; blocks are 4 correlation lengths wide or more.
+ * its mean over 5 nm or an eighth of the field, whichever is more, and smoothed. p by permuting square blocks of
+ * bright-and-dark over the field, which keeps neighbours together; blocks are 4 correlation lengths wide or more.
  * `maps` may hold no elements; its size and pixels are then those of the comparison.
  * Errors: MRO_EARG (fields differ in size or shape, saying how), MRO_ECALIB, MRO_EDATA (a constant image, too small for
  * blocks, no pixel in a group), MRO_EMEMORY. Release with mro_eds_groups_release. */
-enum mro_code mro_eds_bright_dark(const struct mro_eds_maps *maps, const struct mro_image *haadf, const char *haadf_name,
-                                  const struct mro_image *mro, const char *mro_name, const struct mro_eds_options *o,
-                                  struct mro_eds_groups *g, struct mro_error *e);
+enum mro_code mro_eds_bright_dark(const struct mro_eds_maps *maps, const struct mro_image *haadf,
+                                  const char *haadf_name, const struct mro_image *mro, const char *mro_name,
+                                  const struct mro_eds_options *o, struct mro_eds_groups *g, struct mro_error *e);
 void mro_eds_groups_release(struct mro_eds_groups *g); /* {0} is fine */
 
 #ifdef __cplusplus
