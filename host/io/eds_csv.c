@@ -103,7 +103,8 @@ static enum mro_code decode(struct table *t, const unsigned char *p, size_t n, s
     }
     *out = '\0';
     t->n = (size_t)(out - t->text);
-    if (memchr(t->text, '\0', t->n)) return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no text: it holds zero bytes", t->name);
+    if (memchr(t->text, '\0', t->n))
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no table of text; give images as --map Fe=FILE", t->name);
     return MRO_OK;
 }
 
