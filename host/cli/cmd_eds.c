@@ -153,7 +153,7 @@ struct output {
     char **warnings;
     size_t n_warnings;
     struct mro_eds_report report;
-    const struct mro_eds_maps *maps;
+    const struct mro_eds_field *maps;
     const struct mro_image *haadf;
 };
 
@@ -324,7 +324,7 @@ static enum mro_code do_tables(struct eds *s, char *const *files, size_t n, stru
 
 /* Images read for one result, and the maps they are. */
 struct field {
-    struct mro_eds_maps maps;
+    struct mro_eds_field maps;
     struct mro_image image[MRO_EDS_MAX_ELEMENTS], haadf, mro;
     char calibration[96];
     bool calibrated;
@@ -377,7 +377,7 @@ static enum mro_code read_plane(struct mro_file *f, const char *path, size_t k, 
 static enum mro_code take_map(struct eds *s, struct field *f, const char *path, const struct mro_image_info *info,
                               const char *symbol, struct output *o, struct mro_error *e)
 {
-    struct mro_eds_maps *m = &f->maps;
+    struct mro_eds_field *m = &f->maps;
     struct mro_image *im = &f->image[m->elements];
     char sentence[256];
     double pixel[2];

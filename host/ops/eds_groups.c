@@ -43,7 +43,7 @@ static void by_area(const struct mro_image *src, size_t ny, size_t nx, float *ou
     }
 }
 
-static enum mro_code same_field(const struct mro_eds_maps *m, const struct mro_image *im, const char *name,
+static enum mro_code same_field(const struct mro_eds_field *m, const struct mro_image *im, const char *name,
                                 struct mro_eds_groups *g, struct mro_error *e)
 {
     const double map[2] = { (double)m->ny * m->pixel_nm[0], (double)m->nx * m->pixel_nm[1] };
@@ -69,7 +69,7 @@ static enum mro_code same_field(const struct mro_eds_maps *m, const struct mro_i
 
 /* The mask's cell at every pixel of the maps; NaN outside. Its own positions count, since the mask of a measurement
  * leaves out a rim. */
-static enum mro_code lay_mask(const struct mro_eds_maps *m, const struct mro_image *mask, const char *name, float *out,
+static enum mro_code lay_mask(const struct mro_eds_field *m, const struct mro_image *mask, const char *name, float *out,
                               struct mro_error *e)
 {
     double pixel[2], low[2];
@@ -134,7 +134,7 @@ done:
     return rc;
 }
 
-static enum mro_code flatten(const struct mro_eds_maps *m, float *v, double smooth_nm, const char *name,
+static enum mro_code flatten(const struct mro_eds_field *m, float *v, double smooth_nm, const char *name,
                              struct mro_error *e)
 {
     const size_t n = m->ny * m->nx;
@@ -187,7 +187,7 @@ static double correlation_at(const float *a, const float *b, long ny, long nx, l
 }
 
 /* By how much the image has to be moved so that its structure lies on that of the maps. */
-static enum mro_code find_shift(const struct mro_eds_maps *m, const float *flat, const char *name,
+static enum mro_code find_shift(const struct mro_eds_field *m, const float *flat, const char *name,
                                 struct mro_eds_groups *g, long shift[2], struct mro_error *e)
 {
     const size_t longest = m->nx > m->ny ? m->nx : m->ny, k = (longest + COARSE - 1) / COARSE;
@@ -300,7 +300,7 @@ struct blocks {
     double *sum;              /* [mask block][place][2 groups][values] */
 };
 
-static enum mro_code cut(const struct mro_eds_maps *m, const float *flat, const signed char *group, const float *mro,
+static enum mro_code cut(const struct mro_eds_field *m, const float *flat, const signed char *group, const float *mro,
                          struct blocks *b, struct mro_error *e)
 {
     const size_t half = half_length(flat, m->ny, m->nx);
@@ -341,7 +341,7 @@ static enum mro_code cut(const struct mro_eds_maps *m, const float *flat, const 
 }
 
 /* Composition of a group, at.%, out of its sums. */
-static void composition(const struct mro_eds_maps *m, const double *kappa, const double *s, double *at)
+static void composition(const struct mro_eds_field *m, const double *kappa, const double *s, double *at)
 {
     double all = 0;
     for (size_t j = 0; j < m->elements; j++) all += m->at_percent ? 0 : kappa[j] * s[j];
@@ -361,7 +361,7 @@ static void shuffle(size_t *order, size_t n, uint64_t seed, uint64_t stream)
 }
 
 /* p of differences between the groups, each element's and all together's, and of the share of MRO in bright regions. */
-static enum mro_code permute(const struct mro_eds_maps *m, const double *kappa, const struct blocks *b,
+static enum mro_code permute(const struct mro_eds_field *m, const double *kappa, const struct blocks *b,
                              const struct mro_eds_options *o, struct mro_eds_groups *g, struct mro_error *e)
 {
     const size_t draws = (size_t)o->draws, width = m->elements + 1;
@@ -418,7 +418,7 @@ done:
 }
 
 /* Sums over the whole field. */
-static void describe(const struct mro_eds_maps *m, const double *kappa, const float *mro, struct mro_eds_groups *g)
+static void describe(const struct mro_eds_field *m, const double *kappa, const float *mro, struct mro_eds_groups *g)
 {
     double s[2][MRO_EDS_MAX_ELEMENTS + 1] = { { 0 } }, v[2][MRO_EDS_MAX_ELEMENTS] = { { 0 } }, area = 0,
                                        ordered[3] = { 0 };
@@ -453,7 +453,7 @@ static void describe(const struct mro_eds_maps *m, const double *kappa, const fl
     if (g->has_mro) g->mro_dark = sum > 0 ? ordered[1] / sum : NAN;
 }
 
-static enum mro_code tell_apart(const struct mro_eds_maps *m, double threshold, const char *name,
+static enum mro_code tell_apart(const struct mro_eds_field *m, double threshold, const char *name,
                                 struct mro_eds_groups *g, struct mro_error *e)
 {
     double mean = 0, sum = 0, n = 0;
@@ -478,7 +478,7 @@ static enum mro_code tell_apart(const struct mro_eds_maps *m, double threshold, 
     return MRO_OK;
 }
 
-enum mro_code mro_eds_bright_dark(const struct mro_eds_maps *maps, const struct mro_image *haadf,
+enum mro_code mro_eds_bright_dark(const struct mro_eds_field *maps, const struct mro_image *haadf,
                                   const char *haadf_name, const struct mro_image *mro, const char *mro_name,
                                   const struct mro_eds_options *o, struct mro_eds_groups *g, struct mro_error *e)
 {

@@ -6,13 +6,13 @@
 #include "core/notes.h"
 #include "mroscope/eds.h"
 
-struct mro_eds_line mro_eds_diagonal(const struct mro_eds_maps *m)
+struct mro_eds_line mro_eds_diagonal(const struct mro_eds_field *m)
 {
     return (struct mro_eds_line){ 0, 0, (double)m->nx * m->pixel_nm[1], (double)m->ny * m->pixel_nm[0],
                                   5 * sqrt(m->pixel_nm[0] * m->pixel_nm[1]) };
 }
 
-struct mro_eds_line mro_eds_across(const struct mro_eds_maps *m, const struct mro_eds_line *line)
+struct mro_eds_line mro_eds_across(const struct mro_eds_field *m, const struct mro_eds_line *line)
 {
     const double w = (double)m->nx * m->pixel_nm[1], h = (double)m->ny * m->pixel_nm[0];
     const double x = (line->x0 + line->x1) / 2, y = (line->y0 + line->y1) / 2;
@@ -25,7 +25,7 @@ struct mro_eds_line mro_eds_across(const struct mro_eds_maps *m, const struct mr
     return (struct mro_eds_line){ x - t * ux, y - t * uy, x + t * ux, y + t * uy, line->width_nm };
 }
 
-static enum mro_code check_line(const struct mro_eds_maps *m, const struct mro_eds_line *l, const char *name,
+static enum mro_code check_line(const struct mro_eds_field *m, const struct mro_eds_line *l, const char *name,
                                 double step, struct mro_error *e)
 {
     const double w = (double)m->nx * m->pixel_nm[1], h = (double)m->ny * m->pixel_nm[0], slack = 1e-6 * (w + h);
@@ -51,7 +51,7 @@ struct bins {
     double *variance;
 };
 
-static enum mro_code fill(const struct mro_eds_maps *m, const struct mro_eds_line *l, const char *name, double step,
+static enum mro_code fill(const struct mro_eds_field *m, const struct mro_eds_line *l, const char *name, double step,
                           struct bins *b, struct mro_error *e)
 {
     const double length = hypot(l->x1 - l->x0, l->y1 - l->y0), ux = (l->x1 - l->x0) / length,
@@ -82,7 +82,7 @@ static enum mro_code fill(const struct mro_eds_maps *m, const struct mro_eds_lin
     return MRO_OK;
 }
 
-static enum mro_code take(const struct mro_eds_maps *m, const struct bins *b, double step, const char *name,
+static enum mro_code take(const struct mro_eds_field *m, const struct bins *b, double step, const char *name,
                           struct mro_eds_profile *p, struct mro_error *e)
 {
     double full = 0;
@@ -126,7 +126,7 @@ static enum mro_code take(const struct mro_eds_maps *m, const struct bins *b, do
     return MRO_OK;
 }
 
-enum mro_code mro_eds_line_profile(const struct mro_eds_maps *m, const struct mro_eds_line *line, const char *name,
+enum mro_code mro_eds_line_profile(const struct mro_eds_field *m, const struct mro_eds_line *line, const char *name,
                                    struct mro_eds_profile *p, struct mro_error *e)
 {
     const double length = hypot(line->x1 - line->x0, line->y1 - line->y0);

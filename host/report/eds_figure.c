@@ -112,7 +112,7 @@ static void clip(cairo_t *cr, struct box b)
 
 struct page {
     const struct mro_eds_report *r;
-    const struct mro_eds_maps *maps;
+    const struct mro_eds_field *maps;
     struct mro_raster raster[SHOWN + 1]; /* maps, then HAADF */
     size_t shown[SHOWN], n_shown, rows;
     struct scale map_range[SHOWN];
@@ -523,7 +523,7 @@ static char *make_caption(const struct page *p, const char *title)
 }
 
 enum mro_code mro_figure_eds(const char *path_stem, const char *title, const struct mro_eds_report *r,
-                             const struct mro_eds_maps *maps, const struct mro_image *haadf, struct mro_error *e)
+                             const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e)
 {
     struct page p = { .r = r, .maps = maps };
     struct mro_canvas measure = { 0 };

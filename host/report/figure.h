@@ -32,6 +32,6 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
  * HAADF image with bright and dark regions outlined, and what the composition of bright regions differs by.
  * `maps` and `haadf` may be NULL. */
 enum mro_code mro_figure_eds(const char *path_stem, const char *title, const struct mro_eds_report *r,
-                             const struct mro_eds_maps *maps, const struct mro_image *haadf, struct mro_error *e);
+                             const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e);
 
 #endif

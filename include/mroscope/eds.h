@@ -84,7 +84,7 @@ void mro_eds_profile_release(struct mro_eds_profile *p); /* NULL and {0} are fin
 /* ---- maps ---- */
 
 /* Count maps of one field. Borrowed. */
-struct mro_eds_maps {
+struct mro_eds_field {
     size_t ny, nx, elements;
     double pixel_nm[2]; /* y, x */
     char symbol[MRO_EDS_MAX_ELEMENTS][4];
@@ -99,10 +99,10 @@ struct mro_eds_line {
 };
 
 /* The diagonal from the top-left to the bottom-right corner, 5 pixels wide. */
-struct mro_eds_line mro_eds_diagonal(const struct mro_eds_maps *m);
+struct mro_eds_line mro_eds_diagonal(const struct mro_eds_field *m);
 
 /* The line of equal length (as far as the map reaches) that crosses the middle of `line` at a right angle. */
-struct mro_eds_line mro_eds_across(const struct mro_eds_maps *m, const struct mro_eds_line *line);
+struct mro_eds_line mro_eds_across(const struct mro_eds_field *m, const struct mro_eds_line *line);
 
 /* Profile along a line. Every pixel whose centre lies in the band belongs, whole, to the one bin that its centre falls
  * into: sums of whole pixels stay Poisson and bins stay independent, which shares of pixels, or interpolation, would
@@ -110,7 +110,7 @@ struct mro_eds_line mro_eds_across(const struct mro_eds_maps *m, const struct mr
  * pixels of a full one are left out. Maps of at.% are averaged.
  * Errors: MRO_EARG (the line leaves the map, naming its size; too short; width), MRO_EDATA (a count below zero without
  * a variance, naming the pixel), MRO_EMEMORY. */
-enum mro_code mro_eds_line_profile(const struct mro_eds_maps *m, const struct mro_eds_line *line, const char *name,
+enum mro_code mro_eds_line_profile(const struct mro_eds_field *m, const struct mro_eds_line *line, const char *name,
                                    struct mro_eds_profile *p, struct mro_error *e);
 
 /* ---- statistics ---- */
@@ -218,7 +218,7 @@ struct mro_eds_groups {
  * `maps` may hold no elements; its size and pixels are then those of the comparison.
  * Errors: MRO_EARG (fields differ in size or shape, saying how), MRO_ECALIB, MRO_EDATA (a constant image, too small for
  * blocks, no pixel in a group), MRO_EMEMORY. Release with mro_eds_groups_release. */
-enum mro_code mro_eds_bright_dark(const struct mro_eds_maps *maps, const struct mro_image *haadf,
+enum mro_code mro_eds_bright_dark(const struct mro_eds_field *maps, const struct mro_image *haadf,
                                   const char *haadf_name, const struct mro_image *mro, const char *mro_name,
                                   const struct mro_eds_options *o, struct mro_eds_groups *g, struct mro_error *e);
 void mro_eds_groups_release(struct mro_eds_groups *g); /* {0} is fine */

@@ -212,7 +212,7 @@ static void lines_keep_every_count(void **state)
     static float v[NY * NX], w[NY * NX];
     double total = 0;
     for (size_t i = 0; i < NY * NX; i++) total += v[i] = (float)(i * 2654435761u % 17), w[i] = 100;
-    struct mro_eds_maps m = {
+    struct mro_eds_field m = {
         .ny = NY, .nx = NX, .elements = 2, .pixel_nm = { 0.5, 0.5 }, .symbol = { "Fe", "Si" }, .counts = { v, w }
     };
     struct mro_eds_profile p, q;
@@ -319,7 +319,7 @@ static void bright_and_dark_differ_only_when_they_do(void **state)
 {
     (void)state;
     struct mro_eds_options o = options("Fe=55.845,Si=28.085");
-    struct mro_eds_maps m = {
+    struct mro_eds_field m = {
         .ny = N, .nx = N, .elements = 2, .pixel_nm = { 0.3, 0.3 }, .symbol = { "Fe", "Si" }, .counts = { fe, si }
     };
     struct mro_eds_groups g;
@@ -356,7 +356,7 @@ static void fields_are_registered_or_refused(void **state)
 {
     (void)state;
     struct mro_eds_options o = options("Fe=55.845,Si=28.085");
-    struct mro_eds_maps m = {
+    struct mro_eds_field m = {
         .ny = N, .nx = N, .elements = 2, .pixel_nm = { 0.3, 0.3 }, .symbol = { "Fe", "Si" }, .counts = { fe, si }
     };
     struct mro_eds_groups g;
