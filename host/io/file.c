@@ -22,6 +22,7 @@ static const struct mro_reader *const readers[] = {
     &mro_reader_dm,
     &mro_reader_png,
     &mro_reader_jpeg,
+    &mro_reader_emd,
 };
 #define N_READERS (sizeof readers / sizeof *readers)
 

@@ -41,7 +41,7 @@ struct mro_reader {
     bool (*view)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
 };
 
-extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg;
+extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg, mro_reader_emd;
 
 /* Appends an image; the returned pointer is valid until the next call. NULL when out of memory.
  * Sets frames from the axes when the caller has filled them: call mro_file_seal_image after. */
