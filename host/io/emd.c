@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "io/eds_stream.h"
 #include "io/hdf5.h"
 #include "io/reader.h"
 
@@ -33,6 +34,7 @@ enum {
 /* ---- what is kept of an open file ---- */
 
 struct emd_image {
+    enum { ARRAY, SPECTRUM_IMAGE, SUM_SPECTRUM, TOTAL_COUNTS } what; /* all but the first come out of the stream */
     uint32_t node;
     unsigned rank, lead;         /* axes of the dataset; how many of them, first in `order`, choose the frame */
     unsigned order[MRO_H5_RANK]; /* of the dataset's axes, slowest first */
@@ -43,6 +45,7 @@ struct emd_state {
     struct mro_h5 h5;
     struct emd_image *image; /* one for each of f->info */
     size_t room;
+    struct mro_eds_stream *stream; /* NULL: none */
     /* Frames unpacked ahead: `n` from `first` on, of image `of`. */
     struct {
         unsigned char *bytes;
@@ -54,6 +57,7 @@ struct emd_state {
         char path[128], title[64];
     } * label;
     size_t labels;
+    size_t scan[2];         /* rows and columns of the first scanned image; 0 = none yet */
     struct mro_error first; /* why the first image that was passed over was */
 };
 
@@ -343,12 +347,11 @@ static void apply_metadata(struct mro_file *f, const json_t *o, struct mro_image
     if (analytical && info->axes > 1) info->kind = MRO_KIND_MAP;
 }
 
-/* Pixel sizes of the last two axes (first dataset axis is y), and the time between frames. */
-static void apply_pixel_size(struct mro_file *f, const json_t *o, struct mro_image_info *info)
+/* Pixel sizes of the axes y and, behind it, x. */
+static void apply_pixel_size(struct mro_file *f, const json_t *o, struct mro_image_info *info, struct mro_axis *y)
 {
-    struct mro_axis *y = &info->axis[info->axes - 2], *x = y + 1;
-    double width = 0, height = 0, dx = 0, dy = 0, t;
-    bool analytical;
+    struct mro_axis *x = y + 1;
+    double width = 0, height = 0, dx = 0, dy = 0;
     if (o == NULL) return;
     const char *unit_x = text_at(o, "BinaryResult/PixelUnitX"), *unit_y = text_at(o, "BinaryResult/PixelUnitY");
     if (unit_y == NULL) unit_y = unit_x;
@@ -359,12 +362,15 @@ static void apply_pixel_size(struct mro_file *f, const json_t *o, struct mro_ima
     if (!number_at(o, "BinaryResult/Offset/y", &dy)) dy = 0;
     mro_axis_set(x, width, dx, unit_x, MRO_SOURCE_VENDOR);
     mro_axis_set(y, height, dy, unit_y, MRO_SOURCE_VENDOR);
-    if (x->unit == MRO_UNIT_INV_NM || x->unit == MRO_UNIT_RAD) info->kind = MRO_KIND_DIFFRACTION;
-    if (info->axes > 2) {
-        t = positive_at(o, "Scan/FrameTime");
-        if (t == 0) t = positive_at(find_detector(o, &analytical), "ExposureTime");
-        mro_axis_set(&info->axis[0], t, 0, "s", MRO_SOURCE_VENDOR);
-    }
+}
+
+/* The time between frames: of a scan, or the exposure of a camera. */
+static void apply_frame_time(const json_t *o, struct mro_axis *frames)
+{
+    bool analytical;
+    double t = positive_at(o, "Scan/FrameTime");
+    if (t == 0) t = positive_at(find_detector(o, &analytical), "ExposureTime");
+    mro_axis_set(frames, t, 0, "s", MRO_SOURCE_VENDOR);
 }
 
 /* Energies of the last axis. */
@@ -432,6 +438,27 @@ static uint32_t find_array(struct mro_file *f, uint32_t group, const char *name)
     return node;
 }
 
+/* Appends an image to both lists; NULL with the reason in `e`. */
+static struct mro_image_info *new_image(struct mro_file *f, struct mro_error *e)
+{
+    struct emd_state *s = f->state;
+    if (f->images >= MAX_IMAGES) {
+        MRO_FAIL(e, MRO_EFORMAT, "'%s' holds more than %d images", f->name, MAX_IMAGES);
+        return NULL;
+    }
+    if (f->images == s->room) {
+        const size_t room = s->room ? 2 * s->room : 16;
+        struct emd_image *grown = realloc(s->image, room * sizeof *grown);
+        if (grown != NULL) {
+            s->image = grown;
+            s->room = room;
+        }
+    }
+    struct mro_image_info *info = f->images < s->room ? mro_file_add_image(f) : NULL;
+    if (info == NULL) MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory for image %zu", f->name, f->images);
+    return info;
+}
+
 /* Appends an image of dataset `node`, whose axes come in `order`; info->axes and the sizes are set from it: `keep`
  * axes at the end of it and, of those before, all when there is more than one frame and `stack`, else none of length 1.
  */
@@ -440,26 +467,9 @@ static struct mro_image_info *add_image(struct mro_file *f, uint32_t node, const
 {
     struct emd_state *s = f->state;
     const struct mro_h5_dataset *d = s->h5.node[node].data;
-    if (f->images >= MAX_IMAGES) {
-        MRO_FAIL(e, MRO_EFORMAT, "'%s' holds more than %d images", f->name, MAX_IMAGES);
-        return NULL;
-    }
-    if (f->images == s->room) {
-        const size_t room = s->room ? 2 * s->room : 16;
-        struct emd_image *grown = realloc(s->image, room * sizeof *grown);
-        if (grown == NULL) {
-            MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory for image %zu", f->name, f->images);
-            return NULL;
-        }
-        s->image = grown;
-        s->room = room;
-    }
-    struct emd_image *im = &s->image[f->images];
-    struct mro_image_info *info = mro_file_add_image(f);
-    if (info == NULL) {
-        MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory for image %zu", f->name, f->images);
-        return NULL;
-    }
+    struct mro_image_info *info = new_image(f, e);
+    if (info == NULL) return NULL;
+    struct emd_image *im = &s->image[f->images - 1];
     *im = (struct emd_image){ .node = node, .rank = d->rank };
     mro_h5_dtype(&d->type, &info->dtype);
     for (unsigned i = 0; i < d->rank; i++) {
@@ -529,7 +539,14 @@ static enum mro_code add_velox_image(struct mro_file *f, uint32_t group, struct 
     set_text(info->title, sizeof info->title, text_at(o, "BinaryResult/Detector"));
     set_text(info->title, sizeof info->title, label_of(s, group));
     apply_metadata(f, o, info);
-    apply_pixel_size(f, o, info);
+    apply_pixel_size(f, o, info, &info->axis[info->axes - 2]);
+    if (info->axes > 2) apply_frame_time(o, &info->axis[0]);
+    if (info->axis[info->axes - 1].unit == MRO_UNIT_INV_NM || info->axis[info->axes - 1].unit == MRO_UNIT_RAD)
+        info->kind = MRO_KIND_DIFFRACTION;
+    if (s->scan[0] == 0 && info->kind != MRO_KIND_DIFFRACTION && positive_at(o, "Scan/ScanSize/width") > 0) {
+        s->scan[0] = info->axis[info->axes - 2].size;
+        s->scan[1] = info->axis[info->axes - 1].size;
+    }
     if (is_half_plane(&d->type)) {
         info->kind = MRO_KIND_DIFFRACTION;
         mro_file_warn(f, "'%s' is half of a Fourier transform and handed out as stored", info->title);
@@ -568,6 +585,185 @@ static enum mro_code add_velox_spectrum(struct mro_file *f, uint32_t group, stru
 done:
     json_decref(o);
     return rc;
+}
+
+/* ---- Velox: the spectrum stream ---- */
+
+/* Rows and columns of the scan by its own metadata: the part of the full raster that was gone over. */
+static bool scan_shape(const json_t *o, double shape[2])
+{
+    double width, height, left, right, top, bottom;
+    if (!number_at(o, "Scan/ScanSize/width", &width) || !number_at(o, "Scan/ScanSize/height", &height) ||
+        !number_at(o, "Scan/ScanArea/left", &left) || !number_at(o, "Scan/ScanArea/right", &right) ||
+        !number_at(o, "Scan/ScanArea/top", &top) || !number_at(o, "Scan/ScanArea/bottom", &bottom))
+        return false;
+    shape[0] = round(height * (bottom - top));
+    shape[1] = round(width * (right - left));
+    return shape[0] >= 1 && shape[1] >= 1 && shape[0] < 1e6 && shape[1] < 1e6;
+}
+
+/* Scans in the stream of a group: the file says it in up to three places, not all of them in every version. */
+static size_t frames_of(const struct mro_h5 *h, uint32_t group)
+{
+    const struct mro_h5_dataset *metadata = mro_h5_dataset(h, mro_h5_find(h, group, "Metadata"));
+    const struct mro_h5_dataset *table = mro_h5_dataset(h, mro_h5_find(h, group, "FrameLocationTable"));
+    const uint32_t images = mro_h5_find(h, 0, "Data/SpectrumImage");
+    uint64_t frames = metadata && metadata->rank == 2 ? metadata->shape[1] : 0;
+    if (table && table->rank > 0 && table->shape[0] > frames) frames = table->shape[0];
+    for (uint32_t i = images == MRO_H5_NONE ? MRO_H5_NONE : h->node[images].first; i != MRO_H5_NONE;
+         i = h->node[i].next) {
+        json_t *o = json_of(h, mro_h5_find(h, i, "SpectrumImageSettings"));
+        const double end = positive_at(o, "endFramePosition");
+        if (end > (double)frames && end < 1e9) frames = (uint64_t)end;
+        json_decref(o);
+    }
+    return frames < 1000000000 ? (size_t)frames : 0;
+}
+
+/* Sets the stream up from its first group; false, with the reason noted, when it cannot be read. */
+static bool start_stream(struct mro_file *f, uint32_t group, const json_t *o, const json_t *settings,
+                         struct mro_eds_stream *t)
+{
+    struct emd_state *s = f->state;
+    double channels, own[2], width, height;
+    if (!number_at(settings, "bincount", &channels) || !(channels >= 1 && channels < MRO_EDS_NEXT_PIXEL)) {
+        pass_over(f, group, "has AcquisitionSettings without a bincount: the number of channels is unknown");
+        return false;
+    }
+    t->info.channels = (size_t)channels;
+    const bool known = scan_shape(o, own);
+    if (s->scan[0] > 0) {
+        t->info.ny = s->scan[0];
+        t->info.nx = s->scan[1];
+        if (known && ((size_t)own[0] != t->info.ny || (size_t)own[1] != t->info.nx))
+            mro_file_warn(f,
+                          "the spectrum stream says it is %g x %g pixels, the image beside it is %zu x %zu, which is "
+                          "taken",
+                          own[1], own[0], t->info.nx, t->info.ny);
+    } else if (known) {
+        t->info.ny = (size_t)own[0];
+        t->info.nx = (size_t)own[1];
+    } else if (number_at(settings, "RasterScanDefinition/Width", &width) &&
+               number_at(settings, "RasterScanDefinition/Height", &height) && width >= 1 && height >= 1 &&
+               width < 1e6 && height < 1e6) {
+        t->info.ny = (size_t)height;
+        t->info.nx = (size_t)width;
+    } else {
+        pass_over(f, group, "says nowhere how many pixels its scan has (Scan.ScanSize, RasterScanDefinition)");
+        return false;
+    }
+    return true;
+}
+
+static enum mro_code add_velox_stream(struct mro_file *f, uint32_t group, struct mro_error *e)
+{
+    struct emd_state *s = f->state;
+    struct mro_h5 *h = &s->h5;
+    json_t *o = NULL, *settings = NULL;
+    struct mro_image_info energy = { .axes = 1 };
+    const uint32_t node = find_array(f, group, "Data");
+    if (node == MRO_H5_NONE) return MRO_OK;
+    const struct mro_h5_dataset *d = h->node[node].data;
+    if (d->type.class != MRO_H5_INTEGER || d->type.bytes != 2 || d->type.is_signed || d->rank < 1 || d->rank > 2 ||
+        (d->rank == 2 && d->shape[1] != 1)) {
+        pass_over(f, group, "has Data that is no column of 16-bit words");
+        return MRO_OK;
+    }
+    if (!read_metadata(f, group, &o)) return MRO_OK;
+    enum mro_code rc = MRO_OK;
+    settings = json_of(h, mro_h5_find(h, group, "AcquisitionSettings"));
+    const char *encoding = text_at(settings, "StreamEncoding");
+    if (settings == NULL) {
+        pass_over(f, group, "has no AcquisitionSettings: the number of channels is unknown");
+        goto done;
+    }
+    if (encoding != NULL && strcmp(encoding, "uint16") != 0) {
+        pass_over(f, group, "has the StreamEncoding '%.40s', which is not read", encoding);
+        goto done;
+    }
+    snprintf(energy.title, sizeof energy.title, "spectrum stream");
+    apply_dispersion(f, o, &energy);
+    const bool first = s->stream == NULL;
+    if (first) {
+        struct mro_eds_stream *t = calloc(1, sizeof *t);
+        if (t == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the spectrum stream of '%s'", f->name);
+            goto done;
+        }
+        t->f = f;
+        t->h5 = h;
+        t->info.step_ev = energy.axis[0].step;
+        t->info.offset_ev = energy.axis[0].offset;
+        if (!start_stream(f, group, o, settings, t)) {
+            mro_eds_stream_release(t);
+            goto done;
+        }
+        s->stream = t;
+    }
+    struct mro_eds_stream *t = s->stream;
+    const size_t frames = frames_of(h, group);
+    if (t->parts == MRO_EDS_MAX_PARTS || positive_at(settings, "bincount") != (double)t->info.channels ||
+        energy.axis[0].step != t->info.step_ev || energy.axis[0].offset != t->info.offset_ev) {
+        pass_over(f, group, "has other channels or energies than the stream before it");
+        goto done;
+    }
+    if (frames > t->info.frames) t->info.frames = frames;
+    t->part[t->parts] = node;
+    t->words[t->parts++] = d->shape[0];
+    t->info.detectors = t->parts;
+    if (!first) goto done;
+
+    static const struct {
+        int what;
+        enum mro_dtype dtype;
+        enum mro_kind kind;
+        const char *title;
+    } images[] = {
+        { SPECTRUM_IMAGE, MRO_U16, MRO_KIND_SPECTRUM, "EDS" },
+        { SUM_SPECTRUM, MRO_U32, MRO_KIND_SPECTRUM, "EDS sum" },
+        { TOTAL_COUNTS, MRO_U32, MRO_KIND_MAP, "EDS counts" },
+    };
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++) {
+        struct mro_image_info *info = new_image(f, e);
+        struct mro_error why;
+        if (info == NULL) {
+            rc = e ? e->code : MRO_EMEMORY;
+            goto done;
+        }
+        s->image[f->images - 1] = (struct emd_image){ .what = images[i].what };
+        info->dtype = images[i].dtype;
+        snprintf(info->title, sizeof info->title, "%s", images[i].title);
+        if (images[i].what != SUM_SPECTRUM) {
+            info->axes = 2;
+            info->axis[0].size = t->info.ny;
+            info->axis[1].size = t->info.nx;
+            apply_pixel_size(f, o, info, &info->axis[0]);
+            memcpy(t->info.axis, info->axis, sizeof t->info.axis);
+        }
+        if (images[i].what != TOTAL_COUNTS) {
+            info->axis[info->axes] = energy.axis[0];
+            info->axis[info->axes++].size = t->info.channels;
+        }
+        apply_metadata(f, o, info);
+        info->kind = images[i].kind;
+        if (mro_file_seal_image(f, info, &why) == MRO_OK) continue;
+        mro_file_warn(f, "%s", why.message);
+        if (s->first.code == MRO_OK) s->first = why;
+        f->images--;
+    }
+done:
+    json_decref(settings);
+    json_decref(o);
+    return rc;
+}
+
+/* Files that were pruned, or written by other programs, keep only the spectrum image in a form of Velox's own. */
+static void note_pruned(struct mro_file *f)
+{
+    struct emd_state *s = f->state;
+    const uint32_t images = mro_h5_find(&s->h5, 0, "Data/SpectrumImage");
+    if (s->stream != NULL || images == MRO_H5_NONE || s->h5.node[images].first == MRO_H5_NONE) return;
+    pass_over(f, images, "is in a packed form of Velox's own, and its spectrum stream is not in the file (pruned)");
 }
 
 /* Calls `take` for every group below /Data/<name>. */
@@ -624,6 +820,8 @@ static enum mro_code open_velox(struct mro_file *f, struct mro_error *e)
     read_labels(s);
     MRO_TRY(each(f, "Spectrum", add_velox_spectrum, e));
     MRO_TRY(each(f, "Image", add_velox_image, e));
+    MRO_TRY(each(f, "SpectrumStream", add_velox_stream, e));
+    note_pruned(f);
     static const char *const known[] = { "Image", "Spectrum", "SpectrumStream", "SpectrumImage", "Text" };
     const uint32_t data = mro_h5_find(h, 0, "Data");
     for (uint32_t i = data == MRO_H5_NONE ? MRO_H5_NONE : h->node[data].first; i != MRO_H5_NONE; i = h->node[i].next) {
@@ -844,6 +1042,12 @@ static enum mro_code emd_read(struct mro_file *f, size_t image, size_t frame, vo
 {
     struct emd_state *s = f->state;
     const struct emd_image *im = &s->image[image];
+    switch (im->what) {
+    case SPECTRUM_IMAGE: return mro_eds_read_row(s->stream, frame, out, e);
+    case SUM_SPECTRUM: return mro_eds_read_spectrum(s->stream, out, e);
+    case TOTAL_COUNTS: return mro_eds_read_total(s->stream, out, e);
+    case ARRAY: break;
+    }
     const struct mro_h5_dataset *d = s->h5.node[im->node].data;
     struct mro_h5_box box = frame_box(d, im, frame);
     const bool cached =
@@ -881,6 +1085,7 @@ static bool emd_view(struct mro_file *f, size_t image, size_t frame, const unsig
 {
     const struct emd_state *s = f->state;
     const struct emd_image *im = &s->image[image];
+    if (im->what != ARRAY) return false;
     const struct mro_h5_dataset *d = s->h5.node[im->node].data;
     const struct mro_h5_box box = frame_box(d, im, frame);
     *p = mro_h5_view(&s->h5, im->node, &box);
@@ -891,6 +1096,7 @@ static bool emd_view(struct mro_file *f, size_t image, size_t frame, const unsig
 static void emd_close(struct mro_file *f)
 {
     struct emd_state *s = f->state;
+    mro_eds_stream_release(s->stream);
     mro_h5_release(&s->h5);
     free(s->image);
     free(s->cache.bytes);
@@ -910,6 +1116,11 @@ static const struct mro_reader reader_velox = {
 const struct mro_reader mro_reader_emd = {
     .name = "EMD", .probe = emd_probe, .open = emd_open, .read = emd_read, .view = emd_view, .close = emd_close
 };
+
+struct mro_eds_stream *mro_emd_stream(struct mro_file *f)
+{
+    return f->reader == &reader_velox ? ((struct emd_state *)f->state)->stream : NULL;
+}
 
 static enum mro_code emd_open(struct mro_file *f, struct mro_error *e)
 {
