@@ -22,7 +22,8 @@
 #include "io/hdf5.h"
 #include "io/reader.h"
 
-#define MAX_METADATA ((size_t)4 << 20) /* bytes of JSON of one image; real ones hold 60000 */
+#define MAX_METADATA ((size_t)1 << 20) /* bytes of JSON of one image; real ones hold 60000 */
+#define MAX_EFFORT ((size_t)256 << 20) /* bytes unpacked for the metadata and axes of all images of a file */
 #define MAX_CACHE ((size_t)512 << 20)  /* of frames unpacked ahead */
 enum {
     MAX_IMAGES = 4096,
@@ -57,6 +58,7 @@ struct emd_state {
         char path[128], title[64];
     } * label;
     size_t labels;
+    size_t effort;
     size_t scan[2];         /* rows and columns of the first scanned image; 0 = none yet */
     struct mro_error first; /* why the first image that was passed over was */
 };
@@ -75,6 +77,18 @@ __attribute__((format(printf, 3, 4))) static void pass_over(struct mro_file *f, 
     mro_h5_path(&s->h5, node, path, sizeof path);
     if (s->first.code == MRO_OK) MRO_FAIL(&s->first, MRO_EFORMAT, "'%s': '%s' %s", f->name, path, what);
     mro_file_warn(f, "'%s' %s; it is passed over", path, what);
+}
+
+/* Counts what reading `bytes` of a dataset unpacks; false when a file asks for more than any real one does. */
+static bool affordable(struct emd_state *s, const struct mro_h5_dataset *d, size_t bytes)
+{
+    size_t chunk = d->filters > 0 ? d->type.bytes : bytes;
+    for (unsigned i = 0; d->filters > 0 && i < d->rank; i++)
+        if (__builtin_mul_overflow(chunk, (size_t)d->chunk[i], &chunk)) return false;
+    if (chunk < bytes) chunk = bytes;
+    if (chunk > MAX_EFFORT - s->effort) return false;
+    s->effort += chunk;
+    return true;
 }
 
 static const json_t *at(const json_t *o, const char *path)
@@ -198,9 +212,10 @@ static const char *title_of_operation(const char *operation, const json_t *o, co
 static void read_labels(struct emd_state *s)
 {
     const struct mro_h5 *h = &s->h5;
+    size_t left = MAX_LABELS; /* each costs a walk through a group */
     const uint32_t displays = mro_h5_find(h, 0, "Displays/ImageDisplay");
-    for (uint32_t i = displays == MRO_H5_NONE ? MRO_H5_NONE : h->node[displays].first; i != MRO_H5_NONE;
-         i = h->node[i].next) {
+    for (uint32_t i = displays == MRO_H5_NONE ? MRO_H5_NONE : h->node[displays].first; i != MRO_H5_NONE && left > 0;
+         i = h->node[i].next, left--) {
         json_t *o = json_of(h, i);
         const char *data = text_at(o, "data"), *title = text_at(o, "title");
         json_t *reference = data ? json_of(h, mro_h5_find(h, 0, data)) : NULL;
@@ -259,6 +274,10 @@ static bool read_metadata(struct mro_file *f, uint32_t group, json_t **o)
     if (d->type.class != MRO_H5_INTEGER || d->type.bytes != 1 || d->rank < 1 || d->rank > 2 || d->shape[0] == 0 ||
         d->shape[d->rank - 1] == 0 || d->shape[0] > MAX_METADATA) {
         pass_over(f, group, "has Metadata that is no column of bytes");
+        return false;
+    }
+    if (!affordable(s, d, (size_t)d->shape[0])) {
+        pass_over(f, group, "has Metadata that would unpack to more than is read");
         return false;
     }
     struct mro_h5_box box = { .n = { d->shape[0], 1 }, .order = { 0, 1 } };
@@ -412,6 +431,10 @@ static uint32_t find_array(struct mro_file *f, uint32_t group, const char *name)
         return MRO_H5_NONE;
     }
     const struct mro_h5_dataset *d = mro_h5_dataset(h, node);
+    if (d == NULL && h->node[node].kind == MRO_H5_OTHER && h->node[node].text[0] != '\0') {
+        pass_over(f, raw, "%s", h->node[node].text);
+        return MRO_H5_NONE;
+    }
     if (d == NULL) {
         pass_over(f, raw, "is %s, not an array", h->node[node].kind == MRO_H5_GROUP ? "a group" : "an object");
         return MRO_H5_NONE;
@@ -701,12 +724,12 @@ static enum mro_code add_velox_stream(struct mro_file *f, uint32_t group, struct
         s->stream = t;
     }
     struct mro_eds_stream *t = s->stream;
-    const size_t frames = frames_of(h, group);
     if (t->parts == MRO_EDS_MAX_PARTS || positive_at(settings, "bincount") != (double)t->info.channels ||
         energy.axis[0].step != t->info.step_ev || energy.axis[0].offset != t->info.offset_ev) {
         pass_over(f, group, "has other channels or energies than the stream before it");
         goto done;
     }
+    const size_t frames = frames_of(h, group);
     if (frames > t->info.frames) t->info.frames = frames;
     t->part[t->parts] = node;
     t->words[t->parts++] = d->shape[0];
@@ -777,8 +800,13 @@ static enum mro_code each(struct mro_file *f, const char *name,
     snprintf(path, sizeof path, "Data/%s", name);
     const uint32_t list = mro_h5_find(h, 0, path);
     if (list == MRO_H5_NONE || h->node[list].kind != MRO_H5_GROUP) return MRO_OK;
-    for (uint32_t i = h->node[list].first; i != MRO_H5_NONE; i = h->node[i].next)
-        if (h->node[i].kind == MRO_H5_GROUP) MRO_TRY(take(f, i, e));
+    size_t groups = 0;
+    for (uint32_t i = h->node[list].first; i != MRO_H5_NONE; i = h->node[i].next) {
+        if (h->node[i].kind != MRO_H5_GROUP) continue;
+        if (groups++ == MAX_IMAGES)
+            return MRO_FAIL(e, MRO_EFORMAT, "'%s' holds more than %d groups in '/%s'", f->name, MAX_IMAGES, path);
+        MRO_TRY(take(f, i, e));
+    }
     return MRO_OK;
 }
 
@@ -836,9 +864,9 @@ static enum mro_code open_velox(struct mro_file *f, struct mro_error *e)
 /* ---- Berkeley ---- */
 
 /* Reads a vector of numbers as doubles, at most `most` of them from `from` on. */
-static size_t read_numbers(const struct mro_file *f, uint32_t node, uint64_t from, size_t most, double *v)
+static size_t read_numbers(struct mro_file *f, uint32_t node, uint64_t from, size_t most, double *v)
 {
-    const struct emd_state *s = f->state;
+    struct emd_state *s = f->state;
     const struct mro_h5_dataset *d = s->h5.node[node].data;
     enum mro_dtype dtype;
     struct mro_error e;
@@ -849,7 +877,9 @@ static size_t read_numbers(const struct mro_file *f, uint32_t node, uint64_t fro
     const struct mro_h5_box box = { .from = { from },
                                     .n = { d->shape[0] - from < most ? d->shape[0] - from : most },
                                     .order = { 0 } };
-    if (box.n[0] > 4 || mro_h5_read(&s->h5, node, &box, raw, f->memory_bytes, &e) != MRO_OK) return 0;
+    if (box.n[0] > 4 || !affordable(s, d, sizeof raw) ||
+        mro_h5_read(&s->h5, node, &box, raw, f->memory_bytes, &e) != MRO_OK)
+        return 0;
     for (size_t i = 0; i < box.n[0]; i++) {
         const unsigned char *p = raw + i * d->type.bytes;
         if (d->type.class == MRO_H5_FLOAT) {
@@ -1028,7 +1058,7 @@ static size_t frames_together(const struct mro_file *f, const struct emd_image *
         /* Nothing to unpack: only frames whose pixels lie between each other's gain. */
         const bool interleaved = axis > im->order[im->rank - 1];
         n = interleaved && n > 1 ? (n < TOGETHER ? n : TOGETHER) : 1;
-    } else if (chunks < threads && frame > 0 && s->cache.last_image == image && s->cache.last_frame == frame - 1) {
+    } else if (chunks < threads && (frame == 0 || (s->cache.last_image == image && s->cache.last_frame == frame - 1))) {
         const size_t slabs = (threads + chunks - 1) / chunks;
         n += (slabs - 1) * thick;
     }

@@ -18,11 +18,7 @@
 
 /* Asked in this order; probes look at signatures, so at most one of them says yes. */
 static const struct mro_reader *const readers[] = {
-    &mro_reader_tiff,
-    &mro_reader_dm,
-    &mro_reader_png,
-    &mro_reader_jpeg,
-    &mro_reader_emd,
+    &mro_reader_tiff, &mro_reader_dm, &mro_reader_png, &mro_reader_jpeg, &mro_reader_emd,
 };
 #define N_READERS (sizeof readers / sizeof *readers)
 

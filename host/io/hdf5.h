@@ -22,7 +22,7 @@ enum mro_h5_kind {
     MRO_H5_ALIAS,    /* a second hard link to an object already listed: `target_node` */
     MRO_H5_SOFT,     /* `text` is the path it points to */
     MRO_H5_EXTERNAL, /* a link into another file, which is not followed; `text` says where to */
-    MRO_H5_OTHER     /* a named type, a link of a kind that users define */
+    MRO_H5_OTHER /* a named type, a link of a kind that users define; what the library cannot open: `text` says why */
 };
 
 enum mro_h5_class { MRO_H5_INTEGER, MRO_H5_FLOAT, MRO_H5_TEXT, MRO_H5_PAIR, MRO_H5_UNKNOWN };
@@ -59,7 +59,7 @@ struct mro_h5_dataset {
 };
 
 struct mro_h5_attribute {
-    uint32_t node;
+    uint32_t node; /* rises along the list */
     char name[48];
     char *text; /* or NULL */
     size_t n;   /* numbers, when it is no text */
@@ -69,7 +69,8 @@ struct mro_h5_attribute {
 struct mro_h5_node {
     uint32_t parent, first, last, next; /* places in the list; MRO_H5_NONE */
     enum mro_h5_kind kind;
-    uint32_t target_node; /* MRO_H5_ALIAS */
+    uint32_t target_node;         /* MRO_H5_ALIAS */
+    size_t attribute, attributes; /* its first in the list of attributes, and how many */
     char *name, *text;
     struct mro_h5_dataset *data; /* MRO_H5_DATASET */
 };

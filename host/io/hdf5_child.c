@@ -628,7 +628,13 @@ static herr_t visit(hid_t group, const char *name, const H5L_info_t *link, void 
         put_dataset(object);
         put_attributes(object);
     } else {
-        put_node(MRO_H5_OTHER, in, name, object < 0 ? "cannot be opened" : "", MRO_H5_NONE);
+        if (object < 0) { /* of a newer release of the library, or broken */
+            char reason[200] = "";
+            H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_reason, reason);
+            snprintf(text, sizeof text, "cannot be opened by the HDF5 library %d.%d.%d: %s", H5_VERS_MAJOR,
+                     H5_VERS_MINOR, H5_VERS_RELEASE, reason);
+        }
+        put_node(MRO_H5_OTHER, in, name, text, MRO_H5_NONE);
     }
     if (object >= 0) H5Oclose(object);
     return out.full || out.failure[0] != '\0' ? -1 : 0;
