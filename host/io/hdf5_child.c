@@ -706,6 +706,9 @@ static void child_main(struct mro_bytes file, size_t mapped, int fd)
 {
     static const int fatal[] = { SIGXCPU, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGPIPE, SIGALRM };
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
+    /* What the C library says when the heap is found broken is no business of the user's terminal. */
+    for (int i = 0; i <= 2; i++)
+        if (i != fd) close(i);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_NOFILE, 0); /* what is open stays so; nothing more can be opened */
@@ -798,8 +801,8 @@ enum mro_code mro_h5_catalogue(const struct mro_file *f, unsigned char **catalog
             rc = MRO_FAIL(e, MRO_EFORMAT, "'%s': the HDF5 library finds no end in its structure, given %d s", f->name,
                           late ? WALL_SECONDS : CPU_SECONDS);
         else
-            rc = MRO_FAIL(e, MRO_EFORMAT, "'%s': the HDF5 library breaks down on its structure (signal %d)", f->name,
-                          sig);
+            rc = MRO_FAIL(e, MRO_EFORMAT, "'%s': the HDF5 library breaks down on its structure (%s %d)", f->name,
+                          sig ? "signal" : "exit", sig ? sig : WEXITSTATUS(status));
     }
     if (rc != MRO_OK) {
         free(*catalogue);
