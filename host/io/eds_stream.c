@@ -103,13 +103,16 @@ static enum mro_code decode(struct mro_eds_stream *s, struct mro_error *e)
     }
     s->row_first[s->parts] = rows;
     if (strange > (counts + strange) / 100) {
-        rc = MRO_FAIL(e, MRO_EFORMAT, "'%s': %llu words of its spectrum stream name no channel of %zu", s->f->name,
-                      (unsigned long long)strange, channels);
+        rc = MRO_FAIL(e, MRO_EFORMAT,
+                      "'%s': %llu words of its spectrum stream belong to no pixel or to none of its %zu channels",
+                      s->f->name, (unsigned long long)strange, channels);
         goto done;
     }
     if (strange > 0)
-        mro_file_warn(s->f, "%llu words of the spectrum stream name no channel of %zu and are left out",
-                      (unsigned long long)strange, channels);
+        mro_file_warn(
+            s->f,
+            "%llu words of the spectrum stream belong to no pixel or to none of its %zu channels and are left out",
+            (unsigned long long)strange, channels);
     if (s->info.frames > 0 && shortest + 1 < (uint64_t)s->info.frames * pixels)
         mro_file_warn(s->f, "the spectrum stream ends after %llu of the %llu pixels of its %zu frames",
                       (unsigned long long)shortest, (unsigned long long)((uint64_t)s->info.frames * pixels),

@@ -28,6 +28,7 @@
 enum {
     MAX_IMAGES = 4096,
     MAX_LABELS = 4096,
+    MAX_SCANS = 32,
     NEWEST_VELOX = 11,
     TOGETHER = 16 /* interleaved frames taken apart at a time: each is a stream of writes */
 };
@@ -59,8 +60,8 @@ struct emd_state {
     } * label;
     size_t labels;
     size_t effort;
-    size_t scan[2];         /* rows and columns of the first scanned image; 0 = none yet */
-    struct mro_error first; /* why the first image that was passed over was */
+    size_t scan[MAX_SCANS][2], scans; /* rows and columns of the scanned images */
+    struct mro_error first;           /* why the first image that was passed over was */
 };
 
 /* ---- small things ---- */
@@ -566,9 +567,9 @@ static enum mro_code add_velox_image(struct mro_file *f, uint32_t group, struct 
     if (info->axes > 2) apply_frame_time(o, &info->axis[0]);
     if (info->axis[info->axes - 1].unit == MRO_UNIT_INV_NM || info->axis[info->axes - 1].unit == MRO_UNIT_RAD)
         info->kind = MRO_KIND_DIFFRACTION;
-    if (s->scan[0] == 0 && info->kind != MRO_KIND_DIFFRACTION && positive_at(o, "Scan/ScanSize/width") > 0) {
-        s->scan[0] = info->axis[info->axes - 2].size;
-        s->scan[1] = info->axis[info->axes - 1].size;
+    if (s->scans < MAX_SCANS && info->kind != MRO_KIND_DIFFRACTION && positive_at(o, "Scan/ScanSize/width") > 0) {
+        s->scan[s->scans][0] = info->axis[info->axes - 2].size;
+        s->scan[s->scans++][1] = info->axis[info->axes - 1].size;
     }
     if (is_half_plane(&d->type)) {
         info->kind = MRO_KIND_DIFFRACTION;
@@ -654,11 +655,15 @@ static bool start_stream(struct mro_file *f, uint32_t group, const json_t *o, co
         return false;
     }
     t->info.channels = (size_t)channels;
+    /* What the scan area comes to, when an image beside it (and not only a survey of the field) has that shape. */
     const bool known = scan_shape(o, own);
-    if (s->scan[0] > 0) {
-        t->info.ny = s->scan[0];
-        t->info.nx = s->scan[1];
-        if (known && ((size_t)own[0] != t->info.ny || (size_t)own[1] != t->info.nx))
+    bool agreed = false;
+    for (size_t i = 0; i < s->scans; i++)
+        agreed = agreed || (known && (double)s->scan[i][0] == own[0] && (double)s->scan[i][1] == own[1]);
+    if (s->scans > 0 && !agreed) {
+        t->info.ny = s->scan[0][0];
+        t->info.nx = s->scan[0][1];
+        if (known)
             mro_file_warn(f,
                           "the spectrum stream says it is %g x %g pixels, the image beside it is %zu x %zu, which is "
                           "taken",
