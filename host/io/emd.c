@@ -649,7 +649,7 @@ static bool start_stream(struct mro_file *f, uint32_t group, const json_t *o, co
                          struct mro_eds_stream *t)
 {
     struct emd_state *s = f->state;
-    double channels, own[2], width, height;
+    double channels, own[2] = { 0, 0 }, width, height;
     if (!number_at(settings, "bincount", &channels) || !(channels >= 1 && channels < MRO_EDS_NEXT_PIXEL)) {
         pass_over(f, group, "has AcquisitionSettings without a bincount: the number of channels is unknown");
         return false;
