@@ -266,7 +266,6 @@ static void channels_of(const struct mro_eds_stream_info *info, const double ev[
 struct counting {
     size_t channel[3][2];
     double weight[3]; /* of the counts of each in the net counts: 1, and minus the shares of the background */
-    uint32_t *count;  /* pixels * 3 */
 };
 
 static enum mro_code set_up_window(const struct mro_eds_stream *s, const struct mro_eds_window *w, struct counting *c,
@@ -323,7 +322,8 @@ static bool make_routes(const struct counting *c, size_t n, size_t channels, str
     return true;
 }
 
-static enum mro_code count_windows(struct mro_eds_stream *s, const struct routes *r, struct counting *c,
+/* Adds up count[pixel][each of `counters`]. */
+static enum mro_code count_windows(struct mro_eds_stream *s, const struct routes *r, uint32_t *count, size_t counters,
                                    struct mro_error *e)
 {
     const size_t pixels = s->info.ny * s->info.nx;
@@ -343,8 +343,7 @@ static enum mro_code count_windows(struct mro_eds_stream *s, const struct routes
                     ended++;
                     if (++pixel == pixels) pixel = 0;
                 } else if (w < s->info.channels && ended < most) {
-                    for (uint32_t j = r->first[w]; j < r->first[w + 1]; j++)
-                        c[r->to[j] / 3].count[3 * pixel + r->to[j] % 3]++;
+                    for (uint32_t j = r->first[w]; j < r->first[w + 1]; j++) count[pixel * counters + r->to[j]]++;
                 }
             }
         }
@@ -362,6 +361,7 @@ enum mro_code mro_eds_maps(struct mro_file *f, const struct mro_eds_window *wind
     struct mro_eds_stream *s = mro_emd_stream(f);
     struct routes routes = { NULL, NULL };
     struct counting *c = NULL;
+    uint32_t *count = NULL;
     enum mro_code rc = MRO_OK;
     memset(maps, 0, n * sizeof *maps);
     if (s == NULL) return MRO_FAIL(e, MRO_EDATA, "'%s' holds no spectrum stream", f->name);
@@ -375,25 +375,25 @@ enum mro_code mro_eds_maps(struct mro_file *f, const struct mro_eds_window *wind
                         "--memory or fewer elements",
                         n, s->info.nx, s->info.ny, 20.0 * (double)n * (double)pixels / 1048576,
                         (double)f->memory_bytes / 1048576);
-    bool room = (c = calloc(n, sizeof *c)) != NULL;
+    bool room = (c = calloc(n, sizeof *c)) != NULL && (count = calloc(3 * n * pixels, sizeof *count)) != NULL;
     for (size_t i = 0; i < n && rc == MRO_OK && room; i++) {
         rc = set_up_window(s, &windows[i], &c[i], e);
-        c[i].count = calloc(3 * pixels, sizeof *c[i].count);
         maps[i].ny = s->info.ny;
         maps[i].nx = s->info.nx;
         maps[i].net = malloc(pixels * sizeof *maps[i].net);
         maps[i].variance = malloc(pixels * sizeof *maps[i].variance);
-        room = c[i].count != NULL && maps[i].net != NULL && maps[i].variance != NULL;
+        room = maps[i].net != NULL && maps[i].variance != NULL;
     }
     room = room && (rc != MRO_OK || make_routes(c, n, s->info.channels, &routes));
     if (rc == MRO_OK && !room) rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for %zu maps of elements of '%s'", n, f->name);
-    if (rc == MRO_OK) rc = count_windows(s, &routes, c, e);
+    if (rc == MRO_OK) rc = count_windows(s, &routes, count, 3 * n, e);
     for (size_t i = 0; i < n && rc == MRO_OK; i++) {
         for (size_t p = 0; p < pixels; p++) {
             double net = 0, variance = 0;
-            for (int k = 0; k < 3; k++) {
-                net += c[i].weight[k] * c[i].count[3 * p + (size_t)k];
-                variance += c[i].weight[k] * c[i].weight[k] * c[i].count[3 * p + (size_t)k];
+            for (size_t k = 0; k < 3; k++) {
+                const double counts = count[3 * (n * p + i) + k];
+                net += c[i].weight[k] * counts;
+                variance += c[i].weight[k] * c[i].weight[k] * counts;
             }
             maps[i].net[p] = (float)net;
             maps[i].variance[p] = (float)variance;
@@ -401,11 +401,9 @@ enum mro_code mro_eds_maps(struct mro_file *f, const struct mro_eds_window *wind
             maps[i].variance_sum += variance;
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        if (c != NULL) free(c[i].count);
-        if (rc != MRO_OK) mro_eds_map_release(&maps[i]);
-    }
+    for (size_t i = 0; i < n && rc != MRO_OK; i++) mro_eds_map_release(&maps[i]);
     free(c);
+    free(count);
     free(routes.first);
     free(routes.to);
     return rc;

@@ -557,8 +557,13 @@ struct pair64 {
 };
 
 /* n elements into consecutive places. Elements of a mapped file need not be aligned. */
-static void copy_run(unsigned char *to, const unsigned char *from, size_t n, size_t from_step, size_t bytes)
+static void copy_run(unsigned char *to, const unsigned char *from, size_t n, size_t from_step, size_t to_step,
+                     size_t bytes)
 {
+    if (to_step != 1 && n > 1) { /* the output's fastest axis has one sample here, but more elsewhere */
+        for (size_t i = 0; i < n; i++) memcpy(to + i * to_step * bytes, from + i * from_step * bytes, bytes);
+        return;
+    }
     if (from_step == 1 || n == 1) {
         memcpy(to, from, n * bytes);
         return;
@@ -583,7 +588,7 @@ static void copy_box(const struct copy *c, unsigned char *to, const unsigned cha
     const unsigned inner = c->axes - 1;
     size_t at[MRO_H5_RANK] = { 0 }, a = c->from, b = c->to;
     while (true) {
-        copy_run(to + b * bytes, from + a * bytes, c->n[inner], c->from_step[inner], bytes);
+        copy_run(to + b * bytes, from + a * bytes, c->n[inner], c->from_step[inner], c->to_step[inner], bytes);
         unsigned k = inner;
         while (k-- > 0) {
             a += c->from_step[k];
@@ -613,12 +618,12 @@ static void copy_in_parts(const struct copy *c, unsigned char *to, const unsigne
     }
 }
 
-/* Sets up the copy of what `box` has of the chunk at `place` of the grid. */
+/* Sets up the copy of what `box` has of the chunk at `place` of the grid. Axes of one sample are left out, so that the
+ * innermost loop is a long one. */
 static struct copy plan_copy(const struct mro_h5_dataset *d, const struct mro_h5_box *box, const uint64_t *place)
 {
     struct copy c = { 0 };
-    size_t from_step[MRO_H5_RANK], to_step[MRO_H5_RANK], s = 1;
-    const unsigned fastest = box->order[d->rank - 1];
+    size_t from_step[MRO_H5_RANK], to_step[MRO_H5_RANK], n[MRO_H5_RANK], s = 1;
     for (unsigned i = d->rank; i-- > 0;) {
         from_step[i] = s;
         s *= (size_t)d->chunk[i];
@@ -628,20 +633,27 @@ static struct copy plan_copy(const struct mro_h5_dataset *d, const struct mro_h5
         to_step[box->order[i]] = s;
         s *= (size_t)box->n[box->order[i]];
     }
-    for (unsigned pass = 0; pass < 2; pass++) {
-        for (unsigned i = 0; i < d->rank; i++) {
-            if ((i == fastest) != (pass == 1)) continue;
-            const uint64_t chunk_from = place[i] * d->chunk[i], chunk_to = chunk_from + d->chunk[i];
-            const uint64_t box_to = box->from[i] + box->n[i];
-            const uint64_t from = chunk_from > box->from[i] ? chunk_from : box->from[i];
-            const uint64_t to = chunk_to < box_to ? chunk_to : box_to;
-            c.n[c.axes] = (size_t)(to - from);
-            c.from_step[c.axes] = from_step[i];
-            c.to_step[c.axes] = to_step[i];
-            c.from += (size_t)(from - chunk_from) * from_step[i];
-            c.to += (size_t)(from - box->from[i]) * to_step[i];
-            c.axes++;
+    unsigned fastest = box->order[d->rank - 1];
+    bool found = false;
+    for (unsigned k = d->rank; k-- > 0;) {
+        const unsigned i = box->order[k];
+        const uint64_t chunk_from = place[i] * d->chunk[i], chunk_to = chunk_from + d->chunk[i];
+        const uint64_t box_to = box->from[i] + box->n[i];
+        const uint64_t from = chunk_from > box->from[i] ? chunk_from : box->from[i];
+        n[i] = (size_t)((chunk_to < box_to ? chunk_to : box_to) - from);
+        c.from += (size_t)(from - chunk_from) * from_step[i];
+        c.to += (size_t)(from - box->from[i]) * to_step[i];
+        if (n[i] > 1 && !found) {
+            fastest = i;
+            found = true;
         }
+    }
+    for (unsigned i = 0; i <= d->rank; i++) { /* those that change slowest in the chunk first, the fastest last */
+        const unsigned axis = i < d->rank ? i : fastest;
+        if (i < d->rank && (i == fastest || n[i] == 1)) continue;
+        c.n[c.axes] = n[axis];
+        c.from_step[c.axes] = from_step[axis];
+        c.to_step[c.axes++] = to_step[axis];
     }
     return c;
 }
@@ -676,6 +688,7 @@ static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const st
     const size_t scratch = scratch_bytes(d, chunk_bytes);
     size_t threads = (size_t)omp_get_max_threads();
     if (threads > count) threads = count;
+    if (scratch == 0 && chunk_bytes < 1 << 20) threads = 1; /* a copy is done before other threads have woken */
     if (scratch > 0 && threads > memory / scratch) threads = memory / scratch;
     if (threads == 0)
         return MRO_FAIL(e, MRO_EMEMORY,
