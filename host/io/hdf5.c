@@ -512,7 +512,7 @@ static const unsigned char *unpack(const struct mro_file *f, const struct mro_h5
     /* How long the data is after each filter: a checksum adds 4 bytes, shuffling none. Deflate is told how much must
      * come out, which is the chunk and the checksums below it. */
     for (unsigned i = d->filters; i-- > 0;) {
-        if (i < 32 && c->mask >> i & 1) continue;
+        if (c->mask >> i & 1) continue;
         if (d->filter[i] == FILTER_FLETCHER32) {
             if (n < 4) return NULL;
             n -= 4;
@@ -623,7 +623,7 @@ static void copy_in_parts(const struct copy *c, unsigned char *to, const unsigne
 static struct copy plan_copy(const struct mro_h5_dataset *d, const struct mro_h5_box *box, const uint64_t *place)
 {
     struct copy c = { 0 };
-    size_t from_step[MRO_H5_RANK], to_step[MRO_H5_RANK], n[MRO_H5_RANK], s = 1;
+    size_t from_step[MRO_H5_RANK] = { 0 }, to_step[MRO_H5_RANK] = { 0 }, n[MRO_H5_RANK] = { 0 }, s = 1;
     for (unsigned i = d->rank; i-- > 0;) {
         from_step[i] = s;
         s *= (size_t)d->chunk[i];
@@ -702,7 +702,7 @@ static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const st
         unsigned char *own = malloc(scratch > 0 ? scratch : 1);
 #pragma omp for schedule(dynamic)
         for (ptrdiff_t j = 0; j < (ptrdiff_t)count; j++) {
-            uint64_t place[MRO_H5_RANK];
+            uint64_t place[MRO_H5_RANK] = { 0 };
             size_t rest = (size_t)j, index = 0;
             for (unsigned i = d->rank; i-- > 0;) {
                 place[i] = first[i] + rest % across[i];
