@@ -18,8 +18,8 @@
 #define AT(field) offsetof(struct cli_common, field)
 
 const struct cli_option cli_input_options[] = {
-    { "pixel", 0, "NM", "nm", "pixel size of all images; wins over what the files say", CLI_DOUBLE, AT(pixel_nm), true,
-      1e-4, 1e6 },
+    { "pixel", 0, "NM", "nm", "pixel size of all images, or X,Y where it differs; wins over what the files say",
+      CLI_PIXEL, AT(pixel_nm), true, 1e-4, 1e6 },
     { "resolution-tags", 0, NULL, "",
       "where a TIFF says nothing else, believe its resolution tags (often set for printing, not for the microscope)",
       CLI_FLAG, AT(resolution_tags), true, 0, 0 },
@@ -29,8 +29,9 @@ const struct cli_option cli_input_options[] = {
 const size_t cli_n_input_options = sizeof cli_input_options / sizeof *cli_input_options;
 
 const struct cli_option cli_run_options[] = {
-    { "device", 0, "NAME", "", "where to compute: auto, or a name that 'mroscope devices' lists (default auto)",
-      CLI_STRING, AT(device), false, 0, 0 },
+    { "device", 0, "NAME", "",
+      "where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)", CLI_STRING,
+      AT(device), false, 0, 0 },
     { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT, AT(threads),
       false, 0, 4096 },
     { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
@@ -111,14 +112,39 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
     struct mro_error e;
     const char *name = c->device ? c->device : getenv("MROSCOPE_DEVICE");
     if (c->threads > 0) omp_set_num_threads(c->threads); /* for reading and decoding, which know no device */
-    const enum mro_code code = mro_device_open(d, name && *name ? name : "auto", c->threads, c->memory, &e);
-    if (code == MRO_OK) return 0;
+    const enum mro_code code = mro_device_open(d, name && *name ? name : NULL, c->threads, c->memory, &e);
+    if (code == MRO_OK) {
+        if (!c->quiet && mro_device_note(*d)[0]) fprintf(stderr, "mroscope: %s\n", mro_device_note(*d));
+        return 0;
+    }
     if (code != MRO_EARG) {
         cli_complain(&e);
         return 1;
     }
     fprintf(stderr, "mroscope: %s; try 'mroscope %s --help'\n", e.message, verb);
     return 2;
+}
+
+enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
+                          enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
+                          void *context, struct mro_error *e)
+{
+    const enum mro_code code = work(context, CLI_CHOSEN, e);
+    if (code != MRO_EMEMORY || strcmp(mro_device_backend(places->device[CLI_CHOSEN]), "cuda") != 0) return code;
+    if (places->device[CLI_CPU] == NULL)
+        MRO_TRY(mro_device_open(&places->device[CLI_CPU], "cpu", c->threads, c->memory, e));
+    MRO_TRY(work(context, CLI_CPU, e));
+    if (!c->quiet) {
+        fflush(stdout);
+        fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
+    }
+    return MRO_OK;
+}
+
+void cli_places_close(struct cli_places *places)
+{
+    for (int i = 0; i < CLI_PLACES; i++) mro_device_close(places->device[i]);
+    *places = (struct cli_places){ { NULL } };
 }
 
 /* -- names of outputs ---------------------------------------------------------------------------- */
@@ -336,31 +362,30 @@ static void report(struct walk *w, const struct mro_error *e)
     w->failed = true;
 }
 
-/* Puts the pixel size of the command line on an image, or drops one that is only a resolution tag. */
-static enum mro_code calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size,
-                               struct mro_error *e)
+void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
+                   char *warning, size_t room)
 {
-    struct mro_axis *a = im->axis;
     warning[0] = '\0';
-    if (c->pixel_nm > 0) {
-        for (int i = 0; i < 2; i++) {
-            if (!(a[i].step > 0) || a[i].unit != MRO_UNIT_NM || a[i].source == MRO_SOURCE_RESOLUTION_TAG) continue;
-            if (fabs(a[i].step / c->pixel_nm - 1) > 0.01)
-                snprintf(warning, size,
-                         "--pixel %g nm differs by %.3g %% from the %.6g nm of the file (%s); --pixel is used",
-                         c->pixel_nm, 100 * (c->pixel_nm / a[i].step - 1), a[i].step, mro_source_name(a[i].source));
+    for (size_t i = 0; i < 2; i++) {
+        const double given = c->pixel_nm[1 - i];
+        struct mro_axis *a = &axis[i], offer = { 0 };
+        if (given > 0) {
+            if (a->step > 0 && a->unit == MRO_UNIT_NM && fabs(given / a->step - 1) > 0.01 && warning[0] == '\0')
+                snprintf(warning, room,
+                         "--pixel %.6g nm differs by %.3g %% from the %.6g nm of the file (%s)%s; "
+                         "--pixel is used",
+                         given, 100 * (given / a->step - 1), a->step, mro_source_name(a->source),
+                         c->pixel_nm[0] == c->pixel_nm[1] ? ""
+                         : i                              ? " along x"
+                                                          : " along y");
+            mro_axis_set(&offer, given, 0, "nm", MRO_SOURCE_COMMAND_LINE);
+            mro_axis_offer(a, &offer, i ? "x" : "y", NULL, 0);
+        } else if (c->resolution_tags) {
+            char *sentence = warning[0] ? NULL : warning;
+            mro_axis_set(&offer, info->resolution_nm[i], 0, "nm", MRO_SOURCE_RESOLUTION_TAG);
+            mro_axis_offer(a, &offer, i ? "x" : "y", sentence, room);
         }
-        return mro_image_set_pixel_nm(im, c->pixel_nm, MRO_SOURCE_COMMAND_LINE, e);
     }
-    for (int i = 0; i < 2 && !c->resolution_tags; i++) {
-        if (!(a[i].step > 0) || a[i].source != MRO_SOURCE_RESOLUTION_TAG) continue;
-        snprintf(warning, size,
-                 "the resolution tags say %.6g nm a pixel and are not believed; give --pixel NM or --resolution-tags",
-                 a[i].step);
-        a[i].step = 0;
-        a[i].source = MRO_SOURCE_UNKNOWN;
-    }
-    return MRO_OK;
 }
 
 static enum mro_code item_begin(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several_images,
@@ -395,8 +420,8 @@ static enum mro_code do_frame(struct walk *w, const char *path, struct mro_file 
     const char *extra[2];
     enum mro_code code = item_begin(w, path, f, image, several, true, frame, &item, e);
     if (code == MRO_OK) code = mro_file_read(f, image, frame, &item.pixels, e);
-    if (code == MRO_OK) code = calibrate(w->job->common, &item.pixels, calibration, sizeof calibration, e);
     if (code == MRO_OK) {
+        cli_calibrate(w->job->common, item.info, item.pixels.axis, calibration, sizeof calibration);
         mro_calibration_text(&item.pixels.axis[0], &item.pixels.axis[1], item.calibration, sizeof item.calibration);
         memcpy(w->axis, item.pixels.axis, sizeof w->axis);
         memcpy(w->calibration, item.calibration, sizeof w->calibration);

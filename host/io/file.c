@@ -16,9 +16,11 @@
 
 #include "io/reader.h"
 
-/* Asked in this order; probes look at signatures, so at most one of them says yes. */
+/* Asked in this order; probes look at signatures, so at most one of them says yes. MRC is last: without its magic word
+ * it is known by numbers that make sense. */
 static const struct mro_reader *const readers[] = {
-    &mro_reader_tiff, &mro_reader_dm, &mro_reader_png, &mro_reader_jpeg, &mro_reader_emd,
+    &mro_reader_tiff, &mro_reader_dm,  &mro_reader_png, &mro_reader_jpeg,
+    &mro_reader_emd,  &mro_reader_ser, &mro_reader_emi, &mro_reader_mrc,
 };
 #define N_READERS (sizeof readers / sizeof *readers)
 
@@ -49,8 +51,9 @@ static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *
                     known, first);
 }
 
-/* Takes over f, which has name, bytes and mapping; frees it on failure. */
-static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_t memory_bytes, struct mro_error *e)
+/* Takes over f, which has name, bytes and mapping; frees it on failure. `only` is the reader to use; NULL asks all. */
+static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, const struct mro_reader *only,
+                                size_t memory_bytes, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
     f->memory_bytes = memory_bytes ? memory_bytes : default_budget();
@@ -59,9 +62,9 @@ static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_
         goto done;
     }
     for (size_t i = 0; i < N_READERS && f->reader == NULL; i++)
-        if (readers[i]->probe(f->bytes)) f->reader = readers[i];
+        if ((only == NULL || readers[i] == only) && readers[i]->probe(f->bytes)) f->reader = readers[i];
     if (f->reader == NULL) {
-        rc = unknown_format(f, e);
+        rc = only ? MRO_FAIL(e, MRO_EFORMAT, "'%s' is no %s file", f->name, only->name) : unknown_format(f, e);
         goto done;
     }
     rc = f->reader->open(f, e);
@@ -86,12 +89,11 @@ static struct mro_file *new_file(const char *name)
     return f;
 }
 
-enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memory_bytes, struct mro_error *e)
+enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
-    struct mro_file *f = NULL;
     struct stat st;
-    *out = NULL;
+    *b = (struct mro_bytes){ NULL, 0 };
     /* Not blocking: a named pipe must be refused, not waited for. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -110,26 +112,44 @@ enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memo
         rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' is larger than the address space", path);
         goto done;
     }
-    f = new_file(path);
-    if (f == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
-        goto done;
-    }
     if (st.st_size > 0) { /* an empty file cannot be mapped; open_bytes names it */
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
             rc = MRO_FAIL(e, MRO_EIO, "cannot read '%s': %s", path, strerror(errno));
             goto done;
         }
-        f->mapping = p;
-        f->bytes = (struct mro_bytes){ p, (size_t)st.st_size };
+        *b = (struct mro_bytes){ p, (size_t)st.st_size };
     }
-    rc = open_bytes(out, f, memory_bytes, e);
-    f = NULL;
 done:
     if (fd >= 0) close(fd);
-    mro_file_close(f);
     return rc;
+}
+
+void mro_bytes_unmap(struct mro_bytes *b)
+{
+    if (b->p != NULL) munmap((void *)b->p, b->size);
+    *b = (struct mro_bytes){ NULL, 0 };
+}
+
+enum mro_code mro_file_open_as(struct mro_file **out, const char *path, const struct mro_reader *reader,
+                               size_t memory_bytes, struct mro_error *e)
+{
+    struct mro_bytes b;
+    *out = NULL;
+    MRO_TRY(mro_bytes_map(&b, path, e));
+    struct mro_file *f = new_file(path);
+    if (f == NULL) {
+        mro_bytes_unmap(&b);
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
+    }
+    f->bytes = b;
+    f->mapping = (void *)b.p;
+    return open_bytes(out, f, reader, memory_bytes, e);
+}
+
+enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memory_bytes, struct mro_error *e)
+{
+    return mro_file_open_as(out, path, NULL, memory_bytes, e);
 }
 
 enum mro_code mro_file_open_memory(struct mro_file **out, const void *bytes, size_t size, const char *name,
@@ -139,7 +159,7 @@ enum mro_code mro_file_open_memory(struct mro_file **out, const void *bytes, siz
     struct mro_file *f = new_file(name);
     if (f == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", name);
     f->bytes = (struct mro_bytes){ bytes, size };
-    return open_bytes(out, f, memory_bytes, e);
+    return open_bytes(out, f, NULL, memory_bytes, e);
 }
 
 void mro_file_close(struct mro_file *f)
@@ -206,6 +226,12 @@ void mro_clean_text(char *text)
         }
         s += 1 + more;
     }
+}
+
+void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name)
+{
+    char sentence[256];
+    if (mro_axis_offer(a, offer, name, sentence, sizeof sentence)) mro_file_warn(f, "'%s': %s", f->name, sentence);
 }
 
 static size_t frame_rows(const struct mro_image_info *info)
@@ -444,22 +470,37 @@ static unsigned mask_not_finite(float *v, size_t n)
     return bad;
 }
 
+static size_t convert_block(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
+{
+    if (channels(dtype) > 1)
+        values_luminance(dtype, p, swap, n, out);
+    else if (p != (const unsigned char *)out)
+        values_float(dtype, p, swap, n, out);
+    return can_be_not_finite(dtype) ? mask_not_finite(out, n) : 0;
+}
+
 /* Converts n pixels at p (may be `out` itself for native float32) and returns how many are not finite. */
 static size_t convert(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
 {
     const size_t size = mro_dtype_size(dtype);
-    const bool in_place = p == (const unsigned char *)out;
     const ptrdiff_t blocks = (ptrdiff_t)((n + BLOCK - 1) / BLOCK);
     size_t bad = 0;
 #pragma omp parallel for schedule(static) reduction(+ : bad) if (blocks > 1)
     for (ptrdiff_t b = 0; b < blocks; b++) {
         const size_t from = (size_t)b * BLOCK, count = n - from < BLOCK ? n - from : BLOCK;
-        if (channels(dtype) > 1)
-            values_luminance(dtype, p + from * size, swap, count, out + from);
-        else if (!in_place)
-            values_float(dtype, p + from * size, swap, count, out + from);
-        if (can_be_not_finite(dtype)) bad += mask_not_finite(out + from, count);
+        bad += convert_block(dtype, p + from * size, swap, count, out + from);
     }
+    return bad;
+}
+
+/* The same for rows that lie bottom first. */
+static size_t convert_upward(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t ny, size_t nx, float *out)
+{
+    const size_t row = nx * mro_dtype_size(dtype);
+    size_t bad = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad) if (ny * nx > BLOCK)
+    for (ptrdiff_t y = 0; y < (ptrdiff_t)ny; y++)
+        bad += convert_block(dtype, p + (ny - 1 - (size_t)y) * row, swap, nx, out + (size_t)y * nx);
     return bad;
 }
 
@@ -475,12 +516,20 @@ static enum mro_code check_frame(const struct mro_file *f, size_t image, size_t 
     return MRO_OK;
 }
 
-static bool view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *swap)
+/* How the pixels of a frame can be used where they lie; VIEW_NONE: they must be read. */
+enum view { VIEW_NONE, VIEW_DOWNWARD, VIEW_UPWARD };
+
+static enum view view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *swap)
 {
-    bool big_endian;
-    if (f->reader->view == NULL || !f->reader->view(f, image, frame, p, &big_endian)) return false;
-    *swap = big_endian != machine_is_big_endian();
-    return true;
+    const struct mro_reader *r = f->reader;
+    bool big_endian = false;
+    enum view v = VIEW_NONE;
+    if (r->view != NULL && r->view(f, image, frame, p, &big_endian))
+        v = VIEW_DOWNWARD;
+    else if (r->view_upward != NULL && r->view_upward(f, image, frame, p, &big_endian))
+        v = VIEW_UPWARD;
+    *swap = v != VIEW_NONE && big_endian != machine_is_big_endian();
+    return v;
 }
 
 static enum mro_code alloc_raw(const struct mro_file *f, size_t bytes, unsigned char **raw, struct mro_error *e)
@@ -514,14 +563,16 @@ enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, stru
     enum mro_code rc = mro_image_alloc(out, ny, nx, e);
     if (rc) goto done;
     prefer_huge_pages(out->px, n * sizeof(float));
-    if (!view(f, image, frame, &p, &swap)) {
+    const enum view v = view(f, image, frame, &p, &swap);
+    if (v == VIEW_NONE) {
         if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
             goto done;
         p = raw ? raw : (unsigned char *)out->px;
         rc = f->reader->read(f, image, frame, raw ? (void *)raw : out->px, e);
         if (rc) goto done;
     }
-    out->not_finite = convert(info->dtype, p, swap, n, out->px);
+    out->not_finite = v == VIEW_UPWARD ? convert_upward(info->dtype, p, swap, ny, nx, out->px)
+                                       : convert(info->dtype, p, swap, n, out->px);
     if (info->axes > 1) out->axis[0] = info->axis[info->axes - 2];
     out->axis[1] = info->axis[info->axes - 1];
     out->kind = info->kind;
@@ -611,12 +662,11 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     for (size_t frame = 0; frame < info->frames; frame++) {
         const unsigned char *p;
         bool swap = false;
-        if (!view(f, image, frame, &p, &swap)) {
+        if (view(f, image, frame, &p, &swap) == VIEW_NONE) {
             if (raw == NULL && (rc = alloc_raw(f, bytes, &raw, e)) != MRO_OK) goto done;
             rc = f->reader->read(f, image, frame, raw, e);
             if (rc) goto done;
             p = raw;
-            swap = false;
         }
 #pragma omp parallel for schedule(static) if (n_parts > 16)
         for (ptrdiff_t i = 0; i < n_parts; i++) {
