@@ -96,7 +96,9 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     if (!opt->header) {
         s = calloc(n, sizeof *s);
         if (s == NULL) code = MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its statistics", path);
-        if (code == MRO_OK) code = mro_hash_start(&hash, f->bytes.p, f->bytes.size, e);
+        /* The table does not show the checksum, which takes longer than reading. */
+        if (code == MRO_OK && (opt->common.json || opt->common.out))
+            code = mro_hash_start(&hash, f->fd, f->bytes.p, f->bytes.size, e);
         for (size_t i = 0; i < n && code == MRO_OK; i++) code = mro_file_statistics(f, i, &s[i], e);
     }
     if (code == MRO_OK && opt->common.out) code = cli_item_stem(&item, opt->common.out, false, false, e);
@@ -105,6 +107,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     if (code == MRO_OK && !opt->common.json) print_text(path, f, s);
     if (code == MRO_OK) cli_warn(&opt->common, path, h.warnings, h.head.n_warnings);
     cli_head_release(&h);
+    mro_hash_cancel(hash);
     mro_hash_finish(hash, NULL, NULL);
     cli_item_release(&item, code != MRO_OK);
     free(s);

@@ -452,7 +452,7 @@ static void do_file(struct walk *w, const char *path)
     size_t images = 0;
     w->sha256[0] = '\0';
     if (mro_file_open(&f, path, w->job->common->memory, &e) != MRO_OK ||
-        mro_hash_start(&w->hash, f->bytes.p, f->bytes.size, &e) != MRO_OK) {
+        mro_hash_start(&w->hash, f->fd, f->bytes.p, f->bytes.size, &e) != MRO_OK) {
         report(w, &e);
         goto done;
     }
@@ -467,7 +467,8 @@ static void do_file(struct walk *w, const char *path)
         if (do_image(w, path, f, i, images > 1, &e) != MRO_OK) report(w, &e);
     }
 done:
-    /* The digest is read from the mapped file, so it ends before the file is closed. */
+    /* The digest is read from the open file, so it ends before that is closed. */
+    mro_hash_cancel(w->hash);
     mro_hash_finish(w->hash, NULL, NULL);
     w->hash = NULL;
     mro_file_close(f);

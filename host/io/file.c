@@ -27,7 +27,7 @@ static const struct mro_reader *const readers[] = {
 
 enum {
     MAX_WARNINGS = 64, /* a hostile file must not turn its pages into a flood of sentences */
-    BLOCK = 1 << 15,   /* pixels converted at a time by one thread: input and output stay in its cache */
+    CHUNK = 1 << 16,   /* bytes of the file that one thread takes at a time, on its stack: they stay in its cache */
     PART = 1 << 12,    /* values of one partial sum of the statistics; fixed, so that sums are the same bytes
                           at any number of threads */
 };
@@ -69,6 +69,7 @@ static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_
     }
     rc = f->reader->open(f, e);
     if (rc == MRO_OK && f->images == 0) rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' holds no image", f->name);
+    mro_file_drop_pages(f);
 done:
     if (rc != MRO_OK) {
         mro_file_close(f);
@@ -78,10 +79,19 @@ done:
     return rc;
 }
 
+void mro_file_drop_pages(const struct mro_file *f)
+{
+    /* The whole range, which costs no more than the pages that are there. Advice: failure changes nothing. */
+    if (f->mapping != NULL) (void)madvise(f->mapping, f->bytes.size, MADV_DONTNEED);
+}
+
 static struct mro_file *new_file(const char *name)
 {
     struct mro_file *f = calloc(1, sizeof *f);
-    if (f != NULL) f->name = strdup(name);
+    if (f != NULL) {
+        f->fd = -1;
+        f->name = strdup(name);
+    }
     if (f != NULL && f->name == NULL) {
         free(f);
         f = NULL;
@@ -96,7 +106,7 @@ enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memo
     struct stat st;
     *out = NULL;
     /* Not blocking: a named pipe must be refused, not waited for. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
         rc = MRO_FAIL(e, MRO_EIO, "cannot open '%s': %s", path, strerror(errno));
         goto done;
@@ -126,6 +136,8 @@ enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memo
         }
         f->mapping = p;
         f->bytes = (struct mro_bytes){ p, (size_t)st.st_size };
+        f->fd = fd;
+        fd = -1;
     }
     rc = open_bytes(out, f, memory_bytes, e);
     f = NULL;
@@ -150,6 +162,7 @@ void mro_file_close(struct mro_file *f)
     if (f == NULL) return;
     if (f->reader != NULL && f->reader->close != NULL && f->state != NULL) f->reader->close(f);
     if (f->mapping != NULL) munmap(f->mapping, f->bytes.size);
+    if (f->fd >= 0) close(f->fd);
     for (size_t i = 0; i < f->n_warnings; i++) free(f->warnings[i]);
     free(f->warnings);
     free(f->info);
@@ -266,10 +279,8 @@ void mro_file_warn(struct mro_file *f, const char *format, ...)
     for (size_t i = 0; i < f->n_warnings; i++)
         if (strcmp(f->warnings[i], text) == 0) return;
     /* A warning that finds no memory is dropped: what follows will fail with a sentence of its own. */
-    char **grown = realloc(f->warnings, (f->n_warnings + 1) * sizeof *grown);
-    if (grown == NULL) return;
-    f->warnings = grown;
-    if ((grown[f->n_warnings] = strdup(text)) != NULL) f->n_warnings++;
+    if (f->warnings == NULL) f->warnings = calloc(MAX_WARNINGS, sizeof *f->warnings);
+    if (f->warnings != NULL && (f->warnings[f->n_warnings] = strdup(text)) != NULL) f->n_warnings++;
 }
 
 /* ---------------------------------------------------------------- byte order */
@@ -447,23 +458,51 @@ static unsigned mask_not_finite(float *v, size_t n)
     return bad;
 }
 
-/* Converts n pixels at p (may be `out` itself for native float32) and returns how many are not finite. */
-static size_t convert(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
+/* `n` bytes at p, a place in f->bytes, either there or copied to `room`: a read call copies faster than page faults
+ * map, and what it copies does not stay in memory. NULL: the file has become shorter. */
+static const unsigned char *fetch(const struct mro_file *f, const unsigned char *p, size_t n, unsigned char *room)
 {
-    const size_t size = mro_dtype_size(dtype);
-    const bool in_place = p == (const unsigned char *)out;
-    const ptrdiff_t blocks = (ptrdiff_t)((n + BLOCK - 1) / BLOCK);
-    size_t bad = 0;
-#pragma omp parallel for schedule(static) reduction(+ : bad) if (blocks > 1)
+    if (f->fd < 0) return p;
+    for (size_t done = 0; done < n;) {
+        const ssize_t got = pread(f->fd, room + done, n - done, (off_t)(p - f->bytes.p + (ptrdiff_t)done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return NULL;
+        done += (size_t)got;
+    }
+    return room;
+}
+
+static enum mro_code shrunk(const struct mro_file *f, struct mro_error *e)
+{
+    return MRO_FAIL(e, MRO_EIO, "'%s' cannot be read to its end any more: it was changed, or its disk fails", f->name);
+}
+
+/* Converts n pixels at p to `out`. p may be `out` itself for native float32, else it lies in the file when `in_file`.
+ * Counts those that are not finite. */
+static enum mro_code convert(const struct mro_file *f, enum mro_dtype dtype, const unsigned char *p, bool in_file,
+                             bool swap, size_t n, float *out, size_t *not_finite, struct mro_error *e)
+{
+    const size_t size = mro_dtype_size(dtype), each = CHUNK / size;
+    const ptrdiff_t blocks = (ptrdiff_t)((n + each - 1) / each);
+    size_t bad = 0, missing = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad, missing) if (blocks > 1)
     for (ptrdiff_t b = 0; b < blocks; b++) {
-        const size_t from = (size_t)b * BLOCK, count = n - from < BLOCK ? n - from : BLOCK;
+        unsigned char room[CHUNK];
+        const size_t from = (size_t)b * each, count = n - from < each ? n - from : each;
+        const bool as_is = dtype == MRO_F32 && !swap;
+        const unsigned char *q = p + from * size;
+        if (in_file && (q = fetch(f, q, count * size, as_is ? (unsigned char *)(out + from) : room)) == NULL) {
+            missing++;
+            continue;
+        }
         if (channels(dtype) > 1)
-            values_luminance(dtype, p + from * size, swap, count, out + from);
-        else if (!in_place)
-            values_float(dtype, p + from * size, swap, count, out + from);
+            values_luminance(dtype, q, swap, count, out + from);
+        else if (q != (const unsigned char *)(out + from))
+            values_float(dtype, q, swap, count, out + from);
         if (can_be_not_finite(dtype)) bad += mask_not_finite(out + from, count);
     }
-    return bad;
+    *not_finite = bad;
+    return missing ? shrunk(f, e) : MRO_OK;
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -505,26 +544,39 @@ static void prefer_huge_pages(void *p, size_t bytes)
 #endif
 }
 
-enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e)
+enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame, struct mro_image *out,
+                                 struct mro_error *e)
 {
+    struct mro_image kept = *out;
     memset(out, 0, sizeof *out);
-    MRO_TRY(check_frame(f, image, frame, e));
-    const struct mro_image_info *info = &f->info[image];
-    const size_t ny = frame_rows(info), nx = frame_columns(info), n = ny * nx;
     unsigned char *raw = NULL;
     const unsigned char *p = NULL;
     bool swap = false;
-    enum mro_code rc = mro_image_alloc(out, ny, nx, e);
+    enum mro_code rc = check_frame(f, image, frame, e);
     if (rc) goto done;
-    prefer_huge_pages(out->px, n * sizeof(float));
-    if (!view(f, image, frame, &p, &swap)) {
+    const struct mro_image_info *info = &f->info[image];
+    const size_t ny = frame_rows(info), nx = frame_columns(info), n = ny * nx;
+    if (kept.px != NULL && kept.ny == ny && kept.nx == nx) {
+        *out = (struct mro_image){ .nx = nx, .ny = ny, .px = kept.px };
+        kept.px = NULL;
+    } else {
+        mro_image_release(&kept); /* before the next is asked for: there may be room for one only */
+        rc = mro_image_alloc(out, ny, nx, e);
+        if (rc) goto done;
+        prefer_huge_pages(out->px, n * sizeof(float));
+    }
+    const bool in_file = view(f, image, frame, &p, &swap);
+    if (!in_file) {
         if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
             goto done;
         p = raw ? raw : (unsigned char *)out->px;
         rc = f->reader->read(f, image, frame, raw ? (void *)raw : out->px, e);
+        mro_file_drop_pages(f);
         if (rc) goto done;
     }
-    out->not_finite = convert(info->dtype, p, swap, n, out->px);
+    rc = convert(f, info->dtype, p, in_file, swap, n, out->px, &out->not_finite, e);
+    if (rc) goto done;
+    out->axis[0].size = ny;
     if (info->axes > 1) out->axis[0] = info->axis[info->axes - 2];
     out->axis[1] = info->axis[info->axes - 1];
     out->kind = info->kind;
@@ -535,8 +587,35 @@ enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, stru
             f->name, mro_dtype_name(info->dtype));
 done:
     free(raw);
+    mro_image_release(&kept);
     if (rc) mro_image_release(out);
     return rc;
+}
+
+enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e)
+{
+    memset(out, 0, sizeof *out);
+    return mro_file_read_into(f, image, frame, out, e);
+}
+
+enum mro_code mro_file_read_stored(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e)
+{
+    const unsigned char *p;
+    bool swap;
+    MRO_TRY(check_frame(f, image, frame, e));
+    const struct mro_image_info *info = &f->info[image];
+    const size_t bytes = frame_rows(info) * frame_columns(info) * mro_dtype_size(info->dtype);
+    if (!view(f, image, frame, &p, &swap)) {
+        const enum mro_code rc = f->reader->read(f, image, frame, out, e);
+        mro_file_drop_pages(f);
+        return rc;
+    }
+    const unsigned char *q = fetch(f, p, bytes, out);
+    if (q == NULL) return shrunk(f, e);
+    const bool pairs = info->dtype == MRO_C64 || info->dtype == MRO_C128;
+    const size_t sample = mro_dtype_size(info->dtype) / channels(info->dtype) / (pairs ? 2 : 1);
+    if (swap || q != out) mro_copy_samples(out, q, bytes / sample, sample, swap != machine_is_big_endian());
+    return MRO_OK;
 }
 
 /* ---------------------------------------------------------------- statistics */
@@ -553,28 +632,102 @@ static struct moments moments_of(double *v, size_t n, bool drop_not_finite)
 {
     size_t count = n;
     if (drop_not_finite) {
-        count = 0;
-        for (size_t i = 0; i < n; i++)
-            if (isfinite(v[i])) v[count++] = v[i];
+        size_t finite = 0;
+        for (size_t i = 0; i < n; i++) finite += fabs(v[i]) <= 1.7976931348623157e308;
+        if (finite < n) {
+            count = 0;
+            for (size_t i = 0; i < n; i++)
+                if (isfinite(v[i])) v[count++] = v[i];
+        }
     }
     struct moments m = { 0, 0, 0, INFINITY, -INFINITY, count };
     if (count == 0) return m;
-    double sum[LANES] = { 0 }, m2[LANES] = { 0 };
+    double sum[LANES] = { 0 }, m2[LANES] = { 0 }, low = v[0], high = v[0];
     size_t i = 0;
     for (; i + LANES <= count; i += LANES)
         for (size_t k = 0; k < LANES; k++) sum[k] += v[i + k];
     for (size_t k = 0; i + k < count; k++) sum[k] += v[i + k];
     for (size_t k = 0; k < LANES; k++) m.sum += sum[k];
+        /* Told to, gcc takes these for vectors; they have no order. */
+#pragma omp simd reduction(min : low) reduction(max : high)
+    for (i = 0; i < count; i++) {
+        low = v[i] < low ? v[i] : low;
+        high = v[i] > high ? v[i] : high;
+    }
+    m.min = low;
+    m.max = high;
     m.mean = m.sum / (double)count;
     for (i = 0; i + LANES <= count; i += LANES)
         for (size_t k = 0; k < LANES; k++) m2[k] += (v[i + k] - m.mean) * (v[i + k] - m.mean);
     for (size_t k = 0; i + k < count; k++) m2[k] += (v[i + k] - m.mean) * (v[i + k] - m.mean);
     for (size_t k = 0; k < LANES; k++) m.m2 += m2[k];
-    for (i = 0; i < count; i++) {
-        m.min = v[i] < m.min ? v[i] : m.min;
-        m.max = v[i] > m.max ? v[i] : m.max;
-    }
     return m;
+}
+
+/* The moments of up to PART whole numbers of 8 or 16 bits from their exact sums, `bias` having been added to each. */
+static struct moments moments_of_sums(size_t n, uint64_t sum, uint64_t squares, uint32_t min, uint32_t max, int bias)
+{
+    const double mean = (double)sum / (double)n - bias; /* n * squares and sum * sum stay below 2^63 */
+    return (struct moments){ .sum = (double)((int64_t)sum - (int64_t)n * bias),
+                             .mean = mean,
+                             .m2 = (double)(n * squares - sum * sum) / (double)n,
+                             .min = (double)min - bias,
+                             .max = (double)max - bias,
+                             .count = n };
+}
+
+static struct moments moments_of_bytes(const unsigned char *p, size_t n, uint8_t flip)
+{
+    uint32_t sum = 0, squares = 0;
+    uint8_t min = 0xff, max = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t v = p[i] ^ flip;
+        sum += v;
+        squares += (uint32_t)v * v;
+        min = v < min ? v : min;
+        max = v > max ? v : max;
+    }
+    return moments_of_sums(n, sum, squares, min, max, flip);
+}
+
+/* Squares in halves of 16 bits, which sum up in 32: many of them fit into a vector. */
+#define SHORTS(load)                                  \
+    for (size_t i = 0; i < n; i++) {                  \
+        const uint16_t v = (uint16_t)((load) ^ flip); \
+        const uint32_t square = (uint32_t)v * v;      \
+        sum += v;                                     \
+        low += (uint16_t)square;                      \
+        high += (uint16_t)(square >> 16);             \
+        min = v < min ? v : min;                      \
+        max = v > max ? v : max;                      \
+    }
+
+static struct moments moments_of_shorts(const unsigned char *p, bool swap, size_t n, uint16_t flip)
+{
+    uint32_t sum = 0, low = 0, high = 0;
+    uint16_t min = 0xffff, max = 0;
+    if (swap)
+        SHORTS(SWAP16(load16(p + 2 * i)))
+    else
+        SHORTS(load16(p + 2 * i))
+    return moments_of_sums(n, sum, ((uint64_t)high << 16) + low, min, max, flip);
+}
+
+/* Moments of up to PART values (channels of colour one by one). */
+static struct moments moments_of_part(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n)
+{
+    double v[PART];
+    switch (dtype) {
+    case MRO_U8:
+    case MRO_RGB8:
+    case MRO_RGBA8: return moments_of_bytes(p, n, 0);
+    case MRO_I8: return moments_of_bytes(p, n, 0x80);
+    case MRO_U16:
+    case MRO_RGB16:
+    case MRO_RGBA16: return moments_of_shorts(p, swap, n, 0);
+    case MRO_I16: return moments_of_shorts(p, swap, n, 0x8000);
+    default: values_double(dtype, p, swap, n, v); return moments_of(v, n, can_be_not_finite(dtype));
+    }
 }
 
 /* Joins b to a (Chan, Golub, LeVeque 1979). */
@@ -602,11 +755,12 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     const enum mro_dtype dtype = info->dtype;
     const size_t pixels = frame_rows(info) * frame_columns(info), bytes = pixels * mro_dtype_size(dtype);
     const size_t n = pixels * channels(dtype), value_bytes = mro_dtype_size(dtype) / channels(dtype);
-    const ptrdiff_t n_parts = (ptrdiff_t)((n + PART - 1) / PART);
+    const size_t n_parts = (n + PART - 1) / PART, each = CHUNK / value_bytes; /* whole parts in every chunk */
+    const ptrdiff_t n_chunks = (ptrdiff_t)((n + each - 1) / each);
     struct moments all = { 0, 0, 0, NAN, NAN, 0 };
     enum mro_code rc = MRO_OK;
     unsigned char *raw = NULL;
-    struct moments *parts = malloc((size_t)n_parts * sizeof *parts);
+    struct moments *parts = malloc(n_parts * sizeof *parts);
     if (parts == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the statistics of '%s'", f->name);
         goto done;
@@ -614,21 +768,33 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     for (size_t frame = 0; frame < info->frames; frame++) {
         const unsigned char *p;
         bool swap = false;
-        if (!view(f, image, frame, &p, &swap)) {
+        const bool in_file = view(f, image, frame, &p, &swap);
+        if (!in_file) {
             if (raw == NULL && (rc = alloc_raw(f, bytes, &raw, e)) != MRO_OK) goto done;
             rc = f->reader->read(f, image, frame, raw, e);
+            mro_file_drop_pages(f);
             if (rc) goto done;
             p = raw;
-            swap = false;
         }
-#pragma omp parallel for schedule(static) if (n_parts > 16)
-        for (ptrdiff_t i = 0; i < n_parts; i++) {
-            double v[PART];
-            const size_t from = (size_t)i * PART, count = n - from < PART ? n - from : PART;
-            values_double(dtype, p + from * value_bytes, swap, count, v);
-            parts[i] = moments_of(v, count, can_be_not_finite(dtype));
+        size_t missing = 0;
+#pragma omp parallel for schedule(static) reduction(+ : missing) if (n_chunks > 1)
+        for (ptrdiff_t c = 0; c < n_chunks; c++) {
+            unsigned char room[CHUNK];
+            const size_t from = (size_t)c * each, count = n - from < each ? n - from : each;
+            const unsigned char *q = p + from * value_bytes;
+            if (in_file && (q = fetch(f, q, count * value_bytes, room)) == NULL) {
+                missing++;
+                continue;
+            }
+            for (size_t i = 0; i < count; i += PART)
+                parts[(from + i) / PART] =
+                    moments_of_part(dtype, q + i * value_bytes, swap, count - i < PART ? count - i : PART);
         }
-        for (ptrdiff_t i = 0; i < n_parts; i++) join(&all, &parts[i]);
+        if (missing) {
+            rc = shrunk(f, e);
+            goto done;
+        }
+        for (size_t i = 0; i < n_parts; i++) join(&all, &parts[i]);
     }
     s->count = all.count;
     s->not_finite = n * info->frames - all.count;

@@ -918,6 +918,7 @@ static enum mro_code tiff_open(struct mro_file *f, struct mro_error *e)
     do {
         MRO_TRY(add_page(t, number++, &refusal, e));
         t->sentence[0] = '\0';
+        if (number % 256 == 0) mro_file_drop_pages(f);
     } while (!TIFFLastDirectory(t->tif) && TIFFReadDirectory(t->tif));
     if (t->n_pages == 0) return MRO_FAIL(e, refusal.code, "%s", refusal.message);
     if (refusal.code) mro_file_warn(f, "a page is passed over: %s", refusal.message);
