@@ -16,8 +16,11 @@ enum {
     NEAR = 16,        /* samples each way that the peak is interpolated from */
     LEAST_COMMON = 16 /* pixels a side that the aligned frames must share */
 };
-#define BAND_FULL 0.38    /* cycles per sample up to which the spectrum counts in full, */
-#define BAND_END 0.47     /* and where it ends: the correlation can be interpolated between its samples */
+#define BAND_FULL 0.38 /* cycles per sample up to which the spectrum counts in full, */
+#define BAND_END 0.47  /* and where it ends: the correlation can be interpolated between its samples */
+#define FADED 0.1      /* part of a side over which a frame is faded out */
+#define COARSE 0.3 /* cycles per width of the background below which the light, which stays with the camera, counts */
+#define MODEL_ERROR 0.03  /* part of the strongest ring's power that leaks into the others */
 #define LEAST_Z 6.5       /* standard deviations of noise that a peak has to reach: one in 1e10 samples does */
 #define KAISER_PEAK 9.0   /* window of the peak's interpolation */
 #define KAISER_PIXELS 5.0 /* and of the pixels' */
@@ -42,7 +45,8 @@ static double kernel(double t, double half, double beta)
 {
     const double r = t / half;
     if (!(r * r < 1)) return 0;
-    const double s = fabs(t) < 1e-9 ? 1 : sin(MRO_PI * t) / (MRO_PI * t);
+    if (fabs(t - nearbyint(t)) < 1e-9) return fabs(t) < 0.5; /* whole pixels stay as they are, to the bit */
+    const double s = sin(MRO_PI * t) / (MRO_PI * t);
     return s * bessel_i0(beta * sqrt(1 - r * r)) / bessel_i0(beta);
 }
 
@@ -172,6 +176,8 @@ struct aligner {
     double *weight;            /* of each ring */
     float *gain;               /* the same for every frequency */
     float *host;               /* room for a spectrum */
+    float *fade[2];            /* window along y and x, */
+    double *overlap[2];        /* and its circular autocorrelation */
     struct mro_frame_shift *shift;
     size_t frames, room, used;
 };
@@ -194,6 +200,9 @@ static struct mro_grid grid_for(size_t ny, size_t nx)
                               fast_length(nx < GRID_MOST ? nx : GRID_MOST), (double)ny, (double)nx };
 }
 
+/* Gaussian whose local mean is taken for the light, in pixels. */
+static double background_of(const struct mro_grid *g) { return fmax(8, fmin(g->ly, g->lx) / 24); }
+
 static void aligner_release(struct aligner *a)
 {
     struct mro_buffer *const buffers[] = { &a->frame, &a->sum[0], &a->sum[1], &a->all, &a->field };
@@ -203,9 +212,12 @@ static void aligner_release(struct aligner *a)
     free(a->taper);
     free(a->gain);
     free(a->host);
+    free(a->fade[0]);
+    free(a->overlap[0]);
     a->ring = NULL;
     a->taper = NULL;
-    a->gain = a->host = NULL;
+    a->gain = a->host = a->fade[0] = NULL;
+    a->overlap[0] = NULL;
 }
 
 static enum mro_code aligner_begin(struct aligner *a, const struct mro_image *im, struct mro_error *e)
@@ -223,8 +235,29 @@ static enum mro_code aligner_begin(struct aligner *a, const struct mro_image *im
     a->taper = calloc(6 * (a->n_rings + 1), sizeof *a->taper);
     a->gain = malloc(n * sizeof *a->gain);
     a->host = malloc(2 * n * sizeof *a->host);
-    if (!a->ring || !a->taper || !a->gain || !a->host)
+    a->fade[0] = malloc((g->ny + g->nx) * sizeof *a->fade[0]);
+    if (!a->ring || !a->taper || !a->gain || !a->host || !a->fade[0])
         return MRO_FAIL(e, MRO_EMEMORY, "no memory to align frames of %zu x %zu pixels", im->nx, im->ny);
+    a->fade[1] = a->fade[0] + g->ny;
+    for (int k = 0; k < 2; k++) {
+        const size_t length = k ? g->nx : g->ny;
+        for (size_t i = 0; i < length; i++) {
+            const double t = ((double)(i < length - 1 - i ? i : length - 1 - i) + 0.5) / (FADED * (double)length);
+            a->fade[k][i] = (float)(t < 1 ? 0.5 - 0.5 * cos(MRO_PI * t) : 1);
+        }
+    }
+    a->overlap[0] = malloc((g->ny + g->nx) * sizeof *a->overlap[0]);
+    if (!a->overlap[0])
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory to align frames of %zu x %zu pixels", im->nx, im->ny);
+    a->overlap[1] = a->overlap[0] + g->ny;
+    for (int k = 0; k < 2; k++) {
+        const size_t length = k ? g->nx : g->ny;
+        for (size_t r = 0; r < length; r++) {
+            double sum = 0;
+            for (size_t i = 0; i < length; i++) sum += (double)a->fade[k][i] * a->fade[k][(i + r) % length];
+            a->overlap[k][r] = sum;
+        }
+    }
     a->samples = a->taper + a->n_rings + 1;
     a->power = a->samples + a->n_rings + 1;
     a->all_power = a->power + a->n_rings + 1;
@@ -244,7 +277,8 @@ static enum mro_code aligner_begin(struct aligner *a, const struct mro_image *im
     const double finest = fmin((double)g->ny / g->ly, (double)g->nx / g->lx); /* samples per pixel, at most 1 */
     for (size_t k = 0; k < a->n_rings; k++) {
         const double q = ((double)k + 0.5) * width / finest, t = (q - BAND_FULL) / (BAND_END - BAND_FULL);
-        a->taper[k] = t <= 0 ? 1 : t >= 1 ? 0 : 0.5 + 0.5 * cos(MRO_PI * t);
+        const double low = ((double)k + 0.5) * width * background_of(g);
+        a->taper[k] = low < COARSE || t >= 1 ? 0 : t <= 0 ? 1 : 0.5 + 0.5 * cos(MRO_PI * t);
     }
     struct mro_buffer *const spectra[] = { &a->frame, &a->sum[0], &a->sum[1], &a->all };
     for (size_t i = 0; i < sizeof spectra / sizeof *spectra; i++)
@@ -280,17 +314,27 @@ static double likelihood(double snr, double m)
     return c / (1 - c * c);
 }
 
+/* Power of the strongest ring of enough frequencies to tell. */
+static double strongest(const struct aligner *a)
+{
+    double most = 0;
+    for (size_t k = 0; k < a->n_rings; k++)
+        if (a->samples[k] >= 64 && a->taper[k] > 0) most = fmax(most, a->first_power[k]);
+    return most;
+}
+
 /* Before anything is known: noise has the power of the faintest ring. */
 static void guess_weights(struct aligner *a)
 {
     double floor = INFINITY;
+    memcpy(a->first_power, a->power, (a->n_rings + 1) * sizeof *a->power);
     for (size_t k = 1; k < a->n_rings; k++)
         if (a->samples[k] >= 64 && a->taper[k] > 0.5 && a->power[k] > 0) floor = fmin(floor, a->power[k]);
+    const double error = MODEL_ERROR * strongest(a);
     for (size_t k = 0; k < a->n_rings; k++) {
-        const double p = a->power[k], snr = fmax(p / floor - 1, 0) + GUESS_BASE;
+        const double p = a->power[k], snr = fmax(p - floor, 0) / (floor + error) + GUESS_BASE;
         a->weight[k] = p > 0 && isfinite(floor) ? a->taper[k] * likelihood(snr, 1) / p : 0;
     }
-    memcpy(a->first_power, a->power, (a->n_rings + 1) * sizeof *a->power);
     use_weights(a);
 }
 
@@ -308,11 +352,13 @@ static enum mro_code measure_weights(struct aligner *a, struct mro_error *e)
     if (rc) goto done;
     const mro_c32 *s = (const mro_c32 *)(const void *)a->host;
     for (size_t i = 0; i < n; i++) common[a->ring[i]] += s[i].re;
+    const double error = MODEL_ERROR * strongest(a);
     const double others = fmax((double)a->used - 1, 1), half = (double)a->used / 2;
     for (size_t k = 0; k < a->n_rings; k++) {
         const double size = sqrt(a->power[k] * a->all_power[k]) * a->samples[k], p = a->first_power[k];
         const double c = size > 0 ? fmin(fmax(common[k] / size, 0), 0.999) : 0;
-        const double snr = c / (1 - c) / half + MEASURED_BASE;
+        const double fresh = c / (1 - c) / half, noise = p / (1 + fresh); /* of one frame */
+        const double snr = (p - noise) / (noise + error) + MEASURED_BASE;
         a->weight[k] = p > 0 ? a->taper[k] * likelihood(snr, others) / p : 0;
     }
     use_weights(a);
@@ -338,6 +384,25 @@ static double between(const struct aligner *a, const float *v, ptrdiff_t y0, ptr
     return sum;
 }
 
+static double overlap_along(const struct aligner *a, int k, double r)
+{
+    const double n = (double)(k ? a->g.nx : a->g.ny), t = r - n * floor(r / n);
+    const size_t i = (size_t)t, next = i + 1 < (size_t)n ? i + 1 : 0;
+    return a->overlap[k][i] + (t - (double)i) * (a->overlap[k][next] - a->overlap[k][i]);
+}
+
+/* What of the windows of the frame at hand and of those in the sum overlaps when it lies at (y, x): the correlation of
+ * equal fields falls with it, which alone would draw every peak toward the frames in the middle of the drift. */
+static double overlap(const struct aligner *a, double y, double x)
+{
+    const double sy = (double)a->g.ny / a->g.ly, sx = (double)a->g.nx / a->g.lx;
+    double sum = 0;
+    for (size_t i = 0; i < a->frames; i++)
+        if (a->shift[i].used)
+            sum += overlap_along(a, 0, y - sy * a->shift[i].y_px) * overlap_along(a, 1, x - sx * a->shift[i].x_px);
+    return sum;
+}
+
 /* The highest place of the correlation, in samples, and its height. */
 static double peak(const struct aligner *a, const float *v, double at[2])
 {
@@ -355,7 +420,9 @@ static double peak(const struct aligner *a, const float *v, double at[2])
     for (double step = 0.5; step > 0.02; step /= 2) {
         double f[3][3];
         for (int j = 0; j < 3; j++)
-            for (int i = 0; i < 3; i++) f[j][i] = between(a, v, y0, x0, at[0] + (j - 1) * step, at[1] + (i - 1) * step);
+            for (int i = 0; i < 3; i++)
+                f[j][i] = between(a, v, y0, x0, at[0] + (j - 1) * step, at[1] + (i - 1) * step) /
+                          overlap(a, at[0] + (j - 1) * step, at[1] + (i - 1) * step);
         const double gy = (f[2][1] - f[0][1]) / 2, gx = (f[1][2] - f[1][0]) / 2;
         const double hyy = f[2][1] + f[0][1] - 2 * f[1][1], hxx = f[1][2] + f[1][0] - 2 * f[1][1];
         const double hyx = (f[2][2] + f[0][0] - f[2][0] - f[0][2]) / 4, det = hyy * hxx - hyx * hyx;
@@ -363,7 +430,7 @@ static double peak(const struct aligner *a, const float *v, double at[2])
         const double dy = -(hxx * gy - hyx * gx) / det, dx = -(hyy * gx - hyx * gy) / det;
         at[0] = fmin(fmax(at[0] + fmin(fmax(dy, -1), 1) * step, (double)y0 - 1), (double)y0 + 1);
         at[1] = fmin(fmax(at[1] + fmin(fmax(dx, -1), 1) * step, (double)x0 - 1), (double)x0 + 1);
-        height = f[1][1];
+        height = f[1][1] * overlap(a, at[0], at[1]);
     }
     return fmax(height, v[best]);
 }
@@ -431,8 +498,17 @@ static enum mro_code remember(struct aligner *a, size_t frame, struct mro_error 
 static enum mro_code spectrum_of(struct aligner *a, const struct mro_image *im, struct mro_error *e)
 {
     static const double pixel[2] = { 1, 1 };
-    const double background = fmax(16, fmin(a->g.ly, a->g.lx) / 16);
-    MRO_TRY(a->d->ops->contrast_spectrum(a->d, im->px, im->ny, im->nx, pixel, background, &a->g, &a->frame, NULL, e));
+    const size_t n = a->g.ny * a->g.nx;
+    MRO_TRY(a->d->ops->contrast_spectrum(a->d, im->px, im->ny, im->nx, pixel, background_of(&a->g), &a->g, &a->frame,
+                                         NULL, e));
+    /* Faded out at the borders: what is cut there stays with the camera and would draw the peak to zero. */
+    MRO_TRY(a->d->ops->inverse(a->d, &a->g, &a->frame, &a->field, e));
+    MRO_TRY(a->d->ops->download(a->d, a->host, &a->field, n * sizeof(float), e));
+#pragma omp parallel for schedule(static)
+    for (size_t y = 0; y < a->g.ny; y++)
+        for (size_t x = 0; x < a->g.nx; x++) a->host[y * a->g.nx + x] *= a->fade[0][y] * a->fade[1][x];
+    MRO_TRY(a->d->ops->upload(a->d, &a->field, a->host, n * sizeof(float), e));
+    MRO_TRY(a->d->ops->forward(a->d, &a->g, &a->field, &a->frame, e));
     return ring_power(a, &a->frame, a->power, e);
 }
 
