@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "mroscope/math/hd.h"
 #include "report/figure.h"
 
 #define AT(field) offsetof(struct mro_bandpass_options, field)
@@ -77,6 +78,13 @@ static enum mro_code filter_frame(void *context, struct cli_item *item, struct m
     return code;
 }
 
+/* The filtered image, and half a plane of its transform. */
+static size_t need(const void *context, const struct mro_image *like)
+{
+    (void)context;
+    return like->ny * (like->nx * sizeof(float) + (like->nx / 2 + 1) * sizeof(mro_c32));
+}
+
 int cmd_bandpass(int argc, char **argv)
 {
     struct bandpass b = { 0 };
@@ -92,7 +100,9 @@ int cmd_bandpass(int argc, char **argv)
     int rc = cli_parse(&usage, argc, argv, &args);
     if (rc < 0) rc = cli_open_device(&b.common, "bandpass", &b.device);
     if (rc == 0 && b.device) {
-        b.job = (struct cli_job){ &usage, &b.common, &b, filter_frame, NULL };
+        b.job = (struct cli_job){
+            .usage = &usage, .common = &b.common, .context = &b, .device = b.device, .need = need, .frame = filter_frame
+        };
         rc = cli_each_frame(&b.job, &args);
     }
     mro_device_close(b.device);

@@ -89,6 +89,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     item.info = mro_file_info(f, first);
     item.image = first;
     item.sha256 = sha256;
+    item.n_file = SIZE_MAX; /* all that reading gives */
     const struct mro_axis *x = &item.info->axis[item.info->axes - 1], *y = item.info->axes > 1 ? x - 1 : x;
     item.pixels.axis[0] = *y;
     item.pixels.axis[1] = *x;
@@ -124,7 +125,7 @@ int cmd_info(int argc, char **argv)
         { "Output", cli_output_options, cli_n_output_options, &opt.common },
     };
     const struct cli_usage usage = { "info", "FILE...", about, notes, groups, sizeof groups / sizeof *groups };
-    const struct cli_job job = { &usage, &opt.common, NULL, NULL, NULL };
+    const struct cli_job job = { .usage = &usage, .common = &opt.common };
     struct cli_args args;
     struct mro_error e;
     int rc = cli_parse(&usage, argc, argv, &args);

@@ -12,6 +12,9 @@
 #include "mroscope/file.h"
 #include "report/json.h"
 
+/* What is done with the frames of a stack before they are measured; in the order of the option's words. */
+enum cli_reduce { CLI_REDUCE_NONE, CLI_REDUCE_MEAN, CLI_REDUCE_ALIGNED };
+
 /* Warnings told so far, so that hundreds of images do not repeat one sentence. `{0}` is empty. */
 #define CLI_MAX_TOLD 16
 struct cli_told {
@@ -23,6 +26,7 @@ struct cli_common {
     double pixel_nm; /* 0 = from the file */
     bool resolution_tags;
     struct cli_frames frames;
+    int reduce;         /* enum cli_reduce */
     const char *device; /* NULL = MROSCOPE_DEVICE, else "auto" */
     int threads;        /* 0 = all cores */
     size_t memory;      /* bytes; 0 = half of the machine's */
@@ -57,6 +61,7 @@ struct cli_item {
     char *sha256;               /* 65 bytes, kept from frame to frame */
     const char *const *extra;   /* warnings about calibration and pixels */
     size_t n_extra;
+    size_t n_file;                    /* warnings of the file that had been given when these pixels were read */
     const struct cli_file_id *inputs; /* all inputs of this run, which results must not replace */
     size_t n_inputs;
     char **written; /* files of this item, removed again when it fails */
@@ -67,6 +72,10 @@ struct cli_job {
     const struct cli_usage *usage;
     const struct cli_common *common;
     void *context;
+    struct mro_device *device; /* for what is done with frames before; NULL: nothing is */
+    /* Bytes of host memory that measuring an image of this shape and calibration takes beside its pixels and what every
+     * program takes; `like` has no pixels. NULL: next to none. */
+    size_t (*need)(const void *context, const struct mro_image *like);
     /* Measures one frame, prints and writes it. */
     enum mro_code (*frame)(void *context, struct cli_item *item, struct mro_error *e);
     /* After the last of several frames of an image; NULL: nothing to say of them together. */

@@ -17,8 +17,8 @@ struct mro_stream {
     struct mro_image spare; /* memory that was handed back */
     bool threaded;
     pthread_t reader;
-    /* What both threads use, under the lock. Slots [first, first + filled) of the ring hold frames; the reader fills the
-     * one after them. */
+    /* What both threads use, under the lock. Slots [first, first + filled) of the ring hold frames; the reader fills
+     * the one after them. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct slot *ring;

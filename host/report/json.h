@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "core/provenance.h"
+#include "mroscope/align.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/file.h"
 #include "mroscope/mro.h"
@@ -41,6 +42,9 @@ char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e);
 /* Tables of an MRO result as RFC 4180 text; free() it. NULL when out of memory. */
 char *mro_csv_objects(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e);
+
+/* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
+char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);
 
 /* Shortest decimal text that reads back as `v`. */
 void mro_number_text(double v, char text[32]);
