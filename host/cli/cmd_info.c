@@ -129,7 +129,7 @@ int cmd_info(int argc, char **argv)
     struct cli_args args;
     struct mro_error e;
     int rc = cli_parse(&usage, argc, argv, &args);
-    if (rc < 0) rc = cli_prepare_outputs(&opt.common, "info", args.files, args.n) ? 2 : -1;
+    if (rc < 0) rc = cli_prepare_outputs(&opt.common, "info.json", args.files, args.n) ? 2 : -1;
     if (rc < 0) {
         rc = 0;
         for (size_t i = 0; i < args.n; i++) {

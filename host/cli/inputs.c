@@ -157,7 +157,7 @@ static bool cut_number(struct stem *s)
     return true;
 }
 
-static int check_clashes(const struct cli_common *c, const char *verb, char *const *files, size_t n)
+static int check_clashes(const struct cli_common *c, const char *suffix, char *const *files, size_t n)
 {
     struct stem *stems = calloc(n, sizeof *stems);
     int rc = 0;
@@ -172,9 +172,8 @@ static int check_clashes(const struct cli_common *c, const char *verb, char *con
     qsort(stems, n, sizeof *stems, compare_stems);
     for (size_t i = 1; i < n && rc == 0; i++) {
         if (compare_stems(&stems[i - 1], &stems[i]) != 0) continue;
-        fprintf(stderr,
-                "mroscope: '%s' and '%s' would both write '%s/%.*s.%s.json'; measure them into different folders\n",
-                stems[i - 1].path, stems[i].path, c->out, (int)stems[i].length, stems[i].text, verb);
+        fprintf(stderr, "mroscope: '%s' and '%s' would both write '%s/%.*s.%s'; give them different folders\n",
+                stems[i - 1].path, stems[i].path, c->out, (int)stems[i].length, stems[i].text, suffix);
         rc = 2;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
@@ -219,10 +218,10 @@ static int make_folder(const char *path)
     return rc;
 }
 
-int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *const *files, size_t n)
+int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *const *files, size_t n)
 {
     if (c->out == NULL) return 0;
-    const int clash = check_clashes(c, verb, files, n);
+    const int clash = check_clashes(c, suffix, files, n);
     if (clash) return clash;
     const int error = make_folder(c->out);
     if (error == 0) return 0;
@@ -231,15 +230,16 @@ int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *cons
     return 2;
 }
 
-enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
-                         struct mro_error *e)
+/* Notes the output `name` (taken; NULL = out of memory) of an item. */
+static enum mro_code take_output(struct cli_item *item, char *name, const char **path, struct mro_error *e)
 {
     struct stat out;
-    char *name = NULL;
     char **grown = realloc(item->written, (item->n_written + 1) * sizeof *grown);
     if (grown) item->written = grown;
-    if (grown == NULL || asprintf(&name, "%s.%s%s", item->stem, job->usage->verb, suffix) < 0)
+    if (grown == NULL || name == NULL) {
+        free(name);
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
+    }
     for (size_t i = 0; i < item->n_inputs && stat(name, &out) == 0; i++) {
         if (item->inputs[i].device != out.st_dev || item->inputs[i].inode != out.st_ino) continue;
         const enum mro_code code =
@@ -251,6 +251,21 @@ enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const
     item->written[item->n_written++] = name;
     *path = name;
     return MRO_OK;
+}
+
+enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
+                         struct mro_error *e)
+{
+    char *name = NULL;
+    if (asprintf(&name, "%s.%s%s", item->stem, job->usage->verb, suffix) < 0) name = NULL;
+    return take_output(item, name, path, e);
+}
+
+enum mro_code cli_output_plain(struct cli_item *item, const char *suffix, const char **path, struct mro_error *e)
+{
+    char *name = NULL;
+    if (asprintf(&name, "%s%s", item->stem, suffix) < 0) name = NULL;
+    return take_output(item, name, path, e);
 }
 
 enum mro_code cli_figure_stem(struct cli_item *item, const struct cli_job *job, char **stem, struct mro_error *e)
@@ -274,19 +289,22 @@ enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, c
     return code;
 }
 
+enum mro_code cli_print(json_t *v, struct mro_error *e)
+{
+    if (v == NULL) return e->code;
+    char *line = mro_json_text(v, false, e);
+    if (line) fputs(line, stdout);
+    free(line);
+    json_decref(v);
+    return line ? MRO_OK : e->code;
+}
+
 enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t *v, struct mro_error *e)
 {
     enum mro_code code = MRO_OK;
     if (v == NULL) return e->code;
     if (item->stem) code = cli_write_text(item, job, ".json", mro_json_text(v, true, e), e);
-    if (code == MRO_OK && job->common->json) {
-        char *line = mro_json_text(v, false, e);
-        if (line)
-            fputs(line, stdout);
-        else
-            code = e->code;
-        free(line);
-    }
+    if (code == MRO_OK && job->common->json) return cli_print(v, e);
     json_decref(v);
     return code;
 }
@@ -342,9 +360,8 @@ static void report(struct walk *w, const struct mro_error *e)
     w->failed = true;
 }
 
-/* Puts the pixel size of the command line on an image, or drops one that is only a resolution tag. */
-static enum mro_code calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size,
-                               struct mro_error *e)
+enum mro_code cli_calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size,
+                            struct mro_error *e)
 {
     struct mro_axis *a = im->axis;
     warning[0] = '\0';
@@ -400,7 +417,7 @@ static enum mro_code measure_pixels(struct walk *w, struct cli_item *item, const
 {
     char calibration[256], pixels[128];
     const char *extra[2 + MAX_MADE];
-    MRO_TRY(calibrate(w->job->common, &item->pixels, calibration, sizeof calibration, e));
+    MRO_TRY(cli_calibrate(w->job->common, &item->pixels, calibration, sizeof calibration, e));
     mro_calibration_text(&item->pixels.axis[0], &item->pixels.axis[1], item->calibration, sizeof item->calibration);
     memcpy(w->axis, item->pixels.axis, sizeof w->axis);
     memcpy(w->calibration, item->calibration, sizeof w->calibration);
@@ -446,7 +463,7 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
 /* -- memory -------------------------------------------------------------------------------------- */
 
 /* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure. */
-enum { PROGRAM_BYTES = 12 << 20, FIGURE_BYTES = 32 << 20, MOST_AHEAD = 3 };
+enum { PROGRAM_BYTES = 12 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3 };
 
 /* How many frames can be read ahead within the budget; an error when it has no room for one. */
 static enum mro_code plan_memory(const struct walk *w, const char *path, const struct mro_image_info *info,
@@ -460,8 +477,8 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     char text[256];
     like.axis[1] = *x;
     like.axis[0] = x[info->axes > 1 ? -1 : 0];
-    (void)calibrate(job->common, &like, text, sizeof text,
-                    &ignored); /* what is wrong with it is told with the pixels */
+    (void)cli_calibrate(job->common, &like, text, sizeof text,
+                        &ignored); /* what is wrong with it is told with the pixels */
     const size_t pixels = like.ny * like.nx, frame = pixels * sizeof(float);
     const size_t raw = info->dtype == MRO_F32 ? 0 : pixels * mro_dtype_size(info->dtype);
     const size_t fixed = (size_t)PROGRAM_BYTES + (job->common->out ? (size_t)FIGURE_BYTES : 0);
@@ -647,20 +664,28 @@ done:
     mro_file_close(f);
 }
 
-int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
+struct cli_file_id *cli_identify(const struct cli_args *files)
 {
-    struct walk w = { .job = job, .files = files->n };
-    const int rc = cli_prepare_outputs(job->common, job->usage->verb, files->files, files->n);
-    if (rc) return rc;
-    w.inputs = calloc(files->n, sizeof *w.inputs);
-    if (w.inputs == NULL) {
+    struct cli_file_id *ids = calloc(files->n ? files->n : 1, sizeof *ids);
+    if (ids == NULL) {
         fputs("mroscope: no memory left for the list of files\n", stderr);
-        return 1;
+        return NULL;
     }
     for (size_t i = 0; i < files->n; i++) {
         struct stat s;
-        if (stat(files->files[i], &s) == 0) w.inputs[i] = (struct cli_file_id){ s.st_dev, s.st_ino };
+        if (stat(files->files[i], &s) == 0) ids[i] = (struct cli_file_id){ s.st_dev, s.st_ino };
     }
+    return ids;
+}
+
+int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
+{
+    struct walk w = { .job = job, .files = files->n };
+    char suffix[40];
+    snprintf(suffix, sizeof suffix, "%s.json", job->usage->verb);
+    const int rc = cli_prepare_outputs(job->common, suffix, files->files, files->n);
+    if (rc) return rc;
+    if ((w.inputs = cli_identify(files)) == NULL) return 1;
     cli_progress_begin(&w.progress, job->common->quiet);
     for (w.file = 0; w.file < files->n; w.file++) do_file(&w, files->files[w.file]);
     cli_progress_clear(&w.progress);

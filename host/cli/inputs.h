@@ -87,8 +87,17 @@ struct cli_job {
  * the output folder cannot be used). */
 int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
 
-/* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. */
-int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *const *files, size_t n);
+/* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. `suffix` is
+ * that of the output named in the message ("mro.json"). */
+int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *const *files, size_t n);
+
+/* Which files the inputs are, one entry each; free() it. NULL after a message when out of memory. */
+struct cli_file_id *cli_identify(const struct cli_args *files);
+
+/* Puts the pixel size of the command line on an image (its axes), or drops one that is only a resolution tag and says
+ * so in `warning` ("" = none). MRO_EARG as mro_image_set_pixel_nm. */
+enum mro_code cli_calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size,
+                            struct mro_error *e);
 
 /* Opens the device that the options name; 0, or the exit code after a message. */
 int cli_open_device(const struct cli_common *c, const char *verb, struct mro_device **d);
@@ -116,6 +125,9 @@ void cli_item_release(struct cli_item *item, bool failed);
 enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
                          struct mro_error *e);
 
+/* The same for an output that is not named after its verb: "<stem><suffix>". */
+enum mro_code cli_output_plain(struct cli_item *item, const char *suffix, const char **path, struct mro_error *e);
+
 /* Path of a figure without its suffix, free() it; .png, .svg and .pdf are noted as outputs of the item. */
 enum mro_code cli_figure_stem(struct cli_item *item, const struct cli_job *job, char **stem, struct mro_error *e);
 
@@ -126,6 +138,9 @@ enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, c
 /* Prints a result as one line (--json) and writes it as a file (-o). Takes `v`, whose NULL means that `e`
  * is already filled. */
 enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t *v, struct mro_error *e);
+
+/* Prints a result as one line. Takes `v` likewise. */
+enum mro_code cli_print(json_t *v, struct mro_error *e);
 
 /* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
  * was told before is only counted. */

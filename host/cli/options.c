@@ -153,7 +153,7 @@ static const char *choice(const char *words, int i, size_t *length)
 static int parse_choice(const struct cli_usage *u, const struct cli_option *o, const char *text, int *value)
 {
     const char *word;
-    size_t length;
+    size_t length = 0;
     for (int i = 0; (word = choice(o->arg, i, &length)) != NULL; i++) {
         if (strlen(text) != length || strncmp(text, word, length) != 0) continue;
         *value = i;
@@ -390,7 +390,7 @@ static void default_text(const struct cli_group *g, const struct cli_option *o, 
     const void *t = target(g, o);
     const double *v = t;
     const char *word;
-    size_t length;
+    size_t length = 0;
     buffer[0] = '\0';
     switch (o->kind) {
     case CLI_CHOICE:
@@ -486,7 +486,7 @@ static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
     const void *t = target(g, o);
     const double *v = t;
     const char *word;
-    size_t length;
+    size_t length = 0;
     switch (o->kind) {
     case CLI_CHOICE: word = choice(o->arg, *(const int *)t, &length); return json_stringn(word, length);
     case CLI_DOUBLE: return *v >= o->lo && *v <= o->hi ? json_real(*v) : json_null();

@@ -304,6 +304,15 @@ json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
     return end(&b, h, e);
 }
 
+json_t *mro_json_convert(const struct mro_result_head *h, const char *output, size_t frames, struct mro_error *e)
+{
+    struct builder b = begin(h);
+    put(&b, "output", text(output));
+    put(&b, "frames", count(frames));
+    put(&b, "dtype", text(mro_dtype_name(h->info->dtype)));
+    return end(&b, h, e);
+}
+
 static json_t *device_json(const void *items, size_t i)
 {
     struct mro_device_info info;

@@ -34,6 +34,8 @@ json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_band
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);
+/* `output` is the file written, of `frames` frames. */
+json_t *mro_json_convert(const struct mro_result_head *h, const char *output, size_t frames, struct mro_error *e);
 json_t *mro_json_devices(struct mro_error *e);
 
 /* Text of a value on one line, or (pretty) indented with a final newline; free() it. NULL when out of memory. */
