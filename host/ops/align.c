@@ -20,11 +20,12 @@ enum {
 #define BAND_END 0.47  /* and where it ends: the correlation can be interpolated between its samples */
 #define FADED 0.1      /* part of a side over which a frame is faded out */
 #define COARSE 0.3 /* cycles per width of the background below which the light, which stays with the camera, counts */
-#define MODEL_ERROR 0.03  /* part of the strongest ring's power that leaks into the others */
-#define LEAST_Z 6.5       /* standard deviations of noise that a peak has to reach: one in 1e10 samples does */
-#define KAISER_PEAK 9.0   /* window of the peak's interpolation */
-#define KAISER_PIXELS 5.0 /* and of the pixels' */
-#define GUESS_BASE 0.05   /* signal to noise that every frequency is credited with before anything is measured, */
+#define MODEL_ERROR 0.03   /* part of the strongest ring's power that leaks into the others */
+#define NEXT_TO_WHOLE 0.05 /* pixels by which a frame may miss the last row of the common area: mirrored there */
+#define LEAST_Z 6.5        /* standard deviations of noise that a peak has to reach: one in 1e10 samples does */
+#define KAISER_PEAK 9.0    /* window of the peak's interpolation */
+#define KAISER_PIXELS 5.0  /* and of the pixels' */
+#define GUESS_BASE 0.05    /* signal to noise that every frequency is credited with before anything is measured, */
 #define MEASURED_BASE 0.003
 #define MOST_COHERENCE 0.98 /* no ring outweighs all others because it is free of noise */
 
@@ -680,7 +681,8 @@ static enum mro_code common_area(const struct aligner *a, size_t origin[2], size
     for (int k = 0; k < 2; k++) {
         /* Pixel p is at p + s of a frame, which must lie between its first and last pixel. */
         const double last = (double)(k ? a->like.nx : a->like.ny) - 1;
-        const double first = ceil(fmax(0, -low[k]) - 1e-6), end = floor(last - fmax(0, high[k]) + 1e-6);
+        const double first = ceil(fmax(0, -low[k]) - NEXT_TO_WHOLE),
+                     end = floor(last - fmax(0, high[k]) + NEXT_TO_WHOLE);
         if (!(end - first + 1 >= LEAST_COMMON))
             return MRO_FAIL(
                 e, MRO_EDATA,
