@@ -37,8 +37,9 @@ enum mro_code mro_cpu_add_moved(struct mro_device *d, const struct mro_grid *g, 
                                 const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e)
 {
     const mro_c32 *from = a->p;
-    mro_c32 *to = sum->p, *py = malloc((g->ny + g->nx) * sizeof *py), *px = py + g->ny;
+    mro_c32 *to = sum->p, *py = malloc((g->ny + g->nx) * sizeof *py);
     if (py == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
+    mro_c32 *px = py + g->ny;
     phases(g->ny, g->ly, move_nm[0], py);
     phases(g->nx, g->lx, move_nm[1], px);
     const float w = (float)weight;

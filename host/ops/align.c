@@ -371,7 +371,7 @@ done:
 /* Value of the correlation at (y, x) samples, between the samples around (y0, x0); the field repeats. */
 static double between(const struct aligner *a, const float *v, ptrdiff_t y0, ptrdiff_t x0, double y, double x)
 {
-    double wy[2 * NEAR + 1], wx[2 * NEAR + 1], sum = 0;
+    double wy[2 * NEAR + 1] = { 0 }, wx[2 * NEAR + 1] = { 0 }, sum = 0;
     const ptrdiff_t ny = (ptrdiff_t)a->g.ny, nx = (ptrdiff_t)a->g.nx, hy = NEAR < (ny - 1) / 2 ? NEAR : (ny - 1) / 2,
                     hx = NEAR < (nx - 1) / 2 ? NEAR : (nx - 1) / 2;
     for (ptrdiff_t i = -hy; i <= hy; i++) wy[i + hy] = kernel(y - (double)(y0 + i), NEAR, KAISER_PEAK);
