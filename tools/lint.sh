@@ -39,7 +39,7 @@ fi
 mapfile -t programs < <(printf '%s\n' "${sources[@]}" | grep '\.c$' | grep -v '^tests/')
 if command -v cppcheck >/dev/null; then
     cppcheck --quiet --error-exitcode=1 --std=c11 --language=c --enable=warning,portability --inline-suppr -j 2 \
-        --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -I include -I host \
+        --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches -I include -I host -I . \
         "${programs[@]}" || complain "cppcheck found the above"
 else
     echo "lint: cppcheck is not here: no static analysis"

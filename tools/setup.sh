@@ -11,6 +11,7 @@ needs=(
     "cc gcc" "cmake cmake" "make make" "pkg-config pkg-config"
     "pkg:zlib zlib1g-dev" "pkg:libtiff-4 libtiff-dev" "pkg:fftw3f libfftw3-dev" "pkg:gsl libgsl-dev"
     "pkg:jansson libjansson-dev" "pkg:cairo libcairo2-dev" "pkg:popt libpopt-dev" "pkg:libcrypto libssl-dev"
+    "pkg:expat libexpat1-dev"
     "stb/stb_image.h libstb-dev"
 )
 # The checks of tools/lint.sh use these where they are; a system without them can still run every test.
@@ -42,7 +43,7 @@ check_versions() {
     if ! pkg-config --atleast-version=4.5 libtiff-4; then
         echo "mroscope needs libtiff 4.5 or newer and this system has $(pkg-config --modversion libtiff-4)." >&2
         echo "Debian 12 and Ubuntu 24.04 have it; on older systems take the libraries from conda-forge:" >&2
-        echo "  conda create -n mroscope -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl stb cmocka" >&2
+        echo "  conda create -n mroscope -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb cmocka" >&2
         return 1
     fi
 }
@@ -61,9 +62,9 @@ if ! command -v apt-get >/dev/null; then
         exit 0
     fi
     echo "This system has no apt-get. Please install, under the names that it uses: $want" >&2
-    echo "  Homebrew:    brew install cmake pkg-config libtiff fftw gsl jansson cairo popt openssl stb libomp cmocka" >&2
-    echo "  Fedora:      dnf install gcc cmake make pkgconf libtiff-devel fftw-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel stb_image-devel libcmocka-devel" >&2
-    echo "  conda-forge: conda install -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl stb cmocka" >&2
+    echo "  Homebrew:    brew install cmake pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb libomp cmocka" >&2
+    echo "  Fedora:      dnf install gcc cmake make pkgconf libtiff-devel fftw-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel expat-devel stb_image-devel libcmocka-devel" >&2
+    echo "  conda-forge: conda install -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb cmocka" >&2
     exit 1
 fi
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# All tests: the whole suite, then readers and command line under the address and undefined-behaviour
-# sanitizers, then the checks of the sources. The last line is 'N passed, N failed'.
+# All tests: the whole suite, then readers, command line and the host side of CUDA under the address and
+# undefined-behaviour sanitizers, then the checks of the sources. The first build has CUDA where nvcc is, the second one
+# never. The last line is 'N passed, N failed'.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -57,7 +58,7 @@ echo "== readers and command line under sanitizers"
 if build build-asan --preset asan; then
     export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
     # The README's commands take the same paths as the other scripts, for longer.
-    suite build-asan -R '^(readers|cli|fuzz)/' -E '^cli/readme$'
+    suite build-asan -R '^(readers|cli|fuzz|cuda)/' -E '^(cli/readme|cuda/backends)$'
 else
     failed=$((failed + 1))
 fi

@@ -29,17 +29,31 @@ static const char notes[] =
 struct bandpass {
     struct cli_common common;
     struct mro_bandpass_options options;
-    struct mro_device *device;
+    struct cli_places places;
     struct cli_job job;
+};
+
+/* One image on its way. */
+struct filtering {
+    struct bandpass *b;
+    const struct cli_item *item;
+    struct mro_bandpass_result result;
+    const char *backend;
 };
 
 static void print_row(const struct cli_item *item, const struct mro_bandpass_options *o,
                       const struct mro_bandpass_result *r)
 {
-    const double *g = o->band_inv_nm, px = r->pixel_nm[1];
-    printf("%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %.4g to %.4g pixels of %.4g nm), rms %.4g before, %.4g "
-           "after\n",
-           item->name, g[0], g[1], 1 / g[1], 1 / g[0], 1 / (g[1] * px), 1 / (g[0] * px), px, r->rms_in, r->rms_out);
+    const double *g = o->band_inv_nm, *px = r->pixel_nm;
+    char periods[160];
+    if (px[0] == px[1])
+        snprintf(periods, sizeof periods, "%.4g to %.4g pixels of %.4g nm", 1 / (g[1] * px[1]), 1 / (g[0] * px[1]),
+                 px[1]);
+    else
+        snprintf(periods, sizeof periods, "%.4g to %.4g pixels of %.4g nm along x, %.4g to %.4g of %.4g nm along y",
+                 1 / (g[1] * px[1]), 1 / (g[0] * px[1]), px[1], 1 / (g[1] * px[0]), 1 / (g[0] * px[0]), px[0]);
+    printf("%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %s), rms %.4g before, %.4g after\n", item->name, g[0],
+           g[1], 1 / g[1], 1 / g[0], periods, r->rms_in, r->rms_out);
 }
 
 static enum mro_code write_files(struct bandpass *b, struct cli_item *item, const struct mro_bandpass_result *r,
@@ -56,25 +70,33 @@ static enum mro_code write_files(struct bandpass *b, struct cli_item *item, cons
     return code;
 }
 
+static enum mro_code filter(void *context, enum cli_place place, struct mro_error *e)
+{
+    struct filtering *f = context;
+    struct mro_device *d = f->b->places.device[place];
+    f->backend = mro_device_backend(d);
+    return mro_bandpass(d, &f->item->pixels, f->item->name, &f->b->options, &f->result, e);
+}
+
 static enum mro_code filter_frame(void *context, struct cli_item *item, struct mro_error *e)
 {
     struct bandpass *b = context;
-    struct mro_bandpass_result r = { 0 };
+    struct filtering f = { .b = b, .item = item };
     struct cli_head h = { 0 };
-    enum mro_code code = mro_bandpass(b->device, &item->pixels, item->name, &b->options, &r, e);
+    enum mro_code code = cli_compute(&b->common, &b->places, item->name, filter, &f, e);
     if (code == MRO_OK) code = cli_head(&b->job, item, NULL, 0, &h, e);
-    if (code == MRO_OK && item->stem) code = write_files(b, item, &r, e);
+    if (code == MRO_OK && item->stem) code = write_files(b, item, &f.result, e);
     if (code == MRO_OK) {
-        h.provenance.backend = mro_device_backend(b->device);
+        h.provenance.backend = f.backend;
         h.provenance.algorithm = MRO_BANDPASS_ALGORITHM;
-        code = cli_emit(item, &b->job, mro_json_bandpass(&h.head, &b->options, &r, e), e);
+        code = cli_emit(item, &b->job, mro_json_bandpass(&h.head, &b->options, &f.result, e), e);
     }
     if (code == MRO_OK) {
         cli_warn(&b->common, item->path, h.warnings, h.head.n_warnings);
-        if (!b->common.json) print_row(item, &b->options, &r);
+        if (!b->common.json) print_row(item, &b->options, &f.result);
     }
     cli_head_release(&h);
-    mro_bandpass_result_release(&r);
+    mro_bandpass_result_release(&f.result);
     return code;
 }
 
@@ -98,14 +120,17 @@ int cmd_bandpass(int argc, char **argv)
     const struct cli_usage usage = { "bandpass", "FILE...", about, notes, groups, sizeof groups / sizeof *groups };
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
-    if (rc < 0) rc = cli_open_device(&b.common, "bandpass", &b.device);
-    if (rc == 0 && b.device) {
-        b.job = (struct cli_job){
-            .usage = &usage, .common = &b.common, .context = &b, .device = b.device, .need = need, .frame = filter_frame
-        };
+    if (rc < 0) rc = cli_open_device(&b.common, "bandpass", &b.places.device[CLI_CHOSEN]);
+    if (rc == 0 && b.places.device[CLI_CHOSEN]) {
+        b.job = (struct cli_job){ .usage = &usage,
+                                  .common = &b.common,
+                                  .context = &b,
+                                  .places = &b.places,
+                                  .need = need,
+                                  .frame = filter_frame };
         rc = cli_each_frame(&b.job, &args);
     }
-    mro_device_close(b.device);
+    cli_places_close(&b.places);
     cli_warn_end(&b.common);
     cli_args_release(&args);
     return rc;

@@ -75,8 +75,9 @@ static enum mro_code read_file(const struct bench *opt, const char *path, struct
         mro_file_close(f);
     }
     if (rc == MRO_OK) mro_bench_add(b, "read and decode", t, opt->runs, (double)im->ny * (double)im->nx, bytes);
-    if (rc == MRO_OK && opt->common.pixel_nm > 0)
-        rc = mro_image_set_pixel_nm(im, opt->common.pixel_nm, MRO_SOURCE_COMMAND_LINE, e);
+    if (rc == MRO_OK && opt->common.pixel_nm[0] > 0)
+        rc = mro_image_set_pixels_nm(im, (double[]){ opt->common.pixel_nm[1], opt->common.pixel_nm[0] },
+                                     MRO_SOURCE_COMMAND_LINE, e);
     double pixel[2];
     if (rc == MRO_OK) rc = mro_image_pixel_nm(im, path, pixel, e);
     free(t);
@@ -111,7 +112,7 @@ static void print_stages(const struct mro_bench *b)
 static json_t *number(double v) { return isfinite(v) && v >= 0 ? json_real(v) : json_null(); }
 
 static json_t *bench_json(const struct bench *opt, const struct mro_bench *b, const struct mro_device *d,
-                          const struct mro_device_info *info, const char *file, const struct mro_image *im, bool passed)
+                          const char *file, const struct mro_image *im, bool passed)
 {
     json_t *proof = json_array(), *stages = json_array();
     for (size_t i = 0; i < b->checks; i++) {
@@ -128,7 +129,7 @@ static json_t *bench_json(const struct bench *opt, const struct mro_bench *b, co
     }
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s?, s:[I,I], s:i, s:b, s:o, s:o}", "schema", "mroscope.bench/1",
                      "version", mro_version(), "commit", mro_commit(), "backend", mro_device_backend(d), "device",
-                     info->description, "threads", d->threads, "file", file, "shape", (json_int_t)im->ny,
+                     mro_device_description(d), "threads", d->threads, "file", file, "shape", (json_int_t)im->ny,
                      (json_int_t)im->nx, "runs", opt->runs, "proven", (int)passed, "proof", proof, "stages", stages);
 }
 
@@ -137,15 +138,10 @@ static enum mro_code run(const struct bench *opt, const char *file, struct mro_d
 {
     struct mro_bench b = { .checks = 0 };
     struct mro_image im = { 0 };
-    struct mro_device_info info = { 0 };
     bool passed = false;
-    for (size_t i = 0; i < mro_device_count(); i++) {
-        mro_device_describe(i, &info);
-        if (strcmp(info.backend, mro_device_backend(d)) == 0) break;
-    }
     enum mro_code rc = file ? read_file(opt, file, &b, &im, e) : MRO_OK;
     if (rc == MRO_OK && !opt->common.json)
-        printf("backend %s, %d threads (%s)\n\n", mro_device_backend(d), d->threads, info.description);
+        printf("backend %s, %d threads (%s)\n\n", mro_device_backend(d), d->threads, mro_device_description(d));
     if (rc == MRO_OK) rc = mro_bench_prove(d, reference, exact, &b, &passed, e);
     if (rc == MRO_OK && !opt->common.json) print_checks(&b);
     fflush(stdout);
@@ -156,7 +152,7 @@ static enum mro_code run(const struct bench *opt, const char *file, struct mro_d
         printf("\nmedian of %d runs, image of %zu x %zu pixels\n", opt->runs, im.nx, im.ny);
     }
     if (rc == MRO_OK && opt->common.json) {
-        json_t *v = bench_json(opt, &b, d, &info, file, &im, passed);
+        json_t *v = bench_json(opt, &b, d, file, &im, passed);
         char *text = v ? mro_json_text(v, false, e) : NULL;
         if (text)
             fputs(text, stdout);

@@ -113,8 +113,7 @@ static enum mro_code convert_image(struct convert *c, const char *path, struct m
                         cli_frames_last(&c->common.frames), info.frames);
     like.axis[1] = *x;
     like.axis[0] = info.axes > 1 ? x[-1] : (struct mro_axis){ .size = 1 };
-    code = cli_calibrate(&c->common, &like, calibration, sizeof calibration, e);
-    if (code) goto done;
+    cli_calibrate(&c->common, &info, like.axis, calibration, sizeof calibration);
     for (size_t i = 0; i < 2 && i < info.axes; i++) {
         const size_t size = x[-(ptrdiff_t)i].size;
         x[-(ptrdiff_t)i] = like.axis[1 - i];
@@ -147,7 +146,6 @@ static enum mro_code convert_image(struct convert *c, const char *path, struct m
     }
     if (code == MRO_OK) cli_warn(&c->common, path, h.warnings, h.head.n_warnings);
     cli_head_release(&h);
-done:
     free(source.pixels);
     cli_item_release(&item, code != MRO_OK);
     return code;

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
@@ -29,9 +30,14 @@ static void print_axes(const struct mro_image_info *im)
 {
     const struct mro_axis *a = &im->axis[im->axes - 1];
     const char *unit = a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit);
-    if (im->axes > 1 && a[-1].step == a->step && a[-1].unit == a->unit && a->step > 0) {
-        printf(", pixel %.6g %s (%s), field %.4g x %.4g %s", a->step, unit, mro_source_name(a->source),
-               (double)a->size * a->step, (double)a[-1].size * a->step, unit);
+    if (im->axes > 1 && a[-1].step > 0 && a->step > 0 && a[-1].unit == a->unit && a[-1].source == a->source &&
+        (a->unit != MRO_UNIT_OTHER || strcmp(a[-1].unit_text, a->unit_text) == 0)) {
+        if (a[-1].step == a->step)
+            printf(", pixel %.6g %s (%s)", a->step, unit, mro_source_name(a->source));
+        else
+            printf(", pixel %.6g %s along x, %.6g %s along y (%s)", a->step, unit, a[-1].step, unit,
+                   mro_source_name(a->source));
+        printf(", field %.4g x %.4g %s", (double)a->size * a->step, (double)a[-1].size * a[-1].step, unit);
         return;
     }
     for (size_t i = im->axes > 1 ? im->axes - 2 : 0; i < im->axes; i++) {
@@ -42,6 +48,49 @@ static void print_axes(const struct mro_image_info *im)
             printf(", axis %zu %.6g %s a step (%s)", i, a->step,
                    a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit), mro_source_name(a->source));
     }
+}
+
+/* A text of the file; control characters would reach the terminal. */
+static void print_name(const char *before, const char *text, const char *after)
+{
+    if (text[0] == '\0') return;
+    fputs(before, stdout);
+    for (const char *c = text; *c; c++) putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
+    fputs(after, stdout);
+}
+
+/* How the microscope stood, on a line of its own: "instrument FEI Titan, binning 1 x 26". */
+static void print_microscope(const struct mro_image_info *im)
+{
+    char line[256] = "";
+    size_t n = 0;
+#define ADD(...)                                                                            \
+    do {                                                                                    \
+        if (n < sizeof line) n += (size_t)snprintf(line + n, sizeof line - n, __VA_ARGS__); \
+    } while (0)
+    if (im->magnification > 0) ADD(", magnification %.6g", im->magnification);
+    if (im->camera_length_mm > 0) ADD(", camera length %.6g mm", im->camera_length_mm);
+    if (im->binning[0] > 0) ADD(", binning %g x %g", im->binning[1], im->binning[0]);
+    if (isfinite(im->stage_tilt_deg[0])) ADD(", tilt alpha %.4g deg", im->stage_tilt_deg[0]);
+    if (isfinite(im->stage_tilt_deg[1])) ADD(", tilt beta %.4g deg", im->stage_tilt_deg[1]);
+    if (im->value_scale != 0)
+        ADD(", a value v stands for %.6g v %c %.6g", im->value_scale, im->value_offset < 0 ? '-' : '+',
+            fabs(im->value_offset));
+#undef ADD
+    if (line[0] == '\0' && !im->instrument[0] && !im->detector[0] && !im->date[0]) return;
+    const char *start = "     ";
+    const char *const texts[][2] = { { "instrument ", im->instrument },
+                                     { "detector ", im->detector },
+                                     { "date ", im->date } };
+    for (size_t i = 0; i < 3; i++) {
+        if (texts[i][1][0] == '\0') continue;
+        fputs(start, stdout);
+        print_name(texts[i][0], texts[i][1], "");
+        start = ", ";
+    }
+    printf("%s%s", start[0] == ' ' ? start : "", start[0] == ' ' ? line + 2 : line);
+    if (im->value_scale != 0) print_name(" ", im->value_unit, "");
+    putchar('\n');
 }
 
 static void print_text(const char *path, const struct mro_file *f, const struct mro_statistics *s)
@@ -55,17 +104,25 @@ static void print_text(const char *path, const struct mro_file *f, const struct 
         printf(" %s", mro_dtype_name(im->dtype));
         print_axes(im);
         if (im->beam_kv > 0) printf(", %g kV", im->beam_kv);
-        if (im->title[0]) {
-            /* A title is what the file says; control characters would reach the terminal. */
-            fputs(", title '", stdout);
-            for (const char *c = im->title; *c; c++) putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
-            putchar('\'');
-        }
+        print_name(", title '", im->title, "'");
         putchar('\n');
+        print_microscope(im);
         if (s && isfinite(s[i].min))
             printf("     values %.6g to %.6g, mean %.6g, sd %.6g", s[i].min, s[i].max, s[i].mean, s[i].sd);
         if (s && s[i].not_finite) printf("%s%zu not finite", isfinite(s[i].min) ? ", " : "     ", s[i].not_finite);
         if (s) putchar('\n');
+    }
+}
+
+/* As for a measurement, which looks at images only. */
+static void calibrate(const struct cli_common *c, struct mro_file *f)
+{
+    char warning[256];
+    for (size_t i = 0; i < f->images; i++) {
+        struct mro_image_info *im = &f->info[i];
+        if (im->kind != MRO_KIND_IMAGE || im->axes < 2) continue;
+        cli_calibrate(c, im, &im->axis[im->axes - 2], warning, sizeof warning);
+        if (warning[0]) mro_file_warn(f, "'%s': %s", f->name, warning);
     }
 }
 
@@ -82,6 +139,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     enum mro_code code = mro_file_open(&f, path, opt->common.memory, e);
     if (code != MRO_OK) return code;
     const size_t n = mro_file_images(f);
+    calibrate(&opt->common, f);
     while (first + 1 < n && mro_file_info(f, first)->kind != MRO_KIND_IMAGE) first++;
     if (mro_file_info(f, first)->kind != MRO_KIND_IMAGE) first = 0;
     snprintf(item.name, sizeof item.name, "%s", path);
@@ -121,6 +179,7 @@ int cmd_info(int argc, char **argv)
     struct info opt = { 0 };
     const struct cli_group groups[] = {
         { "Reading", info_rows, 1, &opt },
+        { "Calibration", cli_input_options, 2, &opt.common }, /* without --frames */
         { "Memory", cli_run_options + cli_n_run_options - 1, 1, &opt.common },
         { "Output", cli_output_options, cli_n_output_options, &opt.common },
     };

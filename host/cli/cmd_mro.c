@@ -60,10 +60,11 @@ static const char notes[] =
 struct measure {
     struct cli_common common;
     struct mro_order_options options;
-    struct mro_device *device;
-    struct mro_order_plan *plan; /* made for the first image: bad inputs are told without waiting for the null */
+    struct cli_places places;
+    struct mro_order_plan *plan[CLI_PLACES]; /* made for the first image: bad inputs are told without waiting for it */
     struct cli_job job;
     struct mro_order_pool pool;   /* of the frames of one image, */
+    bool measured_on[CLI_PLACES]; /* where they were measured, */
     char *warnings[MAX_WARNINGS]; /* and their warnings, each once */
     size_t n_warnings;
     int name_width;
@@ -132,12 +133,12 @@ static enum mro_code write_files(struct measure *m, struct cli_item *item, const
 /* -- one frame, and all of them ------------------------------------------------------------------ */
 
 static enum mro_code publish(struct measure *m, struct cli_item *item, const struct mro_order_result *r,
-                             struct mro_error *e)
+                             const char *backend, struct mro_error *e)
 {
     struct cli_head h = { 0 };
     enum mro_code code = cli_head(&m->job, item, (const char *const *)r->warnings, r->n_warnings, &h, e);
     if (code == MRO_OK) {
-        h.provenance.backend = mro_device_backend(m->device);
+        h.provenance.backend = backend;
         h.provenance.algorithm = MRO_ORDER_ALGORITHM;
         h.provenance.has_seed = true;
         h.provenance.seed = m->options.seed;
@@ -154,6 +155,7 @@ static enum mro_code publish(struct measure *m, struct cli_item *item, const str
 static void forget_frames(struct measure *m)
 {
     m->pool = (struct mro_order_pool){ 0 };
+    memset(m->measured_on, 0, sizeof m->measured_on);
     for (size_t i = 0; i < m->n_warnings; i++) free(m->warnings[i]);
     m->n_warnings = 0;
 }
@@ -167,21 +169,39 @@ static void remember_warning(struct measure *m, const char *warning)
     if (copy) m->warnings[m->n_warnings++] = copy;
 }
 
+/* One frame on its way. */
+struct frame {
+    struct measure *m;
+    const struct cli_item *item;
+    struct mro_order_result result;
+    enum cli_place place;
+};
+
+static enum mro_code measure_at(void *context, enum cli_place place, struct mro_error *e)
+{
+    struct frame *f = context;
+    struct measure *m = f->m;
+    f->place = place;
+    if (m->plan[place] == NULL) MRO_TRY(mro_order_plan_new(&m->plan[place], m->places.device[place], &m->options, e));
+    return mro_order_measure(m->plan[place], &f->item->pixels, f->item->name, &f->result, e);
+}
+
 static enum mro_code measure_frame(void *context, struct cli_item *item, struct mro_error *e)
 {
     struct measure *m = context;
-    struct mro_order_result r = { 0 };
-    enum mro_code code = m->plan ? MRO_OK : mro_order_plan_new(&m->plan, m->device, &m->options, e);
-    if (code == MRO_OK) code = mro_order_measure(m->plan, &item->pixels, item->name, &r, e);
-    if (code == MRO_OK && item->stem) code = write_files(m, item, &r, e);
-    if (code == MRO_OK) code = publish(m, item, &r, e);
+    struct frame f = { .m = m, .item = item };
+    const struct mro_order_result *r = &f.result;
+    enum mro_code code = cli_compute(&m->common, &m->places, item->name, measure_at, &f, e);
+    if (code == MRO_OK && item->stem) code = write_files(m, item, r, e);
+    if (code == MRO_OK) code = publish(m, item, r, mro_device_backend(m->places.device[f.place]), e);
     if (code == MRO_OK) {
         if (item->first) forget_frames(m);
-        mro_order_pool_add(&m->pool, &r);
+        m->measured_on[f.place] = true;
+        mro_order_pool_add(&m->pool, r);
         for (size_t i = 0; i < item->n_extra; i++) remember_warning(m, item->extra[i]);
-        for (size_t i = 0; i < r.n_warnings; i++) remember_warning(m, r.warnings[i]);
+        for (size_t i = 0; i < r->n_warnings; i++) remember_warning(m, r->warnings[i]);
     }
-    mro_order_result_release(&r);
+    mro_order_result_release(&f.result);
     return code;
 }
 
@@ -192,7 +212,9 @@ static enum mro_code measure_together(void *context, struct cli_item *item, stru
     mro_order_pool_result(&m->pool, &r);
     r.warnings = m->warnings; /* lent, like all that the pooled result points to */
     r.n_warnings = m->n_warnings;
-    return publish(m, item, &r, e);
+    const enum cli_place place = m->measured_on[CLI_CHOSEN] ? CLI_CHOSEN : CLI_CPU;
+    const bool both = m->measured_on[CLI_CHOSEN] && m->measured_on[CLI_CPU];
+    return publish(m, item, &r, both ? "cuda and cpu" : mro_device_backend(m->places.device[place]), e);
 }
 
 static size_t need(const void *context, const struct mro_image *like)
@@ -215,8 +237,8 @@ int cmd_mro(int argc, char **argv)
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
     m.options.views = m.common.out != NULL;
-    if (rc < 0) rc = cli_open_device(&m.common, "mro", &m.device);
-    if (rc == 0 && m.device) {
+    if (rc < 0) rc = cli_open_device(&m.common, "mro", &m.places.device[CLI_CHOSEN]);
+    if (rc == 0 && m.places.device[CLI_CHOSEN]) {
         for (size_t i = 0; i < args.n; i++) {
             const int width = (int)strnlen(args.files[i], 60);
             if (width > m.name_width) m.name_width = width;
@@ -224,15 +246,15 @@ int cmd_mro(int argc, char **argv)
         m.job = (struct cli_job){ .usage = &usage,
                                   .common = &m.common,
                                   .context = &m,
-                                  .device = m.device,
+                                  .places = &m.places,
                                   .need = need,
                                   .frame = measure_frame,
                                   .together = measure_together };
         rc = cli_each_frame(&m.job, &args);
     }
     forget_frames(&m);
-    mro_order_plan_free(m.plan);
-    mro_device_close(m.device);
+    for (int i = 0; i < CLI_PLACES; i++) mro_order_plan_free(m.plan[i]);
+    cli_places_close(&m.places);
     cli_warn_end(&m.common);
     cli_args_release(&args);
     return rc;

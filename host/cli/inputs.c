@@ -18,8 +18,8 @@
 #define AT(field) offsetof(struct cli_common, field)
 
 const struct cli_option cli_input_options[] = {
-    { "pixel", 0, "NM", "nm", "pixel size of all images; wins over what the files say", CLI_DOUBLE, AT(pixel_nm), true,
-      1e-4, 1e6 },
+    { "pixel", 0, "NM", "nm", "pixel size of all images, or X,Y where it differs; wins over what the files say",
+      CLI_PIXEL, AT(pixel_nm), true, 1e-4, 1e6 },
     { "resolution-tags", 0, NULL, "",
       "where a TIFF says nothing else, believe its resolution tags (often set for printing, not for the microscope)",
       CLI_FLAG, AT(resolution_tags), true, 0, 0 },
@@ -32,8 +32,9 @@ const struct cli_option cli_input_options[] = {
 const size_t cli_n_input_options = sizeof cli_input_options / sizeof *cli_input_options;
 
 const struct cli_option cli_run_options[] = {
-    { "device", 0, "NAME", "", "where to compute: auto, or a name that 'mroscope devices' lists (default auto)",
-      CLI_STRING, AT(device), false, 0, 0 },
+    { "device", 0, "NAME", "",
+      "where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)", CLI_STRING,
+      AT(device), false, 0, 0 },
     { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT, AT(threads),
       false, 0, 4096 },
     { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
@@ -114,14 +115,39 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
     struct mro_error e;
     const char *name = c->device ? c->device : getenv("MROSCOPE_DEVICE");
     if (c->threads > 0) omp_set_num_threads(c->threads); /* for reading and decoding, which know no device */
-    const enum mro_code code = mro_device_open(d, name && *name ? name : "auto", c->threads, c->memory, &e);
-    if (code == MRO_OK) return 0;
+    const enum mro_code code = mro_device_open(d, name && *name ? name : NULL, c->threads, c->memory, &e);
+    if (code == MRO_OK) {
+        if (!c->quiet && mro_device_note(*d)[0]) fprintf(stderr, "mroscope: %s\n", mro_device_note(*d));
+        return 0;
+    }
     if (code != MRO_EARG) {
         cli_complain(&e);
         return 1;
     }
     fprintf(stderr, "mroscope: %s; try 'mroscope %s --help'\n", e.message, verb);
     return 2;
+}
+
+enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
+                          enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
+                          void *context, struct mro_error *e)
+{
+    const enum mro_code code = work(context, CLI_CHOSEN, e);
+    if (code != MRO_EMEMORY || strcmp(mro_device_backend(places->device[CLI_CHOSEN]), "cuda") != 0) return code;
+    if (places->device[CLI_CPU] == NULL)
+        MRO_TRY(mro_device_open(&places->device[CLI_CPU], "cpu", c->threads, c->memory, e));
+    MRO_TRY(work(context, CLI_CPU, e));
+    if (!c->quiet) {
+        fflush(stdout);
+        fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
+    }
+    return MRO_OK;
+}
+
+void cli_places_close(struct cli_places *places)
+{
+    for (int i = 0; i < CLI_PLACES; i++) mro_device_close(places->device[i]);
+    *places = (struct cli_places){ { NULL } };
 }
 
 /* -- names of outputs ---------------------------------------------------------------------------- */
@@ -360,30 +386,30 @@ static void report(struct walk *w, const struct mro_error *e)
     w->failed = true;
 }
 
-enum mro_code cli_calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size,
-                            struct mro_error *e)
+void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
+                   char *warning, size_t room)
 {
-    struct mro_axis *a = im->axis;
     warning[0] = '\0';
-    if (c->pixel_nm > 0) {
-        for (int i = 0; i < 2; i++) {
-            if (!(a[i].step > 0) || a[i].unit != MRO_UNIT_NM || a[i].source == MRO_SOURCE_RESOLUTION_TAG) continue;
-            if (fabs(a[i].step / c->pixel_nm - 1) > 0.01)
-                snprintf(warning, size,
-                         "--pixel %g nm differs by %.3g %% from the %.6g nm of the file (%s); --pixel is used",
-                         c->pixel_nm, 100 * (c->pixel_nm / a[i].step - 1), a[i].step, mro_source_name(a[i].source));
+    for (size_t i = 0; i < 2; i++) {
+        const double given = c->pixel_nm[1 - i];
+        struct mro_axis *a = &axis[i], offer = { 0 };
+        if (given > 0) {
+            if (a->step > 0 && a->unit == MRO_UNIT_NM && fabs(given / a->step - 1) > 0.01 && warning[0] == '\0')
+                snprintf(warning, room,
+                         "--pixel %.6g nm differs by %.3g %% from the %.6g nm of the file (%s)%s; "
+                         "--pixel is used",
+                         given, 100 * (given / a->step - 1), a->step, mro_source_name(a->source),
+                         c->pixel_nm[0] == c->pixel_nm[1] ? ""
+                         : i                              ? " along x"
+                                                          : " along y");
+            mro_axis_set(&offer, given, 0, "nm", MRO_SOURCE_COMMAND_LINE);
+            mro_axis_offer(a, &offer, i ? "x" : "y", NULL, 0);
+        } else if (c->resolution_tags) {
+            char *sentence = warning[0] ? NULL : warning;
+            mro_axis_set(&offer, info->resolution_nm[i], 0, "nm", MRO_SOURCE_RESOLUTION_TAG);
+            mro_axis_offer(a, &offer, i ? "x" : "y", sentence, room);
         }
-        return mro_image_set_pixel_nm(im, c->pixel_nm, MRO_SOURCE_COMMAND_LINE, e);
     }
-    for (int i = 0; i < 2 && !c->resolution_tags; i++) {
-        if (!(a[i].step > 0) || a[i].source != MRO_SOURCE_RESOLUTION_TAG) continue;
-        snprintf(warning, size,
-                 "the resolution tags say %.6g nm a pixel and are not believed; give --pixel NM or --resolution-tags",
-                 a[i].step);
-        a[i].step = 0;
-        a[i].source = MRO_SOURCE_UNKNOWN;
-    }
-    return MRO_OK;
 }
 
 static enum mro_code item_begin(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several_images,
@@ -417,7 +443,7 @@ static enum mro_code measure_pixels(struct walk *w, struct cli_item *item, const
 {
     char calibration[256], pixels[128];
     const char *extra[2 + MAX_MADE];
-    MRO_TRY(cli_calibrate(w->job->common, &item->pixels, calibration, sizeof calibration, e));
+    cli_calibrate(w->job->common, item->info, item->pixels.axis, calibration, sizeof calibration);
     mro_calibration_text(&item->pixels.axis[0], &item->pixels.axis[1], item->calibration, sizeof item->calibration);
     memcpy(w->axis, item->pixels.axis, sizeof w->axis);
     memcpy(w->calibration, item->calibration, sizeof w->calibration);
@@ -463,7 +489,7 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
 /* -- memory -------------------------------------------------------------------------------------- */
 
 /* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure. */
-enum { PROGRAM_BYTES = 12 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3 };
+enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3 };
 
 /* How many frames can be read ahead within the budget; an error when it has no room for one. */
 static enum mro_code plan_memory(const struct walk *w, const char *path, const struct mro_image_info *info,
@@ -473,12 +499,10 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     const size_t budget = job->common->memory ? job->common->memory : mro_default_memory();
     const struct mro_axis *x = &info->axis[info->axes - 1];
     struct mro_image like = { .nx = x->size, .ny = info->axes > 1 ? x[-1].size : 1, .kind = info->kind };
-    struct mro_error ignored;
     char text[256];
     like.axis[1] = *x;
     like.axis[0] = x[info->axes > 1 ? -1 : 0];
-    (void)cli_calibrate(job->common, &like, text, sizeof text,
-                        &ignored); /* what is wrong with it is told with the pixels */
+    cli_calibrate(job->common, info, like.axis, text, sizeof text); /* what contradicts it is told with the pixels */
     const size_t pixels = like.ny * like.nx, frame = pixels * sizeof(float);
     const size_t raw = info->dtype == MRO_F32 ? 0 : pixels * mro_dtype_size(info->dtype);
     const size_t fixed = (size_t)PROGRAM_BYTES + (job->common->out ? (size_t)FIGURE_BYTES : 0);
@@ -569,52 +593,67 @@ static void crop_info(struct mro_image_info *info, const struct mro_image *im)
     if (info->axes > 1) x[-1].size = im->ny;
 }
 
+struct reducing {
+    struct walk *w;
+    const char *path;
+    struct rounds rounds;
+    struct mro_reduced result;
+};
+
+static enum mro_code reduce_at(void *context, enum cli_place place, struct mro_error *e)
+{
+    struct reducing *r = context;
+    const struct mro_frames frames = { &r->rounds, rounds_rewind, rounds_next };
+    if (r->w->job->common->reduce != CLI_REDUCE_ALIGNED) return mro_frames_mean(&frames, r->path, &r->result, e);
+    return mro_frames_align(r->w->job->places->device[place], &frames, r->path, &r->result, e);
+}
+
 static enum mro_code do_reduced(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
                                 struct mro_error *e)
 {
     const bool align = w->job->common->reduce == CLI_REDUCE_ALIGNED;
-    struct rounds rounds = { .w = w, .plan = plan, .rounds = align ? 4 : 2 }; /* measuring counts as one more */
-    const struct mro_frames frames = { &rounds, rounds_rewind, rounds_next };
-    struct mro_reduced r = { 0 };
+    struct reducing reducing = { .w = w,
+                                 .path = path,
+                                 .rounds = { .w = w, .plan = plan, .rounds = align ? 4 : 2 } }; /* and measuring */
     struct cli_item item = { 0 };
     struct mro_image_info info;
     char left_out[160], shrunk[160];
     const char *made[MAX_MADE];
     size_t n_made = 0;
-    enum mro_code code =
-        align ? mro_frames_align(w->job->device, &frames, path, &r, e) : mro_frames_mean(&frames, path, &r, e);
-    mro_image_release(&rounds.lent);
-    mro_stream_close(rounds.stream);
+    enum mro_code code = cli_compute(w->job->common, w->job->places, path, reduce_at, &reducing, e);
+    mro_image_release(&reducing.rounds.lent);
+    mro_stream_close(reducing.rounds.stream);
     if (code == MRO_OK) code = item_begin(w, path, plan->file, plan->image, several, false, 0, &item, e);
     if (code == MRO_OK) {
         info = *item.info;
-        if (r.used < r.frames) {
+        if (reducing.result.used < reducing.result.frames) {
             snprintf(left_out, sizeof left_out, "%zu of %zu frames show nothing that the others show and are left out",
-                     r.frames - r.used, r.frames);
+                     reducing.result.frames - reducing.result.used, reducing.result.frames);
             made[n_made++] = left_out;
         }
         const size_t ny = info.axes > 1 ? info.axis[info.axes - 2].size : 1, nx = info.axis[info.axes - 1].size;
-        if ((double)r.image.ny * (double)r.image.nx < 0.5 * (double)ny * (double)nx) {
+        if ((double)reducing.result.image.ny * (double)reducing.result.image.nx < 0.5 * (double)ny * (double)nx) {
             snprintf(shrunk, sizeof shrunk,
-                     "the frames drift: all of them show only %zu x %zu of their %zu x %zu pixels", r.image.nx,
-                     r.image.ny, nx, ny);
+                     "the frames drift: all of them show only %zu x %zu of their %zu x %zu pixels",
+                     reducing.result.image.nx, reducing.result.image.ny, nx, ny);
             made[n_made++] = shrunk;
         }
-        crop_info(&info, &r.image);
+        crop_info(&info, &reducing.result.image);
         item.info = &info;
         item.first = true;
-        item.pixels = r.image;
-        memset(&r.image, 0, sizeof r.image);
+        item.pixels = reducing.result.image;
+        memset(&reducing.result.image, 0, sizeof reducing.result.image);
         code = measure_pixels(w, &item, made, n_made, e);
     }
     if (code == MRO_OK && align && item.stem) {
         double nm[2];
         for (int i = 0; i < 2; i++)
             nm[i] = w->axis[i].step > 0 && w->axis[i].unit == MRO_UNIT_NM ? w->axis[i].step : NAN;
-        code = cli_write_text(&item, w->job, ".shifts.csv", mro_csv_shifts(r.shift, r.frames, nm, e), e);
+        code = cli_write_text(&item, w->job, ".shifts.csv",
+                              mro_csv_shifts(reducing.result.shift, reducing.result.frames, nm, e), e);
     }
     cli_item_release(&item, code != MRO_OK);
-    mro_reduced_release(&r);
+    mro_reduced_release(&reducing.result);
     return code;
 }
 

@@ -23,7 +23,7 @@ struct cli_told {
 };
 
 struct cli_common {
-    double pixel_nm; /* 0 = from the file */
+    double pixel_nm[2]; /* x, y as given; 0 = from the file */
     bool resolution_tags;
     struct cli_frames frames;
     int reduce;         /* enum cli_reduce */
@@ -72,7 +72,7 @@ struct cli_job {
     const struct cli_usage *usage;
     const struct cli_common *common;
     void *context;
-    struct mro_device *device; /* for what is done with frames before; NULL: nothing is */
+    struct cli_places *places; /* for what is done with frames before; NULL: nothing is */
     /* Bytes of host memory that measuring an image of this shape and calibration takes beside its pixels and what every
      * program takes; `like` has no pixels. NULL: next to none. */
     size_t (*need)(const void *context, const struct mro_image *like);
@@ -94,13 +94,27 @@ int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *co
 /* Which files the inputs are, one entry each; free() it. NULL after a message when out of memory. */
 struct cli_file_id *cli_identify(const struct cli_args *files);
 
-/* Puts the pixel size of the command line on an image (its axes), or drops one that is only a resolution tag and says
- * so in `warning` ("" = none). MRO_EARG as mro_image_set_pixel_nm. */
-enum mro_code cli_calibrate(const struct cli_common *c, struct mro_image *im, char *warning, size_t size,
-                            struct mro_error *e);
+/* Calibrates the axes (y, x) of an image of `info` as the options say: --pixel, or resolution tags where they are
+ * asked for. `warning` is "", or what contradicts it. */
+void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
+                   char *warning, size_t room);
 
-/* Opens the device that the options name; 0, or the exit code after a message. */
+/* Opens the device that the options name, and says on stderr why 'auto' found no GPU; 0, or the exit code after a
+ * message. */
 int cli_open_device(const struct cli_common *c, const char *verb, struct mro_device **d);
+
+/* Where a command computes: on the device that was chosen, and on the CPU what a GPU has no room for. */
+enum cli_place { CLI_CHOSEN, CLI_CPU, CLI_PLACES };
+struct cli_places {
+    struct mro_device *device[CLI_PLACES]; /* the CPU is opened when it is needed, and NULL before */
+};
+
+/* Calls work(context, CLI_CHOSEN). When a GPU has no room for it (MRO_EMEMORY), calls work(context, CLI_CPU) and says
+ * so in one line, unless --quiet. `work` leaves nothing behind when it fails. `name` is of the image. */
+enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
+                          enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
+                          void *context, struct mro_error *e);
+void cli_places_close(struct cli_places *places);
 
 /* What the result of an item says of itself. `warnings` of the measurement are joined to those of file and
  * calibration. Release with cli_head_release. */

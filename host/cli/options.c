@@ -162,6 +162,24 @@ static int parse_choice(const struct cli_usage *u, const struct cli_option *o, c
     return wrong_usage(u->verb, "--%s wants one of %s, not '%s'", o->name, o->arg, text);
 }
 
+static int parse_pixel(const struct cli_usage *u, const struct cli_option *o, const char *text, double v[2])
+{
+    char unit[32];
+    const char *end;
+    double one;
+    in_unit(o, unit, sizeof unit);
+    if (parse_double(text, &end, &one) && *end == '\0')
+        v[0] = v[1] = one;
+    else if (!parse_pair(text, v))
+        return wrong_usage(u->verb, "--%s wants a length%s, or two as X,Y with a comma between them, not '%s'", o->name,
+                           unit, text);
+    for (int i = 0; i < 2; i++)
+        if (v[i] < o->lo || v[i] > o->hi)
+            return wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit, o->lo,
+                               o->hi, text);
+    return -1;
+}
+
 static int parse_value(const struct cli_usage *u, const struct cli_group *g, const struct cli_option *o, char *text,
                        struct cli_args *args)
 {
@@ -204,6 +222,7 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
         return -1;
     case CLI_BAND:
     case CLI_DBAND: return parse_band(u, o, text, t);
+    case CLI_PIXEL: return parse_pixel(u, o, text, t);
     case CLI_SIZE:
         if (!parse_size(text, t))
             return wrong_usage(u->verb, "--%s wants an amount of memory such as 4G or 500M, not '%s'", o->name, text);
@@ -496,6 +515,9 @@ static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
     case CLI_WORD: return *(const bool *)t ? json_string(o->arg) : json_null();
     case CLI_STRING: return *(const char *const *)t ? json_string(*(const char *const *)t) : json_null();
     case CLI_BAND: return json_pack("[f,f]", v[0], v[1]);
+    case CLI_PIXEL:
+        if (!(v[0] > 0)) return json_null();
+        return v[0] == v[1] ? json_real(v[0]) : json_pack("[f,f]", v[0], v[1]);
     case CLI_DBAND: /* the band is recorded by its row in 1/nm */
     case CLI_SIZE:
     case CLI_FRAMES: break;

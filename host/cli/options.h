@@ -19,6 +19,7 @@ enum cli_kind {
     CLI_STRING, /* const char *, owned by struct cli_args */
     CLI_BAND,   /* double[2], "LO,HI", both between lo and hi and rising */
     CLI_DBAND,  /* the same band given as spacings d = 1/g in nm, "LO,HI"; stored as 1/HI, 1/LO */
+    CLI_PIXEL,  /* double[2] between lo and hi: "V" for both or "X,Y"; zeros mean "not given" */
     CLI_SIZE,   /* size_t bytes, "4G", "500M" */
     CLI_FRAMES  /* struct cli_frames, "0-9,12" */
 };

@@ -16,7 +16,7 @@
 
 #include "mroscope/device.h"
 #include "mroscope/image.h"
-#include "mroscope/math/hd.h"
+#include "mroscope/math/patch.h"
 
 /* A periodic field of ny x nx samples over ly x lx nm, and its spectrum. */
 struct mro_grid {
@@ -38,30 +38,11 @@ struct mro_bank {
     size_t n_g;
 };
 
-/* A fringe patch matched to the field: position, wave vector, and the power found with spheres of a list of
- * diameters. See refine_patches. */
-#define MRO_PATCH_SIZES 7
-struct mro_patch {
-    double y_nm, x_nm;
-    double gy, gx;                 /* nm^-1 */
-    double power[MRO_PATCH_SIZES]; /* matched power over that of unit noise; Exp(1) under noise at a fixed place */
-    int best;                      /* index of the size that stands out most */
-    double second_power;           /* best power of size `best` at the same place at 60, 90 or 120 degrees to g */
-};
-
-#define MRO_ENERGY_STEPS 24
-struct mro_patch_search {
-    double diameter_nm[MRO_PATCH_SIZES];
-    double offset[MRO_PATCH_SIZES]; /* power - offset is comparable between sizes */
-    double d_range_inv_nm[2];       /* |g| is kept within */
-    /* Share of a sphere's fringe energy that the band lets through, at MRO_ENERGY_STEPS + 1 equidistant |g| over
-     * d_range_inv_nm: what turns a sum into units of noise. */
-    double energy[MRO_PATCH_SIZES][MRO_ENERGY_STEPS + 1];
-    double second_from; /* patches of less power are not searched for a second reflection (second_power 0) */
-};
+struct mro_gpu_runtime; /* gpu/gpu.h */
 
 struct mro_backend {
     const char *name;
+    const struct mro_gpu_runtime *runtime; /* of backends with device memory; NULL: buffers are host memory */
     bool concurrent; /* the functions below may be called from several threads at once, each then using one */
     enum mro_code (*open)(struct mro_device *d, int index, struct mro_error *e);
     void (*close)(struct mro_device *d);
@@ -153,13 +134,24 @@ struct mro_backend {
                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
 };
 
-extern const struct mro_backend mro_backend_cpu;
+extern const struct mro_backend mro_backend_cpu, mro_backend_strict;
+#ifdef MROSCOPE_CUDA
+extern const struct mro_backend mro_backend_cuda;
+
+/* How many cards the driver shows. None: `why` says the reason, and *present whether the machine seems to have a card
+ * all the same (its driver is there but cannot be used). */
+size_t mro_cuda_cards(bool *present, struct mro_error *why);
+
+/* One card, 0 <= card < mro_cuda_cards(): opened for a moment to see whether it can be used, and closed. */
+void mro_cuda_describe(size_t card, struct mro_device_info *info);
+#endif
 
 struct mro_device {
     const struct mro_backend *ops;
     int threads;
-    size_t memory_bytes;
-    void *state; /* the backend's own */
+    size_t memory_bytes; /* for host memory; what a card's memory holds only the card knows */
+    void *state;         /* the backend's own */
+    char description[160], note[600];
 };
 
 #endif

@@ -9,8 +9,6 @@
 
 #include "core/backend.h"
 
-static const struct mro_backend *const backends[] = { &mro_backend_cpu };
-
 size_t mro_default_memory(void)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
@@ -18,27 +16,126 @@ size_t mro_default_memory(void)
     return (size_t)pages * (size_t)page / 2;
 }
 
+/* -- graphics cards ------------------------------------------------------------------------------ */
+
+#ifdef MROSCOPE_CUDA
+static size_t cards(bool *present, struct mro_error *why) { return mro_cuda_cards(present, why); }
+static enum mro_code open_card(struct mro_device *d, size_t card, struct mro_error *e)
+{
+    d->ops = &mro_backend_cuda;
+    return d->ops->open(d, (int)card, e);
+}
+#else
+static size_t cards(bool *present, struct mro_error *why)
+{
+    *present = false;
+    MRO_FAIL(why, MRO_EDEVICE, "this build has no CUDA");
+    return 0;
+}
+static enum mro_code open_card(struct mro_device *d, size_t card, struct mro_error *e)
+{
+    (void)d;
+    return MRO_FAIL(e, MRO_EDEVICE, "this build has no CUDA, so there is no card %zu", card);
+}
+#endif
+
+/* The first card that can be used. When there is none, `why` is what the first one said. */
+static enum mro_code open_first_card(struct mro_device *d, bool *present, struct mro_error *why)
+{
+    struct mro_error later;
+    const size_t n = cards(present, why);
+    if (n == 0) return why->code;
+    *present = true;
+    for (size_t i = 0; i < n; i++)
+        if (open_card(d, i, i ? &later : why) == MRO_OK) return MRO_OK;
+    return why->code;
+}
+
+static enum mro_code open_cuda(struct mro_device *d, const char *name, struct mro_error *e)
+{
+    const char *number = strchr(name, ':');
+    struct mro_error why;
+    enum mro_code rc;
+    bool present;
+    if (number == NULL) {
+        rc = open_first_card(d, &present, &why);
+    } else {
+        char *end = (char *)number;
+        const unsigned long card = number[1] >= '0' && number[1] <= '9' ? strtoul(number + 1, &end, 10) : 0;
+        const size_t n = cards(&present, &why);
+        if (n == 0)
+            rc = why.code;
+        else if (end == number || *end != '\0')
+            return MRO_FAIL(e, MRO_EARG, "device '%s' is no number of a card; this machine has %zu, cuda:0 to cuda:%zu",
+                            name, n, n - 1);
+        else if (card >= n)
+            return MRO_FAIL(e, MRO_EDEVICE, "there is no device '%s': this machine has %zu card%s, counted from cuda:0",
+                            name, n, n == 1 ? "" : "s");
+        else
+            rc = open_card(d, card, &why);
+    }
+    if (rc == MRO_OK) return MRO_OK;
+    return MRO_FAIL(e, rc, "device '%s' asked for, but %s; use --device cpu", name, why.message);
+}
+
+/* -- opening ------------------------------------------------------------------------------------- */
+
+static enum mro_code open_any(struct mro_device *d, bool asked, struct mro_error *e)
+{
+    struct mro_error why;
+    bool present;
+    if (open_first_card(d, &present, &why) == MRO_OK) return MRO_OK;
+    if (asked || present) snprintf(d->note, sizeof d->note, "computing on the CPU: %s", why.message);
+    d->ops = &mro_backend_cpu;
+    return d->ops->open(d, 0, e);
+}
+
+static enum mro_code open_named(struct mro_device *d, const char *name, struct mro_error *e)
+{
+    if (strcmp(name, "cuda") == 0 || strncmp(name, "cuda:", 5) == 0) return open_cuda(d, name, e);
+    if (strcmp(name, mro_backend_cpu.name) == 0)
+        d->ops = &mro_backend_cpu;
+    else if (strcmp(name, mro_backend_strict.name) == 0)
+        d->ops = &mro_backend_strict;
+    else
+        return MRO_FAIL(e, MRO_EARG, "unknown device '%s'; see 'mroscope devices'", name);
+    return d->ops->open(d, 0, e);
+}
+
+static void processor(char *text, size_t size)
+{
+    char model[96] = "processor";
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    if (f) {
+        char line[256];
+        while (fgets(line, sizeof line, f)) {
+            const char *colon = strchr(line, ':');
+            if (strncmp(line, "model name", 10) == 0 && colon) {
+                snprintf(model, sizeof model, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+                break;
+            }
+        }
+        fclose(f);
+    }
+    snprintf(text, size, "%s, %d threads, %.1f GiB memory", model, omp_get_num_procs(),
+             2.0 * (double)mro_default_memory() / (double)(1 << 30));
+}
+
 enum mro_code mro_device_open(struct mro_device **out, const char *name, int threads, size_t memory_bytes,
                               struct mro_error *e)
 {
     *out = NULL;
-    if (name == NULL || strcmp(name, "auto") == 0) name = "cpu";
-    if (strncmp(name, "cuda", 4) == 0)
-        return MRO_FAIL(e, MRO_EDEVICE, "device '%s' asked for, but this build has no CUDA; use --device cpu", name);
-    const struct mro_backend *ops = NULL;
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
-        if (strcmp(name, backends[i]->name) == 0) ops = backends[i];
-    if (ops == NULL) return MRO_FAIL(e, MRO_EARG, "unknown device '%s'; see 'mroscope devices'", name);
     struct mro_device *d = calloc(1, sizeof *d);
     if (d == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    d->ops = ops;
     d->threads = threads > 0 ? threads : omp_get_num_procs();
     d->memory_bytes = memory_bytes ? memory_bytes : mro_default_memory();
-    const enum mro_code rc = ops->open(d, 0, e);
+    const bool any = name == NULL || strcmp(name, "auto") == 0;
+    const enum mro_code rc = any ? open_any(d, name != NULL, e) : open_named(d, name, e);
     if (rc) {
         free(d);
         return rc;
     }
+    if (d->description[0] == '\0') processor(d->description, sizeof d->description);
     *out = d;
     return MRO_OK;
 }
@@ -52,32 +149,46 @@ void mro_device_close(struct mro_device *d)
 
 const char *mro_device_backend(const struct mro_device *d) { return d->ops->name; }
 size_t mro_device_memory(const struct mro_device *d) { return d->memory_bytes; }
+const char *mro_device_description(const struct mro_device *d) { return d->description; }
+const char *mro_device_note(const struct mro_device *d) { return d->note; }
 
-size_t mro_device_count(void) { return 2; }
+/* -- the list ------------------------------------------------------------------------------------ */
+
+enum { ON_THE_PROCESSOR = 2 }; /* rows before the cards' */
+
+size_t mro_device_count(void)
+{
+    struct mro_error why;
+    bool present;
+    const size_t n = cards(&present, &why);
+    return ON_THE_PROCESSOR + (n ? n : 1);
+}
 
 void mro_device_describe(size_t i, struct mro_device_info *info)
 {
     memset(info, 0, sizeof *info);
-    if (i == 0) {
-        info->backend = "cpu";
+    if (i < ON_THE_PROCESSOR) {
+        info->backend = i ? mro_backend_strict.name : mro_backend_cpu.name;
+        snprintf(info->name, sizeof info->name, "%s", info->backend);
         info->usable = true;
-        char model[96] = "processor";
-        FILE *f = fopen("/proc/cpuinfo", "r");
-        if (f) {
-            char line[256];
-            while (fgets(line, sizeof line, f)) {
-                const char *colon = strchr(line, ':');
-                if (strncmp(line, "model name", 10) == 0 && colon) {
-                    snprintf(model, sizeof model, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-                    break;
-                }
-            }
-            fclose(f);
-        }
-        snprintf(info->description, sizeof info->description, "%s, %d threads, %.1f GiB memory", model,
-                 omp_get_num_procs(), 2.0 * (double)mro_default_memory() / (double)(1 << 30));
-    } else {
-        info->backend = "cuda";
-        snprintf(info->reason, sizeof info->reason, "not compiled into this build");
+        info->memory_bytes = 2 * mro_default_memory();
+        if (i == 0)
+            processor(info->description, sizeof info->description);
+        else
+            snprintf(info->description, sizeof info->description,
+                     "the kernels of the cards, run by the processor with memory checked: slow, for tests");
+        return;
     }
+    struct mro_error why;
+    bool present;
+    info->backend = "cuda";
+    if (cards(&present, &why) <= i - ON_THE_PROCESSOR) {
+        snprintf(info->name, sizeof info->name, "cuda");
+        snprintf(info->reason, sizeof info->reason, "%s", why.message);
+        return;
+    }
+#ifdef MROSCOPE_CUDA
+    snprintf(info->name, sizeof info->name, "cuda:%zu", i - ON_THE_PROCESSOR);
+    mro_cuda_describe(i - ON_THE_PROCESSOR, info);
+#endif
 }

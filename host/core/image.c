@@ -28,13 +28,20 @@ void mro_image_release(struct mro_image *im)
     memset(im, 0, sizeof *im);
 }
 
+enum mro_code mro_image_set_pixels_nm(struct mro_image *im, const double pixel_nm[2], enum mro_source source,
+                                      struct mro_error *e)
+{
+    for (int i = 0; i < 2; i++)
+        if (!(pixel_nm[i] >= 1e-4 && pixel_nm[i] <= 1e6))
+            return MRO_FAIL(e, MRO_EARG, "a pixel size of %g nm cannot be: give a length between 0.0001 and 1000000 nm",
+                            pixel_nm[i]);
+    for (int i = 0; i < 2; i++) mro_axis_set(&im->axis[i], pixel_nm[i], 0, "nm", source);
+    return MRO_OK;
+}
+
 enum mro_code mro_image_set_pixel_nm(struct mro_image *im, double pixel_nm, enum mro_source source, struct mro_error *e)
 {
-    if (!(pixel_nm >= 1e-4 && pixel_nm <= 1e6))
-        return MRO_FAIL(e, MRO_EARG, "a pixel size of %g nm cannot be: give a length between 0.0001 and 1000000 nm",
-                        pixel_nm);
-    for (int i = 0; i < 2; i++) mro_axis_set(&im->axis[i], pixel_nm, 0, "nm", source);
-    return MRO_OK;
+    return mro_image_set_pixels_nm(im, (double[]){ pixel_nm, pixel_nm }, source, e);
 }
 
 enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, double pixel_nm[2], struct mro_error *e)
@@ -155,10 +162,36 @@ void mro_axis_set(struct mro_axis *a, double step, double offset, const char *un
     a->unit = MRO_UNIT_NONE;
     a->source = MRO_SOURCE_UNKNOWN;
     snprintf(a->unit_text, sizeof a->unit_text, "%s", unit_text ? unit_text : "");
-    /* A step counted in pixels is no calibration, whatever its value. */
-    if (unit == MRO_UNIT_NONE || !isfinite(step) || !(step > 0) || !isfinite(step * factor)) return;
+    /* A step counted in pixels is no calibration, whatever its value; one that no instrument has would overflow in
+     * what is computed from it. */
+    if (unit == MRO_UNIT_NONE || !(step * factor > 1e-30 && step * factor < 1e30)) return;
     a->step = step * factor;
-    a->offset = isfinite(offset) ? offset * factor : 0;
+    a->offset = fabs(offset * factor) < 1e30 ? offset * factor : 0;
     a->unit = unit;
     a->source = source;
+}
+
+static const char *axis_unit(const struct mro_axis *a)
+{
+    return a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit);
+}
+
+bool mro_axis_offer(struct mro_axis *a, const struct mro_axis *offer, const char *name, char *sentence, size_t room)
+{
+    bool differ = false;
+    if (!(offer->step > 0)) return false;
+    if (a->step > 0) {
+        const bool taken = offer->source > a->source;
+        const struct mro_axis *kept = taken ? offer : a, *other = taken ? a : offer;
+        differ = strcmp(axis_unit(kept), axis_unit(other)) != 0 || fabs(other->step / kept->step - 1) > 0.01;
+        if (differ && sentence)
+            snprintf(sentence, room, "a pixel along %s is %.6g %s by %s, but %.6g %s by %s; the first is used", name,
+                     kept->step, axis_unit(kept), mro_source_name(kept->source), other->step, axis_unit(other),
+                     mro_source_name(other->source));
+        if (!taken) return differ;
+    }
+    const size_t size = a->size;
+    *a = *offer;
+    a->size = size;
+    return differ;
 }

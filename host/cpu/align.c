@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Spectra of fields that lie against each other. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "cpu/cpu.h"
-#include "mroscope/math/grid.h"
+#include "mroscope/math/move.h"
 
 enum mro_code mro_cpu_correlate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
                                 const struct mro_buffer *b, struct mro_buffer *out, struct mro_error *e)
@@ -22,17 +21,6 @@ enum mro_code mro_cpu_correlate(struct mro_device *d, const struct mro_grid *g, 
     return MRO_OK;
 }
 
-/* exp(-2 pi i q move) of every frequency of an axis; 0 for the middle one of an even axis. */
-static void phases(size_t n, double length, double move, mro_c32 *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        const double turns = mro_frequency(i, n, length) * move, phase = -2 * MRO_PI * (turns - floor(turns));
-        const bool middle = n % 2 == 0 && i == n / 2;
-        out[i].re = middle ? 0 : (float)cos(phase);
-        out[i].im = middle ? 0 : (float)sin(phase);
-    }
-}
-
 enum mro_code mro_cpu_add_moved(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
                                 const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e)
 {
@@ -40,8 +28,8 @@ enum mro_code mro_cpu_add_moved(struct mro_device *d, const struct mro_grid *g, 
     mro_c32 *to = sum->p, *py = malloc((g->ny + g->nx) * sizeof *py);
     if (py == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
     mro_c32 *px = py + g->ny;
-    phases(g->ny, g->ly, move_nm[0], py);
-    phases(g->nx, g->lx, move_nm[1], px);
+    for (size_t y = 0; y < g->ny; y++) py[y] = mro_move_phase(y, g->ny, g->ly, move_nm[0]);
+    for (size_t x = 0; x < g->nx; x++) px[x] = mro_move_phase(x, g->nx, g->lx, move_nm[1]);
     const float w = (float)weight;
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < g->ny; y++) {

@@ -6,8 +6,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
-#include "mroscope/math/band.h"
-#include "mroscope/math/philox.h"
+#include "mroscope/math/noise.h"
 
 static enum mro_code cpu_open(struct mro_device *d, int index, struct mro_error *e)
 {
@@ -84,28 +83,19 @@ static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_g
     (void)e;
     mro_c32 *s = spectrum->p;
     const float lo = (float)band_inv_nm[0], hi = (float)band_inv_nm[1], edge = (float)edge_inv_nm;
-    const double least = lo > edge ? (lo - edge) * (lo - edge) : 0, most = (double)(hi + edge) * (double)(hi + edge);
     memset(s, 0, g->ny * g->nx * sizeof *s);
-    /* One draw for a pair of conjugate frequencies, numbered by the frequency with ky > 0, or ky = 0 and kx >= 0, so
-     * that a larger grid holds the same field refined. Middle frequencies of even grids have no partner: left 0. */
+    /* Middle frequencies of even grids have no partner: left 0. */
     const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
 #pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (ptrdiff_t ky = 0; ky <= hy; ky++) {
-        const double qy = (double)ky / g->ly;
+    for (ptrdiff_t ky = 0; ky <= hy; ky++)
         for (ptrdiff_t kx = ky ? -hx : 0; kx <= hx; kx++) {
-            const double qx = (double)kx / g->lx, q2 = qy * qy + qx * qx;
-            if (q2 < least || q2 > most) continue;
-            const float b = mro_band_gain((float)sqrt(q2), lo, hi, edge) * (float)M_SQRT1_2;
-            const mro_philox_block r = mro_philox(seed, stream, (uint64_t)ky << 32 | (uint64_t)(kx + (1 << 24)));
-            const mro_c32 z = mro_normal_pair(r.v[0], r.v[1]);
+            const mro_c32 z = mro_noise_coefficient(seed, stream, ky, kx, g->ly, g->lx, lo, hi, edge);
             const size_t up = (size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx);
             const size_t down = (ky ? g->ny - (size_t)ky : 0) * g->nx + (size_t)(kx > 0 ? (ptrdiff_t)g->nx - kx : -kx);
-            s[up].re = s[down].re = b * z.re;
-            s[up].im = b * z.im;
-            s[down].im = -b * z.im;
-            if (up == down) s[up].im = 0;
+            s[down].re = z.re;
+            s[down].im = -z.im;
+            s[up] = z;
         }
-    }
     return MRO_OK;
 }
 

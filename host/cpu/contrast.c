@@ -9,66 +9,31 @@
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/band.h"
+#include "mroscope/math/contrast.h"
 
-#define SPIKE_SIGMAS 8.0f   /* residuals this far from the local median are spikes, not specimen */
-#define SAMPLED_ROW_STEP 16 /* rows sampled for the scale of the residuals */
-
-/* Plain comparisons, not fminf: they become one instruction each. */
-#define MIN2(a, b) ((a) < (b) ? (a) : (b))
-#define MAX2(a, b) ((a) > (b) ? (a) : (b))
-#define SORT2(a, b)                   \
-    do {                              \
-        const float lo_ = MIN2(a, b); \
-        b = MAX2(a, b);               \
-        a = lo_;                      \
-    } while (0)
-
-/* Median of 3 x 3 for one row, by the exchange network of Smith/Devillard (19 compare-exchanges); borders repeat.
- * Branch-free, so that it vectorises over x. */
+/* Median of 3 x 3 for one row; borders repeat. */
 static void median3x3_row(const float *up, const float *mid, const float *down, size_t nx, float *out)
 {
     for (size_t x = 0; x<nx; x += nx> 1 ? nx - 1 : 1) { /* the two border columns */
         const size_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : nx - 1;
-        float v[9] = { up[l], up[x], up[r], mid[l], mid[x], mid[r], down[l], down[x], down[r] };
-        out[x] = mro_select(v, 9, 4);
+        out[x] = mro_median9(up[l], up[x], up[r], mid[l], mid[x], mid[r], down[l], down[x], down[r]);
     }
 #pragma omp simd
-    for (size_t x = 1; x < nx - 1; x++) {
-        float a = up[x - 1], b = up[x], c = up[x + 1];
-        float d = mid[x - 1], f = mid[x], g = mid[x + 1];
-        float h = down[x - 1], i = down[x], j = down[x + 1];
-        SORT2(b, c);
-        SORT2(f, g);
-        SORT2(i, j);
-        SORT2(a, b);
-        SORT2(d, f);
-        SORT2(h, i);
-        SORT2(b, c);
-        SORT2(f, g);
-        SORT2(i, j);
-        d = MAX2(a, d);
-        g = MIN2(g, j);
-        SORT2(f, i);
-        h = MAX2(d, h);
-        f = MAX2(b, f);
-        c = MIN2(c, g);
-        f = MIN2(f, i);
-        SORT2(f, c);
-        f = MAX2(h, f);
-        out[x] = MIN2(f, c);
-    }
+    for (size_t x = 1; x < nx - 1; x++)
+        out[x] =
+            mro_median9(up[x - 1], up[x], up[x + 1], mid[x - 1], mid[x], mid[x + 1], down[x - 1], down[x], down[x + 1]);
 }
 
 /* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. */
 static float residual_threshold(const float *px, size_t ny, size_t nx)
 {
     if (ny < 3 || nx < 3) return 0;
-    const size_t rows = (ny - 2 + SAMPLED_ROW_STEP - 1) / SAMPLED_ROW_STEP;
+    const size_t rows = (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP;
     float *v = malloc(rows * nx * sizeof *v), *m = malloc(nx * sizeof *m);
     float threshold = 0;
     if (v && m) {
         size_t n = 0;
-        for (size_t y = 1; y + 1 < ny; y += SAMPLED_ROW_STEP) {
+        for (size_t y = 1; y + 1 < ny; y += MRO_SPIKE_ROW_STEP) {
             const float *mid = px + y * nx;
             median3x3_row(mid - nx, mid, mid + nx, nx, m);
             for (size_t x = 0; x < nx; x++) {
@@ -76,7 +41,7 @@ static float residual_threshold(const float *px, size_t ny, size_t nx)
                 if (r == r) v[n++] = r; /* not NaN */
             }
         }
-        if (n) threshold = SPIKE_SIGMAS * 1.4826f * mro_median(v, n);
+        if (n) threshold = MRO_SPIKE_THRESHOLD(mro_median(v, n));
     }
     free(v);
     free(m);
@@ -239,8 +204,6 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    /* Dividing by the local mean takes out thickness and illumination, but only counts have a meaningful zero: an
-     * image whose local mean comes near zero or below is divided by its overall magnitude instead. */
     double total = 0, lowest = INFINITY;
     size_t known = 0;
     for (size_t i = 0; i < nb; i++)
@@ -249,9 +212,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             lowest = fmin(lowest, bg.mean[i]);
             known++;
         }
-    const double magnitude = known ? total / (double)known : 0;
-    const bool counts = magnitude > 0 && lowest > 0.02 * magnitude;
-    const float scale = magnitude > 0 ? (float)(1 / magnitude) : 1.0f;
+    const struct mro_background_scale scale = mro_background_scale(total, (double)known, lowest);
 
 #pragma omp parallel num_threads(d->threads)
     {
@@ -268,10 +229,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             background_row(&bg, y, nx, mean + nx, mean);
             despike_row(px, y, ny, nx, threshold, line);
 #pragma omp simd
-            for (size_t x = 0; x < nx; x++) {
-                const float c = counts ? line[x] / mean[x] - 1.0f : (line[x] - mean[x]) * scale;
-                line[x] = c == c ? c : 0.0f;
-            }
+            for (size_t x = 0; x < nx; x++) line[x] = mro_contrast(line[x], mean[x], scale);
             jump_x[y] = line[nx - 1] - line[0];
             if (y == 0) memcpy(border, line, nx * sizeof *line);
             if (y == ny - 1) memcpy(border + nx, line, nx * sizeof *line);
@@ -314,21 +272,13 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         const size_t from = ky < 0 ? (size_t)(ky + (ptrdiff_t)ny) : (size_t)ky;
         const size_t to = ky < 0 ? (size_t)(ky + (ptrdiff_t)g->ny) : (size_t)ky;
         const size_t mirror = ky > 0 ? (size_t)((ptrdiff_t)g->ny - ky) : (size_t)(-ky);
-        const double ay = 2 * MRO_PI * (double)ky / (double)ny;
         /* Transform of the jump across left and right borders at this ky. */
         const mro_c32 vx = { hat_x[ky < 0 ? -ky : ky].re, ky < 0 ? -hat_x[-ky].im : hat_x[ky].im };
         for (size_t kx = 0; kx <= hx; kx++) {
-            const double ax = 2 * MRO_PI * (double)kx / (double)nx;
+            const mro_c32 jumps = mro_border_coefficient((double)ky, (double)kx, (double)ny, (double)nx, hat_y[kx], vx);
             mro_c32 f = half[from * kept + kx];
-            const double den = 2 * cos(ay) + 2 * cos(ax) - 4;
-            if (den != 0) {
-                /* v = jump in the first line, minus it in the last: a factor 1 - exp(+2 pi i k / n). */
-                const double cy = 1 - cos(ay), sy = -sin(ay), cx = 1 - cos(ax), sx = -sin(ax);
-                const double re = hat_y[kx].re * cy - hat_y[kx].im * sy + vx.re * cx - vx.im * sx;
-                const double im = hat_y[kx].re * sy + hat_y[kx].im * cy + vx.re * sx + vx.im * cx;
-                f.re -= (float)(re / den);
-                f.im -= (float)(im / den);
-            }
+            f.re -= jumps.re;
+            f.im -= jumps.im;
             f.re *= unit;
             f.im *= unit;
             out[to * g->nx + kx] = f;

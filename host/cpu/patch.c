@@ -77,84 +77,7 @@ static double matched_power(const struct search *c, int k, double y, double x, d
         sa = ca * vi + sa * vr;
         ca = turned;
     }
-    const double *range = c->s->d_range_inv_nm;
-    double t = (hypot(gy, gx) - range[0]) / (range[1] - range[0]) * MRO_ENERGY_STEPS;
-    t = t < 0 ? 0 : t > MRO_ENERGY_STEPS ? MRO_ENERGY_STEPS : t;
-    int i = (int)t;
-    if (i >= MRO_ENERGY_STEPS) i = MRO_ENERGY_STEPS - 1;
-    const double energy = c->s->energy[k][i] + (t - i) * (c->s->energy[k][i + 1] - c->s->energy[k][i]);
-    return norm > 0 ? (sum_re * sum_re + sum_im * sum_im) / (norm * energy) : 0;
-}
-
-static int strongest(const struct search *c, struct mro_patch *p)
-{
-    int best = 0;
-    for (int k = 0; k < MRO_PATCH_SIZES; k++) {
-        p->power[k] = matched_power(c, k, p->y_nm, p->x_nm, p->gy, p->gx);
-        if (p->power[k] - c->s->offset[k] > p->power[best] - c->s->offset[best]) best = k;
-    }
-    return best;
-}
-
-/* Climbs to the nearest maximum over position and wave vector with sphere k: parabolas along each axis in turn, with
- * ever shorter arms. The power is smooth on the scale of the sphere, so a few rounds get within a hundredth of it. */
-static void climb(const struct search *c, struct mro_patch *p, int k)
-{
-    double v[4] = { p->y_nm, p->x_nm, p->gy, p->gx };
-    const double size = c->s->diameter_nm[k];
-    double arm[2] = { 0.12 * fmin(1, size / 1.8), 0.12 * fmin(1, 1.8 / size) }; /* nm, nm^-1 */
-    double top = matched_power(c, k, v[0], v[1], v[2], v[3]);
-    for (int round = 0; round < 5; round++) {
-        double moved = 0;
-        for (int axis = 0; axis < 4; axis++) {
-            const double h = arm[axis / 2], was = v[axis];
-            double side[2];
-            for (int i = 0; i < 2; i++) {
-                v[axis] = was + (i ? h : -h);
-                side[i] = matched_power(c, k, v[0], v[1], v[2], v[3]);
-            }
-            const double bend = side[0] - 2 * top + side[1];
-            double shift = side[1] > side[0] ? h : -h;
-            if (bend < 0) shift = fmin(fmax(0.5 * h * (side[0] - side[1]) / bend, -1.5 * h), 1.5 * h);
-            v[axis] = was + shift;
-            const double q = hypot(v[2], v[3]);
-            const double t = q < c->s->d_range_inv_nm[0] || q > c->s->d_range_inv_nm[1]
-                                 ? -1
-                                 : matched_power(c, k, v[0], v[1], v[2], v[3]);
-            if (t > top) {
-                top = t;
-                moved = fmax(moved, fabs(shift) / h);
-            } else {
-                v[axis] = was;
-            }
-        }
-        if (moved < 0.7) {
-            arm[0] *= 0.5;
-            arm[1] *= 0.5;
-        }
-        if (arm[0] < 0.02) break;
-    }
-    p->y_nm = v[0];
-    p->x_nm = v[1];
-    p->gy = v[2];
-    p->gx = v[3];
-}
-
-/* A crystal near a zone axis shows a second reflection of the same family: at 90 degrees along [001], at 60 or 120
- * along [111]. Looked for within 3 degrees and 3 % of |g|. */
-static double second_reflection(const struct search *c, const struct mro_patch *p, int k)
-{
-    static const double angles[] = { 60, 90, 120 };
-    double best = 0;
-    for (int a = 0; a < 3; a++)
-        for (int turn = -1; turn <= 1; turn++)
-            for (int stretch = -1; stretch <= 1; stretch++) {
-                const double t = (angles[a] + 3 * turn) * MRO_PI / 180, f = 1 + 0.03 * stretch;
-                const double gy = f * (p->gy * cos(t) + p->gx * sin(t)), gx = f * (p->gx * cos(t) - p->gy * sin(t));
-                const double power = matched_power(c, k, p->y_nm, p->x_nm, gy, gx);
-                if (power > best) best = power;
-            }
-    return best;
+    return norm > 0 ? (sum_re * sum_re + sum_im * sum_im) / (norm * mro_patch_energy(c->s, k, gy, gx)) : 0;
 }
 
 enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
@@ -168,16 +91,10 @@ enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid
                             fmin(c.py, c.px));
 #pragma omp parallel for schedule(dynamic, 4) num_threads(d->threads)
     for (size_t i = 0; i < n; i++) {
-        struct mro_patch *p = patches + i;
-        int k = strongest(&c, p);
-        for (int round = 0; round < 3; round++) {
-            climb(&c, p, k);
-            const int next = strongest(&c, p);
-            if (next == k) break;
-            k = next;
-        }
-        p->best = k;
-        p->second_power = p->power[k] < s->second_from ? 0 : second_reflection(&c, p, k);
+        struct mro_patch_walk w;
+        mro_walk_start(&w, patches + i);
+        while (w.state != MRO_WALK_DONE) mro_walk_step(&w, s, matched_power(&c, w.size, w.y, w.x, w.gy, w.gx));
+        patches[i] = w.patch;
     }
     return MRO_OK;
 }

@@ -4,41 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bank.h"
 #include "core/select.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
-#include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
+#include "mroscope/math/lattice.h"
 
-#define LATTICE_PER_RADIUS 3.0 /* lattice points of the local median per radius; also the smoothing */
-
-/* A lattice over spatial frequency, (2 hy + 1) x (2 hx + 1) points, the origin in the middle. */
-struct lattice {
-    ptrdiff_t hy, hx;
-    double step; /* nm^-1 */
-    float *v;
-};
-
-static float *lattice_at(const struct lattice *l, ptrdiff_t j, ptrdiff_t i)
+/* Median over the disc around lattice point (j, i), over ln 2. */
+static float disc_median(const struct mro_lattice *l, const float *p, ptrdiff_t j, ptrdiff_t i, float *scratch)
 {
-    return l->v + (j + l->hy) * (2 * l->hx + 1) + i + l->hx;
-}
-
-/* Median over the disc of `radius` around lattice point (j, i), over ln 2. */
-static float disc_median(const struct mro_grid *g, const float *p, double qy, double qx, double radius, float *scratch)
-{
-    const double ry = radius * g->ly + 0.5, rx = radius * g->lx + 0.5;
-    const double cy = qy * g->ly, cx = qx * g->lx;
-    const ptrdiff_t y0 = (ptrdiff_t)ceil(cy - ry), y1 = (ptrdiff_t)floor(cy + ry);
-    /* Several hundred coefficients say enough: on large images every second one is taken, as on a chessboard. */
-    const ptrdiff_t stride = ry * rx > 200 ? 2 : 1;
+    const struct mro_disc disc = mro_lattice_disc(l, j, i);
     size_t n = 0;
-    for (ptrdiff_t y = y0; y <= y1; y++) {
-        const double dy = ((double)y - cy) / ry, w = rx * sqrt(fmax(0, 1 - dy * dy));
-        const float *row = p + (size_t)(y < 0 ? y + (ptrdiff_t)g->ny : y) * g->nx;
-        const ptrdiff_t x0 = (ptrdiff_t)ceil(cx - w), x1 = (ptrdiff_t)floor(cx + w);
-        for (ptrdiff_t x = x0 + (y & (stride - 1)); x <= x1; x += stride)
-            scratch[n++] = row[x < 0 ? x + (ptrdiff_t)g->nx : x];
+    for (ptrdiff_t y = disc.y0; y <= disc.y1; y++) {
+        const float *row = p + (size_t)(y < 0 ? y + (ptrdiff_t)l->ny : y) * l->nx;
+        ptrdiff_t count, x = mro_disc_row(&disc, y, &count);
+        for (; count > 0; count--, x += disc.stride) scratch[n++] = row[x < 0 ? x + (ptrdiff_t)l->nx : x];
     }
     return n ? mro_median(scratch, n) / (float)M_LN2 : 0;
 }
@@ -50,27 +31,19 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
     const size_t n = g->ny * g->nx;
     const mro_c32 *s = spectrum->p;
     float *out = power->p;
-    /* The disc must stay inside the plane. */
-    const double room = fmin((double)(g->ny / 2 - 1) / g->ly, (double)(g->nx / 2 - 1) / g->lx) - radius_inv_nm;
-    const double step = fmax(radius_inv_nm / LATTICE_PER_RADIUS, 1.0 / fmax(g->ly, g->lx));
-    const double sigma = radius_inv_nm / LATTICE_PER_RADIUS / step; /* smoothing, lattice steps */
-    const ptrdiff_t pad = (ptrdiff_t)ceil(3 * sigma) + 1;
-    struct lattice l = { .step = step };
-    l.hy = l.hx = (ptrdiff_t)ceil(hi / step) + pad;
-    const size_t nl = (size_t)(2 * l.hy + 1) * (size_t)(2 * l.hx + 1);
-    float *p = malloc(n * sizeof *p), *smooth = malloc(nl * sizeof *smooth);
-    l.v = malloc(nl * sizeof *l.v);
+    const struct mro_lattice l = mro_lattice_of(g->ny, g->nx, g->ly, g->lx, radius_inv_nm, lo, hi);
+    const size_t nl = mro_lattice_points(&l);
+    float *p = malloc(n * sizeof *p), *v = malloc(nl * sizeof *v), *smooth = malloc(nl * sizeof *smooth);
     const size_t most = (size_t)((2 * radius_inv_nm * g->ly + 4) * (2 * radius_inv_nm * g->lx + 4));
     enum mro_code rc = MRO_OK;
     bool failed = false;
-    if (!p || !smooth || !l.v) {
+    if (!p || !v || !smooth) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a spectrum of %zu x %zu", g->nx, g->ny);
         goto done;
     }
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t i = 0; i < n; i++) p[i] = (s[i].re * s[i].re + s[i].im * s[i].im) / (model ? model[i] : 1.0f);
-    for (size_t i = 0; i < nl; i++) l.v[i] = -1; /* not wanted */
-    const double inner = lo - (double)pad * step, outer = fmin(hi + (double)pad * step, room);
+    for (size_t i = 0; i < nl; i++) v[i] = -1; /* not wanted */
 #pragma omp parallel num_threads(d->threads)
     {
         float *scratch = malloc(most * sizeof *scratch);
@@ -79,14 +52,13 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
             failed = true;
         }
 #pragma omp for schedule(dynamic, 4)
-        for (ptrdiff_t j = 0; j <= l.hy; j++) {
+        for (ptrdiff_t j = 0; j <= l.half; j++) {
             if (scratch == NULL) continue;
-            for (ptrdiff_t i = j ? -l.hx : 0; i <= l.hx; i++) {
-                const double qy = (double)j * step, qx = (double)i * step, q = hypot(qy, qx);
-                if (q < inner || q > outer) continue;
-                /* |F| is even: one median serves both halves. */
-                *lattice_at(&l, j, i) = *lattice_at(&l, -j, -i) = disc_median(g, p, qy, qx, radius_inv_nm, scratch);
-            }
+            /* |F| is even: one median serves both halves. */
+            for (ptrdiff_t i = j ? -l.half : 0; i <= l.half; i++)
+                if (mro_lattice_wanted(&l, j, i))
+                    v[mro_lattice_index(&l, j, i)] = v[mro_lattice_index(&l, -j, -i)] =
+                        disc_median(&l, p, j, i, scratch);
         }
         free(scratch);
     }
@@ -94,77 +66,34 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    /* Normalised smoothing over the lattice points that have a value. */
-    enum { MOST = 16 };
-    const ptrdiff_t h = (ptrdiff_t)fmin(ceil(3 * sigma), MOST);
-    double bell[MOST + 1];
-    for (ptrdiff_t i = 0; i <= h; i++) bell[i] = exp(-0.5 * (double)(i * i) / (sigma * sigma));
+    double bell[MRO_LATTICE_REACH + 1];
+    for (ptrdiff_t i = 0; i <= l.reach; i++) bell[i] = exp(-0.5 * (double)(i * i) / (l.sigma * l.sigma));
 #pragma omp parallel for schedule(dynamic, 8) num_threads(d->threads)
-    for (ptrdiff_t j = -l.hy; j <= l.hy; j++)
-        for (ptrdiff_t i = -l.hx; i <= l.hx; i++) {
-            float *to = smooth + (lattice_at(&l, j, i) - l.v);
-            const double q2 = (double)(j * j + i * i) * step * step;
-            *to = 0;
-            if (q2 < (lo - step) * (lo - step) || q2 > (hi + step) * (hi + step)) continue;
-            double sum = 0, weight = 0;
-            for (ptrdiff_t b = j - h < -l.hy ? -l.hy : j - h; b <= (j + h > l.hy ? l.hy : j + h); b++)
-                for (ptrdiff_t a = i - h < -l.hx ? -l.hx : i - h; a <= (i + h > l.hx ? l.hx : i + h); a++) {
-                    const double v = *lattice_at(&l, b, a);
-                    if (v < 0) continue;
-                    const double w = bell[labs(b - j)] * bell[labs(a - i)];
-                    sum += w * v;
-                    weight += w;
-                }
-            if (weight > 0) *to = (float)(sum / weight);
-        }
-    memcpy(l.v, smooth, nl * sizeof *smooth);
+    for (ptrdiff_t j = -l.half; j <= l.half; j++)
+        for (ptrdiff_t i = -l.half; i <= l.half; i++)
+            smooth[mro_lattice_index(&l, j, i)] = mro_lattice_smoothed(&l, v, bell, j, i);
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = mro_frequency(y, g->ny, g->ly);
         for (size_t x = 0; x < g->nx; x++) {
-            const double qx = mro_frequency(x, g->nx, g->lx), q = sqrt(qy * qy + qx * qx);
-            float v = 0;
-            if (q >= lo && q <= hi) {
-                const double b = qy / step, a = qx / step;
-                const ptrdiff_t j = (ptrdiff_t)floor(b), i = (ptrdiff_t)floor(a);
-                const double wy = b - (double)j, wx = a - (double)i;
-                v = (float)((1 - wy) * ((1 - wx) * *lattice_at(&l, j, i) + wx * *lattice_at(&l, j, i + 1)) +
-                            wy * ((1 - wx) * *lattice_at(&l, j + 1, i) + wx * *lattice_at(&l, j + 1, i + 1)));
-                if (model) v *= model[y * g->nx + x];
-            }
-            out[y * g->nx + x] = v;
+            const float at = mro_lattice_at(&l, smooth, qy, mro_frequency(x, g->nx, g->lx));
+            out[y * g->nx + x] = model ? at * model[y * g->nx + x] : at;
         }
     }
 done:
     free(p);
+    free(v);
     free(smooth);
-    free(l.v);
     return rc;
-}
-
-/* Area integral of |w(q - g)|^2 B(q)^2 for the Gaussian window, nm^-2: the variance that white noise gives. */
-static double window_energy(const struct mro_bank *b, double g, double reach)
-{
-    enum { N = 32 }; /* the integrand is a Gaussian: midpoints converge at once */
-    const double h = 2 * reach / N, c = 2 * MRO_PI * b->window_s_nm;
-    double sum = 0;
-    for (int j = 0; j < N; j++)
-        for (int i = 0; i < N; i++) {
-            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
-            const double w = exp(-c * c * (dy * dy + dx * dx)); /* exp(-2 pi^2 s^2 k^2), squared */
-            const double B = mro_band_gain((float)hypot(g + dx, dy), (float)b->band_inv_nm[0], (float)b->band_inv_nm[1],
-                                           (float)b->edge_inv_nm);
-            sum += w * B * B * h * h;
-        }
-    return sum;
 }
 
 enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
                                    const struct mro_bank *bank, const struct mro_grid *out, struct mro_buffer *power,
                                    struct mro_buffer *which, struct mro_error *e)
 {
-    const double reach = 0.5 / bank->window_s_nm; /* exp(-2 pi^2 0.25) = 7e-3 of the amplitude is cut */
-    const ptrdiff_t hy = (ptrdiff_t)ceil(reach * g->ly), hx = (ptrdiff_t)ceil(reach * g->lx);
+    const struct mro_bank_window window = mro_bank_window_of(bank, g);
+    const ptrdiff_t hy = window.hy, hx = window.hx;
+    const double c = window.c;
     const size_t n = out->ny * out->nx;
     const mro_c32 *s = spectrum->p;
     float *best = power->p;
@@ -176,21 +105,11 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
         free(scale);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", out->nx, out->ny);
     }
-    /* The bank comes in rings of one |g|: integrate once a ring. */
-    double ring = -1, energy = 1;
-    for (size_t k = 0; k < bank->n_g; k++) {
-        const double q = hypot(bank->g[k][0], bank->g[k][1]);
-        if (fabs(q - ring) > 1e-9) {
-            ring = q;
-            energy = window_energy(bank, q, reach);
-        }
-        scale[k] = 1 / sqrt(energy * g->ly * g->lx);
-    }
+    mro_bank_scales(bank, g, scale);
     for (size_t i = 0; i < n; i++) {
         best[i] = -1;
         arg[i] = -1;
     }
-    const double c = 2 * MRO_PI * MRO_PI * bank->window_s_nm * bank->window_s_nm;
 #pragma omp parallel num_threads(d->threads)
     {
         mro_c32 *z = fftwf_malloc(n * sizeof *z), *work = fftwf_malloc(n * sizeof *work);

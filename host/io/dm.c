@@ -10,13 +10,15 @@
  * is believed before the bytes for it have been seen, and pixel arrays are never copied. The list is dropped after
  * opening.
  */
-#include "io/reader.h"
+#include "io/dm.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "io/text.h"
 
 /* Real files nest about ten deep and hold some hundred to some ten thousand tags. */
 #define MAX_DEPTH 64
@@ -324,13 +326,11 @@ static size_t child_at(const struct tree *t, size_t group, size_t place)
     return i;
 }
 
-/* The value of a plain number; false when the tag is missing or something else. */
-static bool number(const struct tree *t, size_t node, double *out)
+/* The number of a simple type at `offset`; false when it is no simple type. */
+static bool value(const struct tree *t, uint8_t type, size_t offset, double *out)
 {
-    if (node == 0) return false;
-    const struct node *n = &t->node[node];
-    const unsigned char *p = t->b.p + n->offset;
-    switch (n->type) {
+    const unsigned char *p = t->b.p + offset;
+    switch (type) {
     case T_I16: *out = (int16_t)mro_get_u16(p, t->big); return true;
     case T_U16: *out = mro_get_u16(p, t->big); return true;
     case T_I32: *out = (int32_t)mro_get_u32(p, t->big); return true;
@@ -356,6 +356,12 @@ static bool number(const struct tree *t, size_t node, double *out)
     }
 }
 
+/* The value of a plain number; false when the tag is missing or something else. */
+static bool number(const struct tree *t, size_t node, double *out)
+{
+    return node != 0 && value(t, t->node[node].type, t->node[node].offset, out);
+}
+
 /* A number that counts something: whole and not negative, exact up to 2^53, beyond which no file reaches. */
 static bool count(const struct tree *t, size_t node, uint64_t *out)
 {
@@ -374,35 +380,21 @@ static double positive(const struct tree *t, size_t node)
 /* Text of a tag (UTF-16 in the order of the values) as UTF-8, cut between characters; "" when missing. */
 static void text(const struct tree *t, size_t node, char *out, size_t size)
 {
-    size_t used = 0;
     const struct node *n = &t->node[node];
     const bool is_text = node != 0 && ((n->type == T_ARRAY && n->element == T_U16) || n->type == T_STRING);
-    const size_t units = is_text ? n->bytes / 2 : 0;
-    const unsigned char *p = t->b.p + n->offset;
-    for (size_t i = 0; i < units; i++) {
-        uint32_t c = mro_get_u16(p + 2 * i, t->big);
-        if (c == 0) break;
-        if (c >= 0xd800 && c < 0xdc00 && i + 1 < units) {
-            const uint32_t low = mro_get_u16(p + 2 * i + 2, t->big);
-            if (low >= 0xdc00 && low < 0xe000) {
-                c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-                i++;
-            }
-        }
-        if (c >= 0xd800 && c < 0xe000) c = 0xfffd; /* half a pair */
-        if (c < 0x20 || c == 0x7f) c = ' ';
-        const size_t need = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-        if (used + need + 1 > size) break;
-        if (need == 1) {
-            out[used++] = (char)c;
-            continue;
-        }
-        static const unsigned char lead[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
-        for (size_t k = need; k-- > 1; c >>= 6) out[used + k] = (char)(0x80 | (c & 0x3f));
-        out[used] = (char)(lead[need] | c);
-        used += need;
-    }
-    out[used] = '\0';
+    mro_text_copy_utf16(t->b.p + n->offset, is_text ? n->bytes : 0, t->big, out, size);
+}
+
+/* Two numbers: an array of a simple type, or a group. */
+static bool pair(const struct tree *t, size_t node, double out[2])
+{
+    if (node == 0) return false;
+    const struct node *n = &t->node[node];
+    if (n->type == T_GROUP) return number(t, child_at(t, node, 0), &out[0]) && number(t, child_at(t, node, 1), &out[1]);
+    if (n->type != T_ARRAY || !is_simple(n->element) || n->bytes < 2 * (size_t)simple_bytes[n->element]) return false;
+    for (size_t i = 0; i < 2; i++)
+        if (!value(t, n->element, n->offset + i * simple_bytes[n->element], &out[i])) return false;
+    return true;
 }
 
 /* ---- pixels ---- */
@@ -559,43 +551,9 @@ static void dm_close(struct mro_file *f)
 
 /* ---- one image of ImageList ---- */
 
-/* Day and month of "a/b/year" cannot be told apart in general: DM writes in the language of its computer. A number
- * above 12 decides; otherwise a clock with AM and PM means the month comes first, and a date with points the day. */
-static bool iso_date(const char *date, const char *clock, char *out, size_t size)
-{
-    int a, b, c, hour, minute, second = 0, used = 0;
-    char s1, s2, half[3] = "";
-    if (sscanf(date, "%4d%c%2d%c%4d%n", &a, &s1, &b, &s2, &c, &used) != 5 || date[used] != '\0') return false;
-    if (s1 != s2 || (s1 != '/' && s1 != '.' && s1 != '-')) return false;
-    const int fields = sscanf(clock, "%2d:%2d:%2d %2s", &hour, &minute, &second, half);
-    const bool pm = half[0] == 'P' || half[0] == 'p', am = half[0] == 'A' || half[0] == 'a';
-    int year = c, month, day;
-    if (a > 31) {
-        year = a;
-        month = b;
-        day = c;
-    } else if (s1 == '.' || (a > 12 && b <= 12)) {
-        day = a;
-        month = b;
-    } else if (b > 12 || a == b || am || pm) {
-        month = a;
-        day = b;
-    } else {
-        return false;
-    }
-    if (year < 1980 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31) return false;
-    if (fields < 2 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60) {
-        snprintf(out, size, "%04d-%02d-%02d", year, month, day);
-        return true;
-    }
-    if (pm && hour < 12) hour += 12;
-    if (am && hour == 12) hour = 0;
-    snprintf(out, size, "%04d-%02d-%02dT%02d:%02d:%02d", year, month, day, hour, minute, second);
-    return true;
-}
-
 static void read_date(const struct tree *t, size_t tags, struct mro_image_info *info)
 {
+    if (info->date[0]) return;
     static const char *const places[][2] = {
         { "DataBar/Acquisition Date", "DataBar/Acquisition Time" },
         { "SI/Acquisition/Date", "SI/Acquisition/Start time" },
@@ -607,29 +565,81 @@ static void read_date(const struct tree *t, size_t tags, struct mro_image_info *
         text(t, find(t, tags, places[i][0]), date, sizeof date);
         text(t, find(t, tags, places[i][1]), clock, sizeof clock);
         if (date[0] == '\0') continue;
-        if (!iso_date(date, clock, info->date, sizeof info->date))
+        if (!mro_text_date(date, clock, info->date, sizeof info->date))
             snprintf(info->date, sizeof info->date, "%s%s%s", date, clock[0] ? " " : "", clock);
         return;
     }
 }
 
-/* Microscope and date. Images made from others keep the tags of their origin one level down. */
-static void read_microscope(const struct tree *t, size_t image, struct mro_image_info *info)
+/* The first of the texts at `paths` that is filled in; what is known already stays. */
+static void read_name(const struct tree *t, size_t tags, const char *const *paths, size_t n, char *out, size_t size)
 {
-    size_t tags = find(t, image, "ImageTags");
-    if (tags == 0) return;
+    for (size_t i = 0; i < n && out[0] == '\0'; i++) {
+        text(t, find(t, tags, paths[i]), out, size);
+        if (strcmp(out, "Unknown") == 0) out[0] = '\0';
+    }
+}
+
+static void read_camera(const struct tree *t, size_t tags, struct mro_image_info *info)
+{
+    static const char *const names[] = { "Acquisition/Device/Name", "DataBar/Device Name", "Session Info/Detector" };
+    double bin[2]; /* x, y */
+    read_name(t, tags, names, sizeof names / sizeof *names, info->detector, sizeof info->detector);
+    if (info->binning[0] > 0) return;
+    const bool known = pair(t, find(t, tags, "Acquisition/Parameters/High Level/Binning"), bin) ||
+                       (number(t, find(t, tags, "Acquisition/Parameters/Detector/hbin"), &bin[0]) &&
+                        number(t, find(t, tags, "Acquisition/Parameters/Detector/vbin"), &bin[1]));
+    if (!known || !(bin[0] >= 1 && bin[0] <= 1e6 && bin[1] >= 1 && bin[1] <= 1e6)) return;
+    info->binning[0] = bin[1];
+    info->binning[1] = bin[0];
+}
+
+/* Microscope, camera and date from the tags of an image, as far as `info` does not know them yet. Images made from
+ * others keep the tags of their origin one level down. */
+static void read_microscope(const struct tree *t, size_t tags, struct mro_image_info *info)
+{
+    /* What the operator has called the microscope goes before the name of the driver that speaks with it. */
+    static const char *const names[] = { "Session Info/Microscope", "Microscope Info/Microscope",
+                                         "Microscope Info/Name" };
+    static const char *const tilts[] = { "Microscope Info/Stage Position/Stage Alpha",
+                                         "Microscope Info/Stage Position/Stage Beta" };
     if (find(t, tags, "Microscope Info") == 0) {
         const size_t origin = find(t, tags, "source/Tags at creation");
         if (origin != 0) tags = origin;
     }
     char mode[32];
     text(t, find(t, tags, "Microscope Info/Operation Mode"), mode, sizeof mode);
-    info->beam_kv = positive(t, find(t, tags, "Microscope Info/Voltage")) / 1000;
-    info->camera_length_mm = positive(t, find(t, tags, "Microscope Info/STEM Camera Length"));
+    if (info->beam_kv == 0) info->beam_kv = positive(t, find(t, tags, "Microscope Info/Voltage")) / 1000;
+    if (info->camera_length_mm == 0)
+        info->camera_length_mm = positive(t, find(t, tags, "Microscope Info/STEM Camera Length"));
     /* In diffraction the indicated magnification is none. */
-    if (strcmp(mode, "DIFFRACTION") != 0)
+    if (strcmp(mode, "DIFFRACTION") != 0 && info->magnification == 0)
         info->magnification = positive(t, find(t, tags, "Microscope Info/Indicated Magnification"));
+    for (int i = 0; i < 2; i++) {
+        double tilt;
+        if (isnan(info->stage_tilt_deg[i]) && number(t, find(t, tags, tilts[i]), &tilt) && fabs(tilt) <= 360)
+            info->stage_tilt_deg[i] = tilt;
+    }
+    read_name(t, tags, names, sizeof names / sizeof *names, info->instrument, sizeof info->instrument);
+    read_camera(t, tags, info);
     read_date(t, tags, info);
+}
+
+/* What stored values stand for: (stored - Origin) * Scale in Units. 1 and 0 without a unit say nothing. */
+static void read_brightness(const struct tree *t, size_t image, struct mro_image_info *info)
+{
+    const size_t brightness = find(t, image, "ImageData/Calibrations/Brightness");
+    double scale, origin = 0;
+    if (brightness == 0 || !number(t, find(t, brightness, "Scale"), &scale)) return;
+    number(t, find(t, brightness, "Origin"), &origin);
+    text(t, find(t, brightness, "Units"), info->value_unit, sizeof info->value_unit);
+    if (!isfinite(scale) || scale == 0 || !isfinite(origin * scale) ||
+        (scale == 1 && origin == 0 && info->value_unit[0] == '\0')) {
+        info->value_unit[0] = '\0';
+        return;
+    }
+    info->value_scale = scale;
+    info->value_offset = 0 - origin * scale;
 }
 
 static enum mro_code read_shape(const struct tree *t, size_t image, struct mro_image_info *info, struct mro_error *e)
@@ -729,7 +739,9 @@ static enum mro_code read_image(struct tree *t, size_t image, struct mro_image_i
         return broken(t, data, e, "holds %zu bytes, which is not %s pixels of %u bytes (Dimensions)",
                       t->node[data].bytes, shape, p->type->sample_bytes * p->type->samples);
     }
-    read_microscope(t, image, info);
+    const size_t tags = find(t, image, "ImageTags");
+    if (tags != 0) read_microscope(t, tags, info);
+    read_brightness(t, image, info);
     set_kind(info);
     *known = true;
     return MRO_OK;
@@ -768,7 +780,7 @@ static enum mro_code read_images(struct tree *t, struct mro_error *e)
     size_t place = 0;
     for (size_t i = t->node[list].first; i != 0; i = t->node[i].next, place++) {
         if (skip[place]) continue;
-        struct mro_image_info info = { .frames = 1 };
+        struct mro_image_info info = { .frames = 1, .stage_tilt_deg = { NAN, NAN } };
         struct picture p = { 0 };
         bool known;
         struct mro_error why;
@@ -812,24 +824,46 @@ static const struct mro_reader reader_dm4 = {
     .name = "DM4", .probe = dm_probe, .read = dm_read, .view = dm_view, .close = dm_close
 };
 
+/* Reads version, length and byte order, up to the root group. */
+static enum mro_code read_head(struct tree *t, struct mro_error *e)
+{
+    const char *name = t->f->name;
+    if (t->b.size < 4) return MRO_FAIL(e, MRO_EFORMAT, "'%s': cut inside the DM header", name);
+    const uint32_t version = mro_get_u32(t->b.p, true);
+    if (version != 3 && version != 4)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': DM version %u is not read (3 and 4 are)", name, version);
+    t->dm4 = version == 4;
+    const size_t head = t->dm4 ? 16 : 12;
+    if (t->b.size < head)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': cut inside the DM%u header: %zu of %zu bytes", name, version, t->b.size,
+                        head);
+    t->big = mro_get_u32(t->b.p + head - 4, true) == 0;
+    t->pos = head;
+    return MRO_OK;
+}
+
 static enum mro_code dm_open(struct mro_file *f, struct mro_error *e)
 {
     struct tree t = { .f = f, .b = f->bytes };
-    const uint32_t version = mro_get_u32(t.b.p, true);
-    if (version != 3 && version != 4)
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s': DM version %u is not read (3 and 4 are)", f->name, version);
-    t.dm4 = version == 4;
-    const size_t head = t.dm4 ? 16 : 12;
-    if (t.b.size < head)
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s': cut inside the DM%u header: %zu of %zu bytes", f->name, version,
-                        t.b.size, head);
+    MRO_TRY(read_head(&t, e));
     if (t.dm4) f->reader = &reader_dm4; /* so that the format is named as the file is */
-    t.big = mro_get_u32(t.b.p + head - 4, true) == 0;
-    t.pos = head;
     enum mro_code c = read_tags(&t, e);
     if (c == MRO_OK) c = read_images(&t, e);
     free(t.node);
     return c;
+}
+
+void mro_dm_describe(struct mro_file *f, struct mro_bytes b, struct mro_image_info *info)
+{
+    struct tree t = { .f = f, .b = b };
+    struct mro_error e;
+    enum mro_code c = read_head(&t, &e);
+    if (c == MRO_OK) c = read_tags(&t, &e);
+    if (c == MRO_OK)
+        read_microscope(&t, 0, info);
+    else
+        mro_file_warn(f, "the tags of DigitalMicrograph in this file are passed over: %s", e.message);
+    free(t.node);
 }
 
 const struct mro_reader mro_reader_dm = {

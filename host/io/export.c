@@ -66,7 +66,7 @@ static void say_text(struct bytes *b, const char *key, const char *value)
 
 static void say_number(struct bytes *b, const char *key, double v)
 {
-    if (v > 0) say(b, "%s=%.15g\n", key, v);
+    if (v > 0) say(b, "%s=%.17g\n", key, v);
 }
 
 /* What is known of the image beside its scale; keys name their unit. */
@@ -80,13 +80,13 @@ static void say_known(struct bytes *b, const struct mro_export *x)
     say_number(b, "camera_length_mm", i->camera_length_mm);
     say_number(b, "binning_y", i->binning[0]);
     say_number(b, "binning_x", i->binning[1]);
-    if (isfinite(i->stage_tilt_deg[0])) say(b, "stage_alpha_deg=%.15g\n", i->stage_tilt_deg[0]);
-    if (isfinite(i->stage_tilt_deg[1])) say(b, "stage_beta_deg=%.15g\n", i->stage_tilt_deg[1]);
+    if (isfinite(i->stage_tilt_deg[0])) say(b, "stage_alpha_deg=%.17g\n", i->stage_tilt_deg[0]);
+    if (isfinite(i->stage_tilt_deg[1])) say(b, "stage_beta_deg=%.17g\n", i->stage_tilt_deg[1]);
     say_text(b, "instrument", i->instrument);
     say_text(b, "detector", i->detector);
     say_text(b, "date", i->date);
     if (i->value_scale != 0) {
-        say(b, "value_scale=%.15g\nvalue_offset=%.15g\n", i->value_scale, i->value_offset);
+        say(b, "value_scale=%.17g\nvalue_offset=%.17g\n", i->value_scale, i->value_offset);
         say_text(b, "value_unit", i->value_unit);
     }
     if (x->notes) add(b, x->notes, strlen(x->notes));

@@ -16,12 +16,11 @@
 
 #include "io/reader.h"
 
-/* Asked in this order; probes look at signatures, so at most one of them says yes. */
+/* Asked in this order; probes look at signatures, so at most one of them says yes. MRC is last: without its magic word
+ * it is known by numbers that make sense. */
 static const struct mro_reader *const readers[] = {
-    &mro_reader_tiff,
-    &mro_reader_dm,
-    &mro_reader_png,
-    &mro_reader_jpeg,
+    &mro_reader_tiff, &mro_reader_dm,  &mro_reader_png, &mro_reader_jpeg,
+    &mro_reader_ser,  &mro_reader_emi, &mro_reader_mrc,
 };
 #define N_READERS (sizeof readers / sizeof *readers)
 
@@ -52,8 +51,9 @@ static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *
                     known, first);
 }
 
-/* Takes over f, which has name, bytes and mapping; frees it on failure. */
-static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_t memory_bytes, struct mro_error *e)
+/* Takes over f, which has name, bytes and mapping; frees it on failure. `only` is the reader to use; NULL asks all. */
+static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, const struct mro_reader *only,
+                                size_t memory_bytes, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
     f->memory_bytes = memory_bytes ? memory_bytes : default_budget();
@@ -62,9 +62,9 @@ static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, size_
         goto done;
     }
     for (size_t i = 0; i < N_READERS && f->reader == NULL; i++)
-        if (readers[i]->probe(f->bytes)) f->reader = readers[i];
+        if ((only == NULL || readers[i] == only) && readers[i]->probe(f->bytes)) f->reader = readers[i];
     if (f->reader == NULL) {
-        rc = unknown_format(f, e);
+        rc = only ? MRO_FAIL(e, MRO_EFORMAT, "'%s' is no %s file", f->name, only->name) : unknown_format(f, e);
         goto done;
     }
     rc = f->reader->open(f, e);
@@ -99,12 +99,13 @@ static struct mro_file *new_file(const char *name)
     return f;
 }
 
-enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memory_bytes, struct mro_error *e)
+/* `kept` (may be NULL): the open file, -1 for an empty one; the caller's to close. */
+static enum mro_code map(struct mro_bytes *b, int *kept, const char *path, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
-    struct mro_file *f = NULL;
     struct stat st;
-    *out = NULL;
+    *b = (struct mro_bytes){ NULL, 0 };
+    if (kept) *kept = -1;
     /* Not blocking: a named pipe must be refused, not waited for. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -123,28 +124,56 @@ enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memo
         rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' is larger than the address space", path);
         goto done;
     }
-    f = new_file(path);
-    if (f == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
-        goto done;
-    }
     if (st.st_size > 0) { /* an empty file cannot be mapped; open_bytes names it */
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) {
             rc = MRO_FAIL(e, MRO_EIO, "cannot read '%s': %s", path, strerror(errno));
             goto done;
         }
-        f->mapping = p;
-        f->bytes = (struct mro_bytes){ p, (size_t)st.st_size };
-        f->fd = fd;
-        fd = -1;
+        *b = (struct mro_bytes){ p, (size_t)st.st_size };
+        if (kept) {
+            *kept = fd;
+            fd = -1;
+        }
     }
-    rc = open_bytes(out, f, memory_bytes, e);
-    f = NULL;
 done:
     if (fd >= 0) close(fd);
-    mro_file_close(f);
     return rc;
+}
+
+enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_error *e)
+{
+    return map(b, NULL, path, e);
+}
+
+void mro_bytes_unmap(struct mro_bytes *b)
+{
+    if (b->p != NULL) munmap((void *)b->p, b->size);
+    *b = (struct mro_bytes){ NULL, 0 };
+}
+
+enum mro_code mro_file_open_as(struct mro_file **out, const char *path, const struct mro_reader *reader,
+                               size_t memory_bytes, struct mro_error *e)
+{
+    struct mro_bytes b;
+    int fd;
+    *out = NULL;
+    MRO_TRY(map(&b, &fd, path, e));
+    struct mro_file *f = new_file(path);
+    if (f == NULL) {
+        mro_bytes_unmap(&b);
+        if (fd >= 0) close(fd);
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
+    }
+    f->bytes = b;
+    f->mapping = (void *)b.p;
+    f->fd = fd;
+    return open_bytes(out, f, reader, memory_bytes, e);
+}
+
+enum mro_code mro_file_open(struct mro_file **out, const char *path, size_t memory_bytes, struct mro_error *e)
+{
+    return mro_file_open_as(out, path, NULL, memory_bytes, e);
 }
 
 enum mro_code mro_file_open_memory(struct mro_file **out, const void *bytes, size_t size, const char *name,
@@ -154,7 +183,7 @@ enum mro_code mro_file_open_memory(struct mro_file **out, const void *bytes, siz
     struct mro_file *f = new_file(name);
     if (f == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", name);
     f->bytes = (struct mro_bytes){ bytes, size };
-    return open_bytes(out, f, memory_bytes, e);
+    return open_bytes(out, f, NULL, memory_bytes, e);
 }
 
 void mro_file_close(struct mro_file *f)
@@ -222,6 +251,12 @@ void mro_clean_text(char *text)
         }
         s += 1 + more;
     }
+}
+
+void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name)
+{
+    char sentence[256];
+    if (mro_axis_offer(a, offer, name, sentence, sizeof sentence)) mro_file_warn(f, "'%s': %s", f->name, sentence);
 }
 
 static size_t frame_rows(const struct mro_image_info *info)
@@ -458,11 +493,12 @@ static unsigned mask_not_finite(float *v, size_t n)
     return bad;
 }
 
-/* `n` bytes at p, a place in f->bytes, either there or copied to `room`: a read call copies faster than page faults
- * map, and what it copies does not stay in memory. NULL: the file has become shorter. */
+/* `n` bytes at p, a place that a view gave, either there or copied to `room`: a read call copies faster than page
+ * faults map, and what it copies does not stay in memory. NULL: the file has become shorter. */
 static const unsigned char *fetch(const struct mro_file *f, const unsigned char *p, size_t n, unsigned char *room)
 {
-    if (f->fd < 0) return p;
+    const uintptr_t at = (uintptr_t)p, from = (uintptr_t)f->bytes.p;
+    if (f->fd < 0 || at < from || at - from > f->bytes.size) return p; /* in memory, or in a file beside this one */
     for (size_t done = 0; done < n;) {
         const ssize_t got = pread(f->fd, room + done, n - done, (off_t)(p - f->bytes.p + (ptrdiff_t)done));
         if (got < 0 && errno == EINTR) continue;
@@ -475,6 +511,15 @@ static const unsigned char *fetch(const struct mro_file *f, const unsigned char 
 static enum mro_code shrunk(const struct mro_file *f, struct mro_error *e)
 {
     return MRO_FAIL(e, MRO_EIO, "'%s' cannot be read to its end any more: it was changed, or its disk fails", f->name);
+}
+
+static size_t convert_block(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
+{
+    if (channels(dtype) > 1)
+        values_luminance(dtype, p, swap, n, out);
+    else if (p != (const unsigned char *)out)
+        values_float(dtype, p, swap, n, out);
+    return can_be_not_finite(dtype) ? mask_not_finite(out, n) : 0;
 }
 
 /* Converts n pixels at p to `out`. p may be `out` itself for native float32, else it lies in the file when `in_file`.
@@ -495,11 +540,29 @@ static enum mro_code convert(const struct mro_file *f, enum mro_dtype dtype, con
             missing++;
             continue;
         }
-        if (channels(dtype) > 1)
-            values_luminance(dtype, q, swap, count, out + from);
-        else if (q != (const unsigned char *)(out + from))
-            values_float(dtype, q, swap, count, out + from);
-        if (can_be_not_finite(dtype)) bad += mask_not_finite(out + from, count);
+        bad += convert_block(dtype, q, swap, count, out + from);
+    }
+    *not_finite = bad;
+    return missing ? shrunk(f, e) : MRO_OK;
+}
+
+/* The same for rows of a file that lie bottom first. */
+static enum mro_code convert_upward(const struct mro_file *f, enum mro_dtype dtype, const unsigned char *p, bool swap,
+                                    size_t ny, size_t nx, float *out, size_t *not_finite, struct mro_error *e)
+{
+    const size_t size = mro_dtype_size(dtype), most = CHUNK / size;
+    size_t bad = 0, missing = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad, missing) if (ny * nx > CHUNK)
+    for (ptrdiff_t y = 0; y < (ptrdiff_t)ny; y++) {
+        unsigned char room[CHUNK];
+        for (size_t x = 0; x < nx; x += most) {
+            const size_t count = nx - x < most ? nx - x : most;
+            const unsigned char *q = fetch(f, p + ((ny - 1 - (size_t)y) * nx + x) * size, count * size, room);
+            if (q == NULL)
+                missing++;
+            else
+                bad += convert_block(dtype, q, swap, count, out + (size_t)y * nx + x);
+        }
     }
     *not_finite = bad;
     return missing ? shrunk(f, e) : MRO_OK;
@@ -517,12 +580,20 @@ static enum mro_code check_frame(const struct mro_file *f, size_t image, size_t 
     return MRO_OK;
 }
 
-static bool view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *swap)
+/* How the pixels of a frame can be used where they lie; VIEW_NONE: they must be read. */
+enum view { VIEW_NONE, VIEW_DOWNWARD, VIEW_UPWARD };
+
+static enum view view(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *swap)
 {
-    bool big_endian;
-    if (f->reader->view == NULL || !f->reader->view(f, image, frame, p, &big_endian)) return false;
-    *swap = big_endian != machine_is_big_endian();
-    return true;
+    const struct mro_reader *r = f->reader;
+    bool big_endian = false;
+    enum view v = VIEW_NONE;
+    if (r->view != NULL && r->view(f, image, frame, p, &big_endian))
+        v = VIEW_DOWNWARD;
+    else if (r->view_upward != NULL && r->view_upward(f, image, frame, p, &big_endian))
+        v = VIEW_UPWARD;
+    *swap = v != VIEW_NONE && big_endian != machine_is_big_endian();
+    return v;
 }
 
 static enum mro_code alloc_raw(const struct mro_file *f, size_t bytes, unsigned char **raw, struct mro_error *e)
@@ -565,8 +636,8 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
         if (rc) goto done;
         prefer_huge_pages(out->px, n * sizeof(float));
     }
-    const bool in_file = view(f, image, frame, &p, &swap);
-    if (!in_file) {
+    const enum view v = view(f, image, frame, &p, &swap);
+    if (v == VIEW_NONE) {
         if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
             goto done;
         p = raw ? raw : (unsigned char *)out->px;
@@ -574,7 +645,8 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
         mro_file_drop_pages(f);
         if (rc) goto done;
     }
-    rc = convert(f, info->dtype, p, in_file, swap, n, out->px, &out->not_finite, e);
+    rc = v == VIEW_UPWARD ? convert_upward(f, info->dtype, p, swap, ny, nx, out->px, &out->not_finite, e)
+                          : convert(f, info->dtype, p, v == VIEW_DOWNWARD, swap, n, out->px, &out->not_finite, e);
     if (rc) goto done;
     out->axis[0].size = ny;
     if (info->axes > 1) out->axis[0] = info->axis[info->axes - 2];
@@ -604,17 +676,22 @@ enum mro_code mro_file_read_stored(struct mro_file *f, size_t image, size_t fram
     bool swap;
     MRO_TRY(check_frame(f, image, frame, e));
     const struct mro_image_info *info = &f->info[image];
-    const size_t bytes = frame_rows(info) * frame_columns(info) * mro_dtype_size(info->dtype);
-    if (!view(f, image, frame, &p, &swap)) {
+    const size_t ny = frame_rows(info), row = frame_columns(info) * mro_dtype_size(info->dtype);
+    const enum view v = view(f, image, frame, &p, &swap);
+    if (v == VIEW_NONE) {
         const enum mro_code rc = f->reader->read(f, image, frame, out, e);
         mro_file_drop_pages(f);
         return rc;
     }
-    const unsigned char *q = fetch(f, p, bytes, out);
-    if (q == NULL) return shrunk(f, e);
     const bool pairs = info->dtype == MRO_C64 || info->dtype == MRO_C128;
     const size_t sample = mro_dtype_size(info->dtype) / channels(info->dtype) / (pairs ? 2 : 1);
-    if (swap || q != out) mro_copy_samples(out, q, bytes / sample, sample, swap != machine_is_big_endian());
+    const size_t pieces = v == VIEW_UPWARD ? ny : 1, bytes = v == VIEW_UPWARD ? row : ny * row;
+    for (size_t i = 0; i < pieces; i++) {
+        unsigned char *to = (unsigned char *)out + (pieces - 1 - i) * bytes;
+        const unsigned char *q = fetch(f, p + i * bytes, bytes, to);
+        if (q == NULL) return shrunk(f, e);
+        if (swap || q != to) mro_copy_samples(to, q, bytes / sample, sample, swap != machine_is_big_endian());
+    }
     return MRO_OK;
 }
 
@@ -768,7 +845,7 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     for (size_t frame = 0; frame < info->frames; frame++) {
         const unsigned char *p;
         bool swap = false;
-        const bool in_file = view(f, image, frame, &p, &swap);
+        const bool in_file = view(f, image, frame, &p, &swap) != VIEW_NONE;
         if (!in_file) {
             if (raw == NULL && (rc = alloc_raw(f, bytes, &raw, e)) != MRO_OK) goto done;
             rc = f->reader->read(f, image, frame, raw, e);

@@ -42,9 +42,12 @@ struct mro_reader {
      * after the other), gives their address and byte order and returns true: they are then converted
      * straight from there and `read` is not called. All bytes of the frame lie inside f->bytes. */
     bool (*view)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
+    /* The same for formats that store the bottom row first. May be NULL; `read` turns the rows in any case. */
+    bool (*view_upward)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
 };
 
-extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg;
+extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg, mro_reader_mrc,
+    mro_reader_ser, mro_reader_emi;
 
 /* Appends an image; the returned pointer is valid until the next call. NULL when out of memory.
  * Sets frames from the axes when the caller has filled them: call mro_file_seal_image after. */
@@ -61,8 +64,21 @@ void mro_file_warn(struct mro_file *f, const char *format, ...) __attribute__((f
  * that walks over a long file while opening it calls it now and then, so that what it has seen does not stay. */
 void mro_file_drop_pages(const struct mro_file *f);
 
+/* Offers an axis of an image one more calibration, see mro_axis_offer; a disagreement becomes a warning. */
+void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name);
+
 /* Turns control characters and bytes that are no valid UTF-8 into '?', in place. */
 void mro_clean_text(char *text);
+
+/* Maps a regular file for reading, for formats whose documents are several files; the caller has made `path` from the
+ * name that the user gave, never from what a file says. An empty file gives size 0 and NULL. Errors: MRO_EIO,
+ * MRO_EMEMORY (larger than the address space). Release with mro_bytes_unmap. */
+enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_error *e);
+void mro_bytes_unmap(struct mro_bytes *b); /* empty bytes are fine */
+
+/* Opens `path` as mro_file_open does, but as a file of `reader` alone. */
+enum mro_code mro_file_open_as(struct mro_file **f, const char *path, const struct mro_reader *reader,
+                               size_t memory_bytes, struct mro_error *e);
 
 /* Little helpers for byte order; the caller has checked the range. */
 uint16_t mro_get_u16(const unsigned char *p, bool big_endian);

@@ -2,13 +2,9 @@
 /* TIFF through libtiff, with two things of our own: pixels that lie in the file as they are come
  * straight from the mapping, and every size that a header claims is held against the bytes that are
  * there before memory is asked for. Pages of one shape and type that follow each other are the frames
- * of one image. Calibration: the ImageJ description and OME-XML; resolution tags alone mean print size
- * and are no calibration. Sources: TIFF 6.0 (1992), BigTIFF (Aware Systems), ImageJ's TiffDecoder and
- * TiffEncoder for the keys of its description, OME Data Model 2016-06. */
-#include <ctype.h>
+ * of one image. What the tags say of calibration and microscope is read in tiff_meta.c. Sources: TIFF 6.0
+ * (1992), BigTIFF (Aware Systems), ImageJ's TiffDecoder for its stacks of one directory. */
 #include <inttypes.h>
-#include <locale.h>
-#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +14,7 @@
 #include <libdeflate.h>
 #endif
 
-#include "io/reader.h"
+#include "io/tiff_meta.h"
 
 /* What must agree between the pages of one image. */
 struct layout {
@@ -136,9 +132,11 @@ static int on_warning(TIFF *tif, void *user, const char *module, const char *for
     char text[256];
     (void)tif, (void)module;
     take_sentence(t, text, sizeof text, format, args);
-    /* Vendors keep their metadata in tags of their own, and texts with their closing zeros: nothing is
-     * wrong with that. */
-    if (strncmp(text, "Unknown field with tag", 22) == 0 || strstr(text, "contains null byte in value")) return 1;
+    /* Vendors keep their metadata in tags of their own, and texts with their closing zeros, or without one:
+     * nothing is wrong with that. */
+    if (strncmp(text, "Unknown field with tag", 22) == 0 || strstr(text, "contains null byte in value") ||
+        (strncmp(text, "ASCII value for tag", 19) == 0 && strstr(text, "does not end in null byte")))
+        return 1;
     if (!t->silent)
         mro_file_warn(t->f, "'%s': %s", t->f->name, text);
     else if (t->warning[0] == '\0')
@@ -148,44 +146,9 @@ static int on_warning(TIFF *tif, void *user, const char *module, const char *for
 
 static const char *sentence(const struct client *t) { return t->sentence[0] ? t->sentence : "libtiff gives no reason"; }
 
-/* ---------------------------------------------------------------- directory entries */
-
-/* Finds the first entry of `tag` in the directory at `ifd`: type, count and where the value is. libtiff
- * gives rationals only as float, and repairs some fields without a word. */
-static bool find_entry(const struct tiff *t, uint64_t ifd, uint16_t tag, uint16_t *type, uint64_t *count,
-                       const unsigned char **value)
+static struct mro_tiff_dir directory(const struct tiff *t, uint64_t ifd)
 {
-    static const unsigned char sizes[] = { 0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8 };
-    const unsigned char *p = t->f->bytes.p;
-    const uint64_t size = t->f->bytes.size;
-    const uint64_t head = t->big_tiff ? 8 : 2, entry = t->big_tiff ? 20 : 12, inside = t->big_tiff ? 8 : 4;
-    if (ifd > size || size - ifd < head) return false;
-    const uint64_t n = t->big_tiff ? mro_get_u64(p + ifd, t->big_endian) : mro_get_u16(p + ifd, t->big_endian);
-    for (uint64_t i = 0, at = ifd + head; i < n && at <= size && size - at >= entry; i++, at += entry) {
-        if (mro_get_u16(p + at, t->big_endian) != tag) continue;
-        *type = mro_get_u16(p + at + 2, t->big_endian);
-        *count = t->big_tiff ? mro_get_u64(p + at + 4, t->big_endian) : mro_get_u32(p + at + 4, t->big_endian);
-        const uint64_t each = *type < sizeof sizes ? sizes[*type] : 0;
-        uint64_t bytes, where = at + entry - inside;
-        if (each == 0 || __builtin_mul_overflow(each, *count, &bytes)) return false;
-        if (bytes > inside)
-            where = t->big_tiff ? mro_get_u64(p + where, t->big_endian) : mro_get_u32(p + where, t->big_endian);
-        if (where > size || size - where < bytes) return false;
-        *value = p + where;
-        return true;
-    }
-    return false;
-}
-
-/* Pixels per unit of length from a resolution tag; 0 = not there or no number. */
-static double resolution(const struct tiff *t, uint64_t ifd, uint16_t tag)
-{
-    uint16_t type;
-    uint64_t count;
-    const unsigned char *v;
-    if (!find_entry(t, ifd, tag, &type, &count, &v) || count < 1 || type != TIFF_RATIONAL) return 0;
-    const double num = mro_get_u32(v, t->big_endian), den = mro_get_u32(v + 4, t->big_endian);
-    return num > 0 && den > 0 ? num / den : 0;
+    return (struct mro_tiff_dir){ t->f->bytes, t->big_endian, t->big_tiff, ifd };
 }
 
 /* ---------------------------------------------------------------- one page */
@@ -239,11 +202,13 @@ static bool find_dtype(uint16_t format, uint16_t bits, enum mro_dtype *dtype)
 }
 
 /* Programs such as ImageJ store measured values with a palette for display. The indices are values when
- * they come from ImageJ, or when the palette gets brighter from one to the next. */
+ * they come from ImageJ or a microscope, which colour only what is drawn over the image, or when the palette gets
+ * brighter from one to the next. */
 static bool palette_is_display(struct tiff *t, uint16_t bits)
 {
     uint16_t *r, *g, *b;
-    if (t->description && strncmp(t->description, "ImageJ=", 7) == 0) return true;
+    const struct mro_tiff_dir d = directory(t, TIFFCurrentDirOffset(t->tif));
+    if (mro_tiff_is_imagej(t->description) || mro_tiff_has_vendor(&d)) return true;
     if (bits > 16 || !TIFFGetField(t->tif, TIFFTAG_COLORMAP, &r, &g, &b)) return false;
     double last = -1;
     for (size_t i = 0; i < (size_t)1 << bits; i++) {
@@ -356,13 +321,9 @@ static enum mro_code read_pieces(struct tiff *t, size_t number, const struct lay
         s->nx = l->nx;
         TIFFGetFieldDefaulted(t->tif, TIFFTAG_ROWSPERSTRIP, &s->ny);
         if (s->ny > l->ny) s->ny = l->ny;
-        uint16_t type;
-        uint64_t count;
-        const unsigned char *v;
-        const uint64_t ifd = TIFFCurrentDirOffset(t->tif);
-        if (find_entry(t, ifd, TIFFTAG_ROWSPERSTRIP, &type, &count, &v) && count == 1 &&
-            ((type == TIFF_SHORT && mro_get_u16(v, t->big_endian) == 0) ||
-             (type == TIFF_LONG && mro_get_u32(v, t->big_endian) == 0)))
+        const struct mro_tiff_dir d = directory(t, TIFFCurrentDirOffset(t->tif));
+        struct mro_tiff_value v;
+        if (mro_tiff_find(&d, TIFFTAG_ROWSPERSTRIP, &v) && mro_tiff_number(&v, 0) == 0)
             s->ny = 0; /* libtiff takes it for one strip; such a header is not to be believed */
     }
     if (s->nx == 0 || s->ny == 0)
@@ -734,262 +695,6 @@ done:
     return rc;
 }
 
-/* ---------------------------------------------------------------- calibration: texts */
-
-/* Copies a unit as UTF-8: files hold it as UTF-8, as Latin-1 (the same byte in Mac Roman for the micro
- * sign), with Java's \uXXXX or with XML's character references. */
-static void unit_to_utf8(const char *text, size_t n, char *out, size_t room)
-{
-    size_t used = 0;
-    while (n && isspace((unsigned char)text[0])) text++, n--;
-    while (n && (isspace((unsigned char)text[n - 1]) || text[n - 1] == '\0')) n--;
-    for (size_t i = 0; i < n && used + 4 < room;) {
-        unsigned long code = (unsigned char)text[i];
-        size_t taken = 1;
-        char digits[8] = "", *end;
-        if (n - i >= 6 && text[i] == '\\' && (text[i + 1] == 'u' || text[i + 1] == 'U')) {
-            memcpy(digits, text + i + 2, 4);
-            const unsigned long v = strtoul(digits, &end, 16);
-            if (end == digits + 4) code = v, taken = 6;
-        } else if (n - i >= 4 && text[i] == '&' && text[i + 1] == '#') {
-            const bool hex = text[i + 2] == 'x' || text[i + 2] == 'X';
-            const size_t start = i + 2 + hex;
-            size_t k = 0;
-            while (k < 6 && start + k < n && isxdigit((unsigned char)text[start + k])) digits[k] = text[start + k], k++;
-            if (k && start + k < n && text[start + k] == ';') {
-                code = strtoul(digits, NULL, hex ? 16 : 10);
-                taken = start + k + 1 - i;
-            }
-        } else if (code >= 0xc2 && code < 0xe0 && n - i >= 2 && (text[i + 1] & 0xc0) == 0x80) {
-            code = (code & 0x1f) << 6 | (text[i + 1] & 0x3f);
-            taken = 2;
-        } else if (code >= 0xe0 && code < 0xf0 && n - i >= 3 && (text[i + 1] & 0xc0) == 0x80 &&
-                   (text[i + 2] & 0xc0) == 0x80) {
-            code = (code & 0x0f) << 12 | (unsigned long)(text[i + 1] & 0x3f) << 6 | (text[i + 2] & 0x3f);
-            taken = 3;
-        }
-        i += taken;
-        if (code == 0 || code > 0xffff) code = '?';
-        if (code < 0x80) {
-            out[used++] = (char)code;
-        } else if (code < 0x800) {
-            out[used++] = (char)(0xc0 | code >> 6);
-            out[used++] = (char)(0x80 | (code & 0x3f));
-        } else {
-            out[used++] = (char)(0xe0 | code >> 12);
-            out[used++] = (char)(0x80 | (code >> 6 & 0x3f));
-            out[used++] = (char)(0x80 | (code & 0x3f));
-        }
-    }
-    out[used] = '\0';
-}
-
-/* A number with a decimal point, whatever the locale of the program; NAN when there is none. */
-static double parse_number(const char *text, size_t n)
-{
-    char copy[80];
-    const char *point = localeconv()->decimal_point;
-    size_t used = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (used + strlen(point) >= sizeof copy) return NAN;
-        if (text[i] == '.')
-            used += (size_t)sprintf(copy + used, "%s", point);
-        else
-            copy[used++] = text[i];
-    }
-    copy[used] = '\0';
-    char *end;
-    const double x = strtod(copy, &end);
-    return end != copy && isfinite(x) ? x : NAN;
-}
-
-static bool is_imagej(const struct tiff *t) { return t->description && strncmp(t->description, "ImageJ=", 7) == 0; }
-
-/* Value of "key=" on a line of its own; NULL = not there. */
-static const char *imagej_value(const struct tiff *t, const char *key, size_t *n)
-{
-    const size_t key_n = strlen(key);
-    for (const char *line = t->description; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, key, key_n) != 0 || line[key_n] != '=') continue;
-        *n = strcspn(line + key_n + 1, "\r\n");
-        return line + key_n + 1;
-    }
-    return NULL;
-}
-
-static double imagej_number(const struct tiff *t, const char *key)
-{
-    size_t n;
-    const char *v = imagej_value(t, key, &n);
-    return v ? parse_number(v, n) : NAN;
-}
-
-static bool imagej_unit(const struct tiff *t, const char *key, char unit[24])
-{
-    size_t n;
-    const char *v = imagej_value(t, key, &n);
-    unit[0] = '\0';
-    if (v == NULL) return false;
-    unit_to_utf8(v, n, unit, 24);
-    return true;
-}
-
-/* A count of images, slices and so on: 1 when not given. */
-static uint64_t imagej_count(const struct tiff *t, const char *key)
-{
-    const double x = imagej_number(t, key);
-    return x >= 1 && x <= 1e12 ? (uint64_t)x : 1;
-}
-
-static void imagej_calibrate(struct tiff *t, const struct series *s, struct mro_image_info *info)
-{
-    char unit[24], other[24];
-    const uint64_t ifd = t->pages[s->first].ifd;
-    const double per_x = resolution(t, ifd, TIFFTAG_XRESOLUTION), per_y = resolution(t, ifd, TIFFTAG_YRESOLUTION);
-    struct mro_axis *x = &info->axis[info->axes - 1], *y = x - 1;
-    if (!imagej_unit(t, "unit", unit)) return;
-    if (!imagej_unit(t, "yunit", other)) memcpy(other, unit, sizeof other);
-    /* The origin is where the coordinate is 0, counted in pixels. */
-    const double x0 = imagej_number(t, "xorigin"), y0 = imagej_number(t, "yorigin");
-    if (per_x > 0) mro_axis_set(x, 1 / per_x, isfinite(x0) ? -x0 / per_x : 0, unit, MRO_SOURCE_IMAGEJ);
-    if (per_y > 0) mro_axis_set(y, 1 / per_y, isfinite(y0) ? -y0 / per_y : 0, other, MRO_SOURCE_IMAGEJ);
-}
-
-/* What mroscope's own conversion writes beside the scale. */
-static void own_notes(struct tiff *t, struct mro_image_info *info)
-{
-    static const enum mro_kind kinds[] = { MRO_KIND_IMAGE, MRO_KIND_DIFFRACTION, MRO_KIND_SPECTRUM, MRO_KIND_MAP };
-    static const char *const numbers[] = { "beam_kv", "magnification", "camera_length_mm", "binning_y", "binning_x" };
-    double *const values[] = { &info->beam_kv, &info->magnification, &info->camera_length_mm, &info->binning[0],
-                               &info->binning[1] };
-    static const char *const texts[] = { "title", "instrument", "detector", "date" };
-    char *const places[] = { info->title, info->instrument, info->detector, info->date };
-    const size_t rooms[] = { sizeof info->title, sizeof info->instrument, sizeof info->detector, sizeof info->date };
-    size_t n;
-    const char *v;
-    if (imagej_value(t, "source_format", &n) == NULL) return; /* others mean other things by these words */
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        const double x = imagej_number(t, numbers[i]);
-        if (x > 0) *values[i] = x;
-    }
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if ((v = imagej_value(t, texts[i], &n)) != NULL)
-            snprintf(places[i], rooms[i], "%.*s", (int)(n < 200 ? n : 200), v);
-    for (int i = 0; i < 2; i++) {
-        const double x = imagej_number(t, i ? "stage_beta_deg" : "stage_alpha_deg");
-        if (isfinite(x)) info->stage_tilt_deg[i] = x;
-    }
-    const double scale = imagej_number(t, "value_scale"), offset = imagej_number(t, "value_offset");
-    if (isfinite(scale) && scale != 0) {
-        info->value_scale = scale;
-        info->value_offset = isfinite(offset) ? offset : 0;
-        if ((v = imagej_value(t, "value_unit", &n)) != NULL)
-            snprintf(info->value_unit, sizeof info->value_unit, "%.*s", (int)(n < 23 ? n : 23), v);
-    }
-    if ((v = imagej_value(t, "kind", &n)) == NULL) return;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strlen(mro_kind_name(kinds[i])) == n && strncmp(mro_kind_name(kinds[i]), v, n) == 0) info->kind = kinds[i];
-}
-
-/* Splits the frames of an ImageJ hyperstack into time, slices and channels. */
-static void imagej_axes(struct tiff *t, struct mro_image_info *info, size_t frames)
-{
-    const uint64_t times = imagej_count(t, "frames"), slices = imagej_count(t, "slices"),
-                   channels = imagej_count(t, "channels");
-    uint64_t all;
-    if (__builtin_mul_overflow(times, slices, &all) || __builtin_mul_overflow(all, channels, &all) || all != frames ||
-        frames < 2)
-        return;
-    info->axes = 0;
-    if (times > 1) {
-        info->axis[info->axes].size = times;
-        mro_axis_set(&info->axis[info->axes++], imagej_number(t, "finterval"), 0, "s", MRO_SOURCE_IMAGEJ);
-    }
-    if (slices > 1) {
-        char unit[24];
-        if (!imagej_unit(t, "zunit", unit)) imagej_unit(t, "unit", unit);
-        info->axis[info->axes].size = slices;
-        mro_axis_set(&info->axis[info->axes++], imagej_number(t, "spacing"), 0, unit, MRO_SOURCE_IMAGEJ);
-    }
-    if (channels > 1) info->axis[info->axes++].size = channels;
-}
-
-/* Value of an attribute inside one XML start tag [tag, end); NULL = not there. */
-static const char *xml_attribute(const char *tag, const char *end, const char *key, size_t *n)
-{
-    const size_t key_n = strlen(key);
-    const char *p = tag;
-    while (p < end && !isspace((unsigned char)*p)) p++; /* the name of the element */
-    while (p < end) {
-        while (p < end && isspace((unsigned char)*p)) p++;
-        const char *name = p;
-        while (p < end && *p != '=' && !isspace((unsigned char)*p)) p++;
-        const size_t name_n = (size_t)(p - name);
-        while (p < end && (isspace((unsigned char)*p) || *p == '=')) p++;
-        if (p >= end || (*p != '"' && *p != '\'')) return NULL;
-        const char *value = p + 1, *close = memchr(value, *p, (size_t)(end - value));
-        if (close == NULL) return NULL;
-        if (name_n == key_n && memcmp(name, key, key_n) == 0) {
-            *n = (size_t)(close - value);
-            return value;
-        }
-        p = close + 1;
-    }
-    return NULL;
-}
-
-static double xml_number(const char *tag, const char *end, const char *key)
-{
-    size_t n;
-    const char *v = xml_attribute(tag, end, key, &n);
-    return v ? parse_number(v, n) : NAN;
-}
-
-/* End of a start tag: the first '>' outside quotes. */
-static const char *xml_tag_end(const char *tag)
-{
-    char quote = '\0';
-    for (; *tag; tag++) {
-        if (quote) {
-            if (*tag == quote) quote = '\0';
-        } else if (*tag == '"' || *tag == '\'') {
-            quote = *tag;
-        } else if (*tag == '>') {
-            return tag;
-        }
-    }
-    return NULL;
-}
-
-enum { OME_MAX_PIXELS = 16 }; /* elements looked at: a long description must not cost time for every image */
-
-/* Takes the pixel size of the first <Pixels> whose shape is that of the image. */
-static void ome_calibrate(const struct tiff *t, struct mro_image_info *info)
-{
-    struct mro_axis *x = &info->axis[info->axes - 1], *y = x - 1;
-    const char *tag = t->description;
-    for (int i = 0; i < OME_MAX_PIXELS && (tag = strstr(tag, "Pixels")) != NULL; i++, tag += 6) {
-        const char before = tag > t->description ? tag[-1] : '\0';
-        if ((before != '<' && before != ':') || !isspace((unsigned char)tag[6])) continue;
-        const char *end = xml_tag_end(tag);
-        if (end == NULL) return;
-        if (xml_number(tag, end, "SizeX") != (double)x->size || xml_number(tag, end, "SizeY") != (double)y->size)
-            continue;
-        for (int k = 0; k < 2; k++) {
-            char unit[24] = "\xc2\xb5m"; /* the default of the data model */
-            size_t n;
-            const char *u = xml_attribute(tag, end, k ? "PhysicalSizeYUnit" : "PhysicalSizeXUnit", &n);
-            if (u) unit_to_utf8(u, n, unit, sizeof unit);
-            const double step = xml_number(tag, end, k ? "PhysicalSizeY" : "PhysicalSizeX");
-            if (step > 0) mro_axis_set(k ? y : x, step, 0, unit, MRO_SOURCE_OME);
-        }
-        return;
-    }
-}
-
-static bool is_ome(const struct tiff *t) { return t->description && strstr(t->description, "<OME") != NULL; }
-
 /* ---------------------------------------------------------------- open */
 
 static bool tiff_probe(struct mro_bytes b)
@@ -1076,45 +781,96 @@ static enum mro_code add_page(struct tiff *t, size_t number, struct mro_error *f
     return MRO_OK;
 }
 
-/* ImageJ writes stacks as one directory and the images behind each other, also past 4 GB. */
-static enum mro_code find_stack(struct tiff *t, struct mro_error *e)
+/* ImageJ writes stacks as one directory and the images behind each other, also past 4 GB. The last images of a
+ * stack that was cut, in copying or by a full disk, are missing and the others whole. */
+static void find_stack(struct tiff *t)
 {
     struct series *s = &t->series[0];
-    const uint64_t images = imagej_count(t, "images"), data = t->pages[0].data;
+    const uint64_t images = mro_tiff_imagej_count(t->description, "images"), data = t->pages[0].data;
     const uint64_t each = (uint64_t)s->l.nx * s->l.ny * mro_dtype_size(s->l.dtype);
-    uint64_t all;
-    if (images == 1 || images == t->n_pages) return MRO_OK;
+    if (images == 1 || images == t->n_pages) return;
     if (t->n_pages > 1 || data == 0 || plane_pixel_bytes(&s->l) != mro_dtype_size(s->l.dtype)) {
         mro_file_warn(t->f, "'%s': the ImageJ description speaks of %" PRIu64 " images, the file has %zu", t->f->name,
                       images, t->n_pages * s->l.channels);
-        return MRO_OK;
+        return;
     }
-    if (__builtin_mul_overflow(images, each, &all) || all > t->f->bytes.size - data)
-        return MRO_FAIL(e, MRO_EFORMAT,
-                        "'%s' is cut: its ImageJ description speaks of %" PRIu64
-                        " images, there are bytes for %" PRIu64,
-                        t->f->name, images, (t->f->bytes.size - data) / each);
-    s->stack = (size_t)images;
-    return MRO_OK;
+    /* ImageJ puts its directory before the pixels; behind them, it ends them. */
+    const uint64_t ifd = t->pages[0].ifd, end = ifd > data + each ? ifd : t->f->bytes.size, there = (end - data) / each;
+    if (there < images)
+        mro_file_warn(t->f,
+                      "'%s' is cut: its ImageJ description speaks of %" PRIu64 " images, there are bytes for %" PRIu64
+                      ", which are read",
+                      t->f->name, images, there);
+    s->stack = (size_t)(there < images ? there : images);
 }
 
-static enum mro_code add_image(struct tiff *t, const struct series *s, struct mro_error *e)
+/* Whether image `a` is `b` made ready for show: 8 bits, of the same width or proportions, beside more bits. Programs
+ * of microscopes write such a page, often with a scale bar drawn into it, for viewers that know no other. */
+static bool is_copy(const struct series *a, const struct series *b)
+{
+    const struct layout *s = &a->l, *d = &b->l;
+    if (a->pages != 1 || b->pages != 1 || s->bits != 8 || s->format != SAMPLEFORMAT_UINT || d->bits < 16 ||
+        d->samples != 1)
+        return false;
+    const uint64_t more = s->ny > d->ny ? s->ny - d->ny : d->ny - s->ny, cross = (uint64_t)s->nx * d->ny,
+                   other = (uint64_t)d->nx * s->ny;
+    if (s->nx == d->nx) return more <= d->ny / 4; /* a bar of text below the image */
+    return d->nx > s->nx / 2 && (cross > other ? cross - other : other - cross) <= cross / 100;
+}
+
+/* Leaves out images that are copies of others for show. */
+static void drop_copies(struct tiff *t)
+{
+    enum { MOST = 16 }; /* a file of so many different images is no picture with its copy */
+    size_t kept = 0;
+    bool drop[MOST] = { false };
+    if (t->n_series < 2 || t->n_series > MOST) return;
+    for (size_t i = 0; i < t->n_series; i++) {
+        for (size_t k = 0; k < t->n_series && !drop[i]; k++) {
+            const struct series *s = &t->series[i], *d = &t->series[k];
+            if (k == i || !is_copy(s, d)) continue;
+            drop[i] = true;
+            mro_file_warn(t->f,
+                          "'%s': page %zu (%s, %" PRIu32 " x %" PRIu32
+                          ") is taken for a copy for display of page %zu (%s, %" PRIu32 " x %" PRIu32
+                          ") and is passed over",
+                          t->f->name, t->pages[s->first].number, mro_dtype_name(s->l.dtype), s->l.nx, s->l.ny,
+                          t->pages[d->first].number, mro_dtype_name(d->l.dtype), d->l.nx, d->l.ny);
+        }
+    }
+    for (size_t i = 0; i < t->n_series; i++)
+        if (!drop[i]) t->series[kept++] = t->series[i];
+    t->n_series = kept;
+}
+
+/* The directory that describes an image: its own or, where that holds no tags of the microscope, that of a page of
+ * the same width that does. */
+static struct mro_tiff_dir describing(const struct tiff *t, const struct series *s)
+{
+    enum { MOST = 64 }; /* pages looked at */
+    const struct mro_tiff_dir own = directory(t, t->pages[s->first].ifd);
+    if (mro_tiff_has_vendor(&own)) return own;
+    for (size_t i = 0; i < t->n_pages && i < MOST; i++) {
+        const struct mro_tiff_dir d = directory(t, t->pages[i].ifd);
+        struct mro_tiff_value v;
+        if (mro_tiff_has_vendor(&d) && mro_tiff_find(&d, TIFFTAG_IMAGEWIDTH, &v) && mro_tiff_number(&v, 0) == s->l.nx)
+            return d;
+    }
+    return own;
+}
+
+static enum mro_code add_image(struct tiff *t, const struct series *s, size_t *budget, struct mro_error *e)
 {
     struct mro_image_info *info = mro_file_add_image(t->f);
     if (info == NULL) return no_memory(t->f, e);
     const size_t frames = s->stack > 1 ? s->stack : s->pages;
+    const struct mro_tiff_dir d = describing(t, s);
     info->dtype = s->l.dtype;
     if (frames > 1) info->axis[info->axes++].size = frames;
-    if (is_imagej(t)) imagej_axes(t, info, frames);
     if (s->l.channels > 1) info->axis[info->axes++].size = s->l.channels;
     info->axis[info->axes++].size = s->l.ny;
     info->axis[info->axes++].size = s->l.nx;
-    if (is_imagej(t))
-        imagej_calibrate(t, s, info);
-    else if (is_ome(t))
-        ome_calibrate(t, info);
-    if (info->axis[info->axes - 1].unit == MRO_UNIT_INV_NM) info->kind = MRO_KIND_DIFFRACTION;
-    if (is_imagej(t)) own_notes(t, info);
+    mro_tiff_describe(t->f, &d, t->description, budget, info);
     return mro_file_seal_image(t->f, info, e);
 }
 
@@ -1138,17 +894,12 @@ static enum mro_code tiff_open(struct mro_file *f, struct mro_error *e)
     if (t->main.sentence[0])
         mro_file_warn(f, "'%s': page %zu and what follows cannot be read: %s", f->name, number, t->main.sentence);
 
-    if (is_imagej(t)) MRO_TRY(find_stack(t, e));
-    for (size_t i = 0; i < t->n_series; i++) MRO_TRY(add_image(t, &t->series[i], e));
-
-    /* Of the first page, as the file says it: "2015:07:30 07:17:25" becomes ISO 8601. */
-    const char *date = NULL;
-    if (TIFFSetSubDirectory(t->tif, t->pages[0].ifd) && TIFFGetField(t->tif, TIFFTAG_DATETIME, &date) && date) {
-        char *d = f->info[0].date;
-        snprintf(d, sizeof f->info[0].date, "%.19s", date);
-        if (strlen(d) == 19 && d[4] == ':' && d[7] == ':' && d[10] == ' ') d[4] = d[7] = '-', d[10] = 'T';
-        mro_clean_text(d);
-    }
+    size_t budget = (size_t)64 << 20; /* bytes of metadata: real files have some 100 KiB */
+    if (mro_tiff_is_imagej(t->description))
+        find_stack(t);
+    else
+        drop_copies(t);
+    for (size_t i = 0; i < t->n_series; i++) MRO_TRY(add_image(t, &t->series[i], &budget, e));
     return MRO_OK;
 }
 

@@ -152,7 +152,28 @@ static struct builder begin(const struct mro_result_head *h)
     return b;
 }
 
-static json_t *provenance(const struct mro_provenance *p, json_t *options)
+/* What the file says of the microscope, as far as it does; null when it says nothing. */
+static json_t *microscope(const struct mro_image_info *m)
+{
+    struct builder b = object();
+    if (m->beam_kv > 0) put(&b, "beam_kv", number(m->beam_kv));
+    if (m->magnification > 0) put(&b, "magnification", number(m->magnification));
+    if (m->camera_length_mm > 0) put(&b, "camera_length_mm", number(m->camera_length_mm));
+    if (m->binning[0] > 0) put(&b, "binning", numbers(m->binning, 2));
+    if (isfinite(m->stage_tilt_deg[0])) put(&b, "stage_tilt_deg", numbers(m->stage_tilt_deg, 2));
+    if (m->instrument[0]) put(&b, "instrument", text(m->instrument));
+    if (m->detector[0]) put(&b, "detector", text(m->detector));
+    if (m->date[0]) put(&b, "date", text(m->date));
+    if (m->value_scale != 0) put(&b, "value_scale", number(m->value_scale));
+    if (m->value_scale != 0) put(&b, "value_offset", number(m->value_offset));
+    if (m->value_unit[0]) put(&b, "value_unit", text(m->value_unit));
+    json_t *v = take(&b);
+    if (v == NULL || json_object_size(v) > 0) return v;
+    json_decref(v);
+    return json_null();
+}
+
+static json_t *provenance(const struct mro_provenance *p, const struct mro_image_info *info, json_t *options)
 {
     struct builder b = object();
     put(&b, "program", text("mroscope"));
@@ -162,6 +183,7 @@ static json_t *provenance(const struct mro_provenance *p, json_t *options)
     put(&b, "algorithm", text(p->algorithm));
     put(&b, "input_sha256", p->input_sha256[0] ? text(p->input_sha256) : json_null());
     put(&b, "calibration", text(p->calibration));
+    put(&b, "microscope", microscope(info));
     put(&b, "seed", p->has_seed ? json_integer((json_int_t)p->seed) : json_null());
     put(&b, "options", options ? json_incref(options) : json_object());
     return take(&b);
@@ -170,7 +192,7 @@ static json_t *provenance(const struct mro_provenance *p, json_t *options)
 static json_t *end(struct builder *b, const struct mro_result_head *h, struct mro_error *e)
 {
     put(b, "warnings", texts(h->warnings, h->n_warnings));
-    put(b, "provenance", provenance(h->provenance, h->options));
+    put(b, "provenance", provenance(h->provenance, h->info, h->options));
     return checked(b, e);
 }
 
@@ -313,16 +335,30 @@ json_t *mro_json_convert(const struct mro_result_head *h, const char *output, si
     return end(&b, h, e);
 }
 
+/* "13.0"; null for 0.0. */
+static json_t *version_json(const int v[2])
+{
+    char s[32];
+    snprintf(s, sizeof s, "%d.%d", v[0], v[1]);
+    return v[0] ? text(s) : json_null();
+}
+
 static json_t *device_json(const void *items, size_t i)
 {
     struct mro_device_info info;
     struct builder b = object();
     (void)items;
     mro_device_describe(i, &info);
+    put(&b, "name", text(info.name));
     put(&b, "backend", text(info.backend));
     put(&b, "usable", json_boolean(info.usable));
     put(&b, "description", text(info.description));
     put(&b, "reason", info.reason[0] ? text(info.reason) : json_null());
+    put(&b, "memory_bytes", info.memory_bytes ? count(info.memory_bytes) : json_null());
+    put(&b, "free_bytes", info.free_bytes ? count(info.free_bytes) : json_null());
+    put(&b, "compute_capability", version_json(info.compute_capability));
+    put(&b, "driver", version_json(info.driver));
+    put(&b, "runtime", version_json(info.runtime));
     return take(&b);
 }
 

@@ -38,6 +38,9 @@ struct mro_image_info {
      * "e-"). Scale 0 = unknown. Pixels are handed out as stored. */
     double value_scale, value_offset;
     char value_unit[24];
+    /* Pixel size by the resolution tags of a TIFF, nm, y and x; 0 = none. They mostly mean the size in print: no
+     * calibration unless somebody asks for it. */
+    double resolution_nm[2];
 };
 
 /* Opens `path`. `memory_bytes` (0 = half of the machine's memory) bounds every later decode.

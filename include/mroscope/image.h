@@ -93,6 +93,10 @@ void mro_image_release(struct mro_image *im);
 enum mro_code mro_image_set_pixel_nm(struct mro_image *im, double pixel_nm, enum mro_source source,
                                      struct mro_error *e);
 
+/* The same with a pixel size of its own along y and x. */
+enum mro_code mro_image_set_pixels_nm(struct mro_image *im, const double pixel_nm[2], enum mro_source source,
+                                      struct mro_error *e);
+
 /* Pixel size in nm along y and x, for measurements that need it: MRO_ECALIB, naming the option to
  * give, when an axis is uncalibrated or not a length. `name` is the file for the message. */
 enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, double pixel_nm[2], struct mro_error *e);
@@ -111,8 +115,13 @@ size_t mro_dtype_size(enum mro_dtype dtype);         /* bytes of one pixel */
 enum mro_unit mro_unit_parse(const char *text, double *factor);
 
 /* Fills an axis from a file's numbers: parses the unit, converts step and offset; a step that is not
- * a finite number > 0 leaves the axis uncalibrated. */
+ * a number between 1e-30 and 1e30 leaves the axis uncalibrated. */
 void mro_axis_set(struct mro_axis *a, double step, double offset, const char *unit_text, enum mro_source source);
+
+/* Offers an axis, called `name` ("x") in words, one more calibration. The more trusted source is kept; of equal
+ * trust, the one that was there. An offer without a step changes nothing. True when the two differ by more than
+ * 1 % or in their unit: `sentence` (may be NULL) then names both values and sources, and says which is used. */
+bool mro_axis_offer(struct mro_axis *a, const struct mro_axis *offer, const char *name, char *sentence, size_t room);
 
 #ifdef __cplusplus
 }

@@ -29,6 +29,37 @@ run info -o results "$image"
 expect_code 0
 expect_json results/AQ_0_corr.info.json
 
+# What the file says of the microscope, in words and in JSON.
+run info "$MROSCOPE_TEST_DATA/EELS_SI.dm4"
+expect_code 0
+expect_out "200 kV"
+expect_out "instrument FEI Titan, detector US1000FTXP 1, date 2019-05-14T20:50:13"
+expect_out "camera length 550 mm, binning 1 x 26, tilt alpha 0.00244 deg, tilt beta 0 deg"
+run info --json "$MROSCOPE_TEST_DATA/EELS_SI.dm4"
+expect_out '"binning": [26, 1], "stage_tilt_deg": [0.002439998066344124, 0]'
+expect_out '"microscope": {"beam_kv": 200, "magnification": 225000, "camera_length_mm": 550, "binning": [26, 1]'
+run info --json "$image"
+expect_out '"microscope": null'
+
+# What a measurement would take for the pixel size.
+run info --pixel 0.02,0.025 "$image"
+expect_code 0
+expect_out "pixel 0.02 nm along x, 0.025 nm along y (command line), field 16 x 20 nm"
+expect_err "--pixel 0.025 nm differs by 25 % from the 0.02 nm of the file (ImageJ) along y"
+run info --json --pixel 0.0201 "$image"
+expect_out '"pixel_size": [0.0201, 0.0201], "unit": ["nm", "nm"], "calibration": "command line"'
+expect_out '"warnings": []'
+run info "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
+expect_out "axis 0 without calibration"
+run info --resolution-tags "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
+expect_out "pixel 264620 nm (TIFF resolution tag)"
+for bad in 0 0,1 1,0 1,2,3 '1,' ',1' x 1e-5 1,2e6; do
+    run info --pixel "$bad" "$image"
+    expect_code 2
+    expect_one_line
+    expect_err "--pixel"
+done
+
 # Bad files: exit 1, one sentence that names the file, and nothing else.
 : >empty.tif
 head -c 100000 "$image" >cut.tif

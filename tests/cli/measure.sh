@@ -63,6 +63,20 @@ expect_out '--pixel 0.03 nm differs by 50 %'
 run bandpass --pixel 0.0201 --json "$image"
 expect_code 0
 expect_out '"warnings": []'
+run bandpass --pixel 0.02,0.03 --json -o oblong "$image"
+expect_code 0
+expect_out '"pixel_nm": [0.03, 0.02], "calibration": "command line"'
+expect_out '"pixel": {"value": [0.02, 0.03], "unit": "nm"}'
+expect_out '--pixel 0.03 nm differs by 50 % from the 0.02 nm of the file (ImageJ) along y'
+run info --json oblong/AQ_0_corr.bandpass.tif
+expect_out '"pixel_size": [0.03, 0.02]'
+run bandpass --pixel 0.02,0.03 "$image"
+expect_out "pixels of 0.02 nm along x"
+run bandpass --json --resolution-tags --band 0.5,1 "$MROSCOPE_TEST_DATA/dmTest_float32_nonSquare_diffPixelSize.dm4"
+expect_code 1
+run bandpass --json --band 0.1,0.4 "$MROSCOPE_TEST_DATA/dmTest_float32_nonSquare_diffPixelSize.dm4"
+expect_code 0
+expect_out '"pixel_nm": [0.2, 1], "calibration": "vendor metadata"'
 run bandpass --band 4.1,30 "$image"
 expect_code 1
 expect_one_line

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "io/emi.h"
 #include "mroscope/file.h"
 
 /* Images and frames looked at in one input: each more costs time and reaches the same code. */
@@ -75,9 +76,29 @@ static bool mend_png(uint8_t *p, size_t size)
     return changed;
 }
 
+/* An EMI in memory is refused for want of its folder: what it says is read here. */
+static void read_emi(const uint8_t *data, size_t size)
+{
+    const struct mro_bytes b = { data, size };
+    unsigned numbers[8];
+    struct mro_emi_object o;
+    if (!mro_emi_probe(b)) return;
+    const size_t n = mro_emi_numbers(b, numbers, sizeof numbers / sizeof *numbers);
+    for (size_t i = 0; i < n; i++) check(numbers[i] > 0, "a series without a number");
+    for (size_t i = 0; i < (n ? n : 2); i++) {
+        if (!mro_emi_describe(b, n ? numbers[i] : (unsigned)i + 1, &o)) continue;
+        check(o.beam_kv >= 0 && o.magnification >= 0 && o.camera_length_mm >= 0 && o.binning >= 0,
+              "a setting that is no number");
+        check(strlen(o.mode) < sizeof o.mode && strlen(o.date) < sizeof o.date &&
+                  strlen(o.detector) < sizeof o.detector,
+              "a text without its end");
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     open_and_read(data, size);
+    read_emi(data, size);
     uint8_t *copy = malloc(size ? size : 1);
     if (copy == NULL) return 0;
     if (size > 0) memcpy(copy, data, size);

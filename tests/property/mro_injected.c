@@ -240,6 +240,77 @@ static void turning_and_scaling_change_little(void **state)
     mro_image_release(&im);
 }
 
+/* The same field with `ny` rows in place of N: the rows of its Fourier transform that they can hold, no other change.
+ */
+static void with_rows(const struct mro_image *im, size_t ny, struct mro_image *to)
+{
+    double *kernel = calloc(ny * N, sizeof *kernel);
+    assert_non_null(kernel);
+    for (size_t m = 0; m < ny; m++)
+        for (size_t n = 0; n < N; n++) {
+            const double shift = 2 * MRO_PI * ((double)m / (double)ny - (double)n / N);
+            double sum = 1;
+            for (size_t k = 1; k < ny / 2; k++) sum += 2 * cos(shift * (double)k);
+            kernel[m * N + n] = sum / N;
+        }
+    ok(mro_image_alloc(to, ny, N, &e), &e);
+    ok(mro_image_set_pixels_nm(to, (double[]){ FIELD / (double)ny, PIXEL }, MRO_SOURCE_COMMAND_LINE, &e), &e);
+    for (size_t m = 0; m < ny; m++)
+        for (size_t x = 0; x < N; x++) {
+            double sum = 0;
+            for (size_t n = 0; n < N; n++) sum += kernel[m * N + n] * im->px[n * N + x];
+            to->px[m * N + x] = (float)sum;
+        }
+    free(kernel);
+}
+
+/* Pixels that are no squares are taken as they are: sizes, places, spacings and azimuths stay what they were. */
+static void pixels_that_are_not_square(void **state)
+{
+    struct mro_image im = { 0 };
+    struct disc discs[MOST];
+    struct mro_order_result r;
+    (void)state;
+    make_field(&im, 77, 14, 2.4, discs);
+    ok(mro_order_measure(plan, &im, "square", &r, &e), &e);
+    assert_true(r.n_objects > 5);
+    for (int turn = 0; turn < 2; turn++) {
+        struct mro_image coarse = { 0 }, upright = { 0 };
+        struct mro_order_result s;
+        with_rows(&im, 240, &coarse); /* 0.0667 nm: 7.5 nm^-1 is far enough from the band */
+        if (turn) {                   /* rows and columns exchanged: the other axis is the coarse one */
+            ok(mro_image_alloc(&upright, coarse.nx, coarse.ny, &e), &e);
+            const double pixel[2] = { coarse.axis[1].step, coarse.axis[0].step };
+            ok(mro_image_set_pixels_nm(&upright, pixel, MRO_SOURCE_COMMAND_LINE, &e), &e);
+            for (size_t y = 0; y < upright.ny; y++)
+                for (size_t x = 0; x < upright.nx; x++) upright.px[y * upright.nx + x] = coarse.px[x * coarse.nx + y];
+        }
+        ok(mro_order_measure(plan, turn ? &upright : &coarse, "oblong", &s, &e), &e);
+        near(s.pixel_nm[turn], FIELD / 240, 1e-12);
+        near(s.pixel_nm[1 - turn], PIXEL, 1e-12);
+        near(s.fraction, r.fraction, 0.15 * r.fraction);
+        near(s.fraction_raw, r.fraction_raw, 0.03);
+        near(s.diameter_median_nm, r.diameter_median_nm, 0.1 * r.diameter_median_nm);
+        size_t met = 0;
+        for (size_t i = 0; i < r.n_objects; i++)
+            for (size_t j = 0; j < s.n_objects; j++) {
+                const struct mro_order_object *a = r.objects + i, *b = s.objects + j;
+                const double y = turn ? b->x_nm : b->y_nm, x = turn ? b->y_nm : b->x_nm;
+                if (hypot(a->y_nm - y, a->x_nm - x) >= 0.1) continue;
+                near(remainder(a->azimuth_deg - (turn ? 90 - b->azimuth_deg : b->azimuth_deg), 180), 0, 2);
+                near(a->d_nm, b->d_nm, 0.002);
+                met++;
+                break;
+            }
+        assert_true(met + 2 >= r.n_objects);
+        mro_order_result_release(&s);
+        mro_image_release(&coarse);
+        mro_image_release(&upright);
+    }
+    mro_order_result_release(&r);
+    mro_image_release(&im);
+}
+
 /* The bytes of everything a result holds. */
 static void same(const struct mro_order_result *a, const struct mro_order_result *b)
 {
@@ -340,9 +411,9 @@ static void images_that_cannot_be_measured(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(interval_covers_and_mean_is_right), cmocka_unit_test(speckle_alone_is_called_speckle),
-        cmocka_unit_test(turning_and_scaling_change_little), cmocka_unit_test(threads_and_repetition_change_nothing),
-        cmocka_unit_test(images_that_cannot_be_measured),
+        cmocka_unit_test(interval_covers_and_mean_is_right),     cmocka_unit_test(speckle_alone_is_called_speckle),
+        cmocka_unit_test(turning_and_scaling_change_little),     cmocka_unit_test(pixels_that_are_not_square),
+        cmocka_unit_test(threads_and_repetition_change_nothing), cmocka_unit_test(images_that_cannot_be_measured),
     };
     return cmocka_run_group_tests(tests, make_plan, free_plan);
 }

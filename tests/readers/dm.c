@@ -87,6 +87,10 @@ static void test_image_and_plot(void **state)
     assert_near(i->magnification, 1e7);
     assert_near(i->camera_length_mm, 77);
     assert_string_equal(i->date, "2019-12-10T15:32:41");
+    assert_string_equal(i->instrument, "Example Microscope");
+    assert_string_equal(i->detector, "DigiScan");
+    assert_near(i->stage_tilt_deg[0], 0.001951998453075299);
+    assert_true(isnan(i->stage_tilt_deg[1]) && i->binning[0] == 0 && i->value_scale == 0);
     assert_statistics(f, 0, 0, 9739, 3622.017879486084, 1341.8826170680868, 949490255);
     assert_first(f, 0, 195, 25, 106, 281);
     i = mro_file_info(f, 1);
@@ -114,6 +118,9 @@ static void test_diffraction(void **state)
     assert_near(i->beam_kv, 200);
     assert_true(i->magnification == 0 && i->camera_length_mm == 0);
     assert_string_equal(i->date, "2014-07-09T18:56:37");
+    assert_true(i->binning[0] == 1 && i->binning[1] == 1 && isnan(i->stage_tilt_deg[0]));
+    assert_string_equal(i->instrument, "FEI Tecnai");
+    assert_string_equal(i->detector, "BM-UltraScan");
     assert_statistics(f, 0, 625, 2974, 1249.8045977011495, 498.3493901654672, 9459771);
     assert_first(f, 0, 834, 823, 834, 718);
     mro_file_close(f);
@@ -135,6 +142,10 @@ static void test_stack(void **state)
     assert_near(i->magnification, 200000);
     assert_near(i->camera_length_mm, 15);
     assert_string_equal(i->date, "2015-05-17T17:00:16");
+    assert_string_equal(i->instrument, "JEM-ARM200F");
+    assert_near(i->value_scale, 0.15674974024295807); /* (stored - 2228741.5) * 0.1567 e- */
+    assert_near(i->value_offset, -2228741.5 * 0.15674974024295807);
+    assert_string_equal(i->value_unit, "e-");
     assert_statistics(f, 0, 593415, 640661, 610174.3645833334, 8934.590554552327, 58576739);
     assert_first(f, 0, 606491, 615402, 621457, 620374);
     mro_file_close(f);
@@ -168,6 +179,11 @@ static void test_spectrum_image(void **state)
     assert_near(i->beam_kv, 200);
     assert_near(i->camera_length_mm, 550);
     assert_string_equal(i->date, "2019-05-14T20:50:13");
+    assert_string_equal(i->instrument, "FEI Titan");
+    assert_string_equal(i->detector, "US1000FTXP 1");
+    assert_true(i->binning[0] == 26 && i->binning[1] == 1); /* y, x */
+    assert_true(isfinite(i->stage_tilt_deg[0]) && i->stage_tilt_deg[1] == 0);
+    assert_near(i->value_scale, 0.1285347044467926);
     assert_statistics(f, 0, -27.721435546875, 8634.40234375, 875.1305018365383, 1480.9431261496168, 7169069.071044922);
     assert_first(f, 0, 8473.005859375f, 7891.005859375f, 7923.005859375f, 8271.005859375f);
     mro_file_close(f);

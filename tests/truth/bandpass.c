@@ -48,7 +48,9 @@ static void gain_inside_outside_and_at_the_limit(void **state)
                 { 400, 400, 50, 50, 0 },  /* 7.1 */
                 { 400, 400, -36, 27, 1 }, /* 4.5, the other diagonal */
                 { 251, 250, 30, 40, 1 },  /* odd */
-                { 101, 103, 0, 50, 1 } }; /* a prime of lines, close to its Nyquist frequency */
+                { 101, 103, 0, 50, 1 },   /* a prime of lines, close to its Nyquist frequency */
+                { 160, 400, 30, 40, 1 },  /* pixels of 0.0625 by 0.025 nm: circles of the band stay circles in nm */
+                { 160, 400, 41, 0, 0.5 }, { 400, 160, 0, 41, 0.5 }, { 160, 400, 50, 50, 0 } };
     struct mro_bandpass_options o;
     (void)state;
     mro_bandpass_options_default(&o);
@@ -56,7 +58,7 @@ static void gain_inside_outside_and_at_the_limit(void **state)
         struct mro_image im = cosine(row[i].ny, row[i].nx, 1, row[i].ky, row[i].kx);
         im.axis[0].step = 10.0 / (double)row[i].ny;
         im.axis[1].step = 10.0 / (double)row[i].nx;
-        if (i == 7) o.band_inv_nm[1] = 5.04;
+        o.band_inv_nm[1] = i == 7 ? 5.04 : 5.8;
         struct mro_bandpass_result r;
         ok(mro_bandpass(d, &im, "cosine", &o, &r, &e), &e);
         const double gain = i == 7 ? mro_band_gain(5.0f, 4.1f, 5.04f, 0.3f) : row[i].gain;

@@ -13,4 +13,11 @@ MRO_HD double mro_frequency(size_t i, size_t n, double length)
     return ((double)i - (i <= n / 2 ? 0 : (double)n)) / length;
 }
 
+/* i modulo n, never negative. */
+MRO_HD size_t mro_cyclic(ptrdiff_t i, size_t n)
+{
+    const ptrdiff_t r = i % (ptrdiff_t)n;
+    return (size_t)(r < 0 ? r + (ptrdiff_t)n : r);
+}
+
 #endif

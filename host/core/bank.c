@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/bank.h"
+
+#include "mroscope/math/band.h"
+
+struct mro_bank_window mro_bank_window_of(const struct mro_bank *b, const struct mro_grid *g)
+{
+    const double reach = 0.5 / b->window_s_nm;
+    return (struct mro_bank_window){ 2 * MRO_PI * MRO_PI * b->window_s_nm * b->window_s_nm, reach,
+                                     (ptrdiff_t)ceil(reach * g->ly), (ptrdiff_t)ceil(reach * g->lx) };
+}
+
+/* Area integral of |w(q - g)|^2 B(q)^2 for the Gaussian window, nm^-2: the variance that white noise gives. */
+static double window_energy(const struct mro_bank *b, double g, double reach)
+{
+    enum { N = 32 }; /* the integrand is a Gaussian: midpoints converge at once */
+    const double h = 2 * reach / N, c = 2 * MRO_PI * b->window_s_nm;
+    double sum = 0;
+    for (int j = 0; j < N; j++)
+        for (int i = 0; i < N; i++) {
+            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
+            const double w = exp(-c * c * (dy * dy + dx * dx)); /* exp(-2 pi^2 s^2 k^2), squared */
+            const double B = mro_band_gain((float)hypot(g + dx, dy), (float)b->band_inv_nm[0], (float)b->band_inv_nm[1],
+                                           (float)b->edge_inv_nm);
+            sum += w * B * B * h * h;
+        }
+    return sum;
+}
+
+void mro_bank_scales(const struct mro_bank *b, const struct mro_grid *g, double *scale)
+{
+    const double reach = 0.5 / b->window_s_nm;
+    double ring = -1, energy = 1;
+    for (size_t k = 0; k < b->n_g; k++) { /* the bank comes in rings of one |g|: integrate once a ring */
+        const double q = hypot(b->g[k][0], b->g[k][1]);
+        if (fabs(q - ring) > 1e-9) {
+            ring = q;
+            energy = window_energy(b, q, reach);
+        }
+        scale[k] = 1 / sqrt(energy * g->ly * g->lx);
+    }
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The primitives of core/backend.h on devices with a memory of their own; what each does is said there. */
+#ifndef MRO_GPU_PRIMITIVES_H
+#define MRO_GPU_PRIMITIVES_H
+
+#include "gpu/gpu.h"
+
+enum mro_code mro_gpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
+                                        const double pixel_nm[2], double background_nm, const struct mro_grid *g,
+                                        struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e);
+enum mro_code mro_gpu_local_power(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                  const float *model, double radius_inv_nm, double lo, double hi,
+                                  struct mro_buffer *power, struct mro_error *e);
+enum mro_code mro_gpu_multiply(struct mro_device *d, const struct mro_grid *g, struct mro_buffer *spectrum,
+                               const float *gain, struct mro_error *e);
+enum mro_code mro_gpu_correlate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                                const struct mro_buffer *b, struct mro_buffer *out, struct mro_error *e);
+enum mro_code mro_gpu_add_moved(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                                const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e);
+enum mro_code mro_gpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
+                                     const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
+                                     struct mro_error *e);
+enum mro_code mro_gpu_inverse(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                              struct mro_buffer *field, struct mro_error *e);
+enum mro_code mro_gpu_forward(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                              struct mro_buffer *spectrum, struct mro_error *e);
+enum mro_code mro_gpu_local_mean_square(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                        double s_nm, const struct mro_grid *out, struct mro_buffer *mean_square,
+                                        struct mro_error *e);
+enum mro_code mro_gpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                                   const struct mro_bank *bank, const struct mro_grid *out, struct mro_buffer *power,
+                                   struct mro_buffer *which, struct mro_error *e);
+enum mro_code mro_gpu_refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                     const struct mro_patch_search *s, struct mro_patch *patches, size_t n,
+                                     struct mro_error *e);
+enum mro_code mro_gpu_windowed_acf(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                   double window_nm, const double (*centres)[2], size_t n_centres, size_t n,
+                                   double step_nm, float *tiles, struct mro_error *e);
+enum mro_code mro_gpu_acf_fringes(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                  double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
+                                  float *score, struct mro_error *e);
+enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
+                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
+
+/* Their rows of a backend's table. */
+#define MRO_GPU_PRIMITIVES                                                                                            \
+    .contrast_spectrum = mro_gpu_contrast_spectrum, .local_power = mro_gpu_local_power, .multiply = mro_gpu_multiply, \
+    .correlate = mro_gpu_correlate, .add_moved = mro_gpu_add_moved, .noise_spectrum = mro_gpu_noise_spectrum,         \
+    .inverse = mro_gpu_inverse, .forward = mro_gpu_forward, .local_mean_square = mro_gpu_local_mean_square,           \
+    .bank_maximum = mro_gpu_bank_maximum, .refine_patches = mro_gpu_refine_patches,                                   \
+    .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes, .bandpass = mro_gpu_bandpass
+
+#endif

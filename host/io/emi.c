@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* EMI files of TIA (FEI's TEM Imaging and Analysis): the document whose pictures lie in SER files beside it.
+ *
+ * The container is undocumented, but before each series' description, a block of XML between <ObjectInfo> tags, stands
+ * the path that its SER file had on the microscope: that is how a description finds its series. Counting the blocks, as
+ * other readers do, gives a line scan the description of the survey image that was stored before it. The folder in that
+ * path is never used; only the number at its end.
+ */
+#define _GNU_SOURCE /* memmem */
+#include "io/emi.h"
+
+#include <ctype.h>
+#include <expat.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Blocks in real files have 300 to 10 000 bytes. A document of more series than this was never seen. */
+#define MAX_XML ((size_t)1 << 20)
+enum { MAX_SERIES = 99, PATH_REACH = 64 };
+
+/* ---- finding the blocks ---- */
+
+struct block {
+    const char *xml;
+    size_t size;
+    unsigned number; /* N of the SER file it describes; 0 = none */
+};
+
+static const unsigned char *find(const unsigned char *from, const unsigned char *end, const char *text)
+{
+    return from < end ? memmem(from, (size_t)(end - from), text, strlen(text)) : NULL;
+}
+
+/* The number before ".ser" in the bytes from `from` to `to`; 0 when there is none. The last one counts. */
+static unsigned series_number(const unsigned char *from, const unsigned char *to)
+{
+    for (const unsigned char *p = to; p - from >= 4;) {
+        p--;
+        if (to - p < 4 || *p != '.' || strncasecmp((const char *)p, ".ser", 4) != 0) continue;
+        unsigned number = 0, digit = 1;
+        const unsigned char *q = p;
+        while (q > from && isdigit(q[-1]) && digit < 100000) {
+            q--;
+            number += (unsigned)(*q - '0') * digit;
+            digit *= 10;
+        }
+        return q > from && q[-1] == '_' ? number : 0;
+    }
+    return 0;
+}
+
+/* Moves *pos behind the next block; false when there is none. */
+static bool next_block(struct mro_bytes b, size_t *pos, struct block *o)
+{
+    static const char close[] = "</ObjectInfo>";
+    const unsigned char *end = b.p + b.size, *before = b.p + *pos, *start = find(before, end, "<ObjectInfo>");
+    const unsigned char *stop = start ? find(start, end, close) : NULL;
+    if (stop == NULL) return false;
+    stop += sizeof close - 1;
+    o->xml = (const char *)start;
+    o->size = (size_t)(stop - start);
+    o->number = series_number(start - before > PATH_REACH ? start - PATH_REACH : before, start);
+    *pos = (size_t)(stop - b.p);
+    return true;
+}
+
+bool mro_emi_probe(struct mro_bytes b) { return b.size >= 4 && memcmp(b.p, "JK\0\2", 4) == 0; }
+
+size_t mro_emi_numbers(struct mro_bytes b, unsigned *numbers, size_t room)
+{
+    struct block o;
+    size_t n = 0;
+    for (size_t pos = 0; n < room && next_block(b, &pos, &o);) {
+        bool known = o.number == 0;
+        for (size_t i = 0; i < n; i++) known = known || numbers[i] == o.number;
+        if (!known) numbers[n++] = o.number;
+    }
+    return n;
+}
+
+bool mro_emi_split_path(const char *path, size_t *stem, unsigned *number)
+{
+    const size_t n = strlen(path);
+    size_t digits = n;
+    if (n < 6 || strcasecmp(path + n - 4, ".ser") != 0) return false;
+    digits = n - 4;
+    *number = series_number((const unsigned char *)path, (const unsigned char *)path + n);
+    while (digits > 0 && isdigit((unsigned char)path[digits - 1])) digits--;
+    if (digits == n - 4 || digits < 2 || path[digits - 1] != '_' || path[digits - 2] == '/') return false;
+    *stem = digits - 1;
+    return *number > 0;
+}
+
+/* ---- reading one ---- */
+
+struct parse {
+    XML_Parser parser;
+    struct mro_emi_object *o;
+    char text[128], label[48], value[64], unit[16];
+    size_t length;
+};
+
+/* Copies as much of `text` as fits; what is cut between the bytes of a character is cleaned with the other texts. */
+static void keep(char *out, size_t room, const char *text)
+{
+    const size_t n = strnlen(text, room - 1);
+    memmove(out, text, n);
+    out[n] = '\0';
+}
+
+/* TIA writes numbers in the language of its computer: a decimal comma counts as a point. 0 when it is no number. */
+static double number_of(const char *text)
+{
+    char copy[64];
+    char *end;
+    keep(copy, sizeof copy, text);
+    for (char *c = copy; *c; c++)
+        if (*c == ',') *c = '.';
+    const double v = strtod(copy, &end);
+    return end != copy && isfinite(v) ? v : 0;
+}
+
+static double positive(double v) { return v > 0 ? v : 0; }
+
+/* TIA writes 0 or 1 where there is none, as in diffraction. */
+static double magnification(double v) { return v > 1 ? v : 0; }
+
+/* "Tue Oct 18 18:18:46 2011" as ISO 8601; another form is kept as it is. */
+static void set_date(const char *text, char *out, size_t room)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    char month[4];
+    int day, hour, minute, second, year;
+    if (sscanf(text, "%*3s %3s %2d %2d:%2d:%2d %4d", month, &day, &hour, &minute, &second, &year) == 6 &&
+        strlen(month) == 3 && day >= 1 && day <= 31 && hour >= 0 && hour < 24 && minute >= 0 && minute < 60 &&
+        second >= 0 && second <= 60 && year >= 1980 && year <= 9999) {
+        for (int m = 0; m < 12; m++)
+            if (strncmp(months + 3 * m, month, 3) == 0) {
+                snprintf(out, room, "%04d-%02d-%02dT%02d:%02d:%02d", year, m + 1, day, hour, minute, second);
+                return;
+            }
+    }
+    snprintf(out, room, "%.31s", text);
+}
+
+/* One row of ExperimentalDescription. */
+static void set_row(struct parse *p)
+{
+    struct mro_emi_object *o = p->o;
+    const double v = number_of(p->value);
+    if (strcmp(p->label, "Mode") == 0)
+        snprintf(o->mode, sizeof o->mode, "%s", p->value);
+    else if (strcmp(p->label, "Microscope") == 0)
+        snprintf(o->instrument, sizeof o->instrument, "%s",
+                 p->value + (strncmp(p->value, "Microscope ", 11) == 0 ? 11 : 0));
+    else if (strcmp(p->label, "High tension") == 0 && strcmp(p->unit, "kV") == 0)
+        o->beam_kv = positive(v);
+    else if (strcmp(p->label, "Magnification") == 0)
+        o->magnification = magnification(v * (strcasecmp(p->unit, "kx") == 0 ? 1000 : 1));
+    else if (strcmp(p->label, "Camera length") == 0 && (strcmp(p->unit, "m") == 0 || strcmp(p->unit, "mm") == 0))
+        o->camera_length_mm = positive(v) * (strcmp(p->unit, "m") == 0 ? 1000 : 1);
+    else if (strcmp(p->label, "Stage A") == 0 && strcmp(p->unit, "deg") == 0 && p->value[0])
+        o->tilt_deg[0] = v + 0.0; /* TIA writes -0.00 */
+    else if (strcmp(p->label, "Stage B") == 0 && strcmp(p->unit, "deg") == 0 && p->value[0])
+        o->tilt_deg[1] = v + 0.0;
+}
+
+static void XMLCALL on_start(void *data, const XML_Char *name, const XML_Char **attributes)
+{
+    struct parse *p = data;
+    (void)attributes;
+    if (strcmp(name, "Data") == 0) p->label[0] = p->value[0] = p->unit[0] = '\0';
+    p->length = 0;
+}
+
+static void XMLCALL on_text(void *data, const XML_Char *text, int length)
+{
+    struct parse *p = data;
+    const size_t room = sizeof p->text - 1 - p->length, n = (size_t)length < room ? (size_t)length : room;
+    memcpy(p->text + p->length, text, n);
+    p->length += n;
+}
+
+static void XMLCALL on_end(void *data, const XML_Char *name)
+{
+    struct parse *p = data;
+    struct mro_emi_object *o = p->o;
+    char *text = p->text;
+    text[p->length] = '\0';
+    while (p->length > 0 && isspace((unsigned char)text[p->length - 1])) text[--p->length] = '\0';
+    while (isspace((unsigned char)*text)) text++;
+    if (strcmp(name, "Label") == 0)
+        keep(p->label, sizeof p->label, text);
+    else if (strcmp(name, "Value") == 0)
+        keep(p->value, sizeof p->value, text);
+    else if (strcmp(name, "Unit") == 0)
+        keep(p->unit, sizeof p->unit, text);
+    else if (strcmp(name, "Data") == 0)
+        set_row(p);
+    else if (strcmp(name, "AcceleratingVoltage") == 0 && o->beam_kv == 0)
+        o->beam_kv = positive(number_of(text)) / 1000;
+    else if (strcmp(name, "Magnification") == 0 && o->magnification == 0)
+        o->magnification = magnification(number_of(text)); /* "114999 X" */
+    else if (strcmp(name, "AcquireDate") == 0)
+        set_date(text, o->date, sizeof o->date);
+    else if (strcmp(name, "CameraNamePath") == 0 && *text) {
+        o->camera = true;
+        keep(o->detector, sizeof o->detector, text);
+    } else if (strcmp(name, "Binning") == 0)
+        o->binning = positive(number_of(text));
+    p->length = 0;
+}
+
+/* A document type could define entities that unfold to gigabytes; TIA writes none. */
+static void XMLCALL on_doctype(void *data, const XML_Char *name, const XML_Char *system_id, const XML_Char *public_id,
+                               int has_internal_subset)
+{
+    struct parse *p = data;
+    (void)name, (void)system_id, (void)public_id, (void)has_internal_subset;
+    XML_StopParser(p->parser, XML_FALSE);
+}
+
+static bool parse_block(const struct block *b, const char *encoding, struct mro_emi_object *o)
+{
+    struct parse p = { .o = o };
+    *o = (struct mro_emi_object){ .tilt_deg = { NAN, NAN } };
+    if (b->size > MAX_XML || (p.parser = XML_ParserCreate(encoding)) == NULL) return false;
+    XML_SetUserData(p.parser, &p);
+    XML_SetElementHandler(p.parser, on_start, on_end);
+    XML_SetCharacterDataHandler(p.parser, on_text);
+    XML_SetStartDoctypeDeclHandler(p.parser, on_doctype);
+    const bool ok = XML_Parse(p.parser, b->xml, (int)b->size, XML_TRUE) == XML_STATUS_OK;
+    XML_ParserFree(p.parser);
+    return ok;
+}
+
+bool mro_emi_describe(struct mro_bytes b, unsigned number, struct mro_emi_object *o)
+{
+    struct block block, found = { 0 };
+    bool named = false; /* a block names its file */
+    unsigned order = 0;
+    for (size_t pos = 0; found.xml == NULL && next_block(b, &pos, &block);) {
+        named = named || block.number > 0;
+        if (block.number == number) found = block;
+    }
+    /* Where no block has the path of its series, their order is all there is. */
+    for (size_t pos = 0; found.xml == NULL && !named && next_block(b, &pos, &block);)
+        if (++order == number) found = block;
+    if (found.xml == NULL) return false;
+    /* XML without a declaration is UTF-8, but text typed on the microscope is often Latin-1. */
+    return parse_block(&found, NULL, o) || parse_block(&found, "ISO-8859-1", o);
+}
+
+/* ---- the reader: an EMI opened by its own name shows its series ---- */
+
+struct emi_state {
+    size_t n;
+    struct mro_file *series[MAX_SERIES]; /* one image each; image i of the document is series[i] */
+};
+
+static enum mro_code add_series(struct mro_file *f, struct mro_file *series, struct mro_error *e)
+{
+    struct emi_state *s = f->state;
+    s->series[s->n++] = series; /* closed by emi_close */
+    const char *slash = strrchr(series->name, '/'), *warning;
+    for (size_t i = 0; (warning = mro_file_warning(series, i)) != NULL; i++) mro_file_warn(f, "%s", warning);
+    struct mro_image_info *info = mro_file_add_image(f);
+    if (info == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", f->name);
+    *info = *mro_file_info(series, 0);
+    snprintf(info->title, sizeof info->title, "%.127s", slash ? slash + 1 : series->name);
+    return mro_file_seal_image(f, info, e);
+}
+
+static enum mro_code emi_open(struct mro_file *f, struct mro_error *e)
+{
+    unsigned numbers[MAX_SERIES];
+    const size_t named = mro_emi_numbers(f->bytes, numbers, MAX_SERIES);
+    if (f->mapping == NULL)
+        return MRO_FAIL(e, MRO_EFORMAT,
+                        "'%s' is an EMI file, whose images lie in SER files beside it; open it from its folder",
+                        f->name);
+    if ((f->state = calloc(1, sizeof(struct emi_state))) == NULL)
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", f->name);
+    const size_t length = strlen(f->name), room = length + 16;
+    const char *slash = strrchr(f->name, '/'), *dot = strrchr(f->name, '.');
+    const int stem = dot && (!slash || dot > slash + 1) ? (int)(dot - f->name) : (int)length;
+    char *path = malloc(room);
+    if (path == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", f->name);
+    struct mro_error first = { .code = MRO_OK };
+    enum mro_code rc = MRO_OK;
+    for (size_t i = 0; rc == MRO_OK && i < (named ? named : MAX_SERIES); i++) {
+        struct mro_file *series;
+        struct mro_error why;
+        snprintf(path, room, "%.*s_%u.ser", stem, f->name, named ? numbers[i] : (unsigned)i + 1);
+        if (mro_file_open_as(&series, path, &mro_reader_ser, f->memory_bytes, &why) == MRO_OK) {
+            rc = add_series(f, series, e);
+            continue;
+        }
+        if (named == 0 && why.code == MRO_EIO) break; /* no more of them */
+        if (first.code == MRO_OK) first = why;
+        mro_file_warn(f, "'%s' speaks of a series that is left out: %s", f->name, why.message);
+    }
+    free(path);
+    if (rc != MRO_OK || f->images > 0) return rc;
+    if (first.code != MRO_OK)
+        return MRO_FAIL(e, first.code, "'%s' keeps its images in SER files, and none can be read: %.300s", f->name,
+                        first.message);
+    return MRO_FAIL(
+        e, MRO_EFORMAT,
+        "'%s' names no SER file and there is none beside it; values kept in an EMI file itself are not read", f->name);
+}
+
+static enum mro_code emi_read(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e)
+{
+    const struct emi_state *s = f->state;
+    return mro_reader_ser.read(s->series[image], 0, frame, out, e);
+}
+
+static bool emi_view_upward(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian)
+{
+    const struct emi_state *s = f->state;
+    return mro_reader_ser.view_upward(s->series[image], 0, frame, p, big_endian);
+}
+
+static void emi_close(struct mro_file *f)
+{
+    struct emi_state *s = f->state;
+    for (size_t i = 0; i < s->n; i++) mro_file_close(s->series[i]);
+    free(s);
+    f->state = NULL;
+}
+
+const struct mro_reader mro_reader_emi = { .name = "EMI",
+                                           .probe = mro_emi_probe,
+                                           .open = emi_open,
+                                           .read = emi_read,
+                                           .view_upward = emi_view_upward,
+                                           .close = emi_close };

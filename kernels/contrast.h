@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Kernels from counts to the spectrum of the contrast, and of the band-pass of a whole image. */
+#ifndef MRO_KERNELS_CONTRAST_H
+#define MRO_KERNELS_CONTRAST_H
+
+#include "kernel.h"
+#include "mroscope/math/band.h"
+#include "mroscope/math/contrast.h"
+#include "mroscope/math/grid.h"
+
+/* Median of the 3 x 3 neighbourhood of a pixel; borders repeat. */
+MRO_HD float mro_neighbours_median(const float *px, size_t ny, size_t nx, size_t y, size_t x)
+{
+    const float *mid = px + y * nx, *up = y ? mid - nx : mid, *down = y + 1 < ny ? mid + nx : mid;
+    const size_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : x;
+    return mro_median9(up[l], up[x], up[r], mid[l], mid[x], mid[r], down[l], down[x], down[r]);
+}
+
+/* |pixel - median of its neighbourhood| on every MRO_SPIKE_ROW_STEP-th row from row 1 to the last but one: rows * nx
+ * numbers, NaN where a pixel has no data. */
+struct mro_residuals_args {
+    const float *px;
+    size_t ny, nx, rows;
+    float *r;
+};
+MRO_NO_SHARED(residuals);
+enum { mro_residuals_THREADS = 256, mro_residuals_PHASES = 1 };
+MRO_HD void mro_residuals_phase(int phase, const struct mro_residuals_args *a, const struct mro_thread *t,
+                                struct mro_residuals_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->rows * a->nx, t, mro_residuals_THREADS)
+    {
+        const size_t y = 1 + i / a->nx * MRO_SPIKE_ROW_STEP, x = i % a->nx;
+        a->r[i] = fabsf(a->px[y * a->nx + x] - mro_neighbours_median(a->px, a->ny, a->nx, y, x));
+    }
+}
+
+/* The threshold of spikes from n residuals in ascending order, NaN last; 0 when there are none. One thread. */
+struct mro_spike_threshold_args {
+    const float *sorted;
+    size_t n;
+    float *threshold;
+};
+MRO_NO_SHARED(spike_threshold);
+enum { mro_spike_threshold_THREADS = 1, mro_spike_threshold_PHASES = 1 };
+MRO_HD void mro_spike_threshold_phase(int phase, const struct mro_spike_threshold_args *a, const struct mro_thread *t,
+                                      struct mro_spike_threshold_shared *s)
+{
+    (void)phase;
+    (void)s;
+    (void)t;
+    size_t known = 0, end = a->n; /* the numbers that are none begin in between */
+    while (known < end) {
+        const size_t mid = known + (end - known) / 2;
+        if (a->sorted[mid] == a->sorted[mid])
+            known = mid + 1;
+        else
+            end = mid;
+    }
+    *a->threshold = known ? MRO_SPIKE_THRESHOLD(a->sorted[known / 2]) : 0;
+}
+
+/* The image without spikes, and how many there were (added to *spikes). Threshold 0: none are looked for. */
+struct mro_despike_args {
+    const float *px, *threshold;
+    size_t ny, nx;
+    float *clean;
+    uint32_t *spikes;
+};
+MRO_NO_SHARED(despike);
+enum { mro_despike_THREADS = 256, mro_despike_PHASES = 1 };
+MRO_HD void mro_despike_phase(int phase, const struct mro_despike_args *a, const struct mro_thread *t,
+                              struct mro_despike_shared *s)
+{
+    (void)phase;
+    (void)s;
+    const float threshold = *a->threshold;
+    uint32_t here = 0;
+    MRO_EACH(i, a->ny * a->nx, t, mro_despike_THREADS)
+    {
+        const float v = a->px[i];
+        float m = v;
+        if (threshold > 0) m = mro_neighbours_median(a->px, a->ny, a->nx, i / a->nx, i % a->nx);
+        const bool spike = fabsf(v - m) > threshold;
+        here += spike;
+        a->clean[i] = spike ? m : v;
+    }
+    if (here) mro_add_u32(a->spikes, here);
+}
+
+/* Sum and number of the finite pixels of each block of `block` x `block` pixels. One item a block. */
+struct mro_block_sums_args {
+    const float *clean;
+    size_t ny, nx, block, blocks_y, blocks_x;
+    double *sum, *count;
+};
+MRO_NO_SHARED(block_sums);
+enum { mro_block_sums_THREADS = 128, mro_block_sums_PHASES = 1 };
+MRO_HD void mro_block_sums_phase(int phase, const struct mro_block_sums_args *a, const struct mro_thread *t,
+                                 struct mro_block_sums_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->blocks_y * a->blocks_x, t, mro_block_sums_THREADS)
+    {
+        const size_t y0 = i / a->blocks_x * a->block, x0 = i % a->blocks_x * a->block;
+        const size_t y1 = y0 + a->block < a->ny ? y0 + a->block : a->ny;
+        const size_t x1 = x0 + a->block < a->nx ? x0 + a->block : a->nx;
+        double sum = 0, count = 0;
+        for (size_t y = y0; y < y1; y++) {
+            float line = 0, n = 0;
+            for (size_t x = x0; x < x1; x++) {
+                const float v = a->clean[y * a->nx + x];
+                line += v == v ? v : 0.0f;
+                n += v == v ? 1.0f : 0.0f;
+            }
+            sum += line;
+            count += n;
+        }
+        a->sum[i] = sum;
+        a->count[i] = count;
+    }
+}
+
+/* A plane smoothed along y (axis 0) or x: weights bell[0 .. reach], cut at the borders, not normalised. */
+struct mro_bell_args {
+    const double *from, *bell;
+    double *to;
+    size_t ny, nx;
+    ptrdiff_t reach;
+    int axis;
+};
+MRO_NO_SHARED(bell);
+enum { mro_bell_THREADS = 128, mro_bell_PHASES = 1 };
+MRO_HD void mro_bell_phase(int phase, const struct mro_bell_args *a, const struct mro_thread *t,
+                           struct mro_bell_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->ny * a->nx, t, mro_bell_THREADS)
+    {
+        const ptrdiff_t stride = a->axis ? 1 : (ptrdiff_t)a->nx, n = (ptrdiff_t)(a->axis ? a->nx : a->ny);
+        const ptrdiff_t at = (ptrdiff_t)(a->axis ? i % a->nx : i / a->nx);
+        const ptrdiff_t lo = at - a->reach < 0 ? 0 : at - a->reach, hi = at + a->reach >= n ? n - 1 : at + a->reach;
+        const double *line = a->from + ((ptrdiff_t)i - at * stride);
+        double sum = 0;
+        for (ptrdiff_t j = lo; j <= hi; j++) sum += a->bell[j < at ? at - j : j - at] * line[j * stride];
+        a->to[i] = sum;
+    }
+}
+
+/* Local means of n blocks, NaN without data, and how the contrast is scaled by them. One block. */
+struct mro_local_means_args {
+    const double *sum, *count;
+    double *mean;
+    size_t n;
+    struct mro_background_scale *scale;
+};
+enum { mro_local_means_THREADS = 512, mro_local_means_PHASES = 3, mro_local_means_PARTS = 16 };
+struct mro_local_means_shared {
+    double total[mro_local_means_THREADS], known[mro_local_means_THREADS], lowest[mro_local_means_THREADS];
+};
+MRO_HD void mro_local_means_phase(int phase, const struct mro_local_means_args *a, const struct mro_thread *t,
+                                  struct mro_local_means_shared *s)
+{
+    const size_t me = t->thread;
+    if (phase == 0) {
+        double total = 0, known = 0, lowest = INFINITY;
+        for (size_t i = me; i < a->n; i += mro_local_means_THREADS) {
+            const double mean = a->count[i] > 0 ? a->sum[i] / a->count[i] : NAN;
+            a->mean[i] = mean;
+            if (!(fabs(mean) < INFINITY)) continue;
+            total += fabs(mean);
+            known += 1;
+            lowest = mean < lowest ? mean : lowest;
+        }
+        s->total[me] = total;
+        s->known[me] = known;
+        s->lowest[me] = lowest;
+        return;
+    }
+    /* Sixteen threads take the sums of all together, then one theirs. */
+    if (me >= (phase == 1 ? mro_local_means_PARTS : 1)) return;
+    const size_t from = phase == 1 ? mro_local_means_THREADS : mro_local_means_PARTS,
+                 step = phase == 1 ? mro_local_means_PARTS : 1;
+    for (size_t i = me + step; i < from; i += step) {
+        s->total[me] += s->total[i];
+        s->known[me] += s->known[i];
+        s->lowest[me] = s->lowest[i] < s->lowest[me] ? s->lowest[i] : s->lowest[me];
+    }
+    if (phase == 2) *a->scale = mro_background_scale(s->total[0], s->known[0], s->lowest[0]);
+}
+
+/* Counts to contrast in place; the local mean is interpolated between the centres of blocks. */
+struct mro_contrast_args {
+    float *px;
+    size_t ny, nx, block, blocks_y, blocks_x;
+    const double *mean;
+    const struct mro_background_scale *scale;
+};
+MRO_NO_SHARED(contrast);
+enum { mro_contrast_THREADS = 256, mro_contrast_PHASES = 1 };
+MRO_HD void mro_contrast_phase(int phase, const struct mro_contrast_args *a, const struct mro_thread *t,
+                               struct mro_contrast_shared *s)
+{
+    (void)phase;
+    (void)s;
+    const struct mro_background_scale scale = *a->scale;
+    const double last_y = (double)(a->blocks_y - 1), last_x = (double)(a->blocks_x - 1), per = 1 / (double)a->block;
+    MRO_EACH(i, a->ny * a->nx, t, mro_contrast_THREADS)
+    {
+        const double fy = ((double)(i / a->nx) + 0.5) * per - 0.5, fx = ((double)(i % a->nx) + 0.5) * per - 0.5;
+        const double cy = fy < 0 ? 0 : fy > last_y ? last_y : fy, cx = fx < 0 ? 0 : fx > last_x ? last_x : fx;
+        const size_t y0 = (size_t)cy, y1 = y0 + 1 < a->blocks_y ? y0 + 1 : y0;
+        const size_t x0 = (size_t)cx, x1 = x0 + 1 < a->blocks_x ? x0 + 1 : x0;
+        const double wy = cy - (double)y0, wx = cx - (double)x0;
+        const float from = (float)((1 - wy) * a->mean[y0 * a->blocks_x + x0] + wy * a->mean[y1 * a->blocks_x + x0]);
+        const float to = (float)((1 - wy) * a->mean[y0 * a->blocks_x + x1] + wy * a->mean[y1 * a->blocks_x + x1]);
+        a->px[i] = mro_contrast(a->px[i], from + (to - from) * (float)wx, scale);
+    }
+}
+
+/* What jumps across the borders: last row - first row (nx numbers), last column - first column (ny numbers). */
+struct mro_jumps_args {
+    const float *px;
+    size_t ny, nx;
+    float *along_x, *along_y;
+};
+MRO_NO_SHARED(jumps);
+enum { mro_jumps_THREADS = 256, mro_jumps_PHASES = 1 };
+MRO_HD void mro_jumps_phase(int phase, const struct mro_jumps_args *a, const struct mro_thread *t,
+                            struct mro_jumps_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->ny + a->nx, t, mro_jumps_THREADS)
+    {
+        if (i < a->nx)
+            a->along_x[i] = a->px[(a->ny - 1) * a->nx + i] - a->px[i];
+        else
+            a->along_y[i - a->nx] = a->px[(i - a->nx) * a->nx + a->nx - 1] - a->px[(i - a->nx) * a->nx];
+    }
+}
+
+/* From the half plane of an image's transform, ny * (nx / 2 + 1), to the full unitary spectrum of a coarser grid, the
+ * smooth component of the borders taken off and the mean left out. `out` is zero beforehand; middle frequencies of an
+ * even grid have no partner and stay 0. One item for each of the (2 hy + 1) * (hx + 1) frequencies with kx >= 0, where
+ * hy = (out_ny - 1) / 2. */
+struct mro_crop_args {
+    const mro_c32 *half;
+    const mro_c32 *along_x, *along_y; /* half transforms of the jumps */
+    size_t ny, nx, out_ny, out_nx;
+    mro_c32 *out;
+};
+MRO_NO_SHARED(crop);
+enum { mro_crop_THREADS = 128, mro_crop_PHASES = 1 };
+MRO_HD size_t mro_crop_items(size_t out_ny, size_t out_nx)
+{
+    return (2 * ((out_ny - 1) / 2) + 1) * ((out_nx - 1) / 2 + 1);
+}
+MRO_HD void mro_crop_phase(int phase, const struct mro_crop_args *a, const struct mro_thread *t,
+                           struct mro_crop_shared *s)
+{
+    (void)phase;
+    (void)s;
+    const ptrdiff_t hy = (ptrdiff_t)(a->out_ny - 1) / 2, columns = (ptrdiff_t)(a->out_nx - 1) / 2 + 1;
+    const float unit = (float)(1 / sqrt((double)a->ny * (double)a->nx));
+    MRO_EACH(i, mro_crop_items(a->out_ny, a->out_nx), t, mro_crop_THREADS)
+    {
+        const ptrdiff_t ky = (ptrdiff_t)i / columns - hy, kx = (ptrdiff_t)i % columns;
+        mro_c32 along_y = a->along_y[ky < 0 ? -ky : ky];
+        if (ky < 0) along_y.im = -along_y.im;
+        const mro_c32 border =
+            mro_border_coefficient((double)ky, (double)kx, (double)a->ny, (double)a->nx, a->along_x[kx], along_y);
+        mro_c32 f = a->half[mro_cyclic(ky, a->ny) * (a->nx / 2 + 1) + (size_t)kx];
+        f.re = (f.re - border.re) * unit;
+        f.im = (f.im - border.im) * unit;
+        if (ky == 0 && kx == 0) f.re = f.im = 0;
+        a->out[mro_cyclic(ky, a->out_ny) * a->out_nx + (size_t)kx] = f;
+        if (kx == 0) continue;
+        f.im = -f.im;
+        a->out[mro_cyclic(-ky, a->out_ny) * a->out_nx + (a->out_nx - (size_t)kx)] = f;
+    }
+}
+
+/* Sum and number of the finite pixels of every row. One block a row. */
+struct mro_row_sums_args {
+    const float *px;
+    size_t nx;
+    double *sum, *count;
+};
+enum { mro_row_sums_THREADS = 128, mro_row_sums_PHASES = 2 };
+struct mro_row_sums_shared {
+    double sum[mro_row_sums_THREADS], count[mro_row_sums_THREADS];
+};
+MRO_HD void mro_row_sums_phase(int phase, const struct mro_row_sums_args *a, const struct mro_thread *t,
+                               struct mro_row_sums_shared *s)
+{
+    const float *row = a->px + (size_t)t->block * a->nx;
+    double sum = 0, count = 0;
+    if (phase == 0) {
+        for (size_t x = t->thread; x < a->nx; x += mro_row_sums_THREADS)
+            if (fabsf(row[x]) < INFINITY) {
+                sum += row[x];
+                count += 1;
+            }
+        s->sum[t->thread] = sum;
+        s->count[t->thread] = count;
+    } else if (t->thread == 0) {
+        for (int i = 0; i < mro_row_sums_THREADS; i++) {
+            sum += s->sum[i];
+            count += s->count[i];
+        }
+        a->sum[t->block] = sum;
+        a->count[t->block] = count;
+    }
+}
+
+/* The image less `mean`, 0 where it has no data. */
+struct mro_centre_args {
+    const float *px;
+    float *out;
+    size_t n;
+    float mean;
+};
+MRO_NO_SHARED(centre);
+enum { mro_centre_THREADS = 256, mro_centre_PHASES = 1 };
+MRO_HD void mro_centre_phase(int phase, const struct mro_centre_args *a, const struct mro_thread *t,
+                             struct mro_centre_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->n, t, mro_centre_THREADS) { a->out[i] = fabsf(a->px[i]) < INFINITY ? a->px[i] - a->mean : 0; }
+}
+
+/* The half plane of an image's transform times the pass band over the number of pixels. */
+struct mro_pass_args {
+    mro_c32 *half;
+    size_t ny, nx;
+    double ly, lx;
+    float lo, hi, edge;
+};
+MRO_NO_SHARED(pass);
+enum { mro_pass_THREADS = 256, mro_pass_PHASES = 1 };
+MRO_HD void mro_pass_phase(int phase, const struct mro_pass_args *a, const struct mro_thread *t,
+                           struct mro_pass_shared *s)
+{
+    (void)phase;
+    (void)s;
+    const size_t kept = a->nx / 2 + 1;
+    const float unit = (float)(1 / ((double)a->ny * (double)a->nx));
+    MRO_EACH(i, a->ny * kept, t, mro_pass_THREADS)
+    {
+        const size_t y = i / kept;
+        const double qy = ((double)y - (y <= a->ny / 2 ? 0 : (double)a->ny)) / a->ly, qx = (double)(i % kept) / a->lx;
+        const float w = unit * mro_band_gain((float)sqrt(qy * qy + qx * qx), a->lo, a->hi, a->edge);
+        a->half[i].re *= w;
+        a->half[i].im *= w;
+    }
+}
+
+/* NaN where the image has no data. */
+struct mro_blank_args {
+    const float *px;
+    float *out;
+    size_t n;
+};
+MRO_NO_SHARED(blank);
+enum { mro_blank_THREADS = 256, mro_blank_PHASES = 1 };
+MRO_HD void mro_blank_phase(int phase, const struct mro_blank_args *a, const struct mro_thread *t,
+                            struct mro_blank_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->n, t, mro_blank_THREADS)
+    {
+        if (!(fabsf(a->px[i]) < INFINITY)) a->out[i] = NAN;
+    }
+}
+
+#endif

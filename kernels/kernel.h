@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* How kernels are written here: once, in headers that nvcc and a C compiler both read.
+ *
+ * A kernel called NAME is, in one of the headers of this folder,
+ *   struct mro_NAME_args      what it works on: device pointers and numbers, at most 4 KiB, passed by value; no padding
+ *                             but at its end;
+ *   struct mro_NAME_shared    what the threads of one block share, at most 48 KiB (MRO_NO_SHARED when nothing);
+ *   mro_NAME_THREADS          threads in a block;
+ *   mro_NAME_PHASES           pieces between barriers;
+ *   mro_NAME_phase()          the work of one thread in one phase. Threads of a block may read what others wrote
+ *                             to shared memory (or to global memory, in the same block) in earlier phases only.
+ * Some kernels begin with mro_NAME_begin() and go through their phases until mro_NAME_again() says false of the shared
+ * memory: they are listed under ROUNDS in kernels/list.h, the others under ONCE.
+ *
+ * kernels/NAME.cu turn them into CUDA kernels; host/strict runs the same bodies on the processor, block by block, phase
+ * by phase, thread by thread, over memory that faults when the host touches it.
+ *
+ * Blocks and threads are numbered in one dimension and planes are walked by number with MRO_EACH, whose stride is the
+ * whole grid: a launch is never too large for a card, whatever the size of the image. No block may depend on the order
+ * of blocks; sums over blocks go through integers or through memory in a fixed order, so that the same bytes come out
+ * on every card. */
+#ifndef MRO_KERNELS_KERNEL_H
+#define MRO_KERNELS_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mroscope/math/hd.h"
+
+struct mro_thread {
+    uint32_t block, blocks, thread;
+};
+
+/* Runs over 0 <= i < n with all threads of the grid. */
+#define MRO_EACH(i, n, t, threads) \
+    for (size_t i = (size_t)(t)->block * (threads) + (t)->thread; i < (size_t)(n); i += (size_t)(t)->blocks * (threads))
+
+#define MRO_NO_SHARED(name)      \
+    struct mro_##name##_shared { \
+        char none;               \
+    }
+
+/* Adds to an integer that other threads add to as well; the order does not matter to the sum. */
+MRO_HD void mro_add_u32(uint32_t *to, uint32_t v)
+{
+#ifdef __CUDA_ARCH__
+    atomicAdd(to, v);
+#else
+    __atomic_fetch_add(to, v, __ATOMIC_RELAXED);
+#endif
+}
+
+#endif

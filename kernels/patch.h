@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The climb of fringe patches to their nearest maximum. */
+#ifndef MRO_KERNELS_PATCH_H
+#define MRO_KERNELS_PATCH_H
+
+#include "kernel.h"
+#include "mroscope/math/grid.h"
+#include "mroscope/math/patch.h"
+
+#define MRO_PATCH_SPAN 96 /* samples across the largest sphere */
+
+/* One block a patch, moved in place. A round is one matched power: tables of the fringe along y and x, the sum over the
+ * sphere's samples, and one step of the walk. */
+struct mro_climb_args {
+    struct mro_patch_search search;
+    const float *field;
+    size_t ny, nx;
+    double step_y, step_x; /* nm per sample */
+    struct mro_patch *patches;
+};
+enum { mro_climb_THREADS = 128, mro_climb_PHASES = 4, mro_climb_PARTS = 16 };
+struct mro_climb_shared {
+    struct mro_patch_walk walk;
+    mro_c32 fringe_y[MRO_PATCH_SPAN], fringe_x[MRO_PATCH_SPAN]; /* exp(-2 pi i g r) */
+    float dy2[MRO_PATCH_SPAN], dx2[MRO_PATCH_SPAN];             /* nm^2 from the centre */
+    float re[mro_climb_THREADS], im[mro_climb_THREADS], norm[mro_climb_THREADS];
+    double part_re[mro_climb_PARTS], part_im[mro_climb_PARTS], part_norm[mro_climb_PARTS];
+};
+
+MRO_HD bool mro_climb_again(const struct mro_climb_shared *s) { return s->walk.state != MRO_WALK_DONE; }
+
+MRO_HD void mro_climb_begin(const struct mro_climb_args *a, const struct mro_thread *t, struct mro_climb_shared *s)
+{
+    if (t->thread == 0) mro_walk_start(&s->walk, a->patches + t->block);
+}
+
+MRO_HD void mro_climb_phase(int phase, const struct mro_climb_args *a, const struct mro_thread *t,
+                            struct mro_climb_shared *s)
+{
+    const struct mro_patch_walk *w = &s->walk;
+    const double radius = 0.5 * a->search.diameter_nm[w->size], fy = w->y / a->step_y, fx = w->x / a->step_x;
+    const ptrdiff_t y0 = (ptrdiff_t)ceil(fy - radius / a->step_y), x0 = (ptrdiff_t)ceil(fx - radius / a->step_x);
+    const int rows = (int)((ptrdiff_t)floor(fy + radius / a->step_y) - y0) + 1;
+    const int columns = (int)((ptrdiff_t)floor(fx + radius / a->step_x) - x0) + 1;
+    const int me = (int)t->thread;
+    if (phase == 0) {
+        for (int i = me; i < rows + columns; i += mro_climb_THREADS) {
+            const bool down = i < rows;
+            const double r = down ? ((double)(y0 + i) - fy) * a->step_y : ((double)(x0 + i - rows) - fx) * a->step_x;
+            const double turns = -2 * MRO_PI * (down ? w->gy : w->gx) * r;
+            mro_c32 *to = down ? s->fringe_y + i : s->fringe_x + i - rows;
+            to->re = (float)cos(turns);
+            to->im = (float)sin(turns);
+            *(down ? s->dy2 + i : s->dx2 + i - rows) = (float)(r * r);
+        }
+    } else if (phase == 1) {
+        const float r2 = (float)(radius * radius);
+        float re = 0, im = 0, norm = 0;
+        for (int i = me; i < rows * columns; i += mro_climb_THREADS) {
+            const int y = i / columns, x = i % columns;
+            const float h = r2 - s->dy2[y] - s->dx2[x];
+            if (!(h > 0)) continue;
+            const float v = sqrtf(h) * a->field[mro_cyclic(y0 + y, a->ny) * a->nx + mro_cyclic(x0 + x, a->nx)];
+            const mro_c32 p = s->fringe_y[y], q = s->fringe_x[x];
+            re += v * (p.re * q.re - p.im * q.im);
+            im += v * (p.re * q.im + p.im * q.re);
+            norm += h;
+        }
+        s->re[me] = re;
+        s->im[me] = im;
+        s->norm[me] = norm;
+    } else if (phase == 2) {
+        if (me >= mro_climb_PARTS) return;
+        double re = 0, im = 0, norm = 0;
+        for (int i = me; i < mro_climb_THREADS; i += mro_climb_PARTS) {
+            re += s->re[i];
+            im += s->im[i];
+            norm += s->norm[i];
+        }
+        s->part_re[me] = re;
+        s->part_im[me] = im;
+        s->part_norm[me] = norm;
+    } else {
+        if (me) return;
+        double re = 0, im = 0, norm = 0;
+        for (int i = 0; i < mro_climb_PARTS; i++) {
+            re += s->part_re[i];
+            im += s->part_im[i];
+            norm += s->part_norm[i];
+        }
+        const double energy = mro_patch_energy(&a->search, w->size, w->gy, w->gx);
+        mro_walk_step(&s->walk, &a->search, norm > 0 ? (re * re + im * im) / (norm * energy) : 0);
+        if (s->walk.state == MRO_WALK_DONE) a->patches[t->block] = s->walk.patch;
+    }
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* For tests that build small files: numbers put into bytes at given places, and what is asked of warnings. */
+#ifndef TESTS_READERS_BUILD_H
+#define TESTS_READERS_BUILD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mroscope/file.h"
+
+static inline void put_bits(unsigned char *p, uint64_t v, size_t bytes, bool big)
+{
+    for (size_t i = 0; i < bytes; i++) p[big ? bytes - 1 - i : i] = (unsigned char)(v >> (8 * i));
+}
+
+static inline void put_i32(unsigned char *p, int32_t v, bool big) { put_bits(p, (uint32_t)v, 4, big); }
+
+static inline void put_f32(unsigned char *p, double v, bool big)
+{
+    const float f = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    put_bits(p, bits, 4, big);
+}
+
+static inline void put_f64(unsigned char *p, double v, bool big)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, 8);
+    put_bits(p, bits, 8, big);
+}
+
+/* Some warning has `part`. */
+static inline void assert_warning(const struct mro_file *f, const char *part)
+{
+    const char *w;
+    for (size_t i = 0; (w = mro_file_warning(f, i)) != NULL; i++)
+        if (strstr(w, part) != NULL) return;
+    fail_msg("no warning has '%s'", part);
+}
+
+static inline void assert_no_warning(const struct mro_file *f)
+{
+    if (mro_file_warning(f, 0) != NULL) fail_msg("%s", mro_file_warning(f, 0));
+}
+
+#endif
