@@ -9,13 +9,13 @@
 #define MRO_KERNELS_FIELD(ONCE, ROUNDS) \
     ONCE(multiply)                      \
     ONCE(correlate) ONCE(add_moved) ONCE(noise) ONCE(real_part) ONCE(to_complex) ONCE(low_pass) ONCE(clamp)
-#define MRO_KERNELS_CONTRAST(ONCE, ROUNDS)                                                                    \
-    ONCE(residuals)                                                                                           \
-    ONCE(spike_threshold)                                                                                     \
-    ONCE(despike)                                                                                             \
-    ONCE(block_sums)                                                                                          \
-    ONCE(bell) ONCE(local_means) ONCE(contrast) ONCE(jumps) ONCE(crop) ONCE(row_sums) ONCE(centre) ONCE(pass) \
-        ONCE(blank)
+#define MRO_KERNELS_CONTRAST(ONCE, ROUNDS) \
+    ONCE(residuals)                        \
+    ONCE(spike_threshold)                  \
+    ONCE(despike)                          \
+    ONCE(block_sums)                       \
+    ONCE(bell)                             \
+    ONCE(local_means) ONCE(contrast) ONCE(jumps) ONCE(crop) ONCE(row_sums) ONCE(centre) ONCE(pass) ONCE(blank)
 #define MRO_KERNELS_LATTICE(ONCE, ROUNDS) ONCE(power) ONCE(disc_median) ONCE(lattice_smooth) ONCE(lattice_spread)
 #define MRO_KERNELS_BANK(ONCE, ROUNDS) ONCE(bank_weights) ONCE(bank_gather) ONCE(bank_largest)
 #define MRO_KERNELS_PATCH(ONCE, ROUNDS) ROUNDS(climb)

@@ -67,6 +67,14 @@ checks=$((checks + 1))
 [ "$(head -c 212 mrc/AQ_0_corr.mrc | tail -c 4)" = "MAP " ] || fail "no MRC file"
 checks=$((checks + 1))
 [ "$(wc -c <mrc/AQ_0_corr.mrc)" -eq $((1024 + 800 * 800 * 2)) ] || fail "size of the MRC file"
+# And back from it: the same pixels, in the same order.
+run convert -o back mrc/AQ_0_corr.mrc
+expect_code 0
+tail -c +1025 mrc/AQ_0_corr.mrc >want.raw
+checks=$((checks + 1))
+[ "$(tail -c $((800 * 800 * 2)) "$image" | cksum)" = "$(cksum <want.raw)" ] || fail "the pixels of the MRC file"
+run info --json back/AQ_0_corr.tif
+expect_out '"shape": [800, 800], "dtype": "uint16", "pixel_size": [0.02'
 run convert --to mrc -o left "$data/2D_test-23.dm4"
 expect_code 1
 expect_one_line
