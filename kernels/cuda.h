@@ -15,7 +15,7 @@
     }
 
 #define MRO_CUDA_ONCE(name)                                                         \
-    static __global__ void __launch_bounds__(mro_##name##_THREADS)                  \
+    static __global__ void __launch_bounds__(mro_##name##_THREADS, 1)               \
         name##_kernel(const __grid_constant__ mro_##name##_args a)                  \
     {                                                                               \
         __shared__ mro_##name##_shared s;                                           \
@@ -29,7 +29,7 @@
     MRO_CUDA_LAUNCHER(name)
 
 #define MRO_CUDA_ROUNDS(name)                                                           \
-    static __global__ void __launch_bounds__(mro_##name##_THREADS)                      \
+    static __global__ void __launch_bounds__(mro_##name##_THREADS, 1)                   \
         name##_kernel(const __grid_constant__ mro_##name##_args a)                      \
     {                                                                                   \
         __shared__ mro_##name##_shared s;                                               \

@@ -166,7 +166,7 @@ enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny,
     const size_t n = ny * nx, kept = nx / 2 + 1;
     struct mro_gpu_room room = { .d = d };
     struct mro_centre_args centre = { .n = n };
-    mro_c32 *half;
+    mro_c32 *half = NULL;
     enum mro_code rc = mro_gpu_give(&room, &centre.px, px, n, sizeof *px, e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &centre.out, n, sizeof *centre.out, e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &half, ny * kept, sizeof *half, e);

@@ -1247,3 +1247,16 @@ void mro_order_result_release(struct mro_order_result *r)
     free(r->cdf_observed);
     memset(r, 0, sizeof *r);
 }
+
+size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_options *o)
+{
+    const size_t null = (size_t)24 << 20; /* fields of the glass and what is kept of them, measured */
+    struct mro_grid grid, cells;
+    double pixel_nm[2];
+    struct mro_error e;
+    if (mro_image_pixel_nm(like, "", pixel_nm, &e) != MRO_OK) return null;
+    mro_order_grids(like, pixel_nm, &grid, &cells);
+    /* The half plane that an image is cropped in; then whitening and scores, and what is shown of them. */
+    const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
+    return null + half + grid.ny * grid.nx * (o->views ? 48 : 36) + cells.ny * cells.nx * 64;
+}
