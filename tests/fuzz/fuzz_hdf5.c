@@ -4,6 +4,7 @@
  * of; mro_h5_catalogue is defined here, so the library, its child and the fork are left out, and mutations reach the
  * checks they are meant for. fuzz_readers takes whole files, child and all. Inputs to begin with are made of EMD files
  * by fuzz_hdf5_seed (fuzz_hdf5.c built with MROSCOPE_SEED): fuzz_hdf5_seed FOLDER FILE... */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < mro_file_images(f) && i < MAX_IMAGES; i++) {
         const struct mro_image_info *info = mro_file_info(f, i);
         check(info->axes >= 1 && info->axes <= MRO_MAX_AXES && info->frames >= 1, "an image without a shape");
+        for (size_t k = 0; k < info->axes; k++)
+            check(info->axis[k].step >= 0 && info->axis[k].step < 1e300 && fabs(info->axis[k].offset) < 1e300,
+                  "a scale that is no number");
         for (size_t frame = 0; frame < info->frames && frame < MAX_FRAMES; frame++) {
             struct mro_image im;
             const enum mro_code r = mro_file_read(f, i, frame, &im, &e);
