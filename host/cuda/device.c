@@ -28,6 +28,13 @@ static bool is_loss(cudaError_t rc)
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
     case cudaErrorCudartUnloading:
+    case cudaErrorExternalDevice:
+    case cudaErrorMpsRpcFailure:
+    case cudaErrorMpsClientTerminated:
+#if CUDART_VERSION >= 13000
+    case cudaErrorContained:
+    case cudaErrorTensorMemoryLeak:
+#endif
     case cudaErrorUnknown: return true;
     default: return false;
     }

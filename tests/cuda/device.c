@@ -82,6 +82,32 @@ static void bytes_go_there_and_back(void **state)
     free(to);
 }
 
+/* Small pieces on their way to the card are read late and must not meet, nor need what they came from. */
+static void small_pieces_do_not_meet(void **state)
+{
+    enum { PIECES = 40, BYTES = 1000 };
+    struct mro_buffer b[PIECES];
+    unsigned char v[BYTES];
+    (void)state;
+    fake_reset();
+    struct mro_device *d = card("cuda");
+    assert_true(PIECES * BYTES > 3 * MRO_STAGE_SMALL && BYTES < MRO_STAGE_FROM);
+    for (int i = 0; i < PIECES; i++) {
+        b[i] = buffer_of(d, BYTES);
+        memset(v, i + 1, BYTES);
+        put(d, &b[i], v, BYTES);
+    }
+    memset(v, 0, BYTES);
+    for (int i = 0; i < PIECES; i++) {
+        unsigned char *w = get(d, &b[i], BYTES);
+        for (int k = 0; k < BYTES; k++) assert_int_equal(w[k], i + 1);
+        free(w);
+        d->ops->release(d, &b[i]);
+    }
+    mro_device_close(d);
+    nothing_left();
+}
+
 /* The card takes memory as long as it has some, and gives up what it keeps for later before it refuses. */
 static void a_full_card_refuses(void **state)
 {
@@ -145,7 +171,7 @@ static void a_copy_without_its_event(void **state)
 static void without_page_locked_memory(void **state)
 {
     (void)state;
-    for (int at = 1; at <= 2; at++) {
+    for (int at = 1; at <= 3; at++) { /* two for large pieces, one for small ones */
         fake_reset();
         fake.fail_call = "cudaMallocHost";
         fake.fail_with = cudaErrorMemoryAllocation;
@@ -521,15 +547,11 @@ static void cards_are_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_go_there_and_back),
-        cmocka_unit_test(a_full_card_refuses),
-        cmocka_unit_test(a_copy_without_its_event),
-        cmocka_unit_test(without_page_locked_memory),
-        cmocka_unit_test(transforms_are_kept),
-        cmocka_unit_test(kernels_run_and_numbers_sort),
-        cmocka_unit_test(every_call_fails_once),
-        cmocka_unit_test(a_lost_card_stays_lost),
-        cmocka_unit_test(machines_without_a_usable_card),
+        cmocka_unit_test(bytes_go_there_and_back),      cmocka_unit_test(small_pieces_do_not_meet),
+        cmocka_unit_test(a_full_card_refuses),          cmocka_unit_test(a_copy_without_its_event),
+        cmocka_unit_test(without_page_locked_memory),   cmocka_unit_test(transforms_are_kept),
+        cmocka_unit_test(kernels_run_and_numbers_sort), cmocka_unit_test(every_call_fails_once),
+        cmocka_unit_test(a_lost_card_stays_lost),       cmocka_unit_test(machines_without_a_usable_card),
         cmocka_unit_test(cards_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
