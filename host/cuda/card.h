@@ -93,7 +93,6 @@ enum mro_code mro_cuda_upload(struct mro_device *d, struct mro_buffer *to, const
 enum mro_code mro_cuda_download(struct mro_device *d, void *host, const struct mro_buffer *from, size_t bytes,
                                 struct mro_error *e);
 enum mro_code mro_cuda_zero(struct mro_device *d, void *p, size_t bytes, struct mro_error *e);
-enum mro_code mro_cuda_copy(struct mro_device *d, void *to, const void *from, size_t bytes, struct mro_error *e);
 
 /* Makes the work area hold `bytes` at least; never NULL afterwards, whatever `bytes` is. `keep` (may be NULL) is a
  * plan that must outlive it. */

@@ -129,7 +129,6 @@ static enum mro_code cuda_sort(struct mro_device *d, const float *keys, float *s
 
 static const struct mro_gpu_runtime runtime = {
     .zero = mro_cuda_zero,
-    .copy = mro_cuda_copy,
     .launch = cuda_launch,
     .transform = mro_cuda_transform,
     .sort = cuda_sort,

@@ -249,13 +249,3 @@ enum mro_code mro_cuda_zero(struct mro_device *d, void *p, size_t bytes, struct 
     if (bytes) MRO_CUDA_TRY(d, e, "to clear memory", cudaMemsetAsync, p, 0, bytes, s->stream);
     return MRO_OK;
 }
-
-enum mro_code mro_cuda_copy(struct mro_device *d, void *to, const void *from, size_t bytes, struct mro_error *e)
-{
-    const struct mro_cuda *s = d->state;
-    MRO_TRY(mro_cuda_enter(d, e));
-    if (bytes)
-        MRO_CUDA_TRY(d, e, "to copy on the card", cudaMemcpyAsync, to, from, bytes, cudaMemcpyDeviceToDevice,
-                     s->stream);
-    return MRO_OK;
-}

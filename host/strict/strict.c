@@ -189,18 +189,6 @@ static enum mro_code strict_zero(struct mro_device *d, void *p, size_t bytes, st
     return MRO_OK;
 }
 
-static enum mro_code strict_copy(struct mro_device *d, void *to, const void *from, size_t bytes, struct mro_error *e)
-{
-    struct strict *s = state_of(d);
-    MRO_TRY(enter(d, "a copy", e));
-    MRO_TRY(inside(s, to, bytes, "copy", e));
-    MRO_TRY(inside(s, from, bytes, "copy", e));
-    allow_all(s, true);
-    memmove(to, from, bytes);
-    allow_all(s, false);
-    return MRO_OK;
-}
-
 /* -- kernels --------------------------------------------------------------------------------------- */
 
 #define RUN_PHASE(name, phase)                                               \
@@ -391,7 +379,6 @@ static void strict_close(struct mro_device *d)
 
 static const struct mro_gpu_runtime strict_runtime = {
     .zero = strict_zero,
-    .copy = strict_copy,
     .launch = strict_launch,
     .transform = strict_transform,
     .sort = strict_sort,
