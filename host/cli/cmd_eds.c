@@ -10,6 +10,7 @@
 #include "cli/inputs.h"
 #include "core/notes.h"
 #include "io/reader.h"
+#include "mroscope/eds_stream.h"
 #include "report/figure.h"
 
 /* What the command line says beside the options of the measurement. */
@@ -17,7 +18,8 @@ struct eds {
     struct cli_common common;
     struct mro_eds_options options;
     struct cli_list map;
-    const char *k, *unit, *elements, *line, *haadf, *mro;
+    const char *k, *elements, *line, *haadf, *mro;
+    int unit; /* enum mro_eds_unit */
     double width_nm;
     bool normalise, replicates, at_maps;
     struct cli_job job;
@@ -28,8 +30,9 @@ struct eds {
 
 #define AT(field) offsetof(struct eds, field)
 static const struct cli_option input_rows[] = {
-    { "map", 0, "ELEMENT=FILE", "", "count map of an element, once for each; or ELEMENT,ELEMENT,...=STACK", CLI_LIST,
-      AT(map), true, 0, 0 },
+    { "map", 0, "ELEMENT=FILE", "",
+      "count map of an element, once for each; or ELEMENT,ELEMENT,...=FILE for a stack or a Velox file with spectra",
+      CLI_LIST, AT(map), true, 0, 0 },
     { "at-maps", 0, NULL, "", "the maps hold at.%, not counts", CLI_FLAG, AT(at_maps), true, 0, 0 },
     { "haadf", 0, "FILE", "", "HAADF image of the same field: composition of its bright and dark regions", CLI_STRING,
       AT(haadf), true, 0, 0 },
@@ -111,13 +114,13 @@ static void inputs_release(struct inputs *in)
     in->n = 0;
 }
 
-static enum mro_code add_input(struct inputs *in, const char *role, const char *file, const void *p, size_t size,
-                               struct mro_error *e)
+static enum mro_code add_input(struct inputs *in, const char *role, const char *file, int fd, const void *p,
+                               size_t size, struct mro_error *e)
 {
     struct mro_hash_job *hash;
     char hex[65];
     if (in->n == MAX_INPUTS) return MRO_FAIL(e, MRO_EARG, "more than %d files are given for one result", MAX_INPUTS);
-    MRO_TRY(mro_hash_start(&hash, p, size, e));
+    MRO_TRY(mro_hash_start(&hash, fd, p, size, e));
     MRO_TRY(mro_hash_finish(hash, hex, e));
     const size_t i = in->n++;
     in->role[i] = strdup(role);
@@ -130,13 +133,11 @@ static enum mro_code add_input(struct inputs *in, const char *role, const char *
 static enum mro_code read_table(struct eds *s, const char *path, struct mro_eds_profile *p, struct inputs *in,
                                 struct mro_error *e)
 {
-    struct mro_eds_table_options o = { .normalise = s->normalise, .elements = s->elements };
+    const struct mro_eds_table_options o = { (enum mro_eds_unit)s->unit, s->normalise, s->elements };
     struct mro_bytes b;
-    if (s->unit)
-        o.unit = s->unit[0] == 'a' ? MRO_EDS_UNIT_AT : s->unit[0] == 'w' ? MRO_EDS_UNIT_WT : MRO_EDS_UNIT_COUNTS;
     MRO_TRY(mro_bytes_map(&b, path, e));
     enum mro_code rc = mro_eds_table(p, b.size ? (const void *)b.p : "", b.size, path, &o, e);
-    if (rc == MRO_OK) rc = add_input(in, "profile", path, b.p, b.size, e);
+    if (rc == MRO_OK) rc = add_input(in, "profile", path, -1, b.p, b.size, e);
     mro_bytes_unmap(&b);
     return rc;
 }
@@ -326,13 +327,17 @@ static enum mro_code do_tables(struct eds *s, char *const *files, size_t n, stru
 struct field {
     struct mro_eds_field maps;
     struct mro_image image[MRO_EDS_MAX_ELEMENTS], haadf, mro;
+    float *variance[MRO_EDS_MAX_ELEMENTS]; /* of maps out of spectra */
     char calibration[96];
     bool calibrated;
 };
 
 static void field_release(struct field *f)
 {
-    for (size_t i = 0; i < MRO_EDS_MAX_ELEMENTS; i++) mro_image_release(&f->image[i]);
+    for (size_t i = 0; i < MRO_EDS_MAX_ELEMENTS; i++) {
+        mro_image_release(&f->image[i]);
+        free(f->variance[i]);
+    }
     mro_image_release(&f->haadf);
     mro_image_release(&f->mro);
 }
@@ -342,7 +347,7 @@ static enum mro_code open_images(struct eds *s, const char *role, const char *pa
                                  struct output *o, struct mro_error *e)
 {
     MRO_TRY(mro_file_open(f, path, s->common.memory, e));
-    enum mro_code rc = add_input(&o->in, role, path, (*f)->bytes.p, (*f)->bytes.size, e);
+    enum mro_code rc = add_input(&o->in, role, path, (*f)->fd, (*f)->bytes.p, (*f)->bytes.size, e);
     if (rc == MRO_OK && o->item.path == NULL) o->item.path = o->in.file[0];
     if (rc == MRO_OK) return rc;
     mro_file_close(*f);
@@ -356,18 +361,21 @@ static void keep_file_warnings(struct output *o, const struct mro_file *f)
         mro_note(&o->warnings, &o->n_warnings, "%s", mro_file_warning(f, i));
 }
 
-/* The k-th plane of a file: frames of its images, one after the other. */
-static enum mro_code read_plane(struct mro_file *f, const char *path, size_t k, struct mro_image *im, size_t *image,
-                                struct mro_error *e)
+/* The map of an element in a file: the image of that name, or else the k-th plane, counting frames of all images. */
+static enum mro_code read_plane(struct mro_file *f, const char *path, const char *symbol, size_t k,
+                                struct mro_image *im, size_t *image, struct mro_error *e)
 {
     size_t first = 0;
+    for (size_t i = 0; symbol && i < mro_file_images(f); i++) {
+        const struct mro_image_info *info = mro_file_info(f, i);
+        *image = i;
+        if (info->axes == 2 && strcmp(info->title, symbol) == 0) return mro_file_read(f, i, 0, im, e);
+    }
     for (size_t i = 0; i < mro_file_images(f); i++) {
         const struct mro_image_info *info = mro_file_info(f, i);
         if (info->axes < 2 || info->kind == MRO_KIND_SPECTRUM || info->kind == MRO_KIND_DIFFRACTION) continue;
-        if (k < first + info->frames) {
-            *image = i;
-            return mro_file_read(f, i, k - first, im, e);
-        }
+        *image = i;
+        if (k < first + info->frames) return mro_file_read(f, i, k - first, im, e);
         first += info->frames;
     }
     return MRO_FAIL(e, MRO_EARG, "'%s' holds %zu map%s, but --map names %zu element%s for it", path, first,
@@ -406,39 +414,99 @@ static enum mro_code take_map(struct eds *s, struct field *f, const char *path, 
     return MRO_OK;
 }
 
-/* "Fe=FILE", or "Fe,Co,Si=STACK". */
+/* The elements of "Fe,Co,Si=FILE"; returns how many, 0 with `e` filled. */
+static size_t elements_of(const char *text, const char *equals, const struct mro_eds_field *m, char symbol[][4],
+                          struct mro_error *e)
+{
+    size_t n = 0;
+    for (const char *p = text; p < equals; n++) {
+        const size_t length = strcspn(p, ",=");
+        bool twice = false;
+        if (n + m->elements >= MRO_EDS_MAX_ELEMENTS) {
+            MRO_FAIL(e, MRO_EARG, "more than %d maps are given", MRO_EDS_MAX_ELEMENTS);
+            return 0;
+        }
+        snprintf(symbol[n], sizeof symbol[n], "%.*s", (int)(length < 4 ? length : 3), p);
+        if (length > 2 || !(mro_atomic_weight(symbol[n]) > 0)) {
+            MRO_FAIL(e, MRO_EARG, "--map %s: '%.*s' is no element", text, (int)length, p);
+            return 0;
+        }
+        for (size_t j = 0; j < m->elements; j++) twice |= strcmp(m->symbol[j], symbol[n]) == 0;
+        for (size_t j = 0; j < n; j++) twice |= strcmp(symbol[j], symbol[n]) == 0;
+        if (twice) {
+            MRO_FAIL(e, MRO_EARG, "--map gives %s twice", symbol[n]);
+            return 0;
+        }
+        p += length + 1;
+    }
+    return n;
+}
+
+/* Count maps out of a spectrum stream. */
+static enum mro_code take_spectra(struct eds *s, struct field *f, struct mro_file *file, const char *path,
+                                  const struct mro_eds_stream_info *stream, char symbol[][4], size_t n,
+                                  struct output *o, struct mro_error *e)
+{
+    struct mro_eds_window window[MRO_EDS_MAX_ELEMENTS];
+    struct mro_eds_map map[MRO_EDS_MAX_ELEMENTS] = { { 0 } };
+    struct mro_image_info info = { .axes = 2, .frames = 1, .stage_tilt_deg = { NAN, NAN } };
+    memcpy(info.axis, stream->axis, sizeof stream->axis);
+    for (size_t i = 0; i < n; i++) {
+        const struct mro_xray_line *line = mro_xray_line(symbol[i]);
+        if (line == NULL)
+            return MRO_FAIL(e, MRO_EARG, "no X-ray line of %s is known; leave it out of --map", symbol[i]);
+        window[i] = mro_eds_window_of(line);
+    }
+    MRO_TRY(mro_eds_maps(file, window, n, map, e));
+    enum mro_code rc = MRO_OK;
+    for (size_t i = 0; i < n && rc == MRO_OK; i++) {
+        const size_t j = f->maps.elements;
+        struct mro_image *im = &f->image[j];
+        im->ny = map[i].ny;
+        im->nx = map[i].nx;
+        im->px = map[i].net; /* taken over, like the variance */
+        memcpy(im->axis, stream->axis, sizeof im->axis);
+        f->variance[j] = map[i].variance;
+        map[i].net = map[i].variance = NULL;
+        f->maps.variance[j] = f->variance[j];
+        rc = take_map(s, f, path, &info, symbol[i], o, e);
+    }
+    for (size_t i = 0; i < n; i++) mro_eds_map_release(&map[i]);
+    mro_note(&o->warnings, &o->n_warnings,
+             "counts of '%s' are those of a window around one line of each element, net of a straight background; "
+             "overlaps with lines of other elements (Fe K beta on Co) are not taken apart",
+             path);
+    return rc;
+}
+
+/* "Fe=FILE", "Fe,Co,Si=STACK" or "Fe,Co,Si=SPECTRA". */
 static enum mro_code read_maps_of(struct eds *s, const char *text, struct field *f, struct output *o,
                                   struct mro_error *e)
 {
     const char *equals = strchr(text, '='), *path = equals ? equals + 1 : text;
-    char role[160];
+    char role[160], symbol[MRO_EDS_MAX_ELEMENTS][4];
     struct mro_file *file = NULL;
+    struct mro_eds_stream_info stream;
     if (equals == NULL || *path == '\0' || equals == text)
         return MRO_FAIL(e, MRO_EARG, "--map %s does not name its element; write --map Fe=FILE", text);
+    const size_t n = elements_of(text, equals, &f->maps, symbol, e);
+    if (n == 0) return e->code;
     snprintf(role, sizeof role, "map %.*s", (int)(equals - text), text);
     MRO_TRY(open_images(s, role, path, &file, o, e));
     enum mro_code rc = MRO_OK;
-    size_t plane = 0;
-    for (const char *p = text; p < equals && rc == MRO_OK; plane++) {
-        char symbol[4] = "";
-        size_t n = strcspn(p, ",="), image = 0;
-        snprintf(symbol, sizeof symbol, "%.*s", (int)(n < 4 ? n : 3), p);
-        bool twice = false;
-        for (size_t j = 0; j < f->maps.elements; j++) twice |= strcmp(f->maps.symbol[j], symbol) == 0;
-        if (n > 2 || !(mro_atomic_weight(symbol) > 0))
-            rc = MRO_FAIL(e, MRO_EARG, "--map %s: '%.*s' is no element", text, (int)n, p);
-        else if (twice)
-            rc = MRO_FAIL(e, MRO_EARG, "--map gives %s twice", symbol);
-        else if (f->maps.elements == MRO_EDS_MAX_ELEMENTS)
-            rc = MRO_FAIL(e, MRO_EARG, "more than %d maps are given", MRO_EDS_MAX_ELEMENTS);
-        if (rc == MRO_OK) rc = read_plane(file, path, plane, &f->image[f->maps.elements], &image, e);
-        if (rc == MRO_OK) rc = take_map(s, f, path, mro_file_info(file, image), symbol, o, e);
-        p += n + 1;
+    if (mro_eds_stream_info(file, &stream, NULL) == MRO_OK) {
+        rc = take_spectra(s, f, file, path, &stream, symbol, n, o, e);
+    } else {
+        for (size_t plane = 0; plane < n && rc == MRO_OK; plane++) {
+            size_t image = 0;
+            rc = read_plane(file, path, symbol[plane], plane, &f->image[f->maps.elements], &image, e);
+            if (rc == MRO_OK) rc = take_map(s, f, path, mro_file_info(file, image), symbol[plane], o, e);
+        }
+        if (rc == MRO_OK && n == 1 && mro_file_info(file, 0)->frames > 1)
+            mro_note(&o->warnings, &o->n_warnings,
+                     "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
+                     mro_file_info(file, 0)->frames);
     }
-    if (rc == MRO_OK && plane == 1 && mro_file_info(file, 0)->frames > 1)
-        mro_note(&o->warnings, &o->n_warnings,
-                 "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
-                 mro_file_info(file, 0)->frames);
     keep_file_warnings(o, file);
     mro_file_close(file);
     return rc;
@@ -452,7 +520,7 @@ static enum mro_code read_beside(struct eds *s, const char *role, const char *pa
     size_t image = 0;
     char sentence[256];
     MRO_TRY(open_images(s, role, path, &file, o, e));
-    enum mro_code rc = read_plane(file, path, 0, im, &image, e);
+    enum mro_code rc = read_plane(file, path, NULL, 0, im, &image, e);
     if (rc == MRO_OK) {
         struct cli_common c = s->common;
         if (f->maps.elements && (im->ny != f->maps.ny || im->nx != f->maps.nx)) c.pixel_nm[0] = c.pixel_nm[1] = 0;
@@ -583,8 +651,6 @@ static int check_options(struct eds *s, size_t files)
 {
     struct mro_error e;
     if (s->k && mro_eds_k_parse(&s->options.k, s->k, &e) != MRO_OK) return usage_error(e.message);
-    if (s->unit && strcmp(s->unit, "at") != 0 && strcmp(s->unit, "wt") != 0 && strcmp(s->unit, "counts") != 0)
-        return usage_error("--unit knows at, wt and counts only");
     if (files == 0 && s->map.n == 0 && !(s->haadf && s->mro))
         return usage_error("'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or --map Fe=FILE "
                            "--map Si=FILE");
@@ -613,7 +679,7 @@ int cmd_eds(int argc, char **argv)
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
     if (rc < 0) rc = check_options(&s, args.n);
-    s.job = (struct cli_job){ &usage, &s.common, &s, NULL, NULL };
+    s.job = (struct cli_job){ .usage = &usage, .common = &s.common, .context = &s };
     if (rc == 0 && args.n) {
         struct mro_error e;
         const size_t at_once = s.replicates ? args.n : 1;

@@ -532,6 +532,22 @@ static void prepare(struct mro_eds_result *r, const struct mro_eds_profile *p)
     for (size_t i = 0; i < p->n_warnings; i++) NOTE(r, "%s", p->warnings[i]);
 }
 
+/* A pattern of decomposition moves several elements at once. Where the clearest wave of the line is beyond red noise,
+ * other elements take its wavelength into account, as far as their own spectrum allows. */
+static void share_waves(struct mro_eds_result *r, const struct mro_eds_likelihood *l)
+{
+    size_t clearest = 0;
+    for (size_t j = 1; j < r->elements; j++)
+        if (l[j].n && l[j].preference > l[clearest].preference) clearest = j;
+    const struct mro_eds_element *c = &r->element[clearest];
+    if (!isfinite(c->wavelength_nm) || !(c->p_periodic < 0.01)) return;
+    for (size_t j = 0; j < r->elements; j++) {
+        struct mro_eds_element *el = &r->element[j];
+        const double shared = j == clearest ? NAN : mro_eds_shared_wave(&l[j], &l[clearest]);
+        if (isfinite(shared) && shared * 5 <= r->length_nm + r->step_nm) el->wavelength_nm = shared;
+    }
+}
+
 /* A wave is reported where red noise is excluded, or where there is a variation that has some scale. */
 static void note_elements(struct mro_eds_result *r)
 {
@@ -562,8 +578,13 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
     struct work w = { .p = p, .name = name, .m = p->elements };
     struct mro_eds_profile sum = { 0 };
     double *x = NULL;
+    struct mro_eds_likelihood *likelihood = calloc(MRO_EDS_MAX_ELEMENTS, sizeof *likelihood);
     enum mro_code rc;
     prepare(r, p);
+    if (likelihood == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
+        goto done;
+    }
     const bool counts = p->elements > 0 && p->column[0].counts != NULL;
     if (p->n < 3 || p->elements == 0) {
         rc = MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points of %zu elements; a scatter needs three points", name, p->n,
@@ -618,9 +639,9 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
         if (v && !r->smoothed && v[0] > 0) true_part(el->at, v, w.n, w.kurtosis[j], el);
         if (v && !(v[0] > 0)) NOTE(r, "%s was never counted: its scatter is not measured", el->symbol);
         const double noise = v || n_repeats ? el->sd_counting_at * el->sd_counting_at : NAN;
-        rc =
-            mro_eds_wave(r->x_nm, el->at, v && v[0] > 0 ? v : NULL, w.n, noise, o->draws, o->seed,
-                         MRO_EDS_STREAM_RED * (uint64_t)(j + 1), &el->wavelength_nm, &el->p_periodic, &el->spectrum, e);
+        rc = mro_eds_wave(r->x_nm, el->at, v && v[0] > 0 ? v : NULL, w.n, noise, o->draws, o->seed,
+                          MRO_EDS_STREAM_RED * (uint64_t)(j + 1), &el->wavelength_nm, &el->p_periodic, &el->spectrum,
+                          &likelihood[j], e);
         if (rc) goto done;
     }
     if (!counts && n_repeats == 0)
@@ -629,9 +650,11 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
                 "is not given; export the counts of every element at every point (summed across the line, not "
                 "interpolated) "
                 "beside the at.%%, or measure the line twice and use --replicates");
+    share_waves(r, likelihood);
     note_elements(r);
     rc = pairs(&w, r, e);
 done:
+    free(likelihood);
     free(x);
     free(w.v);
     free(w.point);

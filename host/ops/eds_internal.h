@@ -8,6 +8,18 @@
 /* Streams of random numbers, so that no two uses meet. */
 enum { MRO_EDS_STREAM_RED = 1 << 20, MRO_EDS_STREAM_SHUFFLE = 1 << 28 };
 
+/* Log-likelihood of waves over a table of wavelengths, the best kind and strength of each. */
+enum { MRO_EDS_MAX_WAVES = 128 };
+struct mro_eds_likelihood {
+    size_t n;
+    double lambda[MRO_EDS_MAX_WAVES], l[MRO_EDS_MAX_WAVES];
+    double preference; /* of the best wave over red noise, as log-likelihood */
+};
+
+/* The wavelength that two profiles of equal points share: best of the sum. NaN when `own` would lose more than 1.92 by
+ * it, which one more free parameter gains in 5 % of cases. */
+double mro_eds_shared_wave(const struct mro_eds_likelihood *own, const struct mro_eds_likelihood *other);
+
 /* Wavelength of a profile and the chance that red noise looks as periodic.
  *
  * The Lomb-Scargle periodogram (points weighted by 1/v; v NULL: equal) at the natural frequencies is fitted, by
@@ -22,7 +34,7 @@ enum { MRO_EDS_STREAM_RED = 1 << 20, MRO_EDS_STREAM_SHUFFLE = 1 << 28 };
  * units of `noise` (mean variance of a point), or of the mean power when that is NaN. */
 enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, size_t n, double noise, int draws,
                            uint64_t seed, uint64_t stream, double *wavelength_nm, double *p, struct mro_eds_spectrum *s,
-                           struct mro_error *e);
+                           struct mro_eds_likelihood *l, struct mro_error *e);
 
 /* Chance of a correlation r of two series against r0, with Fisher's z and as many independent points as the
  * autocorrelations of both leave; *n_eff is their number. NaN when there are too few. */

@@ -192,7 +192,7 @@ static enum mro_code make_families(struct wave *w, struct mro_error *e)
 {
     w->lambda0 = 4 * w->step;
     w->lambdas = 1;
-    while (lambda_at(w, w->lambdas) < w->length / 2.5) w->lambdas++;
+    while (lambda_at(w, w->lambdas) < w->length / 2.5 && w->lambdas < MRO_EDS_MAX_WAVES) w->lambdas++;
     w->red.n = 1 + (size_t)N_MEMORIES * N_PARTS;
     w->waves.n = (size_t)N_KINDS * w->lambdas * N_PARTS;
     double *shape = malloc(w->nf * sizeof *shape);
@@ -331,6 +331,38 @@ static enum mro_code p_value(const struct wave *w, const struct draw *d, double 
 
 /* ---- together ---- */
 
+/* models: room for what best_model leaves. */
+static void keep_likelihood(const struct wave *w, const float *power, float *models, struct mro_eds_likelihood *l)
+{
+    size_t which;
+    best_model(&w->waves, power, w->nf, models, &which);
+    l->n = w->lambdas;
+    for (size_t i = 0; i < w->lambdas; i++) l->lambda[i] = lambda_at(w, i), l->l[i] = -INFINITY;
+    for (size_t m = 0; m < w->waves.n; m++) {
+        const double v = -((double)w->nf * log((double)models[m] / (double)w->nf) + w->waves.logs[m]);
+        const size_t i = m / N_PARTS % w->lambdas;
+        l->l[i] = fmax(l->l[i], v);
+    }
+}
+
+double mro_eds_shared_wave(const struct mro_eds_likelihood *own, const struct mro_eds_likelihood *other)
+{
+    size_t best = 0;
+    double most = -INFINITY;
+    if (own->n == 0 || own->n != other->n) return NAN;
+    for (size_t i = 0; i < own->n; i++) {
+        most = fmax(most, own->l[i]);
+        if (own->l[i] + other->l[i] > own->l[best] + other->l[best]) best = i;
+    }
+    if (most - own->l[best] > 1.92) return NAN;
+    /* The top of a parabola through the best and its neighbours, in the logarithm. */
+    if (best == 0 || best + 1 == own->n) return own->lambda[best];
+    const double a = own->l[best - 1] + other->l[best - 1], b = own->l[best] + other->l[best],
+                 c = own->l[best + 1] + other->l[best + 1], bend = a - 2 * b + c;
+    const double move = bend < 0 ? 0.5 * (a - c) / bend : 0;
+    return own->lambda[best] * pow(LAMBDA_STEP, fmax(-0.5, fmin(0.5, move)));
+}
+
 static enum mro_code fill_spectrum(const struct wave *w, const float *power, double noise, const struct draw *red,
                                    const double *wave, double part, struct mro_eds_spectrum *s, struct mro_error *e)
 {
@@ -364,7 +396,7 @@ static enum mro_code fill_spectrum(const struct wave *w, const float *power, dou
 
 enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, size_t n, double noise, int draws,
                            uint64_t seed, uint64_t stream, double *wavelength_nm, double *p, struct mro_eds_spectrum *s,
-                           struct mro_error *e)
+                           struct mro_eds_likelihood *l, struct mro_error *e)
 {
     struct wave w = { 0 };
     float *room = NULL;
@@ -372,6 +404,7 @@ enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, si
     enum mro_code rc = MRO_OK;
     *wavelength_nm = *p = NAN;
     memset(s, 0, sizeof *s);
+    memset(l, 0, sizeof *l);
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < n; i++) lo = fmin(lo, y[i]), hi = fmax(hi, y[i]);
     if (n < LEAST_POINTS || !(hi > lo)) return MRO_OK;
@@ -391,6 +424,8 @@ enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, si
     periodogram(&w, w.y, room, power);
     const double observed =
         best_model(&w.waves, power, w.nf, models, &wave) - best_model(&w.red, power, w.nf, models, &red);
+    keep_likelihood(&w, power, models, l);
+    l->preference = observed;
     const size_t kind = wave / (w.lambdas * N_PARTS);
     const bool white = red == w.red.n - 1;
     const double lambda = refine(&w, kind, lambda_at(&w, wave / N_PARTS % w.lambdas), power, shape, &part);

@@ -168,7 +168,7 @@ usage "needs a table"
 usage "one or the other" "$line" --map Fe=Fe.tif
 usage "number between 0.01 and 100" --k Fe=0 "$line"
 usage "X0,Y0,X1,Y1" --map Fe=Fe.tif --line 1,2,3
-usage "at, wt and counts" --unit g "$line"
+usage "counts" --unit g "$line"
 usage "--haadf FILE" --map Fe=Fe.tif --mro Si.tif
 mkdir other
 cp "$line" other/
