@@ -28,7 +28,7 @@ enum mro_code mro_eds_k_parse(struct mro_eds_k *k, const char *text, struct mro_
     for (const char *p = text;;) {
         char symbol[4] = "", *end;
         size_t n = 0;
-        while (isalpha((unsigned char)p[n]) && n < 3) n++;
+        while (n < 3 && isalpha((unsigned char)p[n])) n++;
         memcpy(symbol, p, n);
         symbol[n] = '\0';
         if (!(mro_atomic_weight(symbol) > 0) || p[n] != '=')
@@ -136,7 +136,7 @@ static enum mro_code factors(struct work *w, const struct mro_eds_options *o, st
 static enum mro_code compose(struct work *w, struct mro_eds_result *r, struct mro_error *e)
 {
     const struct mro_eds_profile *p = w->p;
-    double total = 0, part[MRO_EDS_MAX_ELEMENTS] = { 0 }, variance[MRO_EDS_MAX_ELEMENTS] = { 0 };
+    double total = 0, noise = 0, part[MRO_EDS_MAX_ELEMENTS] = { 0 }, variance[MRO_EDS_MAX_ELEMENTS] = { 0 };
     for (size_t j = 0; j < w->m; j++) {
         const struct mro_eds_column *c = &p->column[j];
         for (size_t i = 0; i < w->n; i++) {
@@ -144,7 +144,18 @@ static enum mro_code compose(struct work *w, struct mro_eds_result *r, struct mr
             variance[j] += c->variance ? c->variance[w->point[i]] : c->counts[w->point[i]];
         }
         total += part[j];
+        noise += variance[j];
     }
+    if (!(total > 5 * sqrt(noise)))
+        return MRO_FAIL(e, MRO_EDATA,
+                        "the counts of '%s' are no more than the noise of their background: %.3g +- %.3g in all",
+                        w->name, total, sqrt(noise));
+    if (total / (double)w->n < 3 * sqrt(noise / (double)w->n))
+        NOTE(r,
+             "a point holds %.3g counts on average, less than three times their noise: quotients of so few are skewed; "
+             "add up "
+             "a wider band (--width)",
+             total / (double)w->n);
     double s = 0, mean[MRO_EDS_MAX_ELEMENTS];
     for (size_t j = 0; j < w->m; j++) {
         w->fano[j] = part[j] > 0 ? variance[j] / part[j] : 1;
@@ -540,7 +551,7 @@ static void share_waves(struct mro_eds_result *r, const struct mro_eds_likelihoo
     for (size_t j = 1; j < r->elements; j++)
         if (l[j].n && l[j].preference > l[clearest].preference) clearest = j;
     const struct mro_eds_element *c = &r->element[clearest];
-    if (!isfinite(c->wavelength_nm) || !(c->p_periodic < 0.01)) return;
+    if (!isfinite(c->wavelength_nm) || !(c->p_periodic <= 0.01)) return;
     for (size_t j = 0; j < r->elements; j++) {
         struct mro_eds_element *el = &r->element[j];
         const double shared = j == clearest ? NAN : mro_eds_shared_wave(&l[j], &l[clearest]);

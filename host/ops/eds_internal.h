@@ -16,8 +16,8 @@ struct mro_eds_likelihood {
     double preference; /* of the best wave over red noise, as log-likelihood */
 };
 
-/* The wavelength that two profiles of equal points share: best of the sum. NaN when `own` would lose more than 1.92 by
- * it, which one more free parameter gains in 5 % of cases. */
+/* The wavelength that two profiles of equal points share: best of the sum. NaN when `own` would lose more than 3.32 by
+ * it, which one more free parameter gains in 1 % of cases. */
 double mro_eds_shared_wave(const struct mro_eds_likelihood *own, const struct mro_eds_likelihood *other);
 
 /* Wavelength of a profile and the chance that red noise looks as periodic.

@@ -354,7 +354,7 @@ double mro_eds_shared_wave(const struct mro_eds_likelihood *own, const struct mr
         most = fmax(most, own->l[i]);
         if (own->l[i] + other->l[i] > own->l[best] + other->l[best]) best = i;
     }
-    if (most - own->l[best] > 1.92) return NAN;
+    if (most - own->l[best] > 3.32) return NAN;
     /* The top of a parabola through the best and its neighbours, in the logarithm. */
     if (best == 0 || best + 1 == own->n) return own->lambda[best];
     const double a = own->l[best - 1] + other->l[best - 1], b = own->l[best] + other->l[best],
