@@ -43,7 +43,7 @@ static const struct cli_option input_rows[] = {
       AT(replicates), true, 0, 0 },
     { "elements", 0, "LIST", "", "use these elements only, such as Fe,Co,Si,P (default: all)", CLI_STRING, AT(elements),
       true, 0, 0 },
-    { "unit", 0, "at|wt|counts", "", "what the columns of a table hold whose headers do not say it", CLI_STRING,
+    { "unit", 0, "header|at|wt|counts", "", "what the columns of a table hold whose headers do not say it", CLI_CHOICE,
       AT(unit), true, 0, 0 },
     { "normalise", 0, NULL, "", "take shares that do not add up to 100 as parts of what is there", CLI_FLAG,
       AT(normalise), true, 0, 0 },

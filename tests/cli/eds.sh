@@ -48,6 +48,14 @@ expect_code 0
 expect_out '"sd_true_at": null, "sd_true_ci95": null'
 expect_out "sd_at is an upper bound"
 expect_out '"k_factors": null'
+# headers without units
+sed '1s/ (at.%)//g' shares.csv >bare.csv
+run eds bare.csv
+expect_code 1
+expect_err "--unit"
+run eds --json --unit at bare.csv
+expect_code 0
+expect_out '"unit": {"value": "at"}'
 # two halves of the counting as repeats
 awk -F, 'NR == 1 { print $1 ",Fe (at.%),Si (at.%)"; next } { f = 80 + 3 * sin($1) + (NR * 7919 % 13) / 9; printf "%s,%.4f,%.4f\n", $1, f, 100 - f }' "$line" >a.csv
 awk -F, 'NR == 1 { print $1 ",Fe (at.%),Si (at.%)"; next } { f = 80 + 3 * sin($1) + (NR * 104729 % 17) / 12; printf "%s,%.4f,%.4f\n", $1, f, 100 - f }' "$line" >b.csv
@@ -168,7 +176,7 @@ usage "needs a table"
 usage "one or the other" "$line" --map Fe=Fe.tif
 usage "number between 0.01 and 100" --k Fe=0 "$line"
 usage "X0,Y0,X1,Y1" --map Fe=Fe.tif --line 1,2,3
-usage "counts" --unit g "$line"
+usage "one of header|at|wt|counts" --unit g "$line"
 usage "--haadf FILE" --map Fe=Fe.tif --mro Si.tif
 mkdir other
 cp "$line" other/
