@@ -160,10 +160,10 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
     if (isnan(el->sd_true_at))
         snprintf(d, sizeof d, "not measured");
     else
-        snprintf(d, sizeof d, "%.2f (%.2f to %.2f)", el->sd_true_at, el->sd_true_ci95[0], el->sd_true_ci95[1]);
+        snprintf(d, sizeof d, "%.2f (%.2f to %.2f) at.%%", el->sd_true_at, el->sd_true_ci95[0], el->sd_true_ci95[1]);
     if (isfinite(el->sd_counting_at))
-        snprintf(text, sizeof text, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s, counting %.2f, true part %s at.%%",
-                 el->symbol, a, el->sd_counting_at, d);
+        snprintf(text, sizeof text, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s, counting %.2f, true part %s", el->symbol, a,
+                 el->sd_counting_at, d);
     else
         snprintf(text, sizeof text,
                  TEXT_BOLD "%s" TEXT_BOLD "  scatter %s at.%%, an upper bound; true part not measured", el->symbol, a);
@@ -212,10 +212,13 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
     if (level) {
         static const double dot[2] = { 0.4, 0.6 };
         for (size_t k = 0; k < n; k++) level[k] = s->red[k] * s->level95;
+        /* Not through the numbers. */
+        clip(c->cr, (struct box){ b.x, b.y + 4.4, b.w, b.h - 4.4 });
         cairo_set_dash(c->cr, dot, 2, 0);
         curve(c->cr, b, sx, sy, s->f_inv_nm, level, n);
         stroke(c->cr, NOISE, 0.9);
         cairo_set_dash(c->cr, NULL, 0, 0);
+        cairo_restore(c->cr);
     }
     if (isfinite(el->wavelength_nm)) {
         curve(c->cr, b, sx, sy, s->f_inv_nm, s->wave, n);
@@ -383,7 +386,10 @@ static void draw_page(struct mro_canvas *c, void *data)
     const struct page *p = data;
     double y = MARGIN + 3.8;
     if (p->rows) {
-        heading(c, MARGIN, y - 1.4, 'a', "Composition along the line; band: what counting alone scatters (1 sd)");
+        heading(c, MARGIN, y - 1.4, 'a',
+                p->r->along->counts && !p->r->along->smoothed
+                    ? "Composition along the line; band: what counting alone scatters (1 sd)"
+                    : "Composition along the line");
         heading(c, SPECTRUM_X - 9, y - 1.4, 'b', "Spectrum, red noise (grey), best wave (orange)");
     }
     for (size_t j = 0; j < p->rows; j++) {
