@@ -16,6 +16,8 @@ static const struct {
     { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from" },
     { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
     { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
+    { "haadf", cmd_haadf,
+      "how heterogeneous a HAADF image is with the noise taken out, and are its regions more than chance" },
     { "devices", cmd_devices, "where this program can compute" },
     { "bench", cmd_bench, "prove the answers of a device, then time it" },
 };

@@ -9,6 +9,7 @@
 #include "core/provenance.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/file.h"
+#include "mroscope/haadf.h"
 #include "mroscope/mro.h"
 
 /* What every result says beside its own numbers. Nothing is owned. */
@@ -30,6 +31,7 @@ struct mro_result_head {
 json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_result *r, struct mro_error *e);
 json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,
                           const struct mro_bandpass_result *r, struct mro_error *e);
+json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);
