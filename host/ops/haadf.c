@@ -55,7 +55,8 @@ void mro_haadf_warn(struct mro_haadf_result *r, const char *format, ...)
 
 static void regions_unknown(struct mro_haadf_regions *r)
 {
-    r->threshold_sd = r->density_per_nm2 = r->area_fraction = r->diameter_nm = r->null_ratio = r->p_value = NAN;
+    r->threshold_sd = r->density_per_nm2 = r->area_fraction = r->diameter_nm = r->null_ratio = r->null_threshold_sd =
+        r->p_value = NAN;
 }
 
 void mro_haadf_unknown(struct mro_haadf_result *r)
@@ -301,7 +302,92 @@ static double divide_background(float *px, size_t ny, size_t nx, int degree, con
     return lowest / c[0];
 }
 
+static double taper_at(size_t i, size_t n, double margin)
+{
+    const double from_end = fmin((double)i + 0.5, (double)n - (double)i - 0.5);
+    return from_end >= margin ? 1 : 0.5 - 0.5 * cos(M_PI * from_end / margin);
+}
+
+/* Contrast of a row whose background is 1, tapered to nothing at the borders so that the field fits a periodic
+ * transform: taking the jumps there off instead would spread the noise of border pixels over all low frequencies. Row
+ * means (a) and column means (b) are taken off where they are scan-line noise. */
+static double taper_rows(float *px, size_t ny, size_t nx, const double margin[2], const double *row,
+                         const double *column, int threads)
+{
+    double square = 0;
+    double *all = calloc(ny, sizeof *all), *wx = malloc(nx * sizeof *wx);
+    if (all && wx) {
+        for (size_t x = 0; x < nx; x++) wx[x] = taper_at(x, nx, margin[1]);
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (size_t y = 0; y < ny; y++) {
+            const float wy = (float)taper_at(y, ny, margin[0]), off = (float)(row ? row[y] : 1);
+            float sum = 0;
+            for (size_t x = 0; x < nx; x++) {
+                float *v = px + y * nx + x;
+                const float w = wy * (float)wx[x], base = column ? off + (float)column[x] - 1 : off;
+                const bool finite = *v == *v;
+                *v = 1 + w * (*v - base);
+                sum += finite ? w * w : 0;
+            }
+            all[y] = sum;
+        }
+        for (size_t y = 0; y < ny; y++) square += all[y];
+    } else {
+        square = NAN;
+    }
+    free(all);
+    free(wx);
+    return square / ((double)ny * (double)nx);
+}
+
+/* Means of the finite pixels of rows, or columns; 1 where there are none. */
+static void line_means(const float *px, size_t ny, size_t nx, bool columns, double *mean, double *count)
+{
+    const size_t lines = columns ? nx : ny;
+    for (size_t i = 0; i < lines; i++) mean[i] = count[i] = 0;
+    for (size_t y = 0; y < ny; y++) {
+        if (columns) {
+            for (size_t x = 0; x < nx; x++) {
+                const float v = px[y * nx + x];
+                mean[x] += v == v ? v : 0;
+                count[x] += v == v;
+            }
+        } else {
+            double sum = 0, n = 0;
+            for (size_t x = 0; x < nx; x++) {
+                const float v = px[y * nx + x];
+                sum += v == v ? v : 0;
+                n += v == v;
+            }
+            mean[y] = sum;
+            count[y] = n;
+        }
+    }
+    for (size_t i = 0; i < lines; i++) mean[i] = count[i] > 0 ? mean[i] / count[i] : 1;
+}
+
 /* ------------------------------------------------------------------ preparation */
+
+/* Takes off scan-line noise and tapers the borders; fills s->margin_nm and s->fill. */
+static enum mro_code tame_borders(float *px, const double field_nm[2], double upper, int threads,
+                                  struct mro_haadf_state *s, struct mro_error *e)
+{
+    s->margin_nm = fmin(1 / upper, 0.08 * fmin(field_nm[0], field_nm[1]));
+    const double margin[2] = { s->margin_nm / s->pixel_nm[0], s->margin_nm / s->pixel_nm[1] };
+    double *mean = malloc((s->ny + s->nx) * sizeof *mean), *count = malloc((s->ny + s->nx) * sizeof *count);
+    enum mro_code rc = MRO_OK;
+    if (mean && count) {
+        if (s->lines[0]) line_means(px, s->ny, s->nx, false, mean, count);
+        if (s->lines[1]) line_means(px, s->ny, s->nx, true, mean + s->ny, count);
+        s->fill =
+            taper_rows(px, s->ny, s->nx, margin, s->lines[0] ? mean : NULL, s->lines[1] ? mean + s->ny : NULL, threads);
+    }
+    if (mean == NULL || count == NULL || !(s->fill > 0))
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu lines", s->ny);
+    free(mean);
+    free(count);
+    return rc;
+}
 
 static enum mro_code make_mask(const float *px, struct mro_haadf_state *s, struct mro_error *e)
 {
@@ -458,9 +544,9 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
         for (size_t i = 0; i < n; i++) finite += px[i] == px[i];
         r->coverage = (double)finite / (double)n;
     }
-    s->coverage = r->coverage;
     const double background = o->high_pass_nm > 0 ? o->high_pass_nm : 1e3 * fmax(r->field_nm[0], r->field_nm[1]);
     if ((rc = mro_haadf_noise(d, px, background, s, e))) goto done;
+    if ((rc = tame_borders(px, r->field_nm, o->band_inv_nm[1], d->threads, s, e))) goto done;
 
     const double ly = r->field_nm[0], lx = r->field_nm[1], most = GRID_BANDS * o->band_inv_nm[1];
     const size_t gy = mro_haadf_size((size_t)ceil(2 * most * ly) + 2),
@@ -481,7 +567,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     if ((double)spikes > WARN_SPIKES * (double)n)
         mro_haadf_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
                        100.0 * (double)spikes / (double)n);
-    const float fill = (float)(1 / sqrt(s->coverage));
+    const float fill = (float)(1 / sqrt(s->fill));
     for (size_t i = 0; i < ng; i++) {
         s->spectrum[i].re *= fill;
         s->spectrum[i].im *= fill;
@@ -676,7 +762,7 @@ static enum mro_code fill_acf(const struct mro_rings *rings, const double band[2
         return MRO_OK;
     }
     for (size_t i = 1; i < n; i++)
-        if (r->acf[i] < M_1_PI * 0 + exp(-1)) {
+        if (r->acf[i] < exp(-1)) {
             const double t = (r->acf[i - 1] - exp(-1)) / (r->acf[i - 1] - r->acf[i]);
             r->correlation_length_nm = ((double)i - 1 + t) * r->acf_step_nm;
             break;
@@ -687,46 +773,29 @@ static enum mro_code fill_acf(const struct mro_rings *rings, const double band[2
     return MRO_OK;
 }
 
-/* A wavelength only where a peaked spectrum beats every falling one. `fit` receives all three. */
-static void find_wavelength(struct mro_device *d, const struct mro_rings *rings, double noise,
-                            const struct mro_haadf_options *o, const double field_nm[2],
-                            const struct mro_spectrum_fit *fit, struct mro_haadf_result *r)
+/* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
+ * falling spectrum of any shape. */
+static void find_wavelength(const struct mro_rings *rings, const double *falling, const struct mro_haadf_options *o,
+                            const double field_nm[2], const struct mro_spectrum_fit *fit, struct mro_haadf_result *r)
 {
-    const struct mro_spectrum_fit *falling = fit + MRO_SPECTRUM_POWER, *peaked = fit + MRO_SPECTRUM_TEUBNER;
-    if (fit[MRO_SPECTRUM_STRETCHED].aicc < falling->aicc) falling = fit + MRO_SPECTRUM_STRETCHED;
-    if (!isfinite(falling->aicc) || !isfinite(peaked->aicc)) {
+    const struct mro_spectrum_fit *peaked = fit + MRO_SPECTRUM_TEUBNER;
+    const double *band = o->band_inv_nm;
+    const double better = fmin(fit[MRO_SPECTRUM_POWER].aicc, fit[MRO_SPECTRUM_STRETCHED].aicc) - peaked->aicc;
+    double wave, decay;
+    if (!isfinite(better)) {
         mro_haadf_warn(r, "too few rings of the spectrum lie in the band: no wavelength is looked for");
         return;
     }
-    const double *band = o->band_inv_nm, better = falling->aicc - peaked->aicc;
-    double wave, decay;
     mro_teubner_lengths(peaked, &wave, &decay);
-    if (!isfinite(wave) || better <= 0) {
-        r->wavelength_p = 1;
-        mro_haadf_warn(r,
-                       "a spectrum that falls describes the image as well as one with a peak: no wavelength is given");
-        return;
-    }
-    r->wavelength_p = mro_spectrum_p(rings, noise, band[0], band[1], falling, better, o->seed, d->threads);
-    if (better < BETTER_AICC || !(r->wavelength_p < MRO_HAADF_CALLED)) {
+    r->wavelength_p = mro_spectrum_peak_p(rings, band[0], band[1], falling, o->seed);
+    if (!isfinite(wave) || better < BETTER_AICC || !(r->wavelength_p < MRO_HAADF_CALLED)) {
         mro_haadf_warn(
-            r,
-            "a peak at %.3g nm does not beat a falling spectrum (AICc better by %.1f, p = %.2g): no wavelength is "
-            "given",
-            wave, better, r->wavelength_p);
+            r, "a falling spectrum describes the image as well as one with a peak (p = %.2g): no wavelength is given",
+            r->wavelength_p);
         return;
     }
     if (wave * WAVES > fmin(field_nm[0], field_nm[1])) {
         mro_haadf_warn(r, "the field is smaller than three wavelengths of %.3g nm: no wavelength is given", wave);
-        return;
-    }
-    /* The high-pass turns a red spectrum into a peak near its own limit. */
-    if (o->high_pass_nm > 0 && wave > o->high_pass_nm) {
-        mro_haadf_warn(
-            r,
-            "the peak at %.3g nm may come from the background's %.3g nm: no wavelength is given; try a longer "
-            "--high-pass",
-            wave, o->high_pass_nm);
         return;
     }
     r->wavelength_nm = wave;
@@ -735,9 +804,8 @@ static void find_wavelength(struct mro_device *d, const struct mro_rings *rings,
 
 /* ------------------------------------------------------------------ rings for the figure, filter for the regions */
 
-static enum mro_code fill_rings(const struct mro_haadf_state *s, const struct mro_rings *rings,
-                                const struct mro_spectrum_fit *falling, double noise, struct mro_haadf_result *r,
-                                struct mro_error *e)
+static enum mro_code fill_rings(const struct mro_haadf_state *s, const struct mro_rings *rings, const double *falling,
+                                double noise, struct mro_haadf_result *r, struct mro_error *e)
 {
     const double pixel = s->pixel_nm[0] * s->pixel_nm[1];
     r->ring = calloc(rings->n ? rings->n : 1, sizeof *r->ring);
@@ -745,7 +813,7 @@ static enum mro_code fill_rings(const struct mro_haadf_state *s, const struct mr
     r->n_rings = rings->n;
     r->noise_power = noise * pixel;
     for (size_t i = 0; i < rings->n; i++) {
-        const double model = (isfinite(falling->aicc) ? mro_spectrum_at(falling, rings->q[i]) : 0) + noise;
+        const double model = falling[i];
         const double c = 1 / (9 * rings->modes[i]);
         r->ring[i].q_inv_nm = rings->q[i];
         r->ring[i].power = rings->power[i] * pixel;
@@ -755,16 +823,15 @@ static enum mro_code fill_rings(const struct mro_haadf_state *s, const struct mr
     return MRO_OK;
 }
 
-/* Wiener's filter for the fitted spectrum, or the whole band where no contrast was found. */
-static void make_filter(const struct mro_spectrum_fit *model, double noise, double upper, bool there,
+/* Wiener's filter for the spectrum `model` (rings; signal and noise), or the whole band where no contrast was found. */
+static void make_filter(const struct mro_rings *model, double noise, double upper, bool there,
                         struct mro_haadf_filter *f)
 {
     const double edge = 0.1 * upper;
     double most = 0;
     for (size_t i = 0; i < f->n; i++) {
-        const double q = (double)i * f->step;
-        const double signal = there ? mro_spectrum_at(model, q) : 1;
-        const double wiener = there ? signal / (signal + noise) : 1;
+        const double q = (double)i * f->step, all = mro_rings_at(model, q);
+        const double wiener = !there ? 1 : all > noise ? (all - noise) / all : 0;
         const double t = fmin(1, fmax(0, (upper - q) / edge));
         f->gain[i] = wiener * (0.5 - 0.5 * cos(M_PI * t));
         most = fmax(most, f->gain[i]);
@@ -789,8 +856,10 @@ static void say_regions(char *out, size_t size, const char *word, const struct m
     const int used =
         snprintf(out, size, "%s regions of %.2g nm cover %.0f %%", word, r->diameter_nm, 100 * r->area_fraction);
     if (used > 0 && (size_t)used < size)
-        snprintf(out + used, size - (size_t)used, ", %s a random field of this spectrum shows (%s)",
-                 r->null_ratio > 1 ? "more than" : "in larger depth than", p);
+        snprintf(out + used, size - (size_t)used,
+                 "; beyond %g standard deviations they have %.2g times the area that a random field of this spectrum "
+                 "has (%s)",
+                 r->null_threshold_sd, r->null_ratio, p);
 }
 
 static void make_verdict(const struct mro_haadf_options *o, bool there, struct mro_haadf_result *r)
@@ -828,7 +897,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     struct mro_rings rings = { 0 };
     struct mro_spectrum_fit fit[MRO_SPECTRUM_KINDS];
     struct band_sums sums;
-    double gains[1025];
+    double gains[1025], *falling = NULL;
     enum mro_code rc = MRO_OK;
     r->frames = s->frames;
     const bool known = isfinite(s->noise) && s->white;
@@ -867,16 +936,19 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     r->contrast_sd_ci95[1] = sqrt(fmax(0, sums.variance + 1.96 * sums.se));
     for (int k = 0; k < MRO_SPECTRUM_KINDS; k++)
         mro_spectrum_fit(&rings, noise, band[0], band[1], (enum mro_spectrum_kind)k, fit + k);
-    const struct mro_spectrum_fit *falling = fit[MRO_SPECTRUM_STRETCHED].aicc < fit[MRO_SPECTRUM_POWER].aicc
-                                                 ? fit + MRO_SPECTRUM_STRETCHED
-                                                 : fit + MRO_SPECTRUM_POWER;
+    if ((falling = malloc(rings.n * sizeof *falling)) == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+        goto done;
+    }
+    mro_spectrum_falling(&rings, band[0], band[1], falling);
     if ((rc = fill_rings(s, &rings, falling, noise, r, e))) goto done;
     if ((rc = fill_histogram(d, s, o, &sums, there, r, e))) goto done;
     if ((rc = fill_acf(&rings, band, noise, fmin(0.5 * longest, 1 / band[0]), there, r, e))) goto done;
-    if (there) find_wavelength(d, &rings, noise, o, r->field_nm, fit, r);
-    const struct mro_spectrum_fit *model = isfinite(r->wavelength_nm) ? fit + MRO_SPECTRUM_TEUBNER : falling;
+    if (there) find_wavelength(&rings, falling, o, r->field_nm, fit, r);
+    struct mro_rings model = rings;
+    if (isnan(r->wavelength_nm)) model.power = falling;
     struct mro_haadf_filter filter = { band[1] / 1000, 1025, gains };
-    make_filter(model, noise, band[1], there && isfinite(model->aicc), &filter);
+    make_filter(&model, noise, band[1], there, &filter);
     if ((rc = mro_haadf_find_regions(d, s, &rings, &filter, o, r, e))) goto done;
     if (isnan(r->dark.p_value)) {
         mro_haadf_warn(r, "too little of the field is left for regions: none were looked for");
@@ -895,7 +967,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     make_verdict(o, there, r);
 done:
     mro_rings_release(&rings);
-    (void)name;
+    free(falling);
     return rc;
 }
 

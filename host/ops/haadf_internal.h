@@ -15,8 +15,9 @@ struct mro_haadf_state {
     struct mro_grid grid;
     mro_c32 *spectrum; /* host, ny * nx */
     double pixel_nm[2];
-    size_t ny, nx;   /* pixels of the image */
-    double coverage; /* share of finite pixels; the spectrum has been divided by its root */
+    size_t ny, nx;    /* pixels of the image */
+    double fill;      /* mean square of the taper and the mask; the spectrum has been divided by its root */
+    double margin_nm; /* width of the taper at the borders */
     size_t mask_ny, mask_nx;
     unsigned char *mask; /* host, mask_ny * mask_nx over the field: 1 = usable; NULL = all */
     double noise;        /* power of the white noise */
@@ -83,9 +84,13 @@ void mro_spectrum_fit(const struct mro_rings *r, double noise, double lo, double
 /* Wavelength 1/q and decay length of a Teubner-Strey fit; NaN when it has no peak. */
 void mro_teubner_lengths(const struct mro_spectrum_fit *f, double *wavelength, double *decay);
 
-/* Chance that a monotone spectrum gives rings that the quasi-periodic one fits better by `gain` of AICc. */
-double mro_spectrum_p(const struct mro_rings *r, double noise, double lo, double hi,
-                      const struct mro_spectrum_fit *null, double gain, uint64_t seed, int threads);
+/* The falling spectrum (signal and noise) that describes the rings with lo <= q <= hi best, without any shape assumed:
+ * `model` (r->n values) receives it; rings outside keep the nearest value. */
+void mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model);
+
+/* Chance that the rings of a falling spectrum are described as much better by one that rises to a maximum first. Null
+ * is `falling`; NaN when out of memory. */
+double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed);
 
 /* -- haadf_regions.c ----------------------------------------------------------------------------- */
 

@@ -29,11 +29,12 @@ double mro_haadf_gain(const struct mro_haadf_filter *f, double q)
 
 bool mro_haadf_usable(const struct mro_haadf_state *s, const struct mro_grid *g, size_t j, size_t i)
 {
-    if (s->mask == NULL) return true;
     /* Sample 0 stands at the centre of the first pixel. */
-    const double y = ((double)j * g->ly / (double)g->ny + 0.5 * s->pixel_nm[0]) / g->ly;
-    const double x = ((double)i * g->lx / (double)g->nx + 0.5 * s->pixel_nm[1]) / g->lx;
-    size_t my = (size_t)(y * (double)s->mask_ny), mx = (size_t)(x * (double)s->mask_nx);
+    const double y = (double)j * g->ly / (double)g->ny + 0.5 * s->pixel_nm[0], m = s->margin_nm;
+    const double x = (double)i * g->lx / (double)g->nx + 0.5 * s->pixel_nm[1];
+    if (y < m || x < m || y > g->ly - m || x > g->lx - m) return false;
+    if (s->mask == NULL) return true;
+    size_t my = (size_t)(y / g->ly * (double)s->mask_ny), mx = (size_t)(x / g->lx * (double)s->mask_nx);
     if (my >= s->mask_ny) my = s->mask_ny - 1;
     if (mx >= s->mask_nx) mx = s->mask_nx - 1;
     return s->mask[my * s->mask_nx + mx];
@@ -49,7 +50,7 @@ enum mro_code mro_haadf_field(struct mro_device *d, const struct mro_haadf_state
     enum mro_code rc = MRO_OK;
     if (z == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
     /* The smaller of the two grids bounds the frequencies. A sample's variance is the mean power of an image pixel. */
-    const double unit = sqrt((double)n / ((double)s->ny * (double)s->nx));
+    const double unit = sqrt((double)n / ((double)s->ny * (double)s->nx) * s->fill);
     const ptrdiff_t hy = (ptrdiff_t)((g->ny < from->ny ? g->ny : from->ny) - 1) / 2;
     const ptrdiff_t hx = (ptrdiff_t)((g->nx < from->nx ? g->nx : from->nx) - 1) / 2;
     for (ptrdiff_t ky = -hy; ky <= hy; ky++)
@@ -77,7 +78,7 @@ done:
 
 /* Shares of the usable samples below -u and above +u standard deviations, u over `o`. */
 struct areas {
-    double dark[MRO_HAADF_LEVELS + 1], bright[MRO_HAADF_LEVELS + 1];
+    double dark[MRO_HAADF_LEVELS], bright[MRO_HAADF_LEVELS];
 };
 
 static void moments(const float *v, const unsigned char *usable, size_t n, double *mean, double *sd)
@@ -98,9 +99,9 @@ static void measure_areas(const float *v, const unsigned char *usable, size_t n,
                           struct areas *a)
 {
     double mean, sd;
-    size_t count = 0, below[MRO_HAADF_LEVELS + 1] = { 0 }, above[MRO_HAADF_LEVELS + 1] = { 0 };
+    size_t count = 0, below[MRO_HAADF_LEVELS] = { 0 }, above[MRO_HAADF_LEVELS] = { 0 };
     moments(v, usable, n, &mean, &sd);
-    float lo[MRO_HAADF_LEVELS + 1], hi[MRO_HAADF_LEVELS + 1];
+    float lo[MRO_HAADF_LEVELS], hi[MRO_HAADF_LEVELS];
     for (size_t k = 0; k < n_u; k++) {
         lo[k] = (float)(mean - u[k] * sd);
         hi[k] = (float)(mean + u[k] * sd);
@@ -124,7 +125,7 @@ static void measure_areas(const float *v, const unsigned char *usable, size_t n,
 struct null {
     struct mro_grid grid;
     size_t fields, n_u;
-    double u[MRO_HAADF_LEVELS + 2];
+    double u[MRO_HAADF_LEVELS];
     unsigned char *usable; /* of the grid; NULL = all */
     struct areas *area;    /* of each field */
     struct areas observed;
@@ -179,8 +180,6 @@ static double field_limit(const struct mro_rings *rings, const struct mro_haadf_
 static enum mro_code usable_of(const struct mro_haadf_state *s, const struct mro_grid *g, unsigned char **usable,
                                struct mro_error *e)
 {
-    *usable = NULL;
-    if (s->mask == NULL) return MRO_OK;
     *usable = malloc(g->ny * g->nx);
     if (*usable == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a mask of %zu x %zu", g->nx, g->ny);
     for (size_t j = 0; j < g->ny; j++)
@@ -240,21 +239,23 @@ done:
     return rc;
 }
 
-/* Largest excess of area over the thresholds, each in units of its spread among the surrogates. */
-static double excess(const double *area, const double *mean, const double *sd, size_t n_u)
+/* Largest excess of area over the thresholds, each in units of its spread among the surrogates, and at which one. */
+static double excess(const double *area, const double *mean, const double *sd, size_t n_u, size_t *at)
 {
     double most = -INFINITY;
-    for (size_t k = 0; k < n_u; k++)
-        if (sd[k] > 0)
-            most = fmax(most, (area[k] - mean[k]) / sd[k]);
-        else if (area[k] > mean[k])
-            most = fmax(most, 1e3);
+    for (size_t k = 0; k < n_u; k++) {
+        const double z = sd[k] > 0 ? (area[k] - mean[k]) / sd[k] : area[k] > mean[k] ? 1e3 : 0;
+        if (z > most) {
+            most = z;
+            if (at) *at = k;
+        }
+    }
     return most;
 }
 
-static double p_of(const struct null *null, bool bright, double *mean)
+static double p_of(const struct null *null, bool bright, double *mean, size_t *at)
 {
-    double sd[MRO_HAADF_LEVELS + 1] = { 0 };
+    double sd[MRO_HAADF_LEVELS] = { 0 };
     for (size_t k = 0; k < null->n_u; k++) {
         double sum = 0, square = 0;
         for (size_t i = 0; i < null->fields; i++) sum += (bright ? null->area[i].bright : null->area[i].dark)[k];
@@ -266,10 +267,10 @@ static double p_of(const struct null *null, bool bright, double *mean)
         sd[k] = sqrt(square / (double)null->fields);
     }
     const size_t tested = null->n_u;
-    const double seen = excess(bright ? null->observed.bright : null->observed.dark, mean, sd, tested);
+    const double seen = excess(bright ? null->observed.bright : null->observed.dark, mean, sd, tested, at);
     size_t reached = 0;
     for (size_t i = 0; i < null->fields; i++)
-        reached += excess(bright ? null->area[i].bright : null->area[i].dark, mean, sd, tested) >= seen;
+        reached += excess(bright ? null->area[i].bright : null->area[i].dark, mean, sd, tested, NULL) >= seen;
     return (1.0 + (double)reached) / (1.0 + (double)null->fields);
 }
 
@@ -417,8 +418,7 @@ static enum mro_code local_thickness(const struct mro_grid *g, const unsigned ch
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
         if (set[i] && size[i] > 0) size[kept++] = size[i];
-    /* The nearest sample outside stands half a sample beyond the border. */
-    if (kept) *diameter = 2 * (mro_median(size, kept) - 0.25 * (py + px));
+    if (kept) *diameter = 2 * mro_median(size, kept);
 done:
     free(dist);
     free(size);
@@ -479,7 +479,7 @@ static void threshold_set(const struct map *m, double u, bool bright, unsigned c
         set[i] = (!m->usable || m->usable[i]) && (bright ? m->v[i] > level : m->v[i] < level);
 }
 
-static enum mro_code size_regions(const struct map *m, const struct null *null, double mean_q2, bool bright,
+static enum mro_code size_regions(const struct map *m, size_t at, double mean_q2, bool bright,
                                   const struct mro_haadf_options *o, const double *null_area,
                                   struct mro_haadf_regions *r, unsigned char *set, struct mro_error *e)
 {
@@ -506,8 +506,9 @@ static enum mro_code size_regions(const struct map *m, const struct null *null, 
     MRO_TRY(count_regions(m, set, least, &r->count, &samples, e));
     r->density_per_nm2 = (double)r->count / m->area_nm2;
     r->area_fraction = (double)samples / (double)usable;
-    const double expected = r->two_levels ? null_area[null->n_u - 1] : null_area[0];
-    r->null_ratio = expected > 0 ? r->area_fraction / expected : NAN;
+    const struct mro_haadf_level *l = r->level + at;
+    r->null_threshold_sd = l->threshold_sd;
+    r->null_ratio = l->null_area_fraction > 0 ? l->area_fraction / l->null_area_fraction : NAN;
     r->diameter_nm = NAN;
     if (r->p_value < MRO_HAADF_CALLED && samples) MRO_TRY(local_thickness(g, set, &r->diameter_nm, e));
     return MRO_OK;
@@ -532,7 +533,8 @@ enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haad
     struct null null = { 0 };
     struct map m = { 0 };
     unsigned char *set = NULL;
-    double mean_dark[MRO_HAADF_LEVELS + 1], mean_bright[MRO_HAADF_LEVELS + 1], split = 0, apart = 0;
+    size_t at[2] = { 0, 0 };
+    double mean_dark[MRO_HAADF_LEVELS], mean_bright[MRO_HAADF_LEVELS], split = 0, apart = 0;
     enum mro_code rc = MRO_OK;
     const double per_nm = MAP_PER_BAND * o->band_inv_nm[1];
     m.grid = (struct mro_grid){ mro_haadf_size((size_t)ceil(per_nm * s->grid.ly)),
@@ -558,8 +560,8 @@ enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haad
     null.n_u = o->n_thresholds;
     memcpy(null.u, o->thresholds_sd, null.n_u * sizeof *null.u);
     if ((rc = make_null(d, s, rings, f, o, &null, e))) goto done;
-    r->dark.p_value = p_of(&null, false, mean_dark);
-    r->bright.p_value = p_of(&null, true, mean_bright);
+    r->dark.p_value = p_of(&null, false, mean_dark, at);
+    r->bright.p_value = p_of(&null, true, mean_bright, at + 1);
     double q2 = 0, weight = 0;
     for (size_t i = 0; i < rings->n; i++) {
         const double w = mro_haadf_gain(f, rings->q[i]), power = w * w * rings->power[i] * rings->modes[i];
@@ -573,9 +575,7 @@ enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haad
         const double u = k ? split : -split;
         one->two_levels = apart > TWO_LEVELS && one->p_value < MRO_HAADF_CALLED;
         one->threshold_sd = one->two_levels ? u : o->thresholds_sd[0];
-        null.n_u = o->n_thresholds + 1; /* the last is this one's own */
-        mean[o->n_thresholds] = gsl_cdf_ugaussian_Q(one->threshold_sd);
-        if ((rc = size_regions(&m, &null, q2, k, o, mean, one, set, e))) goto done;
+        if ((rc = size_regions(&m, at[k], q2, k, o, mean, one, set, e))) goto done;
         r->mask_level[k] = m.mean + (k ? 1 : -1) * one->threshold_sd * m.sd;
     }
     r->p_value = fmin(1, 2 * fmin(r->dark.p_value, r->bright.p_value));

@@ -281,6 +281,81 @@ done:
     if (step) gsl_vector_free(step);
 }
 
+/* ------------------------------------------------------------------ spectra that fall, without a shape */
+
+/* Pools adjacent violators: v (weights w) becomes the nearest falling (or rising) sequence, which for means of
+ * exponentials is the one of largest likelihood (Robertson, Wright and Dykstra, Order Restricted Statistical Inference,
+ * 1988). `block` is room for n. */
+struct pooled {
+    double sum, weight;
+    size_t n;
+};
+static void pool_monotone(const double *v, const double *w, size_t n, bool rising, double *out, struct pooled *block)
+{
+    size_t blocks = 0;
+    for (size_t i = 0; i < n; i++) {
+        block[blocks++] = (struct pooled){ v[i] * w[i], w[i], 1 };
+        while (blocks > 1) {
+            const struct pooled *a = block + blocks - 2, *b = block + blocks - 1;
+            const double before = a->sum / a->weight, after = b->sum / b->weight;
+            if (rising ? before <= after : before >= after) break;
+            block[blocks - 2].sum += b->sum;
+            block[blocks - 2].weight += b->weight;
+            block[blocks - 2].n += b->n;
+            blocks--;
+        }
+    }
+    for (size_t b = 0, i = 0; b < blocks; b++)
+        for (size_t k = 0; k < block[b].n; k++) out[i++] = block[b].sum / block[b].weight;
+}
+
+/* -2 ln likelihood of values against means. */
+static double ring_deviance(const double *v, const double *w, const double *mean, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double m = fmax(mean[i], 1e-300);
+        sum += 2 * w[i] * (log(m) + v[i] / m);
+    }
+    return sum;
+}
+
+/* How much better a sequence that rises to some maximum and falls after it describes v than a falling one. `room`: 3 n.
+ */
+static double peak_gain(const double *v, const double *w, size_t n, double *room, struct pooled *block)
+{
+    double *fit = room, least;
+    pool_monotone(v, w, n, false, fit, block);
+    const double falling = least = ring_deviance(v, w, fit, n);
+    for (size_t top = 1; top + 1 < n; top++) {
+        pool_monotone(v, w, top, true, fit, block);
+        pool_monotone(v + top, w + top, n - top, false, fit + top, block);
+        least = fmin(least, ring_deviance(v, w, fit, n));
+    }
+    return falling - least;
+}
+
+static void rings_within(const struct mro_rings *r, double lo, double hi, size_t *from, size_t *n)
+{
+    *from = 0;
+    while (*from < r->n && r->q[*from] < lo) ++*from;
+    *n = 0;
+    while (*from + *n < r->n && r->q[*from + *n] <= hi) ++*n;
+}
+
+void mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model)
+{
+    size_t from, n;
+    rings_within(r, lo, hi, &from, &n);
+    struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
+    for (size_t i = 0; i < r->n; i++) model[i] = r->power[i];
+    if (block == NULL) return;
+    pool_monotone(r->power + from, r->modes + from, n, false, model + from, block);
+    for (size_t i = 0; i < from; i++) model[i] = model[from];
+    for (size_t i = from + n; i < r->n; i++) model[i] = model[from + n - 1];
+    free(block);
+}
+
 /* Mean of `modes` exponentials of mean 1: a gamma variate over its shape, by Wilson and Hilferty's cube. */
 static double ring_draw(uint64_t seed, uint64_t stream, uint64_t i, double modes)
 {
@@ -289,33 +364,26 @@ static double ring_draw(uint64_t seed, uint64_t stream, uint64_t i, double modes
     return pow(fmax(1e-3, 1 - c + z * sqrt(c)), 3);
 }
 
-#define P_DRAWS 199
+#define PEAK_DRAWS 999
 
-double mro_spectrum_p(const struct mro_rings *r, double noise, double lo, double hi,
-                      const struct mro_spectrum_fit *null, double gain, uint64_t seed, int threads)
+double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed)
 {
-    int reached = 0, failed = 0;
-#pragma omp parallel for schedule(dynamic) num_threads(threads) reduction(+ : reached, failed)
-    for (int k = 0; k < P_DRAWS; k++) {
-        struct mro_rings drawn = *r;
-        struct mro_spectrum_fit fit[MRO_SPECTRUM_KINDS];
-        double *power = malloc(r->n * sizeof *power);
-        if (power == NULL) {
-            failed++;
-            continue;
-        }
-        for (size_t i = 0; i < r->n; i++)
-            power[i] =
-                (mro_spectrum_at(null, r->q[i]) + noise) * ring_draw(seed, (6ull << 32) + (uint64_t)k, i, r->modes[i]);
-        drawn.power = power;
-        for (int f = 0; f < MRO_SPECTRUM_KINDS; f++)
-            mro_spectrum_fit(&drawn, noise, lo, hi, (enum mro_spectrum_kind)f, fit + f);
-        double wave, decay;
-        mro_teubner_lengths(fit + MRO_SPECTRUM_TEUBNER, &wave, &decay);
-        const double better =
-            fmin(fit[MRO_SPECTRUM_POWER].aicc, fit[MRO_SPECTRUM_STRETCHED].aicc) - fit[MRO_SPECTRUM_TEUBNER].aicc;
-        reached += isfinite(wave) && better >= gain;
-        free(power);
+    size_t from, n, reached = 0;
+    rings_within(r, lo, hi, &from, &n);
+    double *v = n ? malloc(3 * n * sizeof *v) : NULL;
+    struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
+    if (v == NULL || block == NULL) {
+        free(v);
+        free(block);
+        return NAN;
     }
-    return failed ? NAN : (1.0 + reached) / (1.0 + P_DRAWS);
+    const double *w = r->modes + from;
+    const double seen = peak_gain(r->power + from, w, n, v + n, block);
+    for (uint64_t k = 0; k < PEAK_DRAWS; k++) {
+        for (size_t i = 0; i < n; i++) v[i] = falling[from + i] * ring_draw(seed, (6ull << 32) + k, i, w[i]);
+        reached += peak_gain(v, w, n, v + n, block) >= seen;
+    }
+    free(v);
+    free(block);
+    return (1.0 + (double)reached) / (1.0 + PEAK_DRAWS);
 }

@@ -295,6 +295,7 @@ static json_t *regions_json(const struct mro_haadf_regions *r)
     put(&b, "area_fraction", number(r->area_fraction));
     put(&b, "diameter_nm", number(r->diameter_nm));
     put(&b, "null_ratio", number(r->null_ratio));
+    put(&b, "null_threshold_sd", number(r->null_threshold_sd));
     put(&b, "p_value", number(r->p_value));
     put(&b, "levels", list(r->n_levels, level_json, r->level));
     return take(&b);

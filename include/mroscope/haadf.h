@@ -61,8 +61,9 @@ struct mro_haadf_regions {
     double density_per_nm2;
     double area_fraction;
     double diameter_nm; /* median over the area of the largest disc that fits around a point; NaN unless p < 0.01 */
-    double null_ratio;  /* area fraction over that of a Gaussian field at the same threshold */
-    double p_value;     /* chance that a Gaussian field of this spectrum has as much beyond the thresholds */
+    double null_ratio;  /* area beyond null_threshold_sd over that of a Gaussian field of this spectrum */
+    double null_threshold_sd; /* the threshold at which the two differ most */
+    double p_value;           /* chance that a Gaussian field of this spectrum has as much beyond the thresholds */
     struct mro_haadf_level level[MRO_HAADF_LEVELS];
     size_t n_levels;
 };
