@@ -23,6 +23,7 @@
 #define WAVES 3.0          /* that a field must hold */
 #define LATTICE_INV_NM 3.0 /* 1/d from which an HRTEM image shows its lattice */
 #define FWHM 2.3548200450309493
+#define SMALL_REGIONS 1.7 /* diameters, in widths of the smoothing, below which sizes are widened by it */
 #define WARN_SPIKES 1e-3
 
 void mro_haadf_options_default(struct mro_haadf_options *o)
@@ -62,10 +63,10 @@ static void regions_unknown(struct mro_haadf_regions *r)
 void mro_haadf_unknown(struct mro_haadf_result *r)
 {
     double *const all[] = {
-        &r->coverage,      &r->black_level,  &r->clipped_fraction, &r->contrast_sd,   &r->normalised_variance,
-        &r->fwhm,          &r->skewness,     &r->noise_sd,         &r->line_noise_sd, &r->correlation_length_nm,
-        &r->wavelength_nm, &r->wavelength_p, &r->coherence_nm,     &r->p_value,       &r->noise_power,
-        &r->histogram_mode
+        &r->coverage,       &r->black_level,  &r->clipped_fraction, &r->contrast_sd,   &r->normalised_variance,
+        &r->fwhm,           &r->skewness,     &r->noise_sd,         &r->line_noise_sd, &r->correlation_length_nm,
+        &r->wavelength_nm,  &r->wavelength_p, &r->coherence_nm,     &r->p_value,       &r->noise_power,
+        &r->histogram_mode, &r->smoothing_nm
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = NAN;
     for (int i = 0; i < 2; i++)
@@ -839,6 +840,24 @@ static void make_filter(const struct mro_rings *model, double noise, double uppe
     for (size_t i = 0; i < f->n && most > 0; i++) f->gain[i] /= most;
 }
 
+/* Full width at half maximum of the filter's response to a point. */
+static double filter_width(const struct mro_haadf_filter *f)
+{
+    double top = 0, before = 0;
+    for (int i = 0; i < 4000; i++) {
+        const double r = 0.005 * i / (f->step * (double)f->n);
+        double sum = 0;
+        for (size_t k = 0; k < f->n; k++) {
+            const double q = (double)k * f->step;
+            sum += f->gain[k] * q * j0(2 * M_PI * q * r);
+        }
+        if (i == 0) top = sum;
+        if (sum < 0.5 * top) return 2 * (r - 0.005 / (f->step * (double)f->n) * (0.5 * top - sum) / (before - sum));
+        before = sum;
+    }
+    return NAN;
+}
+
 /* ------------------------------------------------------------------ words */
 
 static void p_text(char *out, size_t size, double p, int drawn)
@@ -949,6 +968,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     if (isnan(r->wavelength_nm)) model.power = falling;
     struct mro_haadf_filter filter = { band[1] / 1000, 1025, gains };
     make_filter(&model, noise, band[1], there, &filter);
+    r->smoothing_nm = filter_width(&filter);
     if ((rc = mro_haadf_find_regions(d, s, &rings, &filter, o, r, e))) goto done;
     if (isnan(r->dark.p_value)) {
         mro_haadf_warn(r, "too little of the field is left for regions: none were looked for");
@@ -963,6 +983,15 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
                 "%s regions are not more than a random field of this spectrum shows: their diameter would be that "
                 "of the smoothing, and is not given",
                 k ? "bright" : "dark");
+    }
+    for (int k = 0; k < 2; k++) {
+        const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
+        if (one->diameter_nm < SMALL_REGIONS * r->smoothing_nm)
+            mro_haadf_warn(
+                r,
+                "%s regions of %.2g nm are hardly larger than the smoothing of %.2g nm that the noise makes needed: "
+                "their area and diameter are upper limits",
+                k ? "bright" : "dark", one->diameter_nm, r->smoothing_nm);
     }
     make_verdict(o, there, r);
 done:

@@ -350,7 +350,7 @@ static void distance_line(const float *f, size_t n, double step2, float *out, si
     }
 }
 
-/* Distance (nm) of every sample of the set to the nearest one outside; the border of the field counts as inside. */
+/* Distance (nm) of every sample where `set` to the nearest one where not. */
 static bool distances(const struct mro_grid *g, const unsigned char *set, float *out)
 {
     const size_t ny = g->ny, nx = g->nx, most = ny > nx ? ny : nx;
@@ -377,24 +377,35 @@ static bool distances(const struct mro_grid *g, const unsigned char *set, float 
     return ready;
 }
 
-/* Median, over the area of the set, of the diameter of the largest disc inside the set that covers a sample (Hildebrand
- * and Ruegsegger). NaN for an empty set. */
-static enum mro_code local_thickness(const struct mro_grid *g, const unsigned char *set, double *diameter,
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Mean over the middle half of the set's area of the diameter of the largest disc inside the set that covers a sample
+ * (Hildebrand and Ruegsegger). Samples whose disc is bounded by what is not usable are left out. NaN when none is left.
+ */
+static enum mro_code local_thickness(const struct map *m, const unsigned char *set, double *diameter,
                                      struct mro_error *e)
 {
+    const struct mro_grid *g = &m->grid;
     const size_t ny = g->ny, nx = g->nx, n = ny * nx;
     const double py = g->ly / (double)ny, px = g->lx / (double)nx;
-    float *dist = malloc(n * sizeof *dist), *size = calloc(n, sizeof *size);
+    float *dist = malloc(n * sizeof *dist), *edge = malloc(n * sizeof *edge), *size = calloc(n, sizeof *size);
+    unsigned char *cut = calloc(n, 1);
     enum mro_code rc = MRO_OK;
     *diameter = NAN;
-    if (dist == NULL || size == NULL || !distances(g, set, dist)) {
+    if (dist == NULL || edge == NULL || size == NULL || cut == NULL || !distances(g, set, dist) ||
+        !distances(g, m->usable, edge)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the regions of %zu x %zu samples", nx, ny);
         goto done;
     }
     for (size_t y = 0; y < ny; y++)
         for (size_t x = 0; x < nx; x++) {
-            const double r = dist[y * nx + x];
-            if (!set[y * nx + x] || !(r < g->ly + g->lx)) continue;
+            const size_t i = y * nx + x;
+            const double r = dist[i];
+            if (!set[i] || !(r < g->ly + g->lx)) continue;
             bool covered = false; /* by the disc of a neighbour */
             for (int dy = -1; dy <= 1 && !covered; dy++)
                 for (int dx = -1; dx <= 1 && !covered; dx++) {
@@ -404,6 +415,7 @@ static enum mro_code local_thickness(const struct mro_grid *g, const unsigned ch
                     covered = dist[(size_t)yy * nx + (size_t)xx] >= r + 0.999 * hypot(dy * py, dx * px);
                 }
             if (covered) continue;
+            const unsigned char bounded = edge[i] < r + 0.75 * (py + px);
             const ptrdiff_t ry = (ptrdiff_t)(r / py), top = (ptrdiff_t)y - ry < 0 ? 0 : (ptrdiff_t)y - ry;
             for (ptrdiff_t yy = top; yy <= (ptrdiff_t)y + ry && yy < (ptrdiff_t)ny; yy++) {
                 const double t = (double)(yy - (ptrdiff_t)y) * py, w = r * r - t * t;
@@ -411,17 +423,29 @@ static enum mro_code local_thickness(const struct mro_grid *g, const unsigned ch
                 ptrdiff_t from = (ptrdiff_t)x - rx, to = (ptrdiff_t)x + rx;
                 if (from < 0) from = 0;
                 if (to >= (ptrdiff_t)nx) to = (ptrdiff_t)nx - 1;
-                for (float *s = size + (size_t)yy * nx + (size_t)from; from <= to; from++, s++)
-                    if (*s < (float)r) *s = (float)r;
+                for (size_t k = (size_t)yy * nx + (size_t)from; from <= to; from++, k++)
+                    if (size[k] < (float)r) {
+                        size[k] = (float)r;
+                        cut[k] = bounded;
+                    }
             }
         }
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
-        if (set[i] && size[i] > 0) size[kept++] = size[i];
-    if (kept) *diameter = 2 * mro_median(size, kept);
+        if (set[i] && size[i] > 0 && !cut[i]) size[kept++] = size[i];
+    /* The mean of the middle half: distances between samples take few values, and a median would be one of them. */
+    if (kept) {
+        qsort(size, kept, sizeof *size, by_value);
+        double sum = 0;
+        const size_t from = kept / 4, to = kept - kept / 4;
+        for (size_t i = from; i < to; i++) sum += size[i];
+        *diameter = 2 * sum / (double)(to - from);
+    }
 done:
     free(dist);
+    free(edge);
     free(size);
+    free(cut);
     return rc;
 }
 
@@ -510,7 +534,7 @@ static enum mro_code size_regions(const struct map *m, size_t at, double mean_q2
     r->null_threshold_sd = l->threshold_sd;
     r->null_ratio = l->null_area_fraction > 0 ? l->area_fraction / l->null_area_fraction : NAN;
     r->diameter_nm = NAN;
-    if (r->p_value < MRO_HAADF_CALLED && samples) MRO_TRY(local_thickness(g, set, &r->diameter_nm, e));
+    if (r->p_value < MRO_HAADF_CALLED && samples) MRO_TRY(local_thickness(m, set, &r->diameter_nm, e));
     return MRO_OK;
 }
 

@@ -318,6 +318,7 @@ json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_r
     put(&b, "wavelength_nm", number(r->wavelength_nm));
     put(&b, "wavelength_p", number(r->wavelength_p));
     put(&b, "coherence_nm", number(r->coherence_nm));
+    put(&b, "smoothing_nm", number(r->smoothing_nm));
     put(&b, "dark", regions_json(&r->dark));
     put(&b, "bright", regions_json(&r->bright));
     put(&b, "p_value", number(r->p_value));

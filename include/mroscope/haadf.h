@@ -60,7 +60,8 @@ struct mro_haadf_regions {
     size_t count; /* connected regions */
     double density_per_nm2;
     double area_fraction;
-    double diameter_nm; /* median over the area of the largest disc that fits around a point; NaN unless p < 0.01 */
+    double diameter_nm; /* mean, over the middle half of their area, of the largest disc that fits around a point; NaN
+                           unless p < 0.01 */
     double null_ratio;  /* area beyond null_threshold_sd over that of a Gaussian field of this spectrum */
     double null_threshold_sd; /* the threshold at which the two differ most */
     double p_value;           /* chance that a Gaussian field of this spectrum has as much beyond the thresholds */
@@ -92,6 +93,7 @@ struct mro_haadf_result {
     double correlation_length_nm; /* where the autocorrelation falls to 1/e */
     double wavelength_nm, wavelength_p;
     double coherence_nm; /* decay length of the wave (Teubner and Strey) */
+    double smoothing_nm; /* full width at half maximum of the smoothing that the regions are found after */
     struct mro_haadf_regions dark, bright;
     double p_value;     /* of dark and bright together */
     bool heterogeneous; /* p_value < 0.01 */
