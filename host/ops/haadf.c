@@ -2,6 +2,7 @@
 /* Heterogeneity of one HAADF image: background, noise, contrast within a band, lengths, regions, verdict. */
 #include "mroscope/haadf.h"
 
+#include <float.h>
 #include <gsl/gsl_linalg.h>
 #include <math.h>
 #include <stdarg.h>
@@ -140,24 +141,26 @@ static enum mro_code check_options(const struct mro_haadf_options *o, struct mro
     return MRO_OK;
 }
 
-/* Is `value`, the largest or smallest, where pixels pile up? Their share. */
-static double clipped_share(const float *px, size_t n, bool upper)
+/* Share of pixels at the upper (lower) end of the range, where they pile up; else 0. */
+static double clipped_share(const float *px, size_t n, bool upper, int threads)
 {
-    float end = NAN, next = NAN;
-    for (size_t i = 0; i < n; i++)
-        if (isfinite(px[i]) && !(upper ? px[i] <= end : px[i] >= end)) end = px[i];
+    const float sign = upper ? 1 : -1;
+    float end = -INFINITY, next = -INFINITY;
     size_t at = 0, beside = 0, finite = 0;
+#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(max : end)
+    for (size_t i = 0; i < n; i++) end = sign * px[i] > end ? sign * px[i] : end; /* false for NaN */
+#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(max : next) reduction(+ : at, finite)
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite(px[i])) continue;
-        finite++;
-        if (px[i] == end)
-            at++;
-        else if (!(upper ? px[i] <= next : px[i] >= next))
-            next = px[i];
+        const float v = sign * px[i];
+        at += v == end;
+        finite += v == v;
+        next = v < end && v > next ? v : next;
     }
-    for (size_t i = 0; i < n; i++) beside += px[i] == next;
+    if (at <= 16) return 0;
+#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : beside)
+    for (size_t i = 0; i < n; i++) beside += sign * px[i] == next;
     /* A range that ends by itself thins out; a clipped one ends with a pile. */
-    return at > 16 && at > 3 * beside && finite > at ? (double)at / (double)finite : 0;
+    return at > 3 * beside && finite > at ? (double)at / (double)finite : 0;
 }
 
 static enum mro_code vacuum_level(const struct mro_image *im, const double pixel[2], const double box[4], float *px,
@@ -420,18 +423,22 @@ static void not_measured(struct mro_haadf_result *r, const char *why)
 }
 
 /* Can anything be measured? Else a warning and the verdict say why. */
-static bool measurable(const struct mro_image *im, const struct mro_haadf_options *o, struct mro_haadf_result *r)
+static bool measurable(const struct mro_image *im, const struct mro_haadf_options *o, int threads,
+                       struct mro_haadf_result *r)
 {
     const size_t n = im->ny * im->nx;
     size_t finite = 0;
-    float first = NAN;
-    bool varies = false;
+    float least = INFINITY, most = -INFINITY;
+#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : finite) reduction(min : least) \
+    reduction(max : most)
     for (size_t i = 0; i < n; i++) {
         const float v = im->px[i];
-        if (!isfinite(v)) continue;
-        if (finite++ == 0) first = v;
-        varies |= v != first;
+        const bool known = fabsf(v) <= FLT_MAX;
+        finite += known;
+        least = known && v < least ? v : least;
+        most = known && v > most ? v : most;
     }
+    const bool varies = most > least;
     r->coverage = (double)finite / (double)n;
     if (!varies) {
         mro_haadf_warn(r, "%s: there is nothing to measure",
@@ -447,15 +454,15 @@ static bool measurable(const struct mro_image *im, const struct mro_haadf_option
         return false;
     }
     const double longest = 1 / o->band_inv_nm[0], shortest = 1 / o->band_inv_nm[1],
-                 least = fmin(r->field_nm[0], r->field_nm[1]);
-    if (least < WAVES * shortest) {
+                 side = fmin(r->field_nm[0], r->field_nm[1]);
+    if (side < WAVES * shortest) {
         mro_haadf_warn(r,
                        "the field of %.3g nm x %.3g nm is smaller than %g of the shortest waves of the band (%.3g nm)",
                        r->field_nm[1], r->field_nm[0], WAVES, shortest);
         not_measured(r, "the field is too small for the band");
         return false;
     }
-    if (least < WAVES * longest)
+    if (side < WAVES * longest)
         mro_haadf_warn(
             r,
             "the field of %.3g nm x %.3g nm is smaller than three of the longest waves of the band (%.3g nm): "
@@ -487,7 +494,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     s->frames = 1;
     s->line_sd[0] = s->line_sd[1] = NAN;
     memcpy(s->pixel_nm, r->pixel_nm, sizeof s->pixel_nm);
-    r->clipped_fraction = clipped_share(im->px, n, true) + clipped_share(im->px, n, false);
+    r->clipped_fraction = clipped_share(im->px, n, true, d->threads) + clipped_share(im->px, n, false, d->threads);
     if (r->clipped_fraction > CLIPPED)
         mro_haadf_warn(r,
                        "%.2g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
@@ -504,11 +511,13 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
                "positive; give --black-level or --vacuum");
     }
     r->black_level = black;
-    bool missing = false;
+    size_t lost = 0;
+#pragma omp parallel for simd schedule(static) num_threads(d->threads) reduction(+ : lost)
     for (size_t i = 0; i < n; i++) {
-        px[i] = isfinite(px[i]) ? (float)(px[i] - black) : NAN;
-        missing |= px[i] != px[i];
+        px[i] = fabsf(px[i]) <= FLT_MAX ? (float)(px[i] - black) : NAN;
+        lost += px[i] != px[i];
     }
+    const bool missing = lost > 0;
     block_means(px, im->ny, im->nx, d->threads, blocks);
     double total = 0, magnitude = 0, weight = 0;
     for (size_t i = 0; i < blocks->ny * blocks->nx; i++) {
@@ -541,9 +550,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
             o->polynomial, degree);
     if (missing) {
         if ((rc = make_mask(px, s, e))) goto done;
-        size_t finite = 0;
-        for (size_t i = 0; i < n; i++) finite += px[i] == px[i];
-        r->coverage = (double)finite / (double)n;
+        r->coverage = (double)(n - lost) / (double)n;
     }
     const double background = o->high_pass_nm > 0 ? o->high_pass_nm : 1e3 * fmax(r->field_nm[0], r->field_nm[1]);
     if ((rc = mro_haadf_noise(d, px, background, s, e))) goto done;
@@ -1017,7 +1024,7 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     r->field_nm[0] = (double)im->ny * pixel[0];
     r->field_nm[1] = (double)im->nx * pixel[1];
     r->frames = 1;
-    if (!measurable(im, o, r)) return MRO_OK;
+    if (!measurable(im, o, d->threads, r)) return MRO_OK;
     enum mro_code rc = prepare(d, im, name, o, r, e);
     if (rc == MRO_OK && r->state) rc = mro_haadf_analyse(d, r->state, name, o, r, e);
     if (rc) mro_haadf_result_release(r);

@@ -14,7 +14,7 @@
 #define TWO_LEVELS \
     3.0 /* distance of the two halves' medians in their spread; 2.2 for a Gaussian, split in its middle */
 #define LARGEST_RADIUS 48.0 /* map samples: larger regions are sized on a coarser map */
-#define FIELD_WORK 6.0e7    /* samples of all surrogates together, from which fewer are drawn */
+#define FIELD_WORK 2.5e7    /* samples of all surrogates together, from which fewer are drawn */
 #define FEWEST 199
 
 /* ------------------------------------------------------------------ fields */
@@ -81,42 +81,57 @@ struct areas {
     double dark[MRO_HAADF_LEVELS], bright[MRO_HAADF_LEVELS];
 };
 
-static void moments(const float *v, const unsigned char *usable, size_t n, double *mean, double *sd)
+/* Mean and standard deviation of n values, in an order of its own for every n. */
+static void moments(const float *v, size_t n, double *mean, double *sd)
 {
-    double sum = 0, square = 0, count = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!usable || usable[i]) {
-            sum += v[i];
-            count++;
-        }
-    *mean = count > 0 ? sum / count : 0;
-    for (size_t i = 0; i < n; i++)
-        if (!usable || usable[i]) square += (v[i] - *mean) * (v[i] - *mean);
-    *sd = count > 1 ? sqrt(square / (count - 1)) : 0;
+    enum { PART = 1024 };
+    double sum = 0, square = 0;
+    for (size_t i = 0; i < n; i += PART) {
+        const size_t end = i + PART < n ? i + PART : n;
+        float s = 0;
+#pragma omp simd reduction(+ : s)
+        for (size_t k = i; k < end; k++) s += v[k];
+        sum += s;
+    }
+    *mean = n ? sum / (double)n : 0;
+    const float middle = (float)*mean;
+    for (size_t i = 0; i < n; i += PART) {
+        const size_t end = i + PART < n ? i + PART : n;
+        float s = 0;
+#pragma omp simd reduction(+ : s)
+        for (size_t k = i; k < end; k++) s += (v[k] - middle) * (v[k] - middle);
+        square += s;
+    }
+    *sd = n > 1 ? sqrt(square / (double)(n - 1)) : 0;
 }
 
-static void measure_areas(const float *v, const unsigned char *usable, size_t n, const double *u, size_t n_u,
-                          struct areas *a)
+/* Moves the usable values to the front; how many there are. */
+static size_t gather(float *v, const unsigned char *usable, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        v[kept] = v[i];
+        kept += usable[i];
+    }
+    return kept;
+}
+
+/* Areas of a field, whose values are moved. */
+static void measure_areas(float *v, const unsigned char *usable, size_t n, const double *u, size_t n_u, struct areas *a)
 {
     double mean, sd;
-    size_t count = 0, below[MRO_HAADF_LEVELS] = { 0 }, above[MRO_HAADF_LEVELS] = { 0 };
-    moments(v, usable, n, &mean, &sd);
-    float lo[MRO_HAADF_LEVELS], hi[MRO_HAADF_LEVELS];
+    n = gather(v, usable, n);
+    moments(v, n, &mean, &sd);
     for (size_t k = 0; k < n_u; k++) {
-        lo[k] = (float)(mean - u[k] * sd);
-        hi[k] = (float)(mean + u[k] * sd);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (usable && !usable[i]) continue;
-        count++;
-        for (size_t k = 0; k < n_u; k++) {
-            below[k] += v[i] < lo[k];
-            above[k] += v[i] > hi[k];
+        const float lo = (float)(mean - u[k] * sd), hi = (float)(mean + u[k] * sd);
+        uint32_t below = 0, above = 0;
+#pragma omp simd reduction(+ : below, above)
+        for (size_t i = 0; i < n; i++) {
+            below += v[i] < lo;
+            above += v[i] > hi;
         }
-    }
-    for (size_t k = 0; k < n_u; k++) {
-        a->dark[k] = count ? (double)below[k] / (double)count : 0;
-        a->bright[k] = count ? (double)above[k] / (double)count : 0;
+        a->dark[k] = n ? (double)below / (double)n : 0;
+        a->bright[k] = n ? (double)above / (double)n : 0;
     }
 }
 
@@ -126,7 +141,7 @@ struct null {
     struct mro_grid grid;
     size_t fields, n_u;
     double u[MRO_HAADF_LEVELS];
-    unsigned char *usable; /* of the grid; NULL = all */
+    unsigned char *usable; /* of the grid */
     struct areas *area;    /* of each field */
     struct areas observed;
 };
@@ -450,47 +465,49 @@ done:
 }
 
 /* Threshold half way between the medians of the two classes it makes, in standard deviations from the mean (signed);
- * `apart`: distance of these medians over the spread within the classes. */
+ * `apart`: distance of these medians over the spread within the classes. Counted in bins of a thousandth of the spread.
+ */
 static enum mro_code two_level_threshold(const struct map *m, double *at, double *apart, struct mro_error *e)
 {
+    enum { BINS = 16384 };
     const size_t n = m->grid.ny * m->grid.nx;
-    float *v = malloc(2 * n * sizeof *v), *part = v ? v + n : NULL;
-    size_t kept = 0;
-    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu samples", n);
-    for (size_t i = 0; i < n; i += 1)
-        if (!m->usable || m->usable[i]) v[kept++] = m->v[i];
-    double t = m->mean, median[2] = { 0, 0 };
+    const double step = 16 * m->sd / BINS, lo = m->mean - 8 * m->sd;
+    double *bin = calloc(BINS, sizeof *bin);
+    if (bin == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a histogram");
+    for (size_t i = 0; i < n; i++)
+        if (m->usable[i]) bin[(size_t)fmin(BINS - 1, fmax(0, (m->v[i] - lo) / step))]++;
+    size_t t = BINS / 2, median[2] = { 0, 0 };
     /* Otsu's threshold by the ordinary iteration of means, which starts the one of medians well. */
     for (int pass = 0; pass < 60; pass++) {
         double sum[2] = { 0, 0 }, count[2] = { 0, 0 };
-        for (size_t i = 0; i < kept; i++) {
-            const int k = v[i] >= t;
-            sum[k] += v[i];
-            count[k]++;
+        for (size_t i = 0; i < BINS; i++) {
+            sum[i >= t] += bin[i] * (double)i;
+            count[i >= t] += bin[i];
         }
         if (!(count[0] > 0) || !(count[1] > 0)) break;
-        const double next = 0.5 * (sum[0] / count[0] + sum[1] / count[1]);
-        if (fabs(next - t) < 1e-4 * m->sd) break;
+        const size_t next = (size_t)(0.5 * (sum[0] / count[0] + sum[1] / count[1]) + 0.5);
+        if (next == t) break;
         t = next;
     }
     for (int pass = 0; pass < 4; pass++) {
         for (int k = 0; k < 2; k++) {
-            size_t c = 0;
-            for (size_t i = 0; i < kept; i++)
-                if ((v[i] >= t) == k) part[c++] = v[i];
-            if (c == 0) break;
-            median[k] = mro_median(part, c);
+            const size_t from = k ? t : 0, to = k ? BINS : t;
+            double half = 0, seen = 0;
+            for (size_t i = from; i < to; i++) half += 0.5 * bin[i];
+            for (median[k] = from; median[k] < to; median[k]++)
+                if ((seen += bin[median[k]]) >= half) break;
         }
-        t = 0.5 * (median[0] + median[1]);
+        t = (median[0] + median[1] + 1) / 2;
     }
-    double within = 0;
-    for (size_t i = 0; i < kept; i++) {
-        const double x = v[i] - median[v[i] >= t];
-        within += x * x;
+    double within = 0, count = 0;
+    for (size_t i = 0; i < BINS; i++) {
+        const double x = (double)i - (double)median[i >= t];
+        within += bin[i] * x * x;
+        count += bin[i];
     }
-    *at = (t - m->mean) / m->sd;
-    *apart = within > 0 ? (median[1] - median[0]) / sqrt(within / (double)kept) : 0;
-    free(v);
+    *at = (lo + (double)t * step - m->mean) / m->sd;
+    *apart = within > 0 ? ((double)median[1] - (double)median[0]) / sqrt(within / count) : 0;
+    free(bin);
     return MRO_OK;
 }
 
@@ -499,8 +516,7 @@ static void threshold_set(const struct map *m, double u, bool bright, unsigned c
 {
     const size_t n = m->grid.ny * m->grid.nx;
     const float level = (float)(m->mean + (bright ? u : -u) * m->sd);
-    for (size_t i = 0; i < n; i++)
-        set[i] = (!m->usable || m->usable[i]) && (bright ? m->v[i] > level : m->v[i] < level);
+    for (size_t i = 0; i < n; i++) set[i] = m->usable[i] && (bright ? m->v[i] > level : m->v[i] < level);
 }
 
 static enum mro_code size_regions(const struct map *m, size_t at, double mean_q2, bool bright,
@@ -574,9 +590,15 @@ enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haad
     }
     if ((rc = mro_haadf_field(d, s, f, &m.grid, m.v, e))) goto done;
     if ((rc = usable_of(s, &m.grid, &m.usable, e))) goto done;
-    moments(m.v, m.usable, n, &m.mean, &m.sd);
-    size_t usable = 0;
-    for (size_t i = 0; i < n; i++) usable += !m.usable || m.usable[i];
+    float *values = malloc(n * sizeof *values);
+    if (values == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", m.grid.nx, m.grid.ny);
+        goto done;
+    }
+    memcpy(values, m.v, n * sizeof *values);
+    const size_t usable = gather(values, m.usable, n);
+    moments(values, usable, &m.mean, &m.sd);
+    free(values);
     m.area_nm2 = (double)usable / (double)n * s->grid.ly * s->grid.lx;
     if (!(m.sd > 0) || usable < 100) goto done;
     if ((rc = two_level_threshold(&m, &split, &apart, e))) goto done;
@@ -607,7 +629,7 @@ enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haad
     if ((rc = lend_image(&r->flat, &m.grid, s->pixel_nm, e))) goto done;
     if ((rc = lend_image(&r->mask, &m.grid, s->pixel_nm, e))) goto done;
     for (size_t i = 0; i < n; i++) {
-        const bool known = !m.usable || m.usable[i];
+        const bool known = m.usable[i];
         r->flat.px[i] = known ? m.v[i] : NAN;
         r->mask.px[i] = !known ? NAN : m.v[i] < r->mask_level[0] ? -1 : m.v[i] > r->mask_level[1] ? 1 : 0;
     }
