@@ -157,7 +157,13 @@ static enum mro_code write_files(struct haadf *m, struct cli_item *item, const s
                                  struct mro_error *e)
 {
     MRO_TRY(write_map(m, item, ".flat.tif", &r->flat, e));
-    return write_map(m, item, ".dark.tif", &r->mask, e);
+    MRO_TRY(write_map(m, item, ".dark.tif", &r->mask, e));
+    char *stem;
+    MRO_TRY(cli_figure_stem(item, &m->job, &stem, e));
+    const char *slash = strrchr(item->name, '/'); /* a figure does not need the folder */
+    const enum mro_code code = mro_figure_haadf(stem, &item->pixels, slash ? slash + 1 : item->name, r, e);
+    free(stem);
+    return code;
 }
 
 static enum mro_code publish(struct haadf *m, struct cli_item *item, const struct mro_haadf_result *r,
