@@ -61,17 +61,14 @@ static const char notes[] =
     "  mroscope haadf --black-level 1200 -o results images/*.emd\n"
     "  mroscope haadf --signal hrtem --band 0.1,0.8 -o results images/*.dm4";
 
-#define MAX_WARNINGS 64
-
 struct haadf {
     struct cli_common common;
     struct settings settings;
     struct cli_places places;
     struct cli_job job;
-    struct mro_haadf_pool pool; /* of the frames of one image, */
-    bool measured_on[CLI_PLACES];
-    char *warnings[MAX_WARNINGS]; /* and their warnings, each once */
-    size_t n_warnings;
+    struct mro_haadf_pool pool;            /* of the frames of one image, */
+    bool pooled_on[CLI_PLACES];            /* and where they were measured */
+    double black_level, clipped, coverage; /* of the frames: of the last, the largest, the least */
     int name_width;
     bool titled;
 };
@@ -186,6 +183,15 @@ static enum mro_code publish(struct haadf *m, struct cli_item *item, const struc
     return code;
 }
 
+static void forget_frames(struct haadf *m)
+{
+    mro_haadf_pool_release(&m->pool);
+    memset(m->pooled_on, 0, sizeof m->pooled_on);
+    m->black_level = NAN;
+    m->clipped = NAN;
+    m->coverage = NAN;
+}
+
 /* One frame, or all of an image, on its way. */
 struct frame {
     struct haadf *m;
@@ -209,6 +215,37 @@ static enum mro_code measure_frame(void *context, struct cli_item *item, struct 
     enum mro_code code = cli_compute(&m->common, &m->places, item->name, measure_at, &f, e);
     if (code == MRO_OK && item->stem) code = write_files(m, item, &f.result, e);
     if (code == MRO_OK) code = publish(m, item, &f.result, mro_device_backend(m->places.device[f.place]), e);
+    if (code == MRO_OK && item->first) forget_frames(m);
+    if (code == MRO_OK && item->info->frames > 1) {
+        code = mro_haadf_pool_add(&m->pool, m->places.device[f.place], &f.result, e);
+        m->pooled_on[f.place] = true;
+        m->black_level = f.result.black_level;
+        m->clipped = fmax(m->clipped, f.result.clipped_fraction);
+        m->coverage = fmin(m->coverage, f.result.coverage);
+    }
+    mro_haadf_result_release(&f.result);
+    return code;
+}
+
+static enum mro_code measure_pool_at(void *context, enum cli_place place, struct mro_error *e)
+{
+    struct frame *f = context;
+    f->place = place;
+    return mro_haadf_pool_measure(&f->m->pool, f->m->places.device[place], f->item->name, &f->m->settings.o, &f->result,
+                                  e);
+}
+
+static enum mro_code measure_together(void *context, struct cli_item *item, struct mro_error *e)
+{
+    struct haadf *m = context;
+    struct frame f = { .m = m, .item = item };
+    enum mro_code code = cli_compute(&m->common, &m->places, item->name, measure_pool_at, &f, e);
+    f.result.black_level = m->black_level;
+    f.result.clipped_fraction = m->clipped;
+    f.result.coverage = m->coverage;
+    const bool both = m->pooled_on[CLI_CHOSEN] && m->pooled_on[CLI_CPU];
+    if (code == MRO_OK)
+        code = publish(m, item, &f.result, both ? "cuda and cpu" : mro_device_backend(m->places.device[f.place]), e);
     mro_haadf_result_release(&f.result);
     return code;
 }
@@ -233,9 +270,10 @@ int cmd_haadf(int argc, char **argv)
             const int width = (int)strnlen(args.files[i], 60);
             if (width > m.name_width) m.name_width = width;
         }
-        m.job = (struct cli_job){ &usage, &m.common, &m, measure_frame, NULL };
+        m.job = (struct cli_job){ &usage, &m.common, &m, measure_frame, measure_together };
         rc = cli_each_frame(&m.job, &args);
     }
+    forget_frames(&m);
     cli_places_close(&m.places);
     cli_warn_end(&m.common);
     cli_args_release(&args);

@@ -312,25 +312,25 @@ static double taper_at(size_t i, size_t n, double margin)
     return from_end >= margin ? 1 : 0.5 - 0.5 * cos(M_PI * from_end / margin);
 }
 
-/* Contrast of a row whose background is 1, tapered to nothing at the borders so that the field fits a periodic
- * transform: taking the jumps there off instead would spread the noise of border pixels over all low frequencies. Row
- * means (a) and column means (b) are taken off where they are scan-line noise. */
-static double taper_rows(float *px, size_t ny, size_t nx, const double margin[2], const double *row,
-                         const double *column, int threads)
+/* Contrast whose background is 1, tapered to nothing at the borders so that the field fits a periodic transform: taking
+ * the jumps there off instead would spread the noise of border pixels over all low frequencies. Mean square of the
+ * taper over finite pixels; NaN when out of memory. */
+static double taper_rows(float *px, size_t ny, size_t nx, const double margin[2], int threads)
 {
     double square = 0;
-    double *all = calloc(ny, sizeof *all), *wx = malloc(nx * sizeof *wx);
+    double *all = calloc(ny, sizeof *all);
+    float *wx = malloc(nx * sizeof *wx);
     if (all && wx) {
-        for (size_t x = 0; x < nx; x++) wx[x] = taper_at(x, nx, margin[1]);
+        for (size_t x = 0; x < nx; x++) wx[x] = (float)taper_at(x, nx, margin[1]);
 #pragma omp parallel for schedule(static) num_threads(threads)
         for (size_t y = 0; y < ny; y++) {
-            const float wy = (float)taper_at(y, ny, margin[0]), off = (float)(row ? row[y] : 1);
+            const float wy = (float)taper_at(y, ny, margin[0]);
             float sum = 0;
             for (size_t x = 0; x < nx; x++) {
                 float *v = px + y * nx + x;
-                const float w = wy * (float)wx[x], base = column ? off + (float)column[x] - 1 : off;
+                const float w = wy * wx[x];
                 const bool finite = *v == *v;
-                *v = 1 + w * (*v - base);
+                *v = 1 + w * (*v - 1);
                 sum += finite ? w * w : 0;
             }
             all[y] = sum;
@@ -344,54 +344,7 @@ static double taper_rows(float *px, size_t ny, size_t nx, const double margin[2]
     return square / ((double)ny * (double)nx);
 }
 
-/* Means of the finite pixels of rows, or columns; 1 where there are none. */
-static void line_means(const float *px, size_t ny, size_t nx, bool columns, double *mean, double *count)
-{
-    const size_t lines = columns ? nx : ny;
-    for (size_t i = 0; i < lines; i++) mean[i] = count[i] = 0;
-    for (size_t y = 0; y < ny; y++) {
-        if (columns) {
-            for (size_t x = 0; x < nx; x++) {
-                const float v = px[y * nx + x];
-                mean[x] += v == v ? v : 0;
-                count[x] += v == v;
-            }
-        } else {
-            double sum = 0, n = 0;
-            for (size_t x = 0; x < nx; x++) {
-                const float v = px[y * nx + x];
-                sum += v == v ? v : 0;
-                n += v == v;
-            }
-            mean[y] = sum;
-            count[y] = n;
-        }
-    }
-    for (size_t i = 0; i < lines; i++) mean[i] = count[i] > 0 ? mean[i] / count[i] : 1;
-}
-
 /* ------------------------------------------------------------------ preparation */
-
-/* Takes off scan-line noise and tapers the borders; fills s->margin_nm and s->fill. */
-static enum mro_code tame_borders(float *px, const double field_nm[2], double upper, int threads,
-                                  struct mro_haadf_state *s, struct mro_error *e)
-{
-    s->margin_nm = fmin(1 / upper, 0.08 * fmin(field_nm[0], field_nm[1]));
-    const double margin[2] = { s->margin_nm / s->pixel_nm[0], s->margin_nm / s->pixel_nm[1] };
-    double *mean = malloc((s->ny + s->nx) * sizeof *mean), *count = malloc((s->ny + s->nx) * sizeof *count);
-    enum mro_code rc = MRO_OK;
-    if (mean && count) {
-        if (s->lines[0]) line_means(px, s->ny, s->nx, false, mean, count);
-        if (s->lines[1]) line_means(px, s->ny, s->nx, true, mean + s->ny, count);
-        s->fill =
-            taper_rows(px, s->ny, s->nx, margin, s->lines[0] ? mean : NULL, s->lines[1] ? mean + s->ny : NULL, threads);
-    }
-    if (mean == NULL || count == NULL || !(s->fill > 0))
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu lines", s->ny);
-    free(mean);
-    free(count);
-    return rc;
-}
 
 static enum mro_code make_mask(const float *px, struct mro_haadf_state *s, struct mro_error *e)
 {
@@ -554,7 +507,13 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     }
     const double background = o->high_pass_nm > 0 ? o->high_pass_nm : 1e3 * fmax(r->field_nm[0], r->field_nm[1]);
     if ((rc = mro_haadf_noise(d, px, background, s, e))) goto done;
-    if ((rc = tame_borders(px, r->field_nm, o->band_inv_nm[1], d->threads, s, e))) goto done;
+    s->margin_nm = fmin(1 / o->band_inv_nm[1], 0.08 * fmin(r->field_nm[0], r->field_nm[1]));
+    const double margin[2] = { s->margin_nm / s->pixel_nm[0], s->margin_nm / s->pixel_nm[1] };
+    s->fill = taper_rows(px, im->ny, im->nx, margin, d->threads);
+    if (!(s->fill > 0)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+        goto done;
+    }
 
     const double ly = r->field_nm[0], lx = r->field_nm[1], most = GRID_BANDS * o->band_inv_nm[1];
     const size_t gy = mro_haadf_size((size_t)ceil(2 * most * ly) + 2),
@@ -624,13 +583,14 @@ static void sum_band(const struct mro_haadf_state *s, const double band[2], doub
 }
 
 static enum mro_code fill_histogram(struct mro_device *d, const struct mro_haadf_state *s,
-                                    const struct mro_haadf_options *o, const struct band_sums *b, bool there,
-                                    struct mro_haadf_result *r, struct mro_error *e)
+                                    const struct mro_haadf_options *o, const struct mro_rings *rings,
+                                    const struct band_sums *b, bool there, struct mro_haadf_result *r,
+                                    struct mro_error *e)
 {
     enum { BINS = 240, SIDE = 6 };
     const double *band = o->band_inv_nm;
     double gains[2049];
-    struct mro_haadf_filter f = { band[1] / 2000, 2049, gains };
+    struct mro_haadf_filter f = { band[1] / 2000, 2049, gains, rings };
     for (size_t i = 0; i < f.n; i++) {
         const double q = (double)i * f.step;
         gains[i] = q >= band[0] && q <= band[1] ? 1 : 0;
@@ -928,7 +888,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     r->frames = s->frames;
     const bool known = isfinite(s->noise) && s->white;
     const double noise = known ? s->noise : 0;
-    r->noise_sd = known ? sqrt(s->noise) : NAN;
+    r->noise_sd = known ? sqrt(s->noise * (double)s->frames) : NAN;
     if (!known)
         mro_haadf_warn(
             r, "%s: the contrast includes the noise and is an upper limit; export raw counts, or several frames",
@@ -968,12 +928,12 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     }
     mro_spectrum_falling(&rings, band[0], band[1], falling);
     if ((rc = fill_rings(s, &rings, falling, noise, r, e))) goto done;
-    if ((rc = fill_histogram(d, s, o, &sums, there, r, e))) goto done;
+    if ((rc = fill_histogram(d, s, o, &rings, &sums, there, r, e))) goto done;
     if ((rc = fill_acf(&rings, band, noise, fmin(0.5 * longest, 1 / band[0]), there, r, e))) goto done;
     if (there) find_wavelength(&rings, falling, o, r->field_nm, fit, r);
     struct mro_rings model = rings;
     if (isnan(r->wavelength_nm)) model.power = falling;
-    struct mro_haadf_filter filter = { band[1] / 1000, 1025, gains };
+    struct mro_haadf_filter filter = { band[1] / 1000, 1025, gains, &rings };
     make_filter(&model, noise, band[1], there, &filter);
     r->smoothing_nm = filter_width(&filter);
     if ((rc = mro_haadf_find_regions(d, s, &rings, &filter, o, r, e))) goto done;

@@ -19,12 +19,13 @@ struct mro_haadf_state {
     double fill;      /* mean square of the taper and the mask; the spectrum has been divided by its root */
     double margin_nm; /* width of the taper at the borders */
     size_t mask_ny, mask_nx;
-    unsigned char *mask; /* host, mask_ny * mask_nx over the field: 1 = usable; NULL = all */
-    double noise;        /* power of the white noise */
-    double noise_error;  /* its relative standard error */
-    bool white;          /* the noise floor is flat, so that it may be subtracted */
-    int lines[2];        /* waves along y (x) whose modes are left out: |k_x| (k_y) index below this, all k_y (k_x) */
-    double line_sd[2];   /* scan-line noise; NaN = none seen */
+    unsigned char *mask;  /* host, mask_ny * mask_nx over the field: 1 = usable; NULL = all */
+    double noise;         /* power of the white noise */
+    double noise_error;   /* its relative standard error */
+    bool white;           /* the noise floor is flat, so that it may be subtracted */
+    int lines[2];         /* waves along y (x) whose modes are left out: |k_x| (k_y) index below this, all k_y (k_x) */
+    double line_sd[2];    /* scan-line noise; NaN = none seen */
+    double line_power[2]; /* of the modes of the lines */
     size_t frames;
 };
 
@@ -98,9 +99,14 @@ double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, cons
 struct mro_haadf_filter {
     double step;
     size_t n;
-    double *gain; /* amplitude at q = i * step; 0 beyond */
+    double *gain;                  /* amplitude at q = i * step; 0 beyond */
+    const struct mro_rings *rings; /* what is expected beside the scan lines, whose modes are weakened accordingly */
 };
 double mro_haadf_gain(const struct mro_haadf_filter *f, double q);
+
+/* Of a mode (indices from zero frequency), that of the scan lines included. */
+double mro_haadf_mode_gain(const struct mro_haadf_state *s, const struct mro_haadf_filter *f, double q, ptrdiff_t ky,
+                           ptrdiff_t kx);
 enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haadf_state *s,
                                      const struct mro_rings *rings, const struct mro_haadf_filter *f,
                                      const struct mro_haadf_options *o, struct mro_haadf_result *r,

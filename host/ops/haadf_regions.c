@@ -27,6 +27,19 @@ double mro_haadf_gain(const struct mro_haadf_filter *f, double q)
     return f->gain[i] + (x - (double)i) * (f->gain[i + 1] - f->gain[i]);
 }
 
+double mro_haadf_mode_gain(const struct mro_haadf_state *s, const struct mro_haadf_filter *f, double q, ptrdiff_t ky,
+                           ptrdiff_t kx)
+{
+    if (ky == 0 && kx == 0) return 0;
+    const double g = mro_haadf_gain(f, q);
+    if (!mro_haadf_line_mode(s, ky, kx)) return g;
+    double lines = 0;
+    for (int a = 0; a < 2; a++)
+        if (labs((long)(a ? ky : kx)) < s->lines[a]) lines += s->line_power[a];
+    const double rest = fmax(0, mro_rings_at(f->rings, q));
+    return g * rest / (rest + lines);
+}
+
 bool mro_haadf_usable(const struct mro_haadf_state *s, const struct mro_grid *g, size_t j, size_t i)
 {
     /* Sample 0 stands at the centre of the first pixel. */
@@ -55,8 +68,7 @@ enum mro_code mro_haadf_field(struct mro_device *d, const struct mro_haadf_state
     const ptrdiff_t hx = (ptrdiff_t)((g->nx < from->nx ? g->nx : from->nx) - 1) / 2;
     for (ptrdiff_t ky = -hy; ky <= hy; ky++)
         for (ptrdiff_t kx = -hx; kx <= hx; kx++) {
-            if ((ky == 0 && kx == 0) || mro_haadf_line_mode(s, ky, kx)) continue;
-            const double w = unit * mro_haadf_gain(f, hypot((double)ky / g->ly, (double)kx / g->lx));
+            const double w = unit * mro_haadf_mode_gain(s, f, hypot((double)ky / g->ly, (double)kx / g->lx), ky, kx);
             const mro_c32 v = s->spectrum[mro_cyclic(ky, from->ny) * from->nx + mro_cyclic(kx, from->nx)];
             mro_c32 *to = z + mro_cyclic(ky, g->ny) * g->nx + mro_cyclic(kx, g->nx);
             to->re = (float)(w * v.re);
@@ -233,8 +245,10 @@ static enum mro_code make_null(struct mro_device *d, const struct mro_haadf_stat
             const ptrdiff_t ky = (ptrdiff_t)(j <= g->ny / 2 ? j : g->ny - j),
                             kx = (ptrdiff_t)(i <= g->nx / 2 ? i : g->nx - i);
             const double q = hypot((double)ky / g->ly, (double)kx / g->lx);
-            if ((ky == 0 && kx == 0) || mro_haadf_line_mode(s, ky, kx)) continue;
-            gain[j * g->nx + i] = (float)(mro_haadf_gain(f, q) * sqrt(fmax(0, mro_rings_at(rings, q))));
+            double power = fmax(0, mro_rings_at(rings, q));
+            for (int a = 0; a < 2; a++)
+                if ((a ? ky : kx) < s->lines[a]) power += s->line_power[a];
+            gain[j * g->nx + i] = (float)(mro_haadf_mode_gain(s, f, q, ky, kx) * sqrt(power));
         }
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < null->fields; k++) {

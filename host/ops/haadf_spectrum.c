@@ -180,6 +180,7 @@ enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double back
         /* A line's offset is the same for all of its pixels of the block. */
         const double excess = f.column[a][0] / f.column_n[a] - beside;
         s->line_sd[a] = sqrt(fmax(0, excess) / (double)(a ? by : bx));
+        s->line_power[a] = s->line_sd[a] * s->line_sd[a] * (double)(a ? s->ny : s->nx);
     }
 done:
     d->ops->release(d, &spectrum);

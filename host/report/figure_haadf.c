@@ -158,7 +158,7 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
         top = fmax(top, 0.5 * (r->histogram[i] + r->histogram[i + 1]) / 100);
     for (int k = 0; k < 2; k++)
         if (isfinite(r->histogram_sd[k])) top = fmax(top, 0.01 / (r->histogram_sd[k] * sqrt(2 * M_PI)));
-    p.y[1] = 1.28 * top;
+    p.y[1] = 1.4 * top;
     clip_to(c, &p);
     cairo_move_to(c->cr, at_x(&p, 100 * r->histogram_lo), at_y(&p, 0));
     for (size_t i = 0; i + 1 < r->n_histogram; i += 2) {
@@ -188,8 +188,8 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
     cairo_restore(c->cr);
     plot_axes(c, &p, "Contrast (%)", "Probability density (1/%)");
     legend(c, b.x + 1.6, b.y + 3.6, GREY, 1.6, 0, "image");
-    legend(c, b.x + 1.6, b.y + 6.9, BLUE, 1.0, 1.0, "same FWHM");
-    if (isfinite(r->histogram_sd[1])) legend(c, b.x + b.w / 2 + 1, b.y + 3.6, ORANGE, 1.3, 0, "noise out");
+    legend(c, b.x + 1.6, b.y + 6.9, BLUE, 1.0, 1.0, "Gaussian, same width");
+    if (isfinite(r->histogram_sd[1])) legend(c, b.x + 1.6, b.y + 10.2, ORANGE, 1.3, 0, "without noise");
 }
 
 static void draw_spectrum(struct mro_canvas *c, const struct haadf_page *page, struct mro_box b)

@@ -132,19 +132,20 @@ void mro_haadf_result_release(struct mro_haadf_result *r);
 /* Frames of one place, taken together: registered by phase correlation and averaged; the noise is what differs between
  * them. `{0}` is empty. */
 struct mro_haadf_pool {
-    struct mro_haadf_state *sum; /* of the frames that match the first */
-    struct mro_haadf_state *first;
-    double power; /* not used by callers */
-    size_t frames, matched;
-    double *own_power; /* sum of |F|^2 of the frames */
+    size_t frames, matched, constant; /* added; that match the first; without any contrast to match by */
+    struct mro_haadf_state *first, *sum;
+    float *own; /* sum of the frames' own powers */
+    double largest_shift_nm;
 };
 
-/* Adds a frame's result (its state is copied). MRO_EMEMORY. */
-enum mro_code mro_haadf_pool_add(struct mro_haadf_pool *p, const struct mro_haadf_result *r, struct mro_error *e);
+/* Adds a frame's result, of which a copy is made of what is needed. MRO_EMEMORY, MRO_EDATA (a frame of another shape).
+ */
+enum mro_code mro_haadf_pool_add(struct mro_haadf_pool *p, struct mro_device *d, const struct mro_haadf_result *r,
+                                 struct mro_error *e);
 
 /* Measures the frames together, as mro_haadf_measure does one. Frames that do not show the place of the first are left
- * out, with a warning; with none left the numbers are NaN. */
-enum mro_code mro_haadf_pool_measure(struct mro_device *d, const struct mro_haadf_pool *p, const char *name,
+ * out, with a warning; with fewer than two left the numbers are NaN. Release with mro_haadf_result_release. */
+enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_device *d, const char *name,
                                      const struct mro_haadf_options *o, struct mro_haadf_result *r,
                                      struct mro_error *e);
 void mro_haadf_pool_release(struct mro_haadf_pool *p); /* {0} is fine */
