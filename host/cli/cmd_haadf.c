@@ -37,7 +37,7 @@ static const struct cli_option measure_rows[] = {
     { "thresholds", 0, "U,U,...", "standard deviations", "how deep dark and bright regions are (default 1,1.5,2,3)",
       CLI_STRING, AT(thresholds), true, 0, 0 },
     { "surrogates", 0, "N", "", "random fields of the same spectrum that the image is compared with", CLI_INT,
-      AT(o.surrogates), true, 99, 100000 },
+      AT(o.surrogates), true, 299, 100000 },
     { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(o.seed),
       false, 0, 0 },
     /* the seed has a field of its own in the provenance */

@@ -3,6 +3,7 @@
 #include "mroscope/haadf.h"
 
 #include <float.h>
+#include <gsl/gsl_cdf.h>
 #include <gsl/gsl_linalg.h>
 #include <math.h>
 #include <stdarg.h>
@@ -18,9 +19,12 @@
 #define GRID_BANDS 1.5   /* the spectrum is kept to this many times the upper limit of the band */
 #define RINGS_IN_BAND 80 /* at most */
 #define BLOCKS 64        /* of the background's fit, along an axis, at most */
+#define VACUUM 0.1       /* of the usual counts: no specimen there */
 #define CLIPPED 1e-3     /* share of pixels worth a warning */
 #define SURE 3.0         /* standard errors of a contrast that is there */
+#define MOVES 0.1        /* of a wavelength: more is no wavelength */
 #define BETTER_AICC 6.0
+#define LEAST_COVERAGE 0.25
 #define WAVES 3.0          /* that a field must hold */
 #define LATTICE_INV_NM 3.0 /* 1/d from which an HRTEM image shows its lattice */
 #define FWHM 2.3548200450309493
@@ -123,8 +127,8 @@ static enum mro_code check_options(const struct mro_haadf_options *o, struct mro
                         MRO_HAADF_DEGREE);
     if (!(o->high_pass_nm >= 0))
         return MRO_FAIL(e, MRO_EARG, "the high-pass is %g nm; it cannot be negative", o->high_pass_nm);
-    if (o->surrogates < 99 || o->surrogates > 100000)
-        return MRO_FAIL(e, MRO_EARG, "%d random fields; 99 to 100000 can be drawn", o->surrogates);
+    if (o->surrogates < 299 || o->surrogates > 100000)
+        return MRO_FAIL(e, MRO_EARG, "%d random fields; 299 to 100000 can be drawn", o->surrogates);
     if (o->n_thresholds < 1 || o->n_thresholds > MRO_HAADF_LEVELS)
         return MRO_FAIL(e, MRO_EARG, "%zu thresholds; there can be 1 to %d", o->n_thresholds, MRO_HAADF_LEVELS);
     for (size_t i = 0; i < o->n_thresholds; i++)
@@ -238,6 +242,40 @@ static double block_at(const struct blocks *b, size_t k, size_t n, bool y)
     return ((double)k * size + last) / (double)n - 1; /* middle of the block, in -1 .. 1 */
 }
 
+/* Leaves out (NaN) blocks that are vacuum beside the specimen: nearly no counts above the black level. Share of the
+ * blocks; 0 where there is nothing to compare with. */
+static double leave_out_vacuum(float *px, size_t ny, size_t nx, struct blocks *b)
+{
+    const size_t n = b->ny * b->nx;
+    float *sorted = malloc(n * sizeof *sorted);
+    unsigned char *out = calloc(n, 1);
+    size_t known = 0, gone = 0;
+    double share = 0;
+    if (sorted == NULL || out == NULL) goto done;
+    for (size_t i = 0; i < n; i++)
+        if (b->weight[i] > 0) sorted[known++] = (float)b->mean[i];
+    if (known == 0) goto done;
+    const float usual = mro_median(sorted, known);
+    if (!(usual > 0)) goto done;
+    for (size_t i = 0; i < n; i++)
+        if (b->weight[i] > 0 && b->mean[i] < VACUUM * usual && b->mean[i] > -VACUUM * usual) {
+            /* Blocks at the edge of the vacuum hold some specimen. */
+            const size_t y = i / b->nx, x = i % b->nx;
+            for (size_t j = y ? y - 1 : 0; j <= y + 1 && j < b->ny; j++)
+                for (size_t k = x ? x - 1 : 0; k <= x + 1 && k < b->nx; k++) out[j * b->nx + k] = 1;
+        }
+    for (size_t i = 0; i < n; i++) gone += out[i];
+    share = (double)gone / (double)n;
+    if (gone == 0) goto done;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++)
+            if (out[y / b->by * b->nx + x / b->bx]) px[y * nx + x] = NAN;
+done:
+    free(sorted);
+    free(out);
+    return share;
+}
+
 /* Coefficients of the polynomial through the block means, weighted least squares. False when there are too few blocks.
  */
 static bool fit_background(const struct blocks *b, size_t ny, size_t nx, int degree, double *c)
@@ -297,8 +335,9 @@ static double divide_background(float *px, size_t ny, size_t nx, int degree, con
         for (size_t x = 0; x < nx; x++) {
             float b = row[0];
             for (int l = 1; l <= degree; l++) b += row[l] * table[(size_t)l * nx + x];
-            low = b < low ? b : low;
-            px[y * nx + x] /= b;
+            const float v = px[y * nx + x];
+            low = v == v && b < low ? b : low;
+            px[y * nx + x] = v / b;
         }
         lowest = fmin(lowest, low);
     }
@@ -400,7 +439,7 @@ static bool measurable(const struct mro_image *im, const struct mro_haadf_option
         return false;
     }
     if (finite < n) mro_haadf_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
-    if (r->coverage < 0.25) {
+    if (r->coverage < LEAST_COVERAGE) {
         mro_haadf_warn(r, "only %.1f %% of the pixels hold a number; 25 %% are needed for a spectrum",
                        100 * r->coverage);
         not_measured(r, "too many pixels are missing");
@@ -470,8 +509,15 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
         px[i] = fabsf(px[i]) <= FLT_MAX ? (float)(px[i] - black) : NAN;
         lost += px[i] != px[i];
     }
-    const bool missing = lost > 0;
     block_means(px, im->ny, im->nx, d->threads, blocks);
+    const double vacuum = leave_out_vacuum(px, im->ny, im->nx, blocks);
+    if (vacuum > 0) {
+        mro_haadf_warn(r, "%.3g %% of the field has next to no counts, as vacuum has, and is left out", 100 * vacuum);
+        block_means(px, im->ny, im->nx, d->threads, blocks);
+        lost = 0;
+#pragma omp parallel for simd schedule(static) num_threads(d->threads) reduction(+ : lost)
+        for (size_t i = 0; i < n; i++) lost += px[i] != px[i];
+    }
     double total = 0, magnitude = 0, weight = 0;
     for (size_t i = 0; i < blocks->ny * blocks->nx; i++) {
         total += blocks->weight[i] * blocks->mean[i];
@@ -501,9 +547,14 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
             "the image is too small or too much of it is missing for a background of degree %d; degree %d was "
             "used",
             o->polynomial, degree);
-    if (missing) {
+    if (lost > 0) {
         if ((rc = make_mask(px, s, e))) goto done;
         r->coverage = (double)(n - lost) / (double)n;
+        if (r->coverage < LEAST_COVERAGE) {
+            mro_haadf_warn(r, "only %.1f %% of the field is left; 25 %% are needed for a spectrum", 100 * r->coverage);
+            not_measured(r, "too much of the field is left out");
+            goto done;
+        }
     }
     const double background = o->high_pass_nm > 0 ? o->high_pass_nm : 1e3 * fmax(r->field_nm[0], r->field_nm[1]);
     if ((rc = mro_haadf_noise(d, px, background, s, e))) goto done;
@@ -741,10 +792,36 @@ static enum mro_code fill_acf(const struct mro_rings *rings, const double band[2
     return MRO_OK;
 }
 
+/* What is left of a wave's power after the Gaussian background of standard deviation s has been divided out. */
+static double high_pass_power(double q, double s)
+{
+    const double h = 1 - exp(-2 * M_PI * M_PI * s * s * q * q);
+    return h * h;
+}
+
+/* Wavelength as it would come out with twice the high-pass: a filter turns a falling spectrum into a peak near its own
+ * limit, which then moves. NaN when there is no peak any more. */
+static double wavelength_at_double(const struct mro_rings *rings, double noise, const struct mro_haadf_options *o)
+{
+    const double *band = o->band_inv_nm;
+    struct mro_rings other = *rings;
+    struct mro_spectrum_fit fit;
+    double wave = NAN, decay;
+    if ((other.power = malloc(rings->n * sizeof *other.power)) == NULL) return NAN;
+    for (size_t i = 0; i < rings->n; i++)
+        other.power[i] = noise + (rings->power[i] - noise) * high_pass_power(rings->q[i], 2 * o->high_pass_nm) /
+                                     high_pass_power(rings->q[i], o->high_pass_nm);
+    mro_spectrum_fit(&other, noise, band[0], band[1], MRO_SPECTRUM_TEUBNER, &fit);
+    if (isfinite(fit.aicc)) mro_teubner_lengths(&fit, &wave, &decay);
+    free(other.power);
+    return wave;
+}
+
 /* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
  * falling spectrum of any shape. */
-static void find_wavelength(const struct mro_rings *rings, const double *falling, const struct mro_haadf_options *o,
-                            const double field_nm[2], const struct mro_spectrum_fit *fit, struct mro_haadf_result *r)
+static void find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
+                            const struct mro_haadf_options *o, const double field_nm[2],
+                            const struct mro_spectrum_fit *fit, struct mro_haadf_result *r)
 {
     const struct mro_spectrum_fit *peaked = fit + MRO_SPECTRUM_TEUBNER;
     const double *band = o->band_inv_nm;
@@ -765,6 +842,17 @@ static void find_wavelength(const struct mro_rings *rings, const double *falling
     if (wave * WAVES > fmin(field_nm[0], field_nm[1])) {
         mro_haadf_warn(r, "the field is smaller than three wavelengths of %.3g nm: no wavelength is given", wave);
         return;
+    }
+    if (o->high_pass_nm > 0) {
+        const double moved = wavelength_at_double(rings, noise, o);
+        if (!(fabs(moved - wave) < MOVES * wave)) {
+            mro_haadf_warn(
+                r,
+                "the peak at %.3g nm moves when the high-pass of %.3g nm is doubled, so that it may be made by it: no "
+                "wavelength is given; try a longer --high-pass",
+                wave, o->high_pass_nm);
+            return;
+        }
     }
     r->wavelength_nm = wave;
     r->coherence_nm = decay;
@@ -910,7 +998,8 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         not_measured(r, "the field is too small for the band");
         goto done;
     }
-    const bool there = sums.variance > SURE * hypot(sums.noise / sqrt(sums.modes), sums.noise * s->noise_error);
+    const double doubt = hypot(sums.noise / sqrt(sums.modes), sums.noise * s->noise_error); /* of a variance of 0 */
+    const bool there = sums.variance > SURE * doubt;
     if (sums.variance > 0) {
         r->contrast_sd = sqrt(sums.variance);
         r->normalised_variance = sums.variance;
@@ -930,13 +1019,23 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     if ((rc = fill_rings(s, &rings, falling, noise, r, e))) goto done;
     if ((rc = fill_histogram(d, s, o, &rings, &sums, there, r, e))) goto done;
     if ((rc = fill_acf(&rings, band, noise, fmin(0.5 * longest, 1 / band[0]), there, r, e))) goto done;
-    if (there) find_wavelength(&rings, falling, o, r->field_nm, fit, r);
+    if (there) find_wavelength(&rings, noise, falling, o, r->field_nm, fit, r);
     struct mro_rings model = rings;
     if (isnan(r->wavelength_nm)) model.power = falling;
     struct mro_haadf_filter filter = { band[1] / 1000, 1025, gains, &rings };
     make_filter(&model, noise, band[1], there, &filter);
     r->smoothing_nm = filter_width(&filter);
     if ((rc = mro_haadf_find_regions(d, s, &rings, &filter, o, r, e))) goto done;
+    /* Regions are contrast: both claims have to hold, so the larger p counts. */
+    const double p_contrast = sums.noise > 0 ? gsl_cdf_ugaussian_Q(sums.variance / doubt) : 0;
+    if (isfinite(r->dark.p_value) && p_contrast > 0) {
+        r->dark.p_value = fmax(r->dark.p_value, p_contrast);
+        r->bright.p_value = fmax(r->bright.p_value, p_contrast);
+        r->p_value = fmax(r->p_value, p_contrast);
+        r->heterogeneous = r->p_value < MRO_HAADF_CALLED;
+        if (!(r->dark.p_value < MRO_HAADF_CALLED)) r->dark.diameter_nm = NAN;
+        if (!(r->bright.p_value < MRO_HAADF_CALLED)) r->bright.diameter_nm = NAN;
+    }
     if (isnan(r->dark.p_value)) {
         mro_haadf_warn(r, "too little of the field is left for regions: none were looked for");
         snprintf(r->verdict, sizeof r->verdict, "contrast %.2g %%; no regions were looked for", 100 * r->contrast_sd);

@@ -15,7 +15,7 @@
     3.0 /* distance of the two halves' medians in their spread; 2.2 for a Gaussian, split in its middle */
 #define LARGEST_RADIUS 48.0 /* map samples: larger regions are sized on a coarser map */
 #define FIELD_WORK 2.5e7    /* samples of all surrogates together, from which fewer are drawn */
-#define FEWEST 199
+#define FEWEST 299
 
 /* ------------------------------------------------------------------ fields */
 

@@ -37,7 +37,7 @@ struct mro_haadf_options {
     double
         thresholds_sd[MRO_HAADF_LEVELS]; /* depths of regions, rising, in standard deviations; default 1, 1.5, 2, 3 */
     size_t n_thresholds;
-    int surrogates; /* random fields behind p, 99 to 100000; default 999 */
+    int surrogates; /* random fields behind p, 299 to 100000; default 999 */
     uint64_t seed;
 };
 void mro_haadf_options_default(struct mro_haadf_options *o);
