@@ -254,6 +254,8 @@ int cmd_haadf(int argc, char **argv)
 {
     struct haadf m = { 0 };
     mro_haadf_options_default(&m.settings.o);
+    m.settings.signal = "haadf";
+    m.settings.thresholds = "1,1.5,2,3";
     const struct cli_group groups[] = {
         { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, &m.settings },
         { "Input", cli_input_options, cli_n_input_options, &m.common },

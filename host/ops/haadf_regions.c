@@ -11,9 +11,9 @@
 
 #define MAP_PER_BAND 6.0 /* samples of the map in a length 1 / band limit */
 #define KEPT_POWER 0.999 /* of the smoothed field that the surrogates' grid holds */
-#define TWO_LEVELS \
-    3.0 /* distance of the two halves' medians in their spread; 2.2 for a Gaussian, split in its middle */
-#define LARGEST_RADIUS 48.0 /* map samples: larger regions are sized on a coarser map */
+/* Distance of the medians of two classes in the spread within them: 2.2 for a Gaussian field split in its middle. */
+#define TWO_LEVELS 3.0
+#define SPECK 0.05           /* of a squared shortest wave: smaller sets are not counted as regions */
 #define FIELD_WORK 2.5e7    /* samples of all surrogates together, from which fewer are drawn */
 #define FEWEST 299
 
@@ -540,7 +540,7 @@ static enum mro_code size_regions(const struct map *m, size_t at, double mean_q2
     const struct mro_grid *g = &m->grid;
     const double sample = g->ly / (double)g->ny * g->lx / (double)g->nx;
     const double wave = 1 / o->band_inv_nm[1];
-    const size_t least = (size_t)fmax(1, 0.25 * M_PI * 0.25 * wave * wave / sample);
+    const size_t least = (size_t)fmax(1, SPECK * wave * wave / sample);
     size_t samples, usable = (size_t)(m->area_nm2 / sample + 0.5);
     r->n_levels = o->n_thresholds;
     for (size_t k = 0; k < o->n_thresholds; k++) {
