@@ -939,7 +939,9 @@ static void say_regions(char *out, size_t size, const char *word, const struct m
 static void make_verdict(const struct mro_haadf_options *o, bool there, struct mro_haadf_result *r)
 {
     char contrast[96] = "", text[300];
-    if (there)
+    if (there && isnan(r->noise_sd))
+        snprintf(contrast, sizeof contrast, "contrast up to %.2g %%, noise included", 100 * r->contrast_sd);
+    else if (there)
         snprintf(contrast, sizeof contrast, "contrast %.2g %%", 100 * r->contrast_sd);
     else
         snprintf(contrast, sizeof contrast, "no contrast beyond noise (below %.2g %%)", 100 * r->contrast_sd_ci95[1]);
@@ -978,11 +980,13 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     const double noise = known ? s->noise : 0;
     r->noise_sd = known ? sqrt(s->noise * (double)s->frames) : NAN;
     if (!known)
-        mro_haadf_warn(
-            r, "%s: the contrast includes the noise and is an upper limit; export raw counts, or several frames",
-            isfinite(s->noise) ? "the noise is not white (the image was resampled or smoothed, or its structure "
-                                 "reaches the pixel)"
-                               : "the field is too small to tell the noise from the highest frequencies");
+        mro_haadf_warn(r,
+                       "%s: contrast, histogram and autocorrelation include the noise, and the contrast is an upper "
+                       "limit; export raw counts, or several frames",
+                       isfinite(s->noise)
+                           ? "the noise is not white (the image was resampled or smoothed, or its structure "
+                             "reaches the pixel)"
+                           : "the field is too small to tell the noise from the highest frequencies");
     for (int a = 0; a < 2; a++)
         if (isfinite(s->line_sd[a])) {
             r->line_noise_sd = isfinite(r->line_noise_sd) ? hypot(r->line_noise_sd, s->line_sd[a]) : s->line_sd[a];

@@ -13,8 +13,8 @@
 #define KEPT_POWER 0.999 /* of the smoothed field that the surrogates' grid holds */
 /* Distance of the medians of two classes in the spread within them: 2.2 for a Gaussian field split in its middle. */
 #define TWO_LEVELS 3.0
-#define SPECK 0.05           /* of a squared shortest wave: smaller sets are not counted as regions */
-#define FIELD_WORK 2.5e7    /* samples of all surrogates together, from which fewer are drawn */
+#define SPECK 0.05       /* of a squared shortest wave: smaller sets are not counted as regions */
+#define FIELD_WORK 2.5e7 /* samples of all surrogates together, from which fewer are drawn */
 #define FEWEST 299
 
 /* ------------------------------------------------------------------ fields */

@@ -14,7 +14,10 @@
 #define FLOOR_TO 0.98
 #define FLAT_FROM 0.5 /* and where it is compared with, to see whether it is white */
 #define FLAT_TO 0.7
-#define FLAT_WITHIN 0.2
+#define FLAT_WITHIN \
+    0.3 /* fine structure of a glass may stand in the middle, interpolation leaves 1.5 times as much there */
+#define SLOPE_AT 0.89 /* of Nyquist: the floor itself is compared on both sides of this, */
+#define SLOPE_WITHIN 0.06
 #define LINE_EXCESS 1.3 /* power of a column of modes over that of its neighbours */
 #define MOST_LINES 4
 #define BLOCK 512
@@ -88,6 +91,7 @@ double mro_rings_at(const struct mro_rings *r, double q)
 /* Sums of power over blocks. */
 struct floor_sums {
     double high, high_n, mid, mid_n;
+    double side[2], side_n[2];                     /* of the high ones, below and above SLOPE_AT */
     double column[2][MOST_LINES + 1], column_n[2]; /* modes with k_x (k_y) = 0, 1, ... at high k_y (k_x) */
     double beside[2], beside_n[2];                 /* the same with MOST_LINES < k < 3 MOST_LINES + 4 */
 };
@@ -118,6 +122,8 @@ static void add_block(struct floor_sums *f, const struct mro_grid *g, const mro_
             if (q >= FLOOR_FROM) {
                 f->high += p;
                 f->high_n++;
+                f->side[q > SLOPE_AT] += p;
+                f->side_n[q > SLOPE_AT]++;
             } else if (q >= FLAT_FROM && q <= FLAT_TO) {
                 f->mid += p;
                 f->mid_n++;
@@ -167,11 +173,13 @@ enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double back
         }
     s->noise = NAN;
     s->white = false;
-    if (f.high_n < 30 || f.mid_n < 30) goto done;
+    if (f.side_n[0] < 15 || f.side_n[1] < 15 || f.mid_n < 30) goto done;
     s->noise = f.high / f.high_n;
     s->noise_error = 1 / sqrt(f.high_n);
     const double ratio = s->noise > 0 ? f.mid / f.mid_n / s->noise : INFINITY;
-    s->white = fabs(ratio - 1) < FLAT_WITHIN + 3 / sqrt(fmin(f.mid_n, f.high_n));
+    const double slope = f.side[0] / f.side_n[0] / (f.side[1] / f.side_n[1]);
+    s->white = fabs(ratio - 1) < FLAT_WITHIN + 3 / sqrt(fmin(f.mid_n, f.high_n)) &&
+               fabs(slope - 1) < SLOPE_WITHIN + 3 * sqrt(1 / f.side_n[0] + 1 / f.side_n[1]);
     for (int a = 0; a < 2; a++) {
         if (!(f.column_n[a] > 8) || !(f.beside_n[a] > 8)) continue;
         const double beside = f.beside[a] / f.beside_n[a], sure = LINE_EXCESS + 4 / sqrt(f.column_n[a]);

@@ -252,7 +252,8 @@ static void draw_spectrum(struct mro_canvas *c, const struct haadf_page *page, s
 static void draw_acf(struct mro_canvas *c, const struct haadf_page *page, struct mro_box b)
 {
     const struct mro_haadf_result *r = page->r;
-    mro_fig_heading(c, b.x - PLOT_LEFT, b.y, "e", "Autocorrelation, noise taken out");
+    mro_fig_heading(c, b.x - PLOT_LEFT, b.y, "e",
+                    isfinite(r->noise_sd) ? "Autocorrelation, noise taken out" : "Autocorrelation, noise included");
     if (r->n_acf == 0 || !isfinite(r->correlation_length_nm)) {
         mro_fig_placeholder(c, b, "not measured");
         return;
@@ -379,8 +380,8 @@ static enum mro_code make_caption(struct haadf_page *p, const char *title, struc
     snprintf(line, sizeof line,
              TEXT_BOLD "Contrast (standard deviation) %s" TEXT_BOLD " (95" TEXT_NBSP
                        "%% interval %s) between %.3g and %.3g" TEXT_NBSP "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER
-                       ", noise taken out. ",
-             a, b, r->band_inv_nm[0], r->band_inv_nm[1]);
+                       ", noise %s. ",
+             a, b, r->band_inv_nm[0], r->band_inv_nm[1], isfinite(r->noise_sd) ? "taken out" : "included");
     mro_fig_say(&w, line);
     mro_text_percent(a, sizeof a, r->noise_sd);
     snprintf(line, sizeof line, "Noise of a pixel: %s. ", a);

@@ -3,7 +3,7 @@
 # The heterogeneity measurement end to end: numbers, files, options, frames, bad input.
 # shellcheck source=lib.bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
-image=$samples/haadf_ascast.tif
+image=$samples/stem/haadf_ascast.tif
 
 run haadf --json "$image"
 expect_code 0
