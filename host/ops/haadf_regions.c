@@ -14,7 +14,7 @@
 /* Distance of the medians of two classes in the spread within them: 2.2 for a Gaussian field split in its middle. */
 #define TWO_LEVELS 3.0
 #define SPECK 0.05       /* of a squared shortest wave: smaller sets are not counted as regions */
-#define FIELD_WORK 2.5e7 /* samples of all surrogates together, from which fewer are drawn */
+#define FIELD_WORK 4.0e7 /* samples of all surrogates together, from which fewer are drawn */
 #define FEWEST 299
 
 /* ------------------------------------------------------------------ fields */
