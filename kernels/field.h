@@ -27,6 +27,49 @@ MRO_HD void mro_multiply_phase(int phase, const struct mro_multiply_args *a, con
     }
 }
 
+/* out = a * conj(b), n numbers; out may be a or b. */
+struct mro_correlate_args {
+    const mro_c32 *a, *b;
+    mro_c32 *out;
+    size_t n;
+};
+MRO_NO_SHARED(correlate);
+enum { mro_correlate_THREADS = 256, mro_correlate_PHASES = 1 };
+MRO_HD void mro_correlate_phase(int phase, const struct mro_correlate_args *a, const struct mro_thread *t,
+                                struct mro_correlate_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->n, t, mro_correlate_THREADS)
+    {
+        const mro_c32 p = a->a[i], q = a->b[i];
+        a->out[i].re = p.re * q.re + p.im * q.im;
+        a->out[i].im = p.im * q.re - p.re * q.im;
+    }
+}
+
+/* sum += a * py[row] * px[column]: the phases of a move, the weight in py. */
+struct mro_add_moved_args {
+    const mro_c32 *a, *py, *px;
+    mro_c32 *sum;
+    size_t ny, nx;
+};
+MRO_NO_SHARED(add_moved);
+enum { mro_add_moved_THREADS = 256, mro_add_moved_PHASES = 1 };
+MRO_HD void mro_add_moved_phase(int phase, const struct mro_add_moved_args *a, const struct mro_thread *t,
+                                struct mro_add_moved_shared *s)
+{
+    (void)phase;
+    (void)s;
+    MRO_EACH(i, a->ny * a->nx, t, mro_add_moved_THREADS)
+    {
+        const mro_c32 p = a->py[i / a->nx], q = a->px[i % a->nx], u = a->a[i];
+        const float re = p.re * q.re - p.im * q.im, im = p.re * q.im + p.im * q.re;
+        a->sum[i].re += u.re * re - u.im * im;
+        a->sum[i].im += u.re * im + u.im * re;
+    }
+}
+
 /* Spectrum of a white Gaussian field in a band; s is zero beforehand. One item for each of the (hy + 1) * (2 hx + 1)
  * frequencies with ky >= 0, hy = (ny - 1) / 2: middle frequencies of even grids have no partner and stay 0. */
 struct mro_noise_args {

@@ -34,69 +34,87 @@ MRO_HD void mro_power_phase(int phase, const struct mro_power_args *a, const str
  * the half with j >= 0, (half + 1) * (2 half + 1) of them; |F| is even, so one median serves both halves.
  *
  * The median is found digit by digit: numbers >= 0 are ordered like their bits. In each of four rounds the numbers that
- * begin like it are counted by their next eight bits. */
+ * begin like it are counted by their next eight bits, and the counts are walked, sixteen at a step and then singly. */
 #define MRO_DISC_ROWS 1536 /* most rows of a disc: fields up to 3 micrometres at 0.22 nm^-1 */
 struct mro_disc_median_args {
     struct mro_lattice l;
     const float *p;
     float *v;
 };
+enum { mro_disc_median_THREADS = 256, mro_disc_median_PHASES = 1 + 4 * 4, mro_disc_median_PARTS = 16 };
 struct mro_disc_median_shared {
-    uint32_t count[256];
+    uint32_t count[256], part[mro_disc_median_PARTS];
     uint32_t prefix, rank, n;
+    int32_t y0, rows, stride;                           /* of the disc; no rows: nothing to do */
     int32_t from[MRO_DISC_ROWS], length[MRO_DISC_ROWS]; /* of each row of the disc */
 };
-enum { mro_disc_median_THREADS = 256, mro_disc_median_PHASES = 1 + 3 * 4 };
+/* Sets the median at point (j, i) and its mirror image. */
+MRO_HD void mro_disc_median_set(const struct mro_disc_median_args *a, ptrdiff_t j, ptrdiff_t i, float v)
+{
+    a->v[mro_lattice_index(&a->l, j, i)] = a->v[mro_lattice_index(&a->l, -j, -i)] = v;
+}
 MRO_HD void mro_disc_median_phase(int phase, const struct mro_disc_median_args *a, const struct mro_thread *t,
                                   struct mro_disc_median_shared *s)
 {
     const ptrdiff_t row = 2 * a->l.half + 1, j = (ptrdiff_t)t->block / row, i = (ptrdiff_t)t->block % row - a->l.half;
-    if (j == 0 && i < 0) return; /* the mirror image of another */
-    if (!mro_lattice_wanted(&a->l, j, i)) {
-        if (phase == 0 && t->thread == 0)
-            a->v[mro_lattice_index(&a->l, j, i)] = a->v[mro_lattice_index(&a->l, -j, -i)] = -1;
-        return;
-    }
-    const struct mro_disc disc = mro_lattice_disc(&a->l, j, i);
-    const ptrdiff_t rows = disc.y1 - disc.y0 + 1;
     if (phase == 0) {
-        for (ptrdiff_t r = t->thread; r < rows; r += mro_disc_median_THREADS) {
+        const bool mirrored = j == 0 && i < 0, wanted = !mirrored && mro_lattice_wanted(&a->l, j, i);
+        const struct mro_disc disc = mro_lattice_disc(&a->l, j, i);
+        const int32_t rows = wanted ? (int32_t)(disc.y1 - disc.y0 + 1) : 0;
+        for (int32_t r = (int32_t)t->thread; r < rows; r += mro_disc_median_THREADS) {
             ptrdiff_t n;
             s->from[r] = (int32_t)mro_disc_row(&disc, disc.y0 + r, &n);
             s->length[r] = (int32_t)n;
         }
         s->count[t->thread] = 0;
-        if (t->thread == 0) s->prefix = s->rank = 0;
+        if (t->thread) return;
+        s->prefix = s->rank = s->n = 0;
+        s->y0 = (int32_t)disc.y0;
+        s->rows = rows;
+        s->stride = (int32_t)disc.stride;
+        if (!wanted && !mirrored) mro_disc_median_set(a, j, i, -1);
         return;
     }
-    const int digit = (phase - 1) / 3, shift = 24 - 8 * digit;
-    if ((phase - 1) % 3 == 0) { /* count */
-        for (ptrdiff_t r = t->thread / 32; r < rows; r += mro_disc_median_THREADS / 32) {
-            const float *line = a->p + mro_cyclic(disc.y0 + r, a->l.ny) * a->l.nx;
+    if (s->rows == 0) return;
+    const int digit = (phase - 1) / 4, shift = 24 - 8 * digit;
+    if ((phase - 1) % 4 == 0) { /* count */
+        const int32_t ny = (int32_t)a->l.ny, nx = (int32_t)a->l.nx;
+        for (int32_t r = (int32_t)(t->thread / 32); r < s->rows; r += mro_disc_median_THREADS / 32) {
+            const int32_t y = s->y0 + r; /* discs stay inside the plane, whose middle is frequency 0 */
+            const float *line = a->p + (size_t)(y < 0 ? y + ny : y) * a->l.nx;
             for (int32_t k = (int32_t)(t->thread % 32); k < s->length[r]; k += 32) {
-                const ptrdiff_t x = s->from[r] + k * disc.stride;
+                const int32_t x = s->from[r] + k * s->stride;
                 uint32_t bits;
-                memcpy(&bits, line + mro_cyclic(x, a->l.nx), sizeof bits);
+                memcpy(&bits, line + (x < 0 ? x + nx : x), sizeof bits);
                 if (digit == 0 || bits >> (shift + 8) == s->prefix) mro_add_u32(&s->count[bits >> shift & 255], 1);
             }
         }
-    } else if ((phase - 1) % 3 == 1) { /* choose */
+    } else if ((phase - 1) % 4 == 1) { /* add up by sixteen */
+        if (t->thread >= mro_disc_median_PARTS) return;
+        uint32_t sum = 0;
+        for (int b = 0; b < 16; b++) sum += s->count[16 * t->thread + (uint32_t)b];
+        s->part[t->thread] = sum;
+    } else if ((phase - 1) % 4 == 2) { /* choose */
         if (t->thread) return;
+        uint32_t rank = s->rank;
         if (digit == 0) {
-            s->n = 0;
-            for (int b = 0; b < 256; b++) s->n += s->count[b];
-            s->rank = s->n / 2; /* the upper one of two */
+            uint32_t n = 0;
+            for (int k = 0; k < mro_disc_median_PARTS; k++) n += s->part[k];
+            s->n = n;
+            rank = n / 2; /* the upper one of two */
         }
-        int b = 0;
-        while (b < 255 && s->rank >= s->count[b]) s->rank -= s->count[b++];
+        int k = 0;
+        while (k < mro_disc_median_PARTS - 1 && rank >= s->part[k]) rank -= s->part[k++];
+        int b = 16 * k;
+        while (b < 16 * k + 15 && rank >= s->count[b]) rank -= s->count[b++];
+        s->rank = rank;
         s->prefix = s->prefix << 8 | (uint32_t)b;
     } else {
         s->count[t->thread] = 0;
         if (digit < 3 || t->thread) return;
         float median;
         memcpy(&median, &s->prefix, sizeof median);
-        const float v = s->n ? median / 0.69314718055994531f : 0;
-        a->v[mro_lattice_index(&a->l, j, i)] = a->v[mro_lattice_index(&a->l, -j, -i)] = v;
+        mro_disc_median_set(a, j, i, s->n ? median / 0.69314718055994531f : 0);
     }
 }
 

@@ -23,6 +23,7 @@ struct mro_climb_shared {
     struct mro_patch_walk walk;
     mro_c32 fringe_y[MRO_PATCH_SPAN], fringe_x[MRO_PATCH_SPAN]; /* exp(-2 pi i g r) */
     float dy2[MRO_PATCH_SPAN], dx2[MRO_PATCH_SPAN];             /* nm^2 from the centre */
+    size_t row[MRO_PATCH_SPAN], column[MRO_PATCH_SPAN];         /* where rows and columns begin in the field */
     float re[mro_climb_THREADS], im[mro_climb_THREADS], norm[mro_climb_THREADS];
     double part_re[mro_climb_PARTS], part_im[mro_climb_PARTS], part_norm[mro_climb_PARTS];
 };
@@ -46,12 +47,17 @@ MRO_HD void mro_climb_phase(int phase, const struct mro_climb_args *a, const str
     if (phase == 0) {
         for (int i = me; i < rows + columns; i += mro_climb_THREADS) {
             const bool down = i < rows;
-            const double r = down ? ((double)(y0 + i) - fy) * a->step_y : ((double)(x0 + i - rows) - fx) * a->step_x;
+            const ptrdiff_t at = down ? y0 + i : x0 + i - rows;
+            const double r = down ? ((double)at - fy) * a->step_y : ((double)at - fx) * a->step_x;
             const double turns = -2 * MRO_PI * (down ? w->gy : w->gx) * r;
             mro_c32 *to = down ? s->fringe_y + i : s->fringe_x + i - rows;
             to->re = (float)cos(turns);
             to->im = (float)sin(turns);
             *(down ? s->dy2 + i : s->dx2 + i - rows) = (float)(r * r);
+            if (down)
+                s->row[i] = mro_cyclic(at, a->ny) * a->nx;
+            else
+                s->column[i - rows] = mro_cyclic(at, a->nx);
         }
     } else if (phase == 1) {
         const float r2 = (float)(radius * radius);
@@ -60,7 +66,7 @@ MRO_HD void mro_climb_phase(int phase, const struct mro_climb_args *a, const str
             const int y = i / columns, x = i % columns;
             const float h = r2 - s->dy2[y] - s->dx2[x];
             if (!(h > 0)) continue;
-            const float v = sqrtf(h) * a->field[mro_cyclic(y0 + y, a->ny) * a->nx + mro_cyclic(x0 + x, a->nx)];
+            const float v = sqrtf(h) * a->field[s->row[y] + s->column[x]];
             const mro_c32 p = s->fringe_y[y], q = s->fringe_x[x];
             re += v * (p.re * q.re - p.im * q.im);
             im += v * (p.re * q.im + p.im * q.re);

@@ -12,7 +12,7 @@ needs=(
     "pkg:zlib zlib1g-dev" "pkg:libtiff-4 libtiff-dev" "pkg:fftw3f libfftw3-dev" "pkg:gsl libgsl-dev"
     "pkg:jansson libjansson-dev" "pkg:cairo libcairo2-dev" "pkg:popt libpopt-dev" "pkg:libcrypto libssl-dev"
     "pkg:expat libexpat1-dev"
-    "stb/stb_image.h libstb-dev"
+    "stb/stb_image.h libstb-dev" "hdf5 libhdf5-dev"
 )
 # The checks of tools/lint.sh use these where they are; a system without them can still run every test.
 lint=("clang-format-14 clang-format-14" "cppcheck cppcheck")
@@ -26,6 +26,10 @@ fi
 # true when the machine has "$1"
 has() {
     case $1 in
+    # Its headers lie elsewhere on every system, and not every one tells pkg-config.
+    hdf5) for h in /usr/include/hdf5.h /usr/include/hdf5/serial/hdf5.h /usr/local/include/hdf5.h \
+        "${CONDA_PREFIX:-/nonexistent}/include/hdf5.h" /opt/homebrew/include/hdf5.h; do [ -e "$h" ] && return; done
+        return 1 ;;
     pkg:*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pkg:}" ;;
     */*) [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ] || [ -e "${CONDA_PREFIX:-/nonexistent}/include/$1" ] ||
         [ -e "/opt/homebrew/include/$1" ] ;;
@@ -43,7 +47,7 @@ check_versions() {
     if ! pkg-config --atleast-version=4.5 libtiff-4; then
         echo "mroscope needs libtiff 4.5 or newer and this system has $(pkg-config --modversion libtiff-4)." >&2
         echo "Debian 12 and Ubuntu 24.04 have it; on older systems take the libraries from conda-forge:" >&2
-        echo "  conda create -n mroscope -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb cmocka" >&2
+        echo "  conda create -n mroscope -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb hdf5 cmocka" >&2
         return 1
     fi
 }
@@ -62,9 +66,9 @@ if ! command -v apt-get >/dev/null; then
         exit 0
     fi
     echo "This system has no apt-get. Please install, under the names that it uses: $want" >&2
-    echo "  Homebrew:    brew install cmake pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb libomp cmocka" >&2
-    echo "  Fedora:      dnf install gcc cmake make pkgconf libtiff-devel fftw-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel expat-devel stb_image-devel libcmocka-devel" >&2
-    echo "  conda-forge: conda install -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb cmocka" >&2
+    echo "  Homebrew:    brew install cmake pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb hdf5 libomp cmocka" >&2
+    echo "  Fedora:      dnf install gcc cmake make pkgconf libtiff-devel fftw-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel expat-devel stb_image-devel hdf5-devel libcmocka-devel" >&2
+    echo "  conda-forge: conda install -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb hdf5 cmocka" >&2
     exit 1
 fi
 

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "mroscope/math/hd.h"
 #include "report/figure.h"
 
 #define AT(field) offsetof(struct mro_bandpass_options, field)
@@ -99,6 +100,13 @@ static enum mro_code filter_frame(void *context, struct cli_item *item, struct m
     return code;
 }
 
+/* The filtered image, and half a plane of its transform. */
+static size_t need(const void *context, const struct mro_image *like)
+{
+    (void)context;
+    return like->ny * (like->nx * sizeof(float) + (like->nx / 2 + 1) * sizeof(mro_c32));
+}
+
 int cmd_bandpass(int argc, char **argv)
 {
     struct bandpass b = { 0 };
@@ -114,7 +122,12 @@ int cmd_bandpass(int argc, char **argv)
     int rc = cli_parse(&usage, argc, argv, &args);
     if (rc < 0) rc = cli_open_device(&b.common, "bandpass", &b.places.device[CLI_CHOSEN]);
     if (rc == 0 && b.places.device[CLI_CHOSEN]) {
-        b.job = (struct cli_job){ &usage, &b.common, &b, filter_frame, NULL };
+        b.job = (struct cli_job){ .usage = &usage,
+                                  .common = &b.common,
+                                  .context = &b,
+                                  .places = &b.places,
+                                  .need = need,
+                                  .frame = filter_frame };
         rc = cli_each_frame(&b.job, &args);
     }
     cli_places_close(&b.places);

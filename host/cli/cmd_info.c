@@ -147,6 +147,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     item.info = mro_file_info(f, first);
     item.image = first;
     item.sha256 = sha256;
+    item.n_file = SIZE_MAX; /* all that reading gives */
     const struct mro_axis *x = &item.info->axis[item.info->axes - 1], *y = item.info->axes > 1 ? x - 1 : x;
     item.pixels.axis[0] = *y;
     item.pixels.axis[1] = *x;
@@ -154,7 +155,9 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     if (!opt->header) {
         s = calloc(n, sizeof *s);
         if (s == NULL) code = MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its statistics", path);
-        if (code == MRO_OK) code = mro_hash_start(&hash, f->bytes.p, f->bytes.size, e);
+        /* The table does not show the checksum, which takes longer than reading. */
+        if (code == MRO_OK && (opt->common.json || opt->common.out))
+            code = mro_hash_start(&hash, f->fd, f->bytes.p, f->bytes.size, e);
         for (size_t i = 0; i < n && code == MRO_OK; i++) code = mro_file_statistics(f, i, &s[i], e);
     }
     if (code == MRO_OK && opt->common.out) code = cli_item_stem(&item, opt->common.out, false, false, e);
@@ -163,6 +166,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     if (code == MRO_OK && !opt->common.json) print_text(path, f, s);
     if (code == MRO_OK) cli_warn(&opt->common, path, h.warnings, h.head.n_warnings);
     cli_head_release(&h);
+    mro_hash_cancel(hash);
     mro_hash_finish(hash, NULL, NULL);
     cli_item_release(&item, code != MRO_OK);
     free(s);
@@ -180,11 +184,11 @@ int cmd_info(int argc, char **argv)
         { "Output", cli_output_options, cli_n_output_options, &opt.common },
     };
     const struct cli_usage usage = { "info", "FILE...", about, notes, groups, sizeof groups / sizeof *groups };
-    const struct cli_job job = { &usage, &opt.common, NULL, NULL, NULL };
+    const struct cli_job job = { .usage = &usage, .common = &opt.common };
     struct cli_args args;
     struct mro_error e;
     int rc = cli_parse(&usage, argc, argv, &args);
-    if (rc < 0) rc = cli_prepare_outputs(&opt.common, "info", args.files, args.n) ? 2 : -1;
+    if (rc < 0) rc = cli_prepare_outputs(&opt.common, "info.json", args.files, args.n) ? 2 : -1;
     if (rc < 0) {
         rc = 0;
         for (size_t i = 0; i < args.n; i++) {

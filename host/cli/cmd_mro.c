@@ -217,6 +217,12 @@ static enum mro_code measure_together(void *context, struct cli_item *item, stru
     return publish(m, item, &r, both ? "cuda and cpu" : mro_device_backend(m->places.device[place]), e);
 }
 
+static size_t need(const void *context, const struct mro_image *like)
+{
+    const struct measure *m = context;
+    return mro_order_bytes(like, &m->options);
+}
+
 int cmd_mro(int argc, char **argv)
 {
     struct measure m = { 0 };
@@ -237,7 +243,13 @@ int cmd_mro(int argc, char **argv)
             const int width = (int)strnlen(args.files[i], 60);
             if (width > m.name_width) m.name_width = width;
         }
-        m.job = (struct cli_job){ &usage, &m.common, &m, measure_frame, measure_together };
+        m.job = (struct cli_job){ .usage = &usage,
+                                  .common = &m.common,
+                                  .context = &m,
+                                  .places = &m.places,
+                                  .need = need,
+                                  .frame = measure_frame,
+                                  .together = measure_together };
         rc = cli_each_frame(&m.job, &args);
     }
     forget_frames(&m);

@@ -5,6 +5,7 @@
 #define MRO_CLI_COMMANDS_H
 
 int cmd_info(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 int cmd_bandpass(int argc, char **argv);
 int cmd_haadf(int argc, char **argv);
 int cmd_mro(int argc, char **argv);

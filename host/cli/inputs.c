@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "cli/progress.h"
-#include "io/reader.h"
+#include "io/stream.h"
 #include "io/write.h"
 
 #define AT(field) offsetof(struct cli_common, field)
@@ -24,7 +24,10 @@ const struct cli_option cli_input_options[] = {
       "where a TIFF says nothing else, believe its resolution tags (often set for printing, not for the microscope)",
       CLI_FLAG, AT(resolution_tags), true, 0, 0 },
     { "frames", 0, "LIST", "", "frames of stacks to use, counted from 0, such as 0-9,12 (default: all)", CLI_FRAMES,
-      AT(frames), false, 0, 0 }, /* not in the record: every result names its frame */
+      AT(frames), false, 0, 0 }, /* recorded where a result is of several: every other names its frame */
+    { "reduce", 0, "none|mean|aligned", "",
+      "measure the mean of the frames of a stack, as they are or aligned, in place of each frame", CLI_CHOICE,
+      AT(reduce), true, 0, 0 },
 };
 const size_t cli_n_input_options = sizeof cli_input_options / sizeof *cli_input_options;
 
@@ -180,7 +183,7 @@ static bool cut_number(struct stem *s)
     return true;
 }
 
-static int check_clashes(const struct cli_common *c, const char *verb, char *const *files, size_t n)
+static int check_clashes(const struct cli_common *c, const char *suffix, char *const *files, size_t n)
 {
     struct stem *stems = calloc(n, sizeof *stems);
     int rc = 0;
@@ -195,9 +198,8 @@ static int check_clashes(const struct cli_common *c, const char *verb, char *con
     qsort(stems, n, sizeof *stems, compare_stems);
     for (size_t i = 1; i < n && rc == 0; i++) {
         if (compare_stems(&stems[i - 1], &stems[i]) != 0) continue;
-        fprintf(stderr,
-                "mroscope: '%s' and '%s' would both write '%s/%.*s.%s.json'; measure them into different folders\n",
-                stems[i - 1].path, stems[i].path, c->out, (int)stems[i].length, stems[i].text, verb);
+        fprintf(stderr, "mroscope: '%s' and '%s' would both write '%s/%.*s.%s'; give them different folders\n",
+                stems[i - 1].path, stems[i].path, c->out, (int)stems[i].length, stems[i].text, suffix);
         rc = 2;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
@@ -242,10 +244,10 @@ static int make_folder(const char *path)
     return rc;
 }
 
-int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *const *files, size_t n)
+int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *const *files, size_t n)
 {
     if (c->out == NULL) return 0;
-    const int clash = check_clashes(c, verb, files, n);
+    const int clash = check_clashes(c, suffix, files, n);
     if (clash) return clash;
     const int error = make_folder(c->out);
     if (error == 0) return 0;
@@ -254,15 +256,16 @@ int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *cons
     return 2;
 }
 
-enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
-                         struct mro_error *e)
+/* Notes the output `name` (taken; NULL = out of memory) of an item. */
+static enum mro_code take_output(struct cli_item *item, char *name, const char **path, struct mro_error *e)
 {
     struct stat out;
-    char *name = NULL;
     char **grown = realloc(item->written, (item->n_written + 1) * sizeof *grown);
     if (grown) item->written = grown;
-    if (grown == NULL || asprintf(&name, "%s.%s%s", item->stem, job->usage->verb, suffix) < 0)
+    if (grown == NULL || name == NULL) {
+        free(name);
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
+    }
     for (size_t i = 0; i < item->n_inputs && stat(name, &out) == 0; i++) {
         if (item->inputs[i].device != out.st_dev || item->inputs[i].inode != out.st_ino) continue;
         const enum mro_code code =
@@ -274,6 +277,21 @@ enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const
     item->written[item->n_written++] = name;
     *path = name;
     return MRO_OK;
+}
+
+enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
+                         struct mro_error *e)
+{
+    char *name = NULL;
+    if (asprintf(&name, "%s.%s%s", item->stem, job->usage->verb, suffix) < 0) name = NULL;
+    return take_output(item, name, path, e);
+}
+
+enum mro_code cli_output_plain(struct cli_item *item, const char *suffix, const char **path, struct mro_error *e)
+{
+    char *name = NULL;
+    if (asprintf(&name, "%s%s", item->stem, suffix) < 0) name = NULL;
+    return take_output(item, name, path, e);
 }
 
 enum mro_code cli_figure_stem(struct cli_item *item, const struct cli_job *job, char **stem, struct mro_error *e)
@@ -297,19 +315,22 @@ enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, c
     return code;
 }
 
+enum mro_code cli_print(json_t *v, struct mro_error *e)
+{
+    if (v == NULL) return e->code;
+    char *line = mro_json_text(v, false, e);
+    if (line) fputs(line, stdout);
+    free(line);
+    json_decref(v);
+    return line ? MRO_OK : e->code;
+}
+
 enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t *v, struct mro_error *e)
 {
     enum mro_code code = MRO_OK;
     if (v == NULL) return e->code;
     if (item->stem) code = cli_write_text(item, job, ".json", mro_json_text(v, true, e), e);
-    if (code == MRO_OK && job->common->json) {
-        char *line = mro_json_text(v, false, e);
-        if (line)
-            fputs(line, stdout);
-        else
-            code = e->code;
-        free(line);
-    }
+    if (code == MRO_OK && job->common->json) return cli_print(v, e);
     json_decref(v);
     return code;
 }
@@ -341,6 +362,8 @@ void cli_item_release(struct cli_item *item, bool failed)
 
 /* -- the walk ------------------------------------------------------------------------------------ */
 
+enum { MAX_MADE = 2 }; /* warnings of how the pixels of several frames were made */
+
 struct walk {
     const struct cli_job *job;
     struct cli_progress progress;
@@ -351,6 +374,7 @@ struct walk {
     /* Calibration of the last frame, for the result of all frames together. */
     struct mro_axis axis[2];
     char calibration[96];
+    size_t n_file; /* warnings that the file has given with the frames so far */
     bool failed;
 };
 
@@ -404,6 +428,7 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     item->sha256 = w->sha256;
     item->inputs = w->inputs;
     item->n_inputs = w->files;
+    item->n_file = w->n_file;
     int n = snprintf(item->name, sizeof item->name, "%s", path);
     if (several_images && n < (int)sizeof item->name)
         n += snprintf(item->name + n, sizeof item->name - (size_t)n, ", image %zu", image);
@@ -412,27 +437,36 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     return c->out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
 }
 
+/* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
+static enum mro_code measure_pixels(struct walk *w, struct cli_item *item, const char *const *made, size_t n_made,
+                                    struct mro_error *e)
+{
+    char calibration[256], pixels[128];
+    const char *extra[2 + MAX_MADE];
+    cli_calibrate(w->job->common, item->info, item->pixels.axis, calibration, sizeof calibration);
+    mro_calibration_text(&item->pixels.axis[0], &item->pixels.axis[1], item->calibration, sizeof item->calibration);
+    memcpy(w->axis, item->pixels.axis, sizeof w->axis);
+    memcpy(w->calibration, item->calibration, sizeof w->calibration);
+    item->extra = extra;
+    for (size_t i = 0; i < n_made && i < MAX_MADE; i++) extra[item->n_extra++] = made[i];
+    if (calibration[0]) extra[item->n_extra++] = calibration;
+    snprintf(pixels, sizeof pixels, "%zu pixels are not finite numbers and are left out", item->pixels.not_finite);
+    if (item->pixels.not_finite) extra[item->n_extra++] = pixels;
+    cli_progress_clear(&w->progress);
+    return w->job->frame(w->job->context, item, e);
+}
+
+/* Measures the pixels of one frame, which it takes over. They are handed back to `stream` for the next. */
 static enum mro_code do_frame(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
-                              size_t frame, bool first, struct mro_error *e)
+                              size_t frame, bool first, struct mro_stream *stream, struct mro_image *pixels,
+                              struct mro_error *e)
 {
     struct cli_item item;
-    char calibration[256], pixels[128];
-    const char *extra[2];
     enum mro_code code = item_begin(w, path, f, image, several, true, frame, &item, e);
-    if (code == MRO_OK) code = mro_file_read(f, image, frame, &item.pixels, e);
-    if (code == MRO_OK) {
-        cli_calibrate(w->job->common, item.info, item.pixels.axis, calibration, sizeof calibration);
-        mro_calibration_text(&item.pixels.axis[0], &item.pixels.axis[1], item.calibration, sizeof item.calibration);
-        memcpy(w->axis, item.pixels.axis, sizeof w->axis);
-        memcpy(w->calibration, item.calibration, sizeof w->calibration);
-        item.first = first;
-        item.extra = extra;
-        if (calibration[0]) extra[item.n_extra++] = calibration;
-        snprintf(pixels, sizeof pixels, "%zu pixels are not finite numbers and are left out", item.pixels.not_finite);
-        if (item.pixels.not_finite) extra[item.n_extra++] = pixels;
-        cli_progress_clear(&w->progress);
-        code = w->job->frame(w->job->context, &item, e);
-    }
+    item.pixels = *pixels;
+    item.first = first;
+    if (code == MRO_OK) code = measure_pixels(w, &item, NULL, 0, e);
+    mro_stream_give_back(stream, &item.pixels);
     cli_item_release(&item, code != MRO_OK);
     return code;
 }
@@ -452,32 +486,202 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
     return code;
 }
 
+/* -- memory -------------------------------------------------------------------------------------- */
+
+/* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure. */
+enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3 };
+
+/* How many frames can be read ahead within the budget; an error when it has no room for one. */
+static enum mro_code plan_memory(const struct walk *w, const char *path, const struct mro_image_info *info,
+                                 size_t *ahead, struct mro_error *e)
+{
+    const struct cli_job *job = w->job;
+    const size_t budget = job->common->memory ? job->common->memory : mro_default_memory();
+    const struct mro_axis *x = &info->axis[info->axes - 1];
+    struct mro_image like = { .nx = x->size, .ny = info->axes > 1 ? x[-1].size : 1, .kind = info->kind };
+    char text[256];
+    like.axis[1] = *x;
+    like.axis[0] = x[info->axes > 1 ? -1 : 0];
+    cli_calibrate(job->common, info, like.axis, text, sizeof text); /* what contradicts it is told with the pixels */
+    const size_t pixels = like.ny * like.nx, frame = pixels * sizeof(float);
+    const size_t raw = info->dtype == MRO_F32 ? 0 : pixels * mro_dtype_size(info->dtype);
+    const size_t fixed = (size_t)PROGRAM_BYTES + (job->common->out ? (size_t)FIGURE_BYTES : 0);
+    size_t need = frame + (job->need ? job->need(job->context, &like) : 0), reducing = 0;
+    if (job->common->reduce == CLI_REDUCE_MEAN) reducing = mro_frames_mean_bytes(like.ny, like.nx);
+    if (job->common->reduce == CLI_REDUCE_ALIGNED) reducing = mro_frames_align_bytes(like.ny, like.nx);
+    if (reducing && frame + reducing > need) need = frame + reducing;
+    need += fixed + raw;
+    *ahead = 0;
+    if (need > budget)
+        return MRO_FAIL(e, MRO_EMEMORY,
+                        "'%s': measuring %zu x %zu pixels needs about %zu MiB, the memory budget is %zu MiB; give a "
+                        "larger --memory",
+                        path, like.nx, like.ny, (need >> 20) + 1, budget >> 20);
+    const size_t room = (budget - need) / frame;
+    if (info->frames > 1) *ahead = room < MOST_AHEAD ? room : MOST_AHEAD;
+    return MRO_OK;
+}
+
+/* -- the frames of an image ------------------------------------------------------------------------ */
+
+static bool wanted(const void *frames, size_t frame) { return cli_frames_has(frames, frame); }
+
+static enum mro_code do_frames(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
+                               struct mro_error *e)
+{
+    const size_t frames = mro_file_info(plan->file, plan->image)->frames;
+    struct mro_stream *stream;
+    struct mro_image pixels;
+    size_t done = 0, frame;
+    bool more = true;
+    MRO_TRY(mro_stream_open(&stream, plan, e));
+    enum mro_code code = mro_stream_next(stream, &more, &pixels, &frame, &w->n_file, e);
+    while (code == MRO_OK && more) {
+        code = do_frame(w, path, plan->file, plan->image, several, frame, done == 0, stream, &pixels, e);
+        done++;
+        if (code) break;
+        cli_progress_frame(&w->progress, w->file, w->files, (double)(frame + 1) / (double)frames);
+        const size_t seen = w->n_file;
+        code = mro_stream_next(stream, &more, &pixels, &frame, &w->n_file, e);
+        if (!more) w->n_file = seen;
+    }
+    mro_stream_close(stream);
+    if (code == MRO_OK && w->job->together && done > 1)
+        code = do_together(w, path, plan->file, plan->image, several, e);
+    return code;
+}
+
+/* Frames for the library to reduce: one stream after the other, a round each. */
+struct rounds {
+    struct walk *w;
+    const struct mro_stream_plan *plan;
+    struct mro_stream *stream;
+    struct mro_image lent;
+    size_t round, rounds;
+};
+
+static enum mro_code rounds_rewind(void *context, struct mro_error *e)
+{
+    struct rounds *r = context;
+    if (r->stream) r->round++;
+    mro_image_release(&r->lent);
+    mro_stream_close(r->stream);
+    r->stream = NULL;
+    return mro_stream_open(&r->stream, r->plan, e);
+}
+
+static enum mro_code rounds_next(void *context, const struct mro_image **im, size_t *frame, struct mro_error *e)
+{
+    struct rounds *r = context;
+    const size_t frames = mro_file_info(r->plan->file, r->plan->image)->frames, seen = r->w->n_file;
+    bool more;
+    mro_stream_give_back(r->stream, &r->lent);
+    MRO_TRY(mro_stream_next(r->stream, &more, &r->lent, frame, &r->w->n_file, e));
+    *im = more ? &r->lent : NULL;
+    if (!more) r->w->n_file = seen;
+    if (more)
+        cli_progress_frame(&r->w->progress, r->w->file, r->w->files,
+                           ((double)r->round + (double)(*frame + 1) / (double)frames) / (double)r->rounds);
+    return MRO_OK;
+}
+
+/* The shape of a result is that of the area that the frames share. */
+static void crop_info(struct mro_image_info *info, const struct mro_image *im)
+{
+    struct mro_axis *x = &info->axis[info->axes - 1];
+    x->size = im->nx;
+    if (info->axes > 1) x[-1].size = im->ny;
+}
+
+struct reducing {
+    struct walk *w;
+    const char *path;
+    struct rounds rounds;
+    struct mro_reduced result;
+};
+
+static enum mro_code reduce_at(void *context, enum cli_place place, struct mro_error *e)
+{
+    struct reducing *r = context;
+    const struct mro_frames frames = { &r->rounds, rounds_rewind, rounds_next };
+    if (r->w->job->common->reduce != CLI_REDUCE_ALIGNED) return mro_frames_mean(&frames, r->path, &r->result, e);
+    return mro_frames_align(r->w->job->places->device[place], &frames, r->path, &r->result, e);
+}
+
+static enum mro_code do_reduced(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
+                                struct mro_error *e)
+{
+    const bool align = w->job->common->reduce == CLI_REDUCE_ALIGNED;
+    struct reducing reducing = { .w = w,
+                                 .path = path,
+                                 .rounds = { .w = w, .plan = plan, .rounds = align ? 4 : 2 } }; /* and measuring */
+    struct cli_item item = { 0 };
+    struct mro_image_info info;
+    char left_out[160], shrunk[160];
+    const char *made[MAX_MADE];
+    size_t n_made = 0;
+    enum mro_code code = cli_compute(w->job->common, w->job->places, path, reduce_at, &reducing, e);
+    mro_image_release(&reducing.rounds.lent);
+    mro_stream_close(reducing.rounds.stream);
+    if (code == MRO_OK) code = item_begin(w, path, plan->file, plan->image, several, false, 0, &item, e);
+    if (code == MRO_OK) {
+        info = *item.info;
+        if (reducing.result.used < reducing.result.frames) {
+            snprintf(left_out, sizeof left_out, "%zu of %zu frames show nothing that the others show and are left out",
+                     reducing.result.frames - reducing.result.used, reducing.result.frames);
+            made[n_made++] = left_out;
+        }
+        const size_t ny = info.axes > 1 ? info.axis[info.axes - 2].size : 1, nx = info.axis[info.axes - 1].size;
+        if ((double)reducing.result.image.ny * (double)reducing.result.image.nx < 0.5 * (double)ny * (double)nx) {
+            snprintf(shrunk, sizeof shrunk,
+                     "the frames drift: all of them show only %zu x %zu of their %zu x %zu pixels",
+                     reducing.result.image.nx, reducing.result.image.ny, nx, ny);
+            made[n_made++] = shrunk;
+        }
+        crop_info(&info, &reducing.result.image);
+        item.info = &info;
+        item.first = true;
+        item.pixels = reducing.result.image;
+        memset(&reducing.result.image, 0, sizeof reducing.result.image);
+        code = measure_pixels(w, &item, made, n_made, e);
+    }
+    if (code == MRO_OK && align && item.stem) {
+        double nm[2];
+        for (int i = 0; i < 2; i++)
+            nm[i] = w->axis[i].step > 0 && w->axis[i].unit == MRO_UNIT_NM ? w->axis[i].step : NAN;
+        code = cli_write_text(&item, w->job, ".shifts.csv",
+                              mro_csv_shifts(reducing.result.shift, reducing.result.frames, nm, e), e);
+    }
+    cli_item_release(&item, code != MRO_OK);
+    mro_reduced_release(&reducing.result);
+    return code;
+}
+
 static enum mro_code do_image(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
                               struct mro_error *e)
 {
     const struct cli_common *c = w->job->common;
     const struct mro_image_info *info = mro_file_info(f, image);
-    size_t done = 0;
+    struct mro_stream_plan plan = {
+        .file = f, .image = image, .wanted = wanted, .context = &c->frames, .threads = c->threads
+    };
     if (cli_frames_last(&c->frames) >= info->frames)
         return MRO_FAIL(e, MRO_EARG, "'%s' has no frame %zu: it holds %zu, counted from 0", path,
                         cli_frames_last(&c->frames), info->frames);
-    for (size_t frame = 0; frame < info->frames; frame++) {
-        if (!cli_frames_has(&c->frames, frame)) continue;
-        MRO_TRY(do_frame(w, path, f, image, several, frame, done == 0, e));
-        done++;
-        cli_progress_frame(&w->progress, w->file, w->files, (double)(frame + 1) / (double)info->frames);
-    }
-    return w->job->together && done > 1 ? do_together(w, path, f, image, several, e) : MRO_OK;
+    MRO_TRY(plan_memory(w, path, info, &plan.depth, e));
+    return c->reduce == CLI_REDUCE_NONE ? do_frames(w, path, several, &plan, e)
+                                        : do_reduced(w, path, several, &plan, e);
 }
 
 static void do_file(struct walk *w, const char *path)
 {
+    w->n_file = 0;
     struct mro_error e;
     struct mro_file *f = NULL;
     size_t images = 0;
     w->sha256[0] = '\0';
     if (mro_file_open(&f, path, w->job->common->memory, &e) != MRO_OK ||
-        mro_hash_start(&w->hash, f->bytes.p, f->bytes.size, &e) != MRO_OK) {
+        mro_hash_start(&w->hash, f->fd, f->bytes.p, f->bytes.size, &e) != MRO_OK) {
         report(w, &e);
         goto done;
     }
@@ -492,26 +696,35 @@ static void do_file(struct walk *w, const char *path)
         if (do_image(w, path, f, i, images > 1, &e) != MRO_OK) report(w, &e);
     }
 done:
-    /* The digest is read from the mapped file, so it ends before the file is closed. */
+    /* The digest is read from the open file, so it ends before that is closed. */
+    mro_hash_cancel(w->hash);
     mro_hash_finish(w->hash, NULL, NULL);
     w->hash = NULL;
     mro_file_close(f);
 }
 
-int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
+struct cli_file_id *cli_identify(const struct cli_args *files)
 {
-    struct walk w = { .job = job, .files = files->n };
-    const int rc = cli_prepare_outputs(job->common, job->usage->verb, files->files, files->n);
-    if (rc) return rc;
-    w.inputs = calloc(files->n, sizeof *w.inputs);
-    if (w.inputs == NULL) {
+    struct cli_file_id *ids = calloc(files->n ? files->n : 1, sizeof *ids);
+    if (ids == NULL) {
         fputs("mroscope: no memory left for the list of files\n", stderr);
-        return 1;
+        return NULL;
     }
     for (size_t i = 0; i < files->n; i++) {
         struct stat s;
-        if (stat(files->files[i], &s) == 0) w.inputs[i] = (struct cli_file_id){ s.st_dev, s.st_ino };
+        if (stat(files->files[i], &s) == 0) ids[i] = (struct cli_file_id){ s.st_dev, s.st_ino };
     }
+    return ids;
+}
+
+int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
+{
+    struct walk w = { .job = job, .files = files->n };
+    char suffix[40];
+    snprintf(suffix, sizeof suffix, "%s.json", job->usage->verb);
+    const int rc = cli_prepare_outputs(job->common, suffix, files->files, files->n);
+    if (rc) return rc;
+    if ((w.inputs = cli_identify(files)) == NULL) return 1;
     cli_progress_begin(&w.progress, job->common->quiet);
     for (w.file = 0; w.file < files->n; w.file++) do_file(&w, files->files[w.file]);
     cli_progress_clear(&w.progress);
@@ -520,6 +733,47 @@ int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
 }
 
 /* -- what a result says of itself ------------------------------------------------------------------ */
+
+/* "3,5-9": the frames used, each once and in order, whatever way they were asked for. */
+static char *frames_text(const struct cli_frames *f, size_t frames)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return NULL;
+    const char *comma = "";
+    for (size_t i = 0; i < frames; i++) {
+        if (!cli_frames_has(f, i)) continue;
+        size_t last = i;
+        while (last + 1 < frames && cli_frames_has(f, last + 1)) last++;
+        fprintf(out, last > i ? "%s%zu-%zu" : "%s%zu", comma, i, last);
+        comma = ",";
+        i = last;
+    }
+    const bool bad = ferror(out) != 0;
+    if (fclose(out) == 0 && !bad) return text;
+    free(text);
+    return NULL;
+}
+
+/* A result of several frames says which, and how they were joined. */
+static enum mro_code record_frames(const struct cli_common *c, const struct cli_item *item, struct cli_head *h,
+                                   struct mro_error *e)
+{
+    const size_t frames = mro_file_info(item->file, item->image)->frames;
+    int bad = 0;
+    if (!item->frame_given && frames > 1 && c->frames.n > 0) {
+        char *text = frames_text(&c->frames, frames);
+        json_t *entry = text ? json_pack("{s:s}", "value", text) : NULL;
+        bad = entry == NULL || json_object_set_new(h->head.options, "frames", entry);
+        free(text);
+    }
+    json_t *reduce = c->reduce == CLI_REDUCE_ALIGNED ? json_object_get(h->head.options, "reduce") : NULL;
+    if (!bad && reduce) bad = json_object_set_new(reduce, "algorithm", json_string(MRO_ALIGN_ALGORITHM));
+    if (!bad) return MRO_OK;
+    cli_head_release(h);
+    return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+}
 
 enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const char *const *warnings, size_t n_warnings,
                        struct cli_head *h, struct mro_error *e)
@@ -531,13 +785,14 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
         *item->hash = NULL;
         MRO_TRY(mro_hash_finish(hash, item->sha256, e));
     }
-    while (mro_file_warning(item->file, n_file)) n_file++;
+    while (n_file < item->n_file && mro_file_warning(item->file, n_file)) n_file++;
     h->warnings = calloc(n_file + item->n_extra + n_warnings + 1, sizeof *h->warnings);
     if (h->warnings == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
     if ((h->head.options = cli_options_json(job->usage)) == NULL) {
         cli_head_release(h);
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
     }
+    MRO_TRY(record_frames(job->common, item, h, e));
     for (size_t i = 0; i < n_file; i++) h->warnings[n++] = mro_file_warning(item->file, i);
     for (size_t i = 0; i < item->n_extra; i++) h->warnings[n++] = item->extra[i];
     for (size_t i = 0; i < n_warnings; i++) {

@@ -12,6 +12,9 @@
 #include "mroscope/file.h"
 #include "report/json.h"
 
+/* What is done with the frames of a stack before they are measured; in the order of the option's words. */
+enum cli_reduce { CLI_REDUCE_NONE, CLI_REDUCE_MEAN, CLI_REDUCE_ALIGNED };
+
 /* Warnings told so far, so that hundreds of images do not repeat one sentence. `{0}` is empty. */
 #define CLI_MAX_TOLD 16
 struct cli_told {
@@ -23,6 +26,7 @@ struct cli_common {
     double pixel_nm[2]; /* x, y as given; 0 = from the file */
     bool resolution_tags;
     struct cli_frames frames;
+    int reduce;         /* enum cli_reduce */
     const char *device; /* NULL = MROSCOPE_DEVICE, else "auto" */
     int threads;        /* 0 = all cores */
     size_t memory;      /* bytes; 0 = half of the machine's */
@@ -57,6 +61,7 @@ struct cli_item {
     char *sha256;               /* 65 bytes, kept from frame to frame */
     const char *const *extra;   /* warnings about calibration and pixels */
     size_t n_extra;
+    size_t n_file;                    /* warnings of the file that had been given when these pixels were read */
     const struct cli_file_id *inputs; /* all inputs of this run, which results must not replace */
     size_t n_inputs;
     char **written; /* files of this item, removed again when it fails */
@@ -67,6 +72,10 @@ struct cli_job {
     const struct cli_usage *usage;
     const struct cli_common *common;
     void *context;
+    struct cli_places *places; /* for what is done with frames before; NULL: nothing is */
+    /* Bytes of host memory that measuring an image of this shape and calibration takes beside its pixels and what every
+     * program takes; `like` has no pixels. NULL: next to none. */
+    size_t (*need)(const void *context, const struct mro_image *like);
     /* Measures one frame, prints and writes it. */
     enum mro_code (*frame)(void *context, struct cli_item *item, struct mro_error *e);
     /* After the last of several frames of an image; NULL: nothing to say of them together. */
@@ -78,8 +87,12 @@ struct cli_job {
  * the output folder cannot be used). */
 int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
 
-/* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. */
-int cli_prepare_outputs(const struct cli_common *c, const char *verb, char *const *files, size_t n);
+/* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. `suffix` is
+ * that of the output named in the message ("mro.json"). */
+int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *const *files, size_t n);
+
+/* Which files the inputs are, one entry each; free() it. NULL after a message when out of memory. */
+struct cli_file_id *cli_identify(const struct cli_args *files);
 
 /* Calibrates the axes (y, x) of an image of `info` as the options say: --pixel, or resolution tags where they are
  * asked for. `warning` is "", or what contradicts it. */
@@ -126,6 +139,9 @@ void cli_item_release(struct cli_item *item, bool failed);
 enum mro_code cli_output(struct cli_item *item, const struct cli_job *job, const char *suffix, const char **path,
                          struct mro_error *e);
 
+/* The same for an output that is not named after its verb: "<stem><suffix>". */
+enum mro_code cli_output_plain(struct cli_item *item, const char *suffix, const char **path, struct mro_error *e);
+
 /* Path of a figure without its suffix, free() it; .png, .svg and .pdf are noted as outputs of the item. */
 enum mro_code cli_figure_stem(struct cli_item *item, const struct cli_job *job, char **stem, struct mro_error *e);
 
@@ -136,6 +152,9 @@ enum mro_code cli_write_text(struct cli_item *item, const struct cli_job *job, c
 /* Prints a result as one line (--json) and writes it as a file (-o). Takes `v`, whose NULL means that `e`
  * is already filled. */
 enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t *v, struct mro_error *e);
+
+/* Prints a result as one line. Takes `v` likewise. */
+enum mro_code cli_print(json_t *v, struct mro_error *e);
 
 /* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
  * was told before is only counted. */

@@ -14,6 +14,7 @@ static const struct {
     const char *help;
 } verbs[] = {
     { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from" },
+    { "convert", cmd_convert, "write images as calibrated TIFF or MRC, in their own pixel type" },
     { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
     { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
     { "haadf", cmd_haadf,

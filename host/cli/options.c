@@ -139,6 +139,29 @@ static int parse_band(const struct cli_usage *u, const struct cli_option *o, con
     return -1;
 }
 
+/* Word i of "none|mean|aligned" and its length; NULL past the last. */
+static const char *choice(const char *words, int i, size_t *length)
+{
+    for (; words && i > 0; i--) {
+        words = strchr(words, '|');
+        if (words) words++;
+    }
+    if (words) *length = strcspn(words, "|");
+    return words;
+}
+
+static int parse_choice(const struct cli_usage *u, const struct cli_option *o, const char *text, int *value)
+{
+    const char *word;
+    size_t length = 0;
+    for (int i = 0; (word = choice(o->arg, i, &length)) != NULL; i++) {
+        if (strlen(text) != length || strncmp(text, word, length) != 0) continue;
+        *value = i;
+        return -1;
+    }
+    return wrong_usage(u->verb, "--%s wants one of %s, not '%s'", o->name, o->arg, text);
+}
+
 static int parse_pixel(const struct cli_usage *u, const struct cli_option *o, const char *text, double v[2])
 {
     char unit[32];
@@ -191,6 +214,7 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
             return wrong_usage(u->verb, "--%s knows '%s' only, not '%s'", o->name, o->arg, text);
         *(bool *)t = true;
         return -1;
+    case CLI_CHOICE: return parse_choice(u, o, text, t);
     case CLI_STRING:
         if (*text == '\0') return wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
         args->strings[args->n_strings++] = text;
@@ -384,8 +408,14 @@ static void default_text(const struct cli_group *g, const struct cli_option *o, 
 {
     const void *t = target(g, o);
     const double *v = t;
+    const char *word;
+    size_t length = 0;
     buffer[0] = '\0';
     switch (o->kind) {
+    case CLI_CHOICE:
+        word = choice(o->arg, *(const int *)t, &length);
+        snprintf(buffer, size, " (default %.*s)", (int)length, word);
+        break;
     case CLI_DOUBLE:
         if (*v >= o->lo && *v <= o->hi) snprintf(buffer, size, " (default %g)", *v);
         break;
@@ -474,7 +504,10 @@ static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
 {
     const void *t = target(g, o);
     const double *v = t;
+    const char *word;
+    size_t length = 0;
     switch (o->kind) {
+    case CLI_CHOICE: word = choice(o->arg, *(const int *)t, &length); return json_stringn(word, length);
     case CLI_DOUBLE: return *v >= o->lo && *v <= o->hi ? json_real(*v) : json_null();
     case CLI_INT: return json_integer(*(const int *)t);
     case CLI_SEED: return json_integer((json_int_t) * (const uint64_t *)t);

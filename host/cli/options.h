@@ -15,6 +15,7 @@ enum cli_kind {
     CLI_SEED,   /* uint64_t, at most 2^53 so that every JSON reader keeps it */
     CLI_FLAG,   /* bool, no argument */
     CLI_WORD,   /* bool: true when the one word that is known (the row's arg) is given */
+    CLI_CHOICE, /* int: which of the words that the row's arg lists ("none|mean") was given, from 0 */
     CLI_STRING, /* const char *, owned by struct cli_args */
     CLI_BAND,   /* double[2], "LO,HI", both between lo and hi and rising */
     CLI_DBAND,  /* the same band given as spacings d = 1/g in nm, "LO,HI"; stored as 1/HI, 1/LO */

@@ -85,6 +85,17 @@ struct mro_backend {
     enum mro_code (*forward)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                              struct mro_buffer *spectrum, struct mro_error *e);
 
+    /* out = a * conj(b), frequency by frequency: the spectrum of the circular cross-correlation of two fields, which
+     * peaks at r when the field of `a` is that of `b` moved by r. `out` may be `a` or `b`. */
+    enum mro_code (*correlate)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                               const struct mro_buffer *b, struct mro_buffer *out, struct mro_error *e);
+
+    /* sum += weight * (the field of `a` moved by move_nm = y, x toward larger y and x): every coefficient of `a` times
+     * weight * exp(-2 pi i (qy y + qx x)), with q of math/grid.h. The move is circular and need not be whole samples.
+     * Middle frequencies of even grids, which have no partner, add nothing. `sum` is not `a`. */
+    enum mro_code (*add_moved)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                               const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e);
+
     /* field^2 smoothed by a Gaussian of s_nm, sampled at out->ny x out->nx equidistant points of the same area. */
     enum mro_code (*local_mean_square)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                        double s_nm, const struct mro_grid *out, struct mro_buffer *mean_square,

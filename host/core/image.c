@@ -95,7 +95,8 @@ static const struct {
 const char *mro_dtype_name(enum mro_dtype dtype) { return dtypes[dtype].name; }
 size_t mro_dtype_size(enum mro_dtype dtype) { return dtypes[dtype].size; }
 
-enum mro_unit mro_unit_parse(const char *text, double *factor)
+/* The unit named exactly `text`; false when the table has none. */
+static bool find_unit(const char *text, enum mro_unit *unit, double *factor)
 {
     static const struct {
         const char *text;
@@ -104,8 +105,6 @@ enum mro_unit mro_unit_parse(const char *text, double *factor)
     } known[] = {
         { "nm", MRO_UNIT_NM, 1 },
         { "nanometer", MRO_UNIT_NM, 1 },
-        { "n_m", MRO_UNIT_NM, 1 },
-        { "[n_m]", MRO_UNIT_NM, 1 },
         { "A", MRO_UNIT_NM, 0.1 },
         { "\xc3\x85", MRO_UNIT_NM, 0.1 },
         { "\xe2\x84\xab", MRO_UNIT_NM, 0.1 },
@@ -128,6 +127,8 @@ enum mro_unit mro_unit_parse(const char *text, double *factor)
         { "1 / nm", MRO_UNIT_INV_NM, 1 },
         { "nm^-1", MRO_UNIT_INV_NM, 1 },
         { "1/A", MRO_UNIT_INV_NM, 10 },
+        { "A^-1", MRO_UNIT_INV_NM, 10 },
+        { "\xc3\x85^-1", MRO_UNIT_INV_NM, 10 },
         { "1/\xc3\x85", MRO_UNIT_INV_NM, 10 },
         { "1/m", MRO_UNIT_INV_NM, 1e-9 },
         { "1/um", MRO_UNIT_INV_NM, 1e-3 },
@@ -143,15 +144,31 @@ enum mro_unit mro_unit_parse(const char *text, double *factor)
         { "pixels", MRO_UNIT_NONE, 1 },
         { "px", MRO_UNIT_NONE, 1 },
     };
-    *factor = 1;
-    if (text == NULL) return MRO_UNIT_NONE;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(text, known[i].text) == 0) {
             *factor = known[i].factor;
-            return known[i].unit;
+            *unit = known[i].unit;
+            return true;
         }
     }
-    return MRO_UNIT_OTHER;
+    return false;
+}
+
+enum mro_unit mro_unit_parse(const char *text, double *factor)
+{
+    enum mro_unit unit = MRO_UNIT_NONE;
+    *factor = 1;
+    if (text == NULL || find_unit(text, &unit, factor)) return unit;
+    /* As Berkeley EMD writes them: in brackets, the prefix set off by an underscore ("[n_m]", "[n_m^-1]"). */
+    char plain[24];
+    size_t n = 0;
+    for (const char *c = text; *c; c++) {
+        if (*c == '[' || *c == ']' || *c == '_') continue;
+        if (n + 1 == sizeof plain) return MRO_UNIT_OTHER;
+        plain[n++] = *c;
+    }
+    plain[n] = '\0';
+    return n > 0 && find_unit(plain, &unit, factor) ? unit : MRO_UNIT_OTHER;
 }
 
 void mro_axis_set(struct mro_axis *a, double step, double offset, const char *unit_text, enum mro_source source)

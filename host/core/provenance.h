@@ -25,9 +25,13 @@ const char *mro_commit(void);  /* "1a2b3c4d5e6f", with "-dirty" for changed sour
 /* SHA-256 of bytes in memory, computed on a thread of its own beside the measurement. */
 struct mro_hash_job;
 
-/* Starts hashing `size` bytes at `p`, which must stay readable until mro_hash_finish. Where no thread can
- * be had, it hashes before returning. Errors: MRO_EMEMORY. */
-enum mro_code mro_hash_start(struct mro_hash_job **job, const void *p, size_t size, struct mro_error *e);
+/* Starts hashing `size` bytes: of the file `fd`, read piece by piece so that they do not fill the memory, or with fd <
+ * 0 those at `p`. They must stay readable until mro_hash_finish. Where no thread can be had, it hashes before
+ * returning. Errors: MRO_EMEMORY. */
+enum mro_code mro_hash_start(struct mro_hash_job **job, int fd, const void *p, size_t size, struct mro_error *e);
+
+/* Makes a job that has not ended stop early; mro_hash_finish then gives no digest. NULL is fine. */
+void mro_hash_cancel(struct mro_hash_job *job);
 
 /* Waits, writes 64 hexadecimal digits and a zero to `hex` (may be NULL) and frees the job. NULL is fine:
  * gives "". Errors: MRO_EINTERNAL when the digest could not be computed. */

@@ -14,10 +14,12 @@
 #include "gpu/gpu.h"
 
 /* Large pieces of host memory go through two page-locked buffers in turn: the card copies one while the processor
- * fills or empties the other. */
+ * fills or empties the other. Small pieces on their way to the card are put one after another into a third: a card may
+ * read ordinary memory after the call for it has returned, when its owner has freed it. */
 #ifndef MRO_STAGE_BYTES /* tests use small ones */
 #define MRO_STAGE_BYTES ((size_t)16 << 20)
-#define MRO_STAGE_FROM ((size_t)256 << 10) /* less is left to the driver, which does the same for small pieces */
+#define MRO_STAGE_FROM ((size_t)256 << 10) /* less is small */
+#define MRO_STAGE_SMALL ((size_t)1 << 20)  /* for the small ones; a multiple of 256 */
 #endif
 
 /* The work area is a multiple of this. */
@@ -51,6 +53,8 @@ struct mro_cuda {
         cudaEvent_t done; /* the card has copied from or to it */
         bool busy;        /* `done` lies ahead */
     } stage[2];
+    unsigned char *small; /* page-locked; its first small_used bytes may still be read by the card */
+    size_t small_used;
     void *area; /* work area of all transforms and of sorting: they run one after the other */
     size_t area_bytes;
     struct mro_cuda_plan plan[MRO_CUDA_PLANS];
@@ -89,7 +93,6 @@ enum mro_code mro_cuda_upload(struct mro_device *d, struct mro_buffer *to, const
 enum mro_code mro_cuda_download(struct mro_device *d, void *host, const struct mro_buffer *from, size_t bytes,
                                 struct mro_error *e);
 enum mro_code mro_cuda_zero(struct mro_device *d, void *p, size_t bytes, struct mro_error *e);
-enum mro_code mro_cuda_copy(struct mro_device *d, void *to, const void *from, size_t bytes, struct mro_error *e);
 
 /* Makes the work area hold `bytes` at least; never NULL afterwards, whatever `bytes` is. `keep` (may be NULL) is a
  * plan that must outlive it. */

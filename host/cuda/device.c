@@ -28,6 +28,13 @@ static bool is_loss(cudaError_t rc)
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
     case cudaErrorCudartUnloading:
+    case cudaErrorExternalDevice:
+    case cudaErrorMpsRpcFailure:
+    case cudaErrorMpsClientTerminated:
+#if CUDART_VERSION >= 13000
+    case cudaErrorContained:
+    case cudaErrorTensorMemoryLeak:
+#endif
     case cudaErrorUnknown: return true;
     default: return false;
     }
@@ -122,7 +129,6 @@ static enum mro_code cuda_sort(struct mro_device *d, const float *keys, float *s
 
 static const struct mro_gpu_runtime runtime = {
     .zero = mro_cuda_zero,
-    .copy = mro_cuda_copy,
     .launch = cuda_launch,
     .transform = mro_cuda_transform,
     .sort = cuda_sort,

@@ -103,6 +103,15 @@ static bool stage_make(struct mro_device *d, struct mro_cuda_stage *stage)
     return rc == cudaSuccess;
 }
 
+static bool small_make(struct mro_device *d)
+{
+    struct mro_cuda *s = d->state;
+    const cudaError_t rc = cudaMallocHost((void **)&s->small, MRO_STAGE_SMALL);
+    if (rc) s->small = NULL;
+    mro_cuda_note(d, rc);
+    return rc == cudaSuccess;
+}
+
 void mro_cuda_stages_release(struct mro_device *d)
 {
     struct mro_cuda *s = d->state;
@@ -112,6 +121,9 @@ void mro_cuda_stages_release(struct mro_device *d)
         if (stage->host) mro_cuda_note(d, cudaFreeHost(stage->host));
         *stage = (struct mro_cuda_stage){ 0 };
     }
+    if (s->small) mro_cuda_note(d, cudaFreeHost(s->small));
+    s->small = NULL;
+    s->small_used = 0;
 }
 
 /* Whether the buffers are there. A system that locks no memory for us copies more slowly, that is all. */
@@ -119,7 +131,8 @@ static bool staged(struct mro_device *d)
 {
     struct mro_cuda *s = d->state;
     if (s->stages == STAGES_UNTRIED) {
-        s->stages = stage_make(d, s->stage) && stage_make(d, s->stage + 1) ? STAGES_READY : STAGES_REFUSED;
+        const bool made = stage_make(d, s->stage) && stage_make(d, s->stage + 1) && small_make(d);
+        s->stages = made ? STAGES_READY : STAGES_REFUSED;
         if (s->stages == STAGES_REFUSED) mro_cuda_stages_release(d);
     }
     return s->stages == STAGES_READY;
@@ -156,6 +169,20 @@ static enum mro_code stage_wait(struct mro_device *d, struct mro_cuda_stage *sta
     return MRO_OK;
 }
 
+static enum mro_code upload_small(struct mro_device *d, void *to, const void *host, size_t bytes, struct mro_error *e)
+{
+    struct mro_cuda *s = d->state;
+    if (bytes > MRO_STAGE_SMALL - s->small_used) {
+        MRO_TRY(mro_cuda_wait(d, e));
+        s->small_used = 0;
+    }
+    unsigned char *at = s->small + s->small_used;
+    memcpy(at, host, bytes);
+    s->small_used += (bytes + 255) / 256 * 256;
+    MRO_CUDA_TRY(d, e, "to copy to the card", cudaMemcpyAsync, to, at, bytes, cudaMemcpyHostToDevice, s->stream);
+    return MRO_OK;
+}
+
 enum mro_code mro_cuda_upload(struct mro_device *d, struct mro_buffer *to, const void *host, size_t bytes,
                               struct mro_error *e)
 {
@@ -164,12 +191,12 @@ enum mro_code mro_cuda_upload(struct mro_device *d, struct mro_buffer *to, const
     if (bytes > to->bytes) return MRO_FAIL(e, MRO_EINTERNAL, "upload of %zu bytes into %zu", bytes, to->bytes);
     MRO_TRY(mro_cuda_enter(d, e));
     if (bytes == 0) return MRO_OK;
-    if (bytes < MRO_STAGE_FROM || !staged(d)) {
-        /* Of ordinary memory the driver keeps a copy before it returns. */
+    if (!staged(d)) {
         MRO_CUDA_TRY(d, e, "to copy to the card", cudaMemcpyAsync, to->p, host, bytes, cudaMemcpyHostToDevice,
                      s->stream);
-        return MRO_OK;
+        return mro_cuda_wait(d, e);
     }
+    if (bytes < MRO_STAGE_FROM) return upload_small(d, to->p, host, bytes, e);
     for (size_t at = 0, k = 0; at < bytes; at += MRO_STAGE_BYTES, k++) {
         const size_t n = bytes - at < MRO_STAGE_BYTES ? bytes - at : MRO_STAGE_BYTES;
         struct mro_cuda_stage *stage = s->stage + k % 2;
@@ -220,15 +247,5 @@ enum mro_code mro_cuda_zero(struct mro_device *d, void *p, size_t bytes, struct 
     const struct mro_cuda *s = d->state;
     MRO_TRY(mro_cuda_enter(d, e));
     if (bytes) MRO_CUDA_TRY(d, e, "to clear memory", cudaMemsetAsync, p, 0, bytes, s->stream);
-    return MRO_OK;
-}
-
-enum mro_code mro_cuda_copy(struct mro_device *d, void *to, const void *from, size_t bytes, struct mro_error *e)
-{
-    const struct mro_cuda *s = d->state;
-    MRO_TRY(mro_cuda_enter(d, e));
-    if (bytes)
-        MRO_CUDA_TRY(d, e, "to copy on the card", cudaMemcpyAsync, to, from, bytes, cudaMemcpyDeviceToDevice,
-                     s->stream);
     return MRO_OK;
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Primitives on whole planes. */
 #include "kernels/field.h"
+
+#include <stdlib.h>
+
 #include "gpu/primitives.h"
+#include "mroscope/math/move.h"
 
 enum mro_code mro_gpu_multiply(struct mro_device *d, const struct mro_grid *g, struct mro_buffer *spectrum,
                                const float *gain, struct mro_error *e)
@@ -12,6 +16,33 @@ enum mro_code mro_gpu_multiply(struct mro_device *d, const struct mro_grid *g, s
     enum mro_code rc = mro_gpu_give(&room, &args.gain, gain, n, sizeof *gain, e);
     if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, multiply, n, &args, e);
     mro_gpu_room_release(&room);
+    return rc;
+}
+
+enum mro_code mro_gpu_correlate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                                const struct mro_buffer *b, struct mro_buffer *out, struct mro_error *e)
+{
+    const struct mro_correlate_args args = { .a = a->p, .b = b->p, .out = out->p, .n = g->ny * g->nx };
+    return MRO_LAUNCH_EACH(d, correlate, args.n, &args, e);
+}
+
+enum mro_code mro_gpu_add_moved(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                                const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e)
+{
+    struct mro_gpu_room room = { .d = d };
+    struct mro_add_moved_args args = { .a = a->p, .sum = sum->p, .ny = g->ny, .nx = g->nx };
+    mro_c32 *py = malloc((g->ny + g->nx) * sizeof *py);
+    if (py == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
+    for (size_t y = 0; y < g->ny; y++) {
+        const mro_c32 z = mro_move_phase(y, g->ny, g->ly, move_nm[0]);
+        py[y] = (mro_c32){ (float)weight * z.re, (float)weight * z.im };
+    }
+    for (size_t x = 0; x < g->nx; x++) py[g->ny + x] = mro_move_phase(x, g->nx, g->lx, move_nm[1]);
+    enum mro_code rc = mro_gpu_give(&room, &args.py, py, g->ny, sizeof *py, e);
+    if (rc == MRO_OK) rc = mro_gpu_give(&room, &args.px, py + g->ny, g->nx, sizeof *py, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, add_moved, g->ny * g->nx, &args, e);
+    mro_gpu_room_release(&room);
+    free(py);
     return rc;
 }
 

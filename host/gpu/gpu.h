@@ -26,7 +26,6 @@ struct mro_transform {
 /* What the primitives need of such a device besides the memory functions of its backend. */
 struct mro_gpu_runtime {
     enum mro_code (*zero)(struct mro_device *d, void *p, size_t bytes, struct mro_error *e);
-    enum mro_code (*copy)(struct mro_device *d, void *to, const void *from, size_t bytes, struct mro_error *e);
     /* `args` is a struct mro_NAME_args, read before the call returns. */
     enum mro_code (*launch)(struct mro_device *d, enum mro_kernel kernel, size_t blocks, const void *args,
                             struct mro_error *e);

@@ -13,6 +13,10 @@ enum mro_code mro_gpu_local_power(struct mro_device *d, const struct mro_grid *g
                                   struct mro_buffer *power, struct mro_error *e);
 enum mro_code mro_gpu_multiply(struct mro_device *d, const struct mro_grid *g, struct mro_buffer *spectrum,
                                const float *gain, struct mro_error *e);
+enum mro_code mro_gpu_correlate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                                const struct mro_buffer *b, struct mro_buffer *out, struct mro_error *e);
+enum mro_code mro_gpu_add_moved(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
+                                const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e);
 enum mro_code mro_gpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
                                      const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
                                      struct mro_error *e);
@@ -41,9 +45,9 @@ enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny,
 /* Their rows of a backend's table. */
 #define MRO_GPU_PRIMITIVES                                                                                            \
     .contrast_spectrum = mro_gpu_contrast_spectrum, .local_power = mro_gpu_local_power, .multiply = mro_gpu_multiply, \
-    .noise_spectrum = mro_gpu_noise_spectrum, .inverse = mro_gpu_inverse, .forward = mro_gpu_forward,                 \
-    .local_mean_square = mro_gpu_local_mean_square, .bank_maximum = mro_gpu_bank_maximum,                             \
-    .refine_patches = mro_gpu_refine_patches, .windowed_acf = mro_gpu_windowed_acf,                                   \
-    .acf_fringes = mro_gpu_acf_fringes, .bandpass = mro_gpu_bandpass
+    .correlate = mro_gpu_correlate, .add_moved = mro_gpu_add_moved, .noise_spectrum = mro_gpu_noise_spectrum,         \
+    .inverse = mro_gpu_inverse, .forward = mro_gpu_forward, .local_mean_square = mro_gpu_local_mean_square,           \
+    .bank_maximum = mro_gpu_bank_maximum, .refine_patches = mro_gpu_refine_patches,                                   \
+    .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes, .bandpass = mro_gpu_bandpass
 
 #endif

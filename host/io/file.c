@@ -20,13 +20,13 @@
  * it is known by numbers that make sense. */
 static const struct mro_reader *const readers[] = {
     &mro_reader_tiff, &mro_reader_dm,  &mro_reader_png, &mro_reader_jpeg,
-    &mro_reader_ser,  &mro_reader_emi, &mro_reader_mrc,
+    &mro_reader_emd,  &mro_reader_ser, &mro_reader_emi, &mro_reader_mrc,
 };
 #define N_READERS (sizeof readers / sizeof *readers)
 
 enum {
     MAX_WARNINGS = 64, /* a hostile file must not turn its pages into a flood of sentences */
-    BLOCK = 1 << 15,   /* pixels converted at a time by one thread: input and output stay in its cache */
+    CHUNK = 1 << 16,   /* bytes of the file that one thread takes at a time, on its stack: they stay in its cache */
     PART = 1 << 12,    /* values of one partial sum of the statistics; fixed, so that sums are the same bytes
                           at any number of threads */
 };
@@ -69,6 +69,7 @@ static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, const
     }
     rc = f->reader->open(f, e);
     if (rc == MRO_OK && f->images == 0) rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' holds no image", f->name);
+    mro_file_drop_pages(f);
 done:
     if (rc != MRO_OK) {
         mro_file_close(f);
@@ -78,10 +79,19 @@ done:
     return rc;
 }
 
+void mro_file_drop_pages(const struct mro_file *f)
+{
+    /* The whole range, which costs no more than the pages that are there. Advice: failure changes nothing. */
+    if (f->mapping != NULL) (void)madvise(f->mapping, f->bytes.size, MADV_DONTNEED);
+}
+
 static struct mro_file *new_file(const char *name)
 {
     struct mro_file *f = calloc(1, sizeof *f);
-    if (f != NULL) f->name = strdup(name);
+    if (f != NULL) {
+        f->fd = -1;
+        f->name = strdup(name);
+    }
     if (f != NULL && f->name == NULL) {
         free(f);
         f = NULL;
@@ -89,13 +99,15 @@ static struct mro_file *new_file(const char *name)
     return f;
 }
 
-enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_error *e)
+/* `kept` (may be NULL): the open file, -1 for an empty one; the caller's to close. */
+static enum mro_code map(struct mro_bytes *b, int *kept, const char *path, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
     struct stat st;
     *b = (struct mro_bytes){ NULL, 0 };
+    if (kept) *kept = -1;
     /* Not blocking: a named pipe must be refused, not waited for. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
         rc = MRO_FAIL(e, MRO_EIO, "cannot open '%s': %s", path, strerror(errno));
         goto done;
@@ -119,10 +131,19 @@ enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_er
             goto done;
         }
         *b = (struct mro_bytes){ p, (size_t)st.st_size };
+        if (kept) {
+            *kept = fd;
+            fd = -1;
+        }
     }
 done:
     if (fd >= 0) close(fd);
     return rc;
+}
+
+enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_error *e)
+{
+    return map(b, NULL, path, e);
 }
 
 void mro_bytes_unmap(struct mro_bytes *b)
@@ -135,15 +156,18 @@ enum mro_code mro_file_open_as(struct mro_file **out, const char *path, const st
                                size_t memory_bytes, struct mro_error *e)
 {
     struct mro_bytes b;
+    int fd;
     *out = NULL;
-    MRO_TRY(mro_bytes_map(&b, path, e));
+    MRO_TRY(map(&b, &fd, path, e));
     struct mro_file *f = new_file(path);
     if (f == NULL) {
         mro_bytes_unmap(&b);
+        if (fd >= 0) close(fd);
         return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
     }
     f->bytes = b;
     f->mapping = (void *)b.p;
+    f->fd = fd;
     return open_bytes(out, f, reader, memory_bytes, e);
 }
 
@@ -167,6 +191,7 @@ void mro_file_close(struct mro_file *f)
     if (f == NULL) return;
     if (f->reader != NULL && f->reader->close != NULL && f->state != NULL) f->reader->close(f);
     if (f->mapping != NULL) munmap(f->mapping, f->bytes.size);
+    if (f->fd >= 0) close(f->fd);
     for (size_t i = 0; i < f->n_warnings; i++) free(f->warnings[i]);
     free(f->warnings);
     free(f->info);
@@ -289,10 +314,8 @@ void mro_file_warn(struct mro_file *f, const char *format, ...)
     for (size_t i = 0; i < f->n_warnings; i++)
         if (strcmp(f->warnings[i], text) == 0) return;
     /* A warning that finds no memory is dropped: what follows will fail with a sentence of its own. */
-    char **grown = realloc(f->warnings, (f->n_warnings + 1) * sizeof *grown);
-    if (grown == NULL) return;
-    f->warnings = grown;
-    if ((grown[f->n_warnings] = strdup(text)) != NULL) f->n_warnings++;
+    if (f->warnings == NULL) f->warnings = calloc(MAX_WARNINGS, sizeof *f->warnings);
+    if (f->warnings != NULL && (f->warnings[f->n_warnings] = strdup(text)) != NULL) f->n_warnings++;
 }
 
 /* ---------------------------------------------------------------- byte order */
@@ -470,6 +493,26 @@ static unsigned mask_not_finite(float *v, size_t n)
     return bad;
 }
 
+/* `n` bytes at p, a place that a view gave, either there or copied to `room`: a read call copies faster than page
+ * faults map, and what it copies does not stay in memory. NULL: the file has become shorter. */
+static const unsigned char *fetch(const struct mro_file *f, const unsigned char *p, size_t n, unsigned char *room)
+{
+    const uintptr_t at = (uintptr_t)p, from = (uintptr_t)f->bytes.p;
+    if (f->fd < 0 || at < from || at - from > f->bytes.size) return p; /* in memory, or in a file beside this one */
+    for (size_t done = 0; done < n;) {
+        const ssize_t got = pread(f->fd, room + done, n - done, (off_t)(p - f->bytes.p + (ptrdiff_t)done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return NULL;
+        done += (size_t)got;
+    }
+    return room;
+}
+
+static enum mro_code shrunk(const struct mro_file *f, struct mro_error *e)
+{
+    return MRO_FAIL(e, MRO_EIO, "'%s' cannot be read to its end any more: it was changed, or its disk fails", f->name);
+}
+
 static size_t convert_block(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
 {
     if (channels(dtype) > 1)
@@ -479,29 +522,50 @@ static size_t convert_block(enum mro_dtype dtype, const unsigned char *p, bool s
     return can_be_not_finite(dtype) ? mask_not_finite(out, n) : 0;
 }
 
-/* Converts n pixels at p (may be `out` itself for native float32) and returns how many are not finite. */
-static size_t convert(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out)
+/* Converts n pixels at p to `out`. p may be `out` itself for native float32, else it lies in the file when `in_file`.
+ * Counts those that are not finite. */
+static enum mro_code convert(const struct mro_file *f, enum mro_dtype dtype, const unsigned char *p, bool in_file,
+                             bool swap, size_t n, float *out, size_t *not_finite, struct mro_error *e)
 {
-    const size_t size = mro_dtype_size(dtype);
-    const ptrdiff_t blocks = (ptrdiff_t)((n + BLOCK - 1) / BLOCK);
-    size_t bad = 0;
-#pragma omp parallel for schedule(static) reduction(+ : bad) if (blocks > 1)
+    const size_t size = mro_dtype_size(dtype), each = CHUNK / size;
+    const ptrdiff_t blocks = (ptrdiff_t)((n + each - 1) / each);
+    size_t bad = 0, missing = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad, missing) if (blocks > 1)
     for (ptrdiff_t b = 0; b < blocks; b++) {
-        const size_t from = (size_t)b * BLOCK, count = n - from < BLOCK ? n - from : BLOCK;
-        bad += convert_block(dtype, p + from * size, swap, count, out + from);
+        unsigned char room[CHUNK];
+        const size_t from = (size_t)b * each, count = n - from < each ? n - from : each;
+        const bool as_is = dtype == MRO_F32 && !swap;
+        const unsigned char *q = p + from * size;
+        if (in_file && (q = fetch(f, q, count * size, as_is ? (unsigned char *)(out + from) : room)) == NULL) {
+            missing++;
+            continue;
+        }
+        bad += convert_block(dtype, q, swap, count, out + from);
     }
-    return bad;
+    *not_finite = bad;
+    return missing ? shrunk(f, e) : MRO_OK;
 }
 
-/* The same for rows that lie bottom first. */
-static size_t convert_upward(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t ny, size_t nx, float *out)
+/* The same for rows of a file that lie bottom first. */
+static enum mro_code convert_upward(const struct mro_file *f, enum mro_dtype dtype, const unsigned char *p, bool swap,
+                                    size_t ny, size_t nx, float *out, size_t *not_finite, struct mro_error *e)
 {
-    const size_t row = nx * mro_dtype_size(dtype);
-    size_t bad = 0;
-#pragma omp parallel for schedule(static) reduction(+ : bad) if (ny * nx > BLOCK)
-    for (ptrdiff_t y = 0; y < (ptrdiff_t)ny; y++)
-        bad += convert_block(dtype, p + (ny - 1 - (size_t)y) * row, swap, nx, out + (size_t)y * nx);
-    return bad;
+    const size_t size = mro_dtype_size(dtype), most = CHUNK / size;
+    size_t bad = 0, missing = 0;
+#pragma omp parallel for schedule(static) reduction(+ : bad, missing) if (ny * nx > CHUNK)
+    for (ptrdiff_t y = 0; y < (ptrdiff_t)ny; y++) {
+        unsigned char room[CHUNK];
+        for (size_t x = 0; x < nx; x += most) {
+            const size_t count = nx - x < most ? nx - x : most;
+            const unsigned char *q = fetch(f, p + ((ny - 1 - (size_t)y) * nx + x) * size, count * size, room);
+            if (q == NULL)
+                missing++;
+            else
+                bad += convert_block(dtype, q, swap, count, out + (size_t)y * nx + x);
+        }
+    }
+    *not_finite = bad;
+    return missing ? shrunk(f, e) : MRO_OK;
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -551,28 +615,40 @@ static void prefer_huge_pages(void *p, size_t bytes)
 #endif
 }
 
-enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e)
+enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame, struct mro_image *out,
+                                 struct mro_error *e)
 {
+    struct mro_image kept = *out;
     memset(out, 0, sizeof *out);
-    MRO_TRY(check_frame(f, image, frame, e));
-    const struct mro_image_info *info = &f->info[image];
-    const size_t ny = frame_rows(info), nx = frame_columns(info), n = ny * nx;
     unsigned char *raw = NULL;
     const unsigned char *p = NULL;
     bool swap = false;
-    enum mro_code rc = mro_image_alloc(out, ny, nx, e);
+    enum mro_code rc = check_frame(f, image, frame, e);
     if (rc) goto done;
-    prefer_huge_pages(out->px, n * sizeof(float));
+    const struct mro_image_info *info = &f->info[image];
+    const size_t ny = frame_rows(info), nx = frame_columns(info), n = ny * nx;
+    if (kept.px != NULL && kept.ny == ny && kept.nx == nx) {
+        *out = (struct mro_image){ .nx = nx, .ny = ny, .px = kept.px };
+        kept.px = NULL;
+    } else {
+        mro_image_release(&kept); /* before the next is asked for: there may be room for one only */
+        rc = mro_image_alloc(out, ny, nx, e);
+        if (rc) goto done;
+        prefer_huge_pages(out->px, n * sizeof(float));
+    }
     const enum view v = view(f, image, frame, &p, &swap);
     if (v == VIEW_NONE) {
         if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
             goto done;
         p = raw ? raw : (unsigned char *)out->px;
         rc = f->reader->read(f, image, frame, raw ? (void *)raw : out->px, e);
+        mro_file_drop_pages(f);
         if (rc) goto done;
     }
-    out->not_finite = v == VIEW_UPWARD ? convert_upward(info->dtype, p, swap, ny, nx, out->px)
-                                       : convert(info->dtype, p, swap, n, out->px);
+    rc = v == VIEW_UPWARD ? convert_upward(f, info->dtype, p, swap, ny, nx, out->px, &out->not_finite, e)
+                          : convert(f, info->dtype, p, v == VIEW_DOWNWARD, swap, n, out->px, &out->not_finite, e);
+    if (rc) goto done;
+    out->axis[0].size = ny;
     if (info->axes > 1) out->axis[0] = info->axis[info->axes - 2];
     out->axis[1] = info->axis[info->axes - 1];
     out->kind = info->kind;
@@ -583,8 +659,40 @@ enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, stru
             f->name, mro_dtype_name(info->dtype));
 done:
     free(raw);
+    mro_image_release(&kept);
     if (rc) mro_image_release(out);
     return rc;
+}
+
+enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e)
+{
+    memset(out, 0, sizeof *out);
+    return mro_file_read_into(f, image, frame, out, e);
+}
+
+enum mro_code mro_file_read_stored(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e)
+{
+    const unsigned char *p;
+    bool swap;
+    MRO_TRY(check_frame(f, image, frame, e));
+    const struct mro_image_info *info = &f->info[image];
+    const size_t ny = frame_rows(info), row = frame_columns(info) * mro_dtype_size(info->dtype);
+    const enum view v = view(f, image, frame, &p, &swap);
+    if (v == VIEW_NONE) {
+        const enum mro_code rc = f->reader->read(f, image, frame, out, e);
+        mro_file_drop_pages(f);
+        return rc;
+    }
+    const bool pairs = info->dtype == MRO_C64 || info->dtype == MRO_C128;
+    const size_t sample = mro_dtype_size(info->dtype) / channels(info->dtype) / (pairs ? 2 : 1);
+    const size_t pieces = v == VIEW_UPWARD ? ny : 1, bytes = v == VIEW_UPWARD ? row : ny * row;
+    for (size_t i = 0; i < pieces; i++) {
+        unsigned char *to = (unsigned char *)out + (pieces - 1 - i) * bytes;
+        const unsigned char *q = fetch(f, p + i * bytes, bytes, to);
+        if (q == NULL) return shrunk(f, e);
+        if (swap || q != to) mro_copy_samples(to, q, bytes / sample, sample, swap != machine_is_big_endian());
+    }
+    return MRO_OK;
 }
 
 /* ---------------------------------------------------------------- statistics */
@@ -601,28 +709,102 @@ static struct moments moments_of(double *v, size_t n, bool drop_not_finite)
 {
     size_t count = n;
     if (drop_not_finite) {
-        count = 0;
-        for (size_t i = 0; i < n; i++)
-            if (isfinite(v[i])) v[count++] = v[i];
+        size_t finite = 0;
+        for (size_t i = 0; i < n; i++) finite += fabs(v[i]) <= 1.7976931348623157e308;
+        if (finite < n) {
+            count = 0;
+            for (size_t i = 0; i < n; i++)
+                if (isfinite(v[i])) v[count++] = v[i];
+        }
     }
     struct moments m = { 0, 0, 0, INFINITY, -INFINITY, count };
     if (count == 0) return m;
-    double sum[LANES] = { 0 }, m2[LANES] = { 0 };
+    double sum[LANES] = { 0 }, m2[LANES] = { 0 }, low = v[0], high = v[0];
     size_t i = 0;
     for (; i + LANES <= count; i += LANES)
         for (size_t k = 0; k < LANES; k++) sum[k] += v[i + k];
     for (size_t k = 0; i + k < count; k++) sum[k] += v[i + k];
     for (size_t k = 0; k < LANES; k++) m.sum += sum[k];
+        /* Told to, gcc takes these for vectors; they have no order. */
+#pragma omp simd reduction(min : low) reduction(max : high)
+    for (i = 0; i < count; i++) {
+        low = v[i] < low ? v[i] : low;
+        high = v[i] > high ? v[i] : high;
+    }
+    m.min = low;
+    m.max = high;
     m.mean = m.sum / (double)count;
     for (i = 0; i + LANES <= count; i += LANES)
         for (size_t k = 0; k < LANES; k++) m2[k] += (v[i + k] - m.mean) * (v[i + k] - m.mean);
     for (size_t k = 0; i + k < count; k++) m2[k] += (v[i + k] - m.mean) * (v[i + k] - m.mean);
     for (size_t k = 0; k < LANES; k++) m.m2 += m2[k];
-    for (i = 0; i < count; i++) {
-        m.min = v[i] < m.min ? v[i] : m.min;
-        m.max = v[i] > m.max ? v[i] : m.max;
-    }
     return m;
+}
+
+/* The moments of up to PART whole numbers of 8 or 16 bits from their exact sums, `bias` having been added to each. */
+static struct moments moments_of_sums(size_t n, uint64_t sum, uint64_t squares, uint32_t min, uint32_t max, int bias)
+{
+    const double mean = (double)sum / (double)n - bias; /* n * squares and sum * sum stay below 2^63 */
+    return (struct moments){ .sum = (double)((int64_t)sum - (int64_t)n * bias),
+                             .mean = mean,
+                             .m2 = (double)(n * squares - sum * sum) / (double)n,
+                             .min = (double)min - bias,
+                             .max = (double)max - bias,
+                             .count = n };
+}
+
+static struct moments moments_of_bytes(const unsigned char *p, size_t n, uint8_t flip)
+{
+    uint32_t sum = 0, squares = 0;
+    uint8_t min = 0xff, max = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t v = p[i] ^ flip;
+        sum += v;
+        squares += (uint32_t)v * v;
+        min = v < min ? v : min;
+        max = v > max ? v : max;
+    }
+    return moments_of_sums(n, sum, squares, min, max, flip);
+}
+
+/* Squares in halves of 16 bits, which sum up in 32: many of them fit into a vector. */
+#define SHORTS(load)                                  \
+    for (size_t i = 0; i < n; i++) {                  \
+        const uint16_t v = (uint16_t)((load) ^ flip); \
+        const uint32_t square = (uint32_t)v * v;      \
+        sum += v;                                     \
+        low += (uint16_t)square;                      \
+        high += (uint16_t)(square >> 16);             \
+        min = v < min ? v : min;                      \
+        max = v > max ? v : max;                      \
+    }
+
+static struct moments moments_of_shorts(const unsigned char *p, bool swap, size_t n, uint16_t flip)
+{
+    uint32_t sum = 0, low = 0, high = 0;
+    uint16_t min = 0xffff, max = 0;
+    if (swap)
+        SHORTS(SWAP16(load16(p + 2 * i)))
+    else
+        SHORTS(load16(p + 2 * i))
+    return moments_of_sums(n, sum, ((uint64_t)high << 16) + low, min, max, flip);
+}
+
+/* Moments of up to PART values (channels of colour one by one). */
+static struct moments moments_of_part(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n)
+{
+    double v[PART];
+    switch (dtype) {
+    case MRO_U8:
+    case MRO_RGB8:
+    case MRO_RGBA8: return moments_of_bytes(p, n, 0);
+    case MRO_I8: return moments_of_bytes(p, n, 0x80);
+    case MRO_U16:
+    case MRO_RGB16:
+    case MRO_RGBA16: return moments_of_shorts(p, swap, n, 0);
+    case MRO_I16: return moments_of_shorts(p, swap, n, 0x8000);
+    default: values_double(dtype, p, swap, n, v); return moments_of(v, n, can_be_not_finite(dtype));
+    }
 }
 
 /* Joins b to a (Chan, Golub, LeVeque 1979). */
@@ -650,11 +832,12 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     const enum mro_dtype dtype = info->dtype;
     const size_t pixels = frame_rows(info) * frame_columns(info), bytes = pixels * mro_dtype_size(dtype);
     const size_t n = pixels * channels(dtype), value_bytes = mro_dtype_size(dtype) / channels(dtype);
-    const ptrdiff_t n_parts = (ptrdiff_t)((n + PART - 1) / PART);
+    const size_t n_parts = (n + PART - 1) / PART, each = CHUNK / value_bytes; /* whole parts in every chunk */
+    const ptrdiff_t n_chunks = (ptrdiff_t)((n + each - 1) / each);
     struct moments all = { 0, 0, 0, NAN, NAN, 0 };
     enum mro_code rc = MRO_OK;
     unsigned char *raw = NULL;
-    struct moments *parts = malloc((size_t)n_parts * sizeof *parts);
+    struct moments *parts = malloc(n_parts * sizeof *parts);
     if (parts == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the statistics of '%s'", f->name);
         goto done;
@@ -662,20 +845,33 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     for (size_t frame = 0; frame < info->frames; frame++) {
         const unsigned char *p;
         bool swap = false;
-        if (view(f, image, frame, &p, &swap) == VIEW_NONE) {
+        const bool in_file = view(f, image, frame, &p, &swap) != VIEW_NONE;
+        if (!in_file) {
             if (raw == NULL && (rc = alloc_raw(f, bytes, &raw, e)) != MRO_OK) goto done;
             rc = f->reader->read(f, image, frame, raw, e);
+            mro_file_drop_pages(f);
             if (rc) goto done;
             p = raw;
         }
-#pragma omp parallel for schedule(static) if (n_parts > 16)
-        for (ptrdiff_t i = 0; i < n_parts; i++) {
-            double v[PART];
-            const size_t from = (size_t)i * PART, count = n - from < PART ? n - from : PART;
-            values_double(dtype, p + from * value_bytes, swap, count, v);
-            parts[i] = moments_of(v, count, can_be_not_finite(dtype));
+        size_t missing = 0;
+#pragma omp parallel for schedule(static) reduction(+ : missing) if (n_chunks > 1)
+        for (ptrdiff_t c = 0; c < n_chunks; c++) {
+            unsigned char room[CHUNK];
+            const size_t from = (size_t)c * each, count = n - from < each ? n - from : each;
+            const unsigned char *q = p + from * value_bytes;
+            if (in_file && (q = fetch(f, q, count * value_bytes, room)) == NULL) {
+                missing++;
+                continue;
+            }
+            for (size_t i = 0; i < count; i += PART)
+                parts[(from + i) / PART] =
+                    moments_of_part(dtype, q + i * value_bytes, swap, count - i < PART ? count - i : PART);
         }
-        for (ptrdiff_t i = 0; i < n_parts; i++) join(&all, &parts[i]);
+        if (missing) {
+            rc = shrunk(f, e);
+            goto done;
+        }
+        for (size_t i = 0; i < n_parts; i++) join(&all, &parts[i]);
     }
     s->count = all.count;
     s->not_finite = n * info->frames - all.count;

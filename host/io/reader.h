@@ -4,6 +4,8 @@
 #ifndef MRO_IO_READER_H
 #define MRO_IO_READER_H
 
+#include <stdatomic.h>
+
 #include "mroscope/file.h"
 
 /* The bytes of a file, memory-mapped or given, with a known end. Readers never look past `size`. */
@@ -17,11 +19,12 @@ struct mro_file {
     char *name; /* path, for messages */
     struct mro_bytes bytes;
     void *mapping;       /* non-NULL: bytes are mapped from a file */
+    int fd;              /* of that file, -1 = none: pixels that lie there as they are are copied by read calls */
     size_t memory_bytes; /* budget for one decode */
     struct mro_image_info *info;
     size_t images;
-    char **warnings;
-    size_t n_warnings;
+    char **warnings; /* one array for all there may be: warnings that were counted can be read while others come */
+    atomic_size_t n_warnings;
     void *state; /* the reader's own; freed by its close */
 };
 
@@ -44,7 +47,7 @@ struct mro_reader {
 };
 
 extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg, mro_reader_mrc,
-    mro_reader_ser, mro_reader_emi;
+    mro_reader_ser, mro_reader_emi, mro_reader_emd;
 
 /* Appends an image; the returned pointer is valid until the next call. NULL when out of memory.
  * Sets frames from the axes when the caller has filled them: call mro_file_seal_image after. */
@@ -56,6 +59,10 @@ enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *inf
 
 /* Records a warning once (the same sentence is not repeated). */
 void mro_file_warn(struct mro_file *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Gives pages of the mapping back to the system (they stay in its cache). Called after every decoded frame; a reader
+ * that walks over a long file while opening it calls it now and then, so that what it has seen does not stay. */
+void mro_file_drop_pages(const struct mro_file *f);
 
 /* Offers an axis of an image one more calibration, see mro_axis_offer; a disagreement becomes a warning. */
 void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name);

@@ -5,10 +5,14 @@
  * of one image. What the tags say of calibration and microscope is read in tiff_meta.c. Sources: TIFF 6.0
  * (1992), BigTIFF (Aware Systems), ImageJ's TiffDecoder for its stacks of one directory. */
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tiffio.h>
+#ifdef MROSCOPE_LIBDEFLATE
+#include <libdeflate.h>
+#endif
 
 #include "io/tiff_meta.h"
 
@@ -32,24 +36,35 @@ struct series {
     size_t stack; /* > 1: ImageJ wrote one directory for so many images that follow each other */
 };
 
-struct tiff {
+/* One handle of libtiff on the bytes of the file: a thread that decodes has its own. */
+struct client {
     struct mro_file *f;
     TIFF *tif;
+    uint64_t position;  /* of the read calls of libtiff */
+    char sentence[256]; /* first complaint of libtiff since it was emptied */
+    bool silent;        /* warnings are kept, not given: several handles would give them in any order */
+    char warning[256];  /* the first kept */
+};
+
+enum { MOST_HELPERS = 15 };
+
+struct tiff {
+    struct mro_file *f;
+    TIFF *tif; /* main.tif */
+    struct client main, *helper[MOST_HELPERS];
     bool big_endian, big_tiff;
-    uint64_t position; /* of the read calls of libtiff */
     struct page *pages;
     size_t n_pages;
     struct series *series;
     size_t n_series;
-    char *description;  /* of the first page; NULL = none */
-    char sentence[256]; /* first complaint of libtiff since it was emptied */
+    char *description; /* of the first page; NULL = none */
 };
 
 /* ---------------------------------------------------------------- libtiff's view of the bytes */
 
 static tmsize_t client_read(thandle_t handle, void *out, tmsize_t n)
 {
-    struct tiff *t = handle;
+    struct client *t = handle;
     const uint64_t size = t->f->bytes.size, left = t->position < size ? size - t->position : 0;
     if (n < 0) return -1;
     const uint64_t take = (uint64_t)n < left ? (uint64_t)n : left;
@@ -66,7 +81,7 @@ static tmsize_t client_write(thandle_t handle, void *p, tmsize_t n)
 
 static toff_t client_seek(thandle_t handle, toff_t offset, int whence)
 {
-    struct tiff *t = handle;
+    struct client *t = handle;
     if (whence == SEEK_SET) t->position = offset;
     if (whence == SEEK_CUR) t->position += offset;
     if (whence == SEEK_END) t->position = t->f->bytes.size + offset;
@@ -79,11 +94,11 @@ static int client_close(thandle_t handle)
     return 0;
 }
 
-static toff_t client_size(thandle_t handle) { return ((struct tiff *)handle)->f->bytes.size; }
+static toff_t client_size(thandle_t handle) { return ((struct client *)handle)->f->bytes.size; }
 
 static int client_map(thandle_t handle, void **base, toff_t *size)
 {
-    struct tiff *t = handle;
+    struct client *t = handle;
     *base = (void *)(uintptr_t)t->f->bytes.p; /* libtiff only reads what it maps for reading */
     *size = t->f->bytes.size;
     return 1;
@@ -92,7 +107,7 @@ static int client_map(thandle_t handle, void **base, toff_t *size)
 static void client_unmap(thandle_t handle, void *base, toff_t size) { (void)handle, (void)base, (void)size; }
 
 /* libtiff's sentence without the file name that some of them begin with, and without the full stop. */
-static void take_sentence(const struct tiff *t, char *out, size_t room, const char *format, va_list args)
+static void take_sentence(const struct client *t, char *out, size_t room, const char *format, va_list args)
 {
     char text[512];
     vsnprintf(text, sizeof text, format, args);
@@ -105,7 +120,7 @@ static void take_sentence(const struct tiff *t, char *out, size_t room, const ch
 
 static int on_error(TIFF *tif, void *user, const char *module, const char *format, va_list args)
 {
-    struct tiff *t = user;
+    struct client *t = user;
     (void)tif, (void)module;
     if (t->sentence[0] == '\0') take_sentence(t, t->sentence, sizeof t->sentence, format, args);
     return 1; /* nothing is printed */
@@ -113,7 +128,7 @@ static int on_error(TIFF *tif, void *user, const char *module, const char *forma
 
 static int on_warning(TIFF *tif, void *user, const char *module, const char *format, va_list args)
 {
-    struct tiff *t = user;
+    struct client *t = user;
     char text[256];
     (void)tif, (void)module;
     take_sentence(t, text, sizeof text, format, args);
@@ -122,11 +137,14 @@ static int on_warning(TIFF *tif, void *user, const char *module, const char *for
     if (strncmp(text, "Unknown field with tag", 22) == 0 || strstr(text, "contains null byte in value") ||
         (strncmp(text, "ASCII value for tag", 19) == 0 && strstr(text, "does not end in null byte")))
         return 1;
-    mro_file_warn(t->f, "'%s': %s", t->f->name, text);
+    if (!t->silent)
+        mro_file_warn(t->f, "'%s': %s", t->f->name, text);
+    else if (t->warning[0] == '\0')
+        memcpy(t->warning, text, sizeof text);
     return 1;
 }
 
-static const char *sentence(const struct tiff *t) { return t->sentence[0] ? t->sentence : "libtiff gives no reason"; }
+static const char *sentence(const struct client *t) { return t->sentence[0] ? t->sentence : "libtiff gives no reason"; }
 
 static struct mro_tiff_dir directory(const struct tiff *t, uint64_t ifd)
 {
@@ -394,51 +412,222 @@ static enum mro_code check_extent(struct tiff *t, size_t number, const struct la
 
 /* ---------------------------------------------------------------- decoding */
 
-/* Decodes one plane of the current page to ny rows of nx pixels of plane_pixel_bytes. */
+static enum mro_code no_memory(const struct mro_file *f, struct mro_error *e)
+{
+    return MRO_FAIL(e, MRO_EMEMORY, "no memory for the directory of '%s'", f->name);
+}
+
+/* Opens one handle on the bytes; its first directory is the current one. */
+static enum mro_code open_client(struct client *c, struct mro_error *e)
+{
+    struct mro_file *f = c->f;
+    TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
+    if (options == NULL) return no_memory(f, e);
+    /* What libtiff allocates by itself are the tables of strips (entries of at least 2 bytes in the file
+     * become 8) and the state of decoders: nothing much larger than the file. */
+    uint64_t most = f->bytes.size / 4 < SIZE_MAX / 64 ? (uint64_t)f->bytes.size * 4 + (16 << 20) : f->bytes.size;
+    if (most > f->memory_bytes) most = f->memory_bytes;
+    TIFFOpenOptionsSetMaxSingleMemAlloc(options, most > PTRDIFF_MAX ? PTRDIFF_MAX : (tmsize_t)most);
+    TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, c);
+    TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, c);
+    /* c: strips stay as the file has them. */
+    c->tif = TIFFClientOpenExt(f->name, "rc", c, client_read, client_write, client_seek, client_close, client_size,
+                               client_map, client_unmap, options);
+    TIFFOpenOptionsFree(options);
+    if (c->tif == NULL)
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no TIFF file that can be read: %s", f->name, sentence(c));
+    return MRO_OK;
+}
+
+/* A handle for another thread, on the page at `ifd`; NULL when there is no memory for it, and then fewer decode. */
+static struct client *helper(struct tiff *t, int i, uint64_t ifd)
+{
+    struct mro_error ignored;
+    if (t->helper[i] == NULL) {
+        struct client *c = calloc(1, sizeof *c);
+        if (c == NULL) return NULL;
+        c->f = t->f;
+        c->silent = true;
+        if (open_client(c, &ignored) != MRO_OK) {
+            free(c);
+            return NULL;
+        }
+        t->helper[i] = c;
+    }
+    struct client *c = t->helper[i];
+    if (TIFFCurrentDirOffset(c->tif) != ifd && !TIFFSetSubDirectory(c->tif, ifd)) return NULL;
+    return c;
+}
+
+/* What the threads that decode a plane share. */
+struct plane_job {
+    const struct layout *l;
+    struct pieces s;
+    size_t plane, first_index; /* number of its first piece in the page */
+    unsigned char *out;
+    uint16_t compression, predictor, fill;
+    const uint64_t *offset, *count; /* of every piece of the page */
+};
+
+#ifdef MROSCOPE_LIBDEFLATE
+/* Undoes horizontal differencing row by row, each sample from the one `step` before it. */
+#define UNDO(bits, swap)                                                   \
+    for (size_t x = 0; x < n; x++) {                                       \
+        uint##bits##_t v;                                                  \
+        memcpy(&v, row + x * (bits / 8), sizeof v);                        \
+        if (foreign) v = (uint##bits##_t)swap(v);                          \
+        if (x >= step) {                                                   \
+            uint##bits##_t before;                                         \
+            memcpy(&before, row + (x - step) * (bits / 8), sizeof before); \
+            if (predict) v = (uint##bits##_t)(v + before);                 \
+        }                                                                  \
+        memcpy(row + x * (bits / 8), &v, sizeof v);                        \
+    }                                                                      \
+    break
+#define KEEP(v) (v)
+
+/* One deflated piece in one go, which is several times as fast as zlib. False: it is no plain stream of just the right
+ * length, and libtiff is to say what it is. */
+static bool inflate_piece(const struct tiff *t, const struct plane_job *j, struct libdeflate_decompressor *d,
+                          uint64_t index, unsigned char *out, size_t want)
+{
+    const struct layout *l = j->l;
+    const bool foreign = t->big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__), predict = j->predictor == 2;
+    if (j->predictor > 2 || j->fill != FILLORDER_MSB2LSB || l->format == SAMPLEFORMAT_COMPLEXIEEEFP) return false;
+    if (j->offset[index] > t->f->bytes.size || t->f->bytes.size - j->offset[index] < j->count[index]) return false;
+    if (libdeflate_zlib_decompress(d, t->f->bytes.p + j->offset[index], j->count[index], out, want, NULL) !=
+        LIBDEFLATE_SUCCESS)
+        return false;
+    if (!predict && (!foreign || l->bits == 8)) return true;
+    const size_t step = l->planar == PLANARCONFIG_SEPARATE ? 1 : l->samples, n = j->s.nx * step,
+                 bytes = n * l->bits / 8;
+    for (size_t y = 0; y < want / bytes; y++) {
+        unsigned char *row = out + y * bytes;
+        switch (l->bits) {
+        case 8: UNDO(8, KEEP);
+        case 16: UNDO(16, __builtin_bswap16);
+        case 32: UNDO(32, __builtin_bswap32);
+        case 64: UNDO(64, __builtin_bswap64);
+        default: return false;
+        }
+    }
+    return true;
+}
+#endif
+
+/* Decodes piece i of the plane with the handle of this thread; `tile` is room for one. False: c->sentence says why. */
+static bool decode_piece(const struct tiff *t, const struct plane_job *j, struct client *c, void *inflater, uint64_t i,
+                         unsigned char *tile)
+{
+    const struct pieces *s = &j->s;
+    const struct layout *l = j->l;
+    const size_t pixel = plane_pixel_bytes(l), row = pixel * l->nx, want = piece_bytes(s, l, i);
+    const uint64_t index = j->first_index + i, y0 = i / s->across * s->ny, x0 = i % s->across * s->nx;
+    unsigned char *to = s->tiled ? tile : j->out + y0 * row;
+    bool done = false;
+#ifdef MROSCOPE_LIBDEFLATE
+    done = inflater != NULL && inflate_piece(t, j, inflater, index, to, want);
+#else
+    (void)inflater, (void)t;
+#endif
+    if (!done) {
+        const tmsize_t got = s->tiled ? TIFFReadEncodedTile(c->tif, (uint32_t)index, to, (tmsize_t)want)
+                                      : TIFFReadEncodedStrip(c->tif, (uint32_t)index, to, (tmsize_t)want);
+        if (got != (tmsize_t)want) return false;
+    }
+    if (!s->tiled) return true;
+    const size_t columns = l->nx - x0 < s->nx ? l->nx - x0 : s->nx, rows = l->ny - y0 < s->ny ? l->ny - y0 : s->ny;
+    for (size_t y = 0; y < rows; y++)
+        memcpy(j->out + (y0 + y) * row + x0 * pixel, tile + y * s->nx * pixel, columns * pixel);
+    return true;
+}
+
+/* Decodes one plane of the current page to ny rows of nx pixels of plane_pixel_bytes, its pieces shared among the
+ * threads. What is said of it does not depend on them: the first piece in order speaks. */
 static enum mro_code read_plane(struct tiff *t, size_t number, const struct layout *l, size_t plane, unsigned char *out,
                                 struct mro_error *e)
 {
-    enum mro_code rc = MRO_OK;
-    struct pieces s;
-    unsigned char *tile = NULL;
-    MRO_TRY(read_pieces(t, number, l, &s, e));
-    const size_t pixel = plane_pixel_bytes(l), row = pixel * l->nx;
-    if (s.tiled) {
-        if (s.bytes > t->f->memory_bytes || (tile = malloc(s.bytes)) == NULL) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the tiles of '%s' (%.0f MiB each)", t->f->name,
-                          (double)s.bytes / 1048576);
-            goto done;
-        }
+    struct plane_job j = { .l = l, .plane = plane, .out = out, .predictor = 1 };
+    struct client *clients[MOST_HELPERS + 1] = { &t->main };
+    char why[256] = "", warning[256] = "";
+    bool no_room = false;
+    int threads = 1;
+    MRO_TRY(read_pieces(t, number, l, &j.s, e));
+    const struct pieces *s = &j.s;
+    const uint64_t per_plane = s->across * s->down;
+    uint64_t failed = UINT64_MAX, warned = UINT64_MAX;
+    j.first_index = plane * per_plane;
+    TIFFGetFieldDefaulted(t->tif, TIFFTAG_COMPRESSION, &j.compression);
+    TIFFGetFieldDefaulted(t->tif, TIFFTAG_FILLORDER, &j.fill);
+    TIFFGetField(t->tif, s->tiled ? TIFFTAG_TILEOFFSETS : TIFFTAG_STRIPOFFSETS, &j.offset);
+    TIFFGetField(t->tif, s->tiled ? TIFFTAG_TILEBYTECOUNTS : TIFFTAG_STRIPBYTECOUNTS, &j.count);
+    const bool deflate = j.compression == COMPRESSION_DEFLATE || j.compression == COMPRESSION_ADOBE_DEFLATE;
+    if (deflate || j.compression == COMPRESSION_LZW) TIFFGetFieldDefaulted(t->tif, TIFFTAG_PREDICTOR, &j.predictor);
+    const size_t room = s->tiled ? s->bytes : 0;
+    if (room > t->f->memory_bytes)
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory for the tiles of '%s' (%.0f MiB each)", t->f->name,
+                        (double)room / 1048576);
+    /* A thread more pays when it has some hundred kilobytes to decode, and needs room for a tile. */
+    const int most = omp_in_parallel() ? 1 : omp_get_max_threads();
+    const uint64_t ifd = TIFFCurrentDirOffset(t->tif);
+    const size_t worth = l->nx * plane_pixel_bytes(l) * l->ny >> 17;
+    while (threads < most && threads <= MOST_HELPERS && (uint64_t)threads < per_plane && (size_t)threads < worth &&
+           room * (size_t)(threads + 1) <= t->f->memory_bytes) {
+        struct client *c = helper(t, threads - 1, ifd);
+        if (c == NULL) break;
+        clients[threads++] = c;
     }
 #ifdef TIFFTAG_DEFLATE_SUBCODEC
     /* A stream that holds more than its strip is cut short by libdeflate some way before the end of the
      * buffer, and libtiff takes that for success: pixels would keep what was in memory. zlib fills it. */
-    uint16_t compression;
-    TIFFGetFieldDefaulted(t->tif, TIFFTAG_COMPRESSION, &compression);
-    if (compression == COMPRESSION_DEFLATE || compression == COMPRESSION_ADOBE_DEFLATE)
-        TIFFSetField(t->tif, TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
+    for (int i = 0; deflate && i < threads; i++)
+        TIFFSetField(clients[i]->tif, TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
 #endif
-    const uint64_t per_plane = s.across * s.down;
-    for (uint64_t i = 0; i < per_plane; i++) {
-        const uint64_t index = plane * per_plane + i, y0 = i / s.across * s.ny, x0 = i % s.across * s.nx;
-        const size_t want = piece_bytes(&s, l, i);
-        unsigned char *to = s.tiled ? tile : out + y0 * row;
-        t->sentence[0] = '\0';
-        const tmsize_t got = s.tiled ? TIFFReadEncodedTile(t->tif, (uint32_t)index, to, (tmsize_t)want)
-                                     : TIFFReadEncodedStrip(t->tif, (uint32_t)index, to, (tmsize_t)want);
-        if (got != (tmsize_t)want) {
-            rc = MRO_FAIL(e, MRO_EFORMAT, "'%s': %s %" PRIu64 " of page %zu cannot be decoded: %s", t->f->name,
-                          s.tiled ? "tile" : "strip", index, number, sentence(t));
-            goto done;
+    t->main.silent = true;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        struct client *c = clients[omp_get_thread_num()];
+        unsigned char *tile = room ? malloc(room) : NULL;
+        void *inflater = NULL;
+#ifdef MROSCOPE_LIBDEFLATE
+        if (deflate) inflater = libdeflate_alloc_decompressor();
+#endif
+#pragma omp for schedule(dynamic)
+        for (uint64_t i = 0; i < per_plane; i++) {
+            uint64_t first_bad;
+#pragma omp atomic read
+            first_bad = failed;
+            if (i > first_bad) continue; /* what comes after does not matter any more */
+            c->sentence[0] = c->warning[0] = '\0';
+            const bool good = (!room || tile) && decode_piece(t, &j, c, inflater, i, tile);
+            if (good && c->warning[0] == '\0') continue;
+#pragma omp critical(mro_tiff_piece)
+            {
+                if (!good && i < failed) {
+#pragma omp atomic write
+                    failed = i;
+                    no_room = room && !tile;
+                    snprintf(why, sizeof why, "%s", sentence(c));
+                }
+                if (c->warning[0] && i < warned) {
+                    warned = i;
+                    memcpy(warning, c->warning, sizeof warning);
+                }
+            }
         }
-        if (!s.tiled) continue;
-        const size_t columns = l->nx - x0 < s.nx ? l->nx - x0 : s.nx, rows = l->ny - y0 < s.ny ? l->ny - y0 : s.ny;
-        for (size_t y = 0; y < rows; y++)
-            memcpy(out + (y0 + y) * row + x0 * pixel, tile + y * s.nx * pixel, columns * pixel);
+#ifdef MROSCOPE_LIBDEFLATE
+        if (inflater) libdeflate_free_decompressor(inflater);
+#endif
+        free(tile);
     }
-done:
-    free(tile);
-    return rc;
+    t->main.silent = false;
+    if (warned < failed) mro_file_warn(t->f, "'%s': %s", t->f->name, warning);
+    if (failed == UINT64_MAX) return MRO_OK;
+    if (no_room)
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory for the tiles of '%s' (%.0f MiB each)", t->f->name,
+                        (double)room / 1048576);
+    return MRO_FAIL(e, MRO_EFORMAT, "'%s': %s %" PRIu64 " of page %zu cannot be decoded: %s", t->f->name,
+                    s->tiled ? "tile" : "strip", j.first_index + failed, number, why);
 }
 
 static const struct page *frame_page(const struct tiff *t, size_t image, size_t frame, uint64_t *data)
@@ -480,9 +669,9 @@ static enum mro_code tiff_read(struct mro_file *f, size_t image, size_t frame, v
         mro_copy_samples(out, p, plane_bytes / sample * (pairs ? 2 : 1), pairs ? sample / 2 : sample, big_endian);
         return MRO_OK;
     }
-    t->sentence[0] = '\0';
+    t->main.sentence[0] = '\0';
     if (TIFFCurrentDirOffset(t->tif) != page->ifd && !TIFFSetSubDirectory(t->tif, page->ifd))
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu cannot be read: %s", f->name, number, sentence(t));
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu cannot be read: %s", f->name, number, sentence(&t->main));
     if (planes(l) > 1 && l->channels > 1) return read_plane(t, number, l, channel, out, e);
     if (planes(l) == 1 && plane_pixel_bytes(l) == mro_dtype_size(l->dtype)) return read_plane(t, number, l, 0, out, e);
 
@@ -519,16 +708,15 @@ static void tiff_close(struct mro_file *f)
 {
     struct tiff *t = f->state;
     if (t->tif) TIFFClose(t->tif);
+    for (int i = 0; i < MOST_HELPERS && t->helper[i]; i++) {
+        if (t->helper[i]->tif) TIFFClose(t->helper[i]->tif);
+        free(t->helper[i]);
+    }
     free(t->pages);
     free(t->series);
     free(t->description);
     free(t);
     f->state = NULL;
-}
-
-static enum mro_code no_memory(const struct mro_file *f, struct mro_error *e)
-{
-    return MRO_FAIL(e, MRO_EMEMORY, "no memory for the directory of '%s'", f->name);
 }
 
 /* Makes room for one more element when n is 0 or a power of two. */
@@ -545,21 +733,9 @@ static bool grow(void *array, size_t n, size_t size)
 static enum mro_code open_libtiff(struct tiff *t, struct mro_error *e)
 {
     struct mro_file *f = t->f;
-    TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
-    if (options == NULL) return no_memory(f, e);
-    /* What libtiff allocates by itself are the tables of strips (entries of at least 2 bytes in the file
-     * become 8) and the state of decoders: nothing much larger than the file. */
-    uint64_t most = f->bytes.size / 4 < SIZE_MAX / 64 ? (uint64_t)f->bytes.size * 4 + (16 << 20) : f->bytes.size;
-    if (most > f->memory_bytes) most = f->memory_bytes;
-    TIFFOpenOptionsSetMaxSingleMemAlloc(options, most > PTRDIFF_MAX ? PTRDIFF_MAX : (tmsize_t)most);
-    TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, t);
-    TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, t);
-    /* c: strips stay as the file has them. */
-    t->tif = TIFFClientOpenExt(f->name, "rc", t, client_read, client_write, client_seek, client_close, client_size,
-                               client_map, client_unmap, options);
-    TIFFOpenOptionsFree(options);
-    if (t->tif == NULL)
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no TIFF file that can be read: %s", f->name, sentence(t));
+    t->main.f = f;
+    MRO_TRY(open_client(&t->main, e));
+    t->tif = t->main.tif;
     t->big_endian = TIFFIsBigEndian(t->tif);
     t->big_tiff = f->bytes.p[2] == 43 || f->bytes.p[3] == 43;
     const char *text = NULL;
@@ -710,12 +886,13 @@ static enum mro_code tiff_open(struct mro_file *f, struct mro_error *e)
     size_t number = 1;
     do {
         MRO_TRY(add_page(t, number++, &refusal, e));
-        t->sentence[0] = '\0';
+        t->main.sentence[0] = '\0';
+        if (number % 256 == 0) mro_file_drop_pages(f);
     } while (!TIFFLastDirectory(t->tif) && TIFFReadDirectory(t->tif));
     if (t->n_pages == 0) return MRO_FAIL(e, refusal.code, "%s", refusal.message);
     if (refusal.code) mro_file_warn(f, "a page is passed over: %s", refusal.message);
-    if (t->sentence[0])
-        mro_file_warn(f, "'%s': page %zu and what follows cannot be read: %s", f->name, number, t->sentence);
+    if (t->main.sentence[0])
+        mro_file_warn(f, "'%s': page %zu and what follows cannot be read: %s", f->name, number, t->main.sentence);
 
     size_t budget = (size_t)64 << 20; /* bytes of metadata: real files have some 100 KiB */
     if (mro_tiff_is_imagej(t->description))

@@ -222,6 +222,42 @@ static double number_after(const char *text, const char *key)
     return p ? mro_parse_number(p + strlen(key), strlen(p + strlen(key))) : NAN;
 }
 
+/* What mroscope's own conversion writes beside the scale. */
+static void own_notes(const char *description, struct mro_image_info *info)
+{
+    static const enum mro_kind kinds[] = { MRO_KIND_IMAGE, MRO_KIND_DIFFRACTION, MRO_KIND_SPECTRUM, MRO_KIND_MAP };
+    static const char *const numbers[] = { "beam_kv", "magnification", "camera_length_mm", "binning_y", "binning_x" };
+    double *const values[] = { &info->beam_kv, &info->magnification, &info->camera_length_mm, &info->binning[0],
+                               &info->binning[1] };
+    static const char *const texts[] = { "title", "instrument", "detector", "date" };
+    char *const places[] = { info->title, info->instrument, info->detector, info->date };
+    const size_t rooms[] = { sizeof info->title, sizeof info->instrument, sizeof info->detector, sizeof info->date };
+    size_t n;
+    const char *v;
+    if (imagej_value(description, "source_format", &n) == NULL) return; /* others mean other things by these words */
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const double x = imagej_number(description, numbers[i]);
+        if (x > 0) *values[i] = x;
+    }
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if ((v = imagej_value(description, texts[i], &n)) != NULL)
+            snprintf(places[i], rooms[i], "%.*s", (int)(n < 200 ? n : 200), v);
+    for (int i = 0; i < 2; i++) {
+        const double x = imagej_number(description, i ? "stage_beta_deg" : "stage_alpha_deg");
+        if (isfinite(x)) info->stage_tilt_deg[i] = x;
+    }
+    const double scale = imagej_number(description, "value_scale"), offset = imagej_number(description, "value_offset");
+    if (isfinite(scale) && scale != 0) {
+        info->value_scale = scale;
+        info->value_offset = isfinite(offset) ? offset : 0;
+        if ((v = imagej_value(description, "value_unit", &n)) != NULL)
+            snprintf(info->value_unit, sizeof info->value_unit, "%.*s", (int)(n < 23 ? n : 23), v);
+    }
+    if ((v = imagej_value(description, "kind", &n)) == NULL) return;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strlen(mro_kind_name(kinds[i])) == n && strncmp(mro_kind_name(kinds[i]), v, n) == 0) info->kind = kinds[i];
+}
+
 /* A text of ImageJ's metadata in UTF-8; freed by the caller. */
 static char *imagej_text(const struct mro_tiff_value *v, size_t from, size_t n)
 {
@@ -412,4 +448,5 @@ void mro_tiff_describe(struct mro_file *f, const struct mro_tiff_dir *d, const c
     date_time(d, info);
     const enum mro_unit unit = x_axis(info)->unit;
     if (unit == MRO_UNIT_INV_NM || unit == MRO_UNIT_RAD) info->kind = MRO_KIND_DIFFRACTION;
+    if (mro_tiff_is_imagej(description)) own_notes(description, info);
 }

@@ -117,8 +117,8 @@ enum mro_code mro_write_buffer(const char *path, const void *bytes, size_t size,
 
 /* ---------------------------------------------------------------- float TIFF for ImageJ */
 
-/* The fraction num/den of 32-bit numbers next to x > 0, by continued fractions. */
-static void to_rational(double x, uint32_t *num, uint32_t *den)
+/* By continued fractions. */
+void mro_write_rational(double x, uint32_t *num, uint32_t *den)
 {
     uint64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
     double rest = x;
@@ -226,7 +226,7 @@ enum mro_code mro_write_tiff(const char *path, const struct mro_image *im, struc
     uint32_t r[4];
     for (int i = 0; i < 2; i++) {
         const struct mro_axis *a = &im->axis[1 - i];
-        to_rational(a->step > 0 ? 1 / a->step : 1, &r[2 * i], &r[2 * i + 1]);
+        mro_write_rational(a->step > 0 ? 1 / a->step : 1, &r[2 * i], &r[2 * i + 1]);
     }
     memcpy(head, big ? "MM" : "II", 2);
     memcpy(head + 2, &magic, 2);

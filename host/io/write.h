@@ -6,6 +6,7 @@
 #ifndef MRO_IO_WRITE_H
 #define MRO_IO_WRITE_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "mroscope/error.h"
@@ -30,5 +31,8 @@ void mro_write_abort(struct mro_write *w);
 
 /* Writes `size` bytes as the file `path`, in the same way. */
 enum mro_code mro_write_buffer(const char *path, const void *bytes, size_t size, struct mro_error *e);
+
+/* The fraction num/den of 32-bit numbers next to x > 0, as TIFF writes resolutions. */
+void mro_write_rational(double x, uint32_t *num, uint32_t *den);
 
 #endif

@@ -18,9 +18,10 @@
 #define FLOOR 0.1     /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
 #define KNOTS 0.9     /* nm^-1 between the bumps of the background model */
 #define MOST_BUMPS 10
-#define MIN_CORRELATION 0.6 /* of the radial mean */
-#define MIN_SECTORS 0.40    /* of all sectors, which are noisier */
-#define MIN_LEAD 0.12       /* over the best clearly different defocus */
+#define ASTIGMATIC_DEPTH_NM 8.0 /* of foil, held while strong astigmatism is looked for */
+#define MIN_CORRELATION 0.6     /* of the radial mean */
+#define MIN_SECTORS 0.40        /* of all sectors, which are noisier */
+#define MIN_LEAD 0.12           /* over the best clearly different defocus */
 
 struct profile {
     size_t n;                             /* radial bins in use */
@@ -30,7 +31,9 @@ struct profile {
     double basis[MOST_BUMPS][MOST_BINS];  /* orthonormal background */
     size_t bumps;
     double lambda, cs;
-    double depth; /* nm of foil over which the defocus is spread */
+    double turn[MOST_BINS];  /* phase for each nm of underfocus, times -1 */
+    double fixed[MOST_BINS]; /* phase in focus */
+    double wash[MOST_BINS];  /* of the depth that is in use, see wash_out */
 };
 
 /* Takes the smooth background out of one radial line. */
@@ -107,7 +110,11 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
                 all->sum[s][i] += parts[c].sum[s][i];
                 all->count[s][i] += parts[c].count[s][i];
             }
-    for (size_t i = 0; i < p->n; i++) p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
+    for (size_t i = 0; i < p->n; i++) {
+        p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
+        p->fixed[i] = mro_ctf_chi(p->q[i], 0, p->lambda, 0, p->cs, 0, 0);
+        p->turn[i] = p->fixed[i] - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0);
+    }
     make_basis(p);
     memset(p->mean, 0, sizeof p->mean);
     for (size_t s = 0; s < SECTORS; s++) {
@@ -129,24 +136,27 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
 
 /* |transfer|^2 at phase chi, averaged over the depth of the foil: sin^2 chi of a thin one, washed out where the phase
  * turns by more than pi through it, and reversed beyond. Source: integral of sin^2 over a uniform spread of defocus. */
-static double depth_transfer(double chi, double q, double lambda, double depth)
+static double wash_out(double q, double lambda, double depth)
 {
     const double x = MRO_PI * lambda * q * q * depth;
-    return 0.5 * (1 - (x > 1e-6 ? sin(x) / x : 1) * cos(2 * chi));
+    return x > 1e-6 ? sin(x) / x : 1;
+}
+static double depth_transfer(double chi, double wash) { return 0.5 * (1 - wash * cos(2 * chi)); }
+
+static void set_depth(const struct profile *p, double depth, double *wash)
+{
+    for (size_t i = 0; i < p->n; i++) wash[i] = wash_out(p->q[i], p->lambda, depth);
 }
 
 /* Correlation of the model with the mean profile (sectors = false) or with every sector. */
-static double correlation(const struct profile *p, double depth, double defocus, double astigmatism, double azimuth,
-                          bool sectors)
+static double correlation(const struct profile *p, const double *wash, double defocus, double astigmatism,
+                          double azimuth, bool sectors)
 {
     double mm = 0, rr = 0, mr = 0, m[MOST_BINS];
     for (size_t s = 0; s < (sectors ? SECTORS : 1); s++) {
         const double *r = sectors ? p->log_power[s] : p->mean;
-        for (size_t i = 0; i < p->n; i++) {
-            const double chi = mro_ctf_chi(p->q[i], MRO_PI * ((double)s + 0.5) / SECTORS, p->lambda, defocus, p->cs,
-                                           astigmatism, azimuth);
-            m[i] = log(depth_transfer(chi, p->q[i], p->lambda, depth) + FLOOR);
-        }
+        const double df = defocus + astigmatism * cos(2 * (MRO_PI * ((double)s + 0.5) / SECTORS - azimuth));
+        for (size_t i = 0; i < p->n; i++) m[i] = log(depth_transfer(p->fixed[i] - p->turn[i] * df, wash[i]) + FLOOR);
         detrend(p, m);
         for (size_t i = 0; i < p->n; i++) {
             mm += m[i] * m[i];
@@ -176,10 +186,10 @@ static double misfit(const gsl_vector *x, void *profile)
 {
     const double a = gsl_vector_get(x, 1), b = gsl_vector_get(x, 2);
     const struct profile *p = profile;
-    return -correlation(p, p->depth, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a), true);
+    return -correlation(p, p->wash, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a), true);
 }
 
-/* How well astigmatic rings fit, on half the sectors and bins and with the foil's depth held at 8 nm: a quick look. The
+/* How well astigmatic rings fit, on half the sectors and bins: a quick look. The
  * profiles have no background left, so the model need not be rid of its own. */
 static double glance(const struct profile *p, double defocus, double astigmatism, double azimuth)
 {
@@ -187,9 +197,8 @@ static double glance(const struct profile *p, double defocus, double astigmatism
     for (size_t s = 0; s < SECTORS; s += 2) {
         const double df = defocus + astigmatism * cos(2 * (MRO_PI * ((double)s + 0.5) / SECTORS - azimuth));
         for (size_t i = 0; i < p->n; i += 2) {
-            const float x = (float)(MRO_PI * p->lambda * p->q[i] * p->q[i] * 8);
-            const float chi = (float)mro_ctf_chi(p->q[i], 0, p->lambda, df, p->cs, 0, 0);
-            const float m = -sinf(x) / x * cosf(2 * chi), r = (float)p->log_power[s][i];
+            const float chi = (float)(p->fixed[i] - p->turn[i] * df);
+            const float m = -(float)p->wash[i] * cosf(2 * chi), r = (float)p->log_power[s][i];
             mm += (double)(m * m);
             rr += (double)(r * r);
             mr += (double)(m * r);
@@ -228,11 +237,45 @@ static bool find_astigmatic(const struct profile *p, double reach, double apart,
     start[0] = reach - 2 * (double)(top % steps);
     start[1] = 6.0 * (double)(1 + top / steps / AZIMUTHS);
     start[2] = MRO_PI * (double)(top / steps % AZIMUTHS) / AZIMUTHS;
-    *correlated = correlation(p, 8, start[0], start[1], start[2], true);
-    *runner_up = correlation(p, 8, reach - 2 * (double)(second % steps), 6.0 * (double)(1 + second / steps / AZIMUTHS),
-                             MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS, true);
+    *correlated = correlation(p, p->wash, start[0], start[1], start[2], true);
+    *runner_up =
+        correlation(p, p->wash, reach - 2 * (double)(second % steps), 6.0 * (double)(1 + second / steps / AZIMUTHS),
+                    MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS, true);
     free(all);
     return true;
+}
+
+/* Where the simplex ends that starts at a defocus and an astigmatism times cos and sin of twice its azimuth. */
+enum { STARTS = 6 };
+struct simplex_end {
+    bool ready; /* false: out of memory */
+    double misfit, x[3];
+};
+static struct simplex_end simplex_from(struct profile *p, double defocus, const double astigmatism[2])
+{
+    struct simplex_end end = { .misfit = INFINITY };
+    gsl_multimin_fminimizer *simplex = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
+    gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
+    end.ready = simplex && x && size;
+    if (end.ready) {
+        gsl_multimin_function f = { misfit, 3, p };
+        gsl_vector_set(x, 0, defocus);
+        gsl_vector_set(x, 1, astigmatism[0]);
+        gsl_vector_set(x, 2, astigmatism[1]);
+        gsl_vector_set_all(size, 4.0);
+        if (gsl_multimin_fminimizer_set(simplex, &f, x, size) == GSL_SUCCESS) {
+            for (int i = 0; i < 120; i++) {
+                if (gsl_multimin_fminimizer_iterate(simplex) != GSL_SUCCESS) break;
+                if (gsl_multimin_fminimizer_size(simplex) < 0.05) break;
+            }
+            end.misfit = simplex->fval;
+            for (size_t i = 0; i < 3; i++) end.x[i] = gsl_vector_get(simplex->x, i);
+        }
+    }
+    gsl_multimin_fminimizer_free(simplex);
+    gsl_vector_free(x);
+    gsl_vector_free(size);
+    return end;
 }
 
 enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
@@ -252,7 +295,8 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     const double reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
     static const double depths[] = { 4, 10, 18 };
     enum { DEPTHS = sizeof depths / sizeof *depths };
-    double best = -1, at = 0, depth = depths[0];
+    double best = -1, at = 0, depth = depths[0], wash[DEPTHS][MOST_BINS];
+    for (int k = 0; k < DEPTHS; k++) set_depth(p, depths[k], wash[k]);
     const size_t steps = 2 * (size_t)reach + 1;
     double *all = malloc(DEPTHS * steps * sizeof *all);
     if (all == NULL) {
@@ -261,7 +305,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     }
 #pragma omp parallel for schedule(static)
     for (size_t k = 0; k < DEPTHS * steps; k++)
-        all[k] = correlation(p, depths[k / steps], reach - (double)(k % steps), 0, 0, false);
+        all[k] = correlation(p, wash[k / steps], reach - (double)(k % steps), 0, 0, false);
     for (size_t k = 0; k < DEPTHS * steps; k++)
         if (all[k] > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
             best = all[k];
@@ -276,72 +320,59 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     }
     free(all);
     for (double t = 2; t <= 24; t += 2) {
-        const double c = correlation(p, t, at, 0, 0, false);
+        set_depth(p, t, p->wash);
+        const double c = correlation(p, p->wash, at, 0, 0, false);
         if (c > best) {
             best = c;
             depth = t;
         }
     }
-    p->depth = fit->depth_nm = depth;
+    fit->depth_nm = depth;
     fit->defocus_nm = at;
     fit->correlation = best;
     fit->runner_up = second;
 
     fit->rings = best >= MIN_CORRELATION && best - second >= MIN_LEAD;
     double astigmatic[3] = { at, 0, 0 };
+    set_depth(p, fit->rings ? depth : ASTIGMATIC_DEPTH_NM, p->wash);
     if (!fit->rings && cs_mm > 0.1 &&
         find_astigmatic(p, reach, 2 * period, astigmatic, &fit->correlation, &fit->runner_up)) {
         fit->rings = fit->correlation >= MIN_SECTORS && fit->correlation - fit->runner_up >= MIN_LEAD;
         at = astigmatic[0];
-        p->depth = fit->depth_nm = 8;
+        fit->depth_nm = ASTIGMATIC_DEPTH_NM;
     }
     if (!fit->rings) {
         free(p);
         return MRO_OK;
     }
 
+    /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
+    const double start[STARTS][2] = {
+        { 0, 0 },  { 15, 0 },  { -15, 0 },
+        { 0, 15 }, { 0, -15 }, { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) }
+    };
+    struct simplex_end end[STARTS];
     gsl_error_handler_t *const handler = gsl_set_error_handler_off(); /* the default one ends the program */
-    gsl_multimin_fminimizer *simplex = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
-    gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
-    if (simplex && x && size) {
-        /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
-        const double start[6][2] = {
-            { 0, 0 },  { 15, 0 },  { -15, 0 },
-            { 0, 15 }, { 0, -15 }, { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) }
-        };
-        gsl_multimin_function f = { misfit, 3, p };
-        double least = 0;
-        for (int k = 0; k < 6; k++) {
-            gsl_vector_set(x, 0, at);
-            gsl_vector_set(x, 1, start[k][0]);
-            gsl_vector_set(x, 2, start[k][1]);
-            gsl_vector_set_all(size, 4.0);
-            if (gsl_multimin_fminimizer_set(simplex, &f, x, size) != GSL_SUCCESS) continue;
-            for (int i = 0; i < 120; i++) {
-                if (gsl_multimin_fminimizer_iterate(simplex) != GSL_SUCCESS) break;
-                if (gsl_multimin_fminimizer_size(simplex) < 0.05) break;
-            }
-            if (simplex->fval < least) {
-                least = simplex->fval;
-                const double a = gsl_vector_get(simplex->x, 1), b = gsl_vector_get(simplex->x, 2);
-                fit->defocus_nm = gsl_vector_get(simplex->x, 0);
-                fit->astigmatism_nm = hypot(a, b);
-                fit->azimuth = 0.5 * atan2(b, a);
-            }
-        }
-    }
-    const bool ready = simplex && x && size;
-    gsl_multimin_fminimizer_free(simplex);
-    gsl_vector_free(x);
-    gsl_vector_free(size);
+#pragma omp parallel for schedule(dynamic)
+    for (int k = 0; k < STARTS; k++) end[k] = simplex_from(p, at, start[k]);
     gsl_set_error_handler(handler);
     free(p);
-    return ready ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    double least = 0;
+    for (int k = 0; k < STARTS; k++) {
+        if (!end[k].ready) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        if (!(end[k].misfit < least)) continue;
+        least = end[k].misfit;
+        fit->defocus_nm = end[k].x[0];
+        fit->astigmatism_nm = hypot(end[k].x[1], end[k].x[2]);
+        fit->azimuth = 0.5 * atan2(end[k].x[2], end[k].x[1]);
+    }
+    return MRO_OK;
 }
 
 double mro_ctf_fit_transfer(const struct mro_ctf_fit *fit, double qy, double qx)
 {
-    return depth_transfer(mro_ctf_fit_chi(fit, qy, qx), sqrt(qy * qy + qx * qx), fit->lambda_nm, fit->depth_nm);
+    return depth_transfer(mro_ctf_fit_chi(fit, qy, qx),
+                          wash_out(sqrt(qy * qy + qx * qx), fit->lambda_nm, fit->depth_nm));
 }
 
 double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)

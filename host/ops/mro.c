@@ -12,6 +12,7 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
 #include "mroscope/math/grid.h"
+#include "mroscope/math/lattice.h"
 #include "mroscope/math/patch.h"
 #include "mroscope/math/philox.h"
 #include "ops/ctf.h"
@@ -803,16 +804,25 @@ static void result_unknown(struct mro_order_result *r)
     r->ctf.defocus_nm = r->ctf.astigmatism_nm = r->ctf.azimuth_deg = r->ctf.delocalisation_nm = NAN;
 }
 
-/* Fills gain (band over root power, with the sign of the lens's transfer) and model. */
-static void lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, float *model, float *sign)
+/* Fills the whitening model and the sign of the lens's transfer wherever the local power of the band lo..hi looks; 1
+ * elsewhere. Both are even in q. */
+static void lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, double lo, double hi,
+                       float *model, float *sign)
 {
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t y = 0; y < g->ny; y++) {
+    const struct mro_lattice l = mro_lattice_of(g->ny, g->nx, g->ly, g->lx, WHITEN_RADIUS, lo, hi);
+    const double reach = l.radius + 2 / fmin(g->ly, g->lx); /* of a disc */
+    const double from = fmax(l.inner - reach, 0), to = l.outer + reach;
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
+    for (size_t y = 0; y <= g->ny / 2; y++) {
         const double qy = mro_frequency(y, g->ny, g->ly);
+        const size_t mirror = y ? g->ny - y : 0;
         for (size_t x = 0; x < g->nx; x++) {
-            const double qx = mro_frequency(x, g->nx, g->lx);
-            model[y * g->nx + x] = (float)(mro_ctf_fit_transfer(fit, qy, qx) + MODEL_FLOOR);
-            sign[y * g->nx + x] = sin(mro_ctf_fit_chi(fit, qy, qx)) < 0 ? -1.0f : 1.0f;
+            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
+            const size_t i = y * g->nx + x, j = mirror * g->nx + (x ? g->nx - x : 0);
+            if (mirror == y && j < i) continue; /* written with its partner */
+            const bool seen = q2 >= from * from && q2 <= to * to;
+            model[i] = model[j] = seen ? (float)(mro_ctf_fit_transfer(fit, qy, qx) + MODEL_FLOOR) : 1;
+            sign[i] = sign[j] = seen && sin(mro_ctf_fit_chi(fit, qy, qx)) < 0 ? -1.0f : 1.0f;
         }
     }
 }
@@ -1111,7 +1121,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
             goto done;
         }
-        lens_model(d->threads, &grid, &fit, model, sign);
+        lens_model(d->threads, &grid, &fit, p->o.band_inv_nm[0] - BAND_EDGE, p->o.band_inv_nm[1] + BAND_EDGE, model,
+                   sign);
     }
     if (p->o.views && (rc = mro_views_filtered(p, &grid, &spectrum, im, r, e))) goto done;
     const double *band = p->o.band_inv_nm;
@@ -1246,4 +1257,17 @@ void mro_order_result_release(struct mro_order_result *r)
     free(r->cdf_null);
     free(r->cdf_observed);
     memset(r, 0, sizeof *r);
+}
+
+size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_options *o)
+{
+    const size_t null = (size_t)24 << 20; /* fields of the glass and what is kept of them, measured */
+    struct mro_grid grid, cells;
+    double pixel_nm[2];
+    struct mro_error e;
+    if (mro_image_pixel_nm(like, "", pixel_nm, &e) != MRO_OK) return null;
+    mro_order_grids(like, pixel_nm, &grid, &cells);
+    /* The half plane that an image is cropped in; then whitening and scores, and what is shown of them. */
+    const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
+    return null + half + grid.ny * grid.nx * (o->views ? 48 : 36) + cells.ny * cells.nx * 64;
 }

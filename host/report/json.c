@@ -388,6 +388,15 @@ json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
     return end(&b, h, e);
 }
 
+json_t *mro_json_convert(const struct mro_result_head *h, const char *output, size_t frames, struct mro_error *e)
+{
+    struct builder b = begin(h);
+    put(&b, "output", text(output));
+    put(&b, "frames", count(frames));
+    put(&b, "dtype", text(mro_dtype_name(h->info->dtype)));
+    return end(&b, h, e);
+}
+
 /* "13.0"; null for 0.0. */
 static json_t *version_json(const int v[2])
 {

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "core/provenance.h"
+#include "mroscope/align.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/file.h"
 #include "mroscope/haadf.h"
@@ -35,6 +36,8 @@ json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_r
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);
+/* `output` is the file written, of `frames` frames. */
+json_t *mro_json_convert(const struct mro_result_head *h, const char *output, size_t frames, struct mro_error *e);
 json_t *mro_json_devices(struct mro_error *e);
 
 /* Text of a value on one line, or (pretty) indented with a final newline; free() it. NULL when out of memory. */
@@ -43,6 +46,9 @@ char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e);
 /* Tables of an MRO result as RFC 4180 text; free() it. NULL when out of memory. */
 char *mro_csv_objects(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e);
+
+/* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
+char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);
 
 /* Shortest decimal text that reads back as `v`. */
 void mro_number_text(double v, char text[32]);

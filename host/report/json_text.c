@@ -181,3 +181,18 @@ char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e)
     }
     return finish(out, &text, e);
 }
+
+char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("frame,y_px,x_px,y_nm,x_nm,correlation\r\n", out);
+    for (size_t i = 0; i < n; i++) {
+        const double v[] = { (double)s[i].frame,      s[i].y_px,       s[i].x_px, s[i].y_px * pixel_nm[0],
+                             s[i].x_px * pixel_nm[1], s[i].correlation };
+        put_row(out, v, sizeof v / sizeof *v, NULL);
+    }
+    return finish(out, &text, e);
+}

@@ -189,18 +189,6 @@ static enum mro_code strict_zero(struct mro_device *d, void *p, size_t bytes, st
     return MRO_OK;
 }
 
-static enum mro_code strict_copy(struct mro_device *d, void *to, const void *from, size_t bytes, struct mro_error *e)
-{
-    struct strict *s = state_of(d);
-    MRO_TRY(enter(d, "a copy", e));
-    MRO_TRY(inside(s, to, bytes, "copy", e));
-    MRO_TRY(inside(s, from, bytes, "copy", e));
-    allow_all(s, true);
-    memmove(to, from, bytes);
-    allow_all(s, false);
-    return MRO_OK;
-}
-
 /* -- kernels --------------------------------------------------------------------------------------- */
 
 #define RUN_PHASE(name, phase)                                               \
@@ -209,7 +197,7 @@ static enum mro_code strict_copy(struct mro_device *d, void *to, const void *fro
         mro_##name##_phase(phase, args, &t, &shared);                        \
     }
 
-#define RUN_ONCE(name)                                                                                             \
+#define RUN(name, BEGIN, AGAIN)                                                                                    \
     static void run_##name(uint32_t blocks, const void *args, int threads)                                         \
     {                                                                                                              \
         _Static_assert(sizeof(struct mro_##name##_args) <= MOST_ARGS, "arguments");                                \
@@ -221,28 +209,19 @@ static enum mro_code strict_copy(struct mro_device *d, void *to, const void *fro
             struct mro_thread t = { block, blocks, 0 };                                                            \
             struct mro_##name##_shared shared;                                                                     \
             memset(&shared, UNWRITTEN_BYTE, sizeof shared);                                                        \
-            for (int phase = 0; phase < mro_##name##_PHASES; phase++) RUN_PHASE(name, phase)                       \
-        }                                                                                                          \
-    }
-
-#define RUN_ROUNDS(name)                                                                                           \
-    static void run_##name(uint32_t blocks, const void *args, int threads)                                         \
-    {                                                                                                              \
-        _Static_assert(sizeof(struct mro_##name##_args) <= MOST_ARGS, "arguments");                                \
-        _Static_assert(sizeof(struct mro_##name##_shared) <= MOST_SHARED, "shared memory");                        \
-        _Static_assert(mro_##name##_THREADS <= 1024, "threads");                                                   \
-        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (uint32_t block = 0; block < blocks; \
-                                                                               block++)                            \
-        {                                                                                                          \
-            struct mro_thread t = { block, blocks, 0 };                                                            \
-            struct mro_##name##_shared shared;                                                                     \
-            memset(&shared, UNWRITTEN_BYTE, sizeof shared);                                                        \
-            for (t.thread = 0; t.thread < mro_##name##_THREADS; t.thread++) mro_##name##_begin(args, &t, &shared); \
+            BEGIN(name)                                                                                            \
             do {                                                                                                   \
                 for (int phase = 0; phase < mro_##name##_PHASES; phase++) RUN_PHASE(name, phase)                   \
-            } while (mro_##name##_again(&shared));                                                                 \
+            } while (AGAIN(name));                                                                                 \
         }                                                                                                          \
     }
+#define NO_BEGIN(name)
+#define NOT_AGAIN(name) false
+#define BEGIN_ALL(name) \
+    for (t.thread = 0; t.thread < mro_##name##_THREADS; t.thread++) mro_##name##_begin(args, &t, &shared);
+#define AGAIN_SAYS(name) mro_##name##_again(&shared)
+#define RUN_ONCE(name) RUN(name, NO_BEGIN, NOT_AGAIN)
+#define RUN_ROUNDS(name) RUN(name, BEGIN_ALL, AGAIN_SAYS)
 
 MRO_KERNELS(RUN_ONCE, RUN_ROUNDS)
 
@@ -400,7 +379,6 @@ static void strict_close(struct mro_device *d)
 
 static const struct mro_gpu_runtime strict_runtime = {
     .zero = strict_zero,
-    .copy = strict_copy,
     .launch = strict_launch,
     .transform = strict_transform,
     .sort = strict_sort,

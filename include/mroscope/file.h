@@ -66,6 +66,15 @@ const char *mro_file_warning(const struct mro_file *f, size_t i);
  * Errors: MRO_EARG (no such image or frame), MRO_EFORMAT (cut or corrupt data), MRO_EMEMORY. */
 enum mro_code mro_file_read(struct mro_file *f, size_t image, size_t frame, struct mro_image *out, struct mro_error *e);
 
+/* The same into an image that was read before, whose pixels are used again when the shape is the same ({0} is fine):
+ * for stacks, where a fresh frame each time costs as much as reading it. On failure `out` is {0}. */
+enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame, struct mro_image *out,
+                                 struct mro_error *e);
+
+/* Decodes a frame as it is stored: ny*nx pixels of the image's dtype in the machine's byte order, rows top to bottom.
+ * `out` has room for exactly these bytes. Errors as mro_file_read. */
+enum mro_code mro_file_read_stored(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e);
+
 /* Exact statistics over every value of one image (all frames; complex: magnitudes; colour: over all
  * channels), in double precision from the stored type. Values that are not finite are left out and
  * counted; when none is finite, min max mean sd are NaN. */

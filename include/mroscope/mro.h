@@ -133,6 +133,10 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
                                 struct mro_order_result *r, struct mro_error *e);
 void mro_order_result_release(struct mro_order_result *r);
 
+/* Bytes of host memory that measuring an image of this shape and pixel size takes beside its pixels, rounded up;
+ * `like` needs no pixels. */
+size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_options *o);
+
 #ifdef __cplusplus
 }
 #endif

@@ -161,7 +161,7 @@ struct op {
     size_t bytes;
     int value;
     void (*kernel)(uint32_t blocks, const void *args);
-    unsigned char *args; /* a copy, or the bytes of pageable memory */
+    unsigned char *args; /* a copy */
     uint32_t blocks;
     int plan;
     struct plan shape; /* of the plan, when it was queued */
@@ -544,8 +544,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     if (kind != cudaMemcpyHostToDevice && !on_card(from, bytes, "copy from the card"))
         return say(cudaErrorInvalidValue);
     struct op o = { .kind = OP_COPY, .to = to, .from = from, .bytes = bytes };
-    if (kind == cudaMemcpyHostToDevice && block_of(from) == NULL) o.from = o.args = copy_of(from, bytes);
-    enqueue(o);
+    enqueue(o); /* ordinary memory, too, is read late: CUDA promises no copy of it */
     if (kind == cudaMemcpyDeviceToHost && block_of(to) == NULL) run_until(NULL);
     return say(lost);
 }

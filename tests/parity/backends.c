@@ -142,6 +142,35 @@ static struct output run_local_power(struct mro_device *d, size_t k)
     return (struct output){ taken(d, &p, n * sizeof(float)), n };
 }
 
+static struct output run_correlate(struct mro_device *d, size_t k)
+{
+    const struct mro_grid *g = &shapes[k].grid;
+    const size_t n = g->ny * g->nx;
+    struct mro_buffer a = noise(d, g, wide), b = buffer_of(d, n * sizeof(mro_c32)),
+                      out = guarded(d, n * sizeof(mro_c32));
+    ok(d->ops->noise_spectrum(d, g, 9, 4, wide, 0.15, &b, &e), &e);
+    ok(d->ops->correlate(d, g, &a, &b, &out, &e), &e);
+    float *apart = taken(d, &out, n * sizeof(mro_c32));
+    ok(d->ops->correlate(d, g, &a, &b, &a, &e), &e); /* in place */
+    d->ops->release(d, &b);
+    float *v = taken(d, &a, n * sizeof(mro_c32));
+    assert_memory_equal(v, apart, n * sizeof(mro_c32));
+    free(apart);
+    return (struct output){ v, 2 * n };
+}
+
+static struct output run_add_moved(struct mro_device *d, size_t k)
+{
+    const struct mro_grid *g = &shapes[k].grid;
+    const size_t n = g->ny * g->nx;
+    const double move[2] = { 0.37 * g->ly, -7.123 };
+    struct mro_buffer a = buffer_of(d, n * sizeof(mro_c32)), sum = noise(d, g, wide);
+    ok(d->ops->noise_spectrum(d, g, 9, 4, wide, 0.15, &a, &e), &e);
+    ok(d->ops->add_moved(d, g, &a, move, -0.75, &sum, &e), &e);
+    d->ops->release(d, &a);
+    return (struct output){ taken(d, &sum, n * sizeof(mro_c32)), 2 * n };
+}
+
 static struct output run_mean_square(struct mro_device *d, size_t k)
 {
     const size_t n = shapes[k].grid.ny * shapes[k].grid.nx, m = shapes[k].out.ny * shapes[k].out.nx;
@@ -288,6 +317,8 @@ static const struct {
     { "contrast_spectrum", run_contrast, 1e-4 }, /* the background's sums in another order, then a transform */
     { "contrast_spectrum, masked", run_masked, 1e-4 },
     { "local_power", run_local_power, 1e-4 }, /* medians: equal but for the last bits of the powers */
+    { "correlate", run_correlate, 5e-6 },     /* one product */
+    { "add_moved", run_add_moved, 5e-6 },     /* two products, and the last bits of sin and cos */
     { "local_mean_square", run_mean_square, 1e-5 },
     { "bank_maximum", run_bank, 1e-4 },      /* the contract on scores */
     { "refine_patches", run_patches, 2e-3 }, /* a climb ends within a hundredth of its last step */

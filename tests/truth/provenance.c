@@ -15,7 +15,7 @@ static void check(const void *p, size_t size, const char *expected)
 {
     struct mro_hash_job *job;
     char hex[65];
-    assert_int_equal(mro_hash_start(&job, p, size, NULL), MRO_OK);
+    assert_int_equal(mro_hash_start(&job, -1, p, size, NULL), MRO_OK);
     assert_int_equal(mro_hash_finish(job, hex, NULL), MRO_OK);
     assert_string_equal(hex, expected);
 }

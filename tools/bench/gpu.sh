@@ -4,13 +4,16 @@
 # under each tool of compute-sanitizer (where it is installed), and only then times the program. Everything that was
 # printed, with card, driver, commit and date, is kept as tools/bench/results/gpu-<card>-<date>.txt.
 #   tools/bench/gpu.sh [BUILD_FOLDER]    default build-gpu
-# Other settings: ARCH=90 (else the card's own), SIZES="2048 4096", RUNS=9, OUT_DIR=FOLDER in place of results.
+# Other settings: ARCH=90 (else the card's own), SIZES="2048 4096" (empty: nothing is timed), RUNS=9, TOOLS="memcheck
+# racecheck initcheck synccheck" (empty: none), OUT_DIR=FOLDER in place of results. What takes too long for one run goes
+# into several: a second one of the same day is added to the file.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
 build=${1:-build-gpu}
-sizes=${SIZES:-2048 4096}
+sizes=${SIZES-2048 4096}
 runs=${RUNS:-9}
+tools=${TOOLS-memcheck racecheck initcheck synccheck}
 out=${OUT_DIR:-tools/bench/results}
 failed=0
 ask() { nvidia-smi -i 0 --query-gpu="$1" --format=csv,noheader 2>/dev/null | head -1; }
@@ -58,7 +61,7 @@ all() {
         failed=$((failed + 1))
     fi
     if command -v compute-sanitizer >/dev/null; then
-        for tool in memcheck racecheck initcheck synccheck; do
+        for tool in $tools; do
             local options=()
             [ $tool = memcheck ] && options=(--leak-check full)
             step compute-sanitizer --tool $tool "${options[@]}" --error-exitcode 9 "$parity"
@@ -78,7 +81,7 @@ all() {
 }
 
 mkdir -p "$build"
-all > >(tee "$file")
+all > >(tee -a "$file")
 wait
 echo
 echo "kept as $file; $failed steps failed"

@@ -1,0 +1,805 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The parent's side of HDF5 (see io/hdf5.h): checks the catalogue, reads the arrays out of the mapping. The HDF5
+ * library is never called here. */
+#include "io/hdf5.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "io/hdf5_child.h"
+
+enum { FILTER_DEFLATE = 1, FILTER_SHUFFLE = 2, FILTER_FLETCHER32 = 3 }; /* numbers of the format */
+
+bool mro_h5_probe(struct mro_bytes b)
+{
+    static const unsigned char signature[8] = { 0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n' };
+    return b.size >= sizeof signature && memcmp(b.p, signature, sizeof signature) == 0;
+}
+
+/* ---- the catalogue ---- */
+
+struct cursor {
+    const unsigned char *p;
+    size_t left;
+    bool bad; /* read past the end */
+};
+
+static uint64_t get_u64(struct cursor *c)
+{
+    uint64_t v = 0;
+    if (c->left < sizeof v) {
+        c->bad = true;
+        c->left = 0;
+        return 0;
+    }
+    memcpy(&v, c->p, sizeof v);
+    c->p += sizeof v;
+    c->left -= sizeof v;
+    return v;
+}
+
+static const unsigned char *get_bytes(struct cursor *c, uint64_t n)
+{
+    if (n > c->left) {
+        c->bad = true;
+        c->left = 0;
+        return NULL;
+    }
+    const unsigned char *p = c->p;
+    c->p += n;
+    c->left -= (size_t)n;
+    return p;
+}
+
+/* A fresh copy, ended; NULL when it is cut or there is no memory. */
+static char *get_text(struct cursor *c)
+{
+    const uint64_t n = get_u64(c);
+    const unsigned char *p = get_bytes(c, n);
+    char *s = p ? malloc((size_t)n + 1) : NULL;
+    if (s == NULL) {
+        c->bad = true;
+        return NULL;
+    }
+    memcpy(s, p, (size_t)n);
+    s[n] = '\0';
+    return s;
+}
+
+static void get_short_text(struct cursor *c, char *to, size_t size)
+{
+    const uint64_t n = get_u64(c);
+    const unsigned char *p = get_bytes(c, n);
+    to[0] = '\0';
+    if (p != NULL) snprintf(to, size, "%.*s", (int)(n < size ? n : size), (const char *)p);
+}
+
+static void refuse(struct mro_h5_dataset *d, const char *why)
+{
+    d->layout = MRO_H5_REFUSED;
+    snprintf(d->refused, sizeof d->refused, "%s", why);
+}
+
+/* Elements of the shape, or of a chunk, times the bytes of one; false on overflow. */
+static bool array_bytes(const struct mro_h5_dataset *d, const uint64_t *shape, size_t *bytes)
+{
+    *bytes = d->type.bytes;
+    for (unsigned i = 0; i < d->rank; i++)
+        if (shape[i] > SIZE_MAX || __builtin_mul_overflow(*bytes, (size_t)shape[i], bytes)) return false;
+    return true;
+}
+
+static bool inside(const struct mro_file *f, uint64_t address, uint64_t bytes)
+{
+    return address <= f->bytes.size && bytes <= f->bytes.size - address;
+}
+
+static void read_storage(const struct mro_file *f, struct cursor *c, struct mro_h5_dataset *d)
+{
+    size_t bytes = 0;
+    const bool fits = array_bytes(d, d->shape, &bytes);
+    if (d->layout == MRO_H5_INLINE) {
+        const uint64_t n = get_u64(c);
+        const unsigned char *p = get_bytes(c, n);
+        if (p == NULL || !fits || bytes != n) {
+            refuse(d, "is not as large as its shape says");
+            return;
+        }
+        d->inline_bytes = malloc((size_t)n + 1);
+        if (d->inline_bytes == NULL) {
+            c->bad = true;
+            return;
+        }
+        memcpy(d->inline_bytes, p, (size_t)n);
+        d->inline_size = (size_t)n;
+    } else if (d->layout == MRO_H5_CONTIGUOUS) {
+        const uint64_t address = get_u64(c), stored = get_u64(c);
+        if (!fits || stored < bytes || !inside(f, address, bytes)) {
+            refuse(d, "reaches past the end of the file");
+            return;
+        }
+        if ((d->list = calloc(1, sizeof *d->list)) == NULL) {
+            c->bad = true;
+            return;
+        }
+        for (unsigned i = 0; i < d->rank; i++) {
+            d->chunk[i] = d->shape[i];
+            d->grid[i] = 1;
+        }
+        d->chunks = d->chunks_stored = 1;
+        d->list[0] = (struct mro_h5_chunk){ address, bytes, 0 };
+    } else if (d->layout == MRO_H5_CHUNKED) {
+        uint64_t chunks = 1;
+        for (unsigned i = 0; i < d->rank; i++) {
+            d->chunk[i] = get_u64(c);
+            d->grid[i] = d->chunk[i] > 0 ? (d->shape[i] - 1) / d->chunk[i] + 1 : 0;
+            if (__builtin_mul_overflow(chunks, d->grid[i], &chunks)) chunks = UINT64_MAX;
+        }
+        const uint64_t n = get_u64(c);
+        const unsigned char *p = n <= c->left / 24 ? get_bytes(c, 24 * n) : NULL;
+        if (p == NULL || n != chunks || n == 0) {
+            c->bad = true;
+            return;
+        }
+        d->chunks = (size_t)n;
+        d->list = malloc(d->chunks * sizeof *d->list);
+        if (d->list == NULL) {
+            c->bad = true;
+            return;
+        }
+        size_t whole = 0;
+        bool right = fits && array_bytes(d, d->chunk, &whole);
+        for (unsigned i = 0; i < d->rank; i++) right = right && d->shape[i] <= INT64_MAX && d->chunk[i] <= INT64_MAX;
+        for (size_t i = 0; i < d->chunks; i++, p += 24) {
+            uint64_t v[3];
+            memcpy(v, p, sizeof v);
+            d->list[i] = (struct mro_h5_chunk){ v[0], v[1], (uint32_t)v[2] };
+            if (v[0] == UINT64_MAX) continue;
+            d->chunks_stored++;
+            right = right && inside(f, v[0], v[1]) && (d->filters > 0 || v[1] == whole);
+        }
+        if (!right) refuse(d, "has a chunk that reaches past the end of the file or is not as large as it must be");
+    }
+}
+
+static struct mro_h5_dataset *read_dataset(const struct mro_file *f, struct cursor *c)
+{
+    struct mro_h5_dataset *d = calloc(1, sizeof *d);
+    if (d == NULL) {
+        c->bad = true;
+        return NULL;
+    }
+    const uint64_t class = get_u64(c), bytes = get_u64(c);
+    d->type.class = class < MRO_H5_UNKNOWN ? (enum mro_h5_class) class : MRO_H5_UNKNOWN;
+    d->type.bytes = bytes <= UINT32_MAX ? (uint32_t)bytes : 0;
+    d->type.is_signed = get_u64(c) != 0;
+    d->type.big_endian = get_u64(c) != 0;
+    for (int i = 0; i < 2; i++) get_short_text(c, d->type.name[i], sizeof d->type.name[i]);
+    const uint64_t rank = get_u64(c);
+    if (rank > MRO_H5_RANK) {
+        c->bad = true;
+        return d;
+    }
+    d->rank = (unsigned)rank;
+    bool none = false;
+    for (unsigned i = 0; i < d->rank; i++) {
+        d->shape[i] = get_u64(c);
+        none = none || d->shape[i] == 0;
+    }
+    const uint64_t layout = get_u64(c);
+    get_short_text(c, d->refused, sizeof d->refused);
+    const uint64_t filters = get_u64(c);
+    if (layout > MRO_H5_REFUSED || filters > sizeof d->filter / sizeof *d->filter ||
+        (none && (layout == MRO_H5_CHUNKED || layout == MRO_H5_CONTIGUOUS || layout == MRO_H5_INLINE))) {
+        c->bad = true;
+        return d;
+    }
+    d->layout = layout;
+    d->filters = (unsigned)filters;
+    for (unsigned i = 0; i < d->filters; i++) d->filter[i] = (uint32_t)get_u64(c);
+    const unsigned char *fill = get_bytes(c, sizeof d->fill);
+    if (fill != NULL) memcpy(d->fill, fill, sizeof d->fill);
+    const bool has_text = get_u64(c) != 0;
+    char *text = get_text(c);
+    if (has_text)
+        d->text = text;
+    else
+        free(text);
+    if (!c->bad) read_storage(f, c, d);
+    return d;
+}
+
+static void *add(void *list, size_t *n, size_t *room, size_t each)
+{
+    if (*n == *room) {
+        const size_t more = *room ? 2 * *room : 64;
+        void *grown = realloc(list, more * each);
+        if (grown == NULL) return NULL;
+        *room = more;
+        list = grown;
+    }
+    memset((char *)list + *n * each, 0, each);
+    (*n)++;
+    return list;
+}
+
+static bool read_node(struct mro_h5 *h, struct cursor *c)
+{
+    struct mro_h5_node *grown = add(h->node, &h->nodes, &h->room, sizeof *h->node);
+    if (grown == NULL) return false;
+    h->node = grown;
+    const uint32_t i = (uint32_t)(h->nodes - 1);
+    struct mro_h5_node *n = &h->node[i];
+    const uint64_t kind = get_u64(c), parent = get_u64(c);
+    n->name = get_text(c);
+    n->text = get_text(c);
+    const uint64_t target = get_u64(c);
+    n->parent = n->first = n->last = n->next = n->target_node = MRO_H5_NONE;
+    if (c->bad || kind > MRO_H5_OTHER || h->nodes > MRO_H5_MAX_NODES) return false;
+    n->kind = (enum mro_h5_kind)kind;
+    if (i == 0) return kind == MRO_H5_GROUP && parent == MRO_H5_NONE;
+    if (parent >= i || h->node[parent].kind != MRO_H5_GROUP) return false;
+    if (n->kind == MRO_H5_ALIAS) {
+        if (target >= i || h->node[target].kind == MRO_H5_ALIAS) return false;
+        n->target_node = (uint32_t)target;
+    }
+    n->parent = (uint32_t)parent;
+    struct mro_h5_node *p = &h->node[parent];
+    if (p->first == MRO_H5_NONE)
+        p->first = i;
+    else
+        h->node[p->last].next = i;
+    p->last = i;
+    return true;
+}
+
+static bool read_attribute(struct mro_h5 *h, struct cursor *c)
+{
+    struct mro_h5_attribute *grown = add(h->attribute, &h->attributes, &h->attribute_room, sizeof *h->attribute);
+    if (grown == NULL) return false;
+    h->attribute = grown;
+    struct mro_h5_attribute *a = &h->attribute[h->attributes - 1];
+    const uint64_t node = get_u64(c);
+    get_short_text(c, a->name, sizeof a->name);
+    if (node >= h->nodes || (h->attributes > 1 && node < a[-1].node)) return false;
+    a->node = (uint32_t)node;
+    if (h->node[node].attributes++ == 0) h->node[node].attribute = h->attributes - 1;
+    if (get_u64(c) != 0) {
+        a->text = get_text(c);
+        return a->text != NULL;
+    }
+    const uint64_t n = get_u64(c);
+    if (n < 1 || n > sizeof a->value / sizeof *a->value) return false;
+    const unsigned char *p = get_bytes(c, n * sizeof *a->value);
+    if (p == NULL) return false;
+    memcpy(a->value, p, (size_t)n * sizeof *a->value);
+    a->n = (size_t)n;
+    return true;
+}
+
+enum mro_code mro_h5_parse(struct mro_h5 *h, const struct mro_file *f, const unsigned char *catalogue, size_t size,
+                           struct mro_error *e)
+{
+    struct cursor c = { catalogue, size, false };
+    memset(h, 0, sizeof *h);
+    h->f = f;
+    while (true) {
+        const uint64_t record = get_u64(&c);
+        bool ok = !c.bad;
+        if (ok && record == MRO_H5_REC_END && h->nodes > 0) return MRO_OK;
+        if (ok && record == MRO_H5_REC_FAILED) {
+            char sentence[400];
+            get_short_text(&c, sentence, sizeof sentence);
+            return MRO_FAIL(e, MRO_EFORMAT, "'%s' is an HDF5 file that is not read: %s", f->name, sentence);
+        }
+        if (ok && record == MRO_H5_REC_NODE) {
+            ok = read_node(h, &c);
+        } else if (ok && record == MRO_H5_REC_DATASET && h->nodes > 0 && h->node[h->nodes - 1].kind == MRO_H5_DATASET &&
+                   h->node[h->nodes - 1].data == NULL) {
+            h->node[h->nodes - 1].data = read_dataset(f, &c);
+        } else if (ok && record == MRO_H5_REC_ATTRIBUTE) {
+            ok = read_attribute(h, &c);
+        } else {
+            ok = false;
+        }
+        if (!ok || c.bad) return MRO_FAIL(e, MRO_EFORMAT, "'%s': the catalogue of its structure is not whole", f->name);
+    }
+}
+
+enum mro_code mro_h5_open(struct mro_h5 *h, const struct mro_file *f, struct mro_error *e)
+{
+    unsigned char *catalogue;
+    size_t size;
+    memset(h, 0, sizeof *h);
+    MRO_TRY(mro_h5_catalogue(f, &catalogue, &size, e));
+    const enum mro_code rc = mro_h5_parse(h, f, catalogue, size, e);
+    free(catalogue);
+    return rc;
+}
+
+void mro_h5_release(struct mro_h5 *h)
+{
+    for (size_t i = 0; i < h->nodes; i++) {
+        struct mro_h5_dataset *d = h->node[i].data;
+        if (d != NULL) {
+            free(d->list);
+            free(d->inline_bytes);
+            free(d->text);
+            free(d);
+        }
+        free(h->node[i].name);
+        free(h->node[i].text);
+    }
+    for (size_t i = 0; i < h->attributes; i++) free(h->attribute[i].text);
+    free(h->node);
+    free(h->attribute);
+    memset(h, 0, sizeof *h);
+}
+
+/* ---- looking up ---- */
+
+static uint32_t step(const struct mro_h5 *h, uint32_t group, const char *name, size_t bytes)
+{
+    for (uint32_t i = h->node[group].first; i != MRO_H5_NONE; i = h->node[i].next)
+        if (strncmp(h->node[i].name, name, bytes) == 0 && h->node[i].name[bytes] == '\0') return i;
+    return MRO_H5_NONE;
+}
+
+static uint32_t find(const struct mro_h5 *h, uint32_t group, const char *path, int links);
+
+static uint32_t follow(const struct mro_h5 *h, uint32_t node, int links)
+{
+    if (node == MRO_H5_NONE) return MRO_H5_NONE;
+    const struct mro_h5_node *n = &h->node[node];
+    if (n->kind == MRO_H5_ALIAS) return n->target_node;
+    if (n->kind != MRO_H5_SOFT) return node;
+    if (links <= 0) return MRO_H5_NONE; /* links that point at each other */
+    return n->text[0] == '/' ? find(h, 0, n->text, links - 1) : find(h, n->parent, n->text, links - 1);
+}
+
+static uint32_t find(const struct mro_h5 *h, uint32_t group, const char *path, int links)
+{
+    while (true) {
+        path += strspn(path, "/");
+        if (group == MRO_H5_NONE || *path == '\0') return group;
+        const size_t n = strcspn(path, "/");
+        if (h->node[group].kind != MRO_H5_GROUP) return MRO_H5_NONE;
+        if (!(n == 1 && path[0] == '.')) group = follow(h, step(h, group, path, n), links);
+        path += n;
+    }
+}
+
+uint32_t mro_h5_find(const struct mro_h5 *h, uint32_t group, const char *path) { return find(h, group, path, 8); }
+
+uint32_t mro_h5_follow(const struct mro_h5 *h, uint32_t node) { return follow(h, node, 8); }
+
+const struct mro_h5_dataset *mro_h5_dataset(const struct mro_h5 *h, uint32_t node)
+{
+    node = mro_h5_follow(h, node);
+    return node != MRO_H5_NONE && h->node[node].kind == MRO_H5_DATASET ? h->node[node].data : NULL;
+}
+
+void mro_h5_path(const struct mro_h5 *h, uint32_t node, char *out, size_t size)
+{
+    uint32_t chain[MRO_H5_MAX_DEPTH + 2];
+    size_t depth = 0, used = 0;
+    for (; node != 0 && node != MRO_H5_NONE && depth < sizeof chain / sizeof *chain; node = h->node[node].parent)
+        chain[depth++] = node;
+    snprintf(out, size, "/");
+    while (depth-- > 0 && used + 1 < size) {
+        /* cppcheck-suppress uninitvar ; depth counts what the loop above has set */
+        const int w = snprintf(out + used, size - used, "/%s", h->node[chain[depth]].name);
+        used += w > 0 ? (size_t)w : 0;
+    }
+}
+
+const struct mro_h5_attribute *mro_h5_attribute(const struct mro_h5 *h, uint32_t node, const char *name)
+{
+    const struct mro_h5_node *n = &h->node[node];
+    for (size_t i = n->attribute; i < n->attribute + n->attributes; i++)
+        if (strcmp(h->attribute[i].name, name) == 0) return &h->attribute[i];
+    return NULL;
+}
+
+bool mro_h5_number(const struct mro_h5 *h, uint32_t node, const char *name, double *value)
+{
+    const struct mro_h5_attribute *a = mro_h5_attribute(h, node, name);
+    if (a == NULL || a->n == 0) return false;
+    *value = a->value[0];
+    return true;
+}
+
+const char *mro_h5_text(const struct mro_h5 *h, uint32_t node, const char *name)
+{
+    const struct mro_h5_attribute *a = mro_h5_attribute(h, node, name);
+    return a ? a->text : NULL;
+}
+
+bool mro_h5_dtype(const struct mro_h5_type *t, enum mro_dtype *dtype)
+{
+    static const struct {
+        enum mro_h5_class class;
+        uint32_t bytes;
+        bool is_signed;
+        enum mro_dtype dtype;
+    } known[] = {
+        { MRO_H5_INTEGER, 1, false, MRO_U8 },  { MRO_H5_INTEGER, 1, true, MRO_I8 },
+        { MRO_H5_INTEGER, 2, false, MRO_U16 }, { MRO_H5_INTEGER, 2, true, MRO_I16 },
+        { MRO_H5_INTEGER, 4, false, MRO_U32 }, { MRO_H5_INTEGER, 4, true, MRO_I32 },
+        { MRO_H5_INTEGER, 8, false, MRO_U64 }, { MRO_H5_INTEGER, 8, true, MRO_I64 },
+        { MRO_H5_FLOAT, 2, false, MRO_F16 },   { MRO_H5_FLOAT, 4, false, MRO_F32 },
+        { MRO_H5_FLOAT, 8, false, MRO_F64 },   { MRO_H5_PAIR, 8, false, MRO_C64 },
+        { MRO_H5_PAIR, 16, false, MRO_C128 },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].class != t->class || known[i].bytes != t->bytes) continue;
+        if (t->class == MRO_H5_INTEGER && known[i].is_signed != t->is_signed) continue;
+        *dtype = known[i].dtype;
+        return true;
+    }
+    return false;
+}
+
+/* ---- chunks ---- */
+
+/* Undoes the shuffle of bytes: all first bytes of the elements, then all second ones. A rest is left as it is. */
+static void unshuffle(unsigned char *restrict to, const unsigned char *restrict from, size_t bytes, size_t element)
+{
+    const size_t n = bytes / element;
+    if (element == 2) {
+        for (size_t i = 0; i < n; i++) {
+            to[2 * i] = from[i];
+            to[2 * i + 1] = from[n + i];
+        }
+    } else if (element == 4) {
+        for (size_t i = 0; i < n; i++) {
+            to[4 * i] = from[i];
+            to[4 * i + 1] = from[n + i];
+            to[4 * i + 2] = from[2 * n + i];
+            to[4 * i + 3] = from[3 * n + i];
+        }
+    } else {
+        for (size_t k = 0; k < element; k++)
+            for (size_t i = 0; i < n; i++) to[i * element + k] = from[k * n + i];
+    }
+    memcpy(to + n * element, from + n * element, bytes - n * element);
+}
+
+/* Inflates exactly `want` bytes; anything more, less or broken is an error. */
+static bool inflate_all(unsigned char *to, size_t want, const unsigned char *from, size_t bytes)
+{
+    z_stream z = { 0 };
+    if (inflateInit(&z) != Z_OK) return false;
+    bool ok = true;
+    int rc = Z_OK;
+    unsigned char spare; /* to see an end that comes right behind the last byte */
+    z.next_in = (unsigned char *)(uintptr_t)from;
+    while (ok && rc == Z_OK) {
+        const size_t out_left = want - z.total_out, in_left = bytes - z.total_in;
+        z.avail_in = (uInt)(in_left < 1u << 30 ? in_left : 1u << 30);
+        z.avail_out = (uInt)(out_left < 1u << 30 ? out_left : 1u << 30);
+        z.next_out = to + z.total_out;
+        if (out_left == 0) {
+            z.next_out = &spare;
+            z.avail_out = 1;
+        }
+        rc = inflate(&z, Z_NO_FLUSH);
+        ok = z.total_out <= want;
+    }
+    ok = ok && rc == Z_STREAM_END && z.total_out == want;
+    inflateEnd(&z);
+    return ok;
+}
+
+/* Bytes of scratch that unpacking one chunk needs. */
+static size_t scratch_bytes(const struct mro_h5_dataset *d, size_t chunk_bytes)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < d->filters; i++) n += d->filter[i] != FILTER_FLETCHER32;
+    return n == 0 ? 0 : (n > 1 ? 2 : 1) * (chunk_bytes + 4);
+}
+
+/* Unpacks a stored chunk into `scratch` (or leaves it where it lies) and gives its address; NULL when it is broken. */
+static const unsigned char *unpack(const struct mro_file *f, const struct mro_h5_dataset *d,
+                                   const struct mro_h5_chunk *c, size_t chunk_bytes, unsigned char *scratch)
+{
+    const unsigned char *p = f->bytes.p + c->address;
+    size_t n = (size_t)c->bytes;
+    unsigned char *next = scratch;
+    /* How long the data is after each filter: a checksum adds 4 bytes, shuffling none. Deflate is told how much must
+     * come out, which is the chunk and the checksums below it. */
+    for (unsigned i = d->filters; i-- > 0;) {
+        if (c->mask >> i & 1) continue;
+        if (d->filter[i] == FILTER_FLETCHER32) {
+            if (n < 4) return NULL;
+            n -= 4;
+            continue;
+        }
+        unsigned char *to = next;
+        next = next == scratch ? scratch + chunk_bytes + 4 : scratch;
+        if (d->filter[i] == FILTER_SHUFFLE) {
+            if (n > chunk_bytes + 4) return NULL;
+            unshuffle(to, p, n, d->type.bytes);
+        } else {
+            size_t want = chunk_bytes;
+            for (unsigned k = 0; k < i; k++)
+                if (d->filter[k] == FILTER_FLETCHER32 && !(c->mask >> k & 1)) want += 4;
+            if (want > chunk_bytes + 4 || !inflate_all(to, want, p, n)) return NULL;
+            n = want;
+        }
+        p = to;
+    }
+    return n == chunk_bytes ? p : NULL;
+}
+
+/* ---- boxes ---- */
+
+/* What of a chunk goes where: axes from the one that changes slowest in the chunk, but for the output's fastest. */
+struct copy {
+    unsigned axes;
+    size_t n[MRO_H5_RANK];
+    size_t from_step[MRO_H5_RANK], to_step[MRO_H5_RANK]; /* in elements */
+    size_t from, to;                                     /* first element */
+};
+
+#define COPY_STRIDED(type)                                      \
+    do {                                                        \
+        const type *a = (const type *)(const void *)from;       \
+        type *b = (type *)(void *)to;                           \
+        for (size_t i = 0; i < n; i++) b[i] = a[i * from_step]; \
+    } while (0)
+
+struct pair64 {
+    uint64_t a, b;
+};
+
+/* n elements into consecutive places. Elements of a mapped file need not be aligned. */
+static void copy_run(unsigned char *to, const unsigned char *from, size_t n, size_t from_step, size_t to_step,
+                     size_t bytes)
+{
+    if (to_step != 1 && n > 1) { /* the output's fastest axis has one sample here, but more elsewhere */
+        for (size_t i = 0; i < n; i++) memcpy(to + i * to_step * bytes, from + i * from_step * bytes, bytes);
+        return;
+    }
+    if (from_step == 1 || n == 1) {
+        memcpy(to, from, n * bytes);
+        return;
+    }
+    const bool aligned = (((uintptr_t)to | (uintptr_t)from) & (bytes < 8 ? bytes - 1 : 7)) == 0;
+    if (bytes == 1)
+        COPY_STRIDED(uint8_t);
+    else if (bytes == 2 && aligned)
+        COPY_STRIDED(uint16_t);
+    else if (bytes == 4 && aligned)
+        COPY_STRIDED(uint32_t);
+    else if (bytes == 8 && aligned)
+        COPY_STRIDED(uint64_t);
+    else if (bytes == 16 && aligned)
+        COPY_STRIDED(struct pair64);
+    else
+        for (size_t i = 0; i < n; i++) memcpy(to + i * bytes, from + i * from_step * bytes, bytes);
+}
+
+static void copy_box(const struct copy *c, unsigned char *to, const unsigned char *from, size_t bytes)
+{
+    const unsigned inner = c->axes - 1;
+    size_t at[MRO_H5_RANK] = { 0 }, a = c->from, b = c->to;
+    while (true) {
+        copy_run(to + b * bytes, from + a * bytes, c->n[inner], c->from_step[inner], c->to_step[inner], bytes);
+        unsigned k = inner;
+        while (k-- > 0) {
+            a += c->from_step[k];
+            b += c->to_step[k];
+            if (++at[k] < c->n[k]) break;
+            a -= c->n[k] * c->from_step[k];
+            b -= c->n[k] * c->to_step[k];
+            at[k] = 0;
+        }
+        if (k == UINT32_MAX) return;
+    }
+}
+
+/* The same, large boxes by all threads: each takes a piece of the axis that changes slowest. */
+static void copy_in_parts(const struct copy *c, unsigned char *to, const unsigned char *from, size_t bytes,
+                          size_t elements)
+{
+    const ptrdiff_t parts = c->axes < 2 || elements < 1 << 18 ? 1 : (ptrdiff_t)(c->n[0] < 64 ? c->n[0] : 64);
+#pragma omp parallel for schedule(static) if (parts > 1)
+    for (ptrdiff_t i = 0; i < parts; i++) {
+        struct copy part = *c;
+        const size_t begin = c->n[0] * (size_t)i / (size_t)parts, end = c->n[0] * ((size_t)i + 1) / (size_t)parts;
+        part.n[0] = end - begin;
+        part.from += begin * c->from_step[0];
+        part.to += begin * c->to_step[0];
+        copy_box(&part, to, from, bytes);
+    }
+}
+
+/* Sets up the copy of what `box` has of the chunk at `place` of the grid. Axes of one sample are left out, so that the
+ * innermost loop is a long one. */
+static struct copy plan_copy(const struct mro_h5_dataset *d, const struct mro_h5_box *box, const uint64_t *place)
+{
+    struct copy c = { 0 };
+    size_t from_step[MRO_H5_RANK] = { 0 }, to_step[MRO_H5_RANK] = { 0 }, n[MRO_H5_RANK] = { 0 }, s = 1;
+    for (unsigned i = d->rank; i-- > 0;) {
+        from_step[i] = s;
+        s *= (size_t)d->chunk[i];
+    }
+    s = 1;
+    for (unsigned i = d->rank; i-- > 0;) {
+        to_step[box->order[i]] = s;
+        s *= (size_t)box->n[box->order[i]];
+    }
+    unsigned fastest = box->order[d->rank - 1];
+    bool found = false;
+    for (unsigned k = d->rank; k-- > 0;) {
+        const unsigned i = box->order[k];
+        const uint64_t chunk_from = place[i] * d->chunk[i], chunk_to = chunk_from + d->chunk[i];
+        const uint64_t box_to = box->from[i] + box->n[i];
+        const uint64_t from = chunk_from > box->from[i] ? chunk_from : box->from[i];
+        n[i] = (size_t)((chunk_to < box_to ? chunk_to : box_to) - from);
+        c.from += (size_t)(from - chunk_from) * from_step[i];
+        c.to += (size_t)(from - box->from[i]) * to_step[i];
+        if (n[i] > 1 && !found) {
+            fastest = i;
+            found = true;
+        }
+    }
+    for (unsigned i = 0; i <= d->rank; i++) { /* those that change slowest in the chunk first, the fastest last */
+        const unsigned axis = i < d->rank ? i : fastest;
+        if (i < d->rank && (i == fastest || n[i] == 1)) continue;
+        c.n[c.axes] = n[axis];
+        c.from_step[c.axes] = from_step[axis];
+        c.to_step[c.axes++] = to_step[axis];
+    }
+    return c;
+}
+
+static const unsigned char *inline_or_mapped(const struct mro_h5 *h, const struct mro_h5_dataset *d)
+{
+    return d->layout == MRO_H5_INLINE ? d->inline_bytes : h->f->bytes.p + d->list[0].address;
+}
+
+static void swap_in_place(void *p, size_t elements, const struct mro_h5_type *t)
+{
+    const size_t parts = t->class == MRO_H5_PAIR ? 2 : 1;
+    mro_copy_samples(p, p, elements * parts, t->bytes / parts, t->big_endian);
+}
+
+static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const struct mro_h5_box *box, void *out,
+                                 size_t memory, struct mro_error *e)
+{
+    const struct mro_h5_dataset *d = h->node[node].data;
+    size_t chunk_bytes, count = 1;
+    uint64_t first[MRO_H5_RANK], across[MRO_H5_RANK];
+    char path[256];
+    if (!array_bytes(d, d->chunk, &chunk_bytes) || chunk_bytes > SIZE_MAX / 4) {
+        mro_h5_path(h, node, path, sizeof path);
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': the dataset '%s' has chunks too large to address", h->f->name, path);
+    }
+    for (unsigned i = 0; i < d->rank; i++) {
+        first[i] = box->from[i] / d->chunk[i];
+        across[i] = (box->from[i] + box->n[i] - 1) / d->chunk[i] - first[i] + 1;
+        count *= (size_t)across[i]; /* no more than there are chunks */
+    }
+    const size_t scratch = scratch_bytes(d, chunk_bytes);
+    size_t threads = (size_t)omp_get_max_threads();
+    if (threads > count) threads = count;
+    if (scratch == 0 && chunk_bytes < 1 << 20) threads = 1; /* a copy is done before other threads have woken */
+    if (scratch > 0 && threads > memory / scratch) threads = memory / scratch;
+    if (threads == 0)
+        return MRO_FAIL(e, MRO_EMEMORY,
+                        "a chunk of '%s' needs %.0f MiB to unpack, the memory budget is %.0f MiB; give a larger "
+                        "--memory",
+                        h->f->name, (double)scratch / 1048576, (double)memory / 1048576);
+    ptrdiff_t bad = -1;
+    bool no_memory = false;
+#pragma omp parallel num_threads((int)threads) if (threads > 1)
+    {
+        unsigned char *own = malloc(scratch > 0 ? scratch : 1);
+#pragma omp for schedule(dynamic)
+        for (ptrdiff_t j = 0; j < (ptrdiff_t)count; j++) {
+            uint64_t place[MRO_H5_RANK] = { 0 };
+            size_t rest = (size_t)j, index = 0;
+            for (unsigned i = d->rank; i-- > 0;) {
+                place[i] = first[i] + rest % across[i];
+                rest /= (size_t)across[i];
+            }
+            for (unsigned i = 0; i < d->rank; i++) index = index * (size_t)d->grid[i] + (size_t)place[i];
+            const struct mro_h5_chunk *chunk = &d->list[index];
+            if (chunk->address == UINT64_MAX) continue; /* filled below */
+            const unsigned char *p = own ? unpack(h->f, d, chunk, chunk_bytes, own) : NULL;
+            if (p != NULL) {
+                const struct copy c = plan_copy(d, box, place);
+                copy_box(&c, out, p, d->type.bytes);
+            } else {
+#pragma omp critical(mro_h5_failed)
+                {
+                    no_memory = no_memory || own == NULL;
+                    bad = (ptrdiff_t)index;
+                }
+            }
+        }
+        free(own);
+    }
+    if (no_memory) return MRO_FAIL(e, MRO_EMEMORY, "no memory to unpack '%s'", h->f->name);
+    if (bad >= 0) {
+        mro_h5_path(h, node, path, sizeof path);
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': chunk %td of the dataset '%s' (byte %llu of the file) does not unpack",
+                        h->f->name, bad, path, (unsigned long long)d->list[bad].address);
+    }
+    return MRO_OK;
+}
+
+/* Writes the fill value over the whole output; chunks that were never written leave it there. */
+static void fill_output(const struct mro_h5_dataset *d, unsigned char *out, size_t elements)
+{
+    bool zero = true;
+    for (size_t i = 0; i < d->type.bytes; i++) zero = zero && d->fill[i] == 0;
+    if (zero)
+        memset(out, 0, elements * d->type.bytes);
+    else
+        for (size_t i = 0; i < elements; i++) memcpy(out + i * d->type.bytes, d->fill, d->type.bytes);
+}
+
+enum mro_code mro_h5_read(const struct mro_h5 *h, uint32_t node, const struct mro_h5_box *box, void *out, size_t memory,
+                          struct mro_error *e)
+{
+    const struct mro_h5_dataset *d = h->node[node].data;
+    const char *wrong = NULL;
+    size_t elements = 1;
+    if (d->layout == MRO_H5_REFUSED)
+        wrong = d->refused;
+    else if (d->type.bytes == 0 || d->type.bytes > sizeof d->fill || d->type.class >= MRO_H5_UNKNOWN ||
+             d->type.class == MRO_H5_TEXT)
+        wrong = "holds no numbers of a known type";
+    for (unsigned i = 0; i < d->rank && wrong == NULL; i++) {
+        if (box->n[i] == 0 || box->from[i] >= d->shape[i] || box->n[i] > d->shape[i] - box->from[i])
+            wrong = "is asked for values outside its shape";
+        elements *= (size_t)box->n[i];
+    }
+    if (wrong != NULL) {
+        char path[256];
+        mro_h5_path(h, node, path, sizeof path);
+        return MRO_FAIL(e, MRO_EFORMAT, "'%s': the dataset '%s' %s", h->f->name, path, wrong);
+    }
+    if (d->layout == MRO_H5_EMPTY || (d->layout == MRO_H5_CHUNKED && d->chunks_stored < d->chunks))
+        fill_output(d, out, elements);
+    if (d->layout == MRO_H5_INLINE && d->rank == 0) {
+        memcpy(out, d->inline_bytes, d->type.bytes);
+    } else if (d->layout == MRO_H5_INLINE || (d->layout == MRO_H5_CONTIGUOUS && d->rank > 0)) {
+        static const uint64_t origin[MRO_H5_RANK] = { 0 };
+        struct mro_h5_dataset whole = *d;
+        for (unsigned i = 0; i < d->rank; i++) whole.chunk[i] = d->shape[i];
+        const struct copy c = plan_copy(&whole, box, origin);
+        copy_in_parts(&c, out, inline_or_mapped(h, d), d->type.bytes, elements);
+    } else if (d->layout == MRO_H5_CONTIGUOUS) {
+        memcpy(out, inline_or_mapped(h, d), d->type.bytes);
+    } else if (d->layout == MRO_H5_CHUNKED) {
+        MRO_TRY(read_chunks(h, node, box, out, memory, e));
+    }
+    swap_in_place(out, elements, &d->type);
+    return MRO_OK;
+}
+
+const unsigned char *mro_h5_view(const struct mro_h5 *h, uint32_t node, const struct mro_h5_box *box)
+{
+    const struct mro_h5_dataset *d = h->node[node].data;
+    uint64_t place[MRO_H5_RANK];
+    size_t index = 0;
+    if (d->rank == 0 || d->filters > 0 || (d->layout != MRO_H5_CONTIGUOUS && d->layout != MRO_H5_CHUNKED)) return NULL;
+    for (unsigned i = 0; i < d->rank; i++) {
+        if (d->chunk[i] == 0 || box->n[i] == 0) return NULL;
+        place[i] = box->from[i] / d->chunk[i];
+        if ((box->from[i] + box->n[i] - 1) / d->chunk[i] != place[i]) return NULL;
+        index = index * (size_t)d->grid[i] + (size_t)place[i];
+    }
+    if (d->list[index].address == UINT64_MAX) return NULL;
+    const struct copy c = plan_copy(d, box, place);
+    for (unsigned i = 0; i < c.axes; i++)
+        if (c.n[i] > 1 && c.from_step[i] != c.to_step[i]) return NULL;
+    return h->f->bytes.p + d->list[index].address + c.from * d->type.bytes;
+}

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Stacks: larger than the memory budget, the same bytes at any budget, and their frames reduced to one image.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+image=$samples/AQ_0_corr.tif
+
+# u16 N / u32 N: little-endian bytes
+u16() { printf '%b' "$(printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)))"; }
+u32() { u16 $(($1 & 65535)) && u16 $(($1 >> 16)); }
+tag() { u16 "$1" && u16 "$2" && u32 1 && u32 "$3"; }
+# stack FRAMES NX NY: the header of an ImageJ stack of 16-bit images that follow it, 0.02 nm a pixel
+stack() {
+    local text
+    text=$(printf 'ImageJ=1.53t\nimages=%d\nunit=nm\n' "$1")
+    printf 'II' && u16 42 && u32 8 && u16 11
+    tag 256 4 "$2" && tag 257 4 "$3" && tag 258 3 16 && tag 259 3 1 && tag 262 3 1
+    u16 270 && u16 2 && u32 $((${#text} + 1)) && u32 200
+    tag 273 4 300 && tag 278 4 "$3" && tag 279 4 $(($2 * $3 * 2)) && tag 282 5 160 && tag 283 5 160
+    u32 0
+    head -c 14 /dev/zero && u32 50 && u32 1 # at byte 160: the resolution
+    head -c 32 /dev/zero && printf '%s\0' "$text"
+    head -c $((99 - ${#text})) /dev/zero
+}
+# The pixels of the sample as rows, moved down by any number of rows: tail and head of its bytes.
+tail -c $((800 * 800 * 2)) "$image" >rows.raw
+
+# -- ten times the budget: 330 frames of 800 x 800 take 422 MB
+frames=330
+{
+    stack $frames 800 800
+    for _ in $(seq $frames); do cat rows.raw; done
+} >long.tif
+run info --json --header long.tif
+expect_code 0
+expect_out '"shape": [330, 800, 800], "dtype": "uint16", "pixel_size": [null, 0.02, 0.02]'
+
+# peak ARGS...: runs it and leaves the largest resident memory in KiB in $peak
+peak() {
+    "$program" "$@" >out.txt 2>err.txt &
+    local id=$! now
+    peak=0
+    while now=$(awk '/VmHWM/ { print $2 }' /proc/$id/status 2>/dev/null) && [ -n "$now" ]; do
+        [ "$now" -gt "$peak" ] && peak=$now
+        sleep 0.02
+    done
+    wait $id
+    code=$?
+}
+budget=40
+if [ -r /proc/self/status ] && [ -z "${ASAN_OPTIONS:-}" ]; then
+    peak bandpass --json --memory ${budget}M long.tif
+    expect_code 0
+    checks=$((checks + 1))
+    [ "$peak" -gt 0 ] && [ "$peak" -le $((budget * 1024 * 115 / 100)) ] || fail "a peak of $peak KiB for a budget of $budget MiB"
+    cp out.txt small.txt
+    checks=$((checks + 1))
+    [ "$(wc -l <small.txt)" -eq $frames ] || fail "expected $frames results"
+    peak mro --json --kv 200 --cs -0.01 --reduce mean --memory 64M long.tif
+    expect_code 0
+    checks=$((checks + 1))
+    [ "$peak" -le $((64 * 1024 * 115 / 100)) ] || fail "a peak of $peak KiB for a mean within 64 MiB"
+    run bandpass --json --frames 0,100-109,329 long.tif
+    expect_code 0
+    sed -n '1p;101,110p;330p' small.txt >want.txt
+    expect_same out.txt want.txt
+    peak convert --memory 24M -o whole long.tif
+    expect_code 0
+    checks=$((checks + 1))
+    [ "$peak" -le $((24 * 1024 * 115 / 100)) ] || fail "a peak of $peak KiB to convert within 24 MiB"
+    rm -rf whole
+fi
+run bandpass --json --memory 1G --threads 1 --frames 5-8 long.tif
+cp out.txt one.txt
+run bandpass --json --memory 40M --threads 3 --frames 5-8 long.tif
+expect_same out.txt one.txt
+
+# A budget that one frame does not fit into is told before work starts, with what is needed.
+run bandpass --json --memory 14M -o left long.tif
+expect_code 1
+expect_one_line
+expect_err "needs about"
+expect_err "--memory"
+expect_empty left
+rm long.tif
+
+# -- reduced
+# Five frames of 800 columns and 600 rows, each further down the sample: drift along y by known whole rows.
+{
+    stack 5 800 600
+    for shift in 0 13 6 21 30; do tail -c +$((shift * 1600 + 1)) rows.raw | head -c $((800 * 600 * 2)); done
+} >drift.tif
+run bandpass --json --reduce aligned -o reduced drift.tif
+expect_code 0
+expect_json out.txt
+checks=$((checks + 1))
+[ "$(wc -l <out.txt)" -eq 1 ] || fail "expected one result of all frames"
+expect_out '"frame": null, "shape": [570, 800], "pixel_nm": [0.02, 0.02]'
+expect_out '"reduce": {"value": "aligned", "algorithm": "align 1"}'
+expect_file reduced/drift.bandpass.json
+expect_file reduced/drift.bandpass.tif
+expect_file reduced/drift.bandpass.shifts.csv
+checks=$((checks + 3))
+[ "$(head -1 reduced/drift.bandpass.shifts.csv)" = $'frame,y_px,x_px,y_nm,x_nm,correlation\r' ] || fail "header of the shifts"
+[ "$(wc -l <reduced/drift.bandpass.shifts.csv)" -eq 6 ] || fail "expected five shifts"
+# What a frame shows lies further up by as many rows as were left out above.
+awk -F, 'NR > 1 { split("0 13 6 21 30", s, " "); d = $2 + s[NR - 1]; if (d * d > 0.0025 || $3 * $3 > 0.0025) exit 1
+                  d = $4 - 0.02 * $2; if (d * d > 1e-12) exit 1 }' reduced/drift.bandpass.shifts.csv ||
+    fail "wrong shifts: $(cat reduced/drift.bandpass.shifts.csv)"
+cp out.txt want.txt
+run bandpass --json --reduce aligned --threads 1 --memory 2G drift.tif
+expect_same out.txt want.txt
+run bandpass --json --reduce mean --frames 4,0-1,1 drift.tif
+expect_code 0
+expect_out '"frame": null, "shape": [600, 800]'
+expect_out '"reduce": {"value": "mean"}'
+expect_out '"frames": {"value": "0-1,4"}'
+run mro --json --kv 200 --cs -0.01 --reduce aligned drift.tif
+expect_code 0
+checks=$((checks + 1))
+[ "$(wc -l <out.txt)" -eq 1 ] || fail "expected one result of all frames"
+expect_out '"schema": "mroscope.mro/1"'
+run mro --reduce sum drift.tif
+expect_code 2
+expect_err "--reduce wants one of none|mean|aligned, not 'sum'"
+run bandpass --reduce mean --frames 2-9 drift.tif
+expect_code 1
+expect_one_line
+expect_err "has no frame 9"
+
+# What is one frame anyway is measured as it is.
+run bandpass --reduce aligned --json "$image"
+expect_code 0
+expect_out '"frame": null, "shape": [800, 800]'
+
+finish
