@@ -250,6 +250,12 @@ static enum mro_code measure_together(void *context, struct cli_item *item, stru
     return code;
 }
 
+static size_t need(const void *context, const struct mro_image *like)
+{
+    const struct haadf *m = context;
+    return mro_haadf_bytes(like, &m->settings.o);
+}
+
 int cmd_haadf(int argc, char **argv)
 {
     struct haadf m = { 0 };
@@ -272,7 +278,13 @@ int cmd_haadf(int argc, char **argv)
             const int width = (int)strnlen(args.files[i], 60);
             if (width > m.name_width) m.name_width = width;
         }
-        m.job = (struct cli_job){ &usage, &m.common, &m, measure_frame, measure_together };
+        m.job = (struct cli_job){ .usage = &usage,
+                                  .common = &m.common,
+                                  .context = &m,
+                                  .places = &m.places,
+                                  .need = need,
+                                  .frame = measure_frame,
+                                  .together = measure_together };
         rc = cli_each_frame(&m.job, &args);
     }
     forget_frames(&m);

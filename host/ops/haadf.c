@@ -1094,6 +1094,17 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     return rc;
 }
 
+size_t mro_haadf_bytes(const struct mro_image *like, const struct mro_haadf_options *o)
+{
+    double pixel[2];
+    if (mro_image_pixel_nm(like, "", pixel, NULL) != MRO_OK) return 0;
+    /* The flattened copy and half a plane of its transform; on the map some 30 bytes a sample, on the coarse grid 20.
+     */
+    const double n = (double)like->ny * (double)like->nx, upper = o->band_inv_nm[1];
+    const double per_pixel = fmin(1, 36 * upper * upper * pixel[0] * pixel[1]);
+    return (size_t)(n * (8 + 50 * per_pixel));
+}
+
 void mro_haadf_result_release(struct mro_haadf_result *r)
 {
     if (r == NULL) return;

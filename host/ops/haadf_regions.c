@@ -16,6 +16,7 @@
 #define SPECK 0.05       /* of a squared shortest wave: smaller sets are not counted as regions */
 #define FIELD_WORK 4.0e7 /* samples of all surrogates together, from which fewer are drawn */
 #define FEWEST 299
+#define STREAM 0x5000000u /* of the random numbers: the surrogates have their own */
 
 /* ------------------------------------------------------------------ fields */
 
@@ -253,7 +254,7 @@ static enum mro_code make_null(struct mro_device *d, const struct mro_haadf_stat
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < null->fields; k++) {
         struct mro_error mine = { 0 };
-        const enum mro_code code = draw_field(d, null, gain, o->seed, (5ull << 32) + k, null->area + k, &mine);
+        const enum mro_code code = draw_field(d, null, gain, o->seed, STREAM + k, null->area + k, &mine);
         if (code) {
 #pragma omp critical(mro_haadf_error)
             if (rc == MRO_OK) {

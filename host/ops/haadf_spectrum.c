@@ -389,7 +389,7 @@ double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, cons
     const double *w = r->modes + from;
     const double seen = peak_gain(r->power + from, w, n, v + n, block);
     for (uint64_t k = 0; k < PEAK_DRAWS; k++) {
-        for (size_t i = 0; i < n; i++) v[i] = falling[from + i] * ring_draw(seed, (6ull << 32) + k, i, w[i]);
+        for (size_t i = 0; i < n; i++) v[i] = falling[from + i] * ring_draw(seed, 0x6000000u + k, i, w[i]);
         reached += peak_gain(v, w, n, v + n, block) >= seen;
     }
     free(v);

@@ -127,6 +127,10 @@ struct mro_haadf_result {
  * Ruegsegger, J. Microsc. 185 (1997) 67. */
 enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im, const char *name,
                                 const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e);
+
+/* Bytes of host memory that measuring an image of this shape and calibration takes, beside its pixels; `like` has no
+ * pixels. */
+size_t mro_haadf_bytes(const struct mro_image *like, const struct mro_haadf_options *o);
 void mro_haadf_result_release(struct mro_haadf_result *r);
 
 /* Frames of one place, taken together: registered by phase correlation and averaged; the noise is what differs between
