@@ -10,11 +10,11 @@
 #include "ops/haadf_internal.h"
 
 #define MAP_PER_BAND 6.0 /* samples of the map in a length 1 / band limit */
-#define KEPT_POWER 0.999 /* of the smoothed field that the surrogates' grid holds */
+#define KEPT_POWER 0.99  /* of the smoothed field that the surrogates' grid holds */
 /* Distance of the medians of two classes in the spread within them: 2.2 for a Gaussian field split in its middle. */
 #define TWO_LEVELS 3.0
 #define SPECK 0.05       /* of a squared shortest wave: smaller sets are not counted as regions */
-#define FIELD_WORK 4.0e7 /* samples of all surrogates together, from which fewer are drawn */
+#define FIELD_WORK 1.5e7 /* samples of all surrogates together, from which fewer are drawn */
 #define FEWEST 299
 #define STREAM 0x5000000u /* of the random numbers: the surrogates have their own */
 
