@@ -9,6 +9,7 @@
 #define MRO_REPORT_FIGURE_H
 
 #include "mroscope/eds.h"
+#include "mroscope/haadf.h"
 #include "mroscope/image.h"
 #include "mroscope/mro.h"
 #include "report/json.h"
@@ -21,6 +22,12 @@
  * constant image: its panel and its number read "not measured". */
 enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_order_result *r, struct mro_error *e);
+
+/* The heterogeneity of one frame: (a) `im`, (b) its contrast with the outlines of regions that are more than chance,
+ * (c) histogram in the band, (d) radial spectrum with the band of a falling one, (e) autocorrelation; the numbers
+ * below. */
+enum mro_code mro_figure_haadf(const char *path_stem, const struct mro_image *im, const char *title,
+                               const struct mro_haadf_result *r, struct mro_error *e);
 
 /* An image before and after a band-pass of `band_inv_nm` (1/d in nm^-1), side by side; of fields too
  * large for their fringes to print, the middle. */

@@ -11,6 +11,7 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/eds.h"
 #include "mroscope/file.h"
+#include "mroscope/haadf.h"
 #include "mroscope/mro.h"
 
 /* What every result says beside its own numbers. Nothing is owned. */
@@ -43,6 +44,7 @@ struct mro_eds_report {
     const char *const *input_role, *const *input_file, *const *input_sha256;
 };
 json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
+json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);
