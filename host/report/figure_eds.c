@@ -8,14 +8,9 @@
 #include "report/axes.h"
 #include "report/canvas.h"
 #include "report/figure.h"
+#include "report/figure_parts.h"
 #include "report/raster.h"
 
-#define PAGE_WIDTH 180.0
-#define MARGIN 1.5
-#define PT 7.0
-#define LEADING 3.25
-#define INK 0x000000
-#define SOFT 0x505050
 #define DATA 0x0072b2
 #define WAVE 0xd55e00
 #define NOISE 0x808080
@@ -30,44 +25,21 @@
 #define PANEL 41.0 /* maps */
 #define SHOWN 3
 
-struct box {
-    double x, y, w, h;
-};
-
-static void rgb(cairo_t *cr, unsigned colour, double alpha)
-{
-    cairo_set_source_rgba(cr, (colour >> 16 & 255) / 255.0, (colour >> 8 & 255) / 255.0, (colour & 255) / 255.0, alpha);
-}
-
 static void stroke(cairo_t *cr, unsigned colour, double pt)
 {
-    rgb(cr, colour, 1);
+    mro_fig_rgb(cr, colour, 1);
     cairo_set_line_width(cr, pt * MM_PER_PT);
     cairo_stroke(cr);
-}
-
-static void frame(cairo_t *cr, struct box b)
-{
-    cairo_rectangle(cr, b.x, b.y, b.w, b.h);
-    stroke(cr, INK, 0.5);
-}
-
-static void heading(struct mro_canvas *c, double x, double y, char letter, const char *title)
-{
-    char text[16];
-    snprintf(text, sizeof text, TEXT_BOLD "%c", letter);
-    mro_canvas_text(c, x, y, PT + 1, MRO_LEFT, 0, INK, text);
-    mro_canvas_text(c, x + 3.4, y, PT, MRO_LEFT, 0, INK, title);
 }
 
 struct scale {
     double lo, hi;
 };
 
-static double map_x(struct box b, struct scale s, double v) { return b.x + b.w * (v - s.lo) / (s.hi - s.lo); }
-static double map_y(struct box b, struct scale s, double v) { return b.y + b.h * (1 - (v - s.lo) / (s.hi - s.lo)); }
+static double map_x(struct mro_box b, struct scale s, double v) { return b.x + b.w * (v - s.lo) / (s.hi - s.lo); }
+static double map_y(struct mro_box b, struct scale s, double v) { return b.y + b.h * (1 - (v - s.lo) / (s.hi - s.lo)); }
 
-static void ticks(struct mro_canvas *c, struct box b, struct scale s, bool vertical, int most, bool labels)
+static void ticks(struct mro_canvas *c, struct mro_box b, struct scale s, bool vertical, int most, bool labels)
 {
     const double step = mro_tick_step(s.hi - s.lo, most);
     const int decimals = step >= 1 ? 0 : step >= 0.1 ? 1 : step >= 0.01 ? 2 : 3;
@@ -91,7 +63,7 @@ static void ticks(struct mro_canvas *c, struct box b, struct scale s, bool verti
     stroke(c->cr, INK, 0.5);
 }
 
-static void curve(cairo_t *cr, struct box b, struct scale sx, struct scale sy, const double *x, const double *y,
+static void curve(cairo_t *cr, struct mro_box b, struct scale sx, struct scale sy, const double *x, const double *y,
                   size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -103,7 +75,7 @@ static void curve(cairo_t *cr, struct box b, struct scale sx, struct scale sy, c
     }
 }
 
-static void clip(cairo_t *cr, struct box b)
+static void clip(cairo_t *cr, struct mro_box b)
 {
     cairo_save(cr);
     cairo_rectangle(cr, b.x, b.y, b.w, b.h);
@@ -123,7 +95,7 @@ struct page {
 
 /* ---- profiles and spectra ---- */
 
-static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, struct box b, bool last)
+static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, struct mro_box b, bool last)
 {
     const struct mro_eds_result *r = p->r->along;
     const struct mro_eds_element *el = &r->element[j];
@@ -143,7 +115,7 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
         for (size_t i = r->points; i-- > 0;)
             cairo_line_to(c->cr, map_x(b, sx, r->x_nm[i]), map_y(b, sy, el->mean_at - el->se[i]));
         cairo_close_path(c->cr);
-        rgb(c->cr, 0xf0b400, 0.35);
+        mro_fig_rgb(c->cr, 0xf0b400, 0.35);
         cairo_fill(c->cr);
     }
     cairo_move_to(c->cr, b.x, map_y(b, sy, el->mean_at));
@@ -155,7 +127,7 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
     cairo_restore(c->cr);
     ticks(c, b, sy, true, 4, true);
     ticks(c, b, sx, false, 8, last);
-    frame(c->cr, b);
+    mro_fig_frame(c->cr, b, 0.5);
     mro_text_number(a, sizeof a, el->sd_at, 2, NULL);
     if (isnan(el->sd_true_at))
         snprintf(d, sizeof d, "not measured");
@@ -170,15 +142,15 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
     mro_canvas_text(c, b.x + 1.6, b.y + 3.2, PT, MRO_LEFT, 0, INK, text);
 }
 
-static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, struct box b, bool last)
+static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, struct mro_box b, bool last)
 {
     const struct mro_eds_element *el = &p->r->along->element[j];
     const struct mro_eds_spectrum *s = &el->spectrum;
     if (s->n < 3) {
-        rgb(c->cr, 0xf0f0f0, 1);
+        mro_fig_rgb(c->cr, 0xf0f0f0, 1);
         cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
         cairo_fill(c->cr);
-        frame(c->cr, b);
+        mro_fig_frame(c->cr, b, 0.5);
         mro_canvas_text(c, b.x + b.w / 2, b.y + b.h / 2 + 0.9, PT, MRO_CENTRE, 0, SOFT, "not measured");
         return;
     }
@@ -204,7 +176,7 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
         cairo_move_to(c->cr, x, b.y + b.h);
         cairo_line_to(c->cr, x, map_y(b, sy, s->power[k]));
     }
-    rgb(c->cr, DATA, 0.75);
+    mro_fig_rgb(c->cr, DATA, 0.75);
     cairo_set_line_width(c->cr, fmax(0.3, 0.65 * b.w / (double)n));
     cairo_stroke(c->cr);
     curve(c->cr, b, sx, sy, s->f_inv_nm, s->red, n);
@@ -213,7 +185,7 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
         static const double dot[2] = { 0.4, 0.6 };
         for (size_t k = 0; k < n; k++) level[k] = s->red[k] * s->level95;
         /* Not through the numbers. */
-        clip(c->cr, (struct box){ b.x, b.y + 4.4, b.w, b.h - 4.4 });
+        clip(c->cr, (struct mro_box){ b.x, b.y + 4.4, b.w, b.h - 4.4 });
         cairo_set_dash(c->cr, dot, 2, 0);
         curve(c->cr, b, sx, sy, s->f_inv_nm, level, n);
         stroke(c->cr, NOISE, 0.9);
@@ -228,7 +200,7 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
     free(level);
     ticks(c, b, sy, true, 3, true);
     ticks(c, b, sx, false, 5, last);
-    frame(c->cr, b);
+    mro_fig_frame(c->cr, b, 0.5);
     char text[120], pp[64];
     mro_text_p(pp, sizeof pp, el->p_periodic);
     if (isfinite(el->wavelength_nm))
@@ -240,7 +212,7 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
 
 /* ---- maps and groups ---- */
 
-static void draw_line(cairo_t *cr, const struct mro_eds_line *l, struct box b, double scale)
+static void draw_line(cairo_t *cr, const struct mro_eds_line *l, struct mro_box b, double scale)
 {
     const double length = hypot(l->x1 - l->x0, l->y1 - l->y0), ux = (l->x1 - l->x0) / length,
                  uy = (l->y1 - l->y0) / length;
@@ -250,14 +222,14 @@ static void draw_line(cairo_t *cr, const struct mro_eds_line *l, struct box b, d
         cairo_line_to(cr, b.x + (l->x1 - uy * h) * scale, b.y + (l->y1 + ux * h) * scale);
         cairo_move_to(cr, b.x + (l->x0 + uy * h) * scale, b.y + (l->y0 - ux * h) * scale);
         cairo_line_to(cr, b.x + (l->x1 + uy * h) * scale, b.y + (l->y1 - ux * h) * scale);
-        rgb(cr, over ? 0xffffff : 0x000000, over ? 1 : 0.7);
+        mro_fig_rgb(cr, over ? 0xffffff : 0x000000, over ? 1 : 0.7);
         cairo_set_line_width(cr, (over ? 0.6 : 1.3) * MM_PER_PT);
         cairo_stroke(cr);
     }
 }
 
 /* Outlines of the pixels of one group. */
-static void draw_outline(cairo_t *cr, const struct mro_eds_groups *g, int which, struct box b, unsigned colour)
+static void draw_outline(cairo_t *cr, const struct mro_eds_groups *g, int which, struct mro_box b, unsigned colour)
 {
     const double sx = b.w / (double)g->nx, sy = b.h / (double)g->ny;
     for (size_t y = 0; y < g->ny; y++) {
@@ -285,24 +257,8 @@ static void draw_outline(cairo_t *cr, const struct mro_eds_groups *g, int which,
     stroke(cr, colour, 0.7);
 }
 
-static void scale_bar(struct mro_canvas *c, struct box b, double mm_per_nm)
-{
-    const double nm = mro_nice_below(0.3 * b.w / mm_per_nm), bar = nm * mm_per_nm;
-    char text[48];
-    mro_text_length(text, sizeof text, nm);
-    const double w = fmax(bar, mro_canvas_text_width(c, PT, text)) + 1.6, h = 4.5;
-    const struct box back = { b.x + 1.2, b.y + b.h - 1.2 - h, w, h };
-    rgb(c->cr, 0xffffff, 0.85);
-    cairo_rectangle(c->cr, back.x, back.y, back.w, back.h);
-    cairo_fill(c->cr);
-    rgb(c->cr, INK, 1);
-    cairo_rectangle(c->cr, back.x + (w - bar) / 2, back.y + h - 1.5, bar, 0.7);
-    cairo_fill(c->cr);
-    mro_canvas_text(c, back.x + w / 2, back.y + 2.6, PT, MRO_CENTRE, 0, INK, text);
-}
-
 /* Bright less dark, at.%, with counting errors. */
-static void draw_groups(struct mro_canvas *c, const struct mro_eds_groups *g, struct box b)
+static void draw_groups(struct mro_canvas *c, const struct mro_eds_groups *g, struct mro_box b)
 {
     const size_t n = g->elements < ROWS ? g->elements : ROWS;
     double top = 0;
@@ -317,7 +273,7 @@ static void draw_groups(struct mro_canvas *c, const struct mro_eds_groups *g, st
         const double se = hypot(g->bright.se_at[j], g->dark.se_at[j]), v = g->bright.mean_at[j] - g->dark.mean_at[j];
         const double y = b.y + ((double)j + 0.5) * row, x = map_x(b, s, v);
         char pp[64], text[80];
-        rgb(c->cr, DATA, 0.35);
+        mro_fig_rgb(c->cr, DATA, 0.35);
         cairo_rectangle(c->cr, fmin(x, map_x(b, s, 0)), y - 0.14 * row, fabs(x - map_x(b, s, 0)), 0.28 * row);
         cairo_fill(c->cr);
         if (isfinite(se)) {
@@ -326,7 +282,7 @@ static void draw_groups(struct mro_canvas *c, const struct mro_eds_groups *g, st
             stroke(c->cr, DATA, 1.1);
         }
         cairo_arc(c->cr, x, y, 0.55, 0, 2 * M_PI);
-        rgb(c->cr, DATA, 1);
+        mro_fig_rgb(c->cr, DATA, 1);
         cairo_fill(c->cr);
         mro_text_p(pp, sizeof pp, g->p_element[j]);
         snprintf(text, sizeof text, TEXT_BOLD "%s", g->symbol[j]);
@@ -337,7 +293,7 @@ static void draw_groups(struct mro_canvas *c, const struct mro_eds_groups *g, st
     cairo_line_to(c->cr, map_x(b, s, 0), b.y + b.h);
     stroke(c->cr, NOISE, 0.6);
     ticks(c, b, s, false, 4, true);
-    frame(c->cr, b);
+    mro_fig_frame(c->cr, b, 0.5);
     mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 6.6, PT, MRO_CENTRE, 0, INK, "Bright less dark (at.%)");
 }
 
@@ -349,7 +305,7 @@ static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char
     double x = MARGIN;
     for (size_t i = 0; i <= p->n_shown; i++) {
         const bool image = i == p->n_shown;
-        const struct box b = { x, y, field[1] * scale, field[0] * scale };
+        const struct mro_box b = { x, y, field[1] * scale, field[0] * scale };
         char text[96];
         if (p->raster[i].surface == NULL) continue;
         if (image)
@@ -357,7 +313,7 @@ static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char
         else
             snprintf(text, sizeof text, "%s, %.3g to %.3g %s", p->maps->symbol[p->shown[i]], p->map_range[i].lo,
                      p->map_range[i].hi, p->maps->at_percent ? "at.%" : "counts/px");
-        heading(c, x, y - 1.4, letter++, text);
+        mro_fig_heading(c, x, y, (const char[]){ letter++, 0 }, text);
         mro_canvas_raster(c, &p->raster[i], b.x, b.y, b.w, b.h);
         clip(c->cr, b);
         if (image && r->groups) {
@@ -368,14 +324,14 @@ static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char
             if (r->line) draw_line(c->cr, r->line, b, scale);
         }
         cairo_restore(c->cr);
-        frame(c->cr, b);
-        scale_bar(c, b, scale);
+        mro_fig_frame(c->cr, b, 0.5);
+        mro_fig_scale_bar(c, b, scale, 0.3);
         x += b.w + 3;
     }
     if (r->groups && r->groups->elements) {
-        const struct box b = { x + 4, y, PAGE_WIDTH - MARGIN - 1 - (x + 4), fmin(p->panel_h, field[0] * scale) };
+        const struct mro_box b = { x + 4, y, PAGE_WIDTH - MARGIN - 1 - (x + 4), fmin(p->panel_h, field[0] * scale) };
         if (b.w > 20) {
-            heading(c, x, y - 1.4, letter, "Composition");
+            mro_fig_heading(c, x, y, (const char[]){ letter, 0 }, "Composition");
             draw_groups(c, r->groups, b);
         }
     }
@@ -386,16 +342,16 @@ static void draw_page(struct mro_canvas *c, void *data)
     const struct page *p = data;
     double y = MARGIN + 3.8;
     if (p->rows) {
-        heading(c, MARGIN, y - 1.4, 'a',
-                p->r->along->counts && !p->r->along->smoothed
-                    ? "Composition along the line; band: what counting alone scatters (1 sd)"
-                    : "Composition along the line");
-        heading(c, SPECTRUM_X - 9, y - 1.4, 'b', "Spectrum, red noise (grey), best wave (orange)");
+        mro_fig_heading(c, MARGIN, y, "a",
+                        p->r->along->counts && !p->r->along->smoothed
+                            ? "Composition along the line; band: what counting alone scatters (1 sd)"
+                            : "Composition along the line");
+        mro_fig_heading(c, SPECTRUM_X - 9, y, "b", "Spectrum, red noise (grey), best wave (orange)");
     }
     for (size_t j = 0; j < p->rows; j++) {
         const bool last = j + 1 == p->rows;
-        draw_profile(c, p, j, (struct box){ PROFILE_X, y, PROFILE_W, ROW }, last);
-        draw_spectrum(c, p, j, (struct box){ SPECTRUM_X, y, SPECTRUM_W, ROW }, last);
+        draw_profile(c, p, j, (struct mro_box){ PROFILE_X, y, PROFILE_W, ROW }, last);
+        draw_spectrum(c, p, j, (struct mro_box){ SPECTRUM_X, y, SPECTRUM_W, ROW }, last);
         y += ROW + (last ? 0 : 1.6);
     }
     if (p->rows) {
