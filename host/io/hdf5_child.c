@@ -705,11 +705,18 @@ static bool write_all(int fd, const void *p, size_t n)
 
 static void child_main(struct mro_bytes file, size_t mapped, int fd)
 {
-    static const int fatal[] = { SIGXCPU, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGPIPE, SIGALRM };
+    static const int fatal[] = {
+        SIGXCPU, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGPIPE, SIGALRM, SIGINT, SIGTERM, SIGHUP
+    }; /* what the parent does on those is not for its child */
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
     /* What the C library says when the heap is found broken is no business of the user's terminal. */
     for (int i = 0; i <= 2; i++)
         if (i != fd) close(i);
+    /* Nobody ends a child that hangs when its parent was killed. */
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    alarm(WALL_SECONDS + 1);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_NOFILE, 0); /* what is open stays so; nothing more can be opened */
