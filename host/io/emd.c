@@ -23,7 +23,7 @@
 #include "io/reader.h"
 
 #define MAX_METADATA ((size_t)1 << 20)  /* bytes of JSON of one image; real ones hold 60000 */
-#define MAX_EFFORT ((size_t)256 << 20)  /* bytes unpacked for the metadata and axes of all images of a file */
+#define MAX_EFFORT ((size_t)64 << 20)   /* bytes unpacked for the metadata and axes of all images of a file */
 #define MAX_TEXTS ((size_t)16 << 20)    /* bytes of JSON of labels and settings; one of several names counts for each */
 #define MAX_HOLLOW ((uint64_t)64 << 20) /* bytes of an array of which nothing need have been written */
 #define MAX_CACHE ((size_t)512 << 20)   /* of frames unpacked ahead */
@@ -62,6 +62,7 @@ struct emd_state {
     } * label;
     size_t labels;
     size_t effort, texts;
+    uint64_t claimed;                 /* bytes of the arrays that were taken */
     size_t scan[MAX_SCANS][2], scans; /* rows and columns of the scanned images */
     struct mro_error first;           /* why the first image that was passed over was */
 };
@@ -416,15 +417,19 @@ static void apply_dispersion(struct mro_file *f, const json_t *o, struct mro_ima
 
 /* ---- images of either format ---- */
 
-/* Whether an array claims to be larger than any that a file of this size can hold: deflate makes at most 1032 bytes of
- * one, and a recording that was broken off has some of its chunks. A file of some kilobytes with a shape of terabytes
- * would otherwise be read for days, all of it the fill value. */
-static bool is_hollow(const struct mro_file *f, const struct mro_h5_dataset *d)
+/* Whether the arrays so far and this one claim to be larger than any that a file of this size can hold: deflate makes
+ * at most 1032 bytes of one, and a recording that was broken off has some of its chunks. A file of some kilobytes with
+ * a shape of terabytes, or with one array under thousands of names, would otherwise be read for days. */
+static bool is_hollow(struct mro_file *f, const struct mro_h5_dataset *d)
 {
+    struct emd_state *s = f->state;
     uint64_t bytes = d->type.bytes;
     for (unsigned i = 0; i < d->rank; i++)
         if (__builtin_mul_overflow(bytes, d->shape[i], &bytes)) return true;
-    return bytes > MAX_HOLLOW && bytes / 1032 > f->bytes.size;
+    if (__builtin_add_overflow(bytes, s->claimed, &bytes) || (bytes > MAX_HOLLOW && bytes / 1032 > f->bytes.size))
+        return true;
+    s->claimed = bytes;
+    return false;
 }
 
 /* The array that the group's member `name` is, or MRO_H5_NONE with the reason noted. */
@@ -478,7 +483,7 @@ static uint32_t find_array(struct mro_file *f, uint32_t group, const char *name)
         return MRO_H5_NONE;
     }
     if (is_hollow(f, d)) {
-        pass_over(f, raw, "has a shape that a file of %zu bytes cannot fill", f->bytes.size);
+        pass_over(f, raw, "is larger than a file of %zu bytes can fill, with what comes before it", f->bytes.size);
         return MRO_H5_NONE;
     }
     return node;
