@@ -7,7 +7,9 @@
 int cmd_info(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_bandpass(int argc, char **argv);
+int cmd_haadf(int argc, char **argv);
 int cmd_mro(int argc, char **argv);
+int cmd_eds(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 

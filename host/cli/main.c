@@ -17,7 +17,10 @@ static const struct {
     { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from" },
     { "convert", cmd_convert, "write images as calibrated TIFF or MRC, in their own pixel type" },
     { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
+    { "eds", cmd_eds, "how large composition fluctuations are without counting noise, and whether they repeat" },
     { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
+    { "haadf", cmd_haadf,
+      "how heterogeneous a HAADF image is with the noise taken out, and are its regions more than chance" },
     { "devices", cmd_devices, "where this program can compute" },
     { "bench", cmd_bench, "prove the answers of a device, then time it" },
 };

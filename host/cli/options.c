@@ -220,6 +220,15 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
         args->strings[args->n_strings++] = text;
         *(const char **)t = text;
         return -1;
+    case CLI_LIST: {
+        struct cli_list *list = t;
+        if (*text == '\0') return wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
+        if (list->n == CLI_MAX_LIST)
+            return wrong_usage(u->verb, "--%s can be given %d times at most", o->name, CLI_MAX_LIST);
+        args->strings[args->n_strings++] = text;
+        list->v[list->n++] = text;
+        return -1;
+    }
     case CLI_BAND:
     case CLI_DBAND: return parse_band(u, o, text, t);
     case CLI_PIXEL: return parse_pixel(u, o, text, t);
@@ -323,7 +332,8 @@ static int walk(const struct cli_usage *u, poptContext ctx, struct row_ref *rows
         struct row_ref *r = &rows[val - 1];
         char *text = poptGetOptArg(ctx);
         rc = parse_value(u, r->group, r->option, text, args);
-        if (r->option->kind != CLI_STRING || rc >= 0) free(text);
+        const bool kept = r->option->kind == CLI_STRING || r->option->kind == CLI_LIST;
+        if (!kept || rc >= 0) free(text);
         if (rc >= 0) return rc;
         r->given = true;
     }
@@ -514,6 +524,12 @@ static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
     case CLI_FLAG: return json_boolean(*(const bool *)t);
     case CLI_WORD: return *(const bool *)t ? json_string(o->arg) : json_null();
     case CLI_STRING: return *(const char *const *)t ? json_string(*(const char *const *)t) : json_null();
+    case CLI_LIST: {
+        const struct cli_list *list = t;
+        json_t *all = json_array();
+        for (size_t i = 0; all && i < list->n; i++) json_array_append_new(all, json_string(list->v[i]));
+        return all;
+    }
     case CLI_BAND: return json_pack("[f,f]", v[0], v[1]);
     case CLI_PIXEL:
         if (!(v[0] > 0)) return json_null();

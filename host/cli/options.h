@@ -17,6 +17,7 @@ enum cli_kind {
     CLI_WORD,   /* bool: true when the one word that is known (the row's arg) is given */
     CLI_CHOICE, /* int: which of the words that the row's arg lists ("none|mean") was given, from 0 */
     CLI_STRING, /* const char *, owned by struct cli_args */
+    CLI_LIST,   /* struct cli_list: texts of an option that may be given several times, owned likewise */
     CLI_BAND,   /* double[2], "LO,HI", both between lo and hi and rising */
     CLI_DBAND,  /* the same band given as spacings d = 1/g in nm, "LO,HI"; stored as 1/HI, 1/LO */
     CLI_PIXEL,  /* double[2] between lo and hi: "V" for both or "X,Y"; zeros mean "not given" */
@@ -53,6 +54,12 @@ struct cli_frames {
 bool cli_frames_has(const struct cli_frames *f, size_t frame);
 /* Largest frame asked for; 0 when all are. */
 size_t cli_frames_last(const struct cli_frames *f);
+
+#define CLI_MAX_LIST 64
+struct cli_list {
+    size_t n;
+    const char *v[CLI_MAX_LIST];
+};
 
 /* What a command is called and takes. */
 struct cli_usage {

@@ -9,78 +9,10 @@
 
 #include "report/axes.h"
 #include "report/canvas.h"
+#include "report/figure_parts.h"
 #include "report/raster.h"
 
-#define PAGE_WIDTH 180.0
-#define MARGIN 1.5
-#define PT 7.0       /* type size; letters of panels are one point larger */
-#define HEAD 4.4     /* room for the letter and title above a panel */
-#define LEADING 3.25 /* lines of the caption */
-#define GAP 4.0      /* between panels */
-#define RASTER 840   /* samples of an embedded panel: 1.25 times what 300 dpi can show */
 #define TILES 6
-#define INK 0x000000
-#define SOFT 0x505050
-
-/* Rectangle on the page, mm. */
-struct box {
-    double x, y, w, h;
-};
-
-static void rgb(cairo_t *cr, unsigned colour, double alpha)
-{
-    cairo_set_source_rgba(cr, (colour >> 16 & 255) / 255.0, (colour >> 8 & 255) / 255.0, (colour & 255) / 255.0, alpha);
-}
-
-static void frame(cairo_t *cr, struct box b, double pt)
-{
-    cairo_rectangle(cr, b.x, b.y, b.w, b.h);
-    cairo_set_line_width(cr, pt * MM_PER_PT);
-    rgb(cr, INK, 1);
-    cairo_stroke(cr);
-}
-
-static void heading(struct mro_canvas *c, double x, double y, const char *letter, const char *title)
-{
-    char text[16];
-    snprintf(text, sizeof text, TEXT_BOLD "%s", letter);
-    mro_canvas_text(c, x, y - 1.4, PT + 1, MRO_LEFT, 0, INK, text);
-    mro_canvas_text(c, x + 3.4, y - 1.4, PT, MRO_LEFT, 0, INK, title);
-}
-
-/* Grey with diagonal lines: nothing was measured here. Any image goes on top. */
-static void hatch(cairo_t *cr, struct box b)
-{
-    cairo_save(cr);
-    cairo_rectangle(cr, b.x, b.y, b.w, b.h);
-    cairo_clip_preserve(cr);
-    rgb(cr, 0xe4e4e4, 1);
-    cairo_fill(cr);
-    for (double t = 1.1; t < b.w + b.h; t += 1.6) {
-        cairo_move_to(cr, b.x + t, b.y);
-        cairo_line_to(cr, b.x + t - b.h, b.y + b.h);
-    }
-    cairo_set_line_width(cr, 0.5 * MM_PER_PT);
-    rgb(cr, 0xa8a8a8, 1);
-    cairo_stroke(cr);
-    cairo_restore(cr);
-}
-
-static void placeholder(struct mro_canvas *c, struct box b, const char *text)
-{
-    rgb(c->cr, 0xf0f0f0, 1);
-    cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
-    cairo_fill(c->cr);
-    frame(c->cr, b, 0.5);
-    mro_canvas_text(c, b.x + b.w / 2, b.y + b.h / 2 + 0.9, PT, MRO_CENTRE, 0, SOFT, text);
-}
-
-/* Largest frame of a field's shape (y, x) inside a panel, at its upper left. */
-static struct box fit(double x, double y, double w, double h, const double field[2])
-{
-    const double high = w * field[0] / field[1];
-    return high > h ? (struct box){ x, y, h * field[1] / field[0], h } : (struct box){ x, y, w, high };
-}
 
 /* Largest field (nm) whose fringes in the middle of the band still have 4 dots each in a panel printed at
  * 300 dpi; beyond it a figure would show moire instead of order. */
@@ -90,92 +22,12 @@ static double finest_field(double panel_mm, const double band_inv_nm[2])
     return mean > 0 ? panel_mm / 25.4 * 300 / 4 / mean : INFINITY;
 }
 
-static bool overlap(struct box a, struct box b)
+static bool overlap(struct mro_box a, struct mro_box b)
 {
     return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 }
 
-/* Scale bar in the lower left of `b`, `mm_per_nm` there; text and bar on a backing that reads on any
- * image. Returns the backing's box. */
-static struct box scale_bar(struct mro_canvas *c, struct box b, double mm_per_nm, double share)
-{
-    const double nm = mm_per_nm > 0 ? mro_nice_below(share * b.w / mm_per_nm) : 0;
-    char text[48];
-    if (nm > 0)
-        mro_text_length(text, sizeof text, nm);
-    else
-        snprintf(text, sizeof text, "scale unknown");
-    const double bar = nm * mm_per_nm, tw = mro_canvas_text_width(c, PT, text);
-    const double pad = 0.8, w = fmax(bar, tw) + 2 * pad, h = nm > 0 ? 4.5 : 3.4;
-    const double inset = b.w > 3 * w / 2 && b.h > 3 * h ? 1.2 : 0.4;
-    const struct box back = { b.x + inset, b.y + b.h - inset - h, w, h };
-    rgb(c->cr, 0xffffff, 0.85);
-    cairo_rectangle(c->cr, back.x, back.y, back.w, back.h);
-    cairo_fill(c->cr);
-    rgb(c->cr, INK, 1);
-    cairo_rectangle(c->cr, back.x + (w - bar) / 2, back.y + h - pad - 0.7, bar, 0.7);
-    cairo_fill(c->cr);
-    mro_canvas_text(c, back.x + w / 2, back.y + 2.6, PT, MRO_CENTRE, 0, INK, text);
-    return back;
-}
-
 /* ---- rasters ---- */
-
-/* Part of an image around (or near, at its rim) a centre: first column and row, columns, rows. `size_nm`
- * and `centre_nm` are y, x; steps of 0 count pixels. */
-static void window_of(const struct mro_image *im, const double step[2], const double centre_nm[2],
-                      const double size_nm[2], size_t window[4])
-{
-    for (int i = 0; i < 2; i++) {
-        const size_t n = i ? im->nx : im->ny;
-        const double s = step[i] > 0 ? step[i] : 1;
-        const double want = fmin((double)n, fmax(1, round(size_nm[i] / s)));
-        const double first = fmin((double)n - want, fmax(0, round(centre_nm[i] / s - want / 2)));
-        window[i ? 0 : 1] = (size_t)first;
-        window[i ? 2 : 3] = (size_t)want;
-    }
-}
-
-/* A window (first column and row, columns, rows) of an image in grey, stretched between its 0.5 and 99.5 % quantiles,
- * brought to at most RASTER samples by area averages; small ones get more pixels: `smooth` (band-limited) by
- * interpolation, else by repeating. */
-static enum mro_code grey_raster(struct mro_raster *out, const struct mro_image *im, const size_t window[4],
-                                 bool smooth, struct mro_error *e)
-{
-    static const double q[2] = { 0.005, 0.995 };
-    double range[2];
-    enum mro_code rc;
-    const size_t nx = window[2], ny = window[3];
-    const size_t ky = mro_block_factor(ny, RASTER), kx = mro_block_factor(nx, RASTER);
-    size_t my = (ny - 1) / ky + 1, mx = (nx - 1) / kx + 1;
-    float *v = malloc(my * mx * sizeof *v), *fine = NULL;
-    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a panel of %zu x %zu pixels does not fit in memory", mx, my);
-    mro_area_average(im->px + window[1] * im->nx + window[0], im->nx, ny, nx, ky, kx, v);
-    rc = mro_quantiles(v, my * mx, q, 2, range, e);
-    if (rc) goto done;
-    const size_t longest = mx > my ? mx : my, finer = RASTER * 3 / 4 / longest;
-    const size_t k = longest >= RASTER / 2 ? 1 : finer > 2 ? finer : 2;
-    if (k > 1) {
-        fine = malloc(my * k * mx * k * sizeof *fine);
-        if (fine == NULL) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "a panel of %zu x %zu pixels does not fit in memory", mx * k, my * k);
-            goto done;
-        }
-        if (smooth)
-            rc = mro_upsample(v, my, mx, k, fine, e);
-        else
-            mro_repeat(v, my, mx, k, k, fine);
-        if (rc) goto done;
-        my *= k;
-        mx *= k;
-    }
-    /* Nothing finite: all transparent, whatever the range. */
-    rc = mro_raster_make(out, fine ? fine : v, my, mx, range[0], range[1], &mro_map_grey, e);
-done:
-    free(fine);
-    free(v);
-    return rc;
-}
 
 /* A map of cells, each a block of equal pixels so that no viewer blurs one cell into the next. */
 static enum mro_code map_raster(struct mro_raster *out, const struct mro_order_map *m, double lo, double hi,
@@ -274,7 +126,7 @@ static const struct {
 #define GRADES (sizeof grades / sizeof *grades)
 
 /* Outlines of all objects of a grade as one path; `ticks` instead: short lines along the fringes. */
-static void object_path(cairo_t *cr, const struct order_page *p, struct box b, double scale, char grade, bool ticks)
+static void object_path(cairo_t *cr, const struct order_page *p, struct mro_box b, double scale, char grade, bool ticks)
 {
     for (size_t i = 0; i < p->r->n_objects; i++) {
         const struct mro_order_object *o = &p->r->objects[i];
@@ -293,7 +145,7 @@ static void object_path(cairo_t *cr, const struct order_page *p, struct box b, d
     }
 }
 
-static void draw_objects(cairo_t *cr, const struct order_page *p, struct box b, double scale)
+static void draw_objects(cairo_t *cr, const struct order_page *p, struct mro_box b, double scale)
 {
     /* Thinner lines where the circles are small. */
     double size = p->r->diameter_median_nm;
@@ -306,7 +158,7 @@ static void draw_objects(cairo_t *cr, const struct order_page *p, struct box b, 
         const double w = grades[g].pt * thin * MM_PER_PT;
         for (int over = 0; over < 2; over++) {
             /* A dark casing keeps the colour readable on white speckle. */
-            rgb(cr, over ? grades[g].colour : 0x000000, over ? 1 : 0.55);
+            mro_fig_rgb(cr, over ? grades[g].colour : 0x000000, over ? 1 : 0.55);
             cairo_set_line_width(cr, over ? w : w + 0.7 * thin * MM_PER_PT);
             if (over && grades[g].dash[0] > 0) cairo_set_dash(cr, grades[g].dash, 2, 0);
             object_path(cr, p, b, scale, grades[g].grade, false);
@@ -320,13 +172,13 @@ static void draw_objects(cairo_t *cr, const struct order_page *p, struct box b, 
 }
 
 /* Where panel b was taken from. */
-static void draw_detail(struct mro_canvas *c, const struct order_page *p, struct box a, double scale)
+static void draw_detail(struct mro_canvas *c, const struct order_page *p, struct mro_box a, double scale)
 {
     static const double dash[2] = { 1.4, 0.9 };
-    const struct box b = { a.x + p->detail[0] * scale, a.y + p->detail[1] * scale, p->detail[2] * scale,
-                           p->detail[3] * scale };
+    const struct mro_box b = { a.x + p->detail[0] * scale, a.y + p->detail[1] * scale, p->detail[2] * scale,
+                               p->detail[3] * scale };
     for (int over = 0; over < 2; over++) {
-        rgb(c->cr, over ? 0xffffff : 0x000000, over ? 1 : 0.6);
+        mro_fig_rgb(c->cr, over ? 0xffffff : 0x000000, over ? 1 : 0.6);
         cairo_set_line_width(c->cr, (over ? 0.8 : 1.6) * MM_PER_PT);
         if (over) cairo_set_dash(c->cr, dash, 2, 0);
         cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
@@ -334,22 +186,22 @@ static void draw_detail(struct mro_canvas *c, const struct order_page *p, struct
     }
     cairo_set_dash(c->cr, NULL, 0, 0);
     if (b.w < 4 || b.h < 4) return;
-    rgb(c->cr, 0xffffff, 0.85);
+    mro_fig_rgb(c->cr, 0xffffff, 0.85);
     cairo_rectangle(c->cr, b.x + b.w - 2.5, b.y + 0.4, 2.1, 2.9);
     cairo_fill(c->cr);
     mro_canvas_text(c, b.x + b.w - 1.45, b.y + 2.7, PT, MRO_CENTRE, 0, INK, TEXT_BOLD "b");
 }
 
 /* Numbers of the tiles beside their cells, where they hide neither the scale bar nor each other. */
-static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, struct box b, double scale,
-                              struct box bar)
+static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, struct mro_box b, double scale,
+                              struct mro_box bar)
 {
-    struct box taken[TILES + 1] = { bar };
+    struct mro_box taken[TILES + 1] = { bar };
     const double w = 2.1, h = 2.7;
     for (size_t i = 0; i < p->tiles; i++) {
         const struct mro_order_tile *t = &p->r->tiles[i];
         const double x = b.x + t->x_nm * scale, y = b.y + t->y_nm * scale;
-        struct box at = { 0 };
+        struct mro_box at = { 0 };
         double r = 1 * scale, nearest = 0.8;
         for (size_t o = 0; o < p->r->n_objects; o++) {
             const struct mro_order_object *q = &p->r->objects[o];
@@ -361,7 +213,7 @@ static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, 
         const double rings[] = { r + 1.6, r + 3, 0.7 * r, 2.2 };
         for (int k = 0; k < 32; k++) {
             const double a = -M_PI / 4 + M_PI / 4 * k, far = rings[k / 8];
-            at = (struct box){ x + far * cos(a) - w / 2, y + far * sin(a) - h / 2, w, h };
+            at = (struct mro_box){ x + far * cos(a) - w / 2, y + far * sin(a) - h / 2, w, h };
             bool free_place =
                 at.x > b.x + 0.3 && at.y > b.y + 0.3 && at.x + w < b.x + b.w - 0.3 && at.y + h < b.y + b.h - 0.3;
             for (size_t j = 0; j <= i && free_place; j++) free_place = !overlap(at, taken[j]);
@@ -372,7 +224,7 @@ static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, 
         if (!(at.w > 0)) continue; /* no room: the tile's caption still has its position in the CSV */
         char text[32];
         snprintf(text, sizeof text, TEXT_BOLD "%zu", i + 1);
-        rgb(c->cr, 0xffffff, 0.8);
+        mro_fig_rgb(c->cr, 0xffffff, 0.8);
         cairo_rectangle(c->cr, at.x, at.y, at.w, at.h);
         cairo_fill(c->cr);
         mro_canvas_text(c, at.x + w / 2, at.y + h - 0.5, PT, MRO_CENTRE, 0, INK, text);
@@ -397,10 +249,10 @@ static void draw_legend(struct mro_canvas *c, const struct order_page *p, double
     snprintf(text[2], sizeof text[2], "C, and a second reflection (%zu)", count[2]);
     for (size_t g = 0; g < GRADES; g++) {
         /* On a dark chip, as on the micrograph. */
-        rgb(c->cr, 0x606060, 1);
+        mro_fig_rgb(c->cr, 0x606060, 1);
         cairo_rectangle(c->cr, x, y - 2.5, 3.4, 3.4);
         cairo_fill(c->cr);
-        rgb(c->cr, grades[g].colour, 1);
+        mro_fig_rgb(c->cr, grades[g].colour, 1);
         cairo_set_line_width(c->cr, grades[g].pt * MM_PER_PT);
         if (grades[g].dash[0] > 0) cairo_set_dash(c->cr, grades[g].dash, 2, 0);
         cairo_arc(c->cr, x + 1.7, y - 0.8, 1.2, 0, 2 * M_PI);
@@ -422,7 +274,7 @@ static bool flagged(const struct order_page *p, ptrdiff_t i, ptrdiff_t j)
 }
 
 /* Border between flagged cells and others, along the edges of cells. */
-static void draw_flagged(cairo_t *cr, const struct order_page *p, struct box b, double scale)
+static void draw_flagged(cairo_t *cr, const struct order_page *p, struct mro_box b, double scale)
 {
     const struct mro_order_map *m = p->r->mask.v ? &p->r->mask : &p->r->score;
     const double x0 = b.x + (m->x0_nm - m->step_x_nm / 2) * scale, y0 = b.y + (m->y0_nm - m->step_y_nm / 2) * scale;
@@ -449,82 +301,16 @@ static void draw_flagged(cairo_t *cr, const struct order_page *p, struct box b, 
     }
     cairo_set_line_cap(cr, CAIRO_LINE_CAP_SQUARE);
     cairo_set_line_width(cr, fmin(0.75 * MM_PER_PT, 0.3 * sx));
-    rgb(cr, 0xffffff, 1);
+    mro_fig_rgb(cr, 0xffffff, 1);
     cairo_stroke(cr);
     cairo_set_line_cap(cr, CAIRO_LINE_CAP_BUTT);
 }
 
-/* Vertical colour bar from lo (bottom) to hi with ticks; `over`: values above hi exist; `mark`: a value
- * to be marked across the bar, NaN = none. */
-static void colour_bar(struct mro_canvas *c, struct box b, const struct mro_colour_map *map, double lo, double hi,
-                       bool over, double mark, const char *label)
-{
-    cairo_pattern_t *g = cairo_pattern_create_linear(0, b.y + b.h, 0, b.y);
-    for (size_t i = 0; i < map->n; i++) {
-        const struct mro_colour k = map->point[i];
-        cairo_pattern_add_color_stop_rgb(g, (double)i / (double)(map->n - 1), k.r / 255.0, k.g / 255.0, k.b / 255.0);
-    }
-    cairo_set_source(c->cr, g);
-    cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
-    cairo_fill(c->cr);
-    cairo_pattern_destroy(g);
-    if (over) {
-        const struct mro_colour k = mro_colour_at(map, 1);
-        cairo_move_to(c->cr, b.x, b.y);
-        cairo_line_to(c->cr, b.x + b.w / 2, b.y - 1.8);
-        cairo_line_to(c->cr, b.x + b.w, b.y);
-        rgb(c->cr, (unsigned)k.r << 16 | (unsigned)k.g << 8 | k.b, 1);
-        cairo_fill_preserve(c->cr);
-        rgb(c->cr, INK, 1);
-        cairo_set_line_width(c->cr, 0.5 * MM_PER_PT);
-        cairo_stroke(c->cr);
-    }
-    frame(c->cr, b, 0.5);
-    const double step = mro_tick_step(hi - lo, b.h > 30 ? 6 : 3);
-    double widest = 0;
-    const int decimals = (int)fmax(0, ceil(-log10(step) - 1e-9));
-    for (double k = ceil(lo / step - 1e-6); k * step <= hi + 1e-6 * step; k++) {
-        char text[48];
-        const double y = b.y + b.h * (1 - (k * step - lo) / (hi - lo));
-        mro_text_number(text, sizeof text, k * step, decimals, "");
-        cairo_move_to(c->cr, b.x + b.w, y);
-        cairo_line_to(c->cr, b.x + b.w + 0.8, y);
-        mro_canvas_text(c, b.x + b.w + 1.2, y + 0.9, PT, MRO_LEFT, 0, INK, text);
-        widest = fmax(widest, mro_canvas_text_width(c, PT, text));
-    }
-    rgb(c->cr, INK, 1);
-    cairo_set_line_width(c->cr, 0.5 * MM_PER_PT);
-    cairo_stroke(c->cr);
-    if (isfinite(mark) && mark > lo && mark < hi) {
-        const double y = b.y + b.h * (1 - (mark - lo) / (hi - lo));
-        rgb(c->cr, 0xffffff, 1);
-        cairo_set_line_width(c->cr, 1.2 * MM_PER_PT);
-        cairo_move_to(c->cr, b.x, y);
-        cairo_line_to(c->cr, b.x + b.w, y);
-        cairo_stroke(c->cr);
-        rgb(c->cr, INK, 1);
-        cairo_move_to(c->cr, b.x - 0.1, y);
-        cairo_line_to(c->cr, b.x - 1.3, y - 0.7);
-        cairo_line_to(c->cr, b.x - 1.3, y + 0.7);
-        cairo_fill(c->cr);
-    }
-    mro_canvas_text(c, b.x + b.w + 1.2 + widest + 3.1, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK, label);
-}
-
-static void text_band(char *out, size_t size, const double band[2])
-{
-    if (isfinite(band[0]) && isfinite(band[1]) && band[1] > 0)
-        snprintf(out, size, "%.2f" TEXT_DASH "%.2f" TEXT_NBSP "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER, band[0],
-                 band[1]);
-    else
-        snprintf(out, size, "not measured");
-}
-
 static void draw_tiles(struct mro_canvas *c, const struct order_page *p, double x, double y, double w, double h)
 {
-    heading(c, x, y, "d", "Autocorrelation of the strongest cells");
+    mro_fig_heading(c, x, y, "d", "Autocorrelation of the strongest cells");
     if (p->tiles == 0) {
-        placeholder(c, (struct box){ x, y, w, h }, "not measured");
+        mro_fig_placeholder(c, (struct mro_box){ x, y, w, h }, "not measured");
         return;
     }
     const double cols = p->tiles > 4 ? 3 : p->tiles > 1 ? 2 : 1, rows = p->tiles > 2 ? 2 : 1, across = 3, below = 4.6;
@@ -532,25 +318,25 @@ static void draw_tiles(struct mro_canvas *c, const struct order_page *p, double 
     for (size_t i = 0; i < p->tiles; i++) {
         const struct mro_order_tile *t = &p->r->tiles[i];
         const double column = fmod((double)i, cols), row = floor((double)i / cols);
-        const struct box b = { x + column * (size + across), y + row * (size + below), size, size };
+        const struct mro_box b = { x + column * (size + across), y + row * (size + below), size, size };
         char number[32];
-        hatch(c->cr, b);
+        mro_fig_hatch(c->cr, b);
         mro_canvas_raster(c, &p->tile[i], b.x, b.y, b.w, b.h);
-        scale_bar(c, b, size / ((double)t->n * t->step_nm), 0.3);
-        rgb(c->cr, 0xffffff, 0.85);
+        mro_fig_scale_bar(c, b, size / ((double)t->n * t->step_nm), 0.3);
+        mro_fig_rgb(c->cr, 0xffffff, 0.85);
         cairo_rectangle(c->cr, b.x, b.y, 2.6, 3.2);
         cairo_fill(c->cr);
-        frame(c->cr, b, 0.5);
+        mro_fig_frame(c->cr, b, 0.5);
         snprintf(number, sizeof number, TEXT_BOLD "%zu", i + 1);
         mro_canvas_text(c, b.x + 1.3, b.y + 2.5, PT, MRO_CENTRE, 0, INK, number);
         mro_canvas_text(c, b.x + size / 2, b.y + size + 3, PT, MRO_CENTRE, 0, INK, p->tile_text[i]);
     }
-    const struct box bar = { x + cols * (size + across) - across + 1.8, y, 2.4, rows * (size + below) - below };
-    colour_bar(c, bar, &mro_map_diverging, -p->acf_top, p->acf_top, false, NAN, "Autocorrelation");
+    const struct mro_box bar = { x + cols * (size + across) - across + 1.8, y, 2.4, rows * (size + below) - below };
+    mro_fig_colour_bar(c, bar, &mro_map_diverging, -p->acf_top, p->acf_top, false, NAN, "Autocorrelation");
 }
 
 /* One survival curve in log-log axes from (lo, lo) to 1; the line ends where nothing is left. */
-static void curve(cairo_t *cr, struct box b, double lo, const double *x, const double *y, size_t n)
+static void curve(cairo_t *cr, struct mro_box b, double lo, const double *x, const double *y, size_t n)
 {
     bool open = false;
     for (size_t i = 0; i < n; i++) {
@@ -568,17 +354,17 @@ static void curve(cairo_t *cr, struct box b, double lo, const double *x, const d
     cairo_stroke(cr);
 }
 
-static void draw_survival(struct mro_canvas *c, const struct order_page *p, double x, struct box b)
+static void draw_survival(struct mro_canvas *c, const struct order_page *p, double x, struct mro_box b)
 {
     const struct mro_order_result *r = p->r;
     cairo_t *cr = c->cr;
-    heading(c, x, b.y, "e", "Cells above a threshold: observed against null");
+    mro_fig_heading(c, x, b.y, "e", "Cells above a threshold: observed against null");
     double least = 1;
     for (size_t i = 0; i < r->n_cdf && r->cdf_p; i++)
         if (r->cdf_p[i] > 0) least = fmin(least, r->cdf_p[i]);
     const bool any = r->n_cdf > 1 && r->cdf_p && (r->cdf_null || r->cdf_observed) && least < 1;
     if (!any) {
-        placeholder(c, b, "not measured");
+        mro_fig_placeholder(c, b, "not measured");
         return;
     }
     const int decades = (int)fmin(8, fmax(2, ceil(-log10(least) - 1e-6)));
@@ -600,7 +386,7 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
             cairo_line_to(cr, b.x + l, fy - b.h * f);
         }
     }
-    rgb(cr, INK, 1);
+    mro_fig_rgb(cr, INK, 1);
     cairo_stroke(cr);
     mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 6.8, PT, MRO_CENTRE, 0, INK, "Nominal false-positive rate");
     mro_canvas_text(c, b.x - 8.2, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK, "Share of cells");
@@ -614,7 +400,7 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
         const double ax = b.x + b.w * (1 - log10(alpha) / log10(lo));
         cairo_move_to(cr, ax, b.y);
         cairo_line_to(cr, ax, b.y + b.h);
-        rgb(cr, 0x808080, 1);
+        mro_fig_rgb(cr, 0x808080, 1);
         cairo_set_line_width(cr, 0.6 * MM_PER_PT);
         static const double dash[2] = { 1.2, 0.8 };
         cairo_set_dash(cr, dash, 2, 0);
@@ -623,24 +409,24 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
     cairo_set_dash(cr, dot, 2, 0);
     cairo_move_to(cr, b.x, b.y + b.h);
     cairo_line_to(cr, b.x + b.w, b.y);
-    rgb(cr, 0x808080, 1);
+    mro_fig_rgb(cr, 0x808080, 1);
     cairo_set_line_width(cr, 0.6 * MM_PER_PT);
     cairo_stroke(cr);
     cairo_set_dash(cr, NULL, 0, 0);
     cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
     if (r->cdf_null) {
-        rgb(cr, 0x0072b2, 1);
+        mro_fig_rgb(cr, 0x0072b2, 1);
         cairo_set_line_width(cr, 1.1 * MM_PER_PT);
         curve(cr, b, lo, r->cdf_p, r->cdf_null, r->n_cdf);
     }
     if (r->cdf_observed) {
-        rgb(cr, 0xd55e00, 1);
+        mro_fig_rgb(cr, 0xd55e00, 1);
         cairo_set_line_width(cr, 1.4 * MM_PER_PT);
         curve(cr, b, lo, r->cdf_p, r->cdf_observed, r->n_cdf);
     }
     cairo_set_line_join(cr, CAIRO_LINE_JOIN_MITER);
     cairo_restore(cr);
-    frame(cr, b, 0.6);
+    mro_fig_frame(cr, b, 0.6);
 
     /* The corner below the diagonal is free: survival is 1 where the rate is 1. */
     static const char *const names[] = { "observed", "null (speckle images)", "as nominal" };
@@ -652,7 +438,7 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
         if ((i == 0 && !r->cdf_observed) || (i == 1 && !r->cdf_null)) continue;
         const double tx = b.x + b.w - 2.2 - text_w;
         if (i == 2) cairo_set_dash(cr, dot, 2, 0);
-        rgb(cr, colours[i], 1);
+        mro_fig_rgb(cr, colours[i], 1);
         cairo_set_line_width(cr, widths[i] * MM_PER_PT);
         cairo_move_to(cr, tx - 6, y - 0.85);
         cairo_line_to(cr, tx - 1.2, y - 0.85);
@@ -678,37 +464,37 @@ static void draw_order(struct mro_canvas *c, void *data)
     const double x0 = MARGIN, y0 = MARGIN + HEAD - 0.6;
     char text[256], band[96];
 
-    const struct box a = fit(x0, y0, p->panel_w, p->panel_h, p->field_nm);
+    const struct mro_box a = mro_fig_fit(x0, y0, p->panel_w, p->panel_h, p->field_nm);
     const double scale = a.w / p->field_nm[1]; /* mm per nm; without calibration mm per pixel */
     const double bar_scale = p->pixel_nm[1] > 0 ? scale : 0;
-    heading(c, x0, y0, "a", "Micrograph, ordered regions outlined");
-    hatch(c->cr, a);
+    mro_fig_heading(c, x0, y0, "a", "Micrograph, ordered regions outlined");
+    mro_fig_hatch(c->cr, a);
     mro_canvas_raster(c, &p->micrograph, a.x, a.y, a.w, a.h);
     draw_objects(c->cr, p, a, scale);
     if (p->part && p->filtered.surface) draw_detail(c, p, a, scale);
-    frame(c->cr, a, 0.5);
-    const struct box bar = scale_bar(c, a, bar_scale, 0.3);
+    mro_fig_frame(c->cr, a, 0.5);
+    const struct mro_box bar = mro_fig_scale_bar(c, a, bar_scale, 0.3);
     draw_tile_numbers(c, p, a, scale, bar);
 
-    const struct box b = fit(x0 + p->panel_w + GAP, y0, p->panel_w, p->panel_h, p->field_nm);
-    text_band(band, sizeof band, r->band_inv_nm);
+    const struct mro_box b = mro_fig_fit(x0 + p->panel_w + GAP, y0, p->panel_w, p->panel_h, p->field_nm);
+    mro_fig_text_band(band, sizeof band, r->band_inv_nm);
     snprintf(text, sizeof text, p->part ? "Pass band %s, detail" : "Pass band %s", band);
-    heading(c, x0 + p->panel_w + GAP, y0, "b", text);
+    mro_fig_heading(c, x0 + p->panel_w + GAP, y0, "b", text);
     if (p->filtered.surface) {
-        hatch(c->cr, b);
+        mro_fig_hatch(c->cr, b);
         mro_canvas_raster(c, &p->filtered, b.x, b.y, b.w, b.h);
-        frame(c->cr, b, 0.5);
-        scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->detail[2] : 0, 0.3);
+        mro_fig_frame(c->cr, b, 0.5);
+        mro_fig_scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->detail[2] : 0, 0.3);
     } else {
-        placeholder(c, b, "not measured");
+        mro_fig_placeholder(c, b, "not measured");
     }
 
     const double cx = x0 + 2 * (p->panel_w + GAP);
-    const struct box s = fit(cx, y0, p->panel_w, p->panel_h, p->field_nm);
-    heading(c, cx, y0, "c", "Order score, flagged cells outlined");
+    const struct mro_box s = mro_fig_fit(cx, y0, p->panel_w, p->panel_h, p->field_nm);
+    mro_fig_heading(c, cx, y0, "c", "Order score, flagged cells outlined");
     if (p->score.surface) {
         const struct mro_order_map *m = &r->score;
-        hatch(c->cr, s);
+        mro_fig_hatch(c->cr, s);
         cairo_save(c->cr);
         cairo_rectangle(c->cr, s.x, s.y, s.w, s.h);
         cairo_clip(c->cr);
@@ -717,13 +503,13 @@ static void draw_order(struct mro_canvas *c, void *data)
                           (double)m->ny * m->step_y_nm * scale);
         draw_flagged(c->cr, p, s, scale);
         cairo_restore(c->cr);
-        frame(c->cr, s, 0.5);
-        scale_bar(c, s, bar_scale, 0.3);
+        mro_fig_frame(c->cr, s, 0.5);
+        mro_fig_scale_bar(c, s, bar_scale, 0.3);
         const double top = p->score_over ? 1.8 : 0;
-        const struct box scores = { s.x + s.w + 1.8, y0 + top, 2.4, fmax(s.h, p->panel_h) - top };
-        colour_bar(c, scores, &mro_map_score, 0, p->score_top, p->score_over, 1, "Score / threshold");
+        const struct mro_box scores = { s.x + s.w + 1.8, y0 + top, 2.4, fmax(s.h, p->panel_h) - top };
+        mro_fig_colour_bar(c, scores, &mro_map_score, 0, p->score_top, p->score_over, 1, "Score / threshold");
     } else {
-        placeholder(c, s, "not measured");
+        mro_fig_placeholder(c, s, "not measured");
     }
 
     const double ly = y0 + p->panel_h + 3.9;
@@ -731,99 +517,66 @@ static void draw_order(struct mro_canvas *c, void *data)
     if (p->score.surface) {
         const char *words = "not measured";
         const double wx = cx + p->panel_w - mro_canvas_text_width(c, PT, words);
-        const struct box chip = { wx - 4.6, ly - 2.5, 3.4, 3.4 };
-        hatch(c->cr, chip);
-        frame(c->cr, chip, 0.4);
+        const struct mro_box chip = { wx - 4.6, ly - 2.5, 3.4, 3.4 };
+        mro_fig_hatch(c->cr, chip);
+        mro_fig_frame(c->cr, chip, 0.4);
         mro_canvas_text(c, wx, ly, PT, MRO_LEFT, 0, INK, words);
     }
 
     const double y1 = ly + 2.6 + HEAD + 0.6, h1 = 55.6;
     draw_tiles(c, p, x0, y1, 82.5, h1);
-    draw_survival(c, p, x0 + 100.5, (struct box){ cx, y1, PAGE_WIDTH - MARGIN - 1 - cx, h1 });
+    draw_survival(c, p, x0 + 100.5, (struct mro_box){ cx, y1, PAGE_WIDTH - MARGIN - 1 - cx, h1 });
     mro_canvas_paragraph(c, x0, y1 + h1 + 11.6, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p->caption, true);
-}
-
-/* Text that grows; a caption holds sentences of others, so no fixed size fits. */
-struct words {
-    char *p;
-    size_t n;
-    bool failed;
-};
-
-static void say(struct words *w, const char *text)
-{
-    const size_t n = strlen(text);
-    char *p = w->failed ? NULL : realloc(w->p, w->n + n + 1);
-    if (p == NULL) {
-        w->failed = true;
-        return;
-    }
-    memcpy(p + w->n, text, n + 1);
-    w->p = p;
-    w->n += n;
-}
-
-/* A sentence of others, with a full stop. */
-static void say_sentence(struct words *w, const char *before, const char *text)
-{
-    char clean[512];
-    mro_text_clean(clean, sizeof clean, text);
-    size_t n = strlen(clean);
-    while (n > 0 && (clean[n - 1] == ' ' || clean[n - 1] == '.')) clean[--n] = 0;
-    if (n == 0) return;
-    say(w, before);
-    say(w, clean);
-    say(w, ".");
 }
 
 static enum mro_code make_caption(struct order_page *p, const char *title, struct mro_error *e)
 {
     const struct mro_order_result *r = p->r;
-    struct words w = { 0 };
+    struct mro_words w = { 0 };
     char a[96], b[96], line[512], name[256];
     mro_text_clean(name, sizeof name, title);
-    say(&w, "");
+    mro_fig_say(&w, "");
     if (name[0]) {
-        say(&w, TEXT_BOLD);
-        say(&w, name);
-        say(&w, "." TEXT_BOLD " ");
+        mro_fig_say(&w, TEXT_BOLD);
+        mro_fig_say(&w, name);
+        mro_fig_say(&w, "." TEXT_BOLD " ");
     }
     mro_text_percent(a, sizeof a, r->fraction);
     mro_text_interval(b, sizeof b, r->fraction_ci95);
     snprintf(line, sizeof line, TEXT_BOLD "MRO area fraction %s" TEXT_BOLD " (95" TEXT_NBSP "%% interval %s). ", a, b);
-    say(&w, line);
+    mro_fig_say(&w, line);
     mro_text_percent(a, sizeof a, r->fraction_raw);
     mro_text_percent(b, sizeof b, r->null_fraction);
     snprintf(line, sizeof line, "Flagged cells: %s, null (speckle images of the same spectrum) %s", a, b);
-    say(&w, line);
+    mro_fig_say(&w, line);
     if (r->false_positive_rate > 0) {
         mro_text_percent(a, sizeof a, r->false_positive_rate);
         snprintf(line, sizeof line, " at nominal %s", a);
-        say(&w, line);
+        mro_fig_say(&w, line);
     }
     mro_text_p(a, sizeof a, r->p_image);
     snprintf(line, sizeof line, ". Against a glass: %s", a);
-    say(&w, line);
-    if (isfinite(r->p_image)) say(&w, r->distinguishable ? ", distinguishable" : ", not distinguishable");
-    say(&w, ". ");
+    mro_fig_say(&w, line);
+    if (isfinite(r->p_image)) mro_fig_say(&w, r->distinguishable ? ", distinguishable" : ", not distinguishable");
+    mro_fig_say(&w, ". ");
     if (r->cells == 0) {
-        say(&w, "Ordered regions: not measured");
+        mro_fig_say(&w, "Ordered regions: not measured");
     } else {
         snprintf(line, sizeof line, "Ordered regions: %zu", r->n_objects);
-        say(&w, line);
+        mro_fig_say(&w, line);
     }
     mro_text_number(a, sizeof a, r->diameter_median_nm, 2, "nm");
     mro_text_number(b, sizeof b, r->size_limit_nm, 2, "nm");
     snprintf(line, sizeof line, ", median diameter %s; smallest cluster found with 50" TEXT_NBSP "%% probability: %s. ",
              a, b);
-    say(&w, line);
+    mro_fig_say(&w, line);
     mro_text_number(a, sizeof a, r->ctf.known ? r->ctf.delocalisation_nm : NAN, 2, "nm");
     mro_text_percent(b, sizeof b, r->coverage);
     snprintf(line, sizeof line, "Delocalisation " TEXT_ITALIC "R" TEXT_ITALIC ": %s. Usable part of the image: %s.", a,
              b);
-    say(&w, line);
-    say_sentence(&w, " Verdict: ", r->verdict);
-    if (!isfinite(r->fraction) && r->n_warnings > 0) say_sentence(&w, " Reason: ", r->warnings[0]);
+    mro_fig_say(&w, line);
+    mro_fig_say_sentence(&w, " Verdict: ", r->verdict);
+    if (!isfinite(r->fraction) && r->n_warnings > 0) mro_fig_say_sentence(&w, " Reason: ", r->warnings[0]);
     if (w.failed) {
         free(w.p);
         return MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
@@ -898,23 +651,6 @@ static enum mro_code make_score(struct order_page *p, struct mro_error *e)
     return map_raster(&p->score, m, 0, p->score_top, e);
 }
 
-/* Pixel size along y and x in nm; 0, 0 when the image's and the result's are both unknown. */
-static void pixel_size(const struct mro_image *im, const double *also, double pixel_nm[2])
-{
-    if (also && also[0] > 0 && also[1] > 0) {
-        pixel_nm[0] = also[0];
-        pixel_nm[1] = also[1];
-    } else if (mro_image_pixel_nm(im, "", pixel_nm, NULL) != MRO_OK) {
-        pixel_nm[0] = pixel_nm[1] = 0;
-    }
-}
-
-/* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
-static double panel_height(double w, const double field[2])
-{
-    return fmin(1.25 * w, fmax(20, w * field[0] / field[1]));
-}
-
 enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_order_result *r, struct mro_error *e)
 {
@@ -922,13 +658,13 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
     struct mro_canvas measure = { 0 };
     char name[256];
     enum mro_code rc;
-    pixel_size(im, r->pixel_nm, p.pixel_nm);
+    mro_fig_pixel_size(im, r->pixel_nm, p.pixel_nm);
     for (int i = 0; i < 2; i++) p.field_nm[i] = (double)(i ? im->nx : im->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
     p.panel_w = (PAGE_WIDTH - 2 * MARGIN - 2 * GAP - 14) / 3;
-    p.panel_h = panel_height(p.panel_w, p.field_nm);
+    p.panel_h = mro_fig_panel_height(p.panel_w, p.field_nm);
 
     const size_t whole[4] = { 0, 0, im->nx, im->ny };
-    rc = grey_raster(&p.micrograph, im, whole, false, e);
+    rc = mro_fig_grey_raster(&p.micrograph, im, whole, false, e);
     if (rc) goto done;
     if (r->filtered.px && r->filtered.nx && r->filtered.ny) {
         const struct mro_image *f = &r->filtered;
@@ -945,9 +681,9 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
             }
         }
         size_t window[4];
-        window_of(f, step, centre, size, window);
+        mro_fig_window_of(f, step, centre, size, window);
         for (int i = 0; i < 4; i++) p.detail[i] = (double)window[i] * step[i % 2 == 0];
-        rc = grey_raster(&p.filtered, f, window, true, e);
+        rc = mro_fig_grey_raster(&p.filtered, f, window, true, e);
         if (rc) goto done;
     }
     rc = make_score(&p, e);
@@ -989,12 +725,12 @@ static void draw_image(struct mro_canvas *c, void *data)
     const double y0 = MARGIN + HEAD - 0.6;
     for (int i = 0; i < 2; i++) {
         const double x = MARGIN + i * (p->panel_w + GAP);
-        const struct box b = fit(x, y0, p->panel_w, p->panel_h, p->field_nm);
-        heading(c, x, y0, i ? "b" : "a", i ? p->after : p->part ? "Image, detail from the middle" : "Image");
-        hatch(c->cr, b);
+        const struct mro_box b = mro_fig_fit(x, y0, p->panel_w, p->panel_h, p->field_nm);
+        mro_fig_heading(c, x, y0, i ? "b" : "a", i ? p->after : p->part ? "Image, detail from the middle" : "Image");
+        mro_fig_hatch(c->cr, b);
         mro_canvas_raster(c, &p->raster[i], b.x, b.y, b.w, b.h);
-        frame(c->cr, b, 0.5);
-        scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->field_nm[1] : 0, 0.25);
+        mro_fig_frame(c->cr, b, 0.5);
+        mro_fig_scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->field_nm[1] : 0, 0.25);
     }
     mro_canvas_paragraph(c, MARGIN, y0 + p->panel_h + 4.2, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p->caption, true);
 }
@@ -1006,18 +742,18 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
     struct mro_canvas measure = { 0 };
     char name[256], band[96];
     enum mro_code rc;
-    pixel_size(before, NULL, p.pixel_nm);
+    mro_fig_pixel_size(before, NULL, p.pixel_nm);
     for (int i = 0; i < 2; i++)
         p.field_nm[i] = (double)(i ? before->nx : before->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
     const double whole[2] = { p.field_nm[0], p.field_nm[1] };
     p.panel_w = (PAGE_WIDTH - 2 * MARGIN - GAP) / 2;
-    p.panel_h = panel_height(p.panel_w, p.field_nm);
+    p.panel_h = mro_fig_panel_height(p.panel_w, p.field_nm);
     const double finest = finest_field(p.panel_w, band_inv_nm),
                  across = fmax(whole[0] * p.panel_w / p.panel_h, whole[1]);
     p.part = p.pixel_nm[1] > 0 && across > finest;
     for (int i = 0; i < 2 && p.part; i++) p.field_nm[i] *= 0.8 * finest / across;
     mro_text_clean(name, sizeof name, title);
-    text_band(band, sizeof band, band_inv_nm);
+    mro_fig_text_band(band, sizeof band, band_inv_nm);
     snprintf(p.after, sizeof p.after, "Pass band %s", band);
     snprintf(p.caption, sizeof p.caption,
              TEXT_BOLD "%s%s" TEXT_BOLD "Before and after a band-pass in 1/" TEXT_ITALIC "d" TEXT_ITALIC
@@ -1029,8 +765,8 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
         const double step[2] = { whole[0] / (double)im->ny, whole[1] / (double)im->nx };
         const double centre[2] = { whole[0] / 2, whole[1] / 2 };
         size_t window[4];
-        window_of(im, step, centre, p.field_nm, window);
-        rc = grey_raster(&p.raster[i], im, window, i == 1, e);
+        mro_fig_window_of(im, step, centre, p.field_nm, window);
+        rc = mro_fig_grey_raster(&p.raster[i], im, window, i == 1, e);
         if (rc) goto done;
     }
     rc = mro_canvas_measure(&measure, e);

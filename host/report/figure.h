@@ -8,8 +8,11 @@
 #ifndef MRO_REPORT_FIGURE_H
 #define MRO_REPORT_FIGURE_H
 
+#include "mroscope/eds.h"
+#include "mroscope/haadf.h"
 #include "mroscope/image.h"
 #include "mroscope/mro.h"
+#include "report/json.h"
 
 /* The MRO measurement of one frame: (a) `im` with the objects of `r`, (b) the band-passed image, (c) the
  * score map, (d) autocorrelations of the strongest cells, (e) survival of the score; the numbers below.
@@ -20,9 +23,22 @@
 enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_order_result *r, struct mro_error *e);
 
+/* The heterogeneity of one frame: (a) `im`, (b) its contrast with the outlines of regions that are more than chance,
+ * (c) histogram in the band, (d) radial spectrum with the band of a falling one, (e) autocorrelation; the numbers
+ * below. */
+enum mro_code mro_figure_haadf(const char *path_stem, const struct mro_image *im, const char *title,
+                               const struct mro_haadf_result *r, struct mro_error *e);
+
 /* An image before and after a band-pass of `band_inv_nm` (1/d in nm^-1), side by side; of fields too
  * large for their fringes to print, the middle. */
 enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *before, const struct mro_image *after,
                                const double band_inv_nm[2], const char *title, struct mro_error *e);
+
+/* Composition along a line: for each element (six at most) the profile with what counting alone would scatter, and its
+ * spectrum with red noise and the best wave; below, where there are maps, the maps with the line (three at most), the
+ * HAADF image with bright and dark regions outlined, and what the composition of bright regions differs by.
+ * `maps` and `haadf` may be NULL. */
+enum mro_code mro_figure_eds(const char *path_stem, const char *title, const struct mro_eds_report *r,
+                             const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e);
 
 #endif

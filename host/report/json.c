@@ -268,6 +268,196 @@ json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_r
     return end(&b, h, e);
 }
 
+/* -- eds ------------------------------------------------------------------------------------------ */
+
+static json_t *eds_element_json(const struct mro_eds_element *el)
+{
+    struct builder b = object();
+    put(&b, "mean_at", number(el->mean_at));
+    put(&b, "sd_at", number(el->sd_at));
+    put(&b, "sd_counting_at", number(el->sd_counting_at));
+    put(&b, "sd_true_at", number(el->sd_true_at));
+    put(&b, "sd_true_ci95", interval(el->sd_true_ci95));
+    put(&b, "p_heterogeneous", number(el->p_heterogeneous));
+    put(&b, "wavelength_nm", number(el->wavelength_nm));
+    put(&b, "p_periodic", number(el->p_periodic));
+    return take(&b);
+}
+
+static void put_eds_line(struct builder *b, const struct mro_eds_result *r, const struct mro_eds_line *line)
+{
+    struct builder elements = object(), pairs = object();
+    put(b, "line_nm", line ? numbers((double[]){ line->x0, line->y0, line->x1, line->y1 }, 4) : json_null());
+    put(b, "width_nm", line ? number(line->width_nm) : json_null());
+    put(b, "points", count(r->points));
+    put(b, "step_nm", number(r->step_nm));
+    put(b, "length_nm", number(r->length_nm));
+    put(b, "replicates", count(r->replicates));
+    put(b, "roughness", number(r->roughness));
+    for (size_t j = 0; j < r->elements; j++) put(&elements, r->element[j].symbol, eds_element_json(&r->element[j]));
+    for (size_t i = 0; i < r->n_pairs; i++) {
+        const struct mro_eds_pair *q = &r->pair[i];
+        struct builder pair = object();
+        char name[16];
+        snprintf(name, sizeof name, "%s-%s", r->element[q->a].symbol, r->element[q->b].symbol);
+        put(&pair, "r", number(q->r));
+        put(&pair, "r_counting", number(q->r_counting));
+        put(&pair, "p", number(q->p));
+        put(&pair, "points_effective", number(q->n_eff));
+        put(&pairs, name, take(&pair));
+    }
+    put(b, "elements", take(&elements));
+    put(b, "pairs", take(&pairs));
+}
+
+static json_t *eds_k_json(const struct mro_eds_result *r)
+{
+    struct builder b = object();
+    for (size_t j = 0; j < r->elements; j++) put(&b, r->element[j].symbol, number(r->element[j].k));
+    return take(&b);
+}
+
+static json_t *eds_group_json(const struct mro_eds_groups *g, const struct mro_eds_group *one)
+{
+    struct builder b = object(), mean = object(), se = object();
+    put(&b, "area_fraction", number(one->area_fraction));
+    put(&b, "pixels", count(one->pixels));
+    for (size_t j = 0; j < g->elements; j++) {
+        put(&mean, g->symbol[j], number(one->mean_at[j]));
+        put(&se, g->symbol[j], number(one->se_at[j]));
+    }
+    put(&b, "mean_at", take(&mean));
+    put(&b, "se_at", take(&se));
+    return take(&b);
+}
+
+static json_t *eds_groups_json(const struct mro_eds_groups *g)
+{
+    struct builder b = object(), p = object(), mro = object();
+    put(&b, "bright", eds_group_json(g, &g->bright));
+    put(&b, "dark", eds_group_json(g, &g->dark));
+    put(&b, "p", number(g->p));
+    for (size_t j = 0; j < g->elements; j++) put(&p, g->symbol[j], number(g->p_element[j]));
+    put(&b, "p_elements", take(&p));
+    put(&b, "blocks", count(g->blocks));
+    put(&b, "shift_nm", g->registered ? numbers(g->shift_nm, 2) : json_null());
+    put(&b, "registration_z", number(g->registration));
+    put(&mro, "share_in_bright", number(g->mro_bright));
+    put(&mro, "share_in_dark", number(g->mro_dark));
+    put(&mro, "share_by_chance", number(g->bright.area_fraction));
+    put(&mro, "p", number(g->mro_p));
+    json_t *shares = take(&mro);
+    put(&b, "mro", g->has_mro ? json_incref(shares) : json_null());
+    json_decref(shares);
+    return take(&b);
+}
+
+static json_t *eds_input_json(const void *items, size_t i)
+{
+    const struct mro_eds_report *r = items;
+    struct builder b = object();
+    put(&b, "role", text(r->input_role[i]));
+    put(&b, "file", text(r->input_file[i]));
+    put(&b, "sha256", text(r->input_sha256[i]));
+    return take(&b);
+}
+
+json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e)
+{
+    static const struct mro_eds_result none = { .step_nm = NAN, .length_nm = NAN, .roughness = NAN };
+    const struct mro_eds_result *a = r->along ? r->along : &none;
+    struct builder b = begin(h);
+    put_eds_line(&b, a, r->line);
+    put(&b, "k_factors", a->counts ? eds_k_json(a) : json_null());
+    put(&b, "k_source",
+        !a->counts        ? json_null()
+        : a->k_from_table ? text("table")
+        : a->k_assumed    ? text("assumed")
+                          : text("command line"));
+    if (r->across) {
+        struct builder across = object(), both = object();
+        put_eds_line(&across, r->across, r->across_line);
+        const size_t n = a->points < r->across->points ? a->points : r->across->points;
+        for (size_t j = 0; j < a->elements; j++) {
+            struct builder one = object();
+            double n_eff, rr, pp;
+            mro_eds_compare(a->element[j].at, r->across->element[j].at, n, &rr, &pp, &n_eff);
+            put(&one, "r", number(rr));
+            put(&one, "p", number(pp));
+            put(&both, a->element[j].symbol, take(&one));
+        }
+        put(&across, "r_with_line", take(&both));
+        put(&b, "across", take(&across));
+    } else {
+        put(&b, "across", json_null());
+    }
+    put(&b, "contrast_groups", r->groups ? eds_groups_json(r->groups) : json_null());
+    put(&b, "inputs", list(r->n_inputs, eds_input_json, r));
+    return end(&b, h, e);
+}
+
+/* -- haadf -------------------------------------------------------------------------------------- */
+
+static json_t *level_json(const void *items, size_t i)
+{
+    const struct mro_haadf_level *l = &((const struct mro_haadf_level *)items)[i];
+    struct builder b = object();
+    put(&b, "threshold_sd", number(l->threshold_sd));
+    put(&b, "count", count(l->count));
+    put(&b, "density_per_nm2", number(l->density_per_nm2));
+    put(&b, "area_fraction", number(l->area_fraction));
+    put(&b, "diameter_nm", number(l->diameter_nm));
+    put(&b, "null_area_fraction", number(l->null_area_fraction));
+    put(&b, "null_density_per_nm2", number(l->null_density_per_nm2));
+    put(&b, "null_diameter_nm", number(l->null_diameter_nm));
+    return take(&b);
+}
+
+static json_t *regions_json(const struct mro_haadf_regions *r)
+{
+    struct builder b = object();
+    put(&b, "threshold_sd", number(r->threshold_sd));
+    put(&b, "two_levels", json_boolean(r->two_levels));
+    put(&b, "count", isfinite(r->area_fraction) ? count(r->count) : json_null());
+    put(&b, "density_per_nm2", number(r->density_per_nm2));
+    put(&b, "area_fraction", number(r->area_fraction));
+    put(&b, "diameter_nm", number(r->diameter_nm));
+    put(&b, "null_ratio", number(r->null_ratio));
+    put(&b, "null_threshold_sd", number(r->null_threshold_sd));
+    put(&b, "p_value", number(r->p_value));
+    put(&b, "levels", list(r->n_levels, level_json, r->level));
+    return take(&b);
+}
+
+json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e)
+{
+    struct builder b = begin(h);
+    put(&b, "band_inv_nm", numbers(r->band_inv_nm, 2));
+    put(&b, "frames", count(r->frames));
+    put(&b, "contrast_sd", number(r->contrast_sd));
+    put(&b, "contrast_sd_ci95", interval(r->contrast_sd_ci95));
+    put(&b, "normalised_variance", number(r->normalised_variance));
+    put(&b, "fwhm", number(r->fwhm));
+    put(&b, "skewness", number(r->skewness));
+    put(&b, "skewness_ci95", interval(r->skewness_ci95));
+    put(&b, "noise_sd", number(r->noise_sd));
+    put(&b, "line_noise_sd", number(r->line_noise_sd));
+    put(&b, "correlation_length_nm", number(r->correlation_length_nm));
+    put(&b, "wavelength_nm", number(r->wavelength_nm));
+    put(&b, "wavelength_p", number(r->wavelength_p));
+    put(&b, "coherence_nm", number(r->coherence_nm));
+    put(&b, "smoothing_nm", number(r->smoothing_nm));
+    put(&b, "dark", regions_json(&r->dark));
+    put(&b, "bright", regions_json(&r->bright));
+    put(&b, "p_value", number(r->p_value));
+    put(&b, "heterogeneous", isfinite(r->p_value) ? json_boolean(r->heterogeneous) : json_null());
+    put(&b, "verdict", text(r->verdict));
+    put(&b, "coverage", number(r->coverage));
+    put(&b, "black_level", number(r->black_level));
+    put(&b, "clipped_fraction", number(r->clipped_fraction));
+    return end(&b, h, e);
+}
+
 /* -- bandpass, info, devices ---------------------------------------------------------------------- */
 
 json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,

@@ -9,7 +9,9 @@
 #include "core/provenance.h"
 #include "mroscope/align.h"
 #include "mroscope/bandpass.h"
+#include "mroscope/eds.h"
 #include "mroscope/file.h"
+#include "mroscope/haadf.h"
 #include "mroscope/mro.h"
 
 /* What every result says beside its own numbers. Nothing is owned. */
@@ -31,6 +33,18 @@ struct mro_result_head {
 json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_result *r, struct mro_error *e);
 json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,
                           const struct mro_bandpass_result *r, struct mro_error *e);
+/* What an EDS result was made from, and its parts. Parts that are NULL are null. */
+struct mro_eds_report {
+    const struct mro_eds_result *along;
+    const struct mro_eds_line *line; /* of maps; with `across_line` and `across` for the line at a right angle */
+    const struct mro_eds_line *across_line;
+    const struct mro_eds_result *across;
+    const struct mro_eds_groups *groups;
+    size_t n_inputs; /* all files, when there are several: what each is, its name, its checksum */
+    const char *const *input_role, *const *input_file, *const *input_sha256;
+};
+json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
+json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);
@@ -44,6 +58,10 @@ char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e);
 /* Tables of an MRO result as RFC 4180 text; free() it. NULL when out of memory. */
 char *mro_csv_objects(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e);
+
+/* Tables of an EDS result: the points (at.%, its standard deviation by counting), and the spectra. */
+char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e);
+char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e);
 
 /* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);

@@ -196,3 +196,53 @@ char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pix
     }
     return finish(out, &text, e);
 }
+
+char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    double row[1 + 2 * MRO_EDS_MAX_ELEMENTS];
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("distance_nm", out);
+    for (size_t j = 0; j < r->elements; j++)
+        fprintf(out, ",%s_at_percent,%s_counting_sd_at_percent", r->element[j].symbol, r->element[j].symbol);
+    fputs("\r\n", out);
+    for (size_t i = 0; i < r->points; i++) {
+        row[0] = r->x_nm[i];
+        for (size_t j = 0; j < r->elements; j++) {
+            row[1 + 2 * j] = r->element[j].at[i];
+            row[2 + 2 * j] = r->element[j].se && !r->smoothed ? r->element[j].se[i] : NAN;
+        }
+        put_row(out, row, 1 + 2 * r->elements, NULL);
+    }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size, n = 0;
+    double row[1 + 3 * MRO_EDS_MAX_ELEMENTS];
+    const double *f = NULL;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("frequency_inv_nm", out);
+    for (size_t j = 0; j < r->elements; j++) {
+        const char *el = r->element[j].symbol;
+        fprintf(out, ",%s_power,%s_red_noise,%s_wave", el, el, el);
+        if (r->element[j].spectrum.n) n = r->element[j].spectrum.n, f = r->element[j].spectrum.f_inv_nm;
+    }
+    fputs("\r\n", out);
+    for (size_t k = 0; k < n; k++) {
+        row[0] = f[k];
+        for (size_t j = 0; j < r->elements; j++) {
+            const struct mro_eds_spectrum *s = &r->element[j].spectrum;
+            row[1 + 3 * j] = s->n ? s->power[k] : NAN;
+            row[2 + 3 * j] = s->n ? s->red[k] : NAN;
+            row[3 + 3 * j] = s->n ? s->wave[k] : NAN;
+        }
+        put_row(out, row, 1 + 3 * r->elements, NULL);
+    }
+    return finish(out, &text, e);
+}

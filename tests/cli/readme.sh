@@ -26,6 +26,7 @@ for suffix in json objects.csv sweep.csv png svg pdf score.tif mask.tif filtered
     expect_file results/CTC30_e10_0_corr.mro.$suffix
 done
 for suffix in tif json png svg pdf; do expect_file filtered/AQ_0_corr.bandpass.$suffix; done
+for suffix in json flat.tif dark.tif png svg pdf; do expect_file results/haadf_ascast.haadf.$suffix; done
 
 # The verbs of the program are those of the README.
 run --help

@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/commands.h"
+#include "cli/inputs.h"
+#include "core/notes.h"
+#include "io/reader.h"
+#include "mroscope/eds_stream.h"
+#include "report/figure.h"
+
+/* What the command line says beside the options of the measurement. */
+struct eds {
+    struct cli_common common;
+    struct mro_eds_options options;
+    struct cli_list map;
+    const char *k, *elements, *line, *haadf, *mro;
+    int unit; /* enum mro_eds_unit */
+    double width_nm;
+    bool normalise, replicates, at_maps;
+    struct cli_job job;
+    struct cli_file_id *ids;
+    size_t n_ids;
+    bool failed;
+};
+
+#define AT(field) offsetof(struct eds, field)
+static const struct cli_option input_rows[] = {
+    { "map", 0, "ELEMENT=FILE", "",
+      "count map of an element, once for each; or ELEMENT,ELEMENT,...=FILE for a stack or a Velox file with spectra",
+      CLI_LIST, AT(map), true, 0, 0 },
+    { "at-maps", 0, NULL, "", "the maps hold at.%, not counts", CLI_FLAG, AT(at_maps), true, 0, 0 },
+    { "haadf", 0, "FILE", "", "HAADF image of the same field: composition of its bright and dark regions", CLI_STRING,
+      AT(haadf), true, 0, 0 },
+    { "mro", 0, "MASK", "",
+      "mask of medium-range order of the same field (of 'mroscope mro'): its share in bright regions", CLI_STRING,
+      AT(mro), true, 0, 0 },
+    { "replicates", 0, NULL, "", "the files are repeats of one line (odd and even frames, single detectors)", CLI_FLAG,
+      AT(replicates), true, 0, 0 },
+    { "elements", 0, "LIST", "", "use these elements only, such as Fe,Co,Si,P (default: all)", CLI_STRING, AT(elements),
+      true, 0, 0 },
+    { "unit", 0, "header|at|wt|counts", "", "what the columns of a table hold whose headers do not say it", CLI_CHOICE,
+      AT(unit), true, 0, 0 },
+    { "normalise", 0, NULL, "", "take shares that do not add up to 100 as parts of what is there", CLI_FLAG,
+      AT(normalise), true, 0, 0 },
+    { "pixel", 0, "NM", "nm",
+      "pixel size of all maps and images, or X,Y where it differs; wins over what the files say", CLI_PIXEL,
+      AT(common.pixel_nm), true, 1e-4, 1e6 },
+    { "resolution-tags", 0, NULL, "",
+      "where a TIFF says nothing else, believe its resolution tags (often set for printing, not for the microscope)",
+      CLI_FLAG, AT(common.resolution_tags), true, 0, 0 },
+};
+static const struct cli_option measure_rows[] = {
+    { "k", 0, "LIST", "", "Cliff-Lorimer factors on weight fractions, such as Fe=1,Si=0.9", CLI_STRING, AT(k), true, 0,
+      0 },
+    { "line", 0, "X0,Y0,X1,Y1", "nm", "line over the maps, from the top-left corner (default: the diagonal)",
+      CLI_STRING, AT(line), true, 0, 0 },
+    { "width", 0, "NM", "nm", "width that is added up across the line (default: 5 pixels)", CLI_DOUBLE, AT(width_nm),
+      true, 1e-3, 1e6 },
+    { "smooth", 0, "NM", "nm", "smoothing of the HAADF image before bright and dark are told apart, as sigma",
+      CLI_DOUBLE, AT(options.smooth_nm), true, 0, 1000 },
+    { "threshold", 0, "SD", "", "bright and dark begin so many standard deviations from the mean", CLI_DOUBLE,
+      AT(options.threshold_sd), true, 0, 5 },
+    { "draws", 0, "N", "", "lines of red noise, and permutations, at most", CLI_INT, AT(options.draws), true, 99,
+      100000 },
+    { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(options.seed),
+      false, 0, 0 },
+};
+static const struct cli_option run_rows[] = {
+    { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT,
+      AT(common.threads), false, 0, 4096 },
+    { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
+      AT(common.memory), false, 0, 0 },
+};
+
+static const char about[] =
+    "Takes the counting noise out of composition profiles: how much each element really varies along a line, with a 95 "
+    "% "
+    "interval, whether the variation repeats, and which elements go together. From tables of counts and at.% (comma, "
+    "semicolon or tab; Velox, AZtec, Bruker or plain), or from count maps.";
+static const char notes[] =
+    "Files written with -o DIR\n"
+    "  NAME.eds.json           all numbers, and where they come from\n"
+    "  NAME.eds.profile.csv    composition of every point, and its standard deviation by counting\n"
+    "  NAME.eds.spectrum.csv   power spectra, with red noise and the best wave\n"
+    "  NAME.eds.groups.tif     bright (1) and dark (-1) regions, with --haadf\n"
+    "  NAME.eds.png .svg .pdf  the figure\n"
+    "NAME is that of the table, or of the first map.\n\n"
+    "Examples\n"
+    "  mroscope eds -o results line.csv\n"
+    "  mroscope eds --k Fe=1,Si=0.9 --map Fe=Fe.tif --map Si=Si.tif --haadf haadf.tif -o results";
+
+/* -- inputs ------------------------------------------------------------------------------------------ */
+
+enum { MAX_INPUTS = 2 * CLI_MAX_LIST };
+
+/* Files of one result, with their checksums. */
+struct inputs {
+    size_t n;
+    char *role[MAX_INPUTS], *file[MAX_INPUTS], *sha256[MAX_INPUTS];
+};
+
+static void inputs_release(struct inputs *in)
+{
+    for (size_t i = 0; i < in->n; i++) {
+        free(in->role[i]);
+        free(in->file[i]);
+        free(in->sha256[i]);
+    }
+    in->n = 0;
+}
+
+static enum mro_code add_input(struct inputs *in, const char *role, const char *file, int fd, const void *p,
+                               size_t size, struct mro_error *e)
+{
+    struct mro_hash_job *hash;
+    char hex[65];
+    if (in->n == MAX_INPUTS) return MRO_FAIL(e, MRO_EARG, "more than %d files are given for one result", MAX_INPUTS);
+    MRO_TRY(mro_hash_start(&hash, fd, p, size, e));
+    MRO_TRY(mro_hash_finish(hash, hex, e));
+    const size_t i = in->n++;
+    in->role[i] = strdup(role);
+    in->file[i] = strdup(file);
+    in->sha256[i] = strdup(hex);
+    if (in->role[i] && in->file[i] && in->sha256[i]) return MRO_OK;
+    return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its name", file);
+}
+
+static enum mro_code read_table(struct eds *s, const char *path, struct mro_eds_profile *p, struct inputs *in,
+                                struct mro_error *e)
+{
+    const struct mro_eds_table_options o = { (enum mro_eds_unit)s->unit, s->normalise, s->elements };
+    struct mro_bytes b;
+    MRO_TRY(mro_bytes_map(&b, path, e));
+    enum mro_code rc = mro_eds_table(p, b.size ? (const void *)b.p : "", b.size, path, &o, e);
+    if (rc == MRO_OK) rc = add_input(in, "profile", path, -1, b.p, b.size, e);
+    mro_bytes_unmap(&b);
+    return rc;
+}
+
+/* -- results ----------------------------------------------------------------------------------------- */
+
+/* Everything of one result on its way out. */
+struct output {
+    struct cli_item item;
+    struct mro_image_info info;
+    struct inputs in;
+    const char *calibration;
+    double pixel_nm[2];
+    char **warnings;
+    size_t n_warnings;
+    struct mro_eds_report report;
+    const struct mro_eds_field *maps;
+    const struct mro_image *haadf;
+};
+
+static void number_text(char *out, size_t size, double v)
+{
+    if (isnan(v))
+        snprintf(out, size, "-");
+    else
+        snprintf(out, size, "%.2f", v);
+}
+
+static void print_line(const char *name, const struct mro_eds_result *r)
+{
+    printf("%s: %zu points of %.4g nm\n", name, r->points, r->step_nm);
+    printf("  %-8s %8s %8s %9s  %-22s %11s %14s\n", "element", "mean", "scatter", "counting", "true part (95 %)",
+           "p variation", "wavelength");
+    for (size_t j = 0; j < r->elements; j++) {
+        const struct mro_eds_element *el = &r->element[j];
+        char counting[32], part[64], p[32] = "-", wave[48] = "-";
+        number_text(counting, sizeof counting, el->sd_counting_at);
+        if (isnan(el->sd_true_at))
+            snprintf(part, sizeof part, "not measured");
+        else
+            snprintf(part, sizeof part, "%.2f (%.2f to %.2f)", el->sd_true_at, el->sd_true_ci95[0],
+                     el->sd_true_ci95[1]);
+        if (!isnan(el->p_heterogeneous)) snprintf(p, sizeof p, "%.2g", el->p_heterogeneous);
+        if (!isnan(el->wavelength_nm))
+            snprintf(wave, sizeof wave, "%.2f nm, p %.2g", el->wavelength_nm, el->p_periodic);
+        printf("  %-8s %8.2f %8.2f %9s  %-22s %11s %14s\n", el->symbol, el->mean_at, el->sd_at, counting, part, p,
+               wave);
+    }
+    for (size_t i = 0; i < r->n_pairs; i++) {
+        const struct mro_eds_pair *q = &r->pair[i];
+        if (isnan(q->p)) continue;
+        printf("  %s-%s: r %.2f, by closure alone %.2f, p %.2g\n", r->element[q->a].symbol, r->element[q->b].symbol,
+               q->r, q->r_counting, q->p);
+    }
+}
+
+static void print_groups(const struct mro_eds_groups *g)
+{
+    printf("  bright %.1f %% and dark %.1f %% of the field", 100 * g->bright.area_fraction,
+           100 * g->dark.area_fraction);
+    if (g->elements) printf("; same composition: p %.2g", g->p);
+    putchar('\n');
+    for (size_t j = 0; j < g->elements; j++)
+        printf("  %-8s bright %.2f +- %.2f, dark %.2f +- %.2f at.%%, p %.2g\n", g->symbol[j], g->bright.mean_at[j],
+               g->bright.se_at[j], g->dark.mean_at[j], g->dark.se_at[j], g->p_element[j]);
+    if (g->has_mro)
+        printf("  MRO: %.1f %% of it lies in bright regions, by chance %.1f %%, p %.2g\n", 100 * g->mro_bright,
+               100 * g->bright.area_fraction, g->mro_p);
+}
+
+static enum mro_code write_files(struct eds *s, struct output *o, struct mro_error *e)
+{
+    const char *path;
+    char *stem;
+    const struct mro_eds_report *r = &o->report;
+    if (r->along) {
+        MRO_TRY(cli_write_text(&o->item, &s->job, ".profile.csv", mro_csv_eds_profile(r->along, e), e));
+        MRO_TRY(cli_write_text(&o->item, &s->job, ".spectrum.csv", mro_csv_eds_spectrum(r->along, e), e));
+    }
+    if (r->across) MRO_TRY(cli_write_text(&o->item, &s->job, ".across.csv", mro_csv_eds_profile(r->across, e), e));
+    if (r->groups) {
+        const struct mro_eds_groups *g = r->groups;
+        struct mro_image im = { 0 };
+        MRO_TRY(mro_image_alloc(&im, g->ny, g->nx, e));
+        for (size_t i = 0; i < g->ny * g->nx; i++) im.px[i] = isfinite(g->flat[i]) ? (float)g->group[i] : NAN;
+        enum mro_code rc = mro_image_set_pixels_nm(&im, g->pixel_nm, MRO_SOURCE_UNKNOWN, e);
+        if (rc == MRO_OK) rc = cli_output(&o->item, &s->job, ".groups.tif", &path, e);
+        if (rc == MRO_OK) rc = mro_write_tiff(path, &im, e);
+        mro_image_release(&im);
+        if (rc) return rc;
+    }
+    MRO_TRY(cli_figure_stem(&o->item, &s->job, &stem, e));
+    const char *slash = strrchr(o->item.name, '/');
+    const enum mro_code rc = mro_figure_eds(stem, slash ? slash + 1 : o->item.name, r, o->maps, o->haadf, e);
+    free(stem);
+    return rc;
+}
+
+static enum mro_code publish(struct eds *s, struct output *o, struct mro_error *e)
+{
+    struct mro_provenance provenance = { .backend = NULL,
+                                         .algorithm = MRO_EDS_ALGORITHM,
+                                         .calibration = o->calibration,
+                                         .has_seed = true,
+                                         .seed = s->options.seed };
+    struct mro_result_head h = { .verb = "eds",
+                                 .file = o->item.path,
+                                 .info = &o->info,
+                                 .pixel_nm = { o->pixel_nm[0], o->pixel_nm[1] },
+                                 .warnings = (const char *const *)o->warnings,
+                                 .n_warnings = o->n_warnings,
+                                 .provenance = &provenance };
+    struct mro_eds_report *r = &o->report;
+    if (s->common.out) MRO_TRY(cli_item_stem(&o->item, s->common.out, false, false, e));
+    if (o->in.n) memcpy(provenance.input_sha256, o->in.sha256[0], sizeof provenance.input_sha256);
+    r->n_inputs = o->in.n;
+    r->input_role = (const char *const *)o->in.role;
+    r->input_file = (const char *const *)o->in.file;
+    r->input_sha256 = (const char *const *)o->in.sha256;
+    if (o->item.stem) MRO_TRY(write_files(s, o, e));
+    if ((h.options = cli_options_json(s->job.usage)) == NULL)
+        return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", o->item.path);
+    const enum mro_code rc = cli_emit(&o->item, &s->job, mro_json_eds(&h, r, e), e);
+    json_decref(h.options);
+    if (rc) return rc;
+    if (!s->common.json) {
+        if (r->along) print_line(o->item.path, r->along);
+        if (r->across) print_line("  at a right angle", r->across);
+        if (r->groups) print_groups(r->groups);
+    }
+    cli_warn(&s->common, o->item.path, h.warnings, h.n_warnings);
+    return MRO_OK;
+}
+
+static void keep_warnings(struct output *o, char *const *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) mro_note(&o->warnings, &o->n_warnings, "%s", w[i]);
+}
+
+static void output_release(struct output *o, bool failed)
+{
+    cli_item_release(&o->item, failed);
+    inputs_release(&o->in);
+    mro_notes_release(&o->warnings, &o->n_warnings);
+}
+
+static void output_begin(struct eds *s, struct output *o, const char *path)
+{
+    memset(o, 0, sizeof *o);
+    o->item.path = path;
+    if (path) snprintf(o->item.name, sizeof o->item.name, "%s", path);
+    o->item.inputs = s->ids;
+    o->item.n_inputs = s->n_ids;
+    o->pixel_nm[0] = o->pixel_nm[1] = NAN;
+    o->calibration = "distances of the table";
+    o->info.axes = 1;
+    o->info.frames = 1;
+    o->info.stage_tilt_deg[0] = o->info.stage_tilt_deg[1] = NAN;
+}
+
+/* A profile, with its repeats when they are repeats. */
+static enum mro_code do_tables(struct eds *s, char *const *files, size_t n, struct mro_error *e)
+{
+    struct output o;
+    struct mro_eds_result r = { 0 };
+    struct mro_eds_profile *p = calloc(n, sizeof *p);
+    enum mro_code rc = p ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "no memory left for %zu profiles", n);
+    output_begin(s, &o, files[0]);
+    for (size_t i = 0; i < n && rc == MRO_OK; i++) rc = read_table(s, files[i], &p[i], &o.in, e);
+    if (rc == MRO_OK) rc = mro_eds_measure(p, p + 1, n - 1, files[0], &s->options, &r, e);
+    if (rc == MRO_OK) {
+        o.info.axis[0].size = r.points;
+        o.report.along = &r;
+        keep_warnings(&o, r.warnings, r.n_warnings);
+        rc = publish(s, &o, e);
+    }
+    mro_eds_result_release(&r);
+    for (size_t i = 0; p && i < n; i++) mro_eds_profile_release(&p[i]);
+    free(p);
+    output_release(&o, rc != MRO_OK);
+    return rc;
+}
+
+/* -- maps -------------------------------------------------------------------------------------------- */
+
+/* Images read for one result, and the maps they are. */
+struct field {
+    struct mro_eds_field maps;
+    struct mro_image image[MRO_EDS_MAX_ELEMENTS], haadf, mro;
+    float *variance[MRO_EDS_MAX_ELEMENTS]; /* of maps out of spectra */
+    char calibration[96];
+    bool calibrated;
+};
+
+static void field_release(struct field *f)
+{
+    for (size_t i = 0; i < MRO_EDS_MAX_ELEMENTS; i++) {
+        mro_image_release(&f->image[i]);
+        free(f->variance[i]);
+    }
+    mro_image_release(&f->haadf);
+    mro_image_release(&f->mro);
+}
+
+/* Opens a file of images and adds it to the inputs. */
+static enum mro_code open_images(struct eds *s, const char *role, const char *path, struct mro_file **f,
+                                 struct output *o, struct mro_error *e)
+{
+    MRO_TRY(mro_file_open(f, path, s->common.memory, e));
+    enum mro_code rc = add_input(&o->in, role, path, (*f)->fd, (*f)->bytes.p, (*f)->bytes.size, e);
+    if (rc == MRO_OK && o->item.path == NULL) o->item.path = o->in.file[0];
+    if (rc == MRO_OK) return rc;
+    mro_file_close(*f);
+    *f = NULL;
+    return rc;
+}
+
+static void keep_file_warnings(struct output *o, const struct mro_file *f)
+{
+    for (size_t i = 0; mro_file_warning(f, i); i++)
+        mro_note(&o->warnings, &o->n_warnings, "%s", mro_file_warning(f, i));
+}
+
+/* The map of an element in a file: the image of that name, or else the k-th plane, counting frames of all images. */
+static enum mro_code read_plane(struct mro_file *f, const char *path, const char *symbol, size_t k,
+                                struct mro_image *im, size_t *image, struct mro_error *e)
+{
+    size_t first = 0;
+    for (size_t i = 0; symbol && i < mro_file_images(f); i++) {
+        const struct mro_image_info *info = mro_file_info(f, i);
+        *image = i;
+        if (info->axes == 2 && strcmp(info->title, symbol) == 0) return mro_file_read(f, i, 0, im, e);
+    }
+    for (size_t i = 0; i < mro_file_images(f); i++) {
+        const struct mro_image_info *info = mro_file_info(f, i);
+        if (info->axes < 2 || info->kind == MRO_KIND_SPECTRUM || info->kind == MRO_KIND_DIFFRACTION) continue;
+        *image = i;
+        if (k < first + info->frames) return mro_file_read(f, i, k - first, im, e);
+        first += info->frames;
+    }
+    return MRO_FAIL(e, MRO_EARG, "'%s' holds %zu map%s, but --map names %zu element%s for it", path, first,
+                    first == 1 ? "" : "s", k + 1, k ? "s" : "");
+}
+
+static enum mro_code take_map(struct eds *s, struct field *f, const char *path, const struct mro_image_info *info,
+                              const char *symbol, struct output *o, struct mro_error *e)
+{
+    struct mro_eds_field *m = &f->maps;
+    struct mro_image *im = &f->image[m->elements];
+    char sentence[256];
+    double pixel[2];
+    cli_calibrate(&s->common, info, im->axis, sentence, sizeof sentence);
+    if (sentence[0]) mro_note(&o->warnings, &o->n_warnings, "%s", sentence);
+    MRO_TRY(mro_image_pixel_nm(im, path, pixel, e));
+    if (m->elements == 0) {
+        m->ny = im->ny;
+        m->nx = im->nx;
+        memcpy(m->pixel_nm, pixel, sizeof pixel);
+        mro_calibration_text(&im->axis[0], &im->axis[1], f->calibration, sizeof f->calibration);
+        o->info = *info;
+    } else if (im->ny != m->ny || im->nx != m->nx) {
+        return MRO_FAIL(e, MRO_EARG, "'%s' has %zu x %zu pixels and the map of %s %zu x %zu: they are not of one field",
+                        path, im->nx, im->ny, m->symbol[0], m->nx, m->ny);
+    } else if (fabs(pixel[0] / m->pixel_nm[0] - 1) > 0.01 || fabs(pixel[1] / m->pixel_nm[1] - 1) > 0.01) {
+        return MRO_FAIL(e, MRO_EARG,
+                        "'%s' has pixels of %.4g nm and the map of %s of %.4g nm: they are not of one field", path,
+                        pixel[1], m->symbol[0], m->pixel_nm[1]);
+    }
+    if (im->not_finite)
+        mro_note(&o->warnings, &o->n_warnings, "%zu pixels of '%s' are not finite numbers and are left out",
+                 im->not_finite, path);
+    snprintf(m->symbol[m->elements], sizeof m->symbol[0], "%s", symbol);
+    m->counts[m->elements++] = im->px;
+    return MRO_OK;
+}
+
+/* The elements of "Fe,Co,Si=FILE"; returns how many, 0 with `e` filled. */
+static size_t elements_of(const char *text, const char *equals, const struct mro_eds_field *m, char symbol[][4],
+                          struct mro_error *e)
+{
+    size_t n = 0;
+    for (const char *p = text; p < equals; n++) {
+        const size_t length = strcspn(p, ",=");
+        bool twice = false;
+        if (n + m->elements >= MRO_EDS_MAX_ELEMENTS) {
+            MRO_FAIL(e, MRO_EARG, "more than %d maps are given", MRO_EDS_MAX_ELEMENTS);
+            return 0;
+        }
+        snprintf(symbol[n], sizeof symbol[n], "%.*s", (int)(length < 4 ? length : 3), p);
+        if (length > 2 || !(mro_atomic_weight(symbol[n]) > 0)) {
+            MRO_FAIL(e, MRO_EARG, "--map %s: '%.*s' is no element", text, (int)length, p);
+            return 0;
+        }
+        for (size_t j = 0; j < m->elements; j++) twice |= strcmp(m->symbol[j], symbol[n]) == 0;
+        for (size_t j = 0; j < n; j++) twice |= strcmp(symbol[j], symbol[n]) == 0;
+        if (twice) {
+            MRO_FAIL(e, MRO_EARG, "--map gives %s twice", symbol[n]);
+            return 0;
+        }
+        p += length + 1;
+    }
+    return n;
+}
+
+/* Count maps out of a spectrum stream. */
+static enum mro_code take_spectra(struct eds *s, struct field *f, struct mro_file *file, const char *path,
+                                  const struct mro_eds_stream_info *stream, char symbol[][4], size_t n,
+                                  struct output *o, struct mro_error *e)
+{
+    struct mro_eds_window window[MRO_EDS_MAX_ELEMENTS];
+    struct mro_eds_map map[MRO_EDS_MAX_ELEMENTS] = { { 0 } };
+    struct mro_image_info info = { .axes = 2, .frames = 1, .stage_tilt_deg = { NAN, NAN } };
+    memcpy(info.axis, stream->axis, sizeof stream->axis);
+    for (size_t i = 0; i < n; i++) {
+        const struct mro_xray_line *line = mro_xray_line(symbol[i]);
+        if (line == NULL)
+            return MRO_FAIL(e, MRO_EARG, "no X-ray line of %s is known; leave it out of --map", symbol[i]);
+        window[i] = mro_eds_window_of(line);
+    }
+    MRO_TRY(mro_eds_maps(file, window, n, map, e));
+    enum mro_code rc = MRO_OK;
+    for (size_t i = 0; i < n && rc == MRO_OK; i++) {
+        const size_t j = f->maps.elements;
+        struct mro_image *im = &f->image[j];
+        im->ny = map[i].ny;
+        im->nx = map[i].nx;
+        im->px = map[i].net; /* taken over, like the variance */
+        memcpy(im->axis, stream->axis, sizeof im->axis);
+        f->variance[j] = map[i].variance;
+        map[i].net = map[i].variance = NULL;
+        f->maps.variance[j] = f->variance[j];
+        rc = take_map(s, f, path, &info, symbol[i], o, e);
+    }
+    for (size_t i = 0; i < n; i++) mro_eds_map_release(&map[i]);
+    mro_note(&o->warnings, &o->n_warnings,
+             "counts of '%s' are those of a window around one line of each element, net of a straight background; "
+             "overlaps with lines of other elements (Fe K beta on Co) are not taken apart",
+             path);
+    return rc;
+}
+
+/* "Fe=FILE", "Fe,Co,Si=STACK" or "Fe,Co,Si=SPECTRA". */
+static enum mro_code read_maps_of(struct eds *s, const char *text, struct field *f, struct output *o,
+                                  struct mro_error *e)
+{
+    const char *equals = strchr(text, '='), *path = equals ? equals + 1 : text;
+    char role[160], symbol[MRO_EDS_MAX_ELEMENTS][4];
+    struct mro_file *file = NULL;
+    struct mro_eds_stream_info stream;
+    if (equals == NULL || *path == '\0' || equals == text)
+        return MRO_FAIL(e, MRO_EARG, "--map %s does not name its element; write --map Fe=FILE", text);
+    const size_t n = elements_of(text, equals, &f->maps, symbol, e);
+    if (n == 0) return e->code;
+    snprintf(role, sizeof role, "map %.*s", (int)(equals - text), text);
+    MRO_TRY(open_images(s, role, path, &file, o, e));
+    enum mro_code rc = MRO_OK;
+    if (mro_eds_stream_info(file, &stream, NULL) == MRO_OK) {
+        rc = take_spectra(s, f, file, path, &stream, symbol, n, o, e);
+    } else {
+        for (size_t plane = 0; plane < n && rc == MRO_OK; plane++) {
+            size_t image = 0;
+            rc = read_plane(file, path, symbol[plane], plane, &f->image[f->maps.elements], &image, e);
+            if (rc == MRO_OK) rc = take_map(s, f, path, mro_file_info(file, image), symbol[plane], o, e);
+        }
+        if (rc == MRO_OK && n == 1 && mro_file_info(file, 0)->frames > 1)
+            mro_note(&o->warnings, &o->n_warnings,
+                     "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
+                     mro_file_info(file, 0)->frames);
+    }
+    keep_file_warnings(o, file);
+    mro_file_close(file);
+    return rc;
+}
+
+/* An image beside the maps. --pixel is for it only when it has their shape. */
+static enum mro_code read_beside(struct eds *s, const char *role, const char *path, const struct field *f,
+                                 struct mro_image *im, struct output *o, struct mro_error *e)
+{
+    struct mro_file *file = NULL;
+    size_t image = 0;
+    char sentence[256];
+    MRO_TRY(open_images(s, role, path, &file, o, e));
+    enum mro_code rc = read_plane(file, path, NULL, 0, im, &image, e);
+    if (rc == MRO_OK) {
+        struct cli_common c = s->common;
+        if (f->maps.elements && (im->ny != f->maps.ny || im->nx != f->maps.nx)) c.pixel_nm[0] = c.pixel_nm[1] = 0;
+        cli_calibrate(&c, mro_file_info(file, image), im->axis, sentence, sizeof sentence);
+        if (o->info.axes < 2) o->info = *mro_file_info(file, image);
+    }
+    keep_file_warnings(o, file);
+    mro_file_close(file);
+    return rc;
+}
+
+/* "x0,y0,x1,y1" */
+static bool parse_line(const char *text, double v[4])
+{
+    for (int i = 0; i < 4; i++) {
+        char *end;
+        v[i] = strtod(text, &end);
+        if (end == text || !isfinite(v[i]) || *end != (i < 3 ? ',' : '\0')) return false;
+        text = end + 1;
+    }
+    return true;
+}
+
+static enum mro_code measure_lines(struct eds *s, struct field *f, struct output *o, struct mro_eds_line line[2],
+                                   struct mro_eds_result r[2], struct mro_error *e)
+{
+    double v[4];
+    line[0] = mro_eds_diagonal(&f->maps);
+    if (s->line && parse_line(s->line, v)) {
+        line[0].x0 = v[0], line[0].y0 = v[1], line[0].x1 = v[2], line[0].y1 = v[3];
+    }
+    if (s->width_nm > 0) line[0].width_nm = s->width_nm;
+    line[1] = mro_eds_across(&f->maps, &line[0]);
+    for (int i = 0; i < 2; i++) {
+        struct mro_eds_profile p;
+        struct mro_error other;
+        enum mro_code rc = mro_eds_line_profile(&f->maps, &line[i], o->item.path, &p, i ? &other : e);
+        if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
+        mro_eds_profile_release(&p);
+        if (rc && i == 0) return rc;
+        if (rc) mro_note(&o->warnings, &o->n_warnings, "no line at a right angle: %s", other.message);
+        for (size_t k = 0; rc == MRO_OK && k < r[i].n_warnings; k++)
+            mro_note(&o->warnings, &o->n_warnings, "%s%s", i ? "line at a right angle: " : "", r[i].warnings[k]);
+    }
+    o->report.along = &r[0];
+    o->report.line = &line[0];
+    if (r[1].points) {
+        o->report.across = &r[1];
+        o->report.across_line = &line[1];
+    }
+    return MRO_OK;
+}
+
+static enum mro_code do_maps(struct eds *s, struct mro_error *e)
+{
+    struct output o;
+    struct field *f = calloc(1, sizeof *f);
+    struct mro_eds_line line[2];
+    struct mro_eds_result r[2] = { { 0 }, { 0 } };
+    struct mro_eds_groups g = { 0 };
+    enum mro_code rc = f ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "no memory left for maps");
+    output_begin(s, &o, NULL);
+    for (size_t i = 0; i < s->map.n && rc == MRO_OK; i++) rc = read_maps_of(s, s->map.v[i], f, &o, e);
+    if (rc == MRO_OK && s->haadf) rc = read_beside(s, "haadf", s->haadf, f, &f->haadf, &o, e);
+    if (rc == MRO_OK && s->mro) rc = read_beside(s, "mro", s->mro, f, &f->mro, &o, e);
+    if (rc) goto done;
+    f->maps.at_percent = s->at_maps;
+    if (f->maps.elements == 0) { /* a mask alone: on the pixels of the image, as far as they are worth it */
+        double pixel[2];
+        rc = mro_image_pixel_nm(&f->haadf, s->haadf, pixel, e);
+        if (rc) goto done;
+        const size_t longest = f->haadf.nx > f->haadf.ny ? f->haadf.nx : f->haadf.ny, k = (longest + 1023) / 1024;
+        f->maps.ny = f->haadf.ny / k;
+        f->maps.nx = f->haadf.nx / k;
+        f->maps.pixel_nm[0] = pixel[0] * (double)f->haadf.ny / (double)f->maps.ny;
+        f->maps.pixel_nm[1] = pixel[1] * (double)f->haadf.nx / (double)f->maps.nx;
+        mro_calibration_text(&f->haadf.axis[0], &f->haadf.axis[1], f->calibration, sizeof f->calibration);
+    }
+    o.calibration = f->calibration;
+    memcpy(o.pixel_nm, f->maps.pixel_nm, sizeof o.pixel_nm);
+    if (o.item.path) snprintf(o.item.name, sizeof o.item.name, "%s", o.item.path);
+    o.maps = &f->maps;
+    if (f->maps.elements) rc = measure_lines(s, f, &o, line, r, e);
+    if (rc == MRO_OK && s->haadf) {
+        o.haadf = &f->haadf;
+        rc = mro_eds_bright_dark(&f->maps, &f->haadf, s->haadf, s->mro ? &f->mro : NULL, s->mro, &s->options, &g, e);
+        if (rc == MRO_OK) {
+            o.report.groups = &g;
+            keep_warnings(&o, g.warnings, g.n_warnings);
+        }
+    }
+    if (rc == MRO_OK) rc = publish(s, &o, e);
+done:
+    if (f) field_release(f);
+    free(f);
+    for (int i = 0; i < 2; i++) mro_eds_result_release(&r[i]);
+    mro_eds_groups_release(&g);
+    output_release(&o, rc != MRO_OK);
+    return rc;
+}
+
+static void report(struct eds *s, enum mro_code rc, const struct mro_error *e)
+{
+    if (rc == MRO_OK) return;
+    fflush(stdout);
+    cli_complain(e);
+    s->failed = true;
+}
+
+/* Results never replace one of these. */
+static void note_inputs(struct eds *s, char *const *files, size_t n)
+{
+    s->ids = calloc(n, sizeof *s->ids);
+    for (size_t i = 0; s->ids && i < n; i++) {
+        struct stat st;
+        if (stat(files[i], &st) == 0) s->ids[i] = (struct cli_file_id){ st.st_dev, st.st_ino };
+    }
+    s->n_ids = s->ids ? n : 0;
+}
+
+static int usage_error(const char *sentence)
+{
+    fprintf(stderr, "mroscope: %s; try 'mroscope eds --help'\n", sentence);
+    return 2;
+}
+
+static int check_options(struct eds *s, size_t files)
+{
+    struct mro_error e;
+    if (s->k && mro_eds_k_parse(&s->options.k, s->k, &e) != MRO_OK) return usage_error(e.message);
+    if (files == 0 && s->map.n == 0 && !(s->haadf && s->mro))
+        return usage_error("'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or --map Fe=FILE "
+                           "--map Si=FILE");
+    double line[4];
+    if (s->line && !parse_line(s->line, line))
+        return usage_error("--line wants the ends of a line in nm as X0,Y0,X1,Y1");
+    if (s->mro && !s->haadf) return usage_error("--mro needs the HAADF image of the same field: --haadf FILE");
+    if (s->haadf && s->map.n == 0 && !s->mro)
+        return usage_error("--haadf needs maps (--map) or a mask (--mro) to compare");
+    if (files && (s->map.n || s->haadf || s->mro || s->line))
+        return usage_error("tables and maps are separate measurements: give one or the other");
+    return 0;
+}
+
+int cmd_eds(int argc, char **argv)
+{
+    struct eds s = { .width_nm = 0 };
+    mro_eds_options_default(&s.options);
+    const struct cli_group groups[] = {
+        { "Input", input_rows, sizeof input_rows / sizeof *input_rows, &s },
+        { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, &s },
+        { "Computing", run_rows, sizeof run_rows / sizeof *run_rows, &s },
+        { "Output", cli_output_options, cli_n_output_options, &s.common },
+    };
+    const struct cli_usage usage = { "eds", "[FILE...]", about, notes, groups, sizeof groups / sizeof *groups };
+    struct cli_args args;
+    int rc = cli_parse(&usage, argc, argv, &args);
+    if (rc < 0) rc = check_options(&s, args.n);
+    s.job = (struct cli_job){ .usage = &usage, .common = &s.common, .context = &s };
+    if (rc == 0 && args.n) {
+        struct mro_error e;
+        const size_t at_once = s.replicates ? args.n : 1;
+        rc = cli_prepare_outputs(&s.common, "eds", args.files, args.n);
+        if (rc == 0) note_inputs(&s, args.files, args.n);
+        for (size_t i = 0; i < args.n && rc == 0; i += at_once)
+            report(&s, do_tables(&s, args.files + i, at_once, &e), &e);
+    }
+    if (rc == 0 && args.n == 0 && (s.map.n || s.haadf)) {
+        struct mro_error e;
+        char *paths[MAX_INPUTS];
+        size_t n = 0;
+        for (size_t i = 0; i < s.map.n; i++)
+            paths[n++] = (char *)(strchr(s.map.v[i], '=') ? strchr(s.map.v[i], '=') + 1 : s.map.v[i]);
+        if (s.haadf) paths[n++] = (char *)s.haadf;
+        if (s.mro) paths[n++] = (char *)s.mro;
+        rc = cli_prepare_outputs(&s.common, "eds", paths, 1);
+        if (rc == 0) note_inputs(&s, paths, n);
+        if (rc == 0) report(&s, do_maps(&s, &e), &e);
+    }
+    if (rc == 0 && s.failed) rc = 1;
+    free(s.ids);
+    cli_warn_end(&s.common);
+    cli_args_release(&args);
+    return rc;
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Rings of the spectrum, noise floor and scan lines, and the fits of falling and of peaked spectra. */
+#include <float.h>
+#include <gsl/gsl_multimin.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mroscope/math/grid.h"
+#include "mroscope/math/philox.h"
+#include "ops/haadf_internal.h"
+
+#define FLOOR_FROM 0.8 /* of Nyquist: where nothing but white noise is expected */
+#define FLOOR_TO 0.98
+#define FLAT_FROM 0.5 /* and where it is compared with, to see whether it is white */
+#define FLAT_TO 0.7
+#define FLAT_WITHIN \
+    0.3 /* fine structure of a glass may stand in the middle, interpolation leaves 1.5 times as much there */
+#define SLOPE_AT 0.89 /* of Nyquist: the floor itself is compared on both sides of this, */
+#define SLOPE_WITHIN 0.06
+#define LINE_EXCESS 1.3 /* power of a column of modes over that of its neighbours */
+#define MOST_LINES 4
+#define BLOCK 512
+#define BLOCKS_PER_SIDE 3
+
+void mro_rings_release(struct mro_rings *r)
+{
+    free(r->q);
+    free(r->power);
+    free(r->modes);
+    memset(r, 0, sizeof *r);
+}
+
+enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double step, struct mro_rings *r,
+                           struct mro_error *e)
+{
+    const struct mro_grid *g = &s->grid;
+    memset(r, 0, sizeof *r);
+    r->step = step;
+    r->n = (size_t)ceil(most / step);
+    r->q = calloc(r->n, sizeof *r->q);
+    r->power = calloc(r->n, sizeof *r->power);
+    r->modes = calloc(r->n, sizeof *r->modes);
+    if (r->q == NULL || r->power == NULL || r->modes == NULL) {
+        mro_rings_release(r);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu rings", r->n);
+    }
+    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
+    for (ptrdiff_t ky = 0; ky <= hy; ky++) {
+        const double qy = (double)ky / g->ly;
+        for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
+            const double qx = (double)kx / g->lx, q = sqrt(qy * qy + qx * qx);
+            const size_t i = (size_t)(q / step);
+            if (i >= r->n || mro_haadf_line_mode(s, ky, kx)) continue;
+            const mro_c32 z = s->spectrum[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
+            r->q[i] += q;
+            r->power[i] += (double)z.re * z.re + (double)z.im * z.im;
+            r->modes[i] += 1;
+        }
+    }
+    size_t kept = 0; /* rings without a mode are left out */
+    for (size_t i = 0; i < r->n; i++) {
+        if (!(r->modes[i] > 0)) continue;
+        r->q[kept] = r->q[i] / r->modes[i];
+        r->power[kept] = r->power[i] / r->modes[i];
+        r->modes[kept++] = r->modes[i];
+    }
+    r->n = kept;
+    return MRO_OK;
+}
+
+double mro_rings_at(const struct mro_rings *r, double q)
+{
+    if (r->n == 0) return 0;
+    if (q <= r->q[0]) return r->power[0];
+    if (q >= r->q[r->n - 1]) return r->power[r->n - 1];
+    size_t lo = 0, hi = r->n - 1;
+    while (hi - lo > 1) {
+        const size_t mid = (lo + hi) / 2;
+        if (r->q[mid] <= q)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    const double t = (q - r->q[lo]) / (r->q[hi] - r->q[lo]);
+    return r->power[lo] + t * (r->power[hi] - r->power[lo]);
+}
+
+/* ------------------------------------------------------------------ noise */
+
+/* Sums of power over blocks. */
+struct floor_sums {
+    double high, high_n, mid, mid_n;
+    double side[2], side_n[2];                     /* of the high ones, below and above SLOPE_AT */
+    double column[2][MOST_LINES + 1], column_n[2]; /* modes with k_x (k_y) = 0, 1, ... at high k_y (k_x) */
+    double beside[2], beside_n[2];                 /* the same with MOST_LINES < k < 3 MOST_LINES + 4 */
+};
+
+static void add_block(struct floor_sums *f, const struct mro_grid *g, const mro_c32 *z)
+{
+    const double nyquist = 0.5 * fmin((double)g->ny / g->ly, (double)g->nx / g->lx);
+    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
+    for (ptrdiff_t ky = 0; ky <= hy; ky++)
+        for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
+            const double q = hypot((double)ky / g->ly, (double)kx / g->lx) / nyquist;
+            if (q < 0.3 || q > FLOOR_TO) continue;
+            const mro_c32 v = z[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
+            const double p = (double)v.re * v.re + (double)v.im * v.im;
+            const ptrdiff_t near[2] = { labs((long)kx), ky };
+            bool line = false;
+            for (int a = 0; a < 2; a++) {
+                if (near[a] <= MOST_LINES) {
+                    f->column[a][near[a]] += p / (near[a] ? 2 : 1);
+                    if (near[a] == 0) f->column_n[a]++;
+                    line = true;
+                } else if (near[a] < 3 * MOST_LINES + 4) {
+                    f->beside[a] += p;
+                    f->beside_n[a]++;
+                }
+            }
+            if (line) continue;
+            if (q >= FLOOR_FROM) {
+                f->high += p;
+                f->high_n++;
+                f->side[q > SLOPE_AT] += p;
+                f->side_n[q > SLOPE_AT]++;
+            } else if (q >= FLAT_FROM && q <= FLAT_TO) {
+                f->mid += p;
+                f->mid_n++;
+            }
+        }
+}
+
+/* Share of finite pixels of a block, copied out. */
+static double cut_block(const float *px, size_t nx, size_t y0, size_t x0, size_t ny, size_t mx, float *out)
+{
+    size_t finite = 0;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < mx; x++) {
+            const float v = px[(y0 + y) * nx + x0 + x];
+            out[y * mx + x] = v;
+            finite += isfinite(v) != 0;
+        }
+    return (double)finite / ((double)ny * (double)mx);
+}
+
+enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double background_nm, struct mro_haadf_state *s,
+                              struct mro_error *e)
+{
+    const size_t by = s->ny < BLOCK ? s->ny : BLOCK, bx = s->nx < BLOCK ? s->nx : BLOCK, n = by * bx;
+    const struct mro_grid g = { by, bx, (double)by * s->pixel_nm[0], (double)bx * s->pixel_nm[1] };
+    struct mro_buffer spectrum = { 0 };
+    struct floor_sums f = { 0 };
+    float *block = malloc(n * sizeof *block);
+    mro_c32 *z = malloc(n * sizeof *z);
+    enum mro_code rc = MRO_OK;
+    if (block == NULL || z == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a block of %zu x %zu pixels", bx, by);
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &spectrum, n * sizeof *z, e))) goto done;
+    const size_t rows = s->ny >= 2 * by ? BLOCKS_PER_SIDE : 1 + (s->ny > by),
+                 cols = s->nx >= 2 * bx ? BLOCKS_PER_SIDE : 1 + (s->nx > bx);
+    for (size_t j = 0; j < rows; j++)
+        for (size_t i = 0; i < cols; i++) {
+            const size_t y0 = rows > 1 ? j * (s->ny - by) / (rows - 1) : 0;
+            const size_t x0 = cols > 1 ? i * (s->nx - bx) / (cols - 1) : 0;
+            if (cut_block(px, s->nx, y0, x0, by, bx, block) < 0.98) continue;
+            if ((rc = d->ops->contrast_spectrum(d, block, by, bx, s->pixel_nm, background_nm, &g, &spectrum, NULL, e)))
+                goto done;
+            if ((rc = d->ops->download(d, z, &spectrum, n * sizeof *z, e))) goto done;
+            add_block(&f, &g, z);
+        }
+    s->noise = NAN;
+    s->white = false;
+    if (f.side_n[0] < 15 || f.side_n[1] < 15 || f.mid_n < 30) goto done;
+    s->noise = f.high / f.high_n;
+    s->noise_error = 1 / sqrt(f.high_n);
+    const double ratio = s->noise > 0 ? f.mid / f.mid_n / s->noise : INFINITY;
+    const double slope = f.side[0] / f.side_n[0] / (f.side[1] / f.side_n[1]);
+    s->white = fabs(ratio - 1) < FLAT_WITHIN + 3 / sqrt(fmin(f.mid_n, f.high_n)) &&
+               fabs(slope - 1) < SLOPE_WITHIN + 3 * sqrt(1 / f.side_n[0] + 1 / f.side_n[1]);
+    for (int a = 0; a < 2; a++) {
+        if (!(f.column_n[a] > 8) || !(f.beside_n[a] > 8)) continue;
+        const double beside = f.beside[a] / f.beside_n[a], sure = LINE_EXCESS + 4 / sqrt(f.column_n[a]);
+        while (s->lines[a] <= MOST_LINES && f.column[a][s->lines[a]] / f.column_n[a] > sure * beside) s->lines[a]++;
+        if (s->lines[a] == 0) continue;
+        /* A line's offset is the same for all of its pixels of the block. */
+        const double excess = f.column[a][0] / f.column_n[a] - beside;
+        s->line_sd[a] = sqrt(fmax(0, excess) / (double)(a ? by : bx));
+        s->line_power[a] = s->line_sd[a] * s->line_sd[a] * (double)(a ? s->ny : s->nx);
+    }
+done:
+    d->ops->release(d, &spectrum);
+    free(block);
+    free(z);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ fits */
+
+double mro_spectrum_at(const struct mro_spectrum_fit *f, double q)
+{
+    const double a = exp(f->p[0]), x = q * exp(f->p[1]);
+    switch (f->kind) {
+    case MRO_SPECTRUM_POWER: return a * pow(1 + x * x, -exp(f->p[2]));
+    case MRO_SPECTRUM_STRETCHED: return a * exp(-pow(x, exp(f->p[2])));
+    default: return a / (1 + 2 * (-1 + exp(f->p[2])) * x * x + x * x * x * x);
+    }
+}
+
+void mro_teubner_lengths(const struct mro_spectrum_fit *f, double *wavelength, double *decay)
+{
+    const double b = -1 + exp(f->p[2]), q0 = exp(-f->p[1]);
+    *wavelength = b < 0 ? 1 / (q0 * sqrt((1 - b) / 2)) : NAN;
+    *decay = b < 0 ? 1 / (2 * M_PI * q0 * sqrt((1 + b) / 2)) : NAN;
+}
+
+struct likelihood {
+    const struct mro_rings *r;
+    double noise, lo, hi;
+    enum mro_spectrum_kind kind;
+};
+
+/* -2 ln of Whittle's likelihood: power of a mode is exponential about its mean. */
+static double deviance(const gsl_vector *v, void *context)
+{
+    const struct likelihood *l = context;
+    const struct mro_spectrum_fit f = { l->kind,
+                                        { gsl_vector_get(v, 0), gsl_vector_get(v, 1), gsl_vector_get(v, 2) },
+                                        0 };
+    double sum = 0;
+    if (fabs(f.p[0]) > 100 || fabs(f.p[1]) > 20 || fabs(f.p[2]) > 4) return 1e30;
+    for (size_t i = 0; i < l->r->n; i++) {
+        if (l->r->q[i] < l->lo || l->r->q[i] > l->hi) continue;
+        const double model = mro_spectrum_at(&f, l->r->q[i]) + l->noise;
+        sum += 2 * l->r->modes[i] * (log(model) + l->r->power[i] / model);
+    }
+    return isfinite(sum) ? sum : 1e30;
+}
+
+void mro_spectrum_fit(const struct mro_rings *r, double noise, double lo, double hi, enum mro_spectrum_kind kind,
+                      struct mro_spectrum_fit *f)
+{
+    struct likelihood l = { r, noise, lo, hi, kind };
+    gsl_multimin_function target = { deviance, 3, &l };
+    gsl_multimin_fminimizer *m = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
+    gsl_vector *start = gsl_vector_alloc(3), *step = gsl_vector_alloc(3);
+    double top = 0, at = lo, sum = 0, weight = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->q[i] < lo || r->q[i] > hi) continue;
+        const double s = r->power[i] - noise;
+        n++;
+        if (s > top) {
+            top = s;
+            at = r->q[i];
+        }
+        if (s > 0) {
+            sum += s * r->modes[i] * r->q[i];
+            weight += s * r->modes[i];
+        }
+    }
+    memset(f, 0, sizeof *f);
+    f->kind = kind;
+    f->aicc = INFINITY;
+    if (m == NULL || start == NULL || step == NULL || n < 5 || !(top > 0)) goto done;
+    const double mean = weight > 0 ? sum / weight : 0.5 * (lo + hi);
+    const double sharp[3] = { 0.5, 0.7, -1.0 };
+    /* Two starts: one at the mean frequency, one at the largest ring. */
+    for (int k = 0; k < 2; k++) {
+        gsl_vector_set(start, 0, log(top));
+        gsl_vector_set(start, 1, -log(k ? fmax(at, lo) : mean));
+        gsl_vector_set(start, 2, k && kind == MRO_SPECTRUM_TEUBNER ? -2 : sharp[kind]);
+        gsl_vector_set_all(step, 0.4);
+        gsl_multimin_fminimizer_set(m, &target, start, step);
+        for (int i = 0; i < 300; i++) {
+            if (gsl_multimin_fminimizer_iterate(m)) break;
+            if (gsl_multimin_fminimizer_size(m) < 1e-4) break;
+        }
+        const double found = gsl_multimin_fminimizer_minimum(m) + 6 + 24.0 / fmax(1, (double)n - 4);
+        if (found < f->aicc) {
+            f->aicc = found;
+            for (int i = 0; i < 3; i++) f->p[i] = gsl_vector_get(gsl_multimin_fminimizer_x(m), (size_t)i);
+        }
+    }
+done:
+    if (m) gsl_multimin_fminimizer_free(m);
+    if (start) gsl_vector_free(start);
+    if (step) gsl_vector_free(step);
+}
+
+/* ------------------------------------------------------------------ spectra that fall, without a shape */
+
+/* Pools adjacent violators: v (weights w) becomes the nearest falling (or rising) sequence, which for means of
+ * exponentials is the one of largest likelihood (Robertson, Wright and Dykstra, Order Restricted Statistical Inference,
+ * 1988). `block` is room for n. */
+struct pooled {
+    double sum, weight;
+    size_t n;
+};
+static void pool_monotone(const double *v, const double *w, size_t n, bool rising, double *out, struct pooled *block)
+{
+    size_t blocks = 0;
+    for (size_t i = 0; i < n; i++) {
+        block[blocks++] = (struct pooled){ v[i] * w[i], w[i], 1 };
+        while (blocks > 1) {
+            const struct pooled *a = block + blocks - 2, *b = block + blocks - 1;
+            const double before = a->sum / a->weight, after = b->sum / b->weight;
+            if (rising ? before <= after : before >= after) break;
+            block[blocks - 2].sum += b->sum;
+            block[blocks - 2].weight += b->weight;
+            block[blocks - 2].n += b->n;
+            blocks--;
+        }
+    }
+    for (size_t b = 0, i = 0; b < blocks; b++)
+        for (size_t k = 0; k < block[b].n; k++) out[i++] = block[b].sum / block[b].weight;
+}
+
+/* -2 ln likelihood of values against means. */
+static double ring_deviance(const double *v, const double *w, const double *mean, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double m = fmax(mean[i], 1e-300);
+        sum += 2 * w[i] * (log(m) + v[i] / m);
+    }
+    return sum;
+}
+
+/* How much better a sequence that rises to some maximum and falls after it describes v than a falling one. `room`: 3 n.
+ */
+static double peak_gain(const double *v, const double *w, size_t n, double *room, struct pooled *block)
+{
+    double *fit = room, least;
+    pool_monotone(v, w, n, false, fit, block);
+    const double falling = least = ring_deviance(v, w, fit, n);
+    for (size_t top = 1; top + 1 < n; top++) {
+        pool_monotone(v, w, top, true, fit, block);
+        pool_monotone(v + top, w + top, n - top, false, fit + top, block);
+        least = fmin(least, ring_deviance(v, w, fit, n));
+    }
+    return falling - least;
+}
+
+static void rings_within(const struct mro_rings *r, double lo, double hi, size_t *from, size_t *n)
+{
+    *from = 0;
+    while (*from < r->n && r->q[*from] < lo) ++*from;
+    *n = 0;
+    while (*from + *n < r->n && r->q[*from + *n] <= hi) ++*n;
+}
+
+void mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model)
+{
+    size_t from, n;
+    rings_within(r, lo, hi, &from, &n);
+    struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
+    for (size_t i = 0; i < r->n; i++) model[i] = r->power[i];
+    if (block == NULL) return;
+    pool_monotone(r->power + from, r->modes + from, n, false, model + from, block);
+    for (size_t i = 0; i < from; i++) model[i] = model[from];
+    for (size_t i = from + n; i < r->n; i++) model[i] = model[from + n - 1];
+    free(block);
+}
+
+/* Mean of `modes` exponentials of mean 1: a gamma variate over its shape, by Wilson and Hilferty's cube. */
+static double ring_draw(uint64_t seed, uint64_t stream, uint64_t i, double modes)
+{
+    const mro_philox_block b = mro_philox(seed, stream, i);
+    const double z = mro_normal_pair(b.v[0], b.v[1]).re, c = 1 / (9 * modes);
+    return pow(fmax(1e-3, 1 - c + z * sqrt(c)), 3);
+}
+
+#define PEAK_DRAWS 999
+
+double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed)
+{
+    size_t from, n, reached = 0;
+    rings_within(r, lo, hi, &from, &n);
+    double *v = n ? malloc(3 * n * sizeof *v) : NULL;
+    struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
+    if (v == NULL || block == NULL) {
+        free(v);
+        free(block);
+        return NAN;
+    }
+    const double *w = r->modes + from;
+    const double seen = peak_gain(r->power + from, w, n, v + n, block);
+    for (uint64_t k = 0; k < PEAK_DRAWS; k++) {
+        for (size_t i = 0; i < n; i++) v[i] = falling[from + i] * ring_draw(seed, 0x6000000u + k, i, w[i]);
+        reached += peak_gain(v, w, n, v + n, block) >= seen;
+    }
+    free(v);
+    free(block);
+    return (1.0 + (double)reached) / (1.0 + PEAK_DRAWS);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the figures share: frames, headings, scale and colour bars, rasters of images, captions. Lengths are mm. */
+#ifndef MRO_REPORT_FIGURE_PARTS_H
+#define MRO_REPORT_FIGURE_PARTS_H
+
+#include <cairo.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mroscope/image.h"
+#include "report/canvas.h"
+#include "report/raster.h"
+
+#define PAGE_WIDTH 180.0
+#define MARGIN 1.5
+#define PT 7.0       /* type size; letters of panels are one point larger */
+#define HEAD 4.4     /* room for the letter and title above a panel */
+#define LEADING 3.25 /* lines of the caption */
+#define GAP 4.0      /* between panels */
+#define RASTER 840   /* samples of an embedded panel: 1.25 times what 300 dpi can show */
+#define INK 0x000000
+#define SOFT 0x505050
+
+/* Rectangle on the page, mm. */
+struct mro_box {
+    double x, y, w, h;
+};
+
+/* Text that grows; a caption holds sentences of others, so no fixed size fits. */
+struct mro_words {
+    char *p;
+    size_t n;
+    bool failed;
+};
+
+void mro_fig_rgb(cairo_t *cr, unsigned colour, double alpha);
+void mro_fig_frame(cairo_t *cr, struct mro_box b, double pt);
+void mro_fig_heading(struct mro_canvas *c, double x, double y, const char *letter, const char *title);
+/* Grey with diagonal lines: nothing was measured here. Any image goes on top. */
+void mro_fig_hatch(cairo_t *cr, struct mro_box b);
+void mro_fig_placeholder(struct mro_canvas *c, struct mro_box b, const char *text);
+/* Largest frame of a field's shape (y, x) inside a panel, at its upper left. */
+struct mro_box mro_fig_fit(double x, double y, double w, double h, const double field[2]);
+/* Scale bar in the lower left of `b`, `mm_per_nm` there; text and bar on a backing that reads on any
+ * image. Returns the backing's box. */
+struct mro_box mro_fig_scale_bar(struct mro_canvas *c, struct mro_box b, double mm_per_nm, double share);
+/* Part of an image around (or near, at its rim) a centre: first column and row, columns, rows. `size_nm`
+ * and `centre_nm` are y, x; steps of 0 count pixels. */
+void mro_fig_window_of(const struct mro_image *im, const double step[2], const double centre_nm[2],
+                       const double size_nm[2], size_t window[4]);
+/* A window (first column and row, columns, rows) of an image in grey, stretched between its 0.5 and 99.5 % quantiles,
+ * brought to at most RASTER samples by area averages; small ones get more pixels: `smooth` (band-limited) by
+ * interpolation, else by repeating. */
+enum mro_code mro_fig_grey_raster(struct mro_raster *out, const struct mro_image *im, const size_t window[4],
+                                  bool smooth, struct mro_error *e);
+/* Vertical colour bar from lo (bottom) to hi with ticks; `over`: values above hi exist; `mark`: a value
+ * to be marked across the bar, NaN = none. */
+void mro_fig_colour_bar(struct mro_canvas *c, struct mro_box b, const struct mro_colour_map *map, double lo, double hi,
+                        bool over, double mark, const char *label);
+void mro_fig_text_band(char *out, size_t size, const double band[2]);
+void mro_fig_say(struct mro_words *w, const char *text);
+/* A sentence of others, with a full stop. */
+void mro_fig_say_sentence(struct mro_words *w, const char *before, const char *text);
+/* Pixel size along y and x in nm; 0, 0 when the image's and the result's are both unknown. */
+void mro_fig_pixel_size(const struct mro_image *im, const double *also, double pixel_nm[2]);
+/* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
+double mro_fig_panel_height(double w, const double field[2]);
+
+#endif

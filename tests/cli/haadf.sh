@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The heterogeneity measurement end to end: numbers, files, options, frames, bad input.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+image=$samples/stem/haadf_ascast.tif
+
+run haadf --json "$image"
+expect_code 0
+expect_json out.txt
+expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance band_inv_nm contrast_sd \
+    contrast_sd_ci95 normalised_variance fwhm skewness noise_sd correlation_length_nm wavelength_nm wavelength_p dark \
+    bright threshold_sd count density_per_nm2 area_fraction diameter_nm null_ratio p_value levels verdict line_noise_sd \
+    smoothing_nm heterogeneous clipped_fraction coverage black_level
+expect_out '"schema": "mroscope.haadf/1"'
+expect_out '"signal": {"value": "haadf"}'
+expect_out '"polynomial": {"value": 3}'
+expect_out '"thresholds": {"value": "1,1.5,2,3", "unit": "standard deviations"}'
+expect_out '"algorithm": "haadf 1"'
+expect_out 'dark regions of 2'
+expect_out '"heterogeneous": true'
+checks=$((checks + 1))
+grep -qE '"(threads|memory|device|output|quiet)":' out.txt && fail "an execution option is in the result"
+cp out.txt two.txt
+run haadf --json --threads 1 "$image"
+expect_same out.txt two.txt
+run haadf --json --seed 2 "$image"
+checks=$((checks + 1))
+cmp -s out.txt two.txt && fail "another seed gave the same bytes"
+
+run haadf -o deep/results "$image"
+expect_code 0
+expect_out "verdict"
+expect_err "--black-level"
+for suffix in json flat.tif dark.tif png svg pdf; do expect_file "deep/results/haadf_ascast.haadf.$suffix"; done
+expect_json deep/results/haadf_ascast.haadf.json
+run info --json deep/results/haadf_ascast.haadf.dark.tif
+expect_out '"dtype": "float32"'
+expect_out '"unit": ["nm", "nm"]'
+expect_out '"min": -1'
+
+# -- options
+run haadf --json --signal hrtem --band 0.1,0.8 --thresholds 1,2 --high-pass 10 --polynomial 1 --black-level 0 "$image"
+expect_code 0
+expect_out '"signal": {"value": "hrtem"}'
+expect_out '"thresholds": {"value": "1,2", "unit": "standard deviations"}'
+expect_out '"black-level": {"value": 0, "unit": "counts"}'
+expect_out '"band_inv_nm": [0.1, 0.8]'
+checks=$((checks + 1))
+grep -qF "black level of the detector is unknown" out.txt && fail "a black level that was given is called unknown"
+for wrong in "--signal tem" "--thresholds 2,1" "--thresholds 1,x" "--thresholds 0,1" "--vacuum 1,2,3" "--vacuum 5,5,1,9" \
+    "--polynomial 9" "--high-pass -1" "--surrogates 10" "--band 1,0.1"; do
+    # shellcheck disable=SC2086
+    run haadf $wrong "$image"
+    expect_code 2
+    expect_one_line
+done
+run haadf --signal hrtem --band 0.1,4 "$image"
+expect_code 1
+expect_one_line
+expect_err "lattice"
+run haadf --vacuum 1,1,500,9 "$image"
+expect_code 1
+expect_one_line
+expect_err "no rectangle inside the field"
+run haadf --band 0.1,40 "$image"
+expect_code 1
+expect_one_line
+run haadf --help
+expect_code 0
+expect_out "--black-level"
+
+# -- bad input
+run haadf "$MROSCOPE_TEST_DATA/tiff/tif_constant.tif"
+expect_code 1 # and without calibration
+expect_err "--pixel NM"
+run haadf --json --pixel 0.1 "$MROSCOPE_TEST_DATA/tiff/tif_constant.tif"
+expect_code 0
+expect_out '"contrast_sd": null'
+expect_out '"p_value": null'
+expect_out "every pixel has the same value"
+run haadf --json --pixel 0.1 -o empty "$MROSCOPE_TEST_DATA/tiff/tif_all_nan_float.tif"
+expect_code 0
+expect_out "no pixel holds a number"
+expect_file empty/tif_all_nan_float.haadf.png
+run haadf --pixel 0.1 "$MROSCOPE_TEST_DATA/tiff/tif_1x1.tif"
+expect_code 1
+expect_one_line
+expect_err "8 along each axis"
+head -c 200000 "$image" >cut.tif
+run haadf -o left cut.tif missing.tif
+expect_code 1
+expect_err "cut.tif"
+expect_err "missing.tif"
+expect_empty left
+
+# -- a stack: each frame, and all together
+run haadf --json --pixel 0.5 --band 0.05,0.4 "$MROSCOPE_TEST_DATA/tiff/sto_imagej_nm_stack.tif"
+expect_code 0
+expect_json out.txt
+expect_out '"frame": 0'
+expect_out '"frame": null'
+
+finish
