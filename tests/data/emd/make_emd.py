@@ -250,11 +250,11 @@ def chain(f, g):  # each link names the next 127 times over
     g["other"] = np.zeros((4, 4), "u1")
 
 
-def hollow(f, g):  # 4 TB of which one frame is there
+def hollow(f, g):  # 275 GB of which one frame is there
     g["dim3"] = np.arange(2.0)
     del g["dim1"], g["dim2"]
     g["dim1"], g["dim2"] = np.arange(2.0), np.arange(2.0)
-    g.create_dataset("data", (1 << 20, 2048, 2048), "u1", chunks=(1, 2048, 2048), compression="gzip",
+    g.create_dataset("data", (1 << 16, 2048, 2048), "u1", chunks=(1, 2048, 2048), compression="gzip",
                      maxshape=(None, 2048, 2048))
     g["data"][0] = 1
 
