@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,22 +75,70 @@ static size_t take_frames(struct mro_image_info *info, const struct cli_frames *
     return n;
 }
 
+static const char *unit_of(const struct mro_axis *a)
+{
+    return a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit);
+}
+
+/* "0.02 nm", or what else a pixel is along one axis. */
+static void print_step(const struct mro_axis *a)
+{
+    if (a->step > 0)
+        printf("%.6g %s", a->step, unit_of(a));
+    else
+        fputs("unknown", stdout);
+}
+
 static void print_row(const struct cli_item *item, const struct mro_image_info *info, const char *path)
 {
     const struct mro_axis *x = &info->axis[info->axes - 1], *y = info->axes > 1 ? x - 1 : x;
     printf("%s -> %s: ", item->name, path);
     for (size_t k = info->axes; k-- > 0;) printf("%zu%s", info->axis[k].size, k ? " x " : " ");
     fputs(mro_dtype_name(info->dtype), stdout);
-    if (x->step > 0 && y->step == x->step && y->unit == x->unit)
-        printf(", %.6g %s a pixel (%s)", x->step, x->unit == MRO_UNIT_OTHER ? x->unit_text : mro_unit_name(x->unit),
-               item->calibration);
-    else if (x->step > 0 || y->step > 0)
-        printf(", %.6g x %.6g %s a pixel (%s)", x->step, y->step,
-               x->unit == MRO_UNIT_OTHER ? x->unit_text : mro_unit_name(x->unit), item->calibration);
-    else
+    if (!(x->step > 0) && !(y->step > 0)) {
         printf(", without a scale");
+    } else {
+        const bool same_unit = x->step > 0 && y->step > 0 && strcmp(unit_of(x), unit_of(y)) == 0;
+        printf(", ");
+        if (same_unit && cli_same_step(x, y))
+            printf("%.6g %s", x->step, unit_of(x));
+        else if (same_unit)
+            printf("%.6g x %.6g %s", x->step, y->step, unit_of(x));
+        else {
+            print_step(x);
+            printf(" x ");
+            print_step(y);
+        }
+        printf(" a pixel (%s)", item->calibration);
+    }
     putchar('\n');
     fflush(stdout);
+}
+
+/* Says which of the things that are known of an image have no place in MRC; false when there are none. */
+static bool mrc_loses(const struct mro_image_info *i, char *out, size_t room)
+{
+    const struct {
+        bool known;
+        const char *name;
+    } things[] = {
+        { i->beam_kv > 0, "beam energy" },
+        { i->axes > 2 && i->axis[i->axes - 3].step > 0, "scale along the stack" },
+        { i->value_scale != 0, "scale of the values" },
+        { i->magnification > 0, "magnification" },
+        { i->camera_length_mm > 0, "camera length" },
+        { i->binning[0] > 0, "binning" },
+        { isfinite(i->stage_tilt_deg[0]) || isfinite(i->stage_tilt_deg[1]), "tilt" },
+        { i->instrument[0] != '\0', "instrument" },
+        { i->detector[0] != '\0', "detector" },
+        { i->date[0] != '\0', "date" },
+    };
+    size_t n = 0;
+    for (size_t k = 0; k < sizeof things / sizeof *things; k++)
+        if (things[k].known && n < room)
+            n += (size_t)snprintf(out + n, room - n, "%s%s", n ? ", " : "MRC has no place for ", things[k].name);
+    if (n > 0 && n < room) snprintf(out + n, room - n, ": not written");
+    return n > 0;
 }
 
 static enum mro_code convert_image(struct convert *c, const char *path, struct mro_file *f, size_t image, bool several,
@@ -100,8 +149,8 @@ static enum mro_code convert_image(struct convert *c, const char *path, struct m
     struct cli_item item = { .path = path, .file = f, .info = &info, .image = image, .hash = hash, .sha256 = sha256 };
     struct source source = { .f = f, .image = image, .frames = &c->common.frames };
     struct cli_head h = { 0 };
-    const char *out = NULL, *extra[2];
-    char calibration[256], notes_text[400];
+    const char *out = NULL, *extra[4];
+    char calibration[256], lost[256], name[128], notes_text[512];
     struct mro_axis *x = &info.axis[info.axes - 1];
     const size_t bytes = x->size * (info.axes > 1 ? x[-1].size : 1) * mro_dtype_size(info.dtype);
     enum mro_code code = MRO_OK;
@@ -120,16 +169,24 @@ static enum mro_code convert_image(struct convert *c, const char *path, struct m
         x[-(ptrdiff_t)i].size = size;
     }
     memcpy(item.pixels.axis, like.axis, sizeof like.axis);
-    mro_calibration_text(&like.axis[0], &like.axis[1], item.calibration, sizeof item.calibration);
+    mro_calibration_text(&like.axis[info.axes > 1 ? 0 : 1], &like.axis[1], item.calibration, sizeof item.calibration);
     const size_t frames = take_frames(&info, &c->common.frames);
     item.extra = extra;
     if (calibration[0]) extra[item.n_extra++] = calibration;
     if (c->to == TO_MRC && !mro_export_mrc_holds_scale(&info))
         extra[item.n_extra++] = "MRC holds lengths along both axes only: the scale of this image is not written";
 
+    if (c->to == TO_MRC && mrc_loses(&info, lost, sizeof lost)) extra[item.n_extra++] = lost;
+    if (c->to == TO_MRC && info.dtype == MRO_U8)
+        extra[item.n_extra++] =
+            "bytes of MRC are signed; these are marked as unsigned in the way of IMOD, and programs "
+            "that do not know the mark show values above 127 as negative ones";
+
     const char *slash = strrchr(path, '/');
-    snprintf(notes_text, sizeof notes_text, "source=%s\nsource_image=%zu\nsource_format=%s\ncalibration=%s\n",
-             slash ? slash + 1 : path, image, mro_file_format(f), item.calibration);
+    snprintf(name, sizeof name, "%s", slash ? slash + 1 : path);
+    mro_clean_text(name); /* the notes are lines */
+    snprintf(notes_text, sizeof notes_text, "source=%s\nsource_image=%zu\nsource_format=%s\ncalibration=%s\n", name,
+             image, mro_file_format(f), item.calibration);
     const struct mro_export job = { &info, frames, notes_text, next_frame, &source };
     code = cli_item_stem(&item, c->common.out, several, false, e);
     if (code == MRO_OK) code = cli_output_plain(&item, c->to == TO_MRC ? ".mrc" : ".tif", &out, e);

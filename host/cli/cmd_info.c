@@ -32,7 +32,7 @@ static void print_axes(const struct mro_image_info *im)
     const char *unit = a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit);
     if (im->axes > 1 && a[-1].step > 0 && a->step > 0 && a[-1].unit == a->unit && a[-1].source == a->source &&
         (a->unit != MRO_UNIT_OTHER || strcmp(a[-1].unit_text, a->unit_text) == 0)) {
-        if (a[-1].step == a->step)
+        if (cli_same_step(&a[-1], a))
             printf(", pixel %.6g %s (%s)", a->step, unit, mro_source_name(a->source));
         else
             printf(", pixel %.6g %s along x, %.6g %s along y (%s)", a->step, unit, a[-1].step, unit,

@@ -52,6 +52,11 @@ const struct cli_option cli_output_options[] = {
 };
 const size_t cli_n_output_options = sizeof cli_output_options / sizeof *cli_output_options;
 
+bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b)
+{
+    return fabs(a->step - b->step) <= 5e-7 * a->step;
+}
+
 void cli_complain(const struct mro_error *e) { fprintf(stderr, "mroscope: %s\n", e->message); }
 
 static void print_warning(const char *name, size_t others, const char *sentence)
@@ -75,7 +80,8 @@ void cli_warn(struct cli_common *c, const char *name, const char *const *warning
         size_t k = 0;
         while (k < t->n && strcmp(t->sentence[k], warnings[i]) != 0) k++;
         if (k < t->n) {
-            t->times[k]++;
+            t->times[k] += t->last[k] != name; /* the images of a file say the same */
+            t->last[k] = name;
             continue;
         }
         char *sentence = k < CLI_MAX_TOLD ? strdup(warnings[i]) : NULL, *first = sentence ? strdup(name) : NULL;
@@ -87,6 +93,7 @@ void cli_warn(struct cli_common *c, const char *name, const char *const *warning
         t->sentence[k] = sentence;
         t->name[k] = first;
         t->times[k] = 1;
+        t->last[k] = name;
         t->n++;
     }
 }

@@ -19,6 +19,7 @@ enum cli_reduce { CLI_REDUCE_NONE, CLI_REDUCE_MEAN, CLI_REDUCE_ALIGNED };
 #define CLI_MAX_TOLD 16
 struct cli_told {
     char *sentence[CLI_MAX_TOLD], *name[CLI_MAX_TOLD]; /* name of the first image it was for */
+    const char *last[CLI_MAX_TOLD];                    /* the name it was last for; only compared */
     size_t times[CLI_MAX_TOLD], n;
 };
 
@@ -162,6 +163,9 @@ void cli_warn(struct cli_common *c, const char *name, const char *const *warning
 
 /* Says of how many results a repeated warning holds, and forgets all. */
 void cli_warn_end(struct cli_common *c);
+
+/* Whether the steps of two axes are the same as far as six digits show. */
+bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b);
 
 /* One line on stderr. */
 void cli_complain(const struct mro_error *e);

@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "io/write.h"
 
 static const struct {
     const char *name;
@@ -90,9 +91,46 @@ static void wait_quietly(char **argv)
 #endif
 }
 
+static pid_t program;
+
+/* Ctrl-C and the like: what was half written goes. */
+static void on_end(int sig)
+{
+    if (getpid() == program) mro_write_remove_unfinished();
+    raise(sig); /* its handler is the default one again: the shell is to see what ended the program */
+}
+
+/* Files are read where they are mapped: one that is cut short meanwhile, or whose disk or network fails, has no
+ * other way to say so. */
+static void on_missing_page(int sig)
+{
+    static const char sentence[] =
+        "mroscope: a file was cut short while it was read, or its disk or network failed: the "
+        "next one after those that have a result or a sentence\n";
+    if (getpid() == program) {
+        mro_write_remove_unfinished();
+        if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) raise(sig);
+        _exit(1);
+    }
+    raise(sig);
+}
+
+static void on_signal(int sig, void (*handler)(int))
+{
+    struct sigaction old, new = { .sa_handler = handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
+    sigemptyset(&new.sa_mask);
+    /* What the caller had ignored, as nohup does, stays ignored. */
+    if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(sig, &new, NULL);
+}
+
 int main(int argc, char **argv)
 {
     wait_quietly(argv);
+    program = getpid();
+    on_signal(SIGINT, on_end);
+    on_signal(SIGTERM, on_end);
+    on_signal(SIGHUP, on_end);
+    on_signal(SIGBUS, on_missing_page);
     /* A file-size limit should be an error of that write, with its sentence, not the end of the program. */
     signal(SIGXFSZ, SIG_IGN);
     return cli_finish(dispatch(argc, argv));

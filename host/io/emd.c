@@ -22,9 +22,11 @@
 #include "io/hdf5.h"
 #include "io/reader.h"
 
-#define MAX_METADATA ((size_t)1 << 20) /* bytes of JSON of one image; real ones hold 60000 */
-#define MAX_EFFORT ((size_t)256 << 20) /* bytes unpacked for the metadata and axes of all images of a file */
-#define MAX_CACHE ((size_t)512 << 20)  /* of frames unpacked ahead */
+#define MAX_METADATA ((size_t)1 << 20)  /* bytes of JSON of one image; real ones hold 60000 */
+#define MAX_EFFORT ((size_t)64 << 20)   /* bytes unpacked for the metadata and axes of all images of a file */
+#define MAX_TEXTS ((size_t)16 << 20)    /* bytes of JSON of labels and settings; one of several names counts for each */
+#define MAX_HOLLOW ((uint64_t)64 << 20) /* bytes of an array of which nothing need have been written */
+#define MAX_CACHE ((size_t)512 << 20)   /* of frames unpacked ahead */
 enum {
     MAX_IMAGES = 4096,
     MAX_LABELS = 4096,
@@ -59,7 +61,8 @@ struct emd_state {
         char path[128], title[64];
     } * label;
     size_t labels;
-    size_t effort;
+    size_t effort, texts;
+    uint64_t claimed;                 /* bytes of the arrays that were taken */
     size_t scan[MAX_SCANS][2], scans; /* rows and columns of the scanned images */
     struct mro_error first;           /* why the first image that was passed over was */
 };
@@ -141,12 +144,17 @@ static json_t *parse_json(const char *text, size_t n, json_error_t *error)
     return o;
 }
 
-/* The JSON text that a dataset holds; NULL when there is none. Release with json_decref. */
-static json_t *json_of(const struct mro_h5 *h, uint32_t node)
+/* The JSON text that a dataset holds; NULL when there is none, or when more has been read than any real file has.
+ * Release with json_decref. */
+static json_t *json_of(struct emd_state *s, uint32_t node)
 {
-    const struct mro_h5_dataset *d = mro_h5_dataset(h, node);
+    const struct mro_h5_dataset *d = mro_h5_dataset(&s->h5, node);
     json_error_t error;
-    return d && d->text ? parse_json(d->text, strlen(d->text), &error) : NULL;
+    const size_t n = d && d->text ? strlen(d->text) : 0;
+    const bool enough = n > MAX_TEXTS - s->texts;
+    s->texts = enough ? MAX_TEXTS : s->texts + n; /* after the first that is too much, none */
+    if (n == 0 || enough) return NULL;
+    return parse_json(d->text, n, &error);
 }
 
 /* %20 and the like, in place. */
@@ -217,9 +225,9 @@ static void read_labels(struct emd_state *s)
     const uint32_t displays = mro_h5_find(h, 0, "Displays/ImageDisplay");
     for (uint32_t i = displays == MRO_H5_NONE ? MRO_H5_NONE : h->node[displays].first; i != MRO_H5_NONE && left > 0;
          i = h->node[i].next, left--) {
-        json_t *o = json_of(h, i);
+        json_t *o = json_of(s, i);
         const char *data = text_at(o, "data"), *title = text_at(o, "title");
-        json_t *reference = data ? json_of(h, mro_h5_find(h, 0, data)) : NULL;
+        json_t *reference = data ? json_of(s, mro_h5_find(h, 0, data)) : NULL;
         add_label(s, text_at(reference, "dataPath"), title && *title ? title : text_at(o, "id"));
         json_decref(reference);
         json_decref(o);
@@ -228,7 +236,7 @@ static void read_labels(struct emd_state *s)
     for (uint32_t g = operations == MRO_H5_NONE ? MRO_H5_NONE : h->node[operations].first; g != MRO_H5_NONE;
          g = h->node[g].next) {
         for (uint32_t i = h->node[g].first; i != MRO_H5_NONE; i = h->node[i].next) {
-            json_t *o = json_of(h, i);
+            json_t *o = json_of(s, i);
             const char *path = NULL, *title = title_of_operation(h->node[g].name, o, &path);
             const char *unfiltered = text_at(o, "unfilteredDataPath");
             if (unfiltered != NULL && title != NULL)
@@ -240,7 +248,7 @@ static void read_labels(struct emd_state *s)
     const uint32_t shown = mro_h5_find(h, 0, "Presentation/Displays/ImageDisplay");
     for (uint32_t i = shown == MRO_H5_NONE ? MRO_H5_NONE : h->node[shown].first; i != MRO_H5_NONE;
          i = h->node[i].next) {
-        json_t *o = json_of(h, i);
+        json_t *o = json_of(s, i);
         add_label(s, text_at(o, "dataPath"), text_at(o, "display/label"));
         json_decref(o);
     }
@@ -409,6 +417,21 @@ static void apply_dispersion(struct mro_file *f, const json_t *o, struct mro_ima
 
 /* ---- images of either format ---- */
 
+/* Whether the arrays so far and this one claim to be larger than any that a file of this size can hold: deflate makes
+ * at most 1032 bytes of one, and a recording that was broken off has some of its chunks. A file of some kilobytes with
+ * a shape of terabytes, or with one array under thousands of names, would otherwise be read for days. */
+static bool is_hollow(struct mro_file *f, const struct mro_h5_dataset *d)
+{
+    struct emd_state *s = f->state;
+    uint64_t bytes = d->type.bytes;
+    for (unsigned i = 0; i < d->rank; i++)
+        if (__builtin_mul_overflow(bytes, d->shape[i], &bytes)) return true;
+    if (__builtin_add_overflow(bytes, s->claimed, &bytes) || (bytes > MAX_HOLLOW && bytes / 1032 > f->bytes.size))
+        return true;
+    s->claimed = bytes;
+    return false;
+}
+
 /* The array that the group's member `name` is, or MRO_H5_NONE with the reason noted. */
 static uint32_t find_array(struct mro_file *f, uint32_t group, const char *name)
 {
@@ -457,6 +480,10 @@ static uint32_t find_array(struct mro_file *f, uint32_t group, const char *name)
     }
     if (d->layout == MRO_H5_EMPTY) {
         pass_over(f, raw, "holds no values: nothing was ever written, or they were pruned");
+        return MRO_H5_NONE;
+    }
+    if (is_hollow(f, d)) {
+        pass_over(f, raw, "is larger than a file of %zu bytes can fill, with what comes before it", f->bytes.size);
         return MRO_H5_NONE;
     }
     return node;
@@ -627,8 +654,9 @@ static bool scan_shape(const json_t *o, double shape[2])
 }
 
 /* Scans in the stream of a group: the file says it in up to three places, not all of them in every version. */
-static size_t frames_of(const struct mro_h5 *h, uint32_t group)
+static size_t frames_of(struct emd_state *s, uint32_t group)
 {
+    const struct mro_h5 *h = &s->h5;
     const struct mro_h5_dataset *metadata = mro_h5_dataset(h, mro_h5_find(h, group, "Metadata"));
     const struct mro_h5_dataset *table = mro_h5_dataset(h, mro_h5_find(h, group, "FrameLocationTable"));
     const uint32_t images = mro_h5_find(h, 0, "Data/SpectrumImage");
@@ -636,7 +664,7 @@ static size_t frames_of(const struct mro_h5 *h, uint32_t group)
     if (table && table->rank > 0 && table->shape[0] > frames) frames = table->shape[0];
     for (uint32_t i = images == MRO_H5_NONE ? MRO_H5_NONE : h->node[images].first; i != MRO_H5_NONE;
          i = h->node[i].next) {
-        json_t *o = json_of(h, mro_h5_find(h, i, "SpectrumImageSettings"));
+        json_t *o = json_of(s, mro_h5_find(h, i, "SpectrumImageSettings"));
         const double end = positive_at(o, "endFramePosition");
         if (end > (double)frames && end < 1e9) frames = (uint64_t)end;
         json_decref(o);
@@ -683,6 +711,19 @@ static bool start_stream(struct mro_file *f, uint32_t group, const json_t *o, co
     return true;
 }
 
+/* The images of the stream are of all its detectors: names one more of them. */
+static void add_detector(struct mro_file *f, const char *name)
+{
+    const struct emd_state *s = f->state;
+    for (size_t i = 0; name != NULL && i < f->images; i++) {
+        char *to = f->info[i].detector;
+        const size_t n = strlen(to), room = sizeof f->info[i].detector;
+        if (s->image[i].what == ARRAY || strstr(to, name) != NULL) continue;
+        if (n + strlen(name) + sizeof ", " <= room) snprintf(to + n, room - n, "%s%s", n ? ", " : "", name);
+        mro_clean_text(to);
+    }
+}
+
 static enum mro_code add_velox_stream(struct mro_file *f, uint32_t group, struct mro_error *e)
 {
     struct emd_state *s = f->state;
@@ -699,7 +740,7 @@ static enum mro_code add_velox_stream(struct mro_file *f, uint32_t group, struct
     }
     if (!read_metadata(f, group, &o)) return MRO_OK;
     enum mro_code rc = MRO_OK;
-    settings = json_of(h, mro_h5_find(h, group, "AcquisitionSettings"));
+    settings = json_of(s, mro_h5_find(h, group, "AcquisitionSettings"));
     const char *encoding = text_at(settings, "StreamEncoding");
     if (settings == NULL) {
         pass_over(f, group, "has no AcquisitionSettings: the number of channels is unknown");
@@ -734,12 +775,15 @@ static enum mro_code add_velox_stream(struct mro_file *f, uint32_t group, struct
         pass_over(f, group, "has other channels or energies than the stream before it");
         goto done;
     }
-    const size_t frames = frames_of(h, group);
+    const size_t frames = frames_of(s, group);
     if (frames > t->info.frames) t->info.frames = frames;
     t->part[t->parts] = node;
     t->words[t->parts++] = d->shape[0];
     t->info.detectors = t->parts;
-    if (!first) goto done;
+    if (!first) {
+        add_detector(f, text_at(o, "BinaryResult/Detector"));
+        goto done;
+    }
 
     static const struct {
         int what;
@@ -818,7 +862,7 @@ static enum mro_code each(struct mro_file *f, const char *name,
 static void check_version(struct mro_file *f)
 {
     struct emd_state *s = f->state;
-    json_t *o = json_of(&s->h5, mro_h5_find(&s->h5, 0, "Version"));
+    json_t *o = json_of(s, mro_h5_find(&s->h5, 0, "Version"));
     double version;
     if (!number_at(o, "version", &version))
         mro_file_warn(f, "the file has no /Version: it is read as Velox EMD of version %d", NEWEST_VELOX);
@@ -834,10 +878,11 @@ static bool has_group(const struct mro_h5 *h, const char *path)
     return n != MRO_H5_NONE && h->node[n].kind == MRO_H5_GROUP;
 }
 
-static bool is_velox(const struct mro_h5 *h)
+static bool is_velox(struct emd_state *s)
 {
+    const struct mro_h5 *h = &s->h5;
     static const char *const groups[] = { "Data/Image", "Data/Spectrum", "Data/SpectrumStream", "Data/SpectrumImage" };
-    json_t *o = json_of(h, mro_h5_find(h, 0, "Version"));
+    json_t *o = json_of(s, mro_h5_find(h, 0, "Version"));
     const char *format = text_at(o, "format");
     bool yes = format != NULL && strcmp(format, "Velox") == 0;
     json_decref(o);
@@ -1164,7 +1209,7 @@ static enum mro_code emd_open(struct mro_file *f, struct mro_error *e)
     f->state = s; /* freed by emd_close */
     MRO_TRY(mro_h5_open(&s->h5, f, e));
     bool any = false;
-    if (is_velox(&s->h5)) {
+    if (is_velox(s)) {
         any = true;
         f->reader = &reader_velox;
         MRO_TRY(open_velox(f, e));

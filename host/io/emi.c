@@ -313,16 +313,12 @@ static enum mro_code emi_open(struct mro_file *f, struct mro_error *e)
         "'%s' names no SER file and there is none beside it; values kept in an EMI file itself are not read", f->name);
 }
 
+/* Through the series' own file, not by a view of it: its pages are given back there, and it may be far larger than
+ * memory. */
 static enum mro_code emi_read(struct mro_file *f, size_t image, size_t frame, void *out, struct mro_error *e)
 {
     const struct emi_state *s = f->state;
-    return mro_reader_ser.read(s->series[image], 0, frame, out, e);
-}
-
-static bool emi_view_upward(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian)
-{
-    const struct emi_state *s = f->state;
-    return mro_reader_ser.view_upward(s->series[image], 0, frame, p, big_endian);
+    return mro_file_read_stored(s->series[image], 0, frame, out, e);
 }
 
 static void emi_close(struct mro_file *f)
@@ -333,9 +329,6 @@ static void emi_close(struct mro_file *f)
     f->state = NULL;
 }
 
-const struct mro_reader mro_reader_emi = { .name = "EMI",
-                                           .probe = mro_emi_probe,
-                                           .open = emi_open,
-                                           .read = emi_read,
-                                           .view_upward = emi_view_upward,
-                                           .close = emi_close };
+const struct mro_reader mro_reader_emi = {
+    .name = "EMI", .probe = mro_emi_probe, .open = emi_open, .read = emi_read, .close = emi_close
+};

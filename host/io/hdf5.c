@@ -341,40 +341,58 @@ void mro_h5_release(struct mro_h5 *h)
 
 /* ---- looking up ---- */
 
-static uint32_t step(const struct mro_h5 *h, uint32_t group, const char *name, size_t bytes)
+/* What one look-up may cost. Links that each name the next several times over would take longer than anybody waits. */
+struct effort {
+    int links;    /* soft links followed, all of them together */
+    size_t names; /* compared */
+};
+
+static const struct effort most_effort = { 32, 4 * (size_t)MRO_H5_MAX_NODES };
+
+static uint32_t step(const struct mro_h5 *h, uint32_t group, const char *name, size_t bytes, struct effort *left)
 {
-    for (uint32_t i = h->node[group].first; i != MRO_H5_NONE; i = h->node[i].next)
+    for (uint32_t i = h->node[group].first; i != MRO_H5_NONE && left->names > 0; i = h->node[i].next) {
+        left->names--;
         if (strncmp(h->node[i].name, name, bytes) == 0 && h->node[i].name[bytes] == '\0') return i;
+    }
     return MRO_H5_NONE;
 }
 
-static uint32_t find(const struct mro_h5 *h, uint32_t group, const char *path, int links);
+static uint32_t find(const struct mro_h5 *h, uint32_t group, const char *path, struct effort *left);
 
-static uint32_t follow(const struct mro_h5 *h, uint32_t node, int links)
+static uint32_t follow(const struct mro_h5 *h, uint32_t node, struct effort *left)
 {
     if (node == MRO_H5_NONE) return MRO_H5_NONE;
     const struct mro_h5_node *n = &h->node[node];
     if (n->kind == MRO_H5_ALIAS) return n->target_node;
     if (n->kind != MRO_H5_SOFT) return node;
-    if (links <= 0) return MRO_H5_NONE; /* links that point at each other */
-    return n->text[0] == '/' ? find(h, 0, n->text, links - 1) : find(h, n->parent, n->text, links - 1);
+    if (left->links-- <= 0) return MRO_H5_NONE; /* links that point at each other */
+    return find(h, n->text[0] == '/' ? 0 : n->parent, n->text, left);
 }
 
-static uint32_t find(const struct mro_h5 *h, uint32_t group, const char *path, int links)
+static uint32_t find(const struct mro_h5 *h, uint32_t group, const char *path, struct effort *left)
 {
     while (true) {
         path += strspn(path, "/");
         if (group == MRO_H5_NONE || *path == '\0') return group;
         const size_t n = strcspn(path, "/");
         if (h->node[group].kind != MRO_H5_GROUP) return MRO_H5_NONE;
-        if (!(n == 1 && path[0] == '.')) group = follow(h, step(h, group, path, n), links);
+        if (!(n == 1 && path[0] == '.')) group = follow(h, step(h, group, path, n, left), left);
         path += n;
     }
 }
 
-uint32_t mro_h5_find(const struct mro_h5 *h, uint32_t group, const char *path) { return find(h, group, path, 8); }
+uint32_t mro_h5_find(const struct mro_h5 *h, uint32_t group, const char *path)
+{
+    struct effort left = most_effort;
+    return find(h, group, path, &left);
+}
 
-uint32_t mro_h5_follow(const struct mro_h5 *h, uint32_t node) { return follow(h, node, 8); }
+uint32_t mro_h5_follow(const struct mro_h5 *h, uint32_t node)
+{
+    struct effort left = most_effort;
+    return follow(h, node, &left);
+}
 
 const struct mro_h5_dataset *mro_h5_dataset(const struct mro_h5 *h, uint32_t node)
 {

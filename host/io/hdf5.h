@@ -98,7 +98,8 @@ enum mro_code mro_h5_parse(struct mro_h5 *h, const struct mro_file *f, const uns
 void mro_h5_release(struct mro_h5 *h); /* {0} is fine */
 
 /* Child of a group by name, or by a path with '/' between; links inside the file are followed. MRO_H5_NONE when there
- * is none. `group` may be MRO_H5_NONE. */
+ * is none, and when looking takes more than any real file asks for (32 links, the names of all objects four times).
+ * `group` may be MRO_H5_NONE. */
 uint32_t mro_h5_find(const struct mro_h5 *h, uint32_t group, const char *path);
 
 /* Where a node leads: itself, or what a link inside the file points to. MRO_H5_NONE for a link that leads nowhere. */

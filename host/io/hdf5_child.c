@@ -676,6 +676,8 @@ static void limit(int what, rlim_t value)
     if (getrlimit(what, &r) != 0) return;
     if (r.rlim_max != RLIM_INFINITY && value > r.rlim_max) value = r.rlim_max;
     r.rlim_cur = r.rlim_max = value;
+    /* Where both limits of the processor's time are the same, it is SIGKILL that comes, which does not say why. */
+    if (what == RLIMIT_CPU && value > 1) r.rlim_cur = value - 1;
     setrlimit(what, &r); /* a limit that cannot be set is one defence less, not a failure */
 }
 
@@ -705,15 +707,22 @@ static bool write_all(int fd, const void *p, size_t n)
 
 static void child_main(struct mro_bytes file, size_t mapped, int fd)
 {
-    static const int fatal[] = { SIGXCPU, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGPIPE, SIGALRM };
+    static const int fatal[] = {
+        SIGXCPU, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGPIPE, SIGALRM, SIGINT, SIGTERM, SIGHUP
+    }; /* what the parent does on those is not for its child */
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
     /* What the C library says when the heap is found broken is no business of the user's terminal. */
     for (int i = 0; i <= 2; i++)
         if (i != fd) close(i);
+    /* Nobody ends a child that hangs when its parent was killed. */
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    alarm(WALL_SECONDS + 1);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_NOFILE, 0); /* what is open stays so; nothing more can be opened */
-    limit(RLIMIT_CPU, CPU_SECONDS + (rlim_t)(file.size >> 31 < 6 ? file.size >> 31 : 6));
+    limit(RLIMIT_CPU, CPU_SECONDS + 1 + (rlim_t)(file.size >> 31 < 6 ? file.size >> 31 : 6));
     if (mapped > 0) limit(RLIMIT_AS, (rlim_t)(mapped + CHILD_MEMORY));
     out.file = file;
     read_structure();

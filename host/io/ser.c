@@ -294,7 +294,9 @@ static size_t set_series_axes(struct mro_file *f, struct ser_state *s, struct mr
     axis[0].size = recorded;
     if (recorded < s->total)
         mro_file_warn(f, "'%s': %u of %u elements are recorded and are read", f->name, recorded, s->total);
-    return recorded > 1 ? 1 : 0;
+    if (recorded > 1) return 1;
+    axis[0] = (struct mro_axis){ 0 }; /* the image's own first axis comes here */
+    return 0;
 }
 
 /* A spectrum says no unit. TIA's are in eV, a line profile in metres: no spectrometer has a step under 0.1 meV, no

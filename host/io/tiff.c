@@ -46,7 +46,10 @@ struct client {
     char warning[256];  /* the first kept */
 };
 
-enum { MOST_HELPERS = 15 };
+enum {
+    MOST_HELPERS = 15,
+    MOST_SHARED = 16 /* times that the pages may take the bytes of the file */
+};
 
 struct tiff {
     struct mro_file *f;
@@ -57,7 +60,8 @@ struct tiff {
     size_t n_pages;
     struct series *series;
     size_t n_series;
-    char *description; /* of the first page; NULL = none */
+    uint64_t pieces, stored; /* strips and tiles of all pages, and the bytes they take */
+    char *description;       /* of the first page; NULL = none */
 };
 
 /* ---------------------------------------------------------------- libtiff's view of the bytes */
@@ -376,6 +380,13 @@ static enum mro_code check_extent(struct tiff *t, size_t number, const struct la
     if (offset == NULL || count == NULL || n != per_plane * planes(l))
         return MRO_FAIL(e, MRO_EFORMAT, "'%s': page %zu does not say where its pixels are", name, number);
 
+    /* Pages that share a table of strips, or the strips themselves, make an hour's work of a small file. */
+    t->pieces += n;
+    if (t->pieces > size)
+        return MRO_FAIL(e, MRO_EFORMAT,
+                        "'%s': its pages up to %zu declare %" PRIu64 " strips or tiles, more than a file of %" PRIu64
+                        " bytes can hold",
+                        name, number, t->pieces, size);
     const char *piece = s.tiled ? "tile" : "strip";
     bool contiguous = compression == COMPRESSION_NONE && !s.tiled && planes(l) == 1 && fill != FILLORDER_LSB2MSB;
     for (uint64_t i = 0; i < n; i++) {
@@ -400,6 +411,12 @@ static enum mro_code check_extent(struct tiff *t, size_t number, const struct la
                           "left over is not read",
                           name, piece, i, number, count[i], want);
         if (i && offset[i] != offset[i - 1] + piece_bytes(&s, l, i - 1)) contiguous = false;
+        t->stored += need;
+        if (t->stored / MOST_SHARED > size)
+            return MRO_FAIL(e, MRO_EFORMAT,
+                            "'%s': its pages up to %zu lie over each other: they take more than %d times the %" PRIu64
+                            " bytes of the file",
+                            name, number, MOST_SHARED, size);
     }
     page->data = contiguous ? offset[0] : 0;
     const bool complex_pixels = l->dtype == MRO_C64 || l->dtype == MRO_C128;

@@ -16,10 +16,43 @@
 
 /* ---------------------------------------------------------------- whole or not at all */
 
+/* Names of the files under way, for mro_write_remove_unfinished. Who takes a name out of its slot owns it, so that a
+ * signal never looks at memory that was freed. More files at a time than there are slots are not noted. */
+static _Atomic(char *) unfinished[64];
+#define SLOTS (sizeof unfinished / sizeof *unfinished)
+
+static void note(char *temporary)
+{
+    for (size_t i = 0; i < SLOTS; i++) {
+        char *none = NULL;
+        if (atomic_compare_exchange_strong(&unfinished[i], &none, temporary)) return;
+    }
+}
+
+/* Frees a name, unless a signal has just taken it. */
+static void drop(char *temporary)
+{
+    for (size_t i = 0; temporary != NULL && i < SLOTS; i++) {
+        char *mine = temporary;
+        if (atomic_load(&unfinished[i]) != temporary) continue;
+        if (atomic_compare_exchange_strong(&unfinished[i], &mine, NULL)) break;
+        return;
+    }
+    free(temporary);
+}
+
+void mro_write_remove_unfinished(void)
+{
+    for (size_t i = 0; i < SLOTS; i++) {
+        const char *temporary = atomic_exchange(&unfinished[i], NULL);
+        if (temporary != NULL) unlink(temporary);
+    }
+}
+
 static void forget(struct mro_write *w)
 {
     free(w->path);
-    free(w->temporary);
+    drop(w->temporary);
     memset(w, 0, sizeof *w);
 }
 
@@ -64,6 +97,7 @@ enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_
     }
     w->temporary = temporary;
     temporary = NULL;
+    note(w->temporary);
     w->out = fdopen(fd, "wb");
     if (w->out == NULL) {
         rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));

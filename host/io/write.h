@@ -29,6 +29,11 @@ enum mro_code mro_write_commit(struct mro_write *w, struct mro_error *e);
 /* Removes what was written; `w` is {0} after. NULL and {0} are fine. */
 void mro_write_abort(struct mro_write *w);
 
+/* Removes the files that were begun and are neither finished nor given up, for a handler of the signals that end a
+ * program: it calls nothing but what such a handler may. Up to 64 files at a time are known. No file can be finished
+ * after it. */
+void mro_write_remove_unfinished(void);
+
 /* Writes `size` bytes as the file `path`, in the same way. */
 enum mro_code mro_write_buffer(const char *path, const void *bytes, size_t size, struct mro_error *e);
 

@@ -95,14 +95,17 @@ bool mro_xml_walk(const char *text, size_t n, const struct mro_xml_hooks *hooks,
 {
     struct walk w = { .hooks = hooks, .context = context };
     if (why && room) why[0] = '\0';
-    while (n && (text[n - 1] == '\0' || text[n - 1] == '\1' || isspace((unsigned char)text[n - 1]))) n--;
-    while (n && isspace((unsigned char)*text)) text++, n--; /* white space before the declaration is an error */
+    const bool wide = n >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0); /* UTF-16 */
+    while (wide && n >= 4 && text[n - 1] == '\0' && text[n - 2] == '\0') n -= 2;
+    while (!wide && n && (text[n - 1] == '\0' || text[n - 1] == '\1' || isspace((unsigned char)text[n - 1]))) n--;
+    while (!wide && n && isspace((unsigned char)*text))
+        text++, n--; /* white space before the declaration is an error */
     if (n > MRO_XML_MAX_BYTES) {
         if (why) snprintf(why, room, "it is longer than %zu MiB", MRO_XML_MAX_BYTES >> 20);
         return false;
     }
-    const bool wide = n >= 2 && (text[0] == '\xff' || text[0] == '\xfe'); /* UTF-16 with its mark */
-    w.parser = XML_ParserCreate(wide || is_utf8((const unsigned char *)text, n) ? NULL : "ISO-8859-1");
+    /* What the declaration says of 8-bit text is not asked: texts that a program had in UTF-16 keep saying so. */
+    w.parser = XML_ParserCreate(wide ? NULL : is_utf8((const unsigned char *)text, n) ? "UTF-8" : "ISO-8859-1");
     if (w.parser == NULL) {
         if (why) snprintf(why, room, "no memory is left to read it");
         return false;

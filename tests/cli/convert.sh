@@ -59,6 +59,20 @@ expect_one_line
 expect_err "has no frame 99"
 expect_empty left
 
+# -- axes of other units, one axis, steps that differ in the seventh digit
+run convert -o several "$data/emd/velox_stream.emd"
+expect_code 0
+expect_out "image 2 -> several/velox_stream.i2.tif: 2048 x 5 x 4 uint16, 10 eV x 0.2 nm a pixel (vendor metadata)"
+expect_out "image 3 -> several/velox_stream.i3.tif: 2048 uint32, 10 eV a pixel (vendor metadata)"
+run info "$data/HAADFscan_one_block.mrc"
+expect_out "pixel 5.67913 nm (vendor metadata)"
+# A name on two lines adds no line to the notes.
+cp "$image" $'two\nunit=mm.tif'
+run convert -o several $'two\nunit=mm.tif'
+expect_code 0
+checks=$((checks + 1))
+[ "$(tr -d '\0' <several/two*.tif | grep -ac '^unit=')" -eq 1 ] || fail "the name of the file wrote a line of its own"
+
 # -- MRC
 run convert --to mrc -o mrc "$image"
 expect_code 0
@@ -82,6 +96,11 @@ expect_err "MRC has no mode for rgba8 pixels"
 expect_empty left
 run convert --to mrc -o mrc "$data/test_diffraction_pattern.dm3"
 expect_code 1
+# What MRC has no place for is told, and that its bytes are signed.
+run convert --to mrc -o mrc "$data/EELS_SI.dm4" "$data/PtCo.jpg"
+expect_code 0
+expect_err "MRC has no place for beam energy, scale along the stack, scale of the values, magnification, camera length, binning, tilt, instrument, detector, date: not written"
+expect_err "PtCo.jpg': bytes of MRC are signed"
 run convert --to png -o left "$image"
 expect_code 2
 expect_err "--to wants one of tiff|mrc, not 'png'"

@@ -69,6 +69,22 @@ if [ -r /proc/self/status ] && [ -z "${ASAN_OPTIONS:-}" ]; then
     checks=$((checks + 1))
     [ "$peak" -le $((24 * 1024 * 115 / 100)) ] || fail "a peak of $peak KiB to convert within 24 MiB"
     rm -rf whole
+    # A series that is opened through its EMI file lies in a file of its own.
+    {
+        u16 0x4949 && u16 0x197 && u16 0x210 && u32 0x4122 && u32 0x4152 && u32 100 && u32 100 && u32 30 && u32 0
+        for i in $(seq 0 199); do u32 $((830 + i % 100 * (50 + 1280000))); done
+        for _ in $(seq 100); do
+            head -c 40 /dev/zero && u16 2 && u32 800 && u32 800
+            cat rows.raw
+        done
+    } >long_1.ser
+    printf 'JK\0\2 long_1.ser <ObjectInfo></ObjectInfo>' >long.emi
+    peak convert --memory 24M -o whole long.emi
+    expect_code 0
+    checks=$((checks + 2))
+    [ "$(wc -c <whole/long.tif)" -gt 128000000 ] || fail "the series is not whole"
+    [ "$peak" -le $((24 * 1024 * 115 / 100)) ] || fail "a peak of $peak KiB to convert an EMI file within 24 MiB"
+    rm -rf whole long_1.ser
 fi
 run bandpass --json --memory 1G --threads 1 --frames 5-8 long.tif
 cp out.txt one.txt

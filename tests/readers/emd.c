@@ -231,6 +231,7 @@ static void test_stream_images(void **state)
     assert_axis(&i->axis[0], 2048, 10, -250, MRO_UNIT_EV);
     const size_t image = find_title(f, "EDS");
     i = mro_file_info(f, image);
+    assert_string_equal(i->detector, "SuperX1, SuperX2");
     assert_int_equal(i->axes, 3);
     assert_int_equal(i->dtype, MRO_U16);
     assert_int_equal(i->kind, MRO_KIND_SPECTRUM);
@@ -450,6 +451,12 @@ static void test_hostile(void **state)
     assert_fails("hostile_zstd.emd", "zstd");
     assert_fails("hostile_soft_loop.emd", "leads to nothing");
     assert_fails("hostile_cycle.emd", "no end");
+    assert_fails("hostile_soft_chain.emd", "leads to nothing");
+    assert_fails("hostile_hollow.emd", "bytes can fill");
+    /* Texts are read as far as real files have any: the image keeps its detector's name. */
+    struct mro_file *f = open_data("hostile_texts.emd");
+    assert_string_equal(mro_file_info(f, 0)->title, "HAADF");
+    mro_file_close(f);
 }
 
 /* Opens bytes and reads what there is; only that it ends well counts. */

@@ -613,7 +613,9 @@ static void test_modes(void **state)
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         char emi[2048];
-        struct plan c = { 0x210, false, 1, 1, 2, 2, cases[k].step, 1, 1, 0, { { 0 } }, 0, 0 };
+        /* The scale of a series of one is that of nothing. */
+        struct plan c = { 0x210, false, 1, 1, 2, 2, cases[k].step, 1, 1, 1, { { 1, 0, 7e-9, 0, "Position", "meters" } },
+                          0,     0 };
         struct ser s = build(&c);
         save("y_7.SER", s.p, s.size);
         save("y.emi", emi, build_emi(emi, sizeof emi, 7, cases[k].xml));

@@ -529,6 +529,51 @@ static void alpha_palette_white_and_orientation(void **state)
 
 /* ---------------------------------------------------------------- pages */
 
+/* Small files that would take hours: thousands of pages of the same pixels, or of the same table of strips. */
+static void pages_that_share_are_refused(void **state)
+{
+    static const char *const sentences[] = { "lie over each other", "strips or tiles, more than a file" };
+    enum { ENTRIES = 9, SIDE = 3000 };
+    static unsigned char pixels[SIDE * SIDE];
+    (void)state;
+    for (int tables = 0; tables < 2; tables++) {
+        struct tiff_build b;
+        struct mro_file *f;
+        struct mro_error e;
+        tb_begin(&b, false, false);
+        const uint32_t n = tables ? SIDE : 1, at = (uint32_t)b.size, row = tables ? 1 : SIDE;
+        tb_put(&b, pixels, tables ? 64 : SIDE * SIDE, 1);
+        const uint32_t offsets = tables ? (uint32_t)b.size : at;
+        for (uint32_t i = 0; tables && i < n; i++) tb_put(&b, &at, 1, 4);
+        const uint32_t counts = tables ? (uint32_t)b.size : SIDE * SIDE, one_row = 1;
+        for (uint32_t i = 0; tables && i < n; i++) tb_put(&b, &one_row, 1, 4);
+        for (int page = 0; page < 40; page++) {
+            const uint32_t ifd = (uint32_t)b.size, none = 0;
+            const uint32_t entry[ENTRIES][3] = {
+                /* tag, count, value; all of four bytes */
+                { 256, 1, tables ? 1 : SIDE }, { 257, 1, SIDE }, { 258, 1, 8 },   { 259, 1, 1 },     { 262, 1, 1 },
+                { 273, n, offsets },           { 277, 1, 1 },    { 278, 1, row }, { 279, n, counts }
+            };
+            memcpy(b.p + b.link, &ifd, 4);
+            const uint16_t entries = ENTRIES;
+            tb_put(&b, &entries, 1, 2);
+            for (size_t i = 0; i < ENTRIES; i++) {
+                const bool is_short =
+                    entry[i][0] == 258 || entry[i][0] == 259 || entry[i][0] == 262 || entry[i][0] == 277;
+                const uint16_t head[2] = { (uint16_t)entry[i][0], is_short ? 3 : 4 };
+                tb_put(&b, head, 2, 2);
+                tb_put(&b, &entry[i][1], 2, 4);
+            }
+            b.link = b.size;
+            tb_put(&b, &none, 1, 4);
+        }
+        assert_int_equal(mro_file_open_memory(&f, b.p, b.size, "shared.tif", (size_t)1 << 28, &e), MRO_EFORMAT);
+        if (strstr(e.message, sentences[tables]) == NULL || strstr(e.message, "shared.tif") == NULL)
+            fail_msg("%s", e.message);
+        tb_free(&b);
+    }
+}
+
 static void pages_of_one_shape_are_frames(void **state)
 {
     static uint16_t pixels[6][NX * NY];
@@ -971,6 +1016,7 @@ int main(void)
         cmocka_unit_test(colour_becomes_luminance),
         cmocka_unit_test(channels_that_are_no_colour_are_frames),
         cmocka_unit_test(alpha_palette_white_and_orientation),
+        cmocka_unit_test(pages_that_share_are_refused),
         cmocka_unit_test(pages_of_one_shape_are_frames),
         cmocka_unit_test(a_page_that_is_not_read_is_passed_over),
         cmocka_unit_test(imagej_units_in_all_spellings),

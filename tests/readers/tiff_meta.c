@@ -206,7 +206,7 @@ static void fei_text(void **state)
 static void fei_xml(void **state)
 {
     static const char text[] =
-        "\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Metadata "
+        "\xef\xbb\xbf<?xml version=\"1.0\" encoding=\"utf-16\"?>\n<Metadata "
         "xmlns:nil=\"http://schemas.fei.com/Metadata/v1\">"
         "<Instrument><InstrumentClass>Talos</InstrumentClass></Instrument><Acquisition><AcquisitionStartDatetime>"
         "2024-02-29T12:30:01.1234567Z</AcquisitionStartDatetime></Acquisition><Optics><AccelerationVoltage>200000"

@@ -243,6 +243,22 @@ def loop(f, g):
     g["other"] = h5py.SoftLink("data")
 
 
+def chain(f, g):  # each link names the next 127 times over
+    for k in range(6):
+        f["l%d" % k] = h5py.SoftLink("/".join(["l%d" % (k + 1)] * 127) if k < 5 else ".")
+    g["data"] = h5py.SoftLink("/l0/data/x/other")
+    g["other"] = np.zeros((4, 4), "u1")
+
+
+def hollow(f, g):  # 275 GB of which one frame is there
+    g["dim3"] = np.arange(2.0)
+    del g["dim1"], g["dim2"]
+    g["dim1"], g["dim2"] = np.arange(2.0), np.arange(2.0)
+    g.create_dataset("data", (1 << 16, 2048, 2048), "u1", chunks=(1, 2048, 2048), compression="gzip",
+                     maxshape=(None, 2048, 2048))
+    g["data"][0] = 1
+
+
 def cycle(f, g):
     g["data"] = np.zeros((4, 4))
     g["below"] = f["data"]
@@ -255,4 +271,18 @@ hostile("hostile_virtual.emd", virtual)
 hostile("hostile_zstd.emd", filtered(32015, "zstd"))
 hostile("hostile_soft_loop.emd", loop)
 hostile("hostile_cycle.emd", cycle)
+hostile("hostile_soft_chain.emd", chain)
+hostile("hostile_hollow.emd", hollow)
+
+# One long text with many names, before the one that has the title of the image.
+with velox("hostile_texts.emd") as f:
+    g = f.create_group("Data/Image/" + "a" * 32)
+    g["Data"] = np.zeros((4, 4), "u1")
+    put_metadata(g, metadata())
+    text = b'{"x":[' + b"1," * 1000000 + b"1]}"
+    f.create_dataset("long", data=np.array([text], "S%d" % len(text)), chunks=(1,), compression="gzip")
+    shown = f.create_group("Presentation/Displays/ImageDisplay")
+    for i in range(300):
+        shown["d%03d" % i] = f["long"]
+    shown["last"] = np.array([json.dumps({"dataPath": g.name, "display": {"label": "never read"}})], TEXT)
 print(sum(os.path.getsize(n) for n in os.listdir(".")), "bytes")

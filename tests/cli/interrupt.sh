@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# A program that is ended in the middle, or whose input is cut short while it is read, leaves nothing half written.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+
+# mrc MODE BYTES: the header of 40000 frames of 1024 x 1024 pixels that are not written: a file with a hole takes no room
+mrc() {
+    {
+        printf '\0\4\0\0\0\4\0\0\100\234\0\0%b\0\0\0' "$1"
+        head -c 192 /dev/zero
+        printf 'MAP DD'
+        head -c 810 /dev/zero
+    } >long.mrc
+    truncate -s $((1024 + 40000 * $2)) long.mrc
+}
+
+# start OUT: begins a conversion that takes long, and waits until something of it is written; its id is left in $running
+start() {
+    "$program" convert -o "$1" long.mrc >out.txt 2>err.txt &
+    running=$!
+    for _ in $(seq 200); do
+        [ -n "$(find "$1" -name '.mroscope-*.tmp' -size +64k 2>/dev/null)" ] && break
+        sleep 0.02
+    done
+    checks=$((checks + 1))
+    kill -0 "$running" || fail "it has ended by itself"
+}
+
+mrc '\001' $((2 * 1024 * 1024))
+for name in TERM HUP; do
+    start "out-$name"
+    kill -s "$name" "$running"
+    wait "$running"
+    code=$?
+    # The shell sees the signal, and the folder is empty.
+    expect_code $((128 + $(kill -l "$name")))
+    expect_empty "out-$name"
+done
+
+# Packed bytes (mode 101) are taken apart where they are mapped.
+mrc '\145' $((512 * 1024))
+start cut
+truncate -s 2048 long.mrc
+wait "$running"
+code=$?
+expect_code 1
+expect_one_line
+expect_err "cut short while it was read"
+expect_empty cut
+
+finish
