@@ -489,7 +489,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     r->clipped_fraction = clipped_share(im->px, n, true, d->threads) + clipped_share(im->px, n, false, d->threads);
     if (r->clipped_fraction > CLIPPED)
         mro_haadf_warn(r,
-                       "%.2g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
+                       "%.3g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
                        100 * r->clipped_fraction);
     memcpy(px, im->px, n * sizeof *px);
     double black = isfinite(o->black_level) ? o->black_level : 0;
@@ -602,6 +602,15 @@ done:
 
 /* ------------------------------------------------------------------ contrast in the band */
 
+/* Share of the field that holds pixels. A spectrum of a part of the field has as many fewer independent modes. */
+static double field_share(const struct mro_haadf_state *s)
+{
+    const size_t n = s->mask_ny * s->mask_nx;
+    size_t in = 0;
+    for (size_t i = 0; s->mask && i < n; i++) in += s->mask[i];
+    return s->mask && in > 0 ? (double)in / (double)n : 1;
+}
+
 struct band_sums {
     double variance, se; /* of the contrast in the band, noise taken out; its standard error */
     double noise;        /* variance of the noise in the band */
@@ -626,11 +635,12 @@ static void sum_band(const struct mro_haadf_state *s, const double band[2], doub
             used++;
         }
     const double pixels = (double)s->ny * (double)s->nx, scale = used > 0 ? 2 * all / used / pixels : 0;
-    b->modes = used;
+    const double share = field_share(s);
+    b->modes = used * share;
     b->noise = noise * used * scale;
     b->variance = power * scale - b->noise;
     /* The square of an exponential has twice the square of its mean. */
-    b->se = hypot(scale * sqrt(0.5 * square), b->noise * s->noise_error);
+    b->se = hypot(scale * sqrt(0.5 * square / share), b->noise * s->noise_error);
 }
 
 static enum mro_code fill_histogram(struct mro_device *d, const struct mro_haadf_state *s,
@@ -839,6 +849,10 @@ static void find_wavelength(const struct mro_rings *rings, double noise, const d
             r->wavelength_p);
         return;
     }
+    if (1 / wave < band[0] || 1 / wave > band[1]) {
+        mro_haadf_warn(r, "the peak at %.3g nm lies outside of the band: no wavelength is given", wave);
+        return;
+    }
     if (wave * WAVES > fmin(field_nm[0], field_nm[1])) {
         mro_haadf_warn(r, "the field is smaller than three wavelengths of %.3g nm: no wavelength is given", wave);
         return;
@@ -996,6 +1010,8 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     const double step = fmax(1 / longest, band[1] / RINGS_IN_BAND);
     const double nyquist = 0.5 * fmin((double)s->grid.ny / s->grid.ly, (double)s->grid.nx / s->grid.lx);
     if ((rc = mro_rings_of(s, fmin(GRID_BANDS * band[1], nyquist), step, &rings, e))) goto done;
+    const double share = field_share(s);
+    for (size_t i = 0; i < rings.n; i++) rings.modes[i] *= share;
     sum_band(s, band, noise, &sums);
     if (sums.modes < 8) {
         mro_haadf_warn(r, "only %.0f waves of the band fit into the field: nothing was measured", sums.modes);
