@@ -27,6 +27,7 @@
 #define LEAST_COVERAGE 0.25
 #define WAVES 3.0          /* that a field must hold */
 #define LATTICE_INV_NM 3.0 /* 1/d from which an HRTEM image shows its lattice */
+#define MOSTLY_PASSED 0.9  /* share of the power of the longest waves that the high-pass has to leave */
 #define FWHM 2.3548200450309493
 #define SMALL_REGIONS 1.7 /* diameters, in widths of the smoothing, below which sizes are widened by it */
 #define WARN_SPIKES 1e-3
@@ -1104,6 +1105,12 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     r->field_nm[1] = (double)im->nx * pixel[1];
     r->frames = 1;
     if (!measurable(im, o, d->threads, r)) return MRO_OK;
+    if (o->high_pass_nm > 0 && high_pass_power(o->band_inv_nm[0], o->high_pass_nm) < MOSTLY_PASSED)
+        mro_haadf_warn(
+            r,
+            "the high-pass of %.3g nm takes %.0f %% of the power of the longest waves of the band (%.3g nm): "
+            "contrast is too small; give --high-pass of half of them at least",
+            o->high_pass_nm, 100 * (1 - high_pass_power(o->band_inv_nm[0], o->high_pass_nm)), 1 / o->band_inv_nm[0]);
     enum mro_code rc = prepare(d, im, name, o, r, e);
     if (rc == MRO_OK && r->state) rc = mro_haadf_analyse(d, r->state, name, o, r, e);
     if (rc) mro_haadf_result_release(r);
