@@ -940,10 +940,10 @@ static void p_text(char *out, size_t size, double p, int drawn)
 
 static void say_regions(char *out, size_t size, const char *word, const struct mro_haadf_regions *r, int drawn)
 {
-    char p[32];
+    char p[32], wide[32] = "";
     p_text(p, sizeof p, r->p_value, drawn);
-    const int used =
-        snprintf(out, size, "%s regions of %.2g nm cover %.0f %%", word, r->diameter_nm, 100 * r->area_fraction);
+    if (isfinite(r->diameter_nm)) snprintf(wide, sizeof wide, " of %.2g nm", r->diameter_nm);
+    const int used = snprintf(out, size, "%s regions%s cover %.0f %%", word, wide, 100 * r->area_fraction);
     if (used > 0 && (size_t)used < size)
         snprintf(out + used, size - (size_t)used,
                  "; beyond %g standard deviations they have %.2g times the area that a random field of this spectrum "
@@ -1029,7 +1029,8 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
                        "the noise explains all of the variance in the band: no contrast is given, but its upper limit");
     }
     r->contrast_sd_ci95[0] = sqrt(fmax(0, sums.variance - 1.96 * sums.se));
-    r->contrast_sd_ci95[1] = sqrt(fmax(0, sums.variance + 1.96 * sums.se));
+    /* A variance below zero is noise that was taken for larger than it is: no reason for a limit of zero. */
+    r->contrast_sd_ci95[1] = sqrt(fmax(0, sums.variance) + 1.96 * sums.se);
     for (int k = 0; k < MRO_SPECTRUM_KINDS; k++)
         mro_spectrum_fit(&rings, noise, band[0], band[1], (enum mro_spectrum_kind)k, fit + k);
     if ((falling = malloc(rings.n * sizeof *falling)) == NULL) {
@@ -1070,6 +1071,9 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
                 "%s regions are not more than a random field of this spectrum shows: their diameter would be that "
                 "of the smoothing, and is not given",
                 k ? "bright" : "dark");
+        else if (isnan(one->diameter_nm))
+            mro_haadf_warn(r, "%s regions all reach the border of what is measured: no diameter is given",
+                           k ? "bright" : "dark");
     }
     for (int k = 0; k < 2; k++) {
         const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;

@@ -443,6 +443,21 @@ static void what_cannot_be_measured_says_so(void **state)
     near(r.clipped_fraction, 0.1587, 0.003);
     assert_true(warns(&r, "clipped"));
     mro_haadf_result_release(&r);
+    for (size_t i = 0; i < N * N; i++) { /* a wedge: noise is not the same everywhere, and may be overrated */
+        const float mean = 200 + 4 * (float)(i % N);
+        v[i] = mean + sqrtf(mean) * normal_of(2, i);
+    }
+    measure(d, v, N, &o, &r);
+    assert_true(r.contrast_sd_ci95[1] > 0 && r.contrast_sd_ci95[1] < 0.004);
+    mro_haadf_result_release(&r);
+    for (size_t i = 0; i < N * N; i++) { /* the soft edge of the specimen */
+        const float mean = 1000 / (1 + expf(((float)(i % N) - 150) / -8)) + 2;
+        v[i] = mean + sqrtf(mean) * normal_of(3, i);
+    }
+    measure(d, v, N, &o, &r);
+    assert_null(strstr(r.verdict, "nan"));
+    mro_haadf_result_release(&r);
+    for (size_t i = 0; i < N * N; i++) v[i] = 100 + 10 * normal_of(1, i);
     measure(d, v, 20, &o, &r); /* 2 nm */
     assert_true(isnan(r.contrast_sd) && warns(&r, "smaller than 3 of the shortest waves"));
     mro_haadf_result_release(&r);
