@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <gsl/gsl_errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,5 +134,7 @@ int main(int argc, char **argv)
     on_signal(SIGBUS, on_missing_page);
     /* A file-size limit should be an error of that write, with its sentence, not the end of the program. */
     signal(SIGXFSZ, SIG_IGN);
+    /* A function without a value is a number that is not known (null), not the end of the program either. */
+    gsl_set_error_handler_off();
     return cli_finish(dispatch(argc, argv));
 }

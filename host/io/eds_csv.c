@@ -23,11 +23,13 @@ struct cell {
 
 struct column {
     enum kind kind;
-    size_t element;  /* index into symbols */
-    size_t cell;     /* place in a row */
-    char header[80]; /* for messages */
-    double factor;   /* of a distance, to nm */
-    double *v;       /* values */
+    size_t element;                  /* index into symbols */
+    size_t cell;                     /* place in a row */
+    char header[80];                 /* for messages */
+    double factor;                   /* of a distance, to nm */
+    double *v;                       /* values */
+    size_t thousands, marked, whole; /* cells as 1,234; all with such a mark; whole numbers from 100 to 999 */
+    size_t thousands_line;           /* first of them */
 };
 
 struct table {
@@ -168,6 +170,21 @@ static bool number_of(struct cell c, double *v)
     if (digits == 0 || points + commas > 1 || last == 'e' || last == 'E' || last == '+' || last == '-') return false;
     *v = mro_parse_number(copy, c.n);
     return isfinite(*v);
+}
+
+/* Marks that may separate thousands: 1,234 or 12.345. */
+static void look_at_mark(struct cell c, size_t line, struct column *k)
+{
+    size_t at = 0, end = 0;
+    while (at < c.n && isdigit((unsigned char)c.p[at])) at++;
+    if (at == c.n) {
+        k->whole += at == 3;
+        return;
+    }
+    while (at + 1 + end < c.n && isdigit((unsigned char)c.p[at + 1 + end])) end++;
+    k->marked++;
+    if (at < 1 || at > 3 || c.p[0] == '0' || end != 3 || at + 4 != c.n || (c.p[at] != ',' && c.p[at] != '.')) return;
+    if (k->thousands++ == 0) k->thousands_line = line;
 }
 
 /* ---- headers ---- */
@@ -498,6 +515,7 @@ static enum mro_code take_row(struct table *t, const struct cell *c, struct mro_
         if (!number_of(cell, &v))
             return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds '%s', which is no number", t->name,
                             t->line, k->header, text);
+        if (k->kind == COUNTS) look_at_mark(cell, t->line, k);
         if (k->kind != DISTANCE && v < 0)
             return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->name,
                             t->line, k->header, v, k->kind == COUNTS ? "counts" : "a share",
@@ -660,6 +678,14 @@ static enum mro_code to_profile(struct table *t, const struct mro_eds_table_opti
     if (t->rows < 3)
         return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu point%s; a scatter needs three at least", t->name, t->rows,
                         t->rows > 1 ? "s" : "");
+    for (size_t i = 0; i < t->columns; i++) {
+        const struct column *k = &t->column[i];
+        if (k->thousands > 0 && k->thousands == k->marked && k->whole > 0)
+            return MRO_FAIL(e, MRO_EDATA,
+                            "'%s': line %zu, column '%s' has a mark before three digits among whole counts: thousands "
+                            "are separated there; export the counts without separators",
+                            t->name, k->thousands_line, k->header);
+    }
     MRO_TRY(check_units(t, &share, &counts, e));
     if (share != SKIP) MRO_TRY(settle_shares(t, share, counts, o, p, e));
     p->n = t->rows;

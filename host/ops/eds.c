@@ -293,21 +293,49 @@ static double solve_q(const double *x, const double *v, size_t n, double level)
  * at least those of a line without variation at this quantile of its scatter. */
 #define LUCKY 0.16
 
+/* GSL's inverses fail, and end the program, from some 10^4 degrees of freedom; here they are normal enough. */
+#define MANY 2000
+/* Below this a chi-squared says nothing, and GSL's inverse fails, too. */
+#define LEAST_FREEDOM 0.5
+/* Standard deviation of anything between 0 and 100 at.%, at most. */
+#define WIDEST 50.0
+
+/* Quantile of chi-squared: by Wilson and Hilferty's cube where there are many degrees of freedom. */
+static double chisq_quantile(double p, double nu)
+{
+    const double c = 2 / (9 * nu);
+    return nu > MANY ? nu * pow(1 - c + gsl_cdf_ugaussian_Pinv(p) * sqrt(c), 3) : gsl_cdf_chisq_Pinv(p, nu);
+}
+
+/* Half the logarithm of F is normal where there are many degrees of freedom (Fisher's z). */
+static double f_quantile(double p, double f1, double f2)
+{
+    if (!(fmin(f1, f2) > MANY)) return gsl_cdf_fdist_Pinv(p, f1, f2);
+    return exp(1 / f2 - 1 / f1 + 2 * gsl_cdf_ugaussian_Pinv(p) * sqrt(0.5 * (1 / f1 + 1 / f2)));
+}
+
+static double f_above(double F, double f1, double f2)
+{
+    if (!(fmin(f1, f2) > MANY)) return gsl_cdf_fdist_Q(F, f1, f2);
+    return gsl_cdf_ugaussian_Q(0.5 * (log(F) - 1 / f2 + 1 / f1) / sqrt(0.5 * (1 / f1 + 1 / f2)));
+}
+
 static void true_part(const double *x, const double *v, size_t n, double kurtosis, struct mro_eds_element *el)
 {
     const double f = (double)(n - 1), q = q_of(x, v, n, 0);
     /* Q has mean f and variance 2 f + kurtosis: a scaled chi-squared with the same two. */
-    const double nu = 2 * f * f / (2 * f + kurtosis), scale = f / nu, low = gsl_cdf_chisq_Pinv(0.025, nu);
+    const double nu = fmax(2 * f * f / (2 * f + kurtosis), LEAST_FREEDOM), scale = f / nu,
+                 low = chisq_quantile(0.025, nu);
     double sw = 0, sw2 = 0;
     for (size_t i = 0; i < n; i++) {
         sw += 1 / v[i];
         sw2 += 1 / (v[i] * v[i]);
     }
-    const double least = (double)n / sw * (gsl_cdf_chisq_Pinv(LUCKY, nu) / low - 1);
+    const double least = (double)n / sw * (chisq_quantile(LUCKY, nu) / low - 1);
     el->sd_true_at = sqrt(fmax(0, (q - f) / (sw - sw2 / sw)));
     el->p_heterogeneous = gsl_cdf_chisq_Q(q / scale, nu);
-    el->sd_true_ci95[0] = sqrt(solve_q(x, v, n, scale * gsl_cdf_chisq_Pinv(0.975, nu)));
-    el->sd_true_ci95[1] = sqrt(fmax(least, solve_q(x, v, n, scale * low)));
+    el->sd_true_ci95[0] = sqrt(solve_q(x, v, n, scale * chisq_quantile(0.975, nu)));
+    el->sd_true_ci95[1] = fmin(WIDEST, sqrt(fmax(least, solve_q(x, v, n, scale * low))));
 }
 
 /* Several measurements of one line: an analysis of variance. Values of repeat k at x[k * n + i]. Leaves the means over
@@ -340,11 +368,11 @@ static enum mro_code true_part_of_repeats(double *x, size_t n, size_t repeats, c
     const double ms1 = between / f1, ms2 = within / f2, F = ms1 / ms2;
     el->sd_counting_at = sqrt(ms2 / k); /* of the mean of the repeats, as sd_at is */
     el->sd_true_at = sqrt(fmax(0, (ms1 - ms2) / k));
-    el->p_heterogeneous = gsl_cdf_fdist_Q(F, f1, f2);
+    el->p_heterogeneous = f_above(F, f1, f2);
     for (int i = 0; i < 2; i++) {
         /* (noise + k true) / noise */
-        const double most = i ? fmax(F, gsl_cdf_fdist_Pinv(LUCKY, f1, f2)) : F;
-        const double ratio = most / gsl_cdf_fdist_Pinv(i ? 0.025 : 0.975, f1, f2);
+        const double most = i ? fmax(F, f_quantile(LUCKY, f1, f2)) : F;
+        const double ratio = most / f_quantile(i ? 0.025 : 0.975, f1, f2);
         el->sd_true_ci95[i] = sqrt(fmax(0, ms2 * (ratio - 1) / k));
     }
     return MRO_OK;
@@ -470,6 +498,17 @@ static enum mro_code take_shares(struct work *w, const struct mro_eds_profile *r
     return MRO_OK;
 }
 
+/* Do two profiles hold the same numbers? */
+static bool copies(const struct mro_eds_profile *a, const struct mro_eds_profile *b)
+{
+    for (size_t j = 0; j < a->elements; j++) {
+        const struct mro_eds_column *c = &a->column[j], *d = &b->column[j];
+        const double *u = c->counts ? c->counts : c->at, *v = c->counts ? d->counts : d->at;
+        if (memcmp(u, v, a->n * sizeof *u) != 0) return false;
+    }
+    return true;
+}
+
 static enum mro_code check_repeats(const struct mro_eds_profile *p, const struct mro_eds_profile *repeats,
                                    size_t n_repeats, const char *name, struct mro_error *e)
 {
@@ -491,6 +530,12 @@ static enum mro_code check_repeats(const struct mro_eds_profile *p, const struct
             if (fabs(repeats[k].x_nm[i] - p->x_nm[i]) > 0.25 * step)
                 return MRO_FAIL(e, MRO_EDATA, "'%s' and its repeat %zu differ in distance: %g and %g nm at point %zu",
                                 name, k + 1, p->x_nm[i], repeats[k].x_nm[i], i + 1);
+        /* Counted twice, the noise of a line would pass for its composition. */
+        for (size_t l = 0; l <= k; l++)
+            if (copies(l ? &repeats[l - 1] : p, &repeats[k]))
+                return MRO_FAIL(e, MRO_EDATA,
+                                "repeats %zu and %zu of '%s' are equal: they are copies of one measurement", l, k + 1,
+                                name);
     }
     return MRO_OK;
 }
@@ -648,12 +693,22 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
         el->sd_at = sd_of(el->at, w.n);
         if (v) el->sd_counting_at = sqrt(mean_of(v, w.n));
         if (v && !r->smoothed && v[0] > 0) true_part(el->at, v, w.n, w.kurtosis[j], el);
-        if (v && !(v[0] > 0)) NOTE(r, "%s was never counted: its scatter is not measured", el->symbol);
+        if (v && !(v[0] > 0))
+            NOTE(r, "%s was %s: its scatter is not measured", el->symbol,
+                 el->mean_at > 50 ? "the only element counted" : "never counted");
         const double noise = v || n_repeats ? el->sd_counting_at * el->sd_counting_at : NAN;
         rc = mro_eds_wave(r->x_nm, el->at, v && v[0] > 0 ? v : NULL, w.n, noise, o->draws, o->seed,
                           MRO_EDS_STREAM_RED * (uint64_t)(j + 1), &el->wavelength_nm, &el->p_periodic, &el->spectrum,
                           &likelihood[j], e);
         if (rc) goto done;
+    }
+    if (!counts) {
+        double all = 0;
+        for (size_t j = 0; j < w.m; j++) all += r->element[j].mean_at;
+        if (fabs(all - 100) > 2)
+            NOTE(r,
+                 "the elements add up to %.4g at.%% on average, not 100: some are missing, or the values are no at.%%",
+                 all);
     }
     if (!counts && n_repeats == 0)
         NOTE(r, "there are neither counts nor repeats: counting noise is unknown, sd_at is an upper bound and the true "

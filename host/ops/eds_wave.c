@@ -407,7 +407,8 @@ enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, si
     memset(l, 0, sizeof *l);
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < n; i++) lo = fmin(lo, y[i]), hi = fmax(hi, y[i]);
-    if (n < LEAST_POINTS || !(hi > lo)) return MRO_OK;
+    /* What rounding leaves of a constant is no change. */
+    if (n < LEAST_POINTS || !(hi - lo > 1e-9 * fmax(fabs(lo), fabs(hi)))) return MRO_OK;
     rc = take_points(&w, x, y, v, n, e);
     if (rc == MRO_OK) rc = make_sums(&w, e);
     if (rc == MRO_OK) rc = make_families(&w, e);

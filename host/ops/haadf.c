@@ -27,6 +27,7 @@
 #define LEAST_COVERAGE 0.25
 #define WAVES 3.0          /* that a field must hold */
 #define LATTICE_INV_NM 3.0 /* 1/d from which an HRTEM image shows its lattice */
+#define MOSTLY_PASSED 0.9  /* share of the power of the longest waves that the high-pass has to leave */
 #define FWHM 2.3548200450309493
 #define SMALL_REGIONS 1.7 /* diameters, in widths of the smoothing, below which sizes are widened by it */
 #define WARN_SPIKES 1e-3
@@ -489,7 +490,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     r->clipped_fraction = clipped_share(im->px, n, true, d->threads) + clipped_share(im->px, n, false, d->threads);
     if (r->clipped_fraction > CLIPPED)
         mro_haadf_warn(r,
-                       "%.2g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
+                       "%.3g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
                        100 * r->clipped_fraction);
     memcpy(px, im->px, n * sizeof *px);
     double black = isfinite(o->black_level) ? o->black_level : 0;
@@ -602,6 +603,15 @@ done:
 
 /* ------------------------------------------------------------------ contrast in the band */
 
+/* Share of the field that holds pixels. A spectrum of a part of the field has as many fewer independent modes. */
+static double field_share(const struct mro_haadf_state *s)
+{
+    const size_t n = s->mask_ny * s->mask_nx;
+    size_t in = 0;
+    for (size_t i = 0; s->mask && i < n; i++) in += s->mask[i];
+    return s->mask && in > 0 ? (double)in / (double)n : 1;
+}
+
 struct band_sums {
     double variance, se; /* of the contrast in the band, noise taken out; its standard error */
     double noise;        /* variance of the noise in the band */
@@ -626,11 +636,12 @@ static void sum_band(const struct mro_haadf_state *s, const double band[2], doub
             used++;
         }
     const double pixels = (double)s->ny * (double)s->nx, scale = used > 0 ? 2 * all / used / pixels : 0;
-    b->modes = used;
+    const double share = field_share(s);
+    b->modes = used * share;
     b->noise = noise * used * scale;
     b->variance = power * scale - b->noise;
     /* The square of an exponential has twice the square of its mean. */
-    b->se = hypot(scale * sqrt(0.5 * square), b->noise * s->noise_error);
+    b->se = hypot(scale * sqrt(0.5 * square / share), b->noise * s->noise_error);
 }
 
 static enum mro_code fill_histogram(struct mro_device *d, const struct mro_haadf_state *s,
@@ -839,6 +850,10 @@ static void find_wavelength(const struct mro_rings *rings, double noise, const d
             r->wavelength_p);
         return;
     }
+    if (1 / wave < band[0] || 1 / wave > band[1]) {
+        mro_haadf_warn(r, "the peak at %.3g nm lies outside of the band: no wavelength is given", wave);
+        return;
+    }
     if (wave * WAVES > fmin(field_nm[0], field_nm[1])) {
         mro_haadf_warn(r, "the field is smaller than three wavelengths of %.3g nm: no wavelength is given", wave);
         return;
@@ -925,10 +940,10 @@ static void p_text(char *out, size_t size, double p, int drawn)
 
 static void say_regions(char *out, size_t size, const char *word, const struct mro_haadf_regions *r, int drawn)
 {
-    char p[32];
+    char p[32], wide[32] = "";
     p_text(p, sizeof p, r->p_value, drawn);
-    const int used =
-        snprintf(out, size, "%s regions of %.2g nm cover %.0f %%", word, r->diameter_nm, 100 * r->area_fraction);
+    if (isfinite(r->diameter_nm)) snprintf(wide, sizeof wide, " of %.2g nm", r->diameter_nm);
+    const int used = snprintf(out, size, "%s regions%s cover %.0f %%", word, wide, 100 * r->area_fraction);
     if (used > 0 && (size_t)used < size)
         snprintf(out + used, size - (size_t)used,
                  "; beyond %g standard deviations they have %.2g times the area that a random field of this spectrum "
@@ -996,6 +1011,8 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     const double step = fmax(1 / longest, band[1] / RINGS_IN_BAND);
     const double nyquist = 0.5 * fmin((double)s->grid.ny / s->grid.ly, (double)s->grid.nx / s->grid.lx);
     if ((rc = mro_rings_of(s, fmin(GRID_BANDS * band[1], nyquist), step, &rings, e))) goto done;
+    const double share = field_share(s);
+    for (size_t i = 0; i < rings.n; i++) rings.modes[i] *= share;
     sum_band(s, band, noise, &sums);
     if (sums.modes < 8) {
         mro_haadf_warn(r, "only %.0f waves of the band fit into the field: nothing was measured", sums.modes);
@@ -1012,7 +1029,8 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
                        "the noise explains all of the variance in the band: no contrast is given, but its upper limit");
     }
     r->contrast_sd_ci95[0] = sqrt(fmax(0, sums.variance - 1.96 * sums.se));
-    r->contrast_sd_ci95[1] = sqrt(fmax(0, sums.variance + 1.96 * sums.se));
+    /* A variance below zero is noise that was taken for larger than it is: no reason for a limit of zero. */
+    r->contrast_sd_ci95[1] = sqrt(fmax(0, sums.variance) + 1.96 * sums.se);
     for (int k = 0; k < MRO_SPECTRUM_KINDS; k++)
         mro_spectrum_fit(&rings, noise, band[0], band[1], (enum mro_spectrum_kind)k, fit + k);
     if ((falling = malloc(rings.n * sizeof *falling)) == NULL) {
@@ -1053,6 +1071,9 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
                 "%s regions are not more than a random field of this spectrum shows: their diameter would be that "
                 "of the smoothing, and is not given",
                 k ? "bright" : "dark");
+        else if (isnan(one->diameter_nm))
+            mro_haadf_warn(r, "%s regions all reach the border of what is measured: no diameter is given",
+                           k ? "bright" : "dark");
     }
     for (int k = 0; k < 2; k++) {
         const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
@@ -1088,6 +1109,12 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     r->field_nm[1] = (double)im->nx * pixel[1];
     r->frames = 1;
     if (!measurable(im, o, d->threads, r)) return MRO_OK;
+    if (o->high_pass_nm > 0 && high_pass_power(o->band_inv_nm[0], o->high_pass_nm) < MOSTLY_PASSED)
+        mro_haadf_warn(
+            r,
+            "the high-pass of %.3g nm takes %.0f %% of the power of the longest waves of the band (%.3g nm): "
+            "contrast is too small; give --high-pass of half of them at least",
+            o->high_pass_nm, 100 * (1 - high_pass_power(o->band_inv_nm[0], o->high_pass_nm)), 1 / o->band_inv_nm[0]);
     enum mro_code rc = prepare(d, im, name, o, r, e);
     if (rc == MRO_OK && r->state) rc = mro_haadf_analyse(d, r->state, name, o, r, e);
     if (rc) mro_haadf_result_release(r);

@@ -8,6 +8,7 @@
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
 
+#define COPIES 1e-4    /* share of noise in the power, below which frames are copies but for rounding */
 #define CORRELATED 6.0 /* standard deviations of the correlation map: 4.5 is its largest value by chance */
 
 void mro_haadf_pool_release(struct mro_haadf_pool *p)
@@ -154,7 +155,7 @@ enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_
     if (s == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the frames of '%s'", name);
     const struct mro_grid *g = &s->grid;
     const double k = (double)p->matched;
-    double noise = 0, modes = 0;
+    double noise = 0, modes = 0, power = 0;
     for (size_t j = 0; j < g->ny; j++)
         for (size_t i = 0; i < g->nx; i++) {
             mro_c32 *v = s->spectrum + j * g->nx + i;
@@ -167,8 +168,16 @@ enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_
             if (q < o->band_inv_nm[0] || q > o->band_inv_nm[1] || mro_haadf_line_mode(s, ky, kx)) continue;
             /* Power of the mean, less the mean product of different frames. */
             noise += sum / (k * k) - (sum - own) / (k * (k - 1));
+            power += own / (k * k);
             modes++;
         }
+    if (!(noise > COPIES * power)) {
+        mro_haadf_warn(r, "the frames are equal: they are copies of one, so that nothing tells their noise from "
+                          "contrast, and nothing was measured from them together");
+        snprintf(r->verdict, sizeof r->verdict, "not measured: the frames are copies of one");
+        mro_haadf_state_free(s);
+        return MRO_OK;
+    }
     s->noise = modes > 0 ? fmax(0, noise / modes) : NAN;
     s->noise_error = sqrt(2 / fmax(1, modes * (k - 1)));
     s->white = true;

@@ -74,6 +74,42 @@ run eds --replicates a.csv a.csv
 expect_code 1
 expect_err "copies"
 
+run eds --replicates "$line" "$line" # counted twice, noise would pass for composition
+expect_code 1
+expect_one_line
+expect_err "copies"
+
+# -- lines that are longer, or poorer, than quantiles can be computed for
+awk 'BEGIN { srand(5); print "Distance (nm),Fe (counts),Si (counts)"
+    for (i = 0; i < 120000; i++) printf "%g,%d,%d\n", i / 10, 90 + 20 * rand(), 20 + 9 * rand() }' >long.csv
+run eds --json --elements Fe,Si long.csv
+expect_code 0
+expect_out '"points": 120000'
+printf 'Distance (nm),Fe (counts),Si (counts)\n0,3000000,0\n1,3110000,1\n2,3090000,0\n' >poor.csv
+run eds --json poor.csv
+expect_code 0
+expect_json out.txt
+printf 'Distance (nm),Fe (counts),Si (counts)\n' >alone.csv
+awk 'BEGIN { for (i = 0; i < 40; i++) print i "," 90 + i * 7 % 23 ",0" }' >>alone.csv
+run eds --json alone.csv
+expect_code 0
+expect_out "Fe was the only element counted"
+checks=$((checks + 1))
+[ "$(grep -o '"p_periodic": null' out.txt | wc -l)" -eq 2 ] || fail "rounding errors of a constant have a period"
+# thousands that are separated
+printf 'Distance (nm)\tFe (counts)\tSi (counts)\n0\t987\t20\n1\t1,012\t21\n2\t950\t19\n3\t1,100\t22\n' >thousands.csv
+run eds thousands.csv
+expect_code 1
+expect_one_line
+expect_err "line 3, column 'Fe (counts)'"
+tr '\t,' ';.' <thousands.csv >thousands_de.csv
+run eds thousands_de.csv
+expect_code 1
+expect_err "thousands"
+printf 'Distance (nm)\tFe (counts)\tSi (counts)\n0\t987,125\t20\n1\t1012,5\t21\n2\t950\t19\n3\t1100,25\t22\n' >decimals.csv
+run eds decimals.csv
+expect_code 0
+
 # -- maps. map FILE SEED HEIGHT: a count map of 64 x HEIGHT pixels of 0.5 nm, as 8-bit TIFF with ImageJ calibration
 u16() { printf '%b' "$(printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)))"; }
 u32() { u16 $(($1 & 65535)) && u16 $(($1 >> 16)); }
@@ -119,6 +155,9 @@ expect_out '"line_nm": [0, 5, 32, 5], "width_nm": 3, "points": 64, "step_nm": 0.
 run eds --json --haadf H.tif --mro Si.tif
 expect_code 0
 expect_keys out.txt share_in_bright share_by_chance
+run eds --json --at-maps --map Fe=Fe.tif --map Si=Si.tif
+expect_code 0
+expect_out "at.% on average, not 100"
 run eds --json --map Fe=Fe.tif --map Si=low.tif
 expect_code 1
 expect_one_line

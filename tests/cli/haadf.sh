@@ -66,6 +66,9 @@ expect_err "no rectangle inside the field"
 run haadf --band 0.1,40 "$image"
 expect_code 1
 expect_one_line
+run haadf --json --high-pass 3 "$image"
+expect_code 0
+expect_out "of the power of the longest waves of the band"
 run haadf --help
 expect_code 0
 expect_out "--black-level"

@@ -332,6 +332,16 @@ static void frames_are_registered_and_share_contrast(void **state)
     assert_true(isnan(r.contrast_sd) && isnan(r.dark.p_value) && warns(&r, "do not show the place of the first"));
     mro_haadf_result_release(&r);
     mro_haadf_pool_release(&pool);
+    /* One frame twice: its noise would pass for contrast. */
+    memset(&pool, 0, sizeof pool);
+    measure(d, v, N, &o, &r);
+    ok(mro_haadf_pool_add(&pool, d, &r, &e), &e);
+    ok(mro_haadf_pool_add(&pool, d, &r, &e), &e);
+    mro_haadf_result_release(&r);
+    ok(mro_haadf_pool_measure(&pool, d, "test", &o, &r, &e), &e);
+    assert_true(isnan(r.contrast_sd) && r.state == NULL && warns(&r, "copies of one"));
+    mro_haadf_result_release(&r);
+    mro_haadf_pool_release(&pool);
     mro_haadf_pool_release(&places);
     free(scene);
     free(v);
@@ -383,6 +393,27 @@ static void strict_agrees(void **state)
     free(part);
 }
 
+/* Where half of the field is missing, neighbouring waves go together: fewer of them are independent. */
+static void a_part_of_a_field_has_no_wavelength_by_chance(void **state)
+{
+    (void)state;
+    struct mro_device *d = device_of("cpu", 1);
+    const struct mro_haadf_options o = options_of(299);
+    struct mro_haadf_result r;
+    float *v = zeros(N * N);
+    int found = 0;
+    for (uint64_t k = 0; k < 10; k++) {
+        for (size_t i = 0; i < N * N; i++) v[i] = i % N < N / 2 ? NAN : 1000 + 32 * normal_of(60 + k, i);
+        measure(d, v, N, &o, &r);
+        found += isfinite(r.wavelength_nm);
+        assert_true(isnan(r.wavelength_nm) || (r.wavelength_nm >= 1 && r.wavelength_nm <= 15));
+        mro_haadf_result_release(&r);
+    }
+    assert_true(found <= 1);
+    free(v);
+    mro_device_close(d);
+}
+
 static void what_cannot_be_measured_says_so(void **state)
 {
     (void)state;
@@ -412,6 +443,21 @@ static void what_cannot_be_measured_says_so(void **state)
     near(r.clipped_fraction, 0.1587, 0.003);
     assert_true(warns(&r, "clipped"));
     mro_haadf_result_release(&r);
+    for (size_t i = 0; i < N * N; i++) { /* a wedge: noise is not the same everywhere, and may be overrated */
+        const float mean = 200 + 4 * (float)(i % N);
+        v[i] = mean + sqrtf(mean) * normal_of(2, i);
+    }
+    measure(d, v, N, &o, &r);
+    assert_true(r.contrast_sd_ci95[1] > 0 && r.contrast_sd_ci95[1] < 0.004);
+    mro_haadf_result_release(&r);
+    for (size_t i = 0; i < N * N; i++) { /* the soft edge of the specimen */
+        const float mean = 1000 / (1 + expf(((float)(i % N) - 150) / -8)) + 2;
+        v[i] = mean + sqrtf(mean) * normal_of(3, i);
+    }
+    measure(d, v, N, &o, &r);
+    assert_null(strstr(r.verdict, "nan"));
+    mro_haadf_result_release(&r);
+    for (size_t i = 0; i < N * N; i++) v[i] = 100 + 10 * normal_of(1, i);
     measure(d, v, 20, &o, &r); /* 2 nm */
     assert_true(isnan(r.contrast_sd) && warns(&r, "smaller than 3 of the shortest waves"));
     mro_haadf_result_release(&r);
@@ -451,6 +497,7 @@ int main(void)
         cmocka_unit_test(frames_are_registered_and_share_contrast),
         cmocka_unit_test(same_bytes_at_any_number_of_threads),
         cmocka_unit_test(strict_agrees),
+        cmocka_unit_test(a_part_of_a_field_has_no_wavelength_by_chance),
         cmocka_unit_test(what_cannot_be_measured_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
