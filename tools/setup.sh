@@ -15,7 +15,10 @@ needs=(
     "stb/stb_image.h libstb-dev" "hdf5 libhdf5-dev"
 )
 # The checks of tools/lint.sh use these where they are; a system without them can still run every test.
-lint=("clang-format-14 clang-format-14" "cppcheck cppcheck")
+lint=(
+    "clang-format-14 clang-format-14" "cppcheck cppcheck" "clang clang"
+    "glob:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a libclang-rt-14-dev"
+)
 if [ "${1:-}" = --test ]; then
     needs+=("pkg:cmocka libcmocka-dev")
 elif [ $# -gt 0 ]; then
@@ -30,6 +33,7 @@ has() {
     hdf5) for h in /usr/include/hdf5.h /usr/include/hdf5/serial/hdf5.h /usr/local/include/hdf5.h \
         "${CONDA_PREFIX:-/nonexistent}/include/hdf5.h" /opt/homebrew/include/hdf5.h; do [ -e "$h" ] && return; done
         return 1 ;;
+    glob:*) compgen -G "${1#glob:}" >/dev/null ;;
     pkg:*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pkg:}" ;;
     */*) [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ] || [ -e "${CONDA_PREFIX:-/nonexistent}/include/$1" ] ||
         [ -e "/opt/homebrew/include/$1" ] ;;

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# All tests: the whole suite, then readers, command line and the host side of CUDA under the address and
-# undefined-behaviour sanitizers, then the checks of the sources. The first build has CUDA where nvcc is, the second one
-# never. The last line is 'N passed, N failed'.
+# All tests: the whole suite, then again under the address and undefined-behaviour sanitizers, a minute of fuzzing where
+# clang is, then the checks of the sources. The first build has CUDA where nvcc is, the others never. The last line is 'N passed, N failed'.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -57,10 +56,27 @@ fi
 echo "== readers and command line under sanitizers"
 if build build-asan --preset asan; then
     export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
-    # The README's commands take the same paths as the other scripts, for longer.
-    suite build-asan -R '^(readers|cli|fuzz|cuda)/' -E '^(cli/readme|cuda/backends)$'
+    # Left out are what takes the same paths as other tests, for longer.
+    suite build-asan -E '^(cli/readme|cuda/backends|property/mro_injected)$'
 else
     failed=$((failed + 1))
+fi
+# Some seconds of fuzzing from the test data of each format; README.md says how to go on for longer.
+fuzz() {
+    local kind seeds
+    cmake -S . -B build-fuzz --preset fuzz && cmake --build build-fuzz --parallel "$jobs" --target fuzz_readers fuzz_hdf5 fuzz_hdf5_seed || return 1
+    for kind in dm3 dm4 tif mrc ser emi png jpg; do
+        seeds=$(find tests/data -name "*.$kind" -size -300k | paste -sd,)
+        echo "fuzzing from files of kind $kind"
+        build-fuzz/tests/fuzz/fuzz_readers -max_total_time=6 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build-fuzz/ \
+            "-seed_inputs=$seeds" || return 1
+    done
+    mkdir -p build-fuzz/seeds && build-fuzz/tests/fuzz/fuzz_hdf5_seed build-fuzz/seeds tests/data/emd/*.emd || return 1
+    build-fuzz/tests/fuzz/fuzz_hdf5 -max_total_time=10 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build-fuzz/ build-fuzz/seeds
+}
+if echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n); int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return !p && n; }' |
+    clang -x c - -fsanitize=fuzzer,address -o /dev/null 2>/dev/null; then step fuzz; else
+    echo "no clang with libFuzzer here: no fuzzing"
 fi
 step tools/lint.sh
 finish

@@ -236,7 +236,8 @@ static const struct {
 static bool is_host_pointer(const struct strict *s, uint64_t word)
 {
     unsigned char resident;
-    if (word < (uint64_t)1 << 32 || word >= (uint64_t)1 << 47) return false;
+    /* Stacks, heaps and mappings of 64-bit systems lie between; numbers do not. */
+    if (word < (uint64_t)1 << 44 || word >= (uint64_t)1 << 47) return false;
     void *p = (void *)(uintptr_t)word;
     if (region_of(s, p, 0)) return false;
     return mincore((void *)(uintptr_t)(word / s->page * s->page), 1, &resident) == 0;
