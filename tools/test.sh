@@ -68,11 +68,11 @@ fuzz() {
     for kind in dm3 dm4 tif mrc ser emi png jpg; do
         seeds=$(find tests/data -name "*.$kind" -size -300k | paste -sd,)
         echo "fuzzing from files of kind $kind"
-        build-fuzz/tests/fuzz/fuzz_readers -max_total_time=6 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build-fuzz/ \
+        build-fuzz/tests/fuzz/fuzz_readers -max_total_time=6 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -artifact_prefix=build-fuzz/ \
             "-seed_inputs=$seeds" || return 1
     done
     mkdir -p build-fuzz/seeds && build-fuzz/tests/fuzz/fuzz_hdf5_seed build-fuzz/seeds tests/data/emd/*.emd || return 1
-    build-fuzz/tests/fuzz/fuzz_hdf5 -max_total_time=10 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build-fuzz/ build-fuzz/seeds
+    build-fuzz/tests/fuzz/fuzz_hdf5 -max_total_time=10 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -artifact_prefix=build-fuzz/ build-fuzz/seeds
 }
 if echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n); int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return !p && n; }' |
     clang -x c - -fsanitize=fuzzer,address -o /dev/null 2>/dev/null; then step fuzz; else
