@@ -274,7 +274,7 @@ static enum mro_code publish(struct eds *s, struct output *o, struct mro_error *
 
 static void keep_warnings(struct output *o, char *const *w, size_t n)
 {
-    for (size_t i = 0; i < n; i++) mro_note(&o->warnings, &o->n_warnings, "%s", w[i]);
+    for (size_t i = 0; i < n; i++) mro_warn(o, "%s", w[i]);
 }
 
 static void output_release(struct output *o, bool failed)
@@ -357,8 +357,7 @@ static enum mro_code open_images(struct eds *s, const char *role, const char *pa
 
 static void keep_file_warnings(struct output *o, const struct mro_file *f)
 {
-    for (size_t i = 0; mro_file_warning(f, i); i++)
-        mro_note(&o->warnings, &o->n_warnings, "%s", mro_file_warning(f, i));
+    for (size_t i = 0; mro_file_warning(f, i); i++) mro_warn(o, "%s", mro_file_warning(f, i));
 }
 
 /* The map of an element in a file: the image of that name, or else the k-th plane, counting frames of all images. */
@@ -390,7 +389,7 @@ static enum mro_code take_map(struct eds *s, struct field *f, const char *path, 
     char sentence[256];
     double pixel[2];
     cli_calibrate(&s->common, info, im->axis, sentence, sizeof sentence);
-    if (sentence[0]) mro_note(&o->warnings, &o->n_warnings, "%s", sentence);
+    if (sentence[0]) mro_warn(o, "%s", sentence);
     MRO_TRY(mro_image_pixel_nm(im, path, pixel, e));
     if (m->elements == 0) {
         m->ny = im->ny;
@@ -406,9 +405,7 @@ static enum mro_code take_map(struct eds *s, struct field *f, const char *path, 
                         "'%s' has pixels of %.4g nm and the map of %s of %.4g nm: they are not of one field", path,
                         pixel[1], m->symbol[0], m->pixel_nm[1]);
     }
-    if (im->not_finite)
-        mro_note(&o->warnings, &o->n_warnings, "%zu pixels of '%s' are not finite numbers and are left out",
-                 im->not_finite, path);
+    if (im->not_finite) mro_warn(o, "%zu pixels of '%s' are not finite numbers and are left out", im->not_finite, path);
     snprintf(m->symbol[m->elements], sizeof m->symbol[0], "%s", symbol);
     m->counts[m->elements++] = im->px;
     return MRO_OK;
@@ -472,7 +469,7 @@ static enum mro_code take_spectra(struct eds *s, struct field *f, struct mro_fil
         rc = take_map(s, f, path, &info, symbol[i], o, e);
     }
     for (size_t i = 0; i < n; i++) mro_eds_map_release(&map[i]);
-    mro_note(&o->warnings, &o->n_warnings,
+    mro_warn(o,
              "counts of '%s' are those of a window around one line of each element, net of a straight background; "
              "overlaps with lines of other elements (Fe K beta on Co) are not taken apart",
              path);
@@ -503,8 +500,7 @@ static enum mro_code read_maps_of(struct eds *s, const char *text, struct field 
             if (rc == MRO_OK) rc = take_map(s, f, path, mro_file_info(file, image), symbol[plane], o, e);
         }
         if (rc == MRO_OK && n == 1 && mro_file_info(file, 0)->frames > 1)
-            mro_note(&o->warnings, &o->n_warnings,
-                     "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
+            mro_warn(o, "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
                      mro_file_info(file, 0)->frames);
     }
     keep_file_warnings(o, file);
@@ -561,9 +557,9 @@ static enum mro_code measure_lines(struct eds *s, struct field *f, struct output
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
         mro_eds_profile_release(&p);
         if (rc && i == 0) return rc;
-        if (rc) mro_note(&o->warnings, &o->n_warnings, "no line at a right angle: %s", other.message);
+        if (rc) mro_warn(o, "no line at a right angle: %s", other.message);
         for (size_t k = 0; rc == MRO_OK && k < r[i].n_warnings; k++)
-            mro_note(&o->warnings, &o->n_warnings, "%s%s", i ? "line at a right angle: " : "", r[i].warnings[k]);
+            mro_warn(o, "%s%s", i ? "line at a right angle: " : "", r[i].warnings[k]);
     }
     o->report.along = &r[0];
     o->report.line = &line[0];

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "core/select.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/math/band.h"
@@ -59,20 +60,6 @@ void mro_order_options_default(struct mro_order_options *o)
 }
 
 /* ------------------------------------------------------------------ small tools */
-
-static void warn(struct mro_order_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void warn(struct mro_order_result *r, const char *format, ...)
-{
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    char **more = realloc(r->warnings, (r->n_warnings + 1) * sizeof *more);
-    if (more == NULL) return;
-    r->warnings = more;
-    if ((more[r->n_warnings] = strdup(text)) != NULL) r->n_warnings++;
-}
 
 /* Sorts n floats >= 0 ascending: as unsigned integers they have the same order. */
 static bool sort_floats(float *v, size_t n)
@@ -1045,20 +1032,21 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
     if (other == pixels) {
         const bool empty = first == pixels;
-        warn(r, "%s: there is nothing to measure",
-             empty ? "no pixel holds a number" : "every pixel has the same value");
+        mro_warn(r, "%s: there is nothing to measure",
+                 empty ? "no pixel holds a number" : "every pixel has the same value");
         snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
         return MRO_OK;
     }
     const double ly = (double)im->ny * pixel[0], lx = (double)im->nx * pixel[1];
     if (fmin(ly, lx) < 5) {
-        warn(r,
-             "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed",
-             lx, ly);
+        mro_warn(
+            r,
+            "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed",
+            lx, ly);
         snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
         return MRO_OK;
     }
-    if (im->not_finite) warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
+    if (im->not_finite) mro_warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
 
     struct mro_grid grid, cells;
     mro_order_grids(im, pixel, &grid, &cells);
@@ -1083,8 +1071,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, pixel, BACKGROUND_NM, &grid, &spectrum, &spikes, e)))
         goto done;
     if (spikes > im->ny * im->nx / 1000)
-        warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
-             100.0 * (double)spikes / (double)(im->ny * im->nx));
+        mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
+                 100.0 * (double)spikes / (double)(im->ny * im->nx));
 
     const double kv = p->o.kv > 0 ? p->o.kv : im->beam_kv;
     bool lens_known = false;
@@ -1107,21 +1095,23 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         } else if (fabs(p->o.cs_mm) < 0.1) {
             /* A corrected lens that shows no ring up to 6.5 nm^-1 has turned the phase by less than pi there. */
             lens_known = true;
-            warn(r,
-                 "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as "
-                 "without rings at Cs %g mm",
-                 p->o.cs_mm);
+            mro_warn(r,
+                     "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as "
+                     "without rings at Cs %g mm",
+                     p->o.cs_mm);
         } else {
-            warn(r, "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval "
-                    "is widened");
+            mro_warn(r,
+                     "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval "
+                     "is widened");
         }
     } else {
-        warn(r,
-             "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval "
-             "is widened; give --kv KV --cs MM",
-             kv > 0                 ? "the spherical aberration is"
-             : isfinite(p->o.cs_mm) ? "the beam energy is"
-                                    : "beam energy and spherical aberration are");
+        mro_warn(
+            r,
+            "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval "
+            "is widened; give --kv KV --cs MM",
+            kv > 0                 ? "the spherical aberration is"
+            : isfinite(p->o.cs_mm) ? "the beam energy is"
+                                   : "beam energy and spherical aberration are");
     }
     if (fit.rings) {
         model = malloc(n * sizeof *model);
@@ -1177,8 +1167,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         }
     r->coverage = inside ? (double)r->cells / (double)inside : 0;
     if (r->cells < 50) {
-        warn(r, "only %zu of %zu cells hold usable signal in the band and 50 are needed: nothing was measured",
-             r->cells, inside);
+        mro_warn(r, "only %zu of %zu cells hold usable signal in the band and 50 are needed: nothing was measured",
+                 r->cells, inside);
         snprintf(r->verdict, sizeof r->verdict, "not measured: %s",
                  inside < 50 ? "the field is too small" : "no usable signal in the pass band");
         goto done;
@@ -1218,12 +1208,13 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
             "not distinguishable from a glass of the same spectrum (p = %.2g); nothing below %.1f nm can be seen here",
             r->p_image, r->size_limit_nm);
     if (r->distinguishable && (r->size_limit_nm > LARGE_LIMIT_NM || r->size_limit_nm > r->diameter_median_nm))
-        warn(r,
-             "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
-             "fraction is of larger ones and rests on few of them",
-             r->size_limit_nm);
+        mro_warn(
+            r,
+            "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
+            "fraction is of larger ones and rests on few of them",
+            r->size_limit_nm);
     if (r->fraction > CROWDED)
-        warn(
+        mro_warn(
             r,
             "ordered regions fill much of the field: part of their power passes for the glass's, and the fraction is a "
             "lower bound");
@@ -1231,7 +1222,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     if (p->o.sweep_band) {
         char note[400];
         if ((rc = mro_views_sweep(p, im, name, r, note, sizeof note, e))) goto done;
-        if (note[0]) warn(r, "%s", note);
+        if (note[0]) mro_warn(r, "%s", note);
     }
 done:
     d->ops->release(d, &spectrum);
@@ -1254,8 +1245,7 @@ void mro_order_result_release(struct mro_order_result *r)
     if (r == NULL) return;
     free(r->objects);
     free(r->sweep);
-    for (size_t i = 0; i < r->n_warnings; i++) free(r->warnings[i]);
-    free(r->warnings);
+    mro_notes_release(&r->warnings, &r->n_warnings);
     free(r->score.v);
     free(r->mask.v);
     free(r->acf.v);
