@@ -46,7 +46,10 @@ static const char notes[] =
     "  NAME.mro.png .svg .pdf  the figure\n"
     "  NAME.mro.score.tif      score of every cell; 1 = the threshold\n"
     "  NAME.mro.mask.tif       cells above the threshold\n"
+    "  NAME.mro.spacing.tif    spacing of the fringes that gave a cell its score, nm\n"
     "  NAME.mro.filtered.tif   the image in the band\n"
+    "  NAME.mro.whitened.tif   what is scored: every frequency of the band at the same power\n"
+    "  NAME.mro.survival.csv   share of cells above a score, here and in a glass\n"
     "  NAME.mro.sweep.csv      fraction in other bands, with --sweep-band\n"
     "  NAME.mro.acf.tif        score of the autocorrelation, with --map acf\n"
     "Maps are float32 TIFF that open in ImageJ with their scale. Each frame of a stack has its own files,\n"
@@ -134,8 +137,11 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     char *stem;
     MRO_TRY(write_map(m, item, ".score.tif", &r->score, e));
     MRO_TRY(write_map(m, item, ".mask.tif", &r->mask, e));
+    MRO_TRY(write_map(m, item, ".spacing.tif", &r->spacing, e));
     MRO_TRY(write_map(m, item, ".acf.tif", &r->acf, e));
     MRO_TRY(cli_write_map(&m->run, item, ".filtered.tif", &r->filtered, e));
+    MRO_TRY(cli_write_map(&m->run, item, ".whitened.tif", &r->whitened, e));
+    if (r->n_cdf) MRO_TRY(cli_write_text(item, &m->run.job, ".survival.csv", mro_csv_survival(r, e), e));
     if (r->n_sweep) MRO_TRY(cli_write_text(item, &m->run.job, ".sweep.csv", mro_csv_sweep(r, e), e));
     MRO_TRY(cli_write_text(item, &m->run.job, ".objects.csv", mro_csv_objects(r, e), e));
     MRO_TRY(cli_figure_stem(item, &m->run.job, &stem, e));
