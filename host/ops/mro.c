@@ -290,6 +290,21 @@ static void fill_surprise(const struct mro_order_plan *p, struct scores *s)
     }
 }
 
+/* The wave vector (y, x, nm^-1) that gave cell i its surprise. */
+static const double *strongest_wave(const struct mro_order_plan *p, const struct scores *s, size_t i)
+{
+    int best = 0;
+    double most = -1;
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        const double u = surprise_of(&p->null, k, s->power[k][i]);
+        if (u > most) {
+            most = u;
+            best = k;
+        }
+    }
+    return p->g[best][s->which[best][i]];
+}
+
 static double gain_at(const struct scores *s, double y_nm, double x_nm)
 {
     const double fy = y_nm / s->cells.ly * (double)s->cells.ny, fx = x_nm / s->cells.lx * (double)s->cells.nx;
@@ -333,16 +348,7 @@ static enum mro_code find_patches(const struct mro_order_plan *p, const struct s
                 }
                 patches = more;
             }
-            int best = 0;
-            double most = -1;
-            for (int k = 0; k < MRO_WINDOWS; k++) {
-                const double u = surprise_of(&p->null, k, s->power[k][i]);
-                if (u > most) {
-                    most = u;
-                    best = k;
-                }
-            }
-            const double *g = p->g[best][s->which[best][i]];
+            const double *g = strongest_wave(p, s, i);
             patches[n++] = (struct mro_patch){ .y_nm = (double)y * py, .x_nm = (double)x * px, .gy = g[0], .gx = g[1] };
         }
     if ((rc = p->d->ops->refine_patches(p->d, &s->grid, &s->field, &p->search, patches, n, e))) goto done;
@@ -935,15 +941,18 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct sc
     r->score = (struct mro_order_map){
         .nx = nx, .ny = ny, .step_x_nm = s->cells.lx / (double)nx, .step_y_nm = s->cells.ly / (double)ny
     };
-    r->mask = r->score;
+    r->mask = r->spacing = r->score;
     r->score.v = malloc(nx * ny * sizeof(float));
     r->mask.v = malloc(nx * ny * sizeof(float));
+    r->spacing.v = malloc(nx * ny * sizeof(float));
     r->objects = calloc(found->n + 1, sizeof *r->objects);
-    if (!r->score.v || !r->mask.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    if (!r->score.v || !r->mask.v || !r->spacing.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     size_t flagged = 0;
     for (size_t i = 0; i < nx * ny; i++) {
         r->score.v[i] = usable[i] ? (float)(s->surprise[i] / p->null.threshold) : NAN;
         r->mask.v[i] = usable[i] ? (float)(s->surprise[i] > p->null.threshold) : NAN;
+        const double *g = strongest_wave(p, s, i);
+        r->spacing.v[i] = usable[i] ? (float)(1 / hypot(g[0], g[1])) : NAN;
         flagged += usable[i] && s->surprise[i] > p->null.threshold;
     }
     r->fraction_raw = r->cells ? (double)flagged / (double)r->cells : NAN;
@@ -995,7 +1004,7 @@ static void from_corner(struct mro_order_result *r)
         r->tiles[i].y_nm += y;
         r->tiles[i].x_nm += x;
     }
-    struct mro_order_map *const maps[] = { &r->score, &r->mask, &r->acf };
+    struct mro_order_map *const maps[] = { &r->score, &r->mask, &r->acf, &r->spacing };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         maps[i]->y0_nm += y;
         maps[i]->x0_nm += x;
@@ -1187,7 +1196,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         r->size_limit_nm += 0.01;
     if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
     r->density_per_nm2 = (double)r->n_objects / usable_nm2;
-    const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable };
+    const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable, im };
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
@@ -1240,9 +1249,12 @@ void mro_order_result_release(struct mro_order_result *r)
     free(r->score.v);
     free(r->mask.v);
     free(r->acf.v);
+    free(r->spacing.v);
     mro_image_release(&r->filtered);
+    mro_image_release(&r->whitened);
     for (size_t i = 0; i < r->n_tiles; i++) free(r->tiles[i].v);
     free(r->tiles);
+    free(r->cdf_score);
     free(r->cdf_p);
     free(r->cdf_null);
     free(r->cdf_observed);
@@ -1259,5 +1271,5 @@ size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_opti
     mro_order_grids(like, pixel_nm, &grid, &cells);
     /* The half plane that an image is cropped in; then whitening and scores, and what is shown of them. */
     const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
-    return null + half + grid.ny * grid.nx * (o->views ? 48 : 36) + cells.ny * cells.nx * 64;
+    return null + half + grid.ny * grid.nx * (o->views ? 52 : 36) + cells.ny * cells.nx * 68;
 }
