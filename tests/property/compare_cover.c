@@ -135,7 +135,9 @@ static void equal_states_are_seldom_called_different(void **state)
     const unsigned long draws = draws_of(1000);
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
         const struct count c = run(&plans[i], draws);
-        assert_in_range(c.significant * 1000, 0, 70 * draws);
+        /* Where one state scatters more, images cannot be exchanged, and the test is near what it promises only. */
+        const bool alike = plans[i].scatter[0] == plans[i].scatter[1];
+        assert_in_range(c.significant * 1000, 0, (alike ? 70 : 100) * draws);
         if (i == 0) assert_in_range(c.significant * 1000, 30 * draws, 70 * draws);
         assert_true((double)c.covered >= 0.925 * (double)draws);
     }
