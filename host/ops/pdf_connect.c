@@ -45,21 +45,35 @@ static void make_kernel(struct kernel *k, const struct mro_pdf_second_shell *s)
     }
 }
 
-static double kernel_at(const struct kernel *k, double x, double sigma)
+/* Cubic through four points, t from the second to the third (Catmull and Rom): its slope has no steps, which a search
+ * by slopes would get stuck on. */
+static void cubic(double t, double w[4])
 {
-    const double at = fmin(fabs(x) / KERNEL_STEP, KERNEL_POINTS - 1.001);
-    const double row = fmax(
-        0, fmin(log(sigma / SIGMA_LEAST) / log(SIGMA_MOST / SIGMA_LEAST) * (KERNEL_SIGMAS - 1), KERNEL_SIGMAS - 1.001));
-    const size_t i = (size_t)at, j = (size_t)row;
-    const double t = at - (double)i, u = row - (double)j;
-    return (1 - u) * ((1 - t) * k->table[j][i] + t * k->table[j][i + 1]) +
-           u * ((1 - t) * k->table[j + 1][i] + t * k->table[j + 1][i + 1]);
+    w[0] = t * (-0.5 + t * (1 - 0.5 * t));
+    w[1] = 1 + t * t * (-2.5 + 1.5 * t);
+    w[2] = t * (0.5 + t * (2 - 1.5 * t));
+    w[3] = t * t * (-0.5 + 0.5 * t);
 }
 
-/* One shell's part of 4 pi rho r + G. The transform is odd in r: each shell has an image at -c. */
-static double shell_at(const struct kernel *k, double r, double area, double centre, double sigma)
+/* The kernel of one sigma over all distances. */
+static void kernel_of(const struct kernel *k, double sigma, double *line)
 {
-    return area / centre * (kernel_at(k, r - centre, sigma) - kernel_at(k, r + centre, sigma));
+    double w[4];
+    const double row = fmax(1, fmin(log(sigma / SIGMA_LEAST) / log(SIGMA_MOST / SIGMA_LEAST) * (KERNEL_SIGMAS - 1),
+                                    KERNEL_SIGMAS - 2.001));
+    const size_t j = (size_t)row;
+    cubic(row - (double)j, w);
+    for (size_t x = 0; x < KERNEL_POINTS; x++)
+        line[x] = w[0] * k->table[j - 1][x] + w[1] * k->table[j][x] + w[2] * k->table[j + 1][x] + w[3] * k->table[j + 2][x];
+}
+
+static double kernel_at(const double *line, double x)
+{
+    double w[4];
+    const double at = fmin(fabs(x) / KERNEL_STEP, KERNEL_POINTS - 2.001);
+    const size_t i = (size_t)at;
+    cubic(at - (double)i, w);
+    return w[0] * line[i ? i - 1 : 1] + w[1] * line[i] + w[2] * line[i + 1] + w[3] * line[i + 2];
 }
 
 struct fit {
@@ -74,14 +88,50 @@ struct fit {
     double held_at, held_width;
 };
 
-static void model(const struct fit *f, const double *p, double *y)
+/* Where the area, centre and sigma of a shell stand: the four modes, the first, the third. */
+static const int shell_area[6] = { AREA, AREA + 1, AREA + 2, AREA + 3, FIRST, THIRD };
+static const int shell_centre[6] = { CENTRE, CENTRE + 1, CENTRE + 2, CENTRE + 3, FIRST + 1, THIRD + 1 };
+static const int shell_sigma[6] = { SIGMA, SIGMA, SIGMA, SIGMA, FIRST + 2, THIRD + 2 };
+
+/* Adds one shell's part of 4 pi rho r + G, times `by`, to y. The transform is odd in r: each shell has an image at -c.
+ */
+static void add_shell(const struct fit *f, const double *line, double area, double centre, double by, double *y)
 {
     for (size_t i = 0; i < f->n; i++) {
         const double r = f->s->r_A[i];
-        double v = shell_at(&f->k, r, p[FIRST], p[FIRST + 1], p[FIRST + 2]) +
-                   shell_at(&f->k, r, p[THIRD], p[THIRD + 1], p[THIRD + 2]);
-        for (int m = 0; m < 4; m++) v += shell_at(&f->k, r, p[AREA + m], p[CENTRE + m], p[SIGMA]);
-        y[i] = v;
+        y[i] += by * area / centre * (kernel_at(line, r - centre) - kernel_at(line, r + centre));
+    }
+}
+
+static void model(const struct fit *f, const double *p, double *y)
+{
+    double line[KERNEL_POINTS];
+    memset(y, 0, f->n * sizeof *y);
+    for (int k = 0; k < 6; k++) {
+        if (k == 0 || k > 3) kernel_of(&f->k, p[shell_sigma[k]], line);
+        add_shell(f, line, p[shell_area[k]], p[shell_centre[k]], 1, y);
+    }
+}
+
+/* Derivatives of the model by every parameter: N_PARAMETERS * n. */
+static void slopes(const struct fit *f, const double *p, double *J)
+{
+    double line[KERNEL_POINTS];
+    memset(J, 0, N_PARAMETERS * f->n * sizeof *J);
+    for (int k = 0; k < 6; k++) {
+        const double area = p[shell_area[k]], centre = p[shell_centre[k]], sigma = p[shell_sigma[k]];
+        const double h = 1e-3;
+        if (k == 0 || k > 3) kernel_of(&f->k, sigma, line);
+        add_shell(f, line, 1, centre, 1, J + (size_t)shell_area[k] * f->n);
+        add_shell(f, line, area, centre + h, 0.5 / h, J + (size_t)shell_centre[k] * f->n);
+        add_shell(f, line, area, centre - h, -0.5 / h, J + (size_t)shell_centre[k] * f->n);
+    }
+    for (int side = -1; side <= 1; side += 2) {
+        for (int k = 0; k < 6; k++) {
+            const double sigma = p[shell_sigma[k]], h = 0.01 * sigma;
+            if (k == 0 || k > 3) kernel_of(&f->k, sigma + side * h, line);
+            add_shell(f, line, p[shell_area[k]], p[shell_centre[k]], side * 0.5 / h, J + (size_t)shell_sigma[k] * f->n);
+        }
     }
 }
 
@@ -118,17 +168,8 @@ static void equations(const struct fit *f, const double *p, const double *y, dou
 {
     memset(A, 0, N_PARAMETERS * N_PARAMETERS * sizeof *A);
     memset(g, 0, N_PARAMETERS * sizeof *g);
-    for (int i = 0; i < N_PARAMETERS; i++) {
-        double q[N_PARAMETERS], *column = J + (size_t)i * f->n;
-        const double h = 1e-4 * (f->hi[i] - f->lo[i] < 10 ? f->hi[i] - f->lo[i] : 10);
-        const double step = p[i] + h > f->hi[i] ? -h : h;
-        memcpy(q, p, sizeof q);
-        q[i] += step;
-        model(f, q, column);
-        for (size_t k = 0; k < f->n; k++) column[k] -= f->data[k];
-        whiten(f, column);
-        for (size_t k = 0; k < f->n; k++) column[k] = (column[k] - y[k]) / step;
-    }
+    slopes(f, p, J);
+    for (size_t i = 0; i < N_PARAMETERS; i++) whiten(f, J + i * f->n);
     for (int i = 0; i < N_PARAMETERS; i++) {
         for (size_t k = 0; k < f->n; k++) g[i] += J[(size_t)i * f->n + k] * y[k];
         for (int j = 0; j <= i; j++) {
@@ -155,7 +196,7 @@ static double minimise(struct fit *f, double *p)
     double A[N_PARAMETERS * N_PARAMETERS], g[N_PARAMETERS];
     double *y = f->work, *trial = f->work + f->n, *J = f->work + 2 * f->n;
     double chi2 = residuals(f, p, y), lambda = 1e-3;
-    for (int turn = 0; turn < 60; turn++) {
+    for (int turn = 0, small = 0; turn < 100 && small < 3; turn++) {
         equations(f, p, y, A, g, J);
         bool better = false;
         double gain = 0;
@@ -194,7 +235,8 @@ static double minimise(struct fit *f, double *p)
                 lambda *= 6;
             }
         }
-        if (!better || gain < 1e-5 * (1 + 1e-3 * chi2)) break;
+        if (!better) break;
+        small = gain < 1e-3 ? small + 1 : 0; /* far below what the intervals ask for, some steps running */
     }
     return chi2;
 }
@@ -251,11 +293,11 @@ static enum mro_code keep(const struct fit *f, const double *p, struct mro_pdf_c
     memcpy(c->r_A, s->r_A, s->n * sizeof *room);
     memcpy(c->data, f->data, s->n * sizeof *room);
     model(f, p, c->fit);
-    for (size_t i = 0; i < s->n; i++) {
-        c->data_se[i] = sqrt(s->covariance[i * s->n + i]);
-        for (int m = 0; m < MRO_PDF_MODES; m++)
-            c->part[(size_t)m * s->n + i] = shell_at(&f->k, s->r_A[i], p[AREA + m], p[CENTRE + m], p[SIGMA]);
-    }
+    double line[KERNEL_POINTS];
+    kernel_of(&f->k, p[SIGMA], line);
+    for (size_t i = 0; i < s->n; i++) c->data_se[i] = sqrt(s->covariance[i * s->n + i]);
+    for (size_t m = 0; m < MRO_PDF_MODES; m++)
+        add_shell(f, line, p[AREA + m], p[CENTRE + m], 1, c->part + m * s->n);
     return MRO_OK;
 }
 
@@ -284,8 +326,8 @@ enum mro_code mro_pdf_connect(const struct mro_pdf_second_shell *s, struct mro_p
         f->data[i] = s->G[i] + 4 * M_PI * rho * s->r_A[i];
         mean += s->covariance[i * s->n + i] / (double)s->n;
     }
-    /* Points closer than the resolution share their errors: 1 % beside keeps the matrix regular. */
-    for (size_t i = 0; i < s->n * s->n; i++) f->whiten[i] = s->covariance[i] + (i % (s->n + 1) == 0 ? 0.01 * mean : 0);
+    /* Points closer than the resolution share their errors: 0.1 % beside keeps the matrix regular. */
+    for (size_t i = 0; i < s->n * s->n; i++) f->whiten[i] = s->covariance[i] + (i % (s->n + 1) == 0 ? 0.001 * mean : 0);
     if (!mro_pdf_factor(f->whiten, s->n)) {
         rc = MRO_FAIL(e, MRO_EDATA, "the errors of G(r) in the second shell are not positive");
         goto done;
