@@ -86,9 +86,9 @@ function keyTable(pairs) {
 }
 
 // Any value of a result, by the unit that its key ends in.
-function valueNode(key, v, beside) {
-  const { unit } = unitOf(key, beside);
-  if (v === null) return 'not measured';
+function valueNode(key, v, beside, under = '') {
+  const unit = unitOf(key, beside).unit || under;
+  if (v === null) return unit ? 'not measured' : DASH;
   if (typeof v === 'boolean') return v ? 'yes' : 'no';
   if (isNumber(v)) {
     const bare = key.replace(/_(nm|at)$/, ''), ci = beside && !Array.isArray(beside) ? beside[`${bare}_ci95`] || beside[`${key}_ci95`] : null;
@@ -102,19 +102,21 @@ function valueNode(key, v, beside) {
   }
   return null;
 }
-function generic(object, skip = new Set()) {
+function generic(object, skip = new Set(), under = '') {
   const simple = [], deep = [];
   for (const [key, v] of Object.entries(object)) {
     if (skip.has(key)) continue;
     if (/_ci95$/.test(key) && Object.keys(object).some((k) => k !== key && k.replace(/_(nm|at)$/, '') === key.slice(0, -5))) continue;
-    const node = valueNode(key, v, object);
+    const node = valueNode(key, v, object, under);
     if (node !== null) simple.push([label(key), node]);
     else deep.push([key, v]);
   }
   const out = simple.length ? [keyTable(simple)] : [];
   for (const [key, v] of deep) {
-    const inner = Array.isArray(v) ? listTable(key, v) : Object.keys(v).length ? h('div', { class: 'inner' }, generic(v)) : h('p', { class: 'soft' }, 'none');
-    out.push(h('details', { open: Object.keys(v).length <= 6 }, h('summary', {}, named(label(key)), Array.isArray(v) ? ` (${v.length})` : ''), inner));
+    const parts = Object.entries(v), alike = !Array.isArray(v) && parts.length > 1 && parts.every(([, x]) => x && typeof x === 'object' && !Array.isArray(x));
+    const inner = Array.isArray(v) ? listTable(key, v) : alike ? listTable(key, parts.map(([k, x]) => ({ '': k, ...x })))
+      : parts.length ? h('div', { class: 'inner' }, generic(v, new Set(), unitOf(key).unit)) : h('p', { class: 'soft' }, 'none');
+    out.push(h('details', { open: parts.length <= 8 }, h('summary', {}, named(label(key)), Array.isArray(v) ? ` (${v.length})` : ''), inner));
   }
   return out;
 }
@@ -125,9 +127,10 @@ function listTable(key, list) {
   const keys = [...new Set(list.flatMap((x) => Object.keys(x)))].filter((k) => list.every((x) => x[k] === undefined || x[k] === null || typeof x[k] !== 'object' || Array.isArray(x[k])));
   const columns = keys.map((k) => {
     const { unit } = unitOf(k);
-    return { title: label(k) + (unit && unit !== '%' && unit !== 'p' ? ` (${unit})` : ''), n: list.some((x) => isNumber(x[k])), of: (x, probe) => {
+    return { title: (k === '' ? '' : label(k)) + (/_ci95$/.test(k) ? ', 95 %' : '') + (unit && unit !== '%' && unit !== 'p' ? ` (${unit})` : ''), n: list.some((x) => isNumber(x[k])), of: (x, probe) => {
       if (probe && x.probe) return {};
       const v = x[k];
+      if (Array.isArray(v) && /_ci95$/.test(k)) return { text: interval(v, unit), value: v[0] };
       return { text: isNumber(v) ? (unit === '%' ? percent(v) : unit === 'p' ? chance(v) : plain(v)) : v === null || v === undefined ? DASH : String(valueNode(k, v, x) instanceof Node ? v : valueNode(k, v, x)), value: isNumber(v) || typeof v === 'string' ? v : null };
     } };
   });
@@ -516,12 +519,12 @@ function provenancePage() {
     const values = new Map();
     for (const i of chief.filter((k) => items[k].verb === verb))
       for (const [k, o] of Object.entries((items[i].result.provenance || {}).options || {})) {
-        const text = JSON.stringify(o && typeof o === 'object' && 'value' in o ? o.value : o);
+        const v = o && typeof o === 'object' && 'value' in o ? o.value : o, text = (v === null ? 'not given' : Array.isArray(v) ? v.join(', ') || 'none' : typeof v === 'object' ? JSON.stringify(v) : String(v)) + (v !== null && o.unit ? `\u00a0${o.unit}` : '');
         if (!values.has(k)) values.set(k, new Map());
         values.get(k).set(text, (values.get(k).get(text) || 0) + 1);
       }
     if (values.size === 0) continue;
-    out.push(card(`Options: ${kindName(verb)}`, null, keyTable([...values].map(([k, m]) => [`--${k}`, h('span', {}, [...m].map(([v, n], j) => [j > 0 && '; ', named(v === 'null' ? 'not given' : v), m.size > 1 && ` (${n})`]), m.size > 1 && [' ', h('span', { class: 'chip warn' }, 'differs')])]))));
+    out.push(card(`Options: ${kindName(verb)}`, null, keyTable([...values].map(([k, m]) => [`--${k}`, h('span', {}, [...m].map(([v, n], j) => [j > 0 && '; ', named(v), m.size > 1 && ` (${n})`]), m.size > 1 && [' ', h('span', { class: 'chip warn' }, 'differs')])]))));
   }
   const told = new Map();
   for (const i of items.keys()) for (const w of warningsOf(items[i])) { if (!told.has(w)) told.set(w, []); told.get(w).push(i); }

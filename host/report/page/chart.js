@@ -3,6 +3,9 @@
 
 const colourOfState = (i) => `var(--s${i % 8})`;
 
+// Charts are drawn as wide as they are shown, so that their type keeps its size on a telephone.
+const chartWidth = () => Math.round(Math.max(300, Math.min(560, document.getElementById('main').clientWidth - 72)));
+
 function niceStep(range, ticks) {
   const rough = range / ticks, power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].find((m) => m * power >= rough * 0.999999) * power;
@@ -31,7 +34,7 @@ function tipped(node, text) {
 
 // groups: [{name, colour, mean, ci, points: [{value, ci, name, href, x}]}] over named places on the x axis.
 function dotChart({ title, unit, groups, summary }) {
-  const w = 560, height = 320, left = 58, right = 14, top = 14, bottom = 46;
+  const w = chartWidth(), height = 330, left = 58, right = 14, top = 30, bottom = 46;
   let hi = 0, lo = 0;
   for (const g of groups)
     for (const v of [g.mean, ...(g.ci || []), ...g.points.flatMap((p) => [p.value, ...(p.ci || [])])])
@@ -39,6 +42,7 @@ function dotChart({ title, unit, groups, summary }) {
   if (hi === lo) hi = lo + 1;
   const ticks = ticksOf(lo, hi * 1.04, 5), y = (v) => height - bottom - ((v - lo) / (hi * 1.04 - lo)) * (height - top - bottom);
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': `${title}. ${summary}` });
+  svg.append(s('text', { class: 'title', x: 0, y: 14 }, title));
   for (const t of ticks) {
     svg.append(s('line', { class: 'grid', x1: left, x2: w - right, y1: y(t), y2: y(t) }));
     svg.append(s('text', { x: left - 8, y: y(t) + 4, 'text-anchor': 'end' }, unit === '%' ? `${plain(100 * t)} %` : plain(t)));
@@ -74,13 +78,14 @@ function dotChart({ title, unit, groups, summary }) {
 
 // rows: [{name, colour, ratio, ci, text}] on a logarithmic axis.
 function ratioChart({ title, rows, reference, summary }) {
-  const w = 560, line = 34, left = 120, right = 150, top = 10, height = top + rows.length * line + 44;
+  const w = chartWidth(), line = 34, left = w < 450 ? 84 : 120, right = w < 450 ? 118 : 150, top = 30, height = top + rows.length * line + 44;
   const all = rows.flatMap((r) => [r.ratio, ...(r.ci || [])]).filter((v) => isNumber(v) && v > 0);
   let lo = Math.min(0.8, ...all), hi = Math.max(1.25, ...all);
   lo = Math.max(lo / 1.08, 0.01);
   hi = Math.min(hi * 1.08, 100);
   const x = (v) => left + (Math.log(Math.min(Math.max(v, lo), hi) / lo) / Math.log(hi / lo)) * (w - left - right);
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': `${title}. ${summary}` });
+  svg.append(s('text', { class: 'title', x: 0, y: 14 }, title));
   const marks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50, 100].filter((v) => v >= lo && v <= hi);
   let last = -99;
   for (const m of marks) {
@@ -102,13 +107,14 @@ function ratioChart({ title, rows, reference, summary }) {
 
 // Points over a numeric axis, with a line {x0, y0, x1, y1} when there is one.
 function trendChart({ title, xLabel, unit, points, line, summary }) {
-  const w = 560, height = 300, left = 58, right = 14, top = 14, bottom = 46;
+  const w = chartWidth(), height = 330, left = 58, right = 14, top = 30, bottom = 46;
   const xs = points.map((p) => p.x), ys = points.map((p) => p.value).concat(line ? [line.y0, line.y1] : []);
   let x0 = Math.min(...xs), x1 = Math.max(...xs);
   const pad = (x1 - x0 || 1) * 0.06, lo = Math.min(0, ...ys), hi = Math.max(...ys) * 1.06 || 1;
   x0 -= pad; x1 += pad;
   const x = (v) => left + ((v - x0) / (x1 - x0)) * (w - left - right), y = (v) => height - bottom - ((v - lo) / (hi - lo)) * (height - top - bottom);
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': `${title}. ${summary}` });
+  svg.append(s('text', { class: 'title', x: 0, y: 14 }, title));
   for (const t of ticksOf(lo, hi, 5)) {
     svg.append(s('line', { class: 'grid', x1: left, x2: w - right, y1: y(t), y2: y(t) }));
     svg.append(s('text', { x: left - 8, y: y(t) + 4, 'text-anchor': 'end' }, unit === '%' ? `${plain(100 * t)} %` : plain(t)));
@@ -124,7 +130,7 @@ function trendChart({ title, xLabel, unit, points, line, summary }) {
 
 // Share of cells above a score, on a logarithmic axis; returns { svg, cut(t) } that moves the threshold.
 function survivalChart(curves, most) {
-  const w = 420, height = 220, left = 56, right = 10, top = 8, bottom = 40, decades = 5;
+  const w = Math.min(420, chartWidth()), height = 220, left = 56, right = 10, top = 8, bottom = 40, decades = 5;
   const hi = Math.max(most, 1.2), x = (v) => left + (Math.min(v, hi) / hi) * (w - left - right);
   const y = (v) => top + (Math.min(decades, -Math.log10(Math.max(v, 1e-9))) / decades) * (height - top - bottom);
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': 'Share of cells at or above a score, in this image and in a glass' });

@@ -111,10 +111,12 @@ const LABELS = {
   step_nm: 'Step', length_nm: 'Length', points: 'Points', roughness: 'Roughness', dark: 'Dark regions', bright: 'Bright regions',
   elements: 'Elements', pairs: 'Pairs of elements', crystals: 'Crystals', bands: 'Bands', fsdp: 'First sharp diffraction peak', shells: 'Shells',
   strain: 'Strain', moran_i: "Moran's I", moran_p: "p of Moran's I", mean: 'Mean', sd: 'Standard deviation', fwhm: 'Full width at half maximum',
-  normal_azimuth_deg: 'Azimuth of the normal', width_nm: 'Width', depth: 'Depth', position_nm: 'Position', skewness: 'Skewness',
+  normal_azimuth_deg: 'Azimuth of the normal', width_nm: 'Width', depth: 'Depth', position_nm: 'Position', skewness: 'Skewness', r: 'r', p: 'p',
+  r_counting: 'r by counting alone', points_effective: 'Points that count', k_factors: 'k-factors', k_source: 'k-factors from', density_per_nm3: 'Density', n: 'n',
 };
 function label(key) {
-  if (LABELS[key]) return LABELS[key];
+  if (Object.hasOwn(LABELS, key)) return LABELS[key];
+  if (key.length < 3) return key;
   const { name } = unitOf(key);
   const words = name.replace(/_/g, ' ').trim();
   return words.charAt(0).toUpperCase() + words.slice(1);
@@ -123,7 +125,7 @@ const KINDS = {
   mro: 'Medium-range order', haadf: 'Heterogeneity (HAADF)', eds: 'Composition (EDS)', pdf: 'Pair distribution', lattice: 'Lattice strain',
   shearband: 'Shear bands', indent: 'Hardness maps', bandpass: 'Band-pass',
 };
-const kindName = (verb) => KINDS[verb] || verb;
+const kindName = (verb) => (Object.hasOwn(KINDS, verb) ? KINDS[verb] : verb);
 
 // What a table of many images shows of each kind. An interval stands beside its number.
 const COLUMNS = {
@@ -137,7 +139,7 @@ const COLUMNS = {
 const BOOKKEEPING = new Set(['schema', 'file', 'image', 'frame', 'shape', 'pixel_nm', 'calibration', 'warnings', 'provenance', 'verdict', 'objects', 'unit', 'inputs']);
 
 function columnsOf(verb, results) {
-  if (COLUMNS[verb]) return COLUMNS[verb];
+  if (Object.hasOwn(COLUMNS, verb)) return COLUMNS[verb];
   const found = [];
   if (verb === 'eds')
     for (const r of results)
