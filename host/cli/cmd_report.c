@@ -76,9 +76,12 @@ int cmd_report(int argc, char **argv)
     if (rc < 0) {
         rc = 2;
         if (args.n != 1)
-            fprintf(stderr, "mroscope report: takes one folder of results, and %zu were given\n", args.n);
+            fprintf(
+                stderr,
+                "mroscope: 'report' takes one folder of results, and %zu were given; try 'mroscope report --help'\n",
+                args.n);
         else if (opt.common.out == NULL)
-            fprintf(stderr, "mroscope report: give the folder for the report with -o DIR\n");
+            fprintf(stderr, "mroscope: 'report' needs the folder to write to; give it with -o DIR\n");
         else
             rc = make(&opt, args.files[0]);
     }

@@ -102,6 +102,7 @@ function valueNode(key, v, beside, under = '') {
   }
   return null;
 }
+// [the plain values as a table, then what has parts of its own]
 function generic(object, skip = new Set(), under = '') {
   const simple = [], deep = [];
   for (const [key, v] of Object.entries(object)) {
@@ -124,13 +125,16 @@ function listTable(key, list) {
   if (list.length === 0) return h('p', { class: 'soft' }, 'none');
   if (!list.every((x) => x && typeof x === 'object' && !Array.isArray(x)))
     return h('ul', { class: 'plain' }, list.slice(0, 200).map((x) => h('li', {}, named(typeof x === 'string' ? x : JSON.stringify(x)))));
-  const keys = [...new Set(list.flatMap((x) => Object.keys(x)))].filter((k) => list.every((x) => x[k] === undefined || x[k] === null || typeof x[k] !== 'object' || Array.isArray(x[k])));
+  const ciOf = (k) => [`${k.replace(/_(nm|at)$/, '')}_ci95`, `${k}_ci95`].find((c) => c !== k && list.some((x) => Array.isArray(x[c])));
+  const all = [...new Set(list.flatMap((x) => Object.keys(x)))], intervals = new Set(all.map(ciOf));
+  const keys = all.filter((k) => !intervals.has(k)).filter((k) => list.every((x) => x[k] === undefined || x[k] === null || typeof x[k] !== 'object' || Array.isArray(x[k])));
   const columns = keys.map((k) => {
     const { unit } = unitOf(k);
     return { title: (k === '' ? '' : label(k)) + (/_ci95$/.test(k) ? ', 95 %' : '') + (unit && unit !== '%' && unit !== 'p' ? ` (${unit})` : ''), n: list.some((x) => isNumber(x[k])), of: (x, probe) => {
       if (probe && x.probe) return {};
       const v = x[k];
       if (Array.isArray(v) && /_ci95$/.test(k)) return { text: interval(v, unit), value: v[0] };
+      if (isNumber(v) && ciOf(k)) return { text: `${quantity(v, unit === 'p' || unit === '%' ? unit : '')} ${interval(x[ciOf(k)], unit)}`, value: v };
       return { text: isNumber(v) ? (unit === '%' ? percent(v) : unit === 'p' ? chance(v) : plain(v)) : v === null || v === undefined ? DASH : String(valueNode(k, v, x) instanceof Node ? v : valueNode(k, v, x)), value: isNumber(v) || typeof v === 'string' ? v : null };
     } };
   });
@@ -334,10 +338,16 @@ function imagePage(i, print) {
   out.push(live);
   const ready = item.blob ? blobOf(i).then((blob) => lively(i, blob, live)) : Promise.resolve(live.remove());
   if (item.frames && item.frames.length) out.push(framesCard(item));
-  const numbers = card('All numbers', null, generic(r, BOOKKEEPING));
-  numbers.classList.add('long');
-  out.push(numbers);
-  out.push(sourceCard(item, row));
+  // What has only a few plain values stays with the others, the rest gets the whole width.
+  const small = ([, v]) => v !== null && typeof v === 'object' && !Array.isArray(v) && Object.values(v).every((x) => x === null || typeof x !== 'object');
+  const wide = Object.entries(r).filter(([k, v]) => !BOOKKEEPING.has(k) && v !== null && typeof v === 'object' && !small([k, v]) && valueNode(k, v, r) === null);
+  const numbers = card('Numbers', null, generic(r, new Set([...BOOKKEEPING, ...wide.map(([k]) => k)])));
+  out.push(h('div', { class: 'cols' }, numbers, sourceCard(item, row)));
+  if (wide.length) {
+    const parts = card('In parts', null, generic(Object.fromEntries(wide)));
+    parts.classList.add('long');
+    out.push(parts);
+  }
   return { nodes: out, ready };
 }
 const sentence = (t) => (t ? t.charAt(0).toUpperCase() + t.slice(1) + (/[.!?]$/.test(t) ? '' : '.') : '');
@@ -409,7 +419,7 @@ function explorer(i, map, objects) {
   const share = h('p', { class: 'share', id: `share-${i}` }), detail = h('p', { class: 'small soft', id: `share-detail-${i}` });
   const value = h('output', { for: `t-${i}` });
   const slider = h('input', { type: 'range', id: `t-${i}`, min: 0.1, max: Math.max(1.5, Math.ceil(map.most * 10) / 10), step: 0.01, value: 1, 'aria-describedby': `share-${i}` });
-  const bar = h('canvas', { 'aria-hidden': true }), barLo = h('span', {}, '0'), barHi = h('span', {}, `${plain(topOf(map), 2)}${map.most > topOf(map) ? ' and more' : ''}`);
+  const bar = h('canvas', { 'aria-hidden': 'true' }), barLo = h('span', {}, '0'), barHi = h('span', {}, `${plain(topOf(map), 2)}${map.most > topOf(map) ? ' and more' : ''}`);
   const curves = [{ points: map.curve(), colour: 'var(--s1)' }];
   if (map.survival) curves.push({ points: map.survival, colour: 'var(--s0)', dashed: true });
   const survival = survivalChart(curves, Math.min(map.most, 6));

@@ -6,6 +6,9 @@ const colourOfState = (i) => `var(--s${i % 8})`;
 // Charts are drawn as wide as they are shown, so that their type keeps its size on a telephone.
 const chartWidth = () => Math.round(Math.max(300, Math.min(560, document.getElementById('main').clientWidth - 72)));
 
+// Names of states differ at their ends as often as at their beginnings.
+const shortened = (text, n) => (text.length > n ? `${text.slice(0, Math.floor((n - 1) / 2))}…${text.slice(-Math.ceil((n - 1) / 2))}` : text);
+
 function niceStep(range, ticks) {
   const rough = range / ticks, power = 10 ** Math.floor(Math.log10(rough));
   return [1, 2, 5, 10].find((m) => m * power >= rough * 0.999999) * power;
@@ -52,7 +55,7 @@ function dotChart({ title, unit, groups, summary }) {
   groups.forEach((g, i) => {
     const middle = left + (i + 0.5) * step, spread = Math.min(step * 0.5, 90), n = g.points.length;
     const cut = Math.max(4, Math.floor(step / 7.5));
-    svg.append(s('text', { class: 'strong', x: middle, y: height - bottom + 18, 'text-anchor': 'middle' }, g.name.length > cut ? `${g.name.slice(0, cut - 1)}…` : g.name, s('title', {}, g.name)));
+    svg.append(s('text', { class: 'strong', x: middle, y: height - bottom + 18, 'text-anchor': 'middle' }, shortened(g.name, cut), s('title', {}, g.name)));
     svg.append(s('text', { x: middle, y: height - bottom + 34, 'text-anchor': 'middle' }, `n = ${g.points.filter((p) => isNumber(p.value)).length}`));
     g.points.forEach((p, k) => {
       if (!isNumber(p.value)) return;
@@ -97,7 +100,7 @@ function ratioChart({ title, rows, reference, summary }) {
   svg.append(s('text', { x: (left + w - right) / 2, y: height - 2, 'text-anchor': 'middle' }, `ratio to ${reference}`));
   rows.forEach((r, i) => {
     const y = top + (i + 0.5) * line;
-    svg.append(s('text', { class: 'strong', x: left - 10, y: y + 4, 'text-anchor': 'end' }, r.name.length > 15 ? `${r.name.slice(0, 14)}…` : r.name, s('title', {}, r.name)));
+    svg.append(s('text', { class: 'strong', x: left - 10, y: y + 4, 'text-anchor': 'end' }, shortened(r.name, 15), s('title', {}, r.name)));
     if (r.ci && isNumber(r.ci[0])) svg.append(s('line', { class: 'mean', x1: x(r.ci[0]), x2: x(r.ci[1]), y1: y, y2: y, stroke: r.colour }));
     if (isNumber(r.ratio)) svg.append(s('rect', { class: 'dot', x: x(r.ratio) - 5, y: y - 5, width: 10, height: 10, fill: r.colour }));
     svg.append(s('text', { class: 'strong', x: w - right + 12, y: y + 4 }, r.text));
