@@ -86,7 +86,7 @@ static enum mro_code check(const struct mro_profile *p, const char *name, const 
                         o->r_max_A, o->beyond_A[0], o->beyond_A[1]);
     if (!(o->damping_A2 >= 0 && o->damping_A2 < 10))
         return MRO_FAIL(e, MRO_EARG, "the damping exp(-b Q^2) cannot have b = %g A^2", o->damping_A2);
-    if (!(o->connection_R_A == 0 || (o->connection_R_A > 1.2 && o->connection_R_A < 5)))
+    if (!(o->connection_R_A <= 0 || (o->connection_R_A > 1.2 && o->connection_R_A < 5)))
         return MRO_FAIL(e, MRO_EARG, "the distance R of connection modes cannot be %g Angstrom", o->connection_R_A);
     return MRO_OK;
 }
@@ -217,30 +217,40 @@ static bool guess_S(const struct mro_profile *p, const struct points *t, const s
     return true;
 }
 
-/* Where an aperture (or the end of the image) cuts the pattern: the first place in the outer part where the intensity
- * falls far more steeply than before, to a level that stays. n when there is none. */
+static double mean_of(const double *v, size_t from, size_t to)
+{
+    double sum = 0;
+    for (size_t i = from; i < to; i++) sum += v[i];
+    return sum / (double)(to - from);
+}
+
+/* Where an aperture cuts the pattern: the points at the end stay at one level within their noise, and the fall to that
+ * level is far steeper than what comes before it. n when there is none. */
 static size_t aperture_at(const struct points *t)
 {
-    const size_t w = t->n / 80 > 2 ? t->n / 80 : 2;
-    double typical = 0;
-    const size_t from = t->n / 3;
-    for (size_t i = from; i + 3 * w < t->n; i++) {
-        double before = 0, after = 0, later = 0, spread = 0;
-        for (size_t k = 0; k < w; k++) {
-            before += t->v[i - k - 1] / (double)w;
-            after += t->v[i + w + k] / (double)w;
-            later += t->v[i + 2 * w + k] / (double)w;
+    const size_t w = t->n / 100 > 2 ? t->n / 100 : 2, least = t->n / 30 > 6 ? t->n / 30 : 6;
+    if (t->n < 10 * w + least) return t->n;
+    /* The level and its noise, which a slope does not add to: by what neighbours differ. */
+    size_t start = t->n - least;
+    const double level = mean_of(t->v, start, t->n);
+    double square = 0;
+    for (size_t i = start + 1; i < t->n; i++) square += (t->v[i] - t->v[i - 1]) * (t->v[i] - t->v[i - 1]) / 2;
+    const double sd = sqrt(square / (double)(least - 1));
+    for (size_t misses = 0, i = start; i > t->n / 3 && misses < 2; i--) {
+        if (fabs(t->v[i - 1] - level) > 4 * sd) {
+            misses++;
+        } else {
+            misses = 0;
+            start = i - 1;
         }
-        for (size_t k = 0; k < w; k++) {
-            const double a = t->v[i - k - 1] - before, b = t->v[i + w + k] - after;
-            spread += (a * a + b * b) / (double)(2 * w);
-        }
-        const double fall = before - after, step = fall - 3 * fabs(after - later);
-        if (i > from + 4 * w && step > 4 * fmax(typical, sqrt(spread)) && fall > 0.03 * before && step > 0)
-            return i - w / 2;
-        if (i < from + 4 * w || fall < 2.5 * typical) typical = 0.9 * typical + 0.1 * fmax(fall, 0);
     }
-    return t->n;
+    if (start < 7 * w || start + w > t->n) return t->n;
+    const double before = mean_of(t->v, start - 3 * w, start - 2 * w), after = mean_of(t->v, start, start + w);
+    const double earlier = mean_of(t->v, start - 6 * w, start - 5 * w), fall = before - after;
+    if (!(fall > 6 * sd && fall > 0.01 * fabs(level) && fall > 2.5 * fabs(earlier - before))) return t->n;
+    size_t edge = start;
+    while (edge > start - 3 * w && t->v[edge - 1] < after + 0.9 * fall) edge--;
+    return edge > 1 ? edge - 1 : edge;
 }
 
 /* Last point whose ring is nearly whole, by the number of pixels; all of a table. */
@@ -884,6 +894,7 @@ static enum mro_code connect(struct mro_pdf_result *r, const struct mro_pdf_fram
     double R = o->connection_R_A;
     *c = (struct mro_pdf_connection){ .R_A = NAN };
     for (int i = 0; i < MRO_PDF_MODES; i++) c->mode[i].area = NAN;
+    if (R < 0) return MRO_OK;
     if (r->n_shells < 2 || !(f->density_A3 > 0)) {
         mro_note(&r->warnings, &r->n_warnings, "the second shell was not decomposed: %s",
                  r->n_shells < 2 ? "G(r) shows no two shells" : "it needs the density");

@@ -59,12 +59,13 @@ static void cubic(double t, double w[4])
 static void kernel_of(const struct kernel *k, double sigma, double *line)
 {
     double w[4];
-    const double row = fmax(1, fmin(log(sigma / SIGMA_LEAST) / log(SIGMA_MOST / SIGMA_LEAST) * (KERNEL_SIGMAS - 1),
-                                    KERNEL_SIGMAS - 2.001));
+    const double row = fmax(
+        1, fmin(log(sigma / SIGMA_LEAST) / log(SIGMA_MOST / SIGMA_LEAST) * (KERNEL_SIGMAS - 1), KERNEL_SIGMAS - 2.001));
     const size_t j = (size_t)row;
     cubic(row - (double)j, w);
     for (size_t x = 0; x < KERNEL_POINTS; x++)
-        line[x] = w[0] * k->table[j - 1][x] + w[1] * k->table[j][x] + w[2] * k->table[j + 1][x] + w[3] * k->table[j + 2][x];
+        line[x] =
+            w[0] * k->table[j - 1][x] + w[1] * k->table[j][x] + w[2] * k->table[j + 1][x] + w[3] * k->table[j + 2][x];
 }
 
 static double kernel_at(const double *line, double x)
@@ -296,8 +297,7 @@ static enum mro_code keep(const struct fit *f, const double *p, struct mro_pdf_c
     double line[KERNEL_POINTS];
     kernel_of(&f->k, p[SIGMA], line);
     for (size_t i = 0; i < s->n; i++) c->data_se[i] = sqrt(s->covariance[i * s->n + i]);
-    for (size_t m = 0; m < MRO_PDF_MODES; m++)
-        add_shell(f, line, p[AREA + m], p[CENTRE + m], 1, c->part + m * s->n);
+    for (size_t m = 0; m < MRO_PDF_MODES; m++) add_shell(f, line, p[AREA + m], p[CENTRE + m], 1, c->part + m * s->n);
     return MRO_OK;
 }
 

@@ -98,7 +98,7 @@ struct mro_pdf_options {
     double r_max_A;        /* of G(r); default 20 */
     double r_step_A;       /* default 0.02 */
     int background;        /* degree of the slow background that is fitted beside a constant, -1 = none; default 2 */
-    double connection_R_A; /* 0 = first moment of the first shell */
+    double connection_R_A; /* 0 = first moment of the first shell; below 0: the second shell is not decomposed */
     double beyond_A[2];    /* where the strength of oscillations is taken; default 6, 15 */
     double s_max_inv_nm;   /* 0 = by the rule: 0.75 of what the profile reaches */
     double s_min_inv_nm;   /* 0 = by the rule: the least intensity before the first sharp peak */
