@@ -158,6 +158,7 @@ static enum mro_code fit_blocks(struct work *w, struct mro_error *e)
             }
         }
     }
+    if (w->n_blocks < 2) goto done; /* no rounding where nothing is to be done */
     /* Common settings are the mean of those used. A block of zeros alone says nothing of its factor. */
     double mean = 0;
     for (size_t i = 0; i < d->n; i++) mean += w->factor[w->block_of[i]] / (double)d->n;
