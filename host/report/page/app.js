@@ -340,11 +340,13 @@ function csvText() {
   return [keys.map(field).join(','), ...lines.map((l) => keys.map((k) => field(l[k])).join(','))].join('\r\n') + '\r\n';
 }
 function exportsCard() {
-  return card('Exports', null, h('div', { class: 'row noprint' },
+  const node = card('Exports', null, h('div', { class: 'row noprint' },
     h('button', { type: 'button', id: 'csv', onclick: () => download('report.csv', 'text/csv', csvText()) }, 'All numbers as CSV'),
     h('button', { type: 'button', id: 'json', onclick: () => download('report.json', 'application/json', JSON.stringify({ ...report, colours: undefined }, null, 1)) }, 'Everything as JSON'),
     h('button', { type: 'button', id: 'print-all', onclick: printAll }, 'Print with a page for each image')),
   h('p', { class: 'soft small' }, 'Each chart has a button for its SVG, and each image’s page has links to its figure as SVG and PDF in the folder of results.'));
+  node.classList.add('noprint');
+  return node;
 }
 
 /* -- one result -------------------------------------------------------------------------------------- */
