@@ -292,7 +292,8 @@ enum mro_code mro_azimuth_profile(const struct mro_azimuth *a, size_t frame, dou
             f += dof[j];
         }
         const double more = f > 0 ? fmax(1, c / f) : 1, w = p->pixels[k];
-        p->se[k] = p->sd[k] * sqrt(more * total2[k]) / w;
+        /* Pixels that are all alike (no counts at all) say nothing about their scatter. */
+        p->se[k] = p->sd[k] > 0 ? p->sd[k] * sqrt(more * total2[k]) / w : NAN;
     }
     p->step_inv_nm = step_inv_nm;
     p->radiation = MRO_RADIATION_ELECTRONS;

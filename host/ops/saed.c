@@ -12,6 +12,7 @@
 #include "mroscope/math/ctf.h"
 #include "ops/saed_internal.h"
 
+#define AXIS_TEXT "s = 1/d in nm^-1"
 #define LEAST_SIZE 64
 #define FIT_MOST 1024     /* pixels along an axis that the rings are fitted on */
 #define START_MOST 320    /* and the first estimate */
@@ -514,11 +515,96 @@ enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im,
     unbend(&r->profile, wavelength);
     r->profile.beam_kv = o->beam_kv > 0 ? o->beam_kv : im->beam_kv;
     snprintf(r->profile.source, sizeof r->profile.source, "azimuthal mean of '%.120s'", name);
-    snprintf(r->profile.axis, sizeof r->profile.axis, "s = 1/d in nm^-1");
+    snprintf(r->profile.axis, sizeof r->profile.axis, AXIS_TEXT);
+    r->round = round;
+    r->bin_inv_nm = bin;
+    r->wavelength_nm = wavelength;
 done:
     mro_azimuth_release(&a);
     if (rc) mro_saed_result_release(r);
     return rc;
+}
+
+/* ------------------------------------------------------------------ stacks */
+
+#define BATCH 16 /* frames at once: enough for every core and for a card */
+
+struct mro_saed_plan {
+    struct mro_azimuth a;
+    double step_inv_nm, wavelength_nm, clip_sd, beam_kv;
+    char source[160];
+};
+
+enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *d, const struct mro_saed_result *r,
+                                const struct mro_saed_options *o, struct mro_error *e)
+{
+    struct mro_saed_plan *p = calloc(1, sizeof *p);
+    unsigned char *mask = malloc(r->ny * r->nx);
+    const size_t frame = r->ny * r->nx * sizeof(float), room = mro_device_memory(d) / 4 / frame;
+    enum mro_code rc;
+    *plan = NULL;
+    if (p == NULL || mask == NULL) {
+        free(p);
+        free(mask);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the rings of %zu x %zu pixels", r->nx, r->ny);
+    }
+    for (size_t i = 0; i < r->ny * r->nx; i++) mask[i] = r->mask[i] & (unsigned char)~MRO_SAED_OUTLIER;
+    p->step_inv_nm = r->bin_inv_nm;
+    p->wavelength_nm = r->wavelength_nm;
+    p->clip_sd = o->clip_sd;
+    p->beam_kv = r->profile.beam_kv;
+    memcpy(p->source, r->profile.source, sizeof p->source);
+    rc = mro_azimuth_new(&p->a, d, r->ny, r->nx, &r->round, mask, r->bin_inv_nm / r->step_inv_nm, r->profile.n,
+                         r->profile.n_sectors,
+                         room < 1       ? 1
+                         : room < BATCH ? room
+                                        : BATCH,
+                         e);
+    free(mask);
+    if (rc)
+        free(p);
+    else
+        *plan = p;
+    return rc;
+}
+
+enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, size_t n, struct mro_profile *profile,
+                                struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+    memset(profile, 0, n * sizeof *profile);
+    for (size_t from = 0; from < n && rc == MRO_OK; from += p->a.batch) {
+        const size_t here = n - from < p->a.batch ? n - from : p->a.batch;
+        rc = mro_azimuth_run(&p->a, frames + from * p->a.t.frame_pixels, here, p->clip_sd, e);
+        enum mro_code bad = MRO_OK; /* memory is all that can fail below */
+#pragma omp parallel for schedule(static) num_threads(p->a.d->threads) if (here > 1)
+        for (size_t i = 0; i < here; i++) {
+            if (rc) continue;
+            struct mro_profile *to = &profile[from + i];
+            if (mro_azimuth_profile(&p->a, i, p->step_inv_nm, to, NULL)) {
+#pragma omp atomic write
+                bad = MRO_EMEMORY;
+                continue;
+            }
+            unbend(to, p->wavelength_nm);
+            to->beam_kv = p->beam_kv;
+            memcpy(to->source, p->source, sizeof to->source);
+            snprintf(to->axis, sizeof to->axis, AXIS_TEXT);
+        }
+        if (rc == MRO_OK && bad) rc = MRO_FAIL(e, bad, "out of memory for the profiles of %zu frames", n);
+    }
+    if (rc)
+        for (size_t i = 0; i < n; i++) mro_profile_release(&profile[i]);
+    return rc;
+}
+
+size_t mro_saed_plan_batch(const struct mro_saed_plan *p) { return p->a.batch; }
+
+void mro_saed_plan_free(struct mro_saed_plan *p)
+{
+    if (p == NULL) return;
+    mro_azimuth_release(&p->a);
+    free(p);
 }
 
 size_t mro_saed_bytes(const struct mro_image *like, const struct mro_saed_options *o)

@@ -22,6 +22,9 @@
 #define BAND 8          /* rings of one cluster of residuals */
 #define COVER_LEAST 0.2 /* of a ring */
 #define SLOPE_REACH 4   /* rings */
+#define SLOPE_NOISE                                                                                  \
+    (1.5 / 60) /* variance of a slope over that of a point: 1 / sum of j^2; points correlate by 0.25 \
+                */
 #define CLIP_SD 5.0
 
 /* ------------------------------------------------------------------ start by symmetry */
@@ -301,6 +304,23 @@ static bool solve(const struct round_work *w, const bool fitted[COLUMNS], double
     return ok;
 }
 
+/* Slopes that are mostly noise would pass for information: brought down to what is expected of them (Wiener), by how
+ * far their squares around a ring exceed what the errors `se` of the points give. */
+static void shrink(struct round_work *w, const double *se)
+{
+    double *factor = w->var; /* not in use yet */
+    for (size_t k = 0; k < w->n; k++) {
+        double sum = 0, n = 0;
+        for (size_t j = k > BAND ? k - BAND : 0; j < w->n && j <= k + BAND; j++) {
+            if (!(w->slope[j] == w->slope[j] && se[j] > 0)) continue;
+            sum += w->slope[j] * w->slope[j] / (se[j] * se[j] * SLOPE_NOISE);
+            n += 1;
+        }
+        factor[k] = sum > n ? 1 - n / sum : 0;
+    }
+    for (size_t k = 0; k < w->n; k++) w->slope[k] *= factor[k];
+}
+
 /* Means over sectors at the geometry of `f`. */
 static enum mro_code look(struct mro_device *d, const float *px, size_t ny, size_t nx, const unsigned char *mask,
                           double aspect, const double range_px[2], const struct mro_saed_fit *f, struct round_work *w,
@@ -318,6 +338,7 @@ static enum mro_code look(struct mro_device *d, const float *px, size_t ny, size
     memcpy(w->weight, p.sector_weight, SECTORS * w->n * sizeof *w->weight);
     memcpy(w->ring, p.intensity, w->n * sizeof *w->ring);
     mro_saed_smooth(w->ring, w->n, SLOPE_REACH, w->smooth, w->slope);
+    shrink(w, p.se);
     double between = 0, within = 0, noise = 0, mean = 0, all = 0;
     for (size_t k = 0; k < w->n; k++) {
         size_t sectors = 0;

@@ -262,14 +262,14 @@ static bool keep_regions(unsigned char *dark, size_t ny, size_t nx, size_t least
     return true;
 }
 
-enum mro_code mro_saed_mask_shade(const float *px, size_t ny, size_t nx, const struct mro_round *round, int threads,
-                                  unsigned char *mask, struct mro_error *e)
+/* On blocks of by x by pixels; adds to `bits` (zero beforehand). */
+static enum mro_code shade_on(const float *px, size_t ny, size_t nx, const struct mro_round *round, size_t by,
+                              int threads, const unsigned char *mask, unsigned char *bits, struct mro_error *e)
 {
-    const size_t longest = ny > nx ? ny : nx, by = (longest + SHADE_MOST - 1) / SHADE_MOST;
+    const size_t longest = ny > nx ? ny : nx;
     struct mro_saed_coarse c = { 0 };
     struct levels l = { 0 };
     enum mro_code rc = MRO_OK;
-    for (size_t i = 0; i < ny * nx; i++) mask[i] &= (unsigned char)~MRO_SAED_BEAM_STOP;
     MRO_TRY(mro_saed_coarsen(&c, px, ny, nx, mask, by, threads, e));
     const size_t all = c.ny * c.nx, n = 2 * (c.ny + c.nx);
     size_t *ring = malloc(all * sizeof *ring);
@@ -309,11 +309,9 @@ enum mro_code mro_saed_mask_shade(const float *px, size_t ny, size_t nx, const s
         dark[i] = depth > (float)SHADE_DEPTH * (bright - floor_level) && depth > (float)SHADE_SD * l.scatter[ring[i]];
     }
     if (!keep_regions(dark, c.ny, c.nx, SHADE_LEAST)) goto no_room;
-    bool any = false;
     for (size_t y = 0; y < c.ny * by; y++)
         for (size_t x = 0; x < c.nx * by; x++)
-            if (dark[y / by * c.nx + x / by]) mask[y * nx + x] |= MRO_SAED_BEAM_STOP, any = true;
-    if (any) rc = grow(mask, ny, nx, MRO_SAED_BEAM_STOP, GROW + by / 2, e);
+            if (dark[y / by * c.nx + x / by]) bits[y * nx + x] |= MRO_SAED_BEAM_STOP;
     goto done;
 no_room:
     rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the mask of a pattern of %zu x %zu pixels", nx, ny);
@@ -325,5 +323,21 @@ done:
     free(l.bright);
     free(l.scatter);
     free(l.middle);
+    return rc;
+}
+
+enum mro_code mro_saed_mask_shade(const float *px, size_t ny, size_t nx, const struct mro_round *round, int threads,
+                                  unsigned char *mask, struct mro_error *e)
+{
+    const size_t longest = ny > nx ? ny : nx, by = (longest + SHADE_MOST - 1) / SHADE_MOST;
+    unsigned char *bits = calloc(ny, nx);
+    if (bits == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a mask");
+    for (size_t i = 0; i < ny * nx; i++) mask[i] &= (unsigned char)~MRO_SAED_BEAM_STOP;
+    /* Coarser blocks see through speckle and few counts, finer ones follow a thin arm. */
+    enum mro_code rc = shade_on(px, ny, nx, round, by, threads, mask, bits, e);
+    if (rc == MRO_OK) rc = shade_on(px, ny, nx, round, 2 * by, threads, mask, bits, e);
+    if (rc == MRO_OK) rc = grow(bits, ny, nx, MRO_SAED_BEAM_STOP, GROW + by / 2, e);
+    for (size_t i = 0; rc == MRO_OK && i < ny * nx; i++) mask[i] |= bits[i];
+    free(bits);
     return rc;
 }
