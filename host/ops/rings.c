@@ -100,8 +100,8 @@ enum mro_code mro_azimuth_new(struct mro_azimuth *a, struct mro_device *d, size_
     if (rc == MRO_OK) rc = give(d, &a->t.pixel, pixel, used * sizeof *pixel, e);
     if (rc == MRO_OK) rc = give(d, &a->t.fraction, fraction, used * sizeof *fraction, e);
     if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->frames, batch * n * sizeof(float), e);
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &a->limits, 2 * batch * n_rings * sizeof(float), e);
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &a->sums, batch * pieces * sizeof *a->host, e);
+    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->limits, 2 * batch * n_rings * sizeof(float), e);
+    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->sums, batch * pieces * sizeof *a->host, e);
 done:
     free(piece);
     free(start);
@@ -159,17 +159,31 @@ static double set_limits(struct mro_azimuth *a, size_t frame, double clip)
     return taken;
 }
 
+/* Sums of n frames to a->host. Where buffers are host memory nothing is copied. */
+static enum mro_code sum_up(struct mro_azimuth *a, size_t n, bool limited, struct mro_error *e)
+{
+    struct mro_device *d = a->d;
+    const size_t limits = 2 * n * a->n_rings * sizeof *a->host_limits,
+                 sums = n * a->n_rings * a->n_sectors * sizeof *a->host;
+    if (d->ops->runtime == NULL) {
+        const struct mro_buffer limit = { a->host_limits, limits };
+        struct mro_buffer to = { a->host, sums };
+        return d->ops->ring_sums(d, &a->t, &a->frames, n, limited ? &limit : NULL, &to, e);
+    }
+    if (limited) MRO_TRY(d->ops->upload(d, &a->limits, a->host_limits, limits, e));
+    MRO_TRY(d->ops->ring_sums(d, &a->t, &a->frames, n, limited ? &a->limits : NULL, &a->sums, e));
+    return d->ops->download(d, a->host, &a->sums, sums, e);
+}
+
 enum mro_code mro_azimuth_run(struct mro_azimuth *a, const float *frames, size_t n, double clip_sd, struct mro_error *e)
 {
     struct mro_device *d = a->d;
-    const size_t pieces = a->n_rings * a->n_sectors, bytes = n * pieces * sizeof *a->host;
     if (n > a->batch) return MRO_FAIL(e, MRO_EINTERNAL, "%zu frames where %zu were planned", n, a->batch);
     if (d->ops->runtime)
         MRO_TRY(d->ops->upload(d, &a->frames, frames, n * a->t.frame_pixels * sizeof *frames, e));
     else /* the backend only reads it */
         a->frames = (struct mro_buffer){ (void *)(uintptr_t)frames, n * a->t.frame_pixels * sizeof *frames };
-    MRO_TRY(d->ops->ring_sums(d, &a->t, &a->frames, n, NULL, &a->sums, e));
-    MRO_TRY(d->ops->download(d, a->host, &a->sums, bytes, e));
+    MRO_TRY(sum_up(a, n, false, e));
     for (size_t i = 0; i < n; i++) a->clipped[i] = 0;
     for (size_t i = 0; i < 2 * n * a->n_rings; i++) a->host_limits[i] = i % 2 ? INFINITY : -INFINITY;
     if (!(clip_sd > 0)) return MRO_OK;
@@ -185,9 +199,7 @@ enum mro_code mro_azimuth_run(struct mro_azimuth *a, const float *frames, size_t
         }
         if (taken == before) break;
         before = taken;
-        MRO_TRY(d->ops->upload(d, &a->limits, a->host_limits, 2 * n * a->n_rings * sizeof *a->host_limits, e));
-        MRO_TRY(d->ops->ring_sums(d, &a->t, &a->frames, n, &a->limits, &a->sums, e));
-        MRO_TRY(d->ops->download(d, a->host, &a->sums, bytes, e));
+        MRO_TRY(sum_up(a, n, true, e));
     }
     return MRO_OK;
 }
