@@ -116,7 +116,7 @@ static const char notes[] =
     "  NAME.pdf.sq.csv          Q_inv_A,S,S_se: the structure factor, Q = 2 pi / d\n"
     "  NAME.pdf.gr.csv          r_A,G,G_se,g: the pair distribution\n"
     "  NAME.pdf.png .svg .pdf   the figure\n"
-    "With --values also series.pdf.json and series.pdf.csv.\n\n"
+    "With --values also series.pdf.json, .csv, .png .svg .pdf.\n\n"
     "Examples\n"
     "  mroscope pdf --composition Fe82B18 --density 83.3 --kv 200 -o results saed/*.tif\n"
     "  mroscope pdf --composition Fe82B18 --density 83.3 --reference AQ.tif -o results CTC30.tif\n"
@@ -168,7 +168,7 @@ static enum mro_code from_profile(struct pdf *s, const struct mro_profile *p, co
     if (rc == MRO_OK) {
         r->report.pdf = &r->pdf;
         take_notes(r, r->pdf.warnings, r->pdf.n_warnings);
-        if (s->have_reference) {
+        if (s->have_reference && strcmp(name, s->reference) != 0) {
             if (mro_pdf_compare(&r->pdf, &s->against, &r->difference, &why) == MRO_OK) {
                 r->report.difference = &r->difference;
                 r->report.reference_file = s->reference;
@@ -311,10 +311,14 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     const struct mro_pdf_difference *d = r->report.difference;
     if (r->report.profile && r->report.profile->s_inv_nm)
         MRO_TRY(cli_write_text(item, &s->run.job, ".profile.csv", mro_csv_pdf_profile(r->report.profile, e), e));
-    if (r->report.pdf == NULL) return MRO_OK;
-    if (r->pdf.n) MRO_TRY(cli_write_text(item, &s->run.job, ".sq.csv", mro_csv_pdf_S(&r->pdf, d, e), e));
-    MRO_TRY(cli_write_text(item, &s->run.job, ".gr.csv", mro_csv_pdf_G(&r->pdf, d, e), e));
-    return MRO_OK;
+    if (r->report.pdf && r->pdf.n)
+        MRO_TRY(cli_write_text(item, &s->run.job, ".sq.csv", mro_csv_pdf_S(&r->pdf, d, e), e));
+    if (r->report.pdf) MRO_TRY(cli_write_text(item, &s->run.job, ".gr.csv", mro_csv_pdf_G(&r->pdf, d, e), e));
+    char *stem;
+    MRO_TRY(cli_figure_stem(item, &s->run.job, &stem, e));
+    const enum mro_code rc = mro_figure_pdf(stem, &item->pixels, cli_short_name(item), &r->report, e);
+    free(stem);
+    return rc;
 }
 
 static enum mro_code pool(void *state, enum cli_place place, const struct cli_item *item, const void *result,
@@ -620,6 +624,7 @@ static enum mro_code do_series(struct pdf *s, struct mro_error *e)
     if (s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
     if (rc == MRO_OK && item.stem)
         rc = cli_write_text(&item, &s->run.job, ".csv", mro_csv_pdf_series(&s->series, e), e);
+    if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
     if (rc == MRO_OK) rc = cli_publish(&s->run, &item, &r, NULL, e);
     cli_item_release(&item, rc != MRO_OK);
     release(&r);
