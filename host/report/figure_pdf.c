@@ -301,6 +301,7 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
     }
     widen(q.x);
     widen(q.y);
+    if (areas) q.y[1] += 0.4 * (q.y[1] - q.y[0]); /* for the legend */
     mro_plot_begin(c, &q);
     for (size_t k = 0; k < curves; k++) {
         const struct mro_pdf_onset *o = areas ? &s->shell_area[k] : &s->first_moment;
