@@ -27,6 +27,7 @@ struct compare {
     struct cli_file_id *ids;
     char sha256[65];
     bool *in_trend;
+    json_t *collect; /* results are gathered here, and nothing is printed; NULL: for the terminal */
 };
 
 #define AT(field) offsetof(struct compare, field)
@@ -348,7 +349,13 @@ static enum mro_code publish(struct compare *s, struct one *m, struct mro_error 
         free(stem);
         if (rc) goto done;
     }
-    rc = cli_emit(&item, &s->job, mro_json_compare(&h, &m->report, e), e);
+    json_t *v = mro_json_compare(&h, &m->report, e);
+    if (v && s->collect && (json_object_set_new(v, "stem", json_string(m->stem)) || json_array_append(s->collect, v))) {
+        json_decref(v);
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
+        goto done;
+    }
+    rc = cli_emit(&item, &s->job, v, e);
 done:
     cli_item_release(&item, rc != MRO_OK);
     json_decref(options);
@@ -432,60 +439,55 @@ static enum mro_code load(struct compare *s, const char *path, struct mro_error 
     return rc;
 }
 
-/* Compares by every metric of the set; 0, 1 or 2. */
-static int compare_all(struct compare *s)
+/* Compares by every metric of the set. Metrics that were asked for and cannot be compared are told, and *told is set.
+ * `none`: where it is said why there was nothing at all to compare. */
+static enum mro_code compare_all(struct compare *s, bool *told, char *none, size_t none_size, struct mro_error *e)
 {
-    struct mro_error e;
     struct one *ones = calloc(s->set.n_metrics + 1, sizeof *ones);
     struct mro_compare_result **results = calloc(s->set.n_metrics + 1, sizeof *results);
     char *base = base_of(s->set.source);
     size_t n = 0;
-    int rc = 0;
-    enum mro_code code = MRO_OK;
+    enum mro_code rc = MRO_OK;
+    none[0] = '\0';
     if (!ones || !results || !base) {
-        fputs("mroscope: no memory left for the comparison\n", stderr);
-        rc = 1;
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the comparison");
         goto done;
     }
     for (size_t i = 0; i < s->set.n_metrics; i++) {
         struct one *m = &ones[n];
+        struct mro_error why;
         m->metric = i;
-        code = compare_one(s, m, &e);
-        if (code == MRO_OK) {
+        rc = compare_one(s, m, &why);
+        if (rc == MRO_OK) {
             results[n++] = &m->result;
             continue;
         }
         one_release(m);
         memset(m, 0, sizeof *m);
-        if (code == MRO_EDATA && s->metric.n == 0) {
-            mro_warn(&s->set, "%s", e.message); /* one of those that were not asked for */
-            continue;
+        if (rc == MRO_EDATA && s->metric.n == 0) {
+            mro_warn(&s->set, "%s", why.message); /* one of those that were not asked for */
+        } else {
+            cli_complain(&why);
+            *told = true;
         }
-        cli_complain(&e);
-        rc = 1;
+        rc = MRO_OK;
     }
     if (n == 0) {
-        if (rc == 0)
-            fprintf(stderr, "mroscope: '%s' has no number that is known for two states%s%s\n", s->set.source,
-                    s->set.n_warnings ? ": " : "", s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : "");
-        rc = 1;
+        snprintf(none, none_size, "'%s' has no number that is known for two states%s%s", s->set.source,
+                 s->set.n_warnings ? ": " : "", s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : "");
         goto done;
     }
-    code = mro_compare_holm(results, n, &e);
-    if (code == MRO_OK) code = name_outputs(s, ones, n, base, &e);
-    for (size_t i = 0; i < n && code == MRO_OK; i++) {
-        code = publish(s, &ones[i], &e);
-        if (code) break;
+    rc = mro_compare_holm(results, n, e);
+    if (rc == MRO_OK) rc = name_outputs(s, ones, n, base, e);
+    for (size_t i = 0; i < n && rc == MRO_OK; i++) {
+        rc = publish(s, &ones[i], e);
+        if (rc || s->collect) continue;
         if (!s->common.json) print_one(&ones[i]);
         cli_warn(&s->common, ones[i].report.metric, (const char *const *)ones[i].result.warnings,
                  ones[i].result.n_warnings);
     }
-    cli_warn(&s->common, s->set.source, (const char *const *)s->set.warnings, s->set.n_warnings);
-    if (code == MRO_OK && s->common.out) code = write_tables(s, ones, n, base, &e);
-    if (code) {
-        cli_complain(&e);
-        rc = 1;
-    }
+    if (!s->collect) cli_warn(&s->common, s->set.source, (const char *const *)s->set.warnings, s->set.n_warnings);
+    if (rc == MRO_OK && s->common.out) rc = write_tables(s, ones, n, base, e);
 done:
     for (size_t i = 0; ones && i < s->set.n_metrics; i++) one_release(&ones[i]);
     free(ones);
@@ -494,15 +496,49 @@ done:
     return rc;
 }
 
+static void compare_release(struct compare *s)
+{
+    mro_compare_set_release(&s->set);
+    free(s->in_trend);
+    free(s->ids);
+}
+
+#define COMPARE_GROUPS(s)                                                                \
+    {                                                                                    \
+        { "Comparison", compare_rows, sizeof compare_rows / sizeof *compare_rows, (s) }, \
+            { "Output", cli_output_options, cli_n_output_options, &(s)->common },        \
+    }
+
+enum mro_code cli_compare_folder(const char *folder, const char *reference, const char *out, json_t *list,
+                                 struct mro_error *e)
+{
+    struct compare s = { .permutations = 99999, .reference = reference, .collect = list };
+    mro_compare_options_default(&s.options);
+    s.options.permutations = (size_t)s.permutations;
+    s.common.out = out;
+    const struct cli_group groups[] = COMPARE_GROUPS(&s);
+    const struct cli_usage usage = { "compare", "RESULTS_DIR|TABLE.csv",       about, notes,
+                                     groups,    sizeof groups / sizeof *groups };
+    char *files[] = { (char *)(uintptr_t)folder };
+    const struct cli_args args = { .files = files, .n = 1 };
+    char none[600];
+    bool told = false;
+    s.job = (struct cli_job){ .usage = &usage, .common = &s.common };
+    s.ids = cli_identify(&args);
+    enum mro_code rc = s.ids ? load(&s, folder, e) : MRO_FAIL(e, MRO_EMEMORY, "no memory left for the comparison");
+    if (rc == MRO_OK && check_states(&s))
+        rc = MRO_FAIL(e, MRO_EARG, "'%s' has no state '%s' to compare with", folder, reference);
+    if (rc == MRO_OK) rc = compare_all(&s, &told, none, sizeof none, e);
+    compare_release(&s);
+    return rc;
+}
+
 int cmd_compare(int argc, char **argv)
 {
     struct compare s = { .permutations = 99999 };
     struct mro_error e;
     mro_compare_options_default(&s.options);
-    const struct cli_group groups[] = {
-        { "Comparison", compare_rows, sizeof compare_rows / sizeof *compare_rows, &s },
-        { "Output", cli_output_options, cli_n_output_options, &s.common },
-    };
+    const struct cli_group groups[] = COMPARE_GROUPS(&s);
     const struct cli_usage usage = { "compare", "RESULTS_DIR|TABLE.csv",       about, notes,
                                      groups,    sizeof groups / sizeof *groups };
     struct cli_args args;
@@ -524,12 +560,21 @@ int cmd_compare(int argc, char **argv)
         }
         if (rc == 0) rc = check_metrics(&s);
         if (rc == 0) rc = check_states(&s);
-        if (rc == 0) rc = compare_all(&s);
+        if (rc == 0) {
+            char none[600];
+            bool told = false;
+            rc = 0;
+            if (compare_all(&s, &told, none, sizeof none, &e) != MRO_OK) {
+                cli_complain(&e);
+                rc = 1;
+            } else if (told || none[0]) {
+                if (!told) fprintf(stderr, "mroscope: %s\n", none);
+                rc = 1;
+            }
+        }
     }
     cli_warn_end(&s.common);
-    mro_compare_set_release(&s.set);
-    free(s.in_trend);
-    free(s.ids);
+    compare_release(&s);
     cli_args_release(&args);
     return rc;
 }
