@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "io/table.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/text.h"
+
+static void put_utf8(char **out, unsigned long c)
+{
+    char *p = *out;
+    if (c < 0x80) {
+        *p++ = (char)c;
+    } else if (c < 0x800) {
+        *p++ = (char)(0xc0 | c >> 6);
+        *p++ = (char)(0x80 | (c & 0x3f));
+    } else {
+        *p++ = (char)(0xe0 | c >> 12);
+        *p++ = (char)(0x80 | (c >> 6 & 0x3f));
+        *p++ = (char)(0x80 | (c & 0x3f));
+    }
+    *out = p;
+}
+
+static bool is_utf8(const unsigned char *p, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        const size_t more = p[i] < 0x80                   ? 0
+                            : p[i] >= 0xc2 && p[i] < 0xe0 ? 1
+                            : p[i] >= 0xe0 && p[i] < 0xf0 ? 2
+                            : p[i] >= 0xf0 && p[i] < 0xf5 ? 3
+                                                          : 9;
+        if (more == 9 || more >= n - i) return false;
+        for (size_t k = 1; k <= more; k++)
+            if ((p[i + k] & 0xc0) != 0x80) return false;
+        i += more + 1;
+    }
+    return true;
+}
+
+char *mro_table_text(const void *bytes, size_t n, size_t *length)
+{
+    const unsigned char *p = bytes;
+    const bool wide = n >= 2 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff));
+    if (n > (SIZE_MAX - 1) / 3) return NULL;
+    char *text = malloc(3 * n + 1), *out = text;
+    if (text == NULL) return NULL;
+    if (wide) {
+        const bool big = p[0] == 0xfe;
+        for (size_t i = 2; i + 1 < n; i += 2) {
+            const unsigned c = big ? (unsigned)p[i] << 8 | p[i + 1] : (unsigned)p[i + 1] << 8 | p[i];
+            put_utf8(&out, c >= 0xd800 && c < 0xe000 ? '?' : c);
+        }
+    } else {
+        const size_t mark = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        n -= mark;
+        if (n == 0) {
+            *out = '\0';
+        } else if (is_utf8(p + mark, n)) {
+            memcpy(out, p + mark, n);
+            out += n;
+        } else { /* Latin-1, as older programs write it */
+            for (size_t i = 0; i < n; i++) put_utf8(&out, p[mark + i]);
+        }
+    }
+    *out = '\0';
+    *length = (size_t)(out - text);
+    return text;
+}
+
+struct mro_cell mro_cell_trimmed(struct mro_cell c)
+{
+    while (c.n && isspace((unsigned char)c.p[0])) c.p++, c.n--;
+    while (c.n && isspace((unsigned char)c.p[c.n - 1])) c.n--;
+    if (c.n >= 2 && c.p[0] == '"' && c.p[c.n - 1] == '"') {
+        c.p++;
+        c.n -= 2;
+        while (c.n && isspace((unsigned char)c.p[0])) c.p++, c.n--;
+        while (c.n && isspace((unsigned char)c.p[c.n - 1])) c.n--;
+    }
+    return c;
+}
+
+bool mro_cell_number(struct mro_cell c, double *v)
+{
+    char copy[64];
+    size_t digits = 0, points = 0, commas = 0;
+    if (c.n == 0 || c.n >= sizeof copy) return false;
+    for (size_t i = 0; i < c.n; i++) {
+        const char ch = c.p[i];
+        digits += isdigit((unsigned char)ch) != 0;
+        points += ch == '.';
+        commas += ch == ',';
+        if (!isdigit((unsigned char)ch) && strchr("+-.,eE", ch) == NULL) return false;
+        if ((ch == '+' || ch == '-') && i > 0 && c.p[i - 1] != 'e' && c.p[i - 1] != 'E') return false;
+        copy[i] = ch == ',' ? '.' : ch;
+    }
+    const char last = c.p[c.n - 1];
+    if (digits == 0 || points + commas > 1 || last == 'e' || last == 'E' || last == '+' || last == '-') return false;
+    *v = mro_parse_number(copy, c.n);
+    return isfinite(*v);
+}
+
+/* Takes the quotes off a cell that begins at `*at`, in place; *at is then behind it, and its end is returned. */
+static char *unquote(struct mro_csv *t, char **at)
+{
+    char *from = *at + 1, *to = *at;
+    while (*from) {
+        if (*from == '"' && from[1] != '"') break;
+        from += *from == '"';
+        *to++ = *from++;
+    }
+    t->unclosed |= *from == '\0';
+    *at = *from ? from + 1 : from;
+    return to;
+}
+
+bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n)
+{
+    *n = 0;
+    if (*t->at == '\0') return false;
+    t->record++;
+    for (;;) {
+        while (*t->at == ' ' || (*t->at == '\t' && t->separator != '\t')) t->at++;
+        char *start = t->at, *end = start;
+        if (*start == '"') end = unquote(t, &t->at);
+        while (*t->at && *t->at != t->separator && *t->at != '\r' && *t->at != '\n') *end++ = *t->at++;
+        const char stop = *t->at;
+        if (stop) t->at++;
+        while (end > start && isspace((unsigned char)end[-1])) end--;
+        while (isspace((unsigned char)*start) && start < end) start++;
+        *end = '\0';
+        if (*n < room) cells[*n] = start;
+        ++*n;
+        if (stop == t->separator) continue;
+        if (stop == '\r' && *t->at == '\n') t->at++;
+        return true;
+    }
+}
