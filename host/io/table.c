@@ -140,3 +140,15 @@ bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n)
         return true;
     }
 }
+
+void mro_csv_put(FILE *out, const char *text, const char *after)
+{
+    const bool quoted = strpbrk(text, ",;\t\"\r\n") != NULL;
+    if (quoted) fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', out);
+        fputc(*text, out);
+    }
+    if (quoted) fputc('"', out);
+    fputs(after, out);
+}

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Text of a cell; not ended by a zero. */
 struct mro_cell {
@@ -34,5 +35,8 @@ struct mro_csv {
 /* Reads a record: `cells` point to texts within the text, each with its quotes undone, trimmed and ended by a zero. At
  * most `room` are kept; `n` counts all. False at the end of the text. */
 bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n);
+
+/* Writes a cell, in quotes where it needs them, and `after` behind it. */
+void mro_csv_put(FILE *out, const char *text, const char *after);
 
 #endif

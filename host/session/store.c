@@ -274,26 +274,49 @@ void mro_store_discard(const struct mro_store *s, const char *name)
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 static int not_hidden(const struct dirent *d) { return d->d_name[0] != '.'; }
 
-static enum mro_code list_files(const char *folder, json_t *list, struct mro_error *e)
+bool mro_store_list(const char *folder, const char *suffix, char ***names, size_t *count)
 {
     struct dirent **found = NULL;
     const int n = scandir(folder, &found, not_hidden, by_name);
-    enum mro_code rc = n < 0 ? MRO_FAIL(e, MRO_EIO, "cannot read '%s': %s", folder, strerror(errno)) : MRO_OK;
+    const size_t end = strlen(suffix);
+    *count = 0;
+    *names = n >= 0 ? calloc((size_t)n + 1, sizeof **names) : NULL;
+    bool ok = *names != NULL;
     for (int i = 0; i < n; i++) {
+        const char *name = found[i]->d_name;
+        const size_t length = strlen(name);
+        if (ok && length >= end && strcmp(name + length - end, suffix) == 0) {
+            (*names)[*count] = strdup(name);
+            ok = (*names)[*count] != NULL;
+            *count += ok;
+        }
+        free(found[i]);
+    }
+    free(found);
+    return ok;
+}
+
+static enum mro_code list_files(const char *folder, json_t *list, struct mro_error *e)
+{
+    char **names;
+    size_t n;
+    enum mro_code rc = MRO_OK;
+    if (!mro_store_list(folder, "", &names, &n)) rc = MRO_FAIL(e, MRO_EIO, "cannot read '%s'", folder);
+    for (size_t i = 0; i < n; i++) {
         char *path = NULL, hex[65];
         uint64_t size = 0;
-        if (rc == MRO_OK && asprintf(&path, "%s/%s", folder, found[i]->d_name) < 0) {
+        if (rc == MRO_OK && asprintf(&path, "%s/%s", folder, names[i]) < 0) {
             path = NULL;
             rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the list of results");
         }
         if (rc == MRO_OK) rc = mro_sha256_file(path, hex, &size, e);
-        if (rc == MRO_OK && json_array_append_new(list, json_pack("{s:s,s:I,s:s}", "name", found[i]->d_name, "size",
+        if (rc == MRO_OK && json_array_append_new(list, json_pack("{s:s,s:I,s:s}", "name", names[i], "size",
                                                                   (json_int_t)size, "sha256", hex)))
             rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the list of results");
         free(path);
-        free(found[i]);
+        free(names[i]);
     }
-    free(found);
+    free(names);
     return rc;
 }
 
@@ -452,6 +475,17 @@ void mro_store_touch(const struct mro_store *s, const char *name)
     free(path);
 }
 
+void mro_store_clear(const struct mro_store *s, const char *name)
+{
+    bool mine;
+    if (mro_store_lock(s, name, &mine, NULL) != MRO_OK || !mine) return;
+    mro_store_discard(s, name);
+    char *old = mro_store_path(s, name, ".old.tmp");
+    if (old) remove_tree(old);
+    free(old);
+    mro_store_unlock(s, name);
+}
+
 void mro_store_sweep(const struct mro_store *s)
 {
     char *items = mro_store_path(s, "", "");
@@ -461,17 +495,11 @@ void mro_store_sweep(const struct mro_store *s)
         char name[MRO_ITEM_NAME + 16];
         const char *dot = strrchr(entry->d_name, '.');
         const bool half = dot && strcmp(dot, ".tmp") == 0, lock = dot && strcmp(dot, ".lock") == 0;
-        bool mine;
         if ((!half && !lock) || entry->d_name[0] == '.') continue;
         snprintf(name, sizeof name, "%.*s", (int)(dot - entry->d_name), entry->d_name);
         const size_t n = strlen(name);
         if (half && n > 4 && strcmp(name + n - 4, ".old") == 0) name[n - 4] = '\0';
-        if (mro_store_lock(s, name, &mine, NULL) != MRO_OK || !mine) continue;
-        mro_store_discard(s, name);
-        char *old = mro_store_path(s, name, ".old.tmp");
-        if (old) remove_tree(old);
-        free(old);
-        mro_store_unlock(s, name);
+        mro_store_clear(s, name);
     }
     if (d) closedir(d);
     free(items);

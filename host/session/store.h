@@ -63,6 +63,13 @@ void mro_store_discard(const struct mro_store *s, const char *name);
 /* Notes why an item cannot be made. */
 void mro_store_fail(const struct mro_store *s, const char *name, const char *key, const char *why);
 
+/* Names of the files of an item's folder that end with `suffix` ("" = all), in order; free() each and the list. False
+ * when the folder cannot be read. */
+bool mro_store_list(const char *folder, const char *suffix, char ***names, size_t *n);
+
+/* Takes the lock of an item that a dead process left, and removes what it had half made. */
+void mro_store_clear(const struct mro_store *s, const char *name);
+
 /* Removes what dead processes left behind: half-made folders and their locks. */
 void mro_store_sweep(const struct mro_store *s);
 
