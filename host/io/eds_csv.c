@@ -11,7 +11,6 @@
 #include "io/text.h"
 #include "mroscope/eds.h"
 
-#define MAX_BYTES ((size_t)256 << 20)
 #define MAX_COLUMNS 512
 #define HEADER_LINES 400 /* lines that are searched for the header */
 
@@ -29,9 +28,7 @@ struct column {
 };
 
 struct table {
-    const char *name;
-    char *text;         /* UTF-8, owned */
-    size_t n, at, line; /* bytes, position, number of the line read last, from 1 */
+    struct mro_lines in;
     char separator;
     struct column column[1 + 3 * MRO_EDS_MAX_ELEMENTS];
     size_t columns, cells; /* used; cells of a row */
@@ -40,47 +37,6 @@ struct table {
     size_t rows, room;
     size_t *row_line; /* line of each row */
 };
-
-/* ---- text ---- */
-
-/* The file's text as UTF-8 with a zero at the end. */
-static enum mro_code decode(struct table *t, const void *p, size_t n, struct mro_error *e)
-{
-    if (n > MAX_BYTES) return MRO_FAIL(e, MRO_EFORMAT, "'%s' has %zu bytes: too large for a line profile", t->name, n);
-    if ((t->text = mro_table_text(p, n, &t->n)) == NULL)
-        return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->name);
-    if (memchr(t->text, '\0', t->n))
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no table of text; give images as --map Fe=FILE", t->name);
-    return MRO_OK;
-}
-
-static bool next_line(struct table *t, struct mro_cell *line)
-{
-    if (t->at >= t->n) return false;
-    const char *p = t->text + t->at;
-    const size_t n = strcspn(p, "\r\n");
-    line->p = p;
-    line->n = n;
-    t->at += n;
-    if (t->at < t->n) t->at += p[n] == '\r' && p[n + 1] == '\n' ? 2 : 1;
-    t->line++;
-    return true;
-}
-
-/* Cells of a line, at most `room`; returns how many there are. */
-static size_t split(struct mro_cell line, char separator, struct mro_cell *cells, size_t room)
-{
-    size_t n = 0, start = 0;
-    bool quoted = false;
-    for (size_t i = 0; i <= line.n; i++) {
-        if (i < line.n && line.p[i] == '"') quoted = !quoted;
-        if (i < line.n && (quoted || line.p[i] != separator)) continue;
-        if (n < room) cells[n] = mro_cell_trimmed((struct mro_cell){ line.p + start, i - start });
-        n++;
-        start = i + 1;
-    }
-    return n;
-}
 
 /* Marks that may separate thousands: 1,234 or 12.345. */
 static void look_at_mark(struct mro_cell c, size_t line, struct column *k)
@@ -238,7 +194,7 @@ static bool is_header(struct mro_cell line, char separator, enum mro_eds_unit un
 {
     struct mro_cell c[MAX_COLUMNS];
     bool distance = false, element = false;
-    *cells = split(line, separator, c, MAX_COLUMNS);
+    *cells = mro_cells(line, separator, c, MAX_COLUMNS);
     if (*cells < 2 || *cells > MAX_COLUMNS) return false;
     for (size_t i = 0; i < *cells; i++) {
         double v;
@@ -260,7 +216,7 @@ static enum mro_code add_column(struct table *t, const struct meaning *m, size_t
     if (k == t->elements) {
         if (k == MRO_EDS_MAX_ELEMENTS)
             return MRO_FAIL(e, MRO_EDATA,
-                            "'%s' has columns of more than %d elements; name those to use with --elements", t->name,
+                            "'%s' has columns of more than %d elements; name those to use with --elements", t->in.name,
                             MRO_EDS_MAX_ELEMENTS);
         memcpy(t->symbol[t->elements++], m->symbol, 4);
     }
@@ -280,12 +236,12 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
                                  const char **joined, struct mro_eds_profile *p, struct mro_error *e)
 {
     struct mro_cell c[MAX_COLUMNS], u[MAX_COLUMNS];
-    const size_t saved_at = t->at, saved_line = t->line;
+    const size_t saved_at = t->in.at, saved_line = t->in.line;
     struct mro_cell below;
     bool second = false;
     char *buffer = NULL;
-    t->cells = split(line, t->separator, c, MAX_COLUMNS);
-    if (next_line(t, &below) && split(below, t->separator, u, MAX_COLUMNS) == t->cells) {
+    t->cells = mro_cells(line, t->separator, c, MAX_COLUMNS);
+    if (mro_lines_next(&t->in, &below) && mro_cells(below, t->separator, u, MAX_COLUMNS) == t->cells) {
         double v;
         second = true;
         size_t filled = 0;
@@ -306,7 +262,7 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
     if (second) { /* header and unit of each column become one text */
         const size_t room = line.n + below.n + 4 * t->cells + 1;
         char *w = buffer = malloc(room);
-        if (buffer == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->name);
+        if (buffer == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->in.name);
         for (size_t i = 0; i < t->cells; i++) {
             const int n =
                 snprintf(w, room - (size_t)(w - buffer), "%.*s (%.*s)", (int)c[i].n, c[i].p, (int)u[i].n, u[i].p);
@@ -315,8 +271,8 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
         }
         *joined = buffer;
     } else {
-        t->at = saved_at;
-        t->line = saved_line;
+        t->in.at = saved_at;
+        t->in.line = saved_line;
     }
 
     size_t distance = SIZE_MAX;
@@ -330,7 +286,7 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
     }
     if (distance == SIZE_MAX) /* the second line can have changed what a cell means */
         return MRO_FAIL(e, MRO_EFORMAT, "'%s' has no column of distances: write its header as 'Distance (nm)'",
-                        t->name);
+                        t->in.name);
     t->column[0] =
         (struct column){ .kind = DISTANCE, .cell = distance, .factor = understand(c[distance], o->unit).factor };
     copy_header(t->column[0].header, c[distance]);
@@ -338,7 +294,7 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
     if (!(t->column[0].factor > 0))
         return MRO_FAIL(e, MRO_ECALIB,
                         "'%s': the column '%s' has no unit of length; write its header as 'Distance (nm)' or '(um)'",
-                        t->name, t->column[0].header);
+                        t->in.name, t->column[0].header);
     for (size_t i = 0; i < t->cells; i++) {
         struct meaning m = understand(c[i], o->unit);
         char header[80];
@@ -347,12 +303,12 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
         if (m.element && m.rate && m.kind == SKIP)
             return MRO_FAIL(e, MRO_EDATA,
                             "'%s': '%s' is a rate, whose noise cannot be known; export counts (rate times dwell time)",
-                            t->name, header);
+                            t->in.name, header);
         if (m.element && m.kind == SKIP)
             return MRO_FAIL(e, MRO_EFORMAT,
                             "'%s': the column '%s' does not say what it holds; write at.%%, wt.%% or counts into its "
                             "header, or give --unit at, wt or counts",
-                            t->name, header);
+                            t->in.name, header);
         if (m.element) {
             MRO_TRY(add_column(t, &m, i, c[i], p, e));
         } else if (m.kind != DISTANCE && header[0]) {
@@ -362,7 +318,7 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
     }
     if (left_out[0]) mro_warn(p, "columns that are no composition are left out: %s", left_out);
     if (t->elements == 0)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of any of the elements '%s'", t->name,
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of any of the elements '%s'", t->in.name,
                         o->elements ? o->elements : "");
     return MRO_OK;
 }
@@ -372,7 +328,7 @@ static enum mro_code find_header(struct table *t, const struct mro_eds_table_opt
 {
     static const char separators[] = "\t;,";
     struct mro_cell line;
-    while (t->line < HEADER_LINES && next_line(t, &line)) {
+    while (t->in.line < HEADER_LINES && mro_lines_next(&t->in, &line)) {
         for (const char *s = separators; *s; s++) {
             size_t cells;
             if (!is_header(line, *s, o->unit, &cells)) continue;
@@ -383,7 +339,7 @@ static enum mro_code find_header(struct table *t, const struct mro_eds_table_opt
     return MRO_FAIL(e, MRO_EFORMAT,
                     "'%s' is no line profile: no line has a distance ('Distance (nm)') and elements ('Fe (at.%%)', 'Fe "
                     "(counts)') as headers",
-                    t->name);
+                    t->in.name);
 }
 
 /* ---- rows ---- */
@@ -393,7 +349,7 @@ static enum mro_code grow(struct table *t, struct mro_error *e)
     if (t->rows < t->room) return MRO_OK;
     const size_t room = t->room ? 2 * t->room : 256;
     if (t->rows == MRO_EDS_MAX_POINTS)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has more than %d points", t->name, MRO_EDS_MAX_POINTS);
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has more than %d points", t->in.name, MRO_EDS_MAX_POINTS);
     size_t *lines = realloc(t->row_line, room * sizeof *lines);
     if (lines) t->row_line = lines;
     for (size_t i = 0; lines && i < t->columns; i++) {
@@ -403,7 +359,7 @@ static enum mro_code grow(struct table *t, struct mro_error *e)
         else
             t->column[i].v = v;
     }
-    if (lines == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->name);
+    if (lines == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->in.name);
     t->room = room;
     return MRO_OK;
 }
@@ -419,28 +375,28 @@ static enum mro_code take_row(struct table *t, const struct mro_cell *c, struct 
         mro_text_copy(cell.p, cell.n, text, sizeof text);
         if (cell.n == 0)
             return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu has no value in the column '%s'; nothing is filled in",
-                            t->name, t->line, k->header);
+                            t->in.name, t->in.line, k->header);
         if (!mro_cell_number(cell, &v))
-            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds '%s', which is no number", t->name,
-                            t->line, k->header, text);
-        if (k->kind == COUNTS) look_at_mark(cell, t->line, k);
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds '%s', which is no number", t->in.name,
+                            t->in.line, k->header, text);
+        if (k->kind == COUNTS) look_at_mark(cell, t->in.line, k);
         if (k->kind != DISTANCE && v < 0)
-            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->name,
-                            t->line, k->header, v, k->kind == COUNTS ? "counts" : "a share",
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->in.name,
+                            t->in.line, k->header, v, k->kind == COUNTS ? "counts" : "a share",
                             k->kind == COUNTS ? ": export counts with their background" : "");
         if (k->kind == DISTANCE) {
             v *= k->factor;
             if (t->rows > 0 && v == k->v[t->rows - 1])
-                return MRO_FAIL(e, MRO_EDATA, "'%s': lines %zu and %zu have the same distance, %g nm", t->name,
-                                t->row_line[t->rows - 1], t->line, v);
+                return MRO_FAIL(e, MRO_EDATA, "'%s': lines %zu and %zu have the same distance, %g nm", t->in.name,
+                                t->row_line[t->rows - 1], t->in.line, v);
             if (t->rows > 0 && v < k->v[t->rows - 1])
                 return MRO_FAIL(e, MRO_EDATA,
                                 "'%s': distances fall from %g nm to %g nm at line %zu; sort the rows by distance",
-                                t->name, k->v[t->rows - 1], v, t->line);
+                                t->in.name, k->v[t->rows - 1], v, t->in.line);
         }
         k->v[t->rows] = v;
     }
-    t->row_line[t->rows++] = t->line;
+    t->row_line[t->rows++] = t->in.line;
     return MRO_OK;
 }
 
@@ -448,8 +404,8 @@ static enum mro_code take_rows(struct table *t, struct mro_error *e)
 {
     struct mro_cell line, c[MAX_COLUMNS];
     bool blank = false;
-    while (next_line(t, &line)) {
-        const size_t n = split(line, t->separator, c, MAX_COLUMNS);
+    while (mro_lines_next(&t->in, &line)) {
+        const size_t n = mro_cells(line, t->separator, c, MAX_COLUMNS);
         size_t filled = 0;
         double v;
         for (size_t i = 0; i < n && i < MAX_COLUMNS; i++) filled += c[i].n > 0;
@@ -464,9 +420,10 @@ static enum mro_code take_rows(struct table *t, struct mro_error *e)
         size_t extra = 0;
         for (size_t i = t->cells; i < n && i < MAX_COLUMNS; i++) extra += c[i].n > 0;
         if (n <= most || extra || n > MAX_COLUMNS)
-            return MRO_FAIL(
-                e, MRO_EDATA, "'%s': line %zu has %zu cells where the header has %zu%s", t->name, t->line, n, t->cells,
-                t->separator == ',' && n > t->cells ? "; decimal commas need semicolons between the cells" : "");
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu has %zu cells where the header has %zu%s", t->in.name,
+                            t->in.line, n, t->cells,
+                            t->separator == ',' && n > t->cells ? "; decimal commas need semicolons between the cells"
+                                                                : "");
         MRO_TRY(take_row(t, c, e));
     }
     return MRO_OK;
@@ -497,7 +454,7 @@ static enum mro_code check_units(struct table *t, enum kind *share, bool *counts
                 e, MRO_EDATA,
                 "'%s' mixes units: it has %s of %s but not of %s; export all elements in the same units, or "
                 "choose some with --elements",
-                t->name,
+                t->in.name,
                 kind == COUNTS ? "counts"
                 : kind == AT   ? "at.%"
                                : "wt.%",
@@ -529,7 +486,7 @@ static enum mro_code settle_shares(struct table *t, enum kind share, bool counts
                 return MRO_FAIL(e, MRO_EDATA,
                                 "'%s': the %s in line %zu add up to %.4g, not 100; export all elements of the "
                                 "quantification, or give --normalise to take them as parts of what is there",
-                                t->name, unit, t->row_line[i], sum);
+                                t->in.name, unit, t->row_line[i], sum);
             double moles = 0;
             for (size_t k = 0; k < t->elements; k++)
                 moles += find(t, k, share)->v[i] / (share == WT ? mro_atomic_weight(t->symbol[k]) : 1);
@@ -580,9 +537,9 @@ static enum mro_code to_profile(struct table *t, const struct mro_eds_table_opti
 {
     enum kind share;
     bool counts;
-    if (t->rows == 0) return MRO_FAIL(e, MRO_EDATA, "'%s' has a header and no points below it", t->name);
+    if (t->rows == 0) return MRO_FAIL(e, MRO_EDATA, "'%s' has a header and no points below it", t->in.name);
     if (t->rows < 3)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu point%s; a scatter needs three at least", t->name, t->rows,
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu point%s; a scatter needs three at least", t->in.name, t->rows,
                         t->rows > 1 ? "s" : "");
     for (size_t i = 0; i < t->columns; i++) {
         const struct column *k = &t->column[i];
@@ -590,7 +547,7 @@ static enum mro_code to_profile(struct table *t, const struct mro_eds_table_opti
             return MRO_FAIL(e, MRO_EDATA,
                             "'%s': line %zu, column '%s' has a mark before three digits among whole counts: thousands "
                             "are separated there; export the counts without separators",
-                            t->name, k->thousands_line, k->header);
+                            t->in.name, k->thousands_line, k->header);
     }
     MRO_TRY(check_units(t, &share, &counts, e));
     if (share != SKIP) MRO_TRY(settle_shares(t, share, counts, o, p, e));
@@ -616,8 +573,7 @@ enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t
     const char *joined = NULL;
     memset(p, 0, sizeof *p);
     if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
-    t->name = name;
-    enum mro_code rc = decode(t, bytes, size, e);
+    enum mro_code rc = mro_lines_decode(&t->in, bytes, size, name, "; give images as --map Fe=FILE", e);
     if (rc == MRO_OK) rc = find_header(t, o, &joined, p, e);
     if (rc == MRO_OK) rc = take_rows(t, e);
     if (rc == MRO_OK) rc = to_profile(t, o, p, e);
@@ -625,7 +581,7 @@ enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t
     for (size_t i = 0; i < t->columns; i++) free(t->column[i].v);
     free((void *)joined);
     free(t->row_line);
-    free(t->text);
+    mro_lines_release(&t->in);
     free(t);
     return rc;
 }

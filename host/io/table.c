@@ -3,11 +3,12 @@
 
 #include <ctype.h>
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/text.h"
+
+#define MAX_BYTES ((size_t)256 << 20)
 
 static void put_utf8(char **out, unsigned long c)
 {
@@ -41,13 +42,15 @@ static bool is_utf8(const unsigned char *p, size_t n)
     return true;
 }
 
-char *mro_table_text(const void *bytes, size_t n, size_t *length)
+enum mro_code mro_lines_decode(struct mro_lines *l, const void *bytes, size_t n, const char *name, const char *hint,
+                               struct mro_error *e)
 {
     const unsigned char *p = bytes;
+    *l = (struct mro_lines){ .name = name };
     const bool wide = n >= 2 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff));
-    if (n > (SIZE_MAX - 1) / 3) return NULL;
-    char *text = malloc(3 * n + 1), *out = text;
-    if (text == NULL) return NULL;
+    if (n > MAX_BYTES) return MRO_FAIL(e, MRO_EFORMAT, "'%s' has %zu bytes: too large for a table", name, n);
+    char *out = l->text = malloc(3 * n + 1);
+    if (out == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
     if (wide) {
         const bool big = p[0] == 0xfe;
         for (size_t i = 2; i + 1 < n; i += 2) {
@@ -56,22 +59,43 @@ char *mro_table_text(const void *bytes, size_t n, size_t *length)
         }
     } else {
         const size_t mark = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        p += mark;
         n -= mark;
-        if (n == 0) {
-            *out = '\0';
-        } else if (is_utf8(p + mark, n)) {
-            memcpy(out, p + mark, n);
+        if (is_utf8(p, n)) {
+            memcpy(out, p, n);
             out += n;
         } else { /* Latin-1, as older programs write it */
-            for (size_t i = 0; i < n; i++) put_utf8(&out, p[mark + i]);
+            for (size_t i = 0; i < n; i++) put_utf8(&out, p[i]);
         }
     }
     *out = '\0';
-    *length = (size_t)(out - text);
-    return text;
+    l->n = (size_t)(out - l->text);
+    if (memchr(l->text, '\0', l->n) == NULL) return MRO_OK;
+    mro_lines_release(l);
+    return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no table of text%s", name, hint);
 }
 
-struct mro_cell mro_cell_trimmed(struct mro_cell c)
+void mro_lines_release(struct mro_lines *l)
+{
+    if (l == NULL) return;
+    free(l->text);
+    *l = (struct mro_lines){ 0 };
+}
+
+bool mro_lines_next(struct mro_lines *l, struct mro_cell *line)
+{
+    if (l->at >= l->n) return false;
+    const char *p = l->text + l->at;
+    const size_t n = strcspn(p, "\r\n");
+    line->p = p;
+    line->n = n;
+    l->at += n;
+    if (l->at < l->n) l->at += p[n] == '\r' && p[n + 1] == '\n' ? 2 : 1;
+    l->line++;
+    return true;
+}
+
+static struct mro_cell trimmed(struct mro_cell c)
 {
     while (c.n && isspace((unsigned char)c.p[0])) c.p++, c.n--;
     while (c.n && isspace((unsigned char)c.p[c.n - 1])) c.n--;
@@ -82,6 +106,20 @@ struct mro_cell mro_cell_trimmed(struct mro_cell c)
         while (c.n && isspace((unsigned char)c.p[c.n - 1])) c.n--;
     }
     return c;
+}
+
+size_t mro_cells(struct mro_cell line, char separator, struct mro_cell *cells, size_t room)
+{
+    size_t n = 0, start = 0;
+    bool quoted = false;
+    for (size_t i = 0; i <= line.n; i++) {
+        if (i < line.n && line.p[i] == '"') quoted = !quoted;
+        if (i < line.n && (quoted || line.p[i] != separator)) continue;
+        if (n < room) cells[n] = trimmed((struct mro_cell){ line.p + start, i - start });
+        n++;
+        start = i + 1;
+    }
+    return n;
 }
 
 bool mro_cell_number(struct mro_cell c, double *v)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Tables of text as spreadsheets and microscopes' programs save them: UTF-8 with or without a mark, UTF-16, Latin-1;
- * decimal points or commas; cells in quotes (RFC 4180). */
+/* Tables of text as spreadsheets and programs of microscopes write them: lines of cells between commas, semicolons or
+ * tabs, in UTF-8 (with or without its mark), UTF-16 or Latin-1, with decimal points or decimal commas. */
 #ifndef MRO_IO_TABLE_H
 #define MRO_IO_TABLE_H
 
@@ -8,23 +8,38 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Text of a cell; not ended by a zero. */
+#include "mroscope/error.h"
+
+/* Text of a cell or a line; not ended by a zero. */
 struct mro_cell {
     const char *p;
     size_t n;
 };
 
-/* The bytes of a text file as UTF-8, with a zero at the end; free() it. `n` is its length, which may count zeros
- * inside. NULL when out of memory. */
-char *mro_table_text(const void *bytes, size_t size, size_t *n);
+/* A text read line by line. `{0}` is safe to release. */
+struct mro_lines {
+    const char *name;   /* of the file, for messages; not owned */
+    char *text;         /* UTF-8, owned */
+    size_t n, at, line; /* bytes, position, number of the line read last, from 1 */
+};
 
-/* Without the white space around it, and without one pair of quotes. */
-struct mro_cell mro_cell_trimmed(struct mro_cell c);
+/* Takes the bytes of a file. `hint` ends the sentence about a file that is no text ("; give images as ..."); "" = none.
+ * MRO_EFORMAT (no text, over 256 MiB), MRO_EMEMORY. Release with mro_lines_release. */
+enum mro_code mro_lines_decode(struct mro_lines *l, const void *bytes, size_t size, const char *name, const char *hint,
+                               struct mro_error *e);
+void mro_lines_release(struct mro_lines *l);
 
-/* A number that fills the cell, with a decimal point or a decimal comma. */
+/* The next line without its end; false after the last. */
+bool mro_lines_next(struct mro_lines *l, struct mro_cell *line);
+
+/* Cells of a line, at most `room`, without quotes and white space around them; returns how many there are. */
+size_t mro_cells(struct mro_cell line, char separator, struct mro_cell *cells, size_t room);
+
+/* A number, with a decimal point, or with a decimal comma where commas do not separate cells; false when it is none. */
 bool mro_cell_number(struct mro_cell c, double *v);
 
-/* Records of a text, which is changed in place. Set `at` to its start, and `separator`. */
+/* Records of a text with cells in quotes, which may hold line ends (RFC 4180). The text is changed in place. Set `at`
+ * to its start, and `separator`. */
 struct mro_csv {
     char *at;
     char separator;

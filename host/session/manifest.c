@@ -16,7 +16,6 @@
 #include "io/reader.h"
 #include "io/table.h"
 
-#define MAX_BYTES ((size_t)64 << 20)
 #define MAX_CELLS 256
 
 enum column { FILE_, STATE, KIND, STRAIN, PIXEL, FRAMES, SPECIMEN, THICKNESS, GROUP, ELEMENT, VALUE, KV, CS, COLUMNS };
@@ -181,11 +180,12 @@ static void find_file(struct mro_manifest *m, struct mro_manifest_row *r)
 /* A number, with or without `unit` behind it ("4 %"); NaN when the cell is empty or, with a fault, holds none. */
 static double number(struct mro_manifest *m, size_t row, enum column k, const char *text, const char *unit)
 {
-    struct mro_cell c = mro_cell_trimmed((struct mro_cell){ text, strlen(text) });
+    struct mro_cell c = { text, strlen(text) };
     const size_t n = strlen(unit);
     double v;
     if (c.n == 0) return NAN;
-    if (n && c.n > n && strncmp(c.p + c.n - n, unit, n) == 0) c = mro_cell_trimmed((struct mro_cell){ c.p, c.n - n });
+    if (c.n > n && strncmp(c.p + c.n - n, unit, n) == 0) c.n -= n;
+    while (c.n && c.p[c.n - 1] == ' ') c.n--;
     if (mro_cell_number(c, &v)) return v;
     mro_manifest_fault(m, row, "%s '%s' is no number", mro_manifest_columns[k], text);
     return NAN;
@@ -289,22 +289,18 @@ static enum mro_code take_rows(struct mro_manifest *m, const char *path, struct 
 enum mro_code mro_manifest_read(struct mro_manifest *m, const char *path, struct mro_error *e)
 {
     struct mro_bytes b;
-    size_t n = 0;
+    struct mro_lines text;
     const char *slash = strrchr(path, '/');
     *m = (struct mro_manifest){ 0 };
     MRO_TRY(mro_bytes_map(&b, path, e));
-    enum mro_code rc = MRO_OK;
-    if (b.size > MAX_BYTES) rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' has %zu bytes: too large for a manifest", path, b.size);
-    if (rc == MRO_OK) {
-        m->folder = slash == path ? strdup("/") : slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-        m->text = mro_table_text(b.size ? (const void *)b.p : "", b.size, &n);
-        if (m->folder == NULL || m->text == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", path);
-    }
+    const enum mro_code rc = mro_lines_decode(&text, b.size ? (const void *)b.p : "", b.size, path,
+                                              "; a session is a .csv file, see 'mroscope batch --help'", e);
     mro_bytes_unmap(&b);
-    if (rc == MRO_OK && strlen(m->text) != n)
-        rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' is no table of text; a session is a .csv file, see 'mroscope batch --help'",
-                      path);
-    return rc ? rc : take_rows(m, path, e);
+    MRO_TRY(rc);
+    m->text = text.text; /* taken over */
+    m->folder = slash == path ? strdup("/") : slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+    if (m->folder == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", path);
+    return take_rows(m, path, e);
 }
 
 void mro_manifest_release(struct mro_manifest *m)
