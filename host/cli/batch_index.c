@@ -172,7 +172,7 @@ static char *summary(const struct batch *b)
         json_array_foreach(json_object_get(b->units[i].record, "results"), k, entry)
         {
             all = json_object_get(entry, "numbers");
-            json_object_foreach(all, name, v) json_object_set_new(columns, name, json_true());
+            json_object_foreach(all, name, v) { json_object_set_new(columns, name, json_true()); }
         }
     }
     fputs("file,state,strain,kind,specimen,thickness_nm,frame", out);

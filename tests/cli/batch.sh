@@ -243,9 +243,8 @@ for text in "row 2: there is no file 'none.tif'" "row 3: 'hartem' is no kind; di
     expect_err "$text"
 done
 expect_not [ -e nothing ]
-for wrong in "--shard 3/2" "--shard 1" "--jobs 0" "--haadf --nonsense" "--haadf --threads=x" "--haadf 'a"; do
-    # shellcheck disable=SC2086
-    run batch day/session.csv -o nothing $wrong
+for wrong in --shard=3/2 --shard=1 --jobs=0 --haadf=--nonsense --haadf=--threads=x "--haadf='a"; do
+    run batch day/session.csv -o nothing "$wrong"
     expect_code 2
 done
 run batch day/session.csv
