@@ -14,9 +14,12 @@
 
 #define AXIS_TEXT "s = 1/d in nm^-1"
 #define LEAST_SIZE 64
-#define FIT_MOST 1024     /* pixels along an axis that the rings are fitted on */
-#define START_MOST 320    /* and the first estimate */
-#define RINGS_EXPLAIN 0.5 /* share of the variation: less is no pattern around a centre */
+#define FIT_MOST 1024       /* pixels along an axis that the rings are fitted on */
+#define START_MOST 320      /* and the first estimate */
+#define RINGS_EXPLAIN 0.5   /* share of the variation: less is no pattern around a centre */
+#define WELL_EXPLAINED 0.93 /* less: centres elsewhere are tried */
+#define SEARCH_MOST 128     /* pixels along an axis for that */
+#define BETTER 0.03
 #define LEAST_COVERAGE 0.02
 #define HALF_RING 0.5
 #define SPOT_SD 6.0
@@ -24,6 +27,7 @@
 #define SPOT_REACH 3     /* rings */
 #define SPOT_CHANCE 1e-5 /* of a pixel of a glass to reach the limit together with a neighbour */
 #define CRYSTALLINE 0.05 /* share of a ring's intensity */
+#define WIDE_ELLIPSE 1.1
 #define WIDE_SE 0.5      /* px: a centre that is not well known */
 #define OTHER_RINGS 1.35 /* of the first halo's position: where the ellipse is taken from for its anisotropy */
 
@@ -184,6 +188,23 @@ static enum mro_code fit_on(struct mro_device *d, const struct mro_image *im, co
     return rc;
 }
 
+/* Where the symmetry of the pattern led nowhere: fits from places around and beyond the detector, with few pixels. The
+ * one that explains the pattern best is kept in *f when it does clearly better. */
+static enum mro_code search(struct mro_device *d, const struct mro_image *im, const unsigned char *mask, double aspect,
+                            struct mro_saed_fit *f, struct mro_error *e)
+{
+    struct mro_saed_fit best = *f;
+    for (int j = -2; j <= 2; j++)
+        for (int i = -2; i <= 2; i++) {
+            struct mro_saed_fit g = { .cx = (0.5 + 0.36 * i) * (double)im->nx,
+                                      .cy = (0.5 + 0.36 * j) * (double)im->ny };
+            MRO_TRY(fit_on(d, im, mask, SEARCH_MOST, aspect, true, false, NULL, &g, e));
+            if (g.settled && g.explained > best.explained) best = g;
+        }
+    if (best.explained > f->explained + BETTER) *f = best;
+    return MRO_OK;
+}
+
 static enum mro_code find_geometry(struct mro_device *d, const struct mro_image *im, const char *name,
                                    const struct mro_saed_options *o, double aspect, double step_inv_nm,
                                    unsigned char *mask, struct mro_saed_fit *f, struct mro_saed_result *r,
@@ -223,6 +244,11 @@ static enum mro_code find_geometry(struct mro_device *d, const struct mro_image 
     }
     MRO_TRY(fit_on(d, im, mask, START_MOST, aspect, centre, ellipse, range, f, e));
     MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, centre, ellipse, range, f, e));
+    if (centre && f->explained < WELL_EXPLAINED) {
+        const double before = f->explained;
+        MRO_TRY(search(d, im, mask, aspect, f, e));
+        if (f->explained > before) MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, true, ellipse, range, f, e));
+    }
     if (!(f->cx >= 0 && f->cy >= 0 && f->cx <= (double)im->nx - 1 && f->cy <= (double)im->ny - 1))
         return MRO_FAIL(e, MRO_EDATA,
                         "'%s': the beam lies off the detector (the rings are about %.0f, %.0f px); a profile needs the "
@@ -259,6 +285,11 @@ static void tell_geometry(const struct mro_saed_fit *f, const struct mro_saed_op
     } else if (o->ellipse_how == MRO_SAED_REFERENCE && o->ellipse_ratio_se > 0) {
         g->ellipse_ratio_se = o->ellipse_ratio_se;
     }
+    if (o->ellipse_how == MRO_SAED_FIT && g->ellipse_ratio > WIDE_ELLIPSE)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the fitted ellipse has axes of ratio %.3f, more than microscopes give: check the centre in the figure",
+            g->ellipse_ratio);
     if (g->centre_se_px[0] > WIDE_SE || g->centre_se_px[1] > WIDE_SE)
         mro_note(&r->warnings, &r->n_warnings,
                  "the centre is uncertain by %.2g, %.2g px: the rings are weak or little of them is on the detector",

@@ -20,8 +20,9 @@
 #define NUISANCE 16
 #define COLUMNS (GEOMETRY + NUISANCE)
 #define BAND 8          /* rings of one cluster of residuals */
-#define COVER_LEAST 0.2 /* of a ring */
-#define SLOPE_REACH 4   /* rings */
+#define COVER_LEAST 0.1 /* of a ring */
+#define SECTORS_LEAST 4
+#define SLOPE_REACH 4 /* rings */
 #define SLOPE_NOISE                                                                                  \
     (1.5 / 60) /* variance of a slope over that of a point: 1 / sum of j^2; points correlate by 0.25 \
                 */
@@ -348,7 +349,7 @@ static enum mro_code look(struct mro_device *d, const float *px, size_t ny, size
             sectors += *q > 0;
         }
         w->var[k] = fmax(p.sd[k] * p.sd[k], 1e-12 * p.intensity[k] * p.intensity[k]);
-        w->used[k] = k >= 4 && sectors >= 6 && p.pixels[k] > COVER_LEAST * 2 * MRO_PI * (double)k &&
+        w->used[k] = k >= 4 && sectors >= SECTORS_LEAST && p.pixels[k] > COVER_LEAST * 2 * MRO_PI * (double)k &&
                      w->slope[k] == w->slope[k] && w->var[k] > 0 && (double)k >= range_px[0] &&
                      (double)k <= range_px[1];
         if (!w->used[k]) continue;
