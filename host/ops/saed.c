@@ -14,16 +14,21 @@
 
 #define AXIS_TEXT "s = 1/d in nm^-1"
 #define LEAST_SIZE 64
-#define FIT_MOST 1024     /* pixels along an axis that the rings are fitted on */
-#define START_MOST 320    /* and the first estimate */
-#define RINGS_EXPLAIN 0.5 /* share of the variation: less is no pattern around a centre */
+#define FIT_MOST 1024       /* pixels along an axis that the rings are fitted on */
+#define START_MOST 320      /* and the first estimate */
+#define RINGS_EXPLAIN 0.5   /* share of the variation: less is no pattern around a centre */
+#define WELL_EXPLAINED 0.93 /* less: centres elsewhere are tried */
+#define SEARCH_MOST 128     /* pixels along an axis for that */
+#define BETTER 0.03
 #define LEAST_COVERAGE 0.02
 #define HALF_RING 0.5
 #define SPOT_SD 6.0
-#define SPOT_RING 60     /* pixels of a ring that spots are looked for on */
-#define SPOT_REACH 3     /* rings */
-#define SPOT_CHANCE 1e-5 /* of a pixel of a glass to reach the limit together with a neighbour */
-#define CRYSTALLINE 0.05 /* share of a ring's intensity */
+#define SPOT_RING 60      /* pixels of a ring that spots are looked for on */
+#define SPOT_REACH 3      /* rings */
+#define SPOT_CHANCE 1e-5  /* of a pixel of a glass to reach the limit together with a neighbour */
+#define RING_VARIANCE 0.5 /* of the intensity around a ring over its mean squared, without noise */
+#define CRYSTALLINE 0.05  /* share of a ring's intensity */
+#define WIDE_ELLIPSE 1.1
 #define WIDE_SE 0.5      /* px: a centre that is not well known */
 #define OTHER_RINGS 1.35 /* of the first halo's position: where the ellipse is taken from for its anisotropy */
 
@@ -62,6 +67,7 @@ static void unknown(struct mro_saed_result *r)
                             &r->coverage,
                             &r->spottiness,
                             &r->spottiness_p,
+                            &r->ring_variance,
                             &a->s_inv_nm,
                             &a->e0,
                             &a->e2,
@@ -184,6 +190,23 @@ static enum mro_code fit_on(struct mro_device *d, const struct mro_image *im, co
     return rc;
 }
 
+/* Where the symmetry of the pattern led nowhere: fits from places around and beyond the detector, with few pixels. The
+ * one that explains the pattern best is kept in *f when it does clearly better. */
+static enum mro_code search(struct mro_device *d, const struct mro_image *im, const unsigned char *mask, double aspect,
+                            struct mro_saed_fit *f, struct mro_error *e)
+{
+    struct mro_saed_fit best = *f;
+    for (int j = -2; j <= 2; j++)
+        for (int i = -2; i <= 2; i++) {
+            struct mro_saed_fit g = { .cx = (0.5 + 0.36 * i) * (double)im->nx,
+                                      .cy = (0.5 + 0.36 * j) * (double)im->ny };
+            MRO_TRY(fit_on(d, im, mask, SEARCH_MOST, aspect, true, false, NULL, &g, e));
+            if (g.settled && g.explained > best.explained) best = g;
+        }
+    if (best.explained > f->explained + BETTER) *f = best;
+    return MRO_OK;
+}
+
 static enum mro_code find_geometry(struct mro_device *d, const struct mro_image *im, const char *name,
                                    const struct mro_saed_options *o, double aspect, double step_inv_nm,
                                    unsigned char *mask, struct mro_saed_fit *f, struct mro_saed_result *r,
@@ -223,6 +246,11 @@ static enum mro_code find_geometry(struct mro_device *d, const struct mro_image 
     }
     MRO_TRY(fit_on(d, im, mask, START_MOST, aspect, centre, ellipse, range, f, e));
     MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, centre, ellipse, range, f, e));
+    if (centre && f->explained < WELL_EXPLAINED) {
+        const double before = f->explained;
+        MRO_TRY(search(d, im, mask, aspect, f, e));
+        if (f->explained > before) MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, true, ellipse, range, f, e));
+    }
     if (!(f->cx >= 0 && f->cy >= 0 && f->cx <= (double)im->nx - 1 && f->cy <= (double)im->ny - 1))
         return MRO_FAIL(e, MRO_EDATA,
                         "'%s': the beam lies off the detector (the rings are about %.0f, %.0f px); a profile needs the "
@@ -259,6 +287,11 @@ static void tell_geometry(const struct mro_saed_fit *f, const struct mro_saed_op
     } else if (o->ellipse_how == MRO_SAED_REFERENCE && o->ellipse_ratio_se > 0) {
         g->ellipse_ratio_se = o->ellipse_ratio_se;
     }
+    if (o->ellipse_how == MRO_SAED_FIT && g->ellipse_ratio > WIDE_ELLIPSE)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the fitted ellipse has axes of ratio %.3f, more than microscopes give: check the centre in the figure",
+            g->ellipse_ratio);
     if (g->centre_se_px[0] > WIDE_SE || g->centre_se_px[1] > WIDE_SE)
         mro_note(&r->warnings, &r->n_warnings,
                  "the centre is uncertain by %.2g, %.2g px: the rings are weak or little of them is on the detector",
@@ -282,7 +315,8 @@ static enum mro_code look_for_spots(const struct mro_image *im, const struct mro
     uint32_t *ring = malloc(n * sizeof *ring);
     size_t *start = calloc(rings + 1, sizeof *start);
     float *v = malloc((n + 1) * sizeof *v), *limit = malloc(rings * sizeof *limit);
-    double *excess = calloc(3 * rings, sizeof *excess), *total = excess + rings, *count = total + rings;
+    double *excess = calloc(4 * rings, sizeof *excess), *total = excess + rings, *count = total + rings,
+           *square = count + rings;
     enum mro_code rc = MRO_OK;
     if (!ring || !start || !v || !limit || !excess) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the spots of a pattern of %zu x %zu pixels", im->nx, im->ny);
@@ -325,6 +359,7 @@ static enum mro_code look_for_spots(const struct mro_image *im, const struct mro
         const bool out = clip && !(im->px[i] >= lim[0] && im->px[i] <= lim[1]);
         count[k] += 1;
         total[k] += im->px[i] - least;
+        square[k] += ((double)im->px[i] - least) * ((double)im->px[i] - least);
         if (im->px[i] > limit[k]) {
             const size_t x = i % im->nx, y = i / im->nx;
             bool beside = false, before = false;
@@ -340,9 +375,17 @@ static enum mro_code look_for_spots(const struct mro_image *im, const struct mro
         }
         if (out) r->mask[i] |= MRO_SAED_OUTLIER;
     }
-    r->spottiness = 0;
+    r->spottiness = r->ring_variance = 0;
+    const double gain = mro_saed_noise_gain(im->px, im->ny, im->nx, r->mask, least);
+    double brightest = 0;
+    for (size_t k = 0; k < rings; k++)
+        if (count[k] >= SPOT_RING) brightest = fmax(brightest, total[k] / count[k]);
     for (size_t k = 0; k < rings; k++) {
         double part = 0, all = 0, m = 0;
+        const double level = total[k] / count[k], var = square[k] / count[k] - level * level - gain * level;
+        if (count[k] >= SPOT_RING && level > 0.2 * brightest &&
+            a->step_px * (double)k > r->s_min_inv_nm / r->step_inv_nm + 8)
+            r->ring_variance = fmax(r->ring_variance, var / (level * level));
         for (size_t j = k > SPOT_REACH ? k - SPOT_REACH : 0; j < rings && j <= k + SPOT_REACH; j++) {
             part += excess[j];
             all += total[j];
@@ -351,8 +394,15 @@ static enum mro_code look_for_spots(const struct mro_image *im, const struct mro
         if (m >= SPOT_RING && all > 0) r->spottiness = fmax(r->spottiness, part / all);
     }
     r->spottiness_p = groups ? gsl_cdf_poisson_Q((unsigned)(groups - 1), SPOT_CHANCE * used) : 1;
-    r->crystalline = r->spottiness > CRYSTALLINE && r->spottiness_p < 1e-3;
-    if (r->crystalline)
+    const bool spots = r->spottiness > CRYSTALLINE && r->spottiness_p < 1e-3;
+    r->crystalline = spots || r->ring_variance > RING_VARIANCE;
+    if (r->crystalline && !spots)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the pattern is crystalline: along one of its rings the intensity varies by %.0f %% beyond noise, where "
+            "the speckle of a glass gives some 20 %%; the profile is given all the same",
+            100 * sqrt(r->ring_variance));
+    if (spots)
         mro_note(
             &r->warnings, &r->n_warnings,
             "the pattern is crystalline: spots hold %.0f %% of the intensity of one of its rings, so it is no halo of "

@@ -20,8 +20,9 @@
 #define NUISANCE 16
 #define COLUMNS (GEOMETRY + NUISANCE)
 #define BAND 8          /* rings of one cluster of residuals */
-#define COVER_LEAST 0.2 /* of a ring */
-#define SLOPE_REACH 4   /* rings */
+#define COVER_LEAST 0.1 /* of a ring */
+#define SECTORS_LEAST 4
+#define SLOPE_REACH 4 /* rings */
 #define SLOPE_NOISE                                                                                  \
     (1.5 / 60) /* variance of a slope over that of a point: 1 / sum of j^2; points correlate by 0.25 \
                 */
@@ -178,12 +179,12 @@ struct round_work {
     double *ring, *smooth, *slope, *var;
     unsigned char *used; /* rings */
     size_t n;
+    double wave[SECTORS][4]; /* cos and sin of the sector's direction and of twice it */
 };
 
 static void columns_at(const struct round_work *w, size_t sector, size_t k, double level, double x[COLUMNS])
 {
-    const double chi = 2 * MRO_PI * (double)sector / SECTORS, radius = (double)k, slope = w->slope[k];
-    const double wave[4] = { cos(chi), sin(chi), cos(2 * chi), sin(2 * chi) };
+    const double radius = (double)k, slope = w->slope[k], *wave = w->wave[sector];
     const double t = 2 * radius / (double)w->n - 1;
     const double follows[4] = { w->smooth[k], w->smooth[k] * t, level, level * t };
     x[0] = -slope * wave[0];
@@ -339,7 +340,7 @@ static enum mro_code look(struct mro_device *d, const float *px, size_t ny, size
     memcpy(w->ring, p.intensity, w->n * sizeof *w->ring);
     mro_saed_smooth(w->ring, w->n, SLOPE_REACH, w->smooth, w->slope);
     shrink(w, p.se);
-    double between = 0, within = 0, noise = 0, mean = 0, all = 0;
+    double between = 0, within = 0, noise = 0, rings = 0, mean = 0, all = 0;
     for (size_t k = 0; k < w->n; k++) {
         size_t sectors = 0;
         for (size_t s = 0; s < SECTORS; s++) {
@@ -348,7 +349,7 @@ static enum mro_code look(struct mro_device *d, const float *px, size_t ny, size
             sectors += *q > 0;
         }
         w->var[k] = fmax(p.sd[k] * p.sd[k], 1e-12 * p.intensity[k] * p.intensity[k]);
-        w->used[k] = k >= 4 && sectors >= 6 && p.pixels[k] > COVER_LEAST * 2 * MRO_PI * (double)k &&
+        w->used[k] = k >= 4 && sectors >= SECTORS_LEAST && p.pixels[k] > COVER_LEAST * 2 * MRO_PI * (double)k &&
                      w->slope[k] == w->slope[k] && w->var[k] > 0 && (double)k >= range_px[0] &&
                      (double)k <= range_px[1];
         if (!w->used[k]) continue;
@@ -359,6 +360,7 @@ static enum mro_code look(struct mro_device *d, const float *px, size_t ny, size
     for (size_t k = 0; k < w->n; k++) {
         if (!w->used[k]) continue;
         between += p.pixels[k] * (p.intensity[k] - mean) * (p.intensity[k] - mean);
+        rings += w->var[k];
         for (size_t s = 0; s < SECTORS; s++) {
             const double q = w->weight[s * w->n + k], left = w->mean[s * w->n + k] - w->ring[k];
             if (!(q > 0)) continue;
@@ -366,7 +368,8 @@ static enum mro_code look(struct mro_device *d, const float *px, size_t ny, size
             noise += w->var[k];
         }
     }
-    *explained = all > 0 && between + within > 0 ? between / (between + fmax(0, within - noise)) : 0;
+    /* `rings` is what noise alone puts between the means of rings. */
+    *explained = all > 0 && between > rings ? (between - rings) / (between + fmax(0, within - noise)) : 0;
     mro_profile_release(&p);
     return MRO_OK;
 }
@@ -379,6 +382,10 @@ enum mro_code mro_saed_fit_rings(struct mro_device *d, const float *px, size_t n
     struct round_work w = { .n = (size_t)far + 2 };
     double *room = malloc((2 * SECTORS + 6) * w.n * sizeof *room), step[GEOMETRY];
     w.used = calloc(w.n, 1);
+    for (int i = 0; i < 4 * SECTORS; i++) {
+        const double chi = (i % 4 / 2 + 1) * 2 * MRO_PI * (i / 4) / SECTORS;
+        w.wave[i / 4][i % 4] = i % 2 ? sin(chi) : cos(chi);
+    }
     enum mro_code rc = MRO_OK;
     if (room == NULL || w.used == NULL) {
         free(room);

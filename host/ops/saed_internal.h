@@ -17,6 +17,9 @@ enum mro_code mro_saed_mask_pixels(const float *px, size_t ny, size_t nx, const 
 enum mro_code mro_saed_mask_shade(const float *px, size_t ny, size_t nx, const struct mro_round *round, int threads,
                                   unsigned char *mask, struct mro_error *e);
 
+/* Variance of the noise from pixel to pixel over the level above `black`, spikes left out; 0 unknown. */
+double mro_saed_noise_gain(const float *px, size_t ny, size_t nx, const unsigned char *mask, float black);
+
 /* The pattern averaged over blocks of `by` x `by` pixels: used pixels only; NaN where fewer than half are. */
 struct mro_saed_coarse {
     size_t ny, nx, by;

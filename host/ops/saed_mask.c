@@ -16,9 +16,10 @@
 #define SHADE_MOST 512   /* blocks along an axis */
 #define SHADE_DEPTH 0.45 /* of the way down to the darkest place: shaded */
 #define SHADE_SD 4.0
-#define SHADE_LEAST 12 /* blocks of a shade */
-#define EDGE 3         /* blocks over which the inner edge of a beam stop falls */
-#define GROW 3         /* pixels around a shade, for its blurred edge */
+#define SHADE_LEAST 12 /* blocks of a shade, and one more for so many of the pattern: few counts cluster by chance */
+#define SHADE_SHARE 1500
+#define EDGE 3 /* blocks over which the inner edge of a beam stop falls */
+#define GROW 3 /* pixels around a shade, for its blurred edge */
 
 /* Sets `bit` within `by` pixels (a square) of pixels that have it. */
 static enum mro_code grow(unsigned char *mask, size_t ny, size_t nx, unsigned char bit, size_t by, struct mro_error *e)
@@ -53,8 +54,7 @@ static enum mro_code grow(unsigned char *mask, size_t ny, size_t nx, unsigned ch
     return MRO_OK;
 }
 
-/* Variance over mean of the noise from pixel to pixel, spikes left out; 0 unknown. */
-static double noise_gain(const float *px, size_t ny, size_t nx, const unsigned char *mask)
+double mro_saed_noise_gain(const float *px, size_t ny, size_t nx, const unsigned char *mask, float black)
 {
     enum { MOST = 100000 };
     const size_t step = ny * nx / MOST + 1;
@@ -66,7 +66,7 @@ static double noise_gain(const float *px, size_t ny, size_t nx, const unsigned c
         const size_t x = i % nx;
         if (x < 1 || x + 2 > nx || mask[i] || mask[i - 1] || mask[i + 1]) continue;
         const float left = px[i] - 0.5f * (px[i - 1] + px[i + 1]);
-        level += fabsf(0.5f * (px[i - 1] + px[i + 1]));
+        level += fabsf(0.5f * (px[i - 1] + px[i + 1]) - black);
         v[n++] = left * left;
     }
     double sum = 0;
@@ -113,22 +113,23 @@ static void mark_lines(const float *px, size_t ny, size_t nx, bool columns, unsi
             for (int quarter = 0; quarter < 4; quarter++) {
                 const size_t part = 4 * (size_t)half + (size_t)quarter;
                 const size_t from = part * length / 8, to = (part + 1) * length / 8;
-                double sum = 0, n = 0, usual = 0;
+                double left = 0, right = 0, n = 0, usual = 0;
                 for (size_t k = from; k < to; k++) {
                     const size_t i = c * across + k * along;
                     /* Beyond a pair of dead lines; at the rim from one side. */
                     const size_t a = c >= 3 ? i - 3 * across : i + 3 * across,
                                  b = c + 3 < lines ? i + 3 * across : i - 3 * across;
                     if (mask[i] & MRO_SAED_NO_DATA || mask[a] || mask[b]) continue;
-                    sum += px[i] - 0.5 * (px[a] + px[b]);
+                    left += px[i] - px[a];
+                    right += px[i] - px[b];
                     usual += 0.5 * (px[a] + px[b]);
                     n += 1;
                 }
                 if (n < 4) continue;
-                const double mean = sum / n, room = fmax(LINE_SD / 2 * sqrt(1.5 * gain * fabs(usual) / n / n),
-                                                         LINE_SHARE * fmax(fabs(usual / n), 0.1 * level));
-                high += mean > room;
-                low += mean < -room;
+                const double room = n * fmax(LINE_SD / 2 * sqrt(2 * gain * fabs(usual)) / n,
+                                             LINE_SHARE * fmax(fabs(usual / n), 0.1 * level));
+                high += left > room && right > room; /* than both: a line beside a dead one is not dead */
+                low += left < -room && right < -room;
             }
             if (high < 4 && low < 4) continue;
             for (size_t k = (size_t)half * length / 2; k < (size_t)(half + 1) * length / 2; k++)
@@ -161,7 +162,7 @@ enum mro_code mro_saed_mask_pixels(const float *px, size_t ny, size_t nx, const 
             if (px[i] == end) mask[i] |= MRO_SAED_SATURATED;
         MRO_TRY(grow(mask, ny, nx, MRO_SAED_SATURATED, BLOOM, e));
     }
-    const double gain = noise_gain(px, ny, nx, mask);
+    const double gain = mro_saed_noise_gain(px, ny, nx, mask, 0);
     if (gain > 0) {
         mark_lines(px, ny, nx, true, mask, level, gain);
         mark_lines(px, ny, nx, false, mask, level, gain);
@@ -308,7 +309,7 @@ static enum mro_code shade_on(const float *px, size_t ny, size_t nx, const struc
         const float bright = l.bright[ring[i]], depth = bright - c.px[i];
         dark[i] = depth > (float)SHADE_DEPTH * (bright - floor_level) && depth > (float)SHADE_SD * l.scatter[ring[i]];
     }
-    if (!keep_regions(dark, c.ny, c.nx, SHADE_LEAST)) goto no_room;
+    if (!keep_regions(dark, c.ny, c.nx, SHADE_LEAST + all / SHADE_SHARE)) goto no_room;
     for (size_t y = 0; y < c.ny * by; y++)
         for (size_t x = 0; x < c.nx * by; x++)
             if (dark[y / by * c.nx + x / by]) bits[y * nx + x] |= MRO_SAED_BEAM_STOP;

@@ -102,9 +102,10 @@ struct mro_saed_result {
     double s_min_inv_nm; /* smallest s beyond the beam stop with at least half of the ring usable */
     unsigned char *mask; /* ny * nx, bits of enum mro_saed_mask; 0 = used */
     size_t ny, nx;
-    double masked[6];                /* shares of the pattern by cause, in the order of the bits */
-    double coverage;                 /* share of the pattern that is used */
-    bool crystalline;                /* spots on the rings beyond what noise and speckle give */
+    double masked[6];     /* shares of the pattern by cause, in the order of the bits */
+    double coverage;      /* share of the pattern that is used */
+    bool crystalline;     /* spots on the rings beyond what noise and speckle give */
+    double ring_variance; /* largest variance of the intensity around a ring over its mean squared, noise taken out */
     double spottiness, spottiness_p; /* largest share of a ring's intensity that its spots hold, and how likely it is
                                         for a glass */
     struct mro_saed_anisotropy anisotropy;
