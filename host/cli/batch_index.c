@@ -40,6 +40,15 @@ static const struct {
     { "eds", "elements.*.p_heterogeneous", "" },
     { "eds", "elements.*.wavelength_nm", "" },
     { "eds", "elements.*.p_periodic", "" },
+    { "pdf", "fsdp.Q_inv_A", " (1/A)" },
+    { "pdf", "fsdp.first_moment_inv_A", " (1/A)" },
+    { "pdf", "fsdp.first_moment_se", " (1/A)" },
+    { "pdf", "fsdp.area", " (1/A)" },
+    { "pdf", "oscillation.rms", " (1/A^2)" },
+    { "pdf", "oscillation.rms_se", " (1/A^2)" },
+    { "pdf", "coordination_number", "" },
+    { "pdf", "anisotropy.e2", "" },
+    { "pdf", "ellipse_ratio", "" },
 };
 
 static void add_numbers(json_t *out, const json_t *v, const char *path, const char *name, const char *unit)

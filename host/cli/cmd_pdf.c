@@ -366,6 +366,9 @@ static enum mro_code together(void *state, struct cli_item *item, struct mro_err
     for (size_t i = 0; i < s->n_frames; i++) s->frame[i].n = least;
     rc = mro_profile_pool(&r.table, each, s->n_frames, e);
     if (rc == MRO_OK) {
+        mro_note(&r.warnings, &r.n_warnings,
+                 "errors of the frames together come from what differs between them; speckle of one place, which they "
+                 "share, is not in them");
         struct mro_error why;
         const enum mro_code measured = from_profile(s, &r.table, NULL, item->name, &r, &why);
         if (measured == MRO_EMEMORY)
@@ -673,6 +676,7 @@ static int walk(void *state)
     int rc = cli_prepare_outputs(&s->run.common, "pdf.json", s->run.args.files, s->run.args.n);
     if (rc) return rc;
     s->series.n = s->measured = 0;
+    if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
     enum mro_code code = read_mask(s, &e);
     if (code == MRO_OK && s->reference && !s->have_reference) code = measure_reference(s, &e);
     if (code) {
