@@ -344,6 +344,7 @@ function exportsCard() {
     h('button', { type: 'button', id: 'csv', onclick: () => download('report.csv', 'text/csv', csvText()) }, 'All numbers as CSV'),
     h('button', { type: 'button', id: 'json', onclick: () => download('report.json', 'application/json', JSON.stringify({ ...report, colours: undefined }, null, 1)) }, 'Everything as JSON'),
     h('button', { type: 'button', id: 'print-all', onclick: printAll }, 'Print with a page for each image')),
+  (report.tables || []).length > 0 && h('p', { class: 'small' }, 'In the folder of results: ', report.tables.map((f, k) => [k > 0 && ', ', safeLink(f.href) && h('a', { href: f.href }, f.label)]), '.'),
   h('p', { class: 'soft small' }, 'Each chart has a button for its SVG, and each image’s page has links to its figure as SVG and PDF in the folder of results.'));
   node.classList.add('noprint');
   return node;
