@@ -280,9 +280,9 @@ function comparisonOf(m) {
   }
   const sentences = (c.states || []).filter((x) => x.sentence);
   if (sentences.length) {
-    const told = sentences.filter((x) => isNumber(x.p) && x.p < 0.05 && x.identifiable !== false).length;
+    const tested = sentences.filter((x) => isNumber(x.p)), told = tested.filter((x) => x.p < 0.05).length;
     left.append(h('ul', { class: 'notes', 'aria-label': 'In words' }, sentences.map((x) => h('li', { class: 'verdict' }, named(x.sentence), x.remark && h('span', { class: 'soft small' }, ' ', named(sentence(x.remark))))),
-      told === 0 && h('li', { class: 'soft small' }, 'None of these differences has p below 0.05; the intervals say how large they may be.')));
+      told === 0 && h('li', { class: 'soft small' }, tested.length ? 'None of these differences has p below 0.05; the intervals say how large they may be.' : 'So few images allow no test: measure several of each state.')));
   }
   out.push(sortable(`${title}: states against ${c.reference}`, [
     { title: 'State', of: (x, probe) => (probe ? {} : { node: stateChip(x.state), value: x.state }) },
