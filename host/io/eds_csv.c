@@ -356,8 +356,7 @@ static enum mro_code add_column(struct table *t, const struct meaning *m, size_t
     }
     for (size_t i = 0; i < t->columns; i++) {
         if (t->column[i].kind != m->kind || t->column[i].element != k || m->kind == DISTANCE) continue;
-        mro_note(&p->warnings, &p->n_warnings, "%s is there twice, as '%s' and '%s': the first is used", m->symbol,
-                 t->column[i].header, header);
+        mro_warn(p, "%s is there twice, as '%s' and '%s': the first is used", m->symbol, t->column[i].header, header);
         return MRO_OK;
     }
     struct column *c = &t->column[t->columns++];
@@ -451,8 +450,7 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
             snprintf(left_out + used, sizeof left_out - used, "%s'%s'", used ? ", " : "", header);
         }
     }
-    if (left_out[0])
-        mro_note(&p->warnings, &p->n_warnings, "columns that are no composition are left out: %s", left_out);
+    if (left_out[0]) mro_warn(p, "columns that are no composition are left out: %s", left_out);
     if (t->elements == 0)
         return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of any of the elements '%s'", t->name,
                         o->elements ? o->elements : "");
@@ -632,10 +630,9 @@ static enum mro_code settle_shares(struct table *t, enum kind share, bool counts
         }
     }
     if (fabs(worst - 100) > slack)
-        mro_note(&p->warnings, &p->n_warnings,
-                 "the %s of the table add up to %.4g at worst; all numbers are parts of the elements listed", unit,
+        mro_warn(p, "the %s of the table add up to %.4g at worst; all numbers are parts of the elements listed", unit,
                  worst);
-    if (parts) mro_note(&p->warnings, &p->n_warnings, "the columns add up to 1: taken as fractions, not %s", unit);
+    if (parts) mro_warn(p, "the columns add up to 1: taken as fractions, not %s", unit);
     return MRO_OK;
 }
 
@@ -664,8 +661,7 @@ static void note_gaps(const struct table *t, struct mro_eds_profile *p)
         if (gaps++ == 0) first = i;
     }
     if (gaps)
-        mro_note(&p->warnings, &p->n_warnings,
-                 "the profile has %zu gap%s, the first from %g to %g nm (lines %zu and %zu); nothing is filled in",
+        mro_warn(p, "the profile has %zu gap%s, the first from %g to %g nm (lines %zu and %zu); nothing is filled in",
                  gaps, gaps > 1 ? "s" : "", x[first - 1], x[first], t->row_line[first - 1], t->row_line[first]);
 }
 

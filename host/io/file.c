@@ -354,6 +354,24 @@ uint64_t mro_get_u64(const unsigned char *p, bool big_endian)
     return big_endian == machine_is_big_endian() ? load64(p) : SWAP64(load64(p));
 }
 
+double mro_get_f32(const unsigned char *p, bool big_endian)
+{
+    const uint32_t bits = mro_get_u32(p, big_endian);
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+double mro_get_f64(const unsigned char *p, bool big_endian)
+{
+    const uint64_t bits = mro_get_u64(p, big_endian);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+double mro_positive(double v) { return isfinite(v) && v > 0 ? v : 0; }
+
 void mro_copy_samples(void *out, const unsigned char *p, size_t n, size_t sample_bytes, bool big_endian)
 {
     if (big_endian == machine_is_big_endian() || sample_bytes == 1) {
