@@ -12,17 +12,20 @@
 #include "ops/shearband_internal.h"
 
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
-#define COARSE 160.0                  /* samples along a square field, of the grid that is searched */
+#define COARSE 144.0                  /* samples along a square field, of the grid that is searched */
 #define VACUUM 0.1                    /* of the usual intensity: no specimen there */
 #define LEAST_COVERAGE 0.25
 #define LEAST_SIDE 32
 #define WIDEST 0.6       /* of the short side of the field */
 #define QUICK 19         /* random fields that a stripe has to beat before it is looked at closely */
+#define FIRST 8          /* of those, for the noise of the filters alone */
 #define ALIKE 0.01       /* p_segments above: the stripe is no band, it comes and goes */
 #define LINE_TURN 0.06   /* radians that a given line may be off */
 #define PARALLEL 10.0    /* degrees: parts of one and the same system of bands */
 #define FEW_OUTSIDE 0.2  /* of the field beside bands: the background is not known */
-#define EVEN 0.5         /* of the contrast that each third of a stripe needs */
+#define EVEN 0.4         /* of the contrast that each part of a stripe needs */
+#define MOST_PARTS 7
+#define AHEAD 2          /* stripes that are looked at before chance may end the search: one hides another */
 #define SOFT 0.6         /* edges over width from which the shape is no slab any more */
 
 void mro_shearband_options_default(struct mro_shearband_options *o)
@@ -238,7 +241,9 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
     const size_t n = g->ny * g->nx;
     const double c = cos(s->azimuth), m = sin(s->azimuth);
     float *v = malloc(n * sizeof *v);
-    double product = 0, square = 0, sum[3] = { 0 }, count[3] = { 0 }, flank[2] = { 0 }, of_flank[2] = { 0 };
+    double product = 0, square = 0, sum[MOST_PARTS] = { 0 }, count[MOST_PARTS] = { 0 }, flank[2] = { 0 }, of_flank[2] = { 0 };
+    /* As many parts as noise lets tell apart. */
+    const int parts = s->z > 12 ? MOST_PARTS : s->z > 8 ? 5 : 3;
     *gain = 0;
     if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a stripe");
     for (size_t y = 0; y < g->ny; y++)
@@ -249,7 +254,7 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
             v[i] = g->v[i] == g->v[i] ? (float)(fabs(at) < 0.5) : NAN;
             if (!(v[i] == v[i]) || fabs(at) > 1) continue;
             if (v[i] > 0) {
-                const int part = (int)fmin(2, 3 * (at + 0.5));
+                const int part = (int)fmin(parts - 1, parts * (at + 0.5));
                 sum[part] += g->v[i];
                 count[part]++;
             } else {
@@ -259,7 +264,7 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
         }
     const double beside = 0.5 * (flank[0] / of_flank[0] + flank[1] / of_flank[1]);
     bool alike = of_flank[0] > 0 && of_flank[1] > 0;
-    for (int k = 0; k < 3; k++) alike &= count[k] > 0 && (sum[k] / count[k] - beside) / s->contrast > EVEN;
+    for (int k = 0; k < parts; k++) alike &= count[k] > 0 && (sum[k] / count[k] - beside) / s->contrast > EVEN;
     if (alike && mro_sb_flatten(v, g->ny, g->nx, NULL, polynomial, false)) {
         for (size_t i = 0; i < n; i++) {
             if (!(v[i] == v[i])) continue;
@@ -337,6 +342,61 @@ static void keep_line(const struct mro_shearband_options *o, struct mro_sb_grid 
         }
 }
 
+/* All stages against one set of whole fields, with what the bands leave of the spectrum. Those that chance explains are
+ * dropped, and the rest judged anew: they must not profit from what was taken out in vain. */
+static enum mro_code judge(struct work *w, const struct stage *stage, const struct mro_sb_near *near,
+                           struct mro_shearband_result *r, struct mro_error *e)
+{
+    struct mro_sb_stripe stripe[MRO_SB_WIDTHS];
+    size_t of[MRO_SHEARBAND_MOST];
+    enum mro_code rc = MRO_OK;
+    for (size_t k = 0; k < w->n; k++) of[k] = k;
+    for (bool again = true; again && rc == MRO_OK;) {
+        struct mro_sb_grid residual = { 0 }, whole = { 0 };
+        struct mro_sb_scan *scan = NULL;
+        struct mro_sb_null null = { 0 };
+        const size_t judged = w->n ? w->n : 1;
+        again = false;
+        rc = copy_of(&w->coarse, &residual, e);
+        if (rc == MRO_OK) rc = copy_of(&w->coarse, &whole, e);
+        if (rc == MRO_OK) {
+            take_out(w, w->band, w->n, residual.v);
+            if (near) keep_line(w->o, &whole);
+            rc = mro_sb_scan_new(&scan, &whole, w->width, near, e);
+        }
+        if (rc == MRO_OK)
+            rc = mro_sb_null_draw(w->d, &residual, (double)w->n, &whole, scan, w->o->polynomial,
+                                  (size_t)w->o->surrogates, w->o->seed, &null, e);
+        size_t kept = 0;
+        double least = 1;
+        for (size_t k = 0; k < judged && rc == MRO_OK; k++) {
+            const struct stage *s = stage + (w->n ? of[k] : 0);
+            mro_sb_scan_free(scan);
+            scan = NULL;
+            rc = mro_sb_scan_new(&scan, &s->field, w->width, near, e);
+            if (rc == MRO_OK) rc = strongest(scan, &s->field, null.sd, stripe, e);
+            if (rc) break;
+            const double z = mro_sb_most(stripe, mro_sb_scan_widths(scan));
+            size_t reached = 0;
+            for (size_t i = 0; i < null.n; i++) reached += null.most[i] >= z;
+            const double p = (1 + (double)reached) / (1 + (double)null.n);
+            least = fmin(least, p);
+            if (w->n == 0 || !(p < w->o->alpha)) continue;
+            w->band[kept] = w->band[k];
+            of[kept] = of[k];
+            w->p[kept++] = p;
+        }
+        r->p_value = least;
+        again = kept && kept < w->n;
+        w->n = kept;
+        free(residual.v);
+        free(whole.v);
+        mro_sb_scan_free(scan);
+        mro_sb_null_release(&null);
+    }
+    return rc;
+}
+
 static enum mro_code search(struct work *w, struct mro_shearband_result *r, struct mro_error *e)
 {
     const struct mro_shearband_options *o = w->o;
@@ -379,13 +439,8 @@ static enum mro_code search(struct work *w, struct mro_shearband_result *r, stru
             if ((rc = strongest(scan, &s->field, pass ? null.sd : NULL, stripe, e))) break;
             double least = 0;
             for (size_t k = 0; k < null.n; k++) least = fmax(least, null.most[k]);
-            const struct mro_sb_stripe before = s->stripe;
-            if ((rc = choose(&s->field, stripe, widths, least, o->polynomial, &s->stripe, e))) break;
-            if (getenv("SBDBG")) {fprintf(stderr,"stage %zu pass %d chosen w %.2f az %.1f pos %.1f z %.2f least %.2f:",stages,pass,s->stripe.width_nm,s->stripe.azimuth*57.3,s->stripe.position_nm,s->stripe.z,least);for(size_t k=0;k<widths;k++)fprintf(stderr," %.1f:%.2f(%.3g)",stripe[k].width_nm,stripe[k].z,pass?null.sd[k]:1.0);fprintf(stderr,"\n");}
+                        if ((rc = choose(&s->field, stripe, widths, least, o->polynomial, &s->stripe, e))) break;
             if (!(s->stripe.z > 0)) break;
-            if (pass && before.azimuth == s->stripe.azimuth && before.position_nm == s->stripe.position_nm &&
-                before.width_nm == s->stripe.width_nm)
-                break;
             start_band(o, field, &s->stripe, b);
             if ((rc = mro_sb_refine(&w->fine, o, w->band, w->n, w->d->threads, b, NULL, &found, e))) break;
             free(residual.v);
@@ -393,50 +448,20 @@ static enum mro_code search(struct work *w, struct mro_shearband_result *r, stru
             if ((rc = copy_of(&w->coarse, &residual, e))) break;
             take_out(w, w->band, w->n + found, residual.v);
             mro_sb_null_release(&null);
-            if ((rc = mro_sb_null_draw(w->d, &residual, (double)(w->n + found), &s->field, scan, o->polynomial, QUICK,
-                                       o->seed, &null, e)))
+            if ((rc = mro_sb_null_draw(w->d, &residual, (double)(w->n + found), &s->field, scan, o->polynomial,
+                                       pass ? QUICK : FIRST, o->seed, &null, e)))
                 break;
         }
         if (rc || !(s->stripe.z > 0)) break;
         size_t reached = 0;
         for (size_t k = 0; k < null.n; k++) reached += null.most[k] >= s->stripe.z;
-        if (!found || reached > (w->n ? 0 : 2)) break;
+        if (!found || (reached && stages > AHEAD)) break;
         w->n++;
-        if (reached || stages == most) break;
+        if (reached && stages == AHEAD) break;
+        if (stages == most) break;
         if ((rc = make_contrast(w, &go_on, e))) break; /* no longer pulled at by this band */
     }
-    if (rc == MRO_OK && stages) {
-        /* The verdict: all stripes against one set of whole fields, with what all bands left of the spectrum. */
-        struct mro_sb_grid whole = { 0 };
-        mro_sb_scan_free(scan);
-        scan = NULL;
-        free(residual.v);
-        residual.v = NULL;
-        mro_sb_null_release(&null);
-        rc = copy_of(&w->coarse, &residual, e);
-        if (rc == MRO_OK) rc = copy_of(&w->coarse, &whole, e);
-        if (rc == MRO_OK) {
-            take_out(w, w->band, w->n, residual.v);
-            if (o->has_line) keep_line(o, &whole);
-            rc = mro_sb_scan_new(&scan, &whole, w->width, nearby, e);
-        }
-        if (rc == MRO_OK)
-            rc = mro_sb_null_draw(w->d, &residual, (double)w->n, &whole, scan, o->polynomial, (size_t)o->surrogates,
-                                  o->seed, &null, e);
-        for (size_t k = 0; k < stages && rc == MRO_OK && (k < w->n || k == 0); k++) {
-            mro_sb_scan_free(scan);
-            scan = NULL;
-            rc = mro_sb_scan_new(&scan, &stage[k].field, w->width, nearby, e);
-            if (rc == MRO_OK) rc = strongest(scan, &stage[k].field, null.sd, stripe, e);
-            const double z = rc == MRO_OK ? mro_sb_most(stripe, mro_sb_scan_widths(scan)) : 0;
-            size_t reached = 0;
-            for (size_t i = 0; i < null.n && rc == MRO_OK; i++) reached += null.most[i] >= z;
-            const double p = (1 + (double)reached) / (1 + (double)null.n);
-            if (k < w->n) w->p[k] = p;
-            if (k == 0) r->p_value = p;
-        }
-        free(whole.v);
-    }
+    if (rc == MRO_OK && stages) rc = judge(w, stage, nearby, r, e);
     for (size_t k = 0; k < stages; k++) free(stage[k].field.v);
     free(stage);
     free(residual.v);
@@ -590,8 +615,6 @@ static enum mro_code measure_bands(struct work *w, struct mro_shearband_result *
 {
     bool done = true;
     struct mro_sb_band rest[MRO_SHEARBAND_MOST];
-    for (size_t k = w->n; k-- > 0;)
-        if (!(w->p[k] < w->o->alpha)) drop(w, k);
     /* A background that the bands do not pull at, then the bands again. */
     for (int pass = 0; pass < 2 && w->n && done; pass++) {
         MRO_TRY(make_contrast(w, &done, e));

@@ -16,6 +16,7 @@
 #define BEYOND 1.5       /* the edge's standard deviations that have to be seen beyond an edge */
 #define FULL_BIN 0.2     /* of the pixels of a usual bin that a bin needs */
 #define WEAK 0.35        /* of the usual depth: below, a piece of a line is beyond a band's end */
+#define CLEARLY 2.5     /* standard errors */
 #define ROUNDS 6
 #define TURNED 0.02      /* degrees that do not matter any more */
 #define LEAST_EDGE 0.35  /* bins: sharper edges cannot be told */
@@ -477,7 +478,20 @@ static bool run_of_depths(const double *depth, size_t n, size_t *from, size_t *t
             *to = k + 1;
         }
     }
-    return *to - *from < n;
+    if (*to - *from == n || *to - *from < 3) return false;
+    /* What is left out has to be clearly weaker than what stays, not weak by chance. */
+    double mean[2] = { 0, 0 }, count[2] = { 0, 0 }, square = 0;
+    for (size_t k = 0; k < n; k++) {
+        const bool kept = k >= *from && k < *to;
+        if (!isfinite(depth[k])) continue;
+        mean[kept] += depth[k] / usual;
+        count[kept]++;
+    }
+    if (!(count[0] > 0)) return true;
+    for (int k = 0; k < 2; k++) mean[k] /= count[k];
+    for (size_t k = *from; k < *to; k++)
+        if (isfinite(depth[k])) square += pow(depth[k] / usual - mean[1], 2);
+    return mean[0] + CLEARLY * sqrt(square / (count[1] - 1) / count[0]) < 0.5;
 }
 
 /* 95 % interval of an estimate from those that each leave one segment out. */

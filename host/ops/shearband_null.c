@@ -8,7 +8,8 @@
 #include "ops/haadf_internal.h"
 #include "ops/shearband_internal.h"
 
-#define LARGER 1.5    /* drawn fields, in sizes of the image: its borders do not match */
+#define LARGER 1.25   /* drawn fields, in sizes of the image: its borders do not match */
+#define BLOCKS 48     /* along an axis, that a background is fitted to */
 #define TAPER 0.12    /* of a side, at each border */
 #define POWER_TAKEN 1.5 /* modes of every ring that go with a stripe when it is taken out */
 #define STREAM ((uint64_t)0x5b << 32)
@@ -68,7 +69,7 @@ bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, in
 {
     double a[MOST_TERMS][MOST_TERMS] = { { 0 } }, c[MOST_TERMS] = { 0 }, t[MOST_TERMS];
     /* The fit sees blocks of pixels, so that it costs the same for every image. */
-    const size_t by = ny / 96 ? ny / 96 : 1, bx = nx / 96 ? nx / 96 : 1;
+    const size_t by = ny / BLOCKS ? ny / BLOCKS : 1, bx = nx / BLOCKS ? nx / BLOCKS : 1;
     size_t n = 0;
     for (size_t y = 0; y < ny; y += by)
         for (size_t x = 0; x < nx; x += bx) {

@@ -8,7 +8,9 @@
 #include "ops/shearband_internal.h"
 
 #define ANGLES 180
-#define WIDTH_RATIO 1.3
+#define WIDTH_RATIO 1.35
+#define UNEVEN 0.04     /* lengths beside a stripe may differ from those inside by this share, */
+#define UNEVEN_WIDE 2.0 /* and more for wide ones */
 #define LEAST_LENGTH 0.4 /* of a stripe, in short sides of the field: shorter ones in corners are no bands */
 
 /* Lines of one direction. Rows (or columns, for flat lines) are shifted by whole pixels and added, so that a line is one
@@ -103,8 +105,8 @@ static bool lay_out(struct mro_sb_scan *s, struct angle *g, const struct mro_sb_
 }
 
 /* Weights of every stripe of one direction, from the numbers of pixels on its lines. */
-static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const float *area, double least,
-                        const struct mro_sb_near *near)
+static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const float *area, double side,
+                        double least, const struct mro_sb_near *near)
 {
     const size_t n = s->widths * g->bins;
     g->inside = calloc(4 * n, sizeof *g->inside);
@@ -117,12 +119,17 @@ static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const floa
     const float *sum = area + s->pad; /* sum[b]: pixels below bin b */
     for (size_t k = 0; k < s->widths; k++) {
         const size_t m = (size_t)fmax(2, lround(s->width[k] / fabs(g->step))), f = m / 2 > 2 ? m / 2 : 2;
+        const double uneven = UNEVEN + UNEVEN_WIDE * s->width[k] / side;
         g->n[k] = m;
         g->flank[k] = f;
         for (size_t b = 2; b + m + 2 <= g->bins; b++) {
+            const double below = (double)(b < f ? b : f), above = (double)(b + m + f > g->bins ? g->bins - b - m : f);
             const double in = sum[b + m] - sum[b], lo = sum[b] - sum[(ptrdiff_t)b - (ptrdiff_t)f],
                          hi = sum[b + m + f] - sum[b + m];
             if (in < least * (double)m || lo < least || hi < least) continue;
+            /* Where lines soon get shorter, at corners and along borders, inside and sides see different places. */
+            const double length = in / (double)m, own = uneven * length;
+            if (fabs(lo - below * length) > own * below || fabs(hi - above * length) > own * above) continue;
             if (near) {
                 const double from = g->origin + g->step * ((double)b - 0.5), to = from + g->step * (double)m;
                 if ((from - near->position_nm) * (to - near->position_nm) > 0) continue;
@@ -182,7 +189,7 @@ enum mro_code mro_sb_scan_new(struct mro_sb_scan **out, const struct mro_sb_grid
             const double row = k->columns ? g->step[1] * fabs(sin(k->azimuth)) : g->step[0] * fabs(cos(k->azimuth));
             const double a_row = k->columns ? g->step[1] : g->step[0];
             const double least = LEAST_LENGTH * side * (row / a_row) / a_row;
-            ready = lay_filters(s, k, space, least, near);
+            ready = lay_filters(s, k, space, side, least, near);
         }
     }
     free(mask);
