@@ -48,6 +48,8 @@ static void band_release(struct mro_shearband *b)
 void mro_shearband_result_release(struct mro_shearband_result *r)
 {
     for (size_t i = 0; r->band && i < r->n_bands; i++) band_release(&r->band[i]);
+    for (size_t i = 0; r->elements && i < r->n_bands; i++) mro_eds_result_release(&r->elements[i].profile);
+    free(r->elements);
     free(r->band);
     mro_notes_release(&r->warnings, &r->n_warnings);
     memset(r, 0, sizeof *r);

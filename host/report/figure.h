@@ -12,6 +12,7 @@
 #include "mroscope/haadf.h"
 #include "mroscope/image.h"
 #include "mroscope/mro.h"
+#include "mroscope/shearband.h"
 #include "report/json.h"
 
 /* The MRO measurement of one frame: (a) `im` with the objects of `r`, (b) the band-passed image, (c) the
@@ -40,5 +41,11 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
  * `maps` and `haadf` may be NULL. */
 enum mro_code mro_figure_eds(const char *path_stem, const char *title, const struct mro_eds_report *r,
                              const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e);
+
+/* Shear bands: (a) `im` with centre lines and edges of the bands and their segments; then for each band (four at most)
+ * the straightened band, its mean profile with the fit, and width and depth along it, or (with maps) the composition
+ * across it. Without bands the image alone, and the verdict. */
+enum mro_code mro_figure_shearband(const char *path_stem, const struct mro_image *im, const char *title,
+                                   const struct mro_shearband_result *r, struct mro_error *e);
 
 #endif

@@ -13,6 +13,7 @@
 #include "mroscope/file.h"
 #include "mroscope/haadf.h"
 #include "mroscope/mro.h"
+#include "mroscope/shearband.h"
 
 /* What every result says beside its own numbers. Nothing is owned. */
 struct mro_result_head {
@@ -45,6 +46,7 @@ struct mro_eds_report {
 };
 json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
 json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
+json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);
@@ -63,6 +65,12 @@ char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e);
 /* Tables of an EDS result: the points (at.%, its standard deviation by counting), and the spectra. */
 char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e);
 char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e);
+
+/* Tables of shear bands: mean profiles along the normals with their fits, segments along the bands, and (with maps) the
+ * composition across them. */
+char *mro_csv_shearband_profile(const struct mro_shearband_result *r, struct mro_error *e);
+char *mro_csv_shearband_segments(const struct mro_shearband_result *r, struct mro_error *e);
+char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mro_error *e);
 
 /* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);

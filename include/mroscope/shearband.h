@@ -86,17 +86,31 @@ struct mro_shearband_junction {
     double x_nm, y_nm, angle_deg;
 };
 
+/* Composition across one band, from count maps of the same field. */
+struct mro_shearband_element {
+    char symbol[4];
+    double inside_at, inside_se, outside_at, outside_se; /* at.%, with counting errors */
+    double difference_at, difference_ci95[2], p;         /* inside less outside; p of no difference */
+};
+struct mro_shearband_elements {
+    size_t n;
+    struct mro_shearband_element element[MRO_EDS_MAX_ELEMENTS];
+    struct mro_eds_line line;      /* across the band */
+    struct mro_eds_result profile; /* composition of every bin; x from the start of `line` */
+    double centre_nm;              /* of the band along `line` */
+};
+
 /* Result of one image. Numbers that could not be measured are NaN, with a sentence in warnings. */
 struct mro_shearband_result {
     double pixel_nm[2], field_nm[2];
     double normal_azimuth_deg; /* of the deepest of the parallel bands that cover most; NaN = no band */
     struct mro_shearband *band; /* rising position */
     size_t n_bands;
+    struct mro_shearband_elements *elements; /* one a band; NULL = no maps */
     struct mro_shearband_junction junction[MRO_SHEARBAND_MOST];
     size_t n_junctions;
     double p_value;            /* of the strongest stripe, also when it is no band */
     double searched_nm[2];     /* widths that were looked for */
-    double detectable_depth;   /* of a stripe of the middle width that is found with even chance; NaN = not known */
     double coverage;           /* usable part of the image */
     double black_level;
     char verdict[400]; /* one sentence */
@@ -123,30 +137,11 @@ void mro_shearband_result_release(struct mro_shearband_result *r); /* {0} is fin
 /* Bytes of host memory that measuring an image of this shape takes beside its pixels; `like` has no pixels. */
 size_t mro_shearband_bytes(const struct mro_image *like);
 
-/* Composition across one band, from count maps of the same field. */
-struct mro_shearband_element {
-    char symbol[4];
-    double inside_at, inside_se, outside_at, outside_se; /* at.%, with counting errors */
-    double difference_at, difference_ci95[2], p;         /* inside less outside; p of no difference */
-};
-struct mro_shearband_elements {
-    size_t n;
-    struct mro_shearband_element element[MRO_EDS_MAX_ELEMENTS];
-    struct mro_eds_line line;        /* across the band */
-    struct mro_eds_result profile;   /* composition of every bin; x from the start of `line` */
-    double centre_nm;                /* of the band along `line` */
-    char **warnings;
-    size_t n_warnings;
-};
-
-/* Profiles of all elements of `maps` along the normal of `b`, added up over its length, and its inside against the
- * glass on both sides. The maps show the same field as the image of the band. Errors: MRO_EARG (another field),
- * MRO_EDATA, MRO_EMEMORY. Release with mro_shearband_elements_release. */
-enum mro_code mro_shearband_composition(const struct mro_shearband *b, const double field_nm[2],
-                                        const struct mro_eds_field *maps, const char *name,
-                                        const struct mro_eds_options *o, struct mro_shearband_elements *r,
-                                        struct mro_error *e);
-void mro_shearband_elements_release(struct mro_shearband_elements *r); /* {0} is fine */
+/* Fills r->elements: profiles of all elements of `maps` along the normal of each band, added up over its length, and the
+ * inside against the glass on both sides. The maps show the same field as the image. What cannot be measured of one
+ * band is a sentence in r->warnings. Errors: MRO_EARG (another field), MRO_EMEMORY. */
+enum mro_code mro_shearband_composition(struct mro_shearband_result *r, const struct mro_eds_field *maps,
+                                        const char *name, const struct mro_eds_options *o, struct mro_error *e);
 
 #ifdef __cplusplus
 }
