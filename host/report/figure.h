@@ -11,6 +11,7 @@
 #include "mroscope/eds.h"
 #include "mroscope/haadf.h"
 #include "mroscope/image.h"
+#include "mroscope/indent.h"
 #include "mroscope/mro.h"
 #include "mroscope/shearband.h"
 #include "report/json.h"
@@ -47,5 +48,11 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
  * across it. Without bands the image alone, and the verdict. */
 enum mro_code mro_figure_shearband(const char *path_stem, const struct mro_image *im, const char *title,
                                    const struct mro_shearband_result *r, struct mro_error *e);
+
+/* Indents: (a) the map on its own grid, holes hatched, contour lines where neighbours are alike; (b) histogram with the
+ * Gaussian and the kernel estimate; (c) each value against the mean of its neighbours; (d) means and widths against the
+ * distance from an edge, where bins were made. */
+enum mro_code mro_figure_indent(const char *path_stem, const char *title, const struct mro_indent_result *r,
+                                struct mro_error *e);
 
 #endif

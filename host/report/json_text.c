@@ -314,3 +314,35 @@ char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mr
     }
     return finish(out, &text, e);
 }
+
+char *mro_csv_indent_places(const struct mro_indent_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    const bool known = mro_indent_length_known(r);
+    const double unit = known ? 1e-3 : 1;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs(known ? "x_um,y_um,value,neighbours_mean\r\n" : "column,row,value,neighbours_mean\r\n", out);
+    for (size_t i = 0; i < r->places; i++)
+        put_row(out, (double[]){ unit * r->x[i], unit * r->y[i], r->value[i], r->beside[i] }, 4, NULL);
+    return finish(out, &text, e);
+}
+
+char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    const bool known = mro_indent_length_known(r);
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fprintf(out, "distance_%s,indents,mean,mean_lo95,mean_hi95,sd,fwhm,fwhm_lo95,fwhm_hi95\r\n", known ? "um" : "steps");
+    for (size_t i = 0; i < r->n_bins; i++) {
+        const struct mro_indent_bin *q = &r->bin[i];
+        put_row(out,
+                (double[]){ known ? q->distance / 1e3 : q->distance, (double)q->n, q->mean, q->mean_ci95[0],
+                            q->mean_ci95[1], q->sd, q->fwhm, q->fwhm_ci95[0], q->fwhm_ci95[1] },
+                9, NULL);
+    }
+    return finish(out, &text, e);
+}
