@@ -28,8 +28,9 @@ static const struct cli_option input_rows[] = {
       AT(table.column), true, 0, 0 },
     { "unit", 0, "UNIT", "", "unit of the values, where the table does not say it", CLI_STRING, AT(table.unit), true, 0,
       0 },
-    { "pitch", 0, "LENGTH", "", "distance between indents of a table of rows and columns, such as 10um or 10um,20um (x, y)",
-      CLI_STRING, AT(pitch), true, 0, 0 },
+    { "pitch", 0, "LENGTH", "",
+      "distance between indents of a table of rows and columns, such as 10um or 10um,20um (x, y)", CLI_STRING,
+      AT(pitch), true, 0, 0 },
     { "negative", 0, NULL, "", "take values of 0 and below as they are", CLI_FLAG, AT(table.negative), true, 0, 0 },
 };
 static const struct cli_option measure_rows[] = {
@@ -48,18 +49,19 @@ static const struct cli_option measure_rows[] = {
 
 static const char about[] =
     "Measures maps of hardness or modulus: mean and spread (standard deviation, FWHM by a Gaussian and by a kernel "
-    "estimate) with 95 % intervals that know how alike neighbours are, whether the map has structure at all (Moran's I), "
-    "and means and widths against the distance from an edge. From tables: rows and columns of values, or x, y, value with "
+    "estimate) with 95 % intervals that know how alike neighbours are, whether the map has structure at all (Moran's "
+    "I), "
+    "and means and widths against the distance from an edge. From tables: rows and columns of values, or x, y, value "
+    "with "
     "headers such as 'X (um)', 'Y (um)', 'H (GPa)'; empty cells are holes.";
-static const char notes[] =
-    "Files written with -o DIR, for each table\n"
-    "  NAME.indent.json            all numbers, and where they come from\n"
-    "  NAME.indent.places.csv      every place with its value and the mean of its neighbours\n"
-    "  NAME.indent.bins.csv        the bins, with --bins\n"
-    "  NAME.indent.png .svg .pdf   the figure\n\n"
-    "Examples\n"
-    "  mroscope indent --unit GPa --pitch 10um -o results hardness.csv\n"
-    "  mroscope indent --bins x --reference silica.csv -o results map.csv";
+static const char notes[] = "Files written with -o DIR, for each table\n"
+                            "  NAME.indent.json            all numbers, and where they come from\n"
+                            "  NAME.indent.places.csv      every place with its value and the mean of its neighbours\n"
+                            "  NAME.indent.bins.csv        the bins, with --bins\n"
+                            "  NAME.indent.png .svg .pdf   the figure\n\n"
+                            "Examples\n"
+                            "  mroscope indent --unit GPa --pitch 10um -o results hardness.csv\n"
+                            "  mroscope indent --bins x --reference silica.csv -o results map.csv";
 
 static void defaults(void *state)
 {
@@ -107,8 +109,7 @@ static enum mro_code read_reference(struct indent *s, struct mro_error *e)
     for (size_t i = 0; i < t.n; i++) mean += t.value[i] / (double)t.n;
     for (size_t i = 0; i < t.n; i++) square += (t.value[i] - mean) * (t.value[i] - mean);
     enum mro_code rc = MRO_OK;
-    if (t.n < 5)
-        rc = MRO_FAIL(e, MRO_EDATA, "'%s' has %zu indents; five at least tell their noise", s->reference, t.n);
+    if (t.n < 5) rc = MRO_FAIL(e, MRO_EDATA, "'%s' has %zu indents; five at least tell their noise", s->reference, t.n);
     s->options.noise_sd = t.n > 1 ? sqrt(square / ((double)t.n - 1)) : 0;
     s->options.noise_source = "reference table";
     mro_indent_table_release(&t);
@@ -118,8 +119,8 @@ static enum mro_code read_reference(struct indent *s, struct mro_error *e)
 static void print_result(const char *name, const struct mro_indent_result *r)
 {
     const char *unit = r->unit[0] ? r->unit : "(unit unknown)";
-    printf("%s: %zu indents", name, r->n);
-    if (r->holes) printf(", %zu holes", r->holes);
+    printf("%s: %zu indent%s", name, r->n, r->n == 1 ? "" : "s");
+    if (r->holes) printf(", %zu hole%s", r->holes, r->holes == 1 ? "" : "s");
     if (r->grid) printf(", grid of %zu x %zu", r->grid_nx, r->grid_ny);
     printf("\n  mean %.4g %s", r->mean, unit);
     if (isfinite(r->mean_ci95[0])) printf(" (%.4g to %.4g)", r->mean_ci95[0], r->mean_ci95[1]);

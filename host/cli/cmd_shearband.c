@@ -41,7 +41,8 @@ static const struct cli_option measure_rows[] = {
 
 static const char about[] =
     "Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth "
-    "with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes as "
+    "with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes "
+    "as "
     "strong. A depth is relative to the glass beside the band, positive where the band is darker.";
 static const char notes[] =
     "Files written with -o DIR, for each image\n"
@@ -116,7 +117,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     if (r->n_bands) {
         MRO_TRY(cli_write_text(item, &m->run.job, ".profile.csv", mro_csv_shearband_profile(r, e), e));
         MRO_TRY(cli_write_text(item, &m->run.job, ".segments.csv", mro_csv_shearband_segments(r, e), e));
-        if (r->elements) MRO_TRY(cli_write_text(item, &m->run.job, ".elements.csv", mro_csv_shearband_elements(r, e), e));
+        if (r->elements)
+            MRO_TRY(cli_write_text(item, &m->run.job, ".elements.csv", mro_csv_shearband_elements(r, e), e));
     }
     for (size_t k = 0; k < r->n_bands; k++) {
         snprintf(suffix, sizeof suffix, ".band%zu.tif", k);

@@ -39,7 +39,8 @@ static bool equal(struct mro_cell c, const char *word)
 /* A cell that says that there is no value. */
 static bool is_hole(struct mro_cell c)
 {
-    static const char *const words[] = { "", "nan", "na", "n/a", "#n/a", "#na", "-", "--", "---", "*", "none", "null", "x" };
+    static const char *const words[] = { "",   "nan", "na", "n/a",  "#n/a", "#na", "-",
+                                         "--", "---", "*",  "none", "null", "x" };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (equal(c, words[i])) return true;
     return c.n == 3 && memcmp(c.p, "\xe2\x80\x93", 3) == 0; /* an en dash */
@@ -105,14 +106,18 @@ static enum mro_code keep_row(struct text *t, struct mro_cell line, struct mro_e
     if (rc == MRO_OK && t->rows == t->room) {
         const size_t room = t->room ? 2 * t->room : 64;
         struct row *grown = realloc(t->row, room * sizeof *grown);
-        if (grown) t->row = grown, t->room = room;
-        else rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
+        if (grown)
+            t->row = grown, t->room = room;
+        else
+            rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
     }
     if (rc == MRO_OK && t->cells + n > t->cell_room) {
         const size_t room = 2 * (t->cells + n) + 64;
         struct mro_cell *grown = realloc(t->cell, room * sizeof *grown);
-        if (grown) t->cell = grown, t->cell_room = room;
-        else rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
+        if (grown)
+            t->cell = grown, t->cell_room = room;
+        else
+            rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
     }
     if (rc == MRO_OK) {
         t->row[t->rows++] = (struct row){ t->in.line, t->cells, n };
@@ -144,7 +149,9 @@ static bool unit_in(struct mro_cell c, char *out, size_t room)
         for (size_t i = 0; i + 1 < c.n && from == 0; i++)
             if (c.p[i] == '/' || c.p[i] == ',' || c.p[i] == '_') from = i + 1, to = c.n;
     if (from == 0) { /* the last of several words: "Hardness GPa" */
-        static const char *const units[] = { "gpa", "mpa", "kpa", "pa", "hv", "um", "nm", "mm", "\xc2\xb5m", "\xce\xbcm" };
+        static const char *const units[] = {
+            "gpa", "mpa", "kpa", "pa", "hv", "um", "nm", "mm", "\xc2\xb5m", "\xce\xbcm"
+        };
         size_t word = c.n;
         while (word > 0 && c.p[word - 1] != ' ') word--;
         const struct mro_cell last = { c.p + word, c.n - word };
@@ -180,9 +187,9 @@ static bool has_word(const char *words, const char *const *list)
 static const char *const w_x[] = { "x", NULL }, *const w_y[] = { "y", NULL };
 static const char *const w_hardness[] = { "h", "hardness", "hit", "hv", "hm", "haerte", "harte", NULL };
 static const char *const w_modulus[] = { "e", "er", "eit", "modulus", "young", "youngs", NULL };
-static const char *const w_other[] = { "test", "nr", "no", "number", "index", "indent", "point", "id", "depth", "load",
-                                       "force", "z", "time", "date", "sd", "std", "error", "stiffness", "row", "column",
-                                       NULL };
+static const char *const w_other[] = { "test", "nr",    "no",    "number",    "index", "indent", "point",
+                                       "id",   "depth", "load",  "force",     "z",     "time",   "date",
+                                       "sd",   "std",   "error", "stiffness", "row",   "column", NULL };
 
 static bool named(struct mro_cell c, const char *column)
 {
@@ -228,10 +235,11 @@ static enum mro_code take_value(const struct text *in, size_t row, size_t column
                         "'%s': line %zu, %s holds '%s', which is no number; leave the cell of a failed indent empty",
                         in->in.name, in->row[row].line, where, text);
     if (!(*v > 0) && !o->negative)
-        return MRO_FAIL(e, MRO_EDATA,
-                        "'%s': line %zu, %s holds %s; hardness and modulus are above 0: leave the cell of a failed indent "
-                        "empty, or give --negative",
-                        in->in.name, in->row[row].line, where, text);
+        return MRO_FAIL(
+            e, MRO_EDATA,
+            "'%s': line %zu, %s holds %s; hardness and modulus are above 0: leave the cell of a failed indent "
+            "empty, or give --negative",
+            in->in.name, in->row[row].line, where, text);
     return MRO_OK;
 }
 
@@ -280,11 +288,11 @@ static enum mro_code take_matrix(const struct text *in, size_t first, bool corne
     enum mro_code rc = MRO_OK;
     for (size_t i = c0; i < columns; i++) {
         cx[i] = (double)(i - c0) * (o->pitch_nm[1] > 0 ? o->pitch_nm[1] : 1);
-        if (corner && mro_cell_number(cell_at(in, first, i), &cx[i])) cx[i] *= length;
+        if (corner && mro_cell_number(cell_at(in, first, i), &cx[i])) cx[i] *= length > 0 ? length : 1;
     }
     for (size_t r = r0; r < in->rows && rc == MRO_OK; r++) {
         double y = (double)(r - r0) * (o->pitch_nm[0] > 0 ? o->pitch_nm[0] : 1);
-        if (corner && mro_cell_number(cell_at(in, r, 0), &y)) y *= length;
+        if (corner && mro_cell_number(cell_at(in, r, 0), &y)) y *= length > 0 ? length : 1;
         for (size_t i = c0; i < columns && rc == MRO_OK; i++) {
             double v;
             bool hole;
@@ -299,7 +307,11 @@ static enum mro_code take_matrix(const struct text *in, size_t first, bool corne
             t->value[t->n++] = v;
         }
     }
-    t->source = corner ? MRO_INDENT_TABLE : o->pitch_nm[0] > 0 ? MRO_INDENT_GIVEN : MRO_INDENT_ORDER;
+    t->source = corner && length > 0 ? MRO_INDENT_TABLE
+                : corner             ? MRO_INDENT_ORDER
+                : o->pitch_nm[0] > 0 ? MRO_INDENT_GIVEN
+                                     : MRO_INDENT_ORDER;
+    t->placed = corner;
     free(cx);
     return rc;
 }
@@ -321,13 +333,15 @@ static bool looks_like_list(const struct text *in, size_t first)
         }
         if (distinct[0] > 400 || distinct[1] > 400) return false;
     }
-    return distinct[0] > 1 && distinct[1] > 1 && distinct[0] * distinct[1] <= 2 * n && distinct[0] < n && distinct[1] < n;
+    return distinct[0] > 1 && distinct[1] > 1 && distinct[0] * distinct[1] <= 2 * n && distinct[0] < n &&
+           distinct[1] < n;
 }
 
 static enum mro_code take_list(const struct text *in, size_t first, const size_t column[3], const double length[2],
-                               struct mro_indent_table *t, const struct mro_indent_table_options *o, struct mro_error *e)
+                               struct mro_indent_table *t, const struct mro_indent_table_options *o,
+                               struct mro_error *e)
 {
-    const bool places = column[0] != SIZE_MAX && column[1] != SIZE_MAX;
+    const bool places = column[0] != SIZE_MAX && column[1] != SIZE_MAX, known = length[0] > 0 && length[1] > 0;
     MRO_TRY(room_for(t, in->rows - first, places, in->in.name, e));
     for (size_t r = first; r < in->rows; r++) {
         double v, at[2] = { 0, 0 };
@@ -348,12 +362,15 @@ static enum mro_code take_list(const struct text *in, size_t first, const size_t
                                 in->in.name, in->row[r].line, text, k ? 'y' : 'x');
         }
         if (places) {
-            t->x[t->n] = at[0] * length[0];
-            t->y[t->n] = at[1] * length[1];
+            t->x[t->n] = at[0] * (known ? length[0] : 1);
+            t->y[t->n] = at[1] * (known ? length[1] : 1);
         }
         t->value[t->n++] = v;
     }
-    t->source = places ? MRO_INDENT_TABLE : MRO_INDENT_NOWHERE;
+    t->placed = places;
+    t->source = !places ? MRO_INDENT_NOWHERE : known ? MRO_INDENT_TABLE : MRO_INDENT_ORDER;
+    if (places && !known)
+        mro_warn(t, "the coordinates have no unit: lengths count columns and rows; write headers as 'X (um)'");
     return MRO_OK;
 }
 
@@ -363,8 +380,10 @@ static bool is_header(const struct text *in, size_t row)
     size_t numbers = 0, words = 0;
     for (size_t i = 0; i < in->row[row].n; i++) {
         const struct mro_cell c = cell_at(in, row, i);
-        if (is_number(c)) numbers++;
-        else if (c.n) words++;
+        if (is_number(c))
+            numbers++;
+        else if (c.n)
+            words++;
     }
     return words > 0 && (numbers == 0 || words >= 2) && words > numbers;
 }
@@ -393,20 +412,22 @@ static enum mro_code from_header(const struct text *in, size_t row, struct mro_i
         any = i;
         plain++;
     }
-    if (o->column && column[2] == SIZE_MAX)
-        return MRO_FAIL(e, MRO_EARG, "'%s' has no column '%s'", name, o->column);
-    if (column[2] == SIZE_MAX) column[2] = hard != SIZE_MAX ? hard : stiff != SIZE_MAX ? stiff : plain == 1 ? any : SIZE_MAX;
+    if (o->column && column[2] == SIZE_MAX) return MRO_FAIL(e, MRO_EARG, "'%s' has no column '%s'", name, o->column);
+    if (column[2] == SIZE_MAX)
+        column[2] = hard != SIZE_MAX ? hard : stiff != SIZE_MAX ? stiff : plain == 1 ? any : SIZE_MAX;
     if (column[2] == SIZE_MAX)
         return MRO_FAIL(e, MRO_EFORMAT,
-                        "'%s': line %zu names no column of hardness or modulus; write 'H (GPa)' or give --column NAME", name,
-                        in->row[row].line);
+                        "'%s': line %zu names no column of hardness or modulus; write 'H (GPa)' or give --column NAME",
+                        name, in->row[row].line);
     if ((column[0] == SIZE_MAX) != (column[1] == SIZE_MAX))
         return MRO_FAIL(e, MRO_EFORMAT, "'%s': line %zu has a column of %c coordinates but none of %c", name,
                         in->row[row].line, column[0] == SIZE_MAX ? 'y' : 'x', column[0] == SIZE_MAX ? 'x' : 'y');
-    if (column[0] != SIZE_MAX && !(length[0] > 0 && length[1] > 0))
-        return MRO_FAIL(e, MRO_ECALIB,
-                        "'%s': the coordinates in line %zu have no unit of length; write headers as 'X (um)'", name,
-                        in->row[row].line);
+    if (column[0] != SIZE_MAX && (length[0] > 0) != (length[1] > 0))
+        return MRO_FAIL(
+            e, MRO_ECALIB,
+            "'%s': of the coordinates in line %zu one has a unit of length and one has none; write headers as "
+            "'X (um)', 'Y (um)'",
+            name, in->row[row].line);
     const struct mro_cell c = cell_at(in, row, column[2]);
     mro_text_copy(c.p, c.n, t->quantity, sizeof t->quantity);
     unit_in(c, t->unit, sizeof t->unit);
@@ -425,10 +446,11 @@ static enum mro_code understand(struct text *in, struct mro_cell title, struct m
     while (first < in->rows && is_header(in, first)) first++;
     if (first == in->rows) return MRO_FAIL(e, MRO_EDATA, "'%s' has headers and no values below them", name);
     if (split_decimals(in, first))
-        return MRO_FAIL(e, MRO_EDATA,
-                        "'%s': every second cell from line %zu on is a whole number of one length: numbers seem to have "
-                        "decimal commas, and these need semicolons or tabs between the cells",
-                        name, in->row[first].line);
+        return MRO_FAIL(
+            e, MRO_EDATA,
+            "'%s': every second cell from line %zu on is a whole number of one length: numbers seem to have "
+            "decimal commas, and these need semicolons or tabs between the cells",
+            name, in->row[first].line);
     size_t most = 0;
     for (size_t r = first; r < in->rows; r++)
         if (in->row[r].n > most) most = in->row[r].n;
@@ -448,17 +470,18 @@ static enum mro_code understand(struct text *in, struct mro_cell title, struct m
         mro_text_copy(title.p, title.n, t->quantity, sizeof t->quantity);
         unit_in(title, t->unit, sizeof t->unit);
     }
-    if (o->column)
-        return MRO_FAIL(e, MRO_EARG, "'%s' has no headers, so that it has no column '%s'", name, o->column);
+    if (o->column) return MRO_FAIL(e, MRO_EARG, "'%s' has no headers, so that it has no column '%s'", name, o->column);
     if (most == 1) {
         const size_t column[3] = { SIZE_MAX, SIZE_MAX, 0 };
         const double length[2] = { 1, 1 };
         return take_list(in, first, column, length, t, o, e);
     }
-    if (looks_like_list(in, first))
-        return MRO_FAIL(e, MRO_EFORMAT,
-                        "'%s' looks like rows of x, y, value without headers; write 'X (um)', 'Y (um)', 'H (GPa)' above them",
-                        name);
+    if (looks_like_list(in, first)) {
+        static const size_t column[3] = { 0, 1, 2 };
+        static const double length[2] = { 0, 0 };
+        mro_warn(t, "the table has no headers; it is taken as rows of x, y, value");
+        return take_list(in, first, column, length, t, o, e);
+    }
     /* Coordinates in the first row and column: the corner is empty or words, and all beside it are numbers. */
     const struct mro_cell corner = cell_at(in, first, 0);
     bool framed = !is_number(corner) && in->row[first].n > 2 && in->rows - first > 2;
@@ -484,11 +507,12 @@ static enum mro_code understand(struct text *in, struct mro_cell title, struct m
             sign[1] = s;
         }
         char unit[24];
-        if (framed && (!unit_in(corner, unit, sizeof unit) || mro_unit_parse(unit, &length) != MRO_UNIT_NM))
-            return MRO_FAIL(e, MRO_ECALIB,
-                            "'%s': the first row and column look like coordinates, of no unit; write it into the corner, as "
-                            "'y/x (um)', or leave them out and give --pitch",
-                            name);
+        if (framed && (!unit_in(corner, unit, sizeof unit) || mro_unit_parse(unit, &length) != MRO_UNIT_NM)) {
+            length = 0;
+            mro_warn(
+                t, "the first row and column are taken as coordinates; they have no unit: write it into the corner, as "
+                   "'y/x (um)'");
+        }
     }
     return take_matrix(in, first, framed, t, o, length, e);
 }
@@ -522,9 +546,9 @@ enum mro_code mro_indent_table(struct mro_indent_table *t, const void *bytes, si
     if (rc == MRO_OK && o->unit) mro_text_copy(o->unit, strlen(o->unit), t->unit, sizeof t->unit);
     if (rc == MRO_OK && t->unit[0] == '\0')
         mro_warn(t, "the table does not say the unit of its values; give --unit GPa");
-    if (rc == MRO_OK && t->source == MRO_INDENT_ORDER)
+    if (rc == MRO_OK && t->source == MRO_INDENT_ORDER && !t->placed)
         mro_warn(t, "the table has no coordinates: lengths count columns and rows; give --pitch 10um");
-    if (rc == MRO_OK && t->source != MRO_INDENT_ORDER && t->source != MRO_INDENT_GIVEN && o->pitch_nm[0] > 0)
+    if (rc == MRO_OK && (t->placed || t->source == MRO_INDENT_NOWHERE) && o->pitch_nm[0] > 0)
         mro_warn(t, "--pitch is for tables of rows and columns and is not used");
     mro_lines_release(&in.in);
     free(in.row);
@@ -552,12 +576,13 @@ enum mro_code mro_indent_pitch(const char *text, double pitch_nm[2], struct mro_
         char unit[24];
         double factor = 0, v;
         while (number < part && strchr("0123456789.+-eE", p[number])) number++;
-        while (number > 0 && !isdigit((unsigned char)p[number - 1]) && p[number - 1] != '.') number--; /* 10e of "10em" */
+        while (number > 0 && !isdigit((unsigned char)p[number - 1]) && p[number - 1] != '.')
+            number--; /* 10e of "10em" */
         v = number ? mro_parse_number(p, number) : NAN;
         mro_text_copy(p + number, part - number, unit, sizeof unit);
         if (!(v > 0) || mro_unit_parse(unit, &factor) != MRO_UNIT_NM || !(v * factor > 1e-3 && v * factor < 1e12))
-            return MRO_FAIL(e, MRO_EARG, "a pitch is a length with its unit such as 10um, or 10um,20um for x and y, not '%s'",
-                            text);
+            return MRO_FAIL(e, MRO_EARG,
+                            "a pitch is a length with its unit such as 10um, or 10um,20um for x and y, not '%s'", text);
         pitch_nm[n ? 0 : 1] = v * factor;
         if (n == 0) pitch_nm[0] = v * factor;
         p += part;

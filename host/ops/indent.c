@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Statistics of indents: spread with its interval, noise from repeats, likeness of neighbours, distance from an edge. */
+/* Statistics of indents: spread with its interval, noise from repeats, likeness of neighbours, distance from an edge.
+ */
 #include "mroscope/indent.h"
 
 #include <gsl/gsl_cdf.h>
@@ -12,16 +13,18 @@
 #include "mroscope/math/philox.h"
 
 #define FWHM 2.3548200450309493
-#define SAME_PLACE 1e-6   /* of the extent of a table: repeats of one indent */
-#define COLUMN_GAP 0.3    /* of the pitch, between coordinates of one column and the next */
-#define FILLED 0.25       /* of a grid's cells that have to hold indents */
-#define NEIGHBOUR 1.5     /* pitches within which scattered indents are neighbours */
-#define KERNEL_POINTS 512
+#define SAME_PLACE 1e-6 /* of the extent of a table: repeats of one indent */
+#define COLUMN_GAP 0.3  /* of the pitch, between coordinates of one column and the next */
+#define FILLED 0.25     /* of a grid's cells that have to hold indents */
+#define NEIGHBOUR 1.5   /* pitches within which scattered indents are neighbours */
+#define KERNEL_POINTS 256
+#define BOOTSTRAPS 399
+#define MOST_KERNELS 10000 /* values whose kernel estimate gets an interval */
 #define PERMUTATION_WORK 4e8
 #define MOST_BINS 4096
-#define SCATTER_BINS 8    /* where places make no columns */
+#define SCATTER_BINS 8 /* where places make no columns */
 #define FEW 20
-#define ALIKE 0.01        /* p of Moran's I from which neighbours are called alike */
+#define ALIKE 0.01 /* p of Moran's I from which neighbours are called alike */
 
 void mro_indent_options_default(struct mro_indent_options *o)
 {
@@ -117,7 +120,7 @@ static enum mro_code merge_repeats(const struct mro_indent_table *t, struct mro_
         r->y[i] = t->y ? t->y[i] : NAN;
         r->beside[i] = NAN;
     }
-    if (t->x && t->source == MRO_INDENT_TABLE && n > 1) {
+    if (t->x && t->placed && n > 1) {
         double lo[2] = { INFINITY, INFINITY }, hi[2] = { -INFINITY, -INFINITY };
         for (size_t i = 0; i < n; i++) {
             lo[0] = fmin(lo[0], r->y[i]), hi[0] = fmax(hi[0], r->y[i]);
@@ -225,16 +228,18 @@ static enum mro_code make_grid(const struct mro_indent_table *t, struct mro_inde
     double *centre = malloc(2 * n * sizeof *centre);
     if (centre == NULL) return MRO_FAIL(e, MRO_EMEMORY, "%zu indents do not fit in memory", n);
     enum mro_code rc = MRO_OK;
-    const double near = t->source == MRO_INDENT_TABLE ? nearest_distance(r) : 1e-9;
-    const size_t nx = clusters(r->x, n, COLUMN_GAP * near, centre), ny = clusters(r->y, n, COLUMN_GAP * near, centre + n);
+    const double near = t->placed ? nearest_distance(r) : 1e-9;
+    const size_t nx = clusters(r->x, n, COLUMN_GAP * near, centre),
+                 ny = clusters(r->y, n, COLUMN_GAP * near, centre + n);
     double px = pitch_of(centre, nx), py = pitch_of(centre + n, ny);
     /* One row or one column: as far apart as along the other. */
     if (nx == 1 && ny > 1) px = py;
     if (ny == 1 && nx > 1) py = px;
     if (nx == 1 && ny == 1) px = py = 1;
     if (!(px > 0) || !(py > 0)) goto scattered;
-    const double gx = round((centre[nx - 1] - centre[0]) / px) + 1, gy = round((centre[n + ny - 1] - centre[n]) / py) + 1;
-    if (gx * gy * FILLED > (double)n && n > 4 && t->source == MRO_INDENT_TABLE) goto scattered;
+    const double gx = round((centre[nx - 1] - centre[0]) / px) + 1,
+                 gy = round((centre[n + ny - 1] - centre[n]) / py) + 1;
+    if (gx * gy * FILLED > (double)n && n > 4 && t->placed) goto scattered;
     r->grid_nx = (size_t)gx;
     r->grid_ny = (size_t)gy;
     r->grid = malloc(r->grid_nx * r->grid_ny * sizeof *r->grid);
@@ -252,11 +257,23 @@ static enum mro_code make_grid(const struct mro_indent_table *t, struct mro_inde
                      y = (size_t)fmin(gy - 1, fmax(0, round((r->y[i] - r->origin[0]) / py)));
         r->grid[y * r->grid_nx + x] = r->value[i];
     }
+    if (t->placed && !mro_indent_length_known(r)) { /* count in columns and rows */
+        for (size_t i = 0; i < n; i++) {
+            r->x[i] = (r->x[i] - r->origin[1]) / px;
+            r->y[i] = (r->y[i] - r->origin[0]) / py;
+        }
+        r->pitch[0] = r->pitch[1] = 1;
+        r->origin[0] = r->origin[1] = 0;
+    }
     goto done;
 scattered:
-    mro_warn(r, "the places of the indents make no grid: they are taken as scattered, and neighbours are those within 1.5 "
-                "of the usual distance (%.4g nm)",
-             near);
+    mro_warn(r,
+             "the places of the indents make no grid: they are taken as scattered, and neighbours are those within 1.5 "
+             "of the usual distance to the nearest");
+    for (size_t i = 0; i < n && !mro_indent_length_known(r); i++) {
+        r->x[i] /= near;
+        r->y[i] /= near;
+    }
 done:
     free(centre);
     return rc;
@@ -294,8 +311,10 @@ static enum mro_code find_pairs(const struct mro_indent_result *r, struct pairs 
         if (at == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the neighbours of %zu indents do not fit in memory", n);
         for (size_t i = 0; i < cells; i++) at[i] = UINT32_MAX;
         for (size_t i = 0; i < n; i++) {
-            const size_t x = (size_t)fmin((double)r->grid_nx - 1, fmax(0, round((r->x[i] - r->origin[1]) / r->pitch[1]))),
-                         y = (size_t)fmin((double)r->grid_ny - 1, fmax(0, round((r->y[i] - r->origin[0]) / r->pitch[0])));
+            const size_t x = (size_t)fmin((double)r->grid_nx - 1,
+                                          fmax(0, round((r->x[i] - r->origin[1]) / r->pitch[1]))),
+                         y = (size_t)fmin((double)r->grid_ny - 1,
+                                          fmax(0, round((r->y[i] - r->origin[0]) / r->pitch[0])));
             at[y * r->grid_nx + x] = (uint32_t)i;
         }
         for (size_t y = 0; y < r->grid_ny && ready; y++)
@@ -379,11 +398,13 @@ static enum mro_code moran(const struct mro_indent_options *o, const struct pair
 }
 
 /* How many independent values say as much of mean and spread as these, whose neighbours are alike: from the
- * correlations over all lags of the grid, as far as they stand out. */
-static void independent(struct mro_indent_result *r, double mean, double *for_mean, double *for_spread)
+ * correlations over all lags of the grid, as far as they stand out. `hidden`: the share of the variance that went into
+ * the mean of the map. */
+static void independent(struct mro_indent_result *r, double mean, double *for_mean, double *for_spread, double *hidden)
 {
     const size_t nx = r->grid_nx, ny = r->grid_ny, n = r->places;
     *for_mean = *for_spread = (double)n;
+    *hidden = 0;
     if (r->grid == NULL || n < 9 || !(r->moran_p < ALIKE)) return;
     double var = 0;
     for (size_t i = 0; i < nx * ny; i++)
@@ -405,20 +426,27 @@ static void independent(struct mro_indent_result *r, double mean, double *for_me
                     pairs[ring]++;
                 }
         }
-    double first = 0, second = 0, before = 1;
-    r->correlation_length = NAN;
-    for (size_t k = 1; k <= reach; k++) {
-        if (!(pairs[k] > 0)) break;
-        const double rho = sum[k] / pairs[k] / var;
-        if (!isfinite(r->correlation_length) && rho < exp(-1))
-            r->correlation_length = ((double)k - (exp(-1) - rho) / fmax(1e-9, before - rho)) * r->pitch[1];
-        before = rho;
-        if (rho < 2 / sqrt(pairs[k])) break;
-        first += 2 * pairs[k] / (double)n * rho;
-        second += 2 * pairs[k] / (double)n * fmax(0, rho * rho - 1 / pairs[k]);
+    /* Deviations from the mean of this map are smaller than from the true one, and correlations with them, by the
+     * variance of the mean: known after a first pass. */
+    double of_mean = 0;
+    for (int pass = 0; pass < 3; pass++) {
+        double first = 0, second = 0, before = 1;
+        r->correlation_length = NAN;
+        for (size_t k = 1; k <= reach; k++) {
+            if (!(pairs[k] > 0)) break;
+            const double rho = (sum[k] / pairs[k] / var + of_mean) / (1 + of_mean);
+            if (!isfinite(r->correlation_length) && rho < exp(-1))
+                r->correlation_length = ((double)k - (exp(-1) - rho) / fmax(1e-9, before - rho)) * r->pitch[1];
+            before = rho;
+            if (rho < 2 / sqrt(pairs[k]) || rho < 0.05) break;
+            first += 2 * pairs[k] / (double)n * rho;
+            second += 2 * pairs[k] / (double)n * fmax(0, rho * rho - 1 / pairs[k]);
+        }
+        *for_mean = fmax(1.5, (double)n / (1 + first));
+        *for_spread = fmax(2, (double)n / (1 + second));
+        of_mean = fmin(0.5, 1 / *for_mean);
     }
-    *for_mean = fmax(1.5, (double)n / (1 + first));
-    *for_spread = fmax(2, (double)n / (1 + second));
+    *hidden = of_mean;
 }
 
 /* ------------------------------------------------------------------ kernel estimate */
@@ -434,7 +462,8 @@ static double half_width(const double *v, size_t n, double step)
     while (lo > 0 && v[lo] > half) lo--;
     while (hi + 1 < n && v[hi] > half) hi++;
     if (v[lo] > half || v[hi] > half) return NAN;
-    const double a = (double)lo + (half - v[lo]) / (v[lo + 1] - v[lo]), b = (double)hi - (half - v[hi]) / (v[hi - 1] - v[hi]);
+    const double a = (double)lo + (half - v[lo]) / (v[lo + 1] - v[lo]),
+                 b = (double)hi - (half - v[hi]) / (v[hi - 1] - v[hi]);
     return (b - a) * step;
 }
 
@@ -444,7 +473,8 @@ static void kernel_density(const double *v, size_t n, double h, double lo, doubl
     const double reach = 5 * h / step, unit = 1 / (sqrt(2 * M_PI) * h * (double)n);
     for (size_t i = 0; i < n; i++) {
         const double at = (v[i] - lo) / step;
-        const ptrdiff_t from = (ptrdiff_t)fmax(0, ceil(at - reach)), to = (ptrdiff_t)fmin(KERNEL_POINTS - 1, floor(at + reach));
+        const ptrdiff_t from = (ptrdiff_t)fmax(0, ceil(at - reach)),
+                        to = (ptrdiff_t)fmin(KERNEL_POINTS - 1, floor(at + reach));
         for (ptrdiff_t k = from; k <= to; k++) {
             const double t = ((double)k - at) * step / h;
             out[k] += unit * exp(-0.5 * t * t);
@@ -452,12 +482,10 @@ static void kernel_density(const double *v, size_t n, double h, double lo, doubl
     }
 }
 
-/* Width of the distribution from a kernel estimate. The kernel widens it as it would a Gaussian. */
-static double kernel_width(const double *v, size_t n, double h, double lo, double step, double *room)
+/* The kernel widens a distribution as it would a Gaussian. */
+static double narrowed(double width, double h)
 {
-    kernel_density(v, n, h, lo, step, room);
-    const double w = half_width(room, KERNEL_POINTS, step);
-    return w > FWHM * h ? sqrt(w * w - FWHM * FWHM * h * h) : NAN;
+    return width > FWHM * h ? sqrt(width * width - FWHM * FWHM * h * h) : NAN;
 }
 
 static enum mro_code kernel(const struct mro_indent_options *o, struct mro_indent_result *r, double n_effective,
@@ -465,7 +493,7 @@ static enum mro_code kernel(const struct mro_indent_options *o, struct mro_inden
 {
     const size_t n = r->places;
     if (n < 5 || !(r->sd > 0)) return MRO_OK;
-    double *sorted = malloc(2 * n * sizeof *sorted), *room = malloc(KERNEL_POINTS * sizeof *room);
+    double *sorted = malloc(n * sizeof *sorted), *room = malloc(KERNEL_POINTS * sizeof *room);
     r->kernel = malloc(KERNEL_POINTS * sizeof *r->kernel);
     if (sorted == NULL || room == NULL || r->kernel == NULL) {
         free(sorted);
@@ -480,19 +508,27 @@ static enum mro_code kernel(const struct mro_indent_options *o, struct mro_inden
     r->kernel_step = (sorted[n - 1] + 5 * r->bandwidth - r->kernel_lo) / (KERNEL_POINTS - 1);
     r->n_kernel = KERNEL_POINTS;
     kernel_density(r->value, n, r->bandwidth, r->kernel_lo, r->kernel_step, r->kernel);
-    r->fwhm_kernel = kernel_width(r->value, n, r->bandwidth, r->kernel_lo, r->kernel_step, room);
-    /* Bootstrap of as many values as are independent. */
-    double width[400], *drawn = sorted + n;
-    size_t m = 0, size = (size_t)fmax(3, fmin((double)n, round(n_effective)));
-    if (size > 20000) size = 20000;
-    for (uint64_t k = 0; k < 399 && (double)size * 400 < 4e7; k++) {
+    r->fwhm_kernel = narrowed(half_width(r->kernel, KERNEL_POINTS, r->kernel_step), r->bandwidth);
+    /* Bootstrap of as many values as are independent: sums of kernels that are laid out once. */
+    double width[BOOTSTRAPS];
+    const size_t size = (size_t)fmax(3, fmin((double)n, round(n_effective)));
+    float *each = n <= MOST_KERNELS ? malloc(n * KERNEL_POINTS * sizeof *each) : NULL;
+    size_t m = 0;
+    for (size_t i = 0; each && i < n; i++) {
+        kernel_density(r->value + i, 1, r->bandwidth, r->kernel_lo, r->kernel_step, room);
+        for (size_t k = 0; k < KERNEL_POINTS; k++) each[i * KERNEL_POINTS + k] = (float)room[k];
+    }
+    for (uint64_t k = 0; each && k < BOOTSTRAPS; k++) {
+        memset(room, 0, KERNEL_POINTS * sizeof *room);
         for (size_t i = 0; i < size; i++) {
             const mro_philox_block b = mro_philox(o->seed, ((uint64_t)0x11e << 32) + k, i);
-            drawn[i] = r->value[(size_t)((double)b.v[0] / 4294967296.0 * (double)n)];
+            const float *one = each + (size_t)((double)b.v[0] / 4294967296.0 * (double)n) * KERNEL_POINTS;
+            for (size_t j = 0; j < KERNEL_POINTS; j++) room[j] += one[j];
         }
-        const double w = kernel_width(drawn, size, r->bandwidth, r->kernel_lo, r->kernel_step, room);
+        const double w = narrowed(half_width(room, KERNEL_POINTS, r->kernel_step), r->bandwidth);
         if (isfinite(w)) width[m++] = w;
     }
+    free(each);
     if (m >= 200) {
         qsort(width, m, sizeof *width, by_number);
         r->fwhm_kernel_ci95[0] = width[(size_t)(0.025 * (double)(m - 1))];
@@ -588,16 +624,16 @@ static void say(struct mro_indent_result *r)
     if (!isfinite(r->moran_p))
         snprintf(r->verdict, sizeof r->verdict, "likeness of neighbours not measured");
     else if (r->moran_p < ALIKE)
-        snprintf(r->verdict, sizeof r->verdict, "neighbours are alike (Moran's I %.2f, p = %.2g): the map has structure",
-                 r->moran_i, r->moran_p);
+        snprintf(r->verdict, sizeof r->verdict,
+                 "neighbours are alike (Moran's I %.2f, p = %.2g): the map has structure", r->moran_i, r->moran_p);
     else
         snprintf(r->verdict, sizeof r->verdict,
-                 "neighbours are no more alike than by chance (Moran's I %.2f, p = %.2g): the map shows scatter", r->moran_i,
-                 r->moran_p);
+                 "neighbours are no more alike than by chance (Moran's I %.2f, p = %.2g): the map shows scatter",
+                 r->moran_i, r->moran_p);
 }
 
 static void take_noise_out(const struct mro_indent_options *o, const struct mro_indent_table *t,
-                           struct mro_indent_result *r, double dof)
+                           struct mro_indent_result *r)
 {
     if (o->noise_sd > 0) {
         r->noise_sd = o->noise_sd;
@@ -609,8 +645,7 @@ static void take_noise_out(const struct mro_indent_options *o, const struct mro_
     const double left = r->sd * r->sd - noise;
     r->sd_true = sqrt(fmax(0, left));
     r->fwhm_true = FWHM * r->sd_true;
-    double ci[2];
-    sd_interval(r->sd, dof, ci);
+    const double *ci = r->sd_ci95;
     for (int i = 0; i < 2; i++) r->fwhm_true_ci95[i] = FWHM * sqrt(fmax(0, ci[i] * ci[i] - noise));
     if (left <= 0)
         mro_warn(r, "the scatter of the indents is no larger than their noise: the true spread cannot be told from 0");
@@ -622,11 +657,26 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
     struct pairs pairs = { 0 };
     enum mro_code rc;
     memset(r, 0, sizeof *r);
-    double *const unknown[] = { &r->mean,         &r->sd,           &r->fwhm,    &r->fwhm_kernel, &r->noise_sd,
-                                &r->sd_true,      &r->fwhm_true,    &r->skewness, &r->minimum,    &r->maximum,
-                                &r->n_effective,  &r->moran_i,      &r->moran_p, &r->moran_expected,
-                                &r->correlation_length, &r->bandwidth, &r->mean_trend.slope, &r->mean_trend.p,
-                                &r->fwhm_trend.slope, &r->fwhm_trend.p };
+    double *const unknown[] = { &r->mean,
+                                &r->sd,
+                                &r->fwhm,
+                                &r->fwhm_kernel,
+                                &r->noise_sd,
+                                &r->sd_true,
+                                &r->fwhm_true,
+                                &r->skewness,
+                                &r->minimum,
+                                &r->maximum,
+                                &r->n_effective,
+                                &r->moran_i,
+                                &r->moran_p,
+                                &r->moran_expected,
+                                &r->correlation_length,
+                                &r->bandwidth,
+                                &r->mean_trend.slope,
+                                &r->mean_trend.p,
+                                &r->fwhm_trend.slope,
+                                &r->fwhm_trend.p };
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) *unknown[i] = NAN;
     for (int i = 0; i < 2; i++)
         r->mean_ci95[i] = r->sd_ci95[i] = r->fwhm_ci95[i] = r->fwhm_kernel_ci95[i] = r->fwhm_true_ci95[i] =
@@ -653,28 +703,30 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
     }
     if (n < 2) mro_warn(r, "one value has no spread: standard deviation and width are not measured");
     if ((rc = moran(o, &pairs, r, e))) goto done;
-    double for_mean, for_spread, dof = NAN;
-    independent(r, m.mean, &for_mean, &for_spread);
+    double for_mean, for_spread, hidden, dof = NAN;
+    independent(r, m.mean, &for_mean, &for_spread, &hidden);
+    const double whole = m.sd * sqrt(1 + hidden); /* of the glass, not of this map */
     if (n > 1) {
-        const double t95 = gsl_cdf_tdist_Pinv(0.975, fmax(1, for_mean - 1)), half = t95 * m.sd / sqrt(for_mean);
+        const double t95 = gsl_cdf_tdist_Pinv(0.975, fmax(1, for_spread - 1)), half = t95 * whole / sqrt(for_mean);
         r->mean_ci95[0] = m.mean - half;
         r->mean_ci95[1] = m.mean + half;
         /* Tails: the variance of a variance is (kurtosis - (n-3)/(n-1)) / n of its square. */
         dof = for_spread - 1;
         if (n >= FEW && m.kurtosis > 3) dof *= 2 / (m.kurtosis - 1);
-        sd_interval(m.sd, dof, r->sd_ci95);
+        sd_interval(whole, dof, r->sd_ci95);
         for (int i = 0; i < 2; i++) r->fwhm_ci95[i] = FWHM * r->sd_ci95[i];
         r->n_effective = for_spread;
         if (n < FEW) mro_warn(r, "%zu indents say little of a spread: see the interval", n);
         if (for_spread < 0.5 * (double)n)
-            mro_warn(r, "neighbours are alike, so that %zu indents say as much of the spread as %.0f independent ones", n,
-                     for_spread);
+            mro_warn(r, "neighbours are alike, so that %zu indents say as much of the spread as %.0f independent ones",
+                     n, for_spread);
     }
-    take_noise_out(o, t, r, dof);
+    take_noise_out(o, t, r);
     if ((rc = kernel(o, r, for_spread, e))) goto done;
     if ((rc = bins(name, o, r, e))) goto done;
     if (!isfinite(r->noise_sd) && n > 1)
-        mro_warn(r, "the noise of an indent is unknown, so that sd and FWHM hold it: give repeats, --noise or --reference");
+        mro_warn(
+            r, "the noise of an indent is unknown, so that sd and FWHM hold it: give repeats, --noise or --reference");
     say(r);
 done:
     free(pairs.pair);

@@ -12,21 +12,22 @@
 #include "ops/shearband_internal.h"
 
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
-#define COARSE 144.0                  /* samples along a square field, of the grid that is searched */
+#define COARSE 128.0                  /* samples along a square field, of the grid that is searched */
 #define VACUUM 0.1                    /* of the usual intensity: no specimen there */
 #define LEAST_COVERAGE 0.25
 #define LEAST_SIDE 32
-#define WIDEST 0.6       /* of the short side of the field */
-#define QUICK 19         /* random fields that a stripe has to beat before it is looked at closely */
-#define FIRST 8          /* of those, for the noise of the filters alone */
-#define ALIKE 0.01       /* p_segments above: the stripe is no band, it comes and goes */
-#define LINE_TURN 0.06   /* radians that a given line may be off */
-#define PARALLEL 10.0    /* degrees: parts of one and the same system of bands */
-#define FEW_OUTSIDE 0.2  /* of the field beside bands: the background is not known */
-#define EVEN 0.4         /* of the contrast that each part of a stripe needs */
+#define WIDEST 0.6      /* of the short side of the field */
+#define QUICK 19        /* random fields that a stripe has to beat before it is looked at closely */
+#define FIRST 8         /* of those, for the noise of the filters alone */
+#define ALIKE 0.01      /* p_segments above: the stripe is no band, it comes and goes */
+#define LINE_TURN 0.06  /* radians that a given line may be off */
+#define PARALLEL 10.0   /* degrees: parts of one and the same system of bands */
+#define FEW_OUTSIDE 0.2 /* of the field beside bands: the background is not known */
+#define EVEN 0.4        /* of the contrast that each part of a stripe needs */
 #define MOST_PARTS 7
-#define AHEAD 2          /* stripes that are looked at before chance may end the search: one hides another */
-#define SOFT 0.6         /* edges over width from which the shape is no slab any more */
+#define AHEAD 2     /* stripes that are looked at before chance may end the search: one hides another */
+#define STRAYED 2.8 /* times that the width of a fit may differ from that of its stripe */
+#define SOFT 0.6    /* edges over width from which the shape is no slab any more */
 
 void mro_shearband_options_default(struct mro_shearband_options *o)
 {
@@ -85,10 +86,10 @@ static enum mro_code check_options(const struct mro_shearband_options *o, const 
                             name, field[1], field[0]);
     }
     if (!(hypot(o->line_nm[2] - o->line_nm[0], o->line_nm[3] - o->line_nm[1]) >= 0.05 * fmin(field[0], field[1])))
-        return MRO_FAIL(e, MRO_EARG,
-                        "the two points of the line are %.3g nm apart; over '%s' they have to be %.3g nm apart at least",
-                        hypot(o->line_nm[2] - o->line_nm[0], o->line_nm[3] - o->line_nm[1]), name,
-                        0.05 * fmin(field[0], field[1]));
+        return MRO_FAIL(
+            e, MRO_EARG,
+            "the two points of the line are %.3g nm apart; over '%s' they have to be %.3g nm apart at least",
+            hypot(o->line_nm[2] - o->line_nm[0], o->line_nm[3] - o->line_nm[1]), name, 0.05 * fmin(field[0], field[1]));
     return MRO_OK;
 }
 
@@ -181,7 +182,8 @@ static enum mro_code make_contrast(struct work *w, bool *done, struct mro_error 
         for (size_t x = 0; x < w->raw.nx; x++) {
             bool clear = true;
             for (size_t k = 0; k < w->n && clear; k++)
-                clear = !inside(&w->band[k], 2.5, ((double)x + 0.5) * w->raw.step[1], ((double)y + 0.5) * w->raw.step[0]);
+                clear =
+                    !inside(&w->band[k], 2.5, ((double)x + 0.5) * w->raw.step[1], ((double)y + 0.5) * w->raw.step[0]);
             use[y * w->raw.nx + x] = clear;
             outside += clear;
             all++;
@@ -194,7 +196,8 @@ static enum mro_code make_contrast(struct work *w, bool *done, struct mro_error 
     free(use);
     if (!*done) return MRO_OK;
     free(w->coarse.v);
-    const double h = fmax(sqrt((double)n * w->raw.step[0] * w->raw.step[1]) / COARSE, fmax(w->raw.step[0], w->raw.step[1]));
+    const double h =
+        fmax(sqrt((double)n * w->raw.step[0] * w->raw.step[1]) / COARSE, fmax(w->raw.step[0], w->raw.step[1]));
     const size_t ny = (size_t)fmax(8, fmin((double)w->raw.ny, round((double)w->raw.ny * w->raw.step[0] / h))),
                  nx = (size_t)fmax(8, fmin((double)w->raw.nx, round((double)w->raw.nx * w->raw.step[1] / h)));
     return shrink(w->fine.v, w->raw.ny, w->raw.nx, w->raw.step, ny, nx, 0, w->d->threads, &w->coarse, e);
@@ -235,15 +238,16 @@ struct stage {
 };
 
 /* How much of the variance of a field a stripe explains, beside a background that is fitted anew: a gap between two
- * bands is a stripe for its own sides, but explains little of the rest. 0 for one whose parts differ: two bands and what
- * lies between them. */
+ * bands is a stripe for its own sides, but explains little of the rest. 0 for one whose parts differ: two bands and
+ * what lies between them. */
 static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s, int polynomial, double *gain,
                                struct mro_error *e)
 {
     const size_t n = g->ny * g->nx;
     const double c = cos(s->azimuth), m = sin(s->azimuth);
     float *v = malloc(n * sizeof *v);
-    double product = 0, square = 0, sum[MOST_PARTS] = { 0 }, count[MOST_PARTS] = { 0 }, flank[2] = { 0 }, of_flank[2] = { 0 };
+    double product = 0, square = 0, sum[MOST_PARTS] = { 0 }, count[MOST_PARTS] = { 0 }, flank[2] = { 0 },
+           of_flank[2] = { 0 };
     /* As many parts as noise lets tell apart. */
     const int parts = s->z > 12 ? MOST_PARTS : s->z > 8 ? 5 : 3;
     *gain = 0;
@@ -251,8 +255,9 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
     for (size_t y = 0; y < g->ny; y++)
         for (size_t x = 0; x < g->nx; x++) {
             const size_t i = y * g->nx + x;
-            const double at = (((double)x + 0.5) * g->step[1] * c + ((double)y + 0.5) * g->step[0] * m - s->position_nm) /
-                              s->width_nm;
+            const double at =
+                (((double)x + 0.5) * g->step[1] * c + ((double)y + 0.5) * g->step[0] * m - s->position_nm) /
+                s->width_nm;
             v[i] = g->v[i] == g->v[i] ? (float)(fabs(at) < 0.5) : NAN;
             if (!(v[i] == v[i]) || fabs(at) > 1) continue;
             if (v[i] > 0) {
@@ -279,7 +284,8 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
     return MRO_OK;
 }
 
-/* Of the strongest stripes of each width that beat `least`: the one that explains most; the strongest where none does. */
+/* Of the strongest stripes of each width that beat `least`: the one that explains most; the strongest where none does.
+ */
 static enum mro_code choose(const struct mro_sb_grid *g, const struct mro_sb_stripe *stripe, size_t n, double least,
                             int polynomial, struct mro_sb_stripe *best, struct mro_error *e)
 {
@@ -319,6 +325,14 @@ static void start_band(const struct mro_shearband_options *o, const double field
                (o->line_nm[2 * i] - b->middle[0]) * sin(b->azimuth);
     b->limit[0] = fmin(t[0], t[1]);
     b->limit[1] = fmax(t[0], t[1]);
+}
+
+/* Is the band that was fitted still the stripe that was found? */
+static bool is_of(const struct mro_sb_band *b, const struct mro_sb_stripe *s)
+{
+    const double c = cos(b->azimuth - s->azimuth), across = fabs(b->position - (c > 0 ? 1 : -1) * s->position_nm);
+    return b->fit.width > s->width_nm / STRAYED && b->fit.width < STRAYED * s->width_nm && fabs(c) > cos(0.15) &&
+           across < s->width_nm + 0.15 * hypot(b->middle[0], b->middle[1]) && b->fit.amplitude * s->contrast > 0;
 }
 
 /* What the line says where stripes are looked for. */
@@ -429,22 +443,24 @@ static enum mro_code search(struct work *w, struct mro_shearband_result *r, stru
         for (size_t y = 0; y < s->field.ny; y++)
             for (size_t x = 0; x < s->field.nx; x++)
                 for (size_t k = 0; k < w->n; k++)
-                    if (inside(&w->band[k], 2, ((double)x + 0.5) * s->field.step[1], ((double)y + 0.5) * s->field.step[0]))
+                    if (inside(&w->band[k], 2, ((double)x + 0.5) * s->field.step[1],
+                               ((double)y + 0.5) * s->field.step[0]))
                         s->field.v[y * s->field.nx + x] = NAN;
         if (o->has_line) keep_line(o, &s->field);
         if ((rc = mro_sb_scan_new(&scan, &s->field, w->width, nearby, e))) break;
         const size_t widths = mro_sb_scan_widths(scan);
-        /* How noisy the filters are is known from the spectrum of what the band leaves, and that from the filters: twice
-         * is enough. */
+        /* How noisy the filters are is known from the spectrum of what the band leaves, and that from the filters:
+         * twice is enough. */
         for (int pass = 0; pass < 2; pass++) {
             struct mro_sb_band *b = w->band + w->n;
             if ((rc = strongest(scan, &s->field, pass ? null.sd : NULL, stripe, e))) break;
             double least = 0;
             for (size_t k = 0; k < null.n; k++) least = fmax(least, null.most[k]);
-                        if ((rc = choose(&s->field, stripe, widths, least, o->polynomial, &s->stripe, e))) break;
+            if ((rc = choose(&s->field, stripe, widths, least, o->polynomial, &s->stripe, e))) break;
             if (!(s->stripe.z > 0)) break;
             start_band(o, field, &s->stripe, b);
             if ((rc = mro_sb_refine(&w->fine, o, w->band, w->n, w->d->threads, b, NULL, &found, e))) break;
+            found = found && is_of(b, &s->stripe);
             free(residual.v);
             residual.v = NULL;
             if ((rc = copy_of(&w->coarse, &residual, e))) break;
@@ -526,7 +542,8 @@ static void find_junctions(struct mro_shearband_result *r)
             const struct mro_shearband *a = r->band + i, *b = r->band + j;
             const double ux = a->line_nm[2] - a->line_nm[0], uy = a->line_nm[3] - a->line_nm[1],
                          vx = b->line_nm[2] - b->line_nm[0], vy = b->line_nm[3] - b->line_nm[1];
-            const double cross = ux * vy - uy * vx, wx = b->line_nm[0] - a->line_nm[0], wy = b->line_nm[1] - a->line_nm[1];
+            const double cross = ux * vy - uy * vx, wx = b->line_nm[0] - a->line_nm[0],
+                         wy = b->line_nm[1] - a->line_nm[1];
             if (fabs(cross) < 1e-9 || r->n_junctions == MRO_SHEARBAND_MOST) continue;
             const double s = (wx * vy - wy * vx) / cross, t = (wx * uy - wy * ux) / cross;
             /* An end is known to a segment. */
@@ -534,9 +551,9 @@ static void find_junctions(struct mro_shearband_result *r)
             if (s < -sa || s > 1 + sa || t < -tb || t > 1 + tb) continue;
             const double x = a->line_nm[0] + s * ux, y = a->line_nm[1] + s * uy;
             if (x < 0 || y < 0 || x > r->field_nm[1] || y > r->field_nm[0]) continue;
-            r->junction[r->n_junctions++] = (struct mro_shearband_junction){
-                i, j, x, y, degrees_between(a->normal_azimuth_deg, b->normal_azimuth_deg)
-            };
+            r->junction[r->n_junctions++] =
+                (struct mro_shearband_junction){ i, j, x, y,
+                                                 degrees_between(a->normal_azimuth_deg, b->normal_azimuth_deg) };
         }
 }
 
@@ -544,17 +561,19 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
                          struct mro_shearband_result *r)
 {
     if (b->border) {
-        mro_note(&r->warnings, &r->n_warnings,
-                 "the band at %.1f nm has only one edge inside of the field: it has no width, its position is that of the "
-                 "edge, and it may be a step in thickness as well",
-                 b->position_nm);
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the band at %.1f nm has only one edge inside of the field: it has no width, its position is that of the "
+            "edge, and it may be a step in thickness as well",
+            b->position_nm);
         return;
     }
     if (b->fit_edge_nm > SOFT * b->width_nm / 2)
-        mro_note(&r->warnings, &r->n_warnings,
-                 "the edges of the band at %.1f nm are as wide as the band: its width (%.1f nm) is that of a slab with the "
-                 "same profile, and hangs on the shape",
-                 b->position_nm, b->width_nm);
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the edges of the band at %.1f nm are as wide as the band: its width (%.1f nm) is that of a slab with the "
+            "same profile, and hangs on the shape",
+            b->position_nm, b->width_nm);
     size_t weak = 0;
     for (size_t k = 0; k < b->n_segments; k++) weak += isnan(b->segment[k].width_nm);
     if (2 * weak > b->n_segments)
@@ -564,7 +583,8 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
     if (b->length_nm / (double)b->n_segments < 20)
         mro_note(&r->warnings, &r->n_warnings,
                  "segments are shorter than 20 nm: structure as long as they are makes intervals too narrow");
-    if (isfinite(b->width_ci95[1]) && isfinite(b->width_sd_nm) && b->width_sd_nm > 0.25 * b->width_nm && 2 * weak <= b->n_segments)
+    if (isfinite(b->width_ci95[1]) && isfinite(b->width_sd_nm) && b->width_sd_nm > 0.25 * b->width_nm &&
+        2 * weak <= b->n_segments)
         mro_note(&r->warnings, &r->n_warnings,
                  "the width of the band at %.1f nm differs along it (standard deviation %.1f nm between segments)",
                  b->position_nm, b->width_sd_nm);
@@ -648,11 +668,11 @@ static enum mro_code measure_bands(struct work *w, struct mro_shearband_result *
 static bool measurable(struct mro_shearband_result *r, double median, double coverage, bool varies)
 {
     r->coverage = coverage;
-    const char *why = !(coverage > 0)               ? "no pixel holds a number"
-                      : !varies                     ? "every pixel has the same value"
-                      : !(median > 0)               ? "the intensity is not above the black level, so that depth has no meaning"
-                      : coverage < LEAST_COVERAGE   ? "less than a quarter of the image shows specimen"
-                                                    : NULL;
+    const char *why = !(coverage > 0) ? "no pixel holds a number"
+                      : !varies       ? "every pixel has the same value"
+                      : !(median > 0) ? "the intensity is not above the black level, so that depth has no meaning"
+                      : coverage < LEAST_COVERAGE ? "less than a quarter of the image shows specimen"
+                                                  : NULL;
     if (why == NULL) return true;
     mro_note(&r->warnings, &r->n_warnings, "%s: there is nothing to measure", why);
     snprintf(r->verdict, sizeof r->verdict, "not measured: %s", why);
@@ -677,7 +697,8 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
                         LEAST_SIDE);
     size_t k = 1;
     while ((im->ny / k) * (im->nx / k) > FINE_PIXELS && im->ny / (k + 1) >= 256 && im->nx / (k + 1) >= 256) k++;
-    if ((rc = shrink(im->px, im->ny, im->nx, r->pixel_nm, im->ny / k, im->nx / k, r->black_level, d->threads, &w.raw, e)))
+    if ((rc = shrink(im->px, im->ny, im->nx, r->pixel_nm, im->ny / k, im->nx / k, r->black_level, d->threads, &w.raw,
+                     e)))
         goto done;
     if ((rc = copy_of(&w.raw, &w.fine, e))) goto done;
     const size_t n = w.raw.ny * w.raw.nx;
@@ -698,7 +719,8 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
     }
     if (!measurable(r, median, (double)kept / (double)n, hi > lo)) goto done;
     if (vacuum)
-        mro_note(&r->warnings, &r->n_warnings, "%.1f %% of the image is darker than a tenth of the rest: taken as vacuum",
+        mro_note(&r->warnings, &r->n_warnings,
+                 "%.1f %% of the image is darker than a tenth of the rest: taken as vacuum",
                  100 * (double)vacuum / (double)n);
     if (im->not_finite)
         mro_note(&r->warnings, &r->n_warnings, "%zu pixels are not finite numbers and are left out", im->not_finite);
@@ -726,9 +748,10 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
     find_junctions(r);
     say(r, o);
     if (r->n_bands)
-        mro_note(&r->warnings, &r->n_warnings,
-                 "widths are projected: a band that is inclined to the beam by b looks wider, w cos b + t sin b in a foil "
-                 "of thickness t; take them as upper limits unless the band was tilted edge-on");
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "widths are projected: a band that is inclined to the beam by b looks wider, w cos b + t sin b in a foil "
+            "of thickness t; take them as upper limits unless the band was tilted edge-on");
     for (size_t i = 0; i < r->n_bands; i++) warn_of_band(o, &r->band[i], r);
 done:
     free(w.raw.v);

@@ -13,13 +13,13 @@
 #define SEGMENT_NM 20.0
 #define FEWEST_SEGMENTS 6
 #define USUAL_SEGMENTS 16
-#define BEYOND 1.5       /* the edge's standard deviations that have to be seen beyond an edge */
-#define FULL_BIN 0.2     /* of the pixels of a usual bin that a bin needs */
-#define WEAK 0.35        /* of the usual depth: below, a piece of a line is beyond a band's end */
-#define CLEARLY 2.5     /* standard errors */
+#define BEYOND 1.5   /* the edge's standard deviations that have to be seen beyond an edge */
+#define FULL_BIN 0.2 /* of the pixels of a usual bin that a bin needs */
+#define WEAK 0.35    /* of the usual depth: below, a piece of a line is beyond a band's end */
+#define CLEARLY 2.5  /* standard errors */
 #define ROUNDS 6
-#define TURNED 0.02      /* degrees that do not matter any more */
-#define LEAST_EDGE 0.35  /* bins: sharper edges cannot be told */
+#define TURNED 0.02                  /* degrees that do not matter any more */
+#define LEAST_EDGE 0.35              /* bins: sharper edges cannot be told */
 #define PEAK_1090 2.5631031310892007 /* 10 to 90 % of an edge, in standard deviations */
 
 /* ------------------------------------------------------------------ profile fit */
@@ -120,12 +120,9 @@ bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, 
             const double at = s[i] - now.centre, shape = mro_sb_shape(at, now.width, now.edge);
             double d[3];
             slopes(at, now.width, now.edge, d);
-            const double j[PARAMETERS] = { 1,
-                                           at,
-                                           shape,
-                                           now.amplitude * d[0] - now.b[1],
-                                           now.amplitude * d[1],
-                                           now.amplitude * d[2] };
+            const double j[PARAMETERS] = {
+                1, at, shape, now.amplitude * d[0] - now.b[1], now.amplitude * d[1], now.amplitude * d[2]
+            };
             const double r = v[i] - now.b[0] - now.b[1] * at - now.amplitude * shape;
             for (size_t k = 0; k < m; k++) {
                 for (size_t l = 0; l <= k; l++) a[k][l] += weight[i] * j[k] * j[l];
@@ -217,7 +214,7 @@ static bool chord(const double field[2], const struct mro_sb_band *b, double t[2
 /* Sums over bins of s in segments of t. */
 struct strip {
     size_t bins, segments;
-    double reach, bin; /* s from -reach to reach */
+    double reach, bin;    /* s from -reach to reach */
     double *sum, *weight; /* segments * bins */
     double *s;            /* bins: centres */
     double *total, *all;  /* bins: mean and weight over segments */
@@ -353,8 +350,9 @@ static bool fit_segment(const struct strip *p, size_t k, const struct mro_sb_pro
     if (!isfinite(best)) return false;
     *f = start;
     if (!mro_sb_profile_fit(p->s, mean, weight, p->bins, p->bin, true, f)) return false;
-    return f->amplitude * whole->amplitude > 0 && fabs(f->centre - whole->centre) < 0.75 * fmax(whole->width, 6 * p->bin) &&
-           f->width < 2.2 * whole->width && f->width > 0.3 * whole->width;
+    return f->amplitude * whole->amplitude > 0 &&
+           fabs(f->centre - whole->centre) < 0.75 * fmax(whole->width, 6 * p->bin) && f->width < 2.2 * whole->width &&
+           f->width > 0.3 * whole->width;
 }
 
 /* Depth of a segment when its shape is that of the whole. */
@@ -548,8 +546,8 @@ static enum mro_code straighten(const struct mro_sb_grid *g, const struct mro_sb
     return mro_image_set_pixel_nm(out, step, MRO_SOURCE_UNKNOWN, e);
 }
 
-static enum mro_code fill_profile(const struct strip *p, const struct mro_sb_profile_fit *f,
-                                  struct mro_shearband *out, struct mro_error *e)
+static enum mro_code fill_profile(const struct strip *p, const struct mro_sb_profile_fit *f, struct mro_shearband *out,
+                                  struct mro_error *e)
 {
     out->offset_nm = malloc(4 * p->bins * sizeof *out->offset_nm);
     if (out->offset_nm == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the profile of a band");
@@ -717,7 +715,8 @@ static void bend(struct mro_sb_band *b, const double *x, const double *y, size_t
         }
         const double m = (double)n, parameters = (double)degree + 2;
         if (m <= parameters + 1) break;
-        const double aicc = m * log(ss / m + 1e-12) + 2 * parameters + 2 * parameters * (parameters + 1) / (m - parameters - 1);
+        const double aicc =
+            m * log(ss / m + 1e-12) + 2 * parameters + 2 * parameters * (parameters + 1) / (m - parameters - 1);
         /* A curve has to earn its parameter clearly. */
         if (degree == 1 || aicc < best - 6) {
             best = aicc;
@@ -784,10 +783,11 @@ static double follow(const struct strip *p, bool bent, struct mro_sb_band *b)
         return NAN;
     }
     median_line(x, y, n, &level, &slope);
-    /* s grows along (cos a, sin a), t along (-sin a, cos a): on a line s = level + slope t the normal is turned back. */
+    /* s grows along (cos a, sin a), t along (-sin a, cos a): on a line s = level + slope t the normal is turned back.
+     */
     const double turned = -atan(slope), c = b->cosine, m = b->sine,
-                 s0 = b->position - b->middle[0] * c - b->middle[1] * m,
-                 px = b->middle[0] + (s0 + level) * c - mid * m, py = b->middle[1] + (s0 + level) * m + mid * c;
+                 s0 = b->position - b->middle[0] * c - b->middle[1] * m, px = b->middle[0] + (s0 + level) * c - mid * m,
+                 py = b->middle[1] + (s0 + level) * m + mid * c;
     mro_sb_aim(b, b->azimuth + turned);
     b->position = px * b->cosine + py * b->sine;
     b->fit.centre = 0;
@@ -826,8 +826,8 @@ enum mro_code mro_sb_refine(const struct mro_sb_grid *fine, const struct mro_she
     for (int round = 0; round < ROUNDS; round++) {
         upright(b);
         if (!span(field, b, 8 * h)) goto done;
-        if ((rc = make_strip(fine, b, others, n_others, reach_for(b, fine), segments_for(o, b->t[1] - b->t[0]),
-                             threads, &p, e)))
+        if ((rc = make_strip(fine, b, others, n_others, reach_for(b, fine), segments_for(o, b->t[1] - b->t[0]), threads,
+                             &p, e)))
             goto done;
         const double before = b->fit.width;
         if (!fit_whole(&p, &b->fit)) goto done;

@@ -22,9 +22,9 @@ struct mro_sb_scan;
 
 /* The strongest stripe of a field. */
 struct mro_sb_stripe {
-    double z;                      /* contrast over its standard deviation in random fields */
-    double contrast;               /* inside less beside */
-    double azimuth, position_nm;   /* radians in [0, pi); as in the public header */
+    double z;                    /* contrast over its standard deviation in random fields */
+    double contrast;             /* inside less beside */
+    double azimuth, position_nm; /* radians in [0, pi); as in the public header */
     double width_nm;
 };
 
@@ -44,8 +44,9 @@ double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i);
 /* Work space of one thread. */
 float *mro_sb_scan_space(const struct mro_sb_scan *s); /* free() it; NULL = out of memory */
 
-/* The strongest stripes of a field, one for each width (widths in all; z 0 = none), where `sd` (one for each width) are the standard deviations of the filters in units
- * of one pixel's; NULL: 1. `square` and `count` (may be NULL) receive sums of squares and numbers of all positions. */
+/* The strongest stripes of a field, one for each width (widths in all; z 0 = none), where `sd` (one for each width) are
+ * the standard deviations of the filters in units of one pixel's; NULL: 1. `square` and `count` (may be NULL) receive
+ * sums of squares and numbers of all positions. */
 void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *sd, double *square, double *count,
                      float *space, struct mro_sb_stripe *best);
 
@@ -92,10 +93,10 @@ bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, 
 struct mro_sb_band {
     double azimuth, position; /* radians, nm */
     double cosine, sine;      /* of the azimuth: see mro_sb_aim */
-    double t[2];     /* along the line (direction -sin a, cos a) from its point nearest to `middle`; filled by refining */
-    double limit[2]; /* of t; infinite where the band goes to the border */
-    double middle[2];         /* x, y: of the field */
-    double path[4];           /* polynomial in t - (t0 + t1)/2, nm */
+    double t[2]; /* along the line (direction -sin a, cos a) from its point nearest to `middle`; filled by refining */
+    double limit[2];               /* of t; infinite where the band goes to the border */
+    double middle[2];              /* x, y: of the field */
+    double path[4];                /* polynomial in t - (t0 + t1)/2, nm */
     struct mro_sb_profile_fit fit; /* centre 0 */
     bool ends, border;
 };

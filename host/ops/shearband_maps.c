@@ -11,8 +11,8 @@
 #define SAME_FIELD 0.02 /* sizes of image and maps may differ by this share */
 #define BESIDE 1.0      /* widths of a band beside it that are its surroundings, at least MIN_BESIDE pixels */
 #define MIN_BESIDE 6.0
-#define MIDDLE 1.5      /* standard deviations of the edge that are neither inside nor outside */
-#define ALONG 0.9       /* of the length of a band: what is added up */
+#define MIDDLE 1.5 /* standard deviations of the edge that are neither inside nor outside */
+#define ALONG 0.9  /* of the length of a band: what is added up */
 
 /* The line across a band through its middle, as long as its surroundings are wide, inside of the field. */
 static bool line_across(const struct mro_shearband *b, const struct mro_eds_field *m, struct mro_eds_line *l,
@@ -40,8 +40,8 @@ static bool line_across(const struct mro_shearband *b, const struct mro_eds_fiel
 }
 
 /* Means inside and outside with their counting errors. */
-static void compare(const struct mro_shearband *b, const struct mro_eds_result *p, double centre, size_t j, double pixel,
-                    struct mro_shearband_element *out)
+static void compare(const struct mro_shearband *b, const struct mro_eds_result *p, double centre, size_t j,
+                    double pixel, struct mro_shearband_element *out)
 {
     const struct mro_eds_element *el = &p->element[j];
     const double beyond = fmin(MIDDLE * b->fit_edge_nm, 0.35 * b->width_nm), half = b->width_nm / 2,
@@ -80,8 +80,8 @@ enum mro_code mro_shearband_composition(struct mro_shearband_result *r, const st
     const double field[2] = { (double)maps->ny * maps->pixel_nm[0], (double)maps->nx * maps->pixel_nm[1] };
     if (fabs(field[0] / r->field_nm[0] - 1) > SAME_FIELD || fabs(field[1] / r->field_nm[1] - 1) > SAME_FIELD)
         return MRO_FAIL(e, MRO_EARG,
-                        "the maps show %.4g x %.4g nm and '%s' shows %.4g x %.4g nm: they are not of one field", field[1],
-                        field[0], name, r->field_nm[1], r->field_nm[0]);
+                        "the maps show %.4g x %.4g nm and '%s' shows %.4g x %.4g nm: they are not of one field",
+                        field[1], field[0], name, r->field_nm[1], r->field_nm[0]);
     if (r->n_bands == 0) return MRO_OK;
     r->elements = calloc(r->n_bands, sizeof *r->elements);
     if (r->elements == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for profiles", name);

@@ -8,9 +8,9 @@
 #include "ops/haadf_internal.h"
 #include "ops/shearband_internal.h"
 
-#define LARGER 1.25   /* drawn fields, in sizes of the image: its borders do not match */
-#define BLOCKS 48     /* along an axis, that a background is fitted to */
-#define TAPER 0.12    /* of a side, at each border */
+#define LARGER 1.25     /* drawn fields, in sizes of the image: its borders do not match */
+#define BLOCKS 48       /* along an axis, that a background is fitted to */
+#define TAPER 0.12      /* of a side, at each border */
 #define POWER_TAKEN 1.5 /* modes of every ring that go with a stripe when it is taken out */
 #define STREAM ((uint64_t)0x5b << 32)
 #define LINE_SURE 4.0 /* standard errors of scan-line noise that is there */
@@ -144,8 +144,8 @@ static double line_excess(const double *row, const double *ring, size_t n)
 }
 
 /* Amplitudes of the modes of `g`, from the falling spectrum of the residual. */
-static enum mro_code make_gain(struct mro_device *d, const struct mro_sb_grid *r, double taken, const struct mro_grid *g,
-                               float *gain, struct mro_error *e)
+static enum mro_code make_gain(struct mro_device *d, const struct mro_sb_grid *r, double taken,
+                               const struct mro_grid *g, float *gain, struct mro_error *e)
 {
     const size_t ny = r->ny, nx = r->nx, n = ny * nx;
     const struct mro_grid own = { ny, nx, (double)ny * r->step[0], (double)nx * r->step[1] };

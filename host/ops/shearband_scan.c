@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Stripes in line sums: the sum over every line of every direction, and the inside of every stripe against its sides. */
+/* Stripes in line sums: the sum over every line of every direction, and the inside of every stripe against its sides.
+ */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,22 +8,22 @@
 
 #include "ops/shearband_internal.h"
 
-#define ANGLES 180
+#define ANGLES 120
 #define WIDTH_RATIO 1.35
-#define UNEVEN 0.04     /* lengths beside a stripe may differ from those inside by this share, */
-#define UNEVEN_WIDE 2.0 /* and more for wide ones */
+#define UNEVEN 0.04      /* lengths beside a stripe may differ from those inside by this share, */
+#define UNEVEN_WIDE 2.0  /* and more for wide ones */
 #define LEAST_LENGTH 0.4 /* of a stripe, in short sides of the field: shorter ones in corners are no bands */
 
-/* Lines of one direction. Rows (or columns, for flat lines) are shifted by whole pixels and added, so that a line is one
- * pixel of every row: additions are of neighbours in memory. */
+/* Lines of one direction. Rows (or columns, for flat lines) are shifted by whole pixels and added, so that a line is
+ * one pixel of every row: additions are of neighbours in memory. */
 struct angle {
     double azimuth, origin, step; /* position of bin i is origin + i step, nm */
     bool columns;                 /* columns are shifted in place of rows */
     size_t bins;
-    int32_t *shift;       /* one a row or column */
+    int32_t *shift;                                /* one a row or column */
     float *inside, *beside_lo, *beside_hi, *scale; /* widths * bins: filter of a stripe that starts at bin i; scale 0 =
                                                       none there */
-    size_t *n, *flank;    /* of each width: bins inside, beside */
+    size_t *n, *flank;                             /* of each width: bins inside, beside */
 };
 
 struct mro_sb_scan {
@@ -105,8 +106,8 @@ static bool lay_out(struct mro_sb_scan *s, struct angle *g, const struct mro_sb_
 }
 
 /* Weights of every stripe of one direction, from the numbers of pixels on its lines. */
-static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const float *area, double side,
-                        double least, const struct mro_sb_near *near)
+static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const float *area, double side, double least,
+                        const struct mro_sb_near *near)
 {
     const size_t n = s->widths * g->bins;
     g->inside = calloc(4 * n, sizeof *g->inside);

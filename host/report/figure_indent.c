@@ -97,9 +97,15 @@ static void draw_map(struct mro_canvas *c, const struct page *p, double x, doubl
         cairo_stroke(c->cr);
         mro_fig_frame(c->cr, b, 0.5);
         mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 7, PT, MRO_CENTRE, 0, INK,
-                        known ? "x (" "\xc2\xb5" "m)" : "Column");
+                        known ? "x ("
+                                "\xc2\xb5"
+                                "m)"
+                              : "Column");
         mro_canvas_text(c, b.x - PLOT_LEFT + 3.2, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK,
-                        known ? "y (" "\xc2\xb5" "m)" : "Row");
+                        known ? "y ("
+                                "\xc2\xb5"
+                                "m)"
+                              : "Row");
         mro_fig_colour_bar(c, (struct mro_box){ b.x + b.w + 1.8, b.y, 2.4, b.h }, &mro_map_score, p->lo, p->hi, false,
                            NAN, p->value);
         return;
@@ -118,7 +124,8 @@ static void draw_map(struct mro_canvas *c, const struct page *p, double x, doubl
     plot.x[0] -= more, plot.x[1] += more, plot.y[1] -= more, plot.y[0] += more;
     mro_plot_begin(c, &plot);
     for (size_t i = 0; i < r->places; i++) {
-        const struct mro_colour k = mro_colour_at(&mro_map_score, p->hi > p->lo ? (r->value[i] - p->lo) / (p->hi - p->lo) : 0.5);
+        const struct mro_colour k =
+            mro_colour_at(&mro_map_score, p->hi > p->lo ? (r->value[i] - p->lo) / (p->hi - p->lo) : 0.5);
         mro_plot_dot(c, &plot, r->x[i] / 1e3, r->y[i] / 1e3, 1.0, (unsigned)k.r << 16 | (unsigned)k.g << 8 | k.b);
     }
     mro_plot_end(c);
@@ -136,7 +143,8 @@ static void draw_histogram(struct mro_canvas *c, const struct page *p, struct mr
         return;
     }
     const double range = r->maximum - r->minimum;
-    const size_t n = (size_t)fmin(60, fmax(5, ceil(range / fmax(1e-300, 3.5 * r->sd * pow((double)r->places, -1.0 / 3)))));
+    const size_t n =
+        (size_t)fmin(60, fmax(5, ceil(range / fmax(1e-300, 3.5 * r->sd * pow((double)r->places, -1.0 / 3)))));
     const double step = range / (double)n;
     double *count = calloc(n, sizeof *count), top = 0;
     if (count == NULL) return;
@@ -204,7 +212,7 @@ static void draw_neighbours(struct mro_canvas *c, const struct page *p, struct m
     mro_plot_axes(c, &plot, p->value, "Mean of neighbours");
     char text[512], p_text[48];
     mro_text_p(p_text, sizeof p_text, r->moran_p);
-    snprintf(text, sizeof text, "slope: Moran's I = %.2f, %s", r->moran_i, p_text);
+    snprintf(text, sizeof text, "Moran's I %.2f, %s", r->moran_i, p_text);
     mro_plot_legend(c, b.x + 1.6, b.y + 3.6, ORANGE, 1.3, 0, text);
 }
 
@@ -218,7 +226,8 @@ static void draw_bins(struct mro_canvas *c, const struct page *p, struct mro_box
     struct mro_plot plot = { .b = b, .x = { INFINITY, -INFINITY }, .y = { INFINITY, -INFINITY } };
     double weight = 0, mx = 0, my = 0;
     char label[96], text[64];
-    mro_fig_heading(c, b.x - PLOT_LEFT, b.y, width ? "e" : "d", width ? "Width against distance" : "Mean against distance");
+    mro_fig_heading(c, b.x - PLOT_LEFT, b.y, width ? "e" : "d",
+                    width ? "Width against distance" : "Mean against distance");
     for (size_t i = 0; i < r->n_bins; i++) {
         const struct mro_indent_bin *q = &r->bin[i];
         const double v = width ? q->fwhm : q->mean, *ci = width ? q->fwhm_ci95 : q->mean_ci95;
@@ -262,7 +271,10 @@ static void draw_bins(struct mro_canvas *c, const struct page *p, struct mro_box
     }
     mro_plot_end(c);
     snprintf(label, sizeof label, "Distance from the %s edge (%s)", from[r->edge],
-             known ? "\xc2\xb5" "m" : r->edge % 2 ? "columns" : "rows");
+             known         ? "\xc2\xb5"
+                             "m"
+             : r->edge % 2 ? "columns"
+                           : "rows");
     mro_plot_axes(c, &plot, label, width ? "FWHM" : p->value);
     mro_text_p(text, sizeof text, t->p);
     if (isfinite(t->slope)) mro_plot_legend(c, b.x + 1.6, b.y + 3.6, ORANGE, 1.2, 0, text);
@@ -278,9 +290,10 @@ static void draw(struct mro_canvas *c, const void *data)
     draw_neighbours(c, p, (struct mro_box){ MARGIN + PLOT_LEFT, y1, third - PLOT_LEFT - 0.5, PLOT_HEIGHT });
     if (p->r->edge == MRO_INDENT_NONE) return;
     for (int k = 0; k < 2; k++)
-        draw_bins(c, p,
-                  (struct mro_box){ MARGIN + (k + 1) * (third + GAP) + PLOT_LEFT, y1, third - PLOT_LEFT - 0.5, PLOT_HEIGHT },
-                  k);
+        draw_bins(
+            c, p,
+            (struct mro_box){ MARGIN + (k + 1) * (third + GAP) + PLOT_LEFT, y1, third - PLOT_LEFT - 0.5, PLOT_HEIGHT },
+            k);
 }
 
 static enum mro_code make_caption(struct page *p, const char *title, struct mro_error *e)
@@ -290,15 +303,16 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
     char line[512], unit[40];
     mro_text_clean(unit, sizeof unit, r->unit[0] ? r->unit : "(unit unknown)");
     mro_fig_say_title(&w, title);
-    snprintf(line, sizeof line, TEXT_BOLD "%zu indents, mean %.4g" TEXT_NBSP "%s" TEXT_BOLD, r->n, r->mean, unit);
+    snprintf(line, sizeof line, TEXT_BOLD "%zu indent%s, mean %.4g" TEXT_NBSP "%s" TEXT_BOLD, r->n,
+             r->n == 1 ? "" : "s", r->mean, unit);
     mro_fig_say(&w, line);
     if (isfinite(r->mean_ci95[0])) {
         snprintf(line, sizeof line, " (95" TEXT_NBSP "%% interval %.4g to %.4g)", r->mean_ci95[0], r->mean_ci95[1]);
         mro_fig_say(&w, line);
     }
     if (isfinite(r->fwhm)) {
-        snprintf(line, sizeof line, ", standard deviation %.3g, FWHM %.3g (%.3g to %.3g), by kernel estimate %.3g", r->sd,
-                 r->fwhm, r->fwhm_ci95[0], r->fwhm_ci95[1], r->fwhm_kernel);
+        snprintf(line, sizeof line, ", standard deviation %.3g, FWHM %.3g (%.3g to %.3g), by kernel estimate %.3g",
+                 r->sd, r->fwhm, r->fwhm_ci95[0], r->fwhm_ci95[1], r->fwhm_kernel);
         mro_fig_say(&w, line);
     }
     if (isfinite(r->fwhm_true)) {
@@ -307,10 +321,11 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
     }
     mro_fig_say(&w, ". ");
     if (r->holes) {
-        snprintf(line, sizeof line, "%zu cells are empty (hatched). ", r->holes);
+        snprintf(line, sizeof line, "Empty cells: %zu (hatched). ", r->holes);
         mro_fig_say(&w, line);
     }
-    if (r->grid && !(r->moran_p < ALIKE)) mro_fig_say(&w, "No contour lines, since neighbours are not shown to be alike. ");
+    if (r->grid && !(r->moran_p < ALIKE))
+        mro_fig_say(&w, "No contour lines, since neighbours are not shown to be alike. ");
     mro_fig_say_sentence(&w, "Verdict: ", r->verdict);
     if (w.failed) {
         free(w.p);
@@ -324,7 +339,8 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
 static enum mro_code make_map(struct page *p, struct mro_error *e)
 {
     const struct mro_indent_result *r = p->r;
-    const size_t k = fmax((double)r->grid_nx, (double)r->grid_ny) < RASTER / 2 ? 8 : 1, ny = r->grid_ny * k, nx = r->grid_nx * k;
+    const size_t k = fmax((double)r->grid_nx, (double)r->grid_ny) < RASTER / 2 ? 8 : 1, ny = r->grid_ny * k,
+                 nx = r->grid_nx * k;
     if (nx > 32767 || ny > 32767)
         return MRO_FAIL(e, MRO_EARG, "a grid of %zu x %zu indents is too large for a figure", r->grid_nx, r->grid_ny);
     float *v = malloc((size_t)(r->grid_ny * r->grid_nx) * sizeof *v), *fine = malloc(ny * nx * sizeof *fine);
@@ -358,8 +374,8 @@ enum mro_code mro_figure_indent(const char *path_stem, const char *title, const 
     p.map_h = MAP_HEIGHT;
     if (r->grid && (rc = make_map(&p, e))) goto done;
     if ((rc = make_caption(&p, title, e))) goto done;
-    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + MAP_HEIGHT + 9 + HEAD + PLOT_HEIGHT + 11.6, p.caption, draw,
-                       &p, e);
+    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + MAP_HEIGHT + 9 + HEAD + PLOT_HEIGHT + 11.6, p.caption,
+                       draw, &p, e);
 done:
     free(p.caption);
     mro_raster_release(&p.map);

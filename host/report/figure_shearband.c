@@ -193,7 +193,9 @@ static void draw(struct mro_canvas *c, const void *data)
     double y = y0 + p->panel_h + 3 + HEAD;
     for (size_t k = 0; k < p->rows; k++) {
         const struct mro_shearband *q = &r->band[k];
-        const char letters[3][2] = { { (char)('c' + 3 * k), 0 }, { (char)('d' + 3 * k), 0 }, { (char)('e' + 3 * k), 0 } };
+        const char letters[3][2] = { { (char)('c' + 3 * k), 0 },
+                                     { (char)('d' + 3 * k), 0 },
+                                     { (char)('e' + 3 * k), 0 } };
         char text[96];
         const double field[2] = { (double)q->straight.ny, (double)q->straight.nx };
         const struct mro_box s = mro_fig_fit(x0, y, STRAIGHT_WIDTH, ROW, field);
@@ -232,12 +234,13 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
         if (isfinite(b->width_nm))
             snprintf(line, sizeof line,
                      TEXT_BOLD "Band at %.1f" TEXT_NBSP "nm: width %.1f" TEXT_NBSP "nm" TEXT_BOLD " (95" TEXT_NBSP
-                               "%% interval %.1f to %.1f), depth %.2f" TEXT_NBSP "%% (%.2f to %.2f), normal at %.1f" TEXT_DEGREE
-                               ". ",
+                               "%% interval %.1f to %.1f), depth %.2f" TEXT_NBSP
+                               "%% (%.2f to %.2f), normal at %.1f" TEXT_DEGREE ". ",
                      b->position_nm, b->width_nm, b->width_ci95[0], b->width_ci95[1], 100 * b->depth,
                      100 * b->depth_ci95[0], 100 * b->depth_ci95[1], b->normal_azimuth_deg);
         else
-            snprintf(line, sizeof line, TEXT_BOLD "Edge at %.1f" TEXT_NBSP "nm" TEXT_BOLD " of a band that leaves the field. ",
+            snprintf(line, sizeof line,
+                     TEXT_BOLD "Edge at %.1f" TEXT_NBSP "nm" TEXT_BOLD " of a band that leaves the field. ",
                      b->position_nm);
         mro_fig_say(&w, line);
     }

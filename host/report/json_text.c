@@ -271,8 +271,8 @@ char *mro_csv_shearband_profile(const struct mro_shearband_result *r, struct mro
     for (size_t k = 0; k < r->n_bands; k++) {
         const struct mro_shearband *b = &r->band[k];
         for (size_t i = 0; i < b->n_profile; i++)
-            put_row(out,
-                    (double[]){ (double)k, b->offset_nm[i], b->contrast[i], b->contrast_se[i], b->fit[i] }, 5, NULL);
+            put_row(out, (double[]){ (double)k, b->offset_nm[i], b->contrast[i], b->contrast_se[i], b->fit[i] }, 5,
+                    NULL);
     }
     return finish(out, &text, e);
 }
@@ -287,8 +287,7 @@ char *mro_csv_shearband_segments(const struct mro_shearband_result *r, struct mr
     for (size_t k = 0; k < r->n_bands; k++)
         for (size_t i = 0; i < r->band[k].n_segments; i++) {
             const struct mro_shearband_segment *q = &r->band[k].segment[i];
-            put_row(out,
-                    (double[]){ (double)k, q->x_nm, q->y_nm, q->along_nm, q->offset_nm, q->width_nm, q->depth }, 7,
+            put_row(out, (double[]){ (double)k, q->x_nm, q->y_nm, q->along_nm, q->offset_nm, q->width_nm, q->depth }, 7,
                     NULL);
         }
     return finish(out, &text, e);
@@ -307,8 +306,8 @@ char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mr
             const struct mro_eds_element *el = &q->profile.element[j];
             for (size_t i = 0; i < q->profile.points; i++) {
                 fprintf(out, "%zu,%s,", k, el->symbol);
-                put_row(out,
-                        (double[]){ q->profile.x_nm[i] - q->centre_nm, el->at[i], el->se ? el->se[i] : NAN }, 3, NULL);
+                put_row(out, (double[]){ q->profile.x_nm[i] - q->centre_nm, el->at[i], el->se ? el->se[i] : NAN }, 3,
+                        NULL);
             }
         }
     }
@@ -336,7 +335,8 @@ char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e
     const bool known = mro_indent_length_known(r);
     FILE *out = begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fprintf(out, "distance_%s,indents,mean,mean_lo95,mean_hi95,sd,fwhm,fwhm_lo95,fwhm_hi95\r\n", known ? "um" : "steps");
+    fprintf(out, "distance_%s,indents,mean,mean_lo95,mean_hi95,sd,fwhm,fwhm_lo95,fwhm_hi95\r\n",
+            known ? "um" : "steps");
     for (size_t i = 0; i < r->n_bins; i++) {
         const struct mro_indent_bin *q = &r->bin[i];
         put_row(out,

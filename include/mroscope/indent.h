@@ -26,37 +26,39 @@ extern "C" {
 
 enum mro_indent_source {
     MRO_INDENT_NOWHERE, /* a list without positions */
-    MRO_INDENT_ORDER,   /* a matrix: rows and columns, but no distances */
+    MRO_INDENT_ORDER,   /* a matrix, or coordinates without a unit: rows and columns, but no distances */
     MRO_INDENT_GIVEN,   /* a matrix with a pitch from the caller */
     MRO_INDENT_TABLE    /* coordinates of the table */
 };
 
 /* {0} is empty and safe to release. Arrays are owned. */
 struct mro_indent_table {
-    size_t n;         /* indents, without holes */
-    double *value;    /* n */
-    double *x, *y;    /* n, nm, or numbers of columns and rows from 0 where the pitch is unknown; NULL = no positions */
+    size_t n;      /* indents, without holes */
+    double *value; /* n */
+    double *x, *y; /* n, nm, or numbers of columns and rows from 0 where the pitch is unknown; NULL = no positions */
     enum mro_indent_source source;
-    size_t holes;     /* empty cells, and such as "NaN", "n/a", "-" */
-    char unit[24];    /* of the values, as written; "" = unknown */
+    bool placed;       /* x and y are coordinates of the table, not numbers of columns and rows */
+    size_t holes;      /* empty cells, and such as "NaN", "n/a", "-" */
+    char unit[24];     /* of the values, as written; "" = unknown */
     char quantity[48]; /* header of the column of values; "" = none */
     char **warnings;
     size_t n_warnings;
 };
 
 struct mro_indent_table_options {
-    const char *column;  /* header of the column of values; NULL: the first of hardness, or of modulus, or the only one */
-    const char *unit;    /* of the values, where the table does not say; NULL = unknown */
-    double pitch_nm[2];  /* y, x, of a matrix; 0 = unknown */
-    bool negative;       /* take values of 0 and below for values; else they are an error */
+    const char
+        *column;      /* header of the column of values; NULL: the first of hardness, or of modulus, or the only one */
+    const char *unit; /* of the values, where the table does not say; NULL = unknown */
+    double pitch_nm[2]; /* y, x, of a matrix; 0 = unknown */
+    bool negative;      /* take values of 0 and below for values; else they are an error */
 };
 
 /* Reads a table: a matrix of values (with or without coordinates in its first row and column), or rows of x, y, value
  * with headers and units ("X (um)", "Y [mm]", "H (GPa)"), or a column of values. Text as in io/table.h, cells between
  * commas, semicolons, tabs or blanks. `name` is the file for messages. Errors, one sentence with line and column:
  * MRO_EFORMAT (no table), MRO_EDATA (text where a number belongs, rows of different lengths, commas both between cells
- * and in numbers, values that are not positive, no values), MRO_ECALIB (coordinates without a unit), MRO_EMEMORY. Then
- * `t` is empty. */
+ * and in numbers, values that are not positive, no values), MRO_ECALIB (one coordinate with a unit and one without),
+ * MRO_EMEMORY. Then `t` is empty. */
 enum mro_code mro_indent_table(struct mro_indent_table *t, const void *bytes, size_t size, const char *name,
                                const struct mro_indent_table_options *o, struct mro_error *e);
 void mro_indent_table_release(struct mro_indent_table *t); /* NULL and {0} are fine */
@@ -99,16 +101,16 @@ struct mro_indent_result {
     const char *noise_source;                /* "repeats", ...; NULL = unknown */
     double sd_true, fwhm_true, fwhm_true_ci95[2]; /* noise taken out; NaN = noise unknown */
     double skewness, minimum, maximum;
-    double n_effective;               /* independent indents that say as much of the spread */
+    double n_effective; /* independent indents that say as much of the spread */
     double moran_i, moran_expected, moran_p;
-    double correlation_length;        /* where neighbours' correlation falls to 1/e, unit of `pitch`; NaN = below one step */
-    size_t pairs;                     /* of neighbours */
+    double correlation_length; /* where neighbours' correlation falls to 1/e, unit of `pitch`; NaN = below one step */
+    size_t pairs;              /* of neighbours */
     enum mro_indent_source source;
-    size_t grid_ny, grid_nx;          /* 0 = no grid */
-    double pitch[2];                  /* y, x: nm, or 1 where unknown; NaN = no grid */
-    double origin[2];                 /* y, x of the first cell */
-    double *grid;                     /* grid_ny * grid_nx, NaN = hole; means of repeats. Owned. */
-    double *value, *x, *y, *beside;   /* places: value, position, mean of neighbours (NaN = none). Owned, in one block. */
+    size_t grid_ny, grid_nx;        /* 0 = no grid */
+    double pitch[2];                /* y, x: nm, or 1 where unknown; NaN = no grid */
+    double origin[2];               /* y, x of the first cell */
+    double *grid;                   /* grid_ny * grid_nx, NaN = hole; means of repeats. Owned. */
+    double *value, *x, *y, *beside; /* places: value, position, mean of neighbours (NaN = none). Owned, in one block. */
     struct mro_indent_bin *bin;
     size_t n_bins;
     enum mro_indent_edge edge;

@@ -57,18 +57,18 @@ struct mro_shearband {
     double position_nm;
     double line_nm[4]; /* x0, y0, x1, y1: its centre line inside the field, or as far as the band goes */
     double length_nm;
-    bool ends;               /* the band ends, or branches off, inside the field */
-    bool border;             /* one edge is outside of the field: no width, and position_nm is that of the edge seen */
-    double width_nm;         /* between the middles of the two edges */
-    double width_ci95[2];    /* from jackknife over segments */
-    double width_sd_nm;      /* between segments */
+    bool ends;            /* the band ends, or branches off, inside the field */
+    bool border;          /* one edge is outside of the field: no width, and position_nm is that of the edge seen */
+    double width_nm;      /* between the middles of the two edges */
+    double width_ci95[2]; /* from jackknife over segments */
+    double width_sd_nm;   /* between segments */
     double depth, depth_ci95[2];
     double edge_nm;             /* of an edge, from 10 to 90 % */
     double inclination_max_deg; /* of the band against the beam that the edges allow; NaN = foil thickness unknown */
     double waviness_nm;         /* of the centre line about a straight one, standard deviation */
-    double bow_nm;              /* largest distance of the fitted, curved centre line from a straight one; 0 = straight */
-    double p_value;             /* chance that a random field of this spectrum has a stripe as strong anywhere */
-    double p_segments;          /* chance of depths this alike in all segments without a band */
+    double bow_nm;     /* largest distance of the fitted, curved centre line from a straight one; 0 = straight */
+    double p_value;    /* chance that a random field of this spectrum has a stripe as strong anywhere */
+    double p_segments; /* chance of depths this alike in all segments without a band */
     struct mro_shearband_segment segment[MRO_SHEARBAND_SEGMENTS];
     size_t n_segments;
     /* Mean profile along the normal: offset from the centre line, contrast (0 beside the band), its standard error from
@@ -103,15 +103,15 @@ struct mro_shearband_elements {
 /* Result of one image. Numbers that could not be measured are NaN, with a sentence in warnings. */
 struct mro_shearband_result {
     double pixel_nm[2], field_nm[2];
-    double normal_azimuth_deg; /* of the deepest of the parallel bands that cover most; NaN = no band */
+    double normal_azimuth_deg;  /* of the deepest of the parallel bands that cover most; NaN = no band */
     struct mro_shearband *band; /* rising position */
     size_t n_bands;
     struct mro_shearband_elements *elements; /* one a band; NULL = no maps */
     struct mro_shearband_junction junction[MRO_SHEARBAND_MOST];
     size_t n_junctions;
-    double p_value;            /* of the strongest stripe, also when it is no band */
-    double searched_nm[2];     /* widths that were looked for */
-    double coverage;           /* usable part of the image */
+    double p_value;        /* of the strongest stripe, also when it is no band */
+    double searched_nm[2]; /* widths that were looked for */
+    double coverage;       /* usable part of the image */
     double black_level;
     char verdict[400]; /* one sentence */
     char **warnings;
@@ -137,8 +137,8 @@ void mro_shearband_result_release(struct mro_shearband_result *r); /* {0} is fin
 /* Bytes of host memory that measuring an image of this shape takes beside its pixels; `like` has no pixels. */
 size_t mro_shearband_bytes(const struct mro_image *like);
 
-/* Fills r->elements: profiles of all elements of `maps` along the normal of each band, added up over its length, and the
- * inside against the glass on both sides. The maps show the same field as the image. What cannot be measured of one
+/* Fills r->elements: profiles of all elements of `maps` along the normal of each band, added up over its length, and
+ * the inside against the glass on both sides. The maps show the same field as the image. What cannot be measured of one
  * band is a sentence in r->warnings. Errors: MRO_EARG (another field), MRO_EMEMORY. */
 enum mro_code mro_shearband_composition(struct mro_shearband_result *r, const struct mro_eds_field *maps,
                                         const char *name, const struct mro_eds_options *o, struct mro_error *e);
