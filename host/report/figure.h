@@ -55,4 +55,9 @@ enum mro_code mro_figure_shearband(const char *path_stem, const struct mro_image
 enum mro_code mro_figure_indent(const char *path_stem, const char *title, const struct mro_indent_result *r,
                                 struct mro_error *e);
 
+/* States compared by one metric: (a) means with intervals, single images as dots, (b) ratios to the reference with p,
+ * (c) the trend with strain where there is one; the sentences below. `title` may be NULL. */
+enum mro_code mro_figure_compare(const char *path_stem, const char *title, const struct mro_compare_report *c,
+                                 struct mro_error *e);
+
 #endif
