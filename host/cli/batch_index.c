@@ -49,6 +49,13 @@ static const struct {
     { "pdf", "coordination_number", "" },
     { "pdf", "anisotropy.e2", "" },
     { "pdf", "ellipse_ratio", "" },
+    { "shearband", "normal_azimuth_deg", "" },
+    { "shearband", "p_value", "" },
+    { "indent", "mean", " (unit of the table)" },
+    { "indent", "sd", " (unit of the table)" },
+    { "indent", "fwhm", " (unit of the table)" },
+    { "indent", "moran_i", "" },
+    { "indent", "moran_p", "" },
 };
 
 static void add_numbers(json_t *out, const json_t *v, const char *path, const char *name, const char *unit)
