@@ -459,7 +459,6 @@ json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_r
     return end(&b, h, e);
 }
 
-<<<<<<< HEAD
 /* -- pair distributions --------------------------------------------------------------------------- */
 
 /* A number as KEY, KEY_se, KEY_ci95, KEY_systematic; `name` is the key without its unit, for the last three. */
@@ -702,7 +701,9 @@ json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_repor
                            : p->blocks                ? text("blocks drawn again")
                                                       : text("errors of the points"));
     put(&b, "blocks", p ? count(p->blocks) : json_null());
-=======
+    return end(&b, h, e);
+}
+
 /* -- shearband ---------------------------------------------------------------------------------- */
 
 static json_t *segment_json(const void *items, size_t i)
@@ -866,7 +867,6 @@ json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent
     put(&b, "trend", r->edge ? json_incref(lines) : json_null());
     json_decref(lines);
     put(&b, "verdict", text(r->verdict));
->>>>>>> main
     return end(&b, h, e);
 }
 

@@ -14,12 +14,9 @@
 #include "mroscope/haadf.h"
 #include "mroscope/indent.h"
 #include "mroscope/mro.h"
-<<<<<<< HEAD
 #include "mroscope/pdf.h"
 #include "mroscope/saed.h"
-=======
 #include "mroscope/shearband.h"
->>>>>>> main
 #include "report/compare_text.h"
 
 /* What every result says beside its own numbers. Nothing is owned. */
@@ -53,7 +50,6 @@ struct mro_eds_report {
 };
 json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
 json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
-<<<<<<< HEAD
 /* A point of a series, and where its curves bend. */
 struct mro_pdf_point {
     char name[200]; /* file, with frame where there are several */
@@ -78,10 +74,8 @@ struct mro_pdf_report {
     const struct mro_pdf_series *series;
 };
 json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_report *r, struct mro_error *e);
-=======
 json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent_result *r, struct mro_error *e);
 json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r, struct mro_error *e);
->>>>>>> main
 /* One metric of a comparison; `h` says verb, file (the folder or table), warnings, provenance and options. */
 json_t *mro_json_compare(const struct mro_result_head *h, const struct mro_compare_report *c, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
@@ -103,13 +97,11 @@ char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e);
 char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e);
 
-<<<<<<< HEAD
 /* Tables of a pair distribution: the profile, S(Q), G(r), differences to a reference, a series. */
 char *mro_csv_pdf_profile(const struct mro_profile *p, struct mro_error *e);
 char *mro_csv_pdf_S(const struct mro_pdf_result *r, const struct mro_pdf_difference *d, struct mro_error *e);
 char *mro_csv_pdf_G(const struct mro_pdf_result *r, const struct mro_pdf_difference *d, struct mro_error *e);
 char *mro_csv_pdf_series(const struct mro_pdf_series *s, struct mro_error *e);
-=======
 /* Tables of indents: places with the mean of their neighbours; bins of distance. Lengths in um, or columns and rows. */
 char *mro_csv_indent_places(const struct mro_indent_result *r, struct mro_error *e);
 char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e);
@@ -119,7 +111,6 @@ char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e
 char *mro_csv_shearband_profile(const struct mro_shearband_result *r, struct mro_error *e);
 char *mro_csv_shearband_segments(const struct mro_shearband_result *r, struct mro_error *e);
 char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mro_error *e);
->>>>>>> main
 
 /* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);
