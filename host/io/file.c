@@ -42,13 +42,12 @@ static size_t default_budget(void)
 
 static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *e)
 {
-    char known[128] = "";
-    for (size_t i = 0, n = 0; i < N_READERS && n < sizeof known; i++)
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", readers[i]->name);
     char first[16 * 3 + 1] = "";
     for (size_t i = 0; i < 8 && i < f->bytes.size; i++) sprintf(first + 3 * i, " %02x", f->bytes.p[i]);
-    return MRO_FAIL(e, MRO_EFORMAT, "'%s' is of no image format that is read (%s): it begins with the bytes%s", f->name,
-                    known, first);
+    return MRO_FAIL(e, MRO_EFORMAT,
+                    "'%s' is of no image format that is read (TIFF, DM3, DM4, MRC, SER, EMI, EMD, PNG, JPEG): it "
+                    "begins with the bytes%s",
+                    f->name, first);
 }
 
 /* Takes over f, which has name, bytes and mapping; frees it on failure. `only` is the reader to use; NULL asks all. */
