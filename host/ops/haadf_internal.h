@@ -218,4 +218,12 @@ enum mro_code mro_haadf_draw_null(struct mro_device *d, const struct mro_haadf_s
  */
 enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2], struct mro_error *e);
 
+/* The angle of that edge to a few hundredths of a degree, from the flattened image (s->ny x s->nx). */
+enum mro_code mro_haadf_refine_edge(struct mro_haadf_state *s, const float *px, struct mro_error *e);
+
+/* Divides an image whose mean is 1 by its own mean profile across an edge (unit vector y, x), so that the edge is gone
+ * and what lies along it stays. */
+enum mro_code mro_haadf_divide_edge(const struct mro_haadf_state *s, const double edge[2], int threads, float *px,
+                                    struct mro_error *e);
+
 #endif

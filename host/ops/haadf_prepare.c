@@ -382,8 +382,28 @@ static enum mro_code upload_counts(struct mro_device *d, const struct mro_image 
     return d->ops->upload(d, image, im->px, n * sizeof *im->px, e);
 }
 
-enum mro_code mro_haadf_prepare(struct mro_device *d, const struct mro_image *im, const char *name,
-                                const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
+/* Divides an image whose mean is 1, on the device and in px on the host, by its profile across an edge and then by its
+ * smooth background, which would have to follow the edge if it came first. */
+static enum mro_code take_out_edge(struct mro_device *d, struct mro_buffer *image, float *px,
+                                   const struct mro_image *im, const struct mro_haadf_options *o, const double edge[2],
+                                   struct mro_haadf_state *s, double *lowest, struct mro_haadf_result *r,
+                                   struct mro_error *e)
+{
+    const size_t bytes = im->ny * im->nx * sizeof *px;
+    struct mro_image flat = *im;
+    size_t lost;
+    MRO_TRY(mro_haadf_divide_edge(s, edge, d->threads, px, e));
+    if (d->ops->runtime) MRO_TRY(d->ops->upload(d, image, px, bytes, e));
+    flat.px = px;
+    MRO_TRY(divide_background(d, image, &flat, o, 0, s, lowest, &lost, r, e));
+    return d->ops->runtime ? d->ops->download(d, px, image, bytes, e) : MRO_OK;
+}
+
+/* One frame: from counts to r->state, or NULL where nothing can be measured. An edge that is known (unit vector y, x)
+ * is divided out. */
+static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, const char *name,
+                             const struct mro_haadf_options *o, const double *edge, struct mro_haadf_result *r,
+                             struct mro_error *e)
 {
     const size_t n = im->ny * im->nx;
     struct mro_buffer image = { 0 }, spectrum = { 0 };
@@ -405,7 +425,9 @@ enum mro_code mro_haadf_prepare(struct mro_device *d, const struct mro_image *im
     double lowest = NAN;
     size_t lost = 0;
     if ((rc = upload_counts(d, im, o, &image, &r->black_level, r, e))) goto done;
-    if ((rc = divide_background(d, &image, im, o, r->black_level, s, &lowest, &lost, r, e))) goto done;
+    struct mro_haadf_options first = *o;
+    if (edge) first.polynomial = 0;
+    if ((rc = divide_background(d, &image, im, &first, r->black_level, s, &lowest, &lost, r, e))) goto done;
     if (!(lowest > 0.02)) {
         mro_haadf_not_measured(r, "the image has no background to relate the contrast to");
         goto done;
@@ -418,8 +440,13 @@ enum mro_code mro_haadf_prepare(struct mro_device *d, const struct mro_image *im
             goto done;
         }
         if ((rc = d->ops->download(d, own, &image, n * sizeof *own, e))) goto done;
-        d->ops->release(d, &image);
     }
+    if (edge && (rc = take_out_edge(d, &image, px, im, o, edge, s, &lowest, r, e))) goto done;
+    if (!(lowest > 0.02)) {
+        mro_haadf_not_measured(r, "the image has no background to relate the contrast to");
+        goto done;
+    }
+    if (d->ops->runtime) d->ops->release(d, &image);
     if (lost > 0) {
         if ((rc = make_mask(px, s, d->threads, e))) goto done;
         r->coverage = (double)(n - lost) / (double)n;
@@ -465,12 +492,7 @@ enum mro_code mro_haadf_prepare(struct mro_device *d, const struct mro_image *im
         s->spectrum[i].im *= fill;
     }
     if ((rc = mro_haadf_find_edge(s, o->band_inv_nm, e))) goto done;
-    if (s->edge_reach > 0)
-        mro_warn(
-            r,
-            "a straight edge crosses the field, its normal at %.0f deg, as a step of thickness, a crack or a shear "
-            "band makes one: waves along that normal are left out; cut the image beside it to be sure",
-            fmod(180 / M_PI * atan2(s->edge[0], s->edge[1]) + 180, 180));
+    if (s->edge_reach > 0 && edge == NULL && (rc = mro_haadf_refine_edge(s, px, e))) goto done;
     r->state = s;
     s = NULL;
 done:
@@ -479,4 +501,29 @@ done:
     mro_haadf_state_free(s);
     free(own);
     return rc;
+}
+
+enum mro_code mro_haadf_prepare(struct mro_device *d, const struct mro_image *im, const char *name,
+                                const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
+{
+    MRO_TRY(prepare(d, im, name, o, NULL, r, e));
+    if (r->state == NULL || !(r->state->edge_reach > 0)) return MRO_OK;
+    /* Again without the edge; its waves, which the division weakened, are left out as well. */
+    const double edge[2] = { r->state->edge[0], r->state->edge[1] }, reach = r->state->edge_reach;
+    mro_haadf_state_free(r->state);
+    r->state = NULL;
+    MRO_TRY(prepare(d, im, name, o, edge, r, e));
+    if (r->state == NULL) return MRO_OK;
+    const bool more = r->state->edge_reach > 0;
+    r->state->edge[0] = edge[0];
+    r->state->edge[1] = edge[1];
+    r->state->edge_reach = reach;
+    mro_warn(
+        r,
+        "a straight edge crosses the field, its normal at %.0f deg, as a step of thickness, a crack or a shear "
+        "band makes one: its mean profile was divided out%s",
+        fmod(round(180 / M_PI * atan2(edge[0], edge[1])) + 180, 180),
+        more ? ", but more of it is left, so that contrast and regions may be the edge's own; cut the image beside it"
+             : "");
+    return MRO_OK;
 }

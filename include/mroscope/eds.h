@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
-#define MRO_EDS_ALGORITHM "eds 1"
+#define MRO_EDS_ALGORITHM "eds 2"
 
 #define MRO_EDS_MAX_ELEMENTS 24
 #define MRO_EDS_MAX_POINTS 1000000
