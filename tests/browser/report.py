@@ -165,7 +165,8 @@ def share_shown(b, i):
 def test_overview(b, url):
     open_page(b, url, '#/')
     check('heading', b.js('return document.querySelector("h1").textContent') == 'A <b>title</b> & more')
-    check('one line an image', b.js('return document.querySelectorAll("table")[0].tBodies[0].rows.length') == 4)
+    table = '[...document.querySelectorAll("section")].find((s) => s.querySelector("h2").textContent === "Medium-range order").querySelector("table")'
+    check('one line an image', b.js(f'return {table}.tBodies[0].rows.length') == 4)
     text = b.js('return document.body.innerText')
     check('failed row and its sentence', "cannot open 'lost.tif': </script><script>" in text)
     check('damaged result is told', 'damaged.tif' in text and 'is left out' in text)
@@ -173,11 +174,20 @@ def test_overview(b, url):
     check('scripts are those of the page', b.js('return [...document.scripts].filter((s) => s.type !== "application/json").length') == 1)
     check('nothing was fetched', b.js('return performance.getEntriesByType("resource").filter((r) => !r.name.startsWith("data:")).length') == 0)
     check('a dot for each image', b.js('return document.querySelectorAll("svg.chart")[0].querySelectorAll("circle").length') == 4)
-    before = b.js('return [...document.querySelectorAll("table")[0].tBodies[0].rows].map((r) => r.cells[2].textContent)')
-    b.js('[...document.querySelectorAll("th button")].find((x) => x.textContent === "Ordered area").click()')
-    after = b.js('return [...document.querySelectorAll("table")[0].tBodies[0].rows].map((r) => parseFloat(r.cells[2].textContent))')
+    before = b.js(f'return [...{table}.tBodies[0].rows].map((r) => r.cells[2].textContent)')
+    b.js(f'[...{table}.querySelectorAll("th button")].find((x) => x.textContent === "Ordered area").click()')
+    after = b.js(f'return [...{table}.tBodies[0].rows].map((r) => parseFloat(r.cells[2].textContent))')
     check('columns sort', after == sorted(after, reverse=True), f'({before} to {after})')
     check('and say so', b.js('return document.querySelector("th[aria-sort]").getAttribute("aria-sort")') == 'descending')
+    compared = {c['metric']: c for c in b.js('return report.compare')}
+    check('states are compared', 'fraction' in compared and any(c['reference'] == 'CTC30' for c in compared.values()))
+    ratio = next(x for x in compared['fraction']['states'] if x['state'] == 'AQ')
+    check('and the ratio is shown', f"{ratio['ratio']:.2f}" in b.js('return document.getElementById("compared").textContent'))
+    check('with its sentence', ratio['sentence'] in b.js('return document.getElementById("compared").textContent'))
+    metrics = b.js('return [...document.getElementById("metric").options].map((o) => o.value)')
+    for metric in metrics:
+        b.js('const s = document.getElementById("metric"); s.value = arguments[0]; s.dispatchEvent(new Event("change"))', metric)
+        check(f'dots for {metric}', b.js('return document.querySelectorAll("#compared svg.chart circle").length') >= 2)
     csv = b.js('return csvText()')
     check('CSV has a line an image', csv.count('\r\n') >= 5 and 'fraction_ci95_lo' in csv.split('\r\n', 1)[0])
     svg = b.js('return standalone(document.querySelector("svg.chart"))')

@@ -51,7 +51,7 @@ expect_code 0
 expect_out 'out/report.html: 3 measured, 1 failed'
 expect_file out/report.html
 checks=$((checks + 3))
-[ "$(ls -A out)" = report.html ] || fail "more than one file: $(ls -A out)"
+[ "$(ls -A out)" = report.html ] || fail "more than one file, and nothing to compare: $(ls -A out)"
 [ "$(grep -c '<script' out/report.html)" -eq "$(grep -o '<script' out/report.html | wc -l)" ] || fail "a script inside a line"
 [ "$(grep -o '<script>' out/report.html | wc -l)" -eq 1 ] || fail "scripts of others"
 for text in 'http://' 'https://'; do # but for names of XML, which nothing is fetched by
@@ -78,6 +78,28 @@ expect_code 0
 expect_json out.txt
 expect_keys out.txt schema results measured failed pending left_out bytes
 lacks out/report.html '<i>'
+
+# Two states of one kind: their comparison, with its figures beside the page; another state to compare with.
+mkdir -p two/items
+cp -r results/items/a two/items/a
+cp -r results/items/a two/items/b
+index two "$(row 2 a.tif 'one </script>' done mro items/a items/a/CTC30_e10_0_corr.mro.json '')" \
+    "$(row 3 b.tif two done mro items/b items/b/CTC30_e10_0_corr.mro.json '')"
+run report two -o two_out
+expect_code 0
+for suffix in compare.csv hrtem.fraction.compare.json hrtem.fraction.compare.svg hrtem.fraction.compare.pdf; do expect_file "two_out/comparison/two.$suffix"; done
+for text in '"metric":"fraction"' '"stem":"two.hrtem.fraction"' '"reference":"one \u003c/script\u003e"' '"sentence":"two / one'; do
+    checks=$((checks + 1))
+    grep -qF -- "$text" two_out/report.html || fail "the page lacks $text"
+done
+run report two -o two_out --reference two
+expect_code 0
+checks=$((checks + 1))
+grep -qF '"reference":"two"' two_out/report.html || fail "another reference changes nothing"
+run report two -o two_out --reference twoo
+expect_code 2
+expect_one_line
+expect_err "did you mean 'two'?"
 
 # A damaged result, one that is not there, and one of another verb are left out and named; the rest is shown.
 index results "$good" "$(row 3 cut.tif aged done mro items/c items/c/cut.mro.json '')" "$(row 4 gone.tif aged done mro items/e items/e/gone.mro.json '')" \

@@ -196,18 +196,23 @@ function trouble(failed, pending) {
 
 /* -- comparison of states --------------------------------------------------------------------------- */
 
+// { key, kind, verb, metric, compared }: what was tested first, then what else there is to look at.
 function metrics() {
   const out = [];
-  for (const c of report.compare || []) out.push({ key: `${c.verb || ''}:${c.metric}`, verb: c.verb, metric: c.metric, compared: c });
+  for (const c of report.compare || []) out.push({ key: `${c.kind}:${c.metric}`, kind: c.kind, metric: c.metric, compared: c });
   for (const verb of [...new Set(chief.map((i) => items[i].verb))]) {
-    const results = chief.filter((i) => items[i].verb === verb).map((i) => items[i].result);
-    for (const path of columnsOf(verb, results)) {
-      if (out.some((m) => m.metric === path && (!m.verb || m.verb === verb))) continue;
-      if (results.some((r) => isNumber(at(r, path)))) out.push({ key: `${verb}:${path}`, verb, metric: path, compared: null });
+    const mine = chief.filter((i) => items[i].verb === verb), kinds = new Set(mine.map((i) => rowOf(items[i]).kind));
+    for (const path of columnsOf(verb, mine.map((i) => items[i].result))) {
+      if (out.some((m) => m.metric === path && (m.verb === verb || kinds.has(m.kind)))) continue;
+      if (mine.some((i) => isNumber(at(items[i].result, path)))) out.push({ key: `${verb}:${path}`, verb, metric: path, compared: null });
     }
   }
   return out;
 }
+const metricName = (m, all) => {
+  const family = kindName(m.verb || { hrtem: 'mro', 'eds-line': 'eds', 'eds-map': 'eds', diffraction: 'pdf' }[m.kind] || m.kind);
+  return columnTitle(m.metric) + (new Set(chief.map((i) => items[i].verb)).size > 1 ? ` · ${family}` : '') + (m.compared ? '' : ' (not tested)');
+};
 
 function comparison() {
   const all = metrics();
@@ -215,70 +220,97 @@ function comparison() {
   if (!all.some((m) => m.key === chosen.metric)) chosen.metric = all[0].key;
   const body = h('div', { class: 'inner', id: 'compared' });
   const select = h('select', { id: 'metric', onchange: (e) => { chosen.metric = e.target.value; draw(); } },
-    all.map((m) => h('option', { value: m.key, selected: m.key === chosen.metric }, `${columnTitle(m.metric)}${new Set(all.map((x) => x.verb)).size > 1 && m.verb ? ` · ${kindName(m.verb)}` : ''}`)));
+    all.map((m) => h('option', { value: m.key, selected: m.key === chosen.metric }, metricName(m, all))));
   const draw = () => body.replaceChildren(...comparisonOf(all.find((m) => m.key === chosen.metric)));
   draw();
   return [card('Comparison of states', null, h('div', { class: 'row noprint' }, h('label', {}, 'Quantity', select)), body)];
 }
 
-function comparisonOf(m) {
+const UNIT_WORDS = { '1/nm^2': 'nm⁻²', '1/nm^3': 'nm⁻³', '1/nm': 'nm⁻¹', '1/A': 'Å⁻¹', A: 'Å', deg: '°' };
+// The images of a metric: { state, name, href, value, ci, x } (x: strain).
+function pointsOf(m) {
+  if (m.compared) {
+    const places = new Map(chief.map((i) => [rowOf(items[i]).file, i]));
+    return (m.compared.images || []).map((p) => {
+      const i = places.get(p.file);
+      return { state: p.state, name: i === undefined ? p.file : items[i].name, href: i === undefined ? null : linkTo(i), value: p.value, ci: p.ci95, x: p.strain };
+    });
+  }
   const key = m.metric.split('.').pop(), parent = m.metric.includes('.') ? m.metric.slice(0, m.metric.lastIndexOf('.')) : '';
-  const of = (i) => {
-    const r = items[i].result, beside = parent ? at(r, parent) : r, v = at(r, m.metric);
-    return { value: isNumber(v) ? v : null, ci: beside && (beside[`${key.replace(/_(nm|at)$/, '')}_ci95`] || beside[`${key}_ci95`]), name: items[i].name, href: linkTo(i), strain: rowOf(items[i]).strain };
-  };
-  const mine = chief.filter((i) => !m.verb || items[i].verb === m.verb).filter((i) => at(items[i].result, m.metric) !== undefined);
-  const sample = mine.length ? (parent ? at(items[mine[0]].result, parent) : items[mine[0]].result) : {};
-  const { unit } = unitOf(key, sample || {}), title = columnTitle(m.metric);
-  const stated = new Map((m.compared ? m.compared.states || [] : []).map((x) => [x.state, x]));
+  return chief.filter((i) => items[i].verb === m.verb && isNumber(at(items[i].result, m.metric))).map((i) => {
+    const beside = parent ? at(items[i].result, parent) : items[i].result;
+    return { state: rowOf(items[i]).state, name: items[i].name, href: linkTo(i), value: at(items[i].result, m.metric),
+      ci: beside[`${key.replace(/_(nm|at)$/, '')}_ci95`] || beside[`${key}_ci95`], x: rowOf(items[i]).strain, beside };
+  });
+}
+
+function comparisonOf(m) {
+  const c = m.compared, points = pointsOf(m), key = m.metric.split('.').pop(), title = columnTitle(m.metric);
+  const unit = c && c.metric_unit ? (Object.hasOwn(UNIT_WORDS, c.metric_unit) ? UNIT_WORDS[c.metric_unit] : c.metric_unit) : unitOf(key, (points[0] || {}).beside).unit;
+  const withUnit = `${title}${unit && unit !== 'p' && unit !== '%' ? ` (${unit})` : ''}`;
+  const stated = new Map((c ? c.states || [] : []).map((x) => [x.state, x]));
   const groups = states.map((state) => {
-    const points = mine.filter((i) => rowOf(items[i]).state === state).map(of), c = stated.get(state);
-    return { name: state || 'no state', state, colour: stateColour(state), points, mean: c ? c.mean : null, ci: c ? c.mean_ci95 : null };
+    const x = stated.get(state);
+    return { name: state || 'no state', state, colour: stateColour(state), points: points.filter((p) => p.state === state), mean: x ? x.mean : null, ci: x ? x.mean_ci95 : null };
   }).filter((g) => g.points.length);
-  const summary = groups.map((g) => `${g.name}: ${isNumber(g.mean) ? quantity(g.mean, unit) : g.points.filter((p) => p.value !== null).map((p) => quantity(p.value, unit)).join(', ')}`).join('; ');
+  const summary = groups.map((g) => `${g.name}: ${isNumber(g.mean) ? quantity(g.mean, unit) : g.points.map((p) => quantity(p.value, unit)).join(', ')}`).join('; ');
   const slug = m.metric.replace(/[^A-Za-z0-9]+/g, '_');
-  const dots = dotChart({ title, unit, groups, summary });
-  const out = [], charts = [h('figure', {}, dots, h('figcaption', {}, `${title}${unit && unit !== 'p' && unit !== '%' ? ` (${unit})` : ''}. Dots: single images with their own interval${groups.some((g) => isNumber(g.mean)) ? '; diamonds: mean of the state with its interval' : ''}. `, saveSvg(dots, `${slug}_states`)))];
-  const c = m.compared;
+  const dots = dotChart({ title: withUnit, unit, groups, summary });
+  const charts = [h('figure', {}, dots, h('figcaption', {}, `Dots: single images with their own interval${groups.some((g) => isNumber(g.mean)) ? '; diamonds: mean of the state with its interval' : ''}. `, saveSvg(dots, `${slug}_states`)))];
+  const out = [];
   if (c) {
     const lines = (c.states || []).filter((x) => x.state !== c.reference && isNumber(x.ratio)).map((x) => ({
-      name: x.state, colour: stateColour(x.state), ratio: x.ratio, ci: x.ratio_ci95, text: `${plain(x.ratio, 3)} ${interval(x.ratio_ci95, '')}` }));
+      name: x.state, colour: stateColour(x.state), ratio: x.ratio, ci: x.ratio_ci95, text: ratioText(x) }));
     if (lines.length) {
-      const chart = ratioChart({ title: `${title}, ratio to ${c.reference}`, rows: lines, reference: c.reference, summary: lines.map((l) => `${l.name} ${l.text}`).join('; ') });
-      charts.push(h('figure', {}, chart, h('figcaption', {}, 'Ratio of means with 95 % interval. An interval that holds 1 shows no difference. ', saveSvg(chart, `${slug}_ratios`))));
+      const chart = ratioChart({ title: `Ratio to ${c.reference}`, rows: lines, summary: lines.map((l) => `${l.name} ${l.text}`).join('; ') });
+      charts.push(h('figure', {}, chart, h('figcaption', {}, 'Ratio of means with its 95 % interval. An interval that holds 1 shows no difference. ', saveSvg(chart, `${slug}_ratios`))));
     }
-    const sentences = [].concat(c.sentences || [], c.verdict ? [c.verdict] : []);
-    if (sentences.length) out.push(h('ul', { class: 'notes' }, sentences.map((t) => h('li', { class: 'verdict' }, named(t)))));
   }
-  const strained = mine.map(of).map((p, k) => ({ ...p, x: p.strain, colour: stateColour(rowOf(items[mine[k]]).state) })).filter((p) => isNumber(p.x) && isNumber(p.value));
+  const strained = points.filter((p) => isNumber(p.x)).map((p) => ({ ...p, colour: stateColour(p.state) }));
   if (new Set(strained.map((p) => p.x)).size > 1) {
-    const chart = trendChart({ title: `${title} over strain`, xLabel: 'strain', unit, points: strained, line: trendLine(c, strained), summary: trendText(c) || `${strained.length} images` });
-    charts.push(h('figure', {}, chart, h('figcaption', {}, trendText(c) || 'Single images over strain. ', ' ', saveSvg(chart, `${slug}_strain`))));
+    const said = c && c.trend && c.trend.sentence;
+    const chart = trendChart({ title: withUnit, xLabel: 'strain', unit, points: strained, line: trendLine(c, strained), summary: said || `${strained.length} images` });
+    charts.push(h('figure', {}, chart, h('figcaption', {}, said ? [named(sentence(said)), ' '] : 'Single images over strain. ', saveSvg(chart, `${slug}_strain`))));
   }
-  out.unshift(h('div', { class: 'cols' }, charts));
-  if (c) {
-    out.push(sortable(`${title}: states against ${c.reference}`, [
-      { title: 'State', of: (x, probe) => (probe ? {} : { node: stateChip(x.state), value: x.state }) },
-      { title: 'n', n: true, of: (x, probe) => (probe ? {} : { text: plain(x.n), value: x.n }) },
-      { title: 'Mean', n: true, of: (x, probe) => (probe ? {} : { text: `${quantity(x.mean, unit)} ${interval(x.mean_ci95, unit)}`, value: x.mean }) },
-      { title: `Ratio to ${c.reference}`, n: true, of: (x, probe) => (probe ? {} : { text: x.state === c.reference ? 'reference' : `${plain(x.ratio, 3)} ${interval(x.ratio_ci95, '')}`, value: x.ratio }) },
-      { title: 'p', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p), value: x.p }) },
-      { title: 'p (Holm)', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p_holm), value: x.p_holm }) },
-    ], c.states || []));
-    if ((c.warnings || []).length) out.push(h('ul', { class: 'notes' }, c.warnings.map((w) => h('li', { class: 'note warn' }, named(w)))));
-  } else out.push(h('p', { class: 'soft small' }, 'No test was made for this quantity: the dots show the images as they are.'));
+  const left = h('div', { class: 'inner' }, charts[0]);
+  out.push(h('div', { class: 'cols' }, left, charts.length > 1 && h('div', { class: 'inner' }, charts.slice(1))));
+  if (!c) {
+    left.append(h('p', { class: 'soft small' }, 'No test was made for this quantity: the dots show the images as they are.'));
+    return out;
+  }
+  const sentences = (c.states || []).filter((x) => x.sentence);
+  if (sentences.length) {
+    const told = sentences.filter((x) => isNumber(x.p) && x.p < 0.05 && x.identifiable !== false).length;
+    left.append(h('ul', { class: 'notes', 'aria-label': 'In words' }, sentences.map((x) => h('li', { class: 'verdict' }, named(x.sentence), x.remark && h('span', { class: 'soft small' }, ' ', named(sentence(x.remark))))),
+      told === 0 && h('li', { class: 'soft small' }, 'None of these differences has p below 0.05; the intervals say how large they may be.')));
+  }
+  out.push(sortable(`${title}: states against ${c.reference}`, [
+    { title: 'State', of: (x, probe) => (probe ? {} : { node: stateChip(x.state), value: x.state }) },
+    { title: `n (${c.unit === 'specimen' ? 'specimens' : 'images'})`, n: true, of: (x, probe) => (probe ? {} : { text: plain(x.n), value: x.n }) },
+    { title: 'Mean', n: true, of: (x, probe) => (probe ? {} : { text: `${quantity(x.mean, unit)} ${interval(x.mean_ci95, unit)}`, value: x.mean }) },
+    { title: 'Ratio', n: true, of: (x, probe) => (probe ? {} : { text: x.state === c.reference ? 'reference' : isNumber(x.ratio) ? ratioText(x) : DASH, value: x.ratio }) },
+    { title: 'p', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p), value: x.p }) },
+    { title: 'smallest p possible', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p_smallest), value: x.p_smallest }) },
+    { title: 'p (Holm)', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p_holm), value: x.p_holm }) },
+  ], c.states || []));
+  if ((c.warnings || []).length)
+    out.push(h('details', { open: c.warnings.length < 3 }, h('summary', {}, `Warnings (${c.warnings.length})`), h('ul', { class: 'notes' }, c.warnings.map((w) => h('li', { class: 'note warn' }, named(sentence(w)))))));
+  if (c.stem) {
+    const file = (end) => `comparison/${encodeURIComponent(c.stem)}.compare.${end}`;
+    out.push(h('p', { class: 'small soft noprint' }, 'As drawn for print, beside this file: ', ['svg', 'pdf', 'png', 'json'].map((end, k) => [k > 0 && ', ', h('a', { href: file(end) }, end.toUpperCase())]), '.'));
+  }
   return out;
 }
-function trendText(c) {
-  const t = c && c.trend;
-  if (!t || !isNumber(t.slope)) return '';
-  return `Trend with strain: slope ${plain(t.slope, 3)} ${interval(t.slope_ci95, '')}, p = ${chance(t.p)}.`;
+function ratioText(x) {
+  const ci = x.ratio_ci95, end = (v) => (isNumber(v) ? v.toFixed(2) : '∞');
+  return x.ratio.toFixed(2) + (ci && isNumber(ci[0]) ? ` [${end(ci[0])}, ${end(ci[1])}${isNumber(ci[1]) ? ']' : ')'}` : '');
 }
 function trendLine(c, points) {
   const t = c && c.trend;
-  if (!t || !isNumber(t.slope) || !isNumber(t.intercept)) return null;
-  const xs = points.map((p) => p.x), x0 = Math.min(...xs), x1 = Math.max(...xs), y = (x) => (t.logarithmic ? Math.exp(t.intercept + t.slope * x) : t.intercept + t.slope * x);
-  return { x0, x1, y0: y(x0), y1: y(x1) };
+  if (!t || !isNumber(t.slope) || !Array.isArray(t.centre) || !isNumber(t.centre[1])) return null;
+  const xs = points.map((p) => p.x), x0 = Math.min(...xs), x1 = Math.max(...xs), at1 = (x) => t.centre[1] + t.slope * (x - t.centre[0]);
+  const y = (x) => (t.scale === 'ln' ? Math.exp(at1(x)) : at1(x)), n = t.scale === 'ln' ? 24 : 1;
+  return Array.from({ length: n + 1 }, (_, k) => x0 + ((x1 - x0) * k) / n).map((x) => [x, y(x)]);
 }
 
 /* -- exports ---------------------------------------------------------------------------------------- */
@@ -308,11 +340,13 @@ function csvText() {
   return [keys.map(field).join(','), ...lines.map((l) => keys.map((k) => field(l[k])).join(','))].join('\r\n') + '\r\n';
 }
 function exportsCard() {
-  return card('Exports', null, h('div', { class: 'row noprint' },
+  const node = card('Exports', null, h('div', { class: 'row noprint' },
     h('button', { type: 'button', id: 'csv', onclick: () => download('report.csv', 'text/csv', csvText()) }, 'All numbers as CSV'),
     h('button', { type: 'button', id: 'json', onclick: () => download('report.json', 'application/json', JSON.stringify({ ...report, colours: undefined }, null, 1)) }, 'Everything as JSON'),
     h('button', { type: 'button', id: 'print-all', onclick: printAll }, 'Print with a page for each image')),
   h('p', { class: 'soft small' }, 'Each chart has a button for its SVG, and each image’s page has links to its figure as SVG and PDF in the folder of results.'));
+  node.classList.add('noprint');
+  return node;
 }
 
 /* -- one result -------------------------------------------------------------------------------------- */

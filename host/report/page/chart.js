@@ -80,12 +80,11 @@ function dotChart({ title, unit, groups, summary }) {
 }
 
 // rows: [{name, colour, ratio, ci, text}] on a logarithmic axis.
-function ratioChart({ title, rows, reference, summary }) {
-  const w = chartWidth(), line = 34, left = w < 450 ? 84 : 120, right = w < 450 ? 118 : 150, top = 30, height = top + rows.length * line + 44;
+function ratioChart({ title, rows, summary }) {
+  const w = chartWidth(), line = 34, left = w < 450 ? 84 : 120, right = w < 450 ? 118 : 150, top = 30, height = top + rows.length * line + 34;
   const all = rows.flatMap((r) => [r.ratio, ...(r.ci || [])]).filter((v) => isNumber(v) && v > 0);
-  let lo = Math.min(0.8, ...all), hi = Math.max(1.25, ...all);
-  lo = Math.max(lo / 1.08, 0.01);
-  hi = Math.min(hi * 1.08, 100);
+  // What lies beyond a factor of ten or twenty is an arrow at the border: it would squeeze all others.
+  const lo = Math.max(Math.min(0.8, ...all) / 1.08, 0.1), hi = Math.min(Math.max(1.25, ...all) * 1.08, 20);
   const x = (v) => left + (Math.log(Math.min(Math.max(v, lo), hi) / lo) / Math.log(hi / lo)) * (w - left - right);
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': `${title}. ${summary}` });
   svg.append(s('text', { class: 'title', x: 0, y: 14 }, title));
@@ -97,21 +96,22 @@ function ratioChart({ title, rows, reference, summary }) {
     last = x(m);
     svg.append(s('text', { x: x(m), y: height - 18, 'text-anchor': 'middle' }, plain(m)));
   }
-  svg.append(s('text', { x: (left + w - right) / 2, y: height - 2, 'text-anchor': 'middle' }, `ratio to ${reference}`));
   rows.forEach((r, i) => {
     const y = top + (i + 0.5) * line;
     svg.append(s('text', { class: 'strong', x: left - 10, y: y + 4, 'text-anchor': 'end' }, shortened(r.name, 15), s('title', {}, r.name)));
-    if (r.ci && isNumber(r.ci[0])) svg.append(s('line', { class: 'mean', x1: x(r.ci[0]), x2: x(r.ci[1]), y1: y, y2: y, stroke: r.colour }));
-    if (isNumber(r.ratio)) svg.append(s('rect', { class: 'dot', x: x(r.ratio) - 5, y: y - 5, width: 10, height: 10, fill: r.colour }));
+    if (r.ci && isNumber(r.ci[0])) svg.append(s('line', { class: 'mean', x1: x(r.ci[0]), x2: x(isNumber(r.ci[1]) ? r.ci[1] : hi), y1: y, y2: y, stroke: r.colour }));
+    if (r.ratio < lo) svg.append(s('path', { class: 'dot', d: `M${left} ${y}l10 -6v12Z`, fill: r.colour }));
+    else if (r.ratio > hi) svg.append(s('path', { class: 'dot', d: `M${w - right} ${y}l-10 -6v12Z`, fill: r.colour }));
+    else if (isNumber(r.ratio)) svg.append(s('rect', { class: 'dot', x: x(r.ratio) - 5, y: y - 5, width: 10, height: 10, fill: r.colour }));
     svg.append(s('text', { class: 'strong', x: w - right + 12, y: y + 4 }, r.text));
   });
   return svg;
 }
 
-// Points over a numeric axis, with a line {x0, y0, x1, y1} when there is one.
+// Points over a numeric axis, with a line [[x, y], ...] when there is one.
 function trendChart({ title, xLabel, unit, points, line, summary }) {
   const w = chartWidth(), height = 330, left = 58, right = 14, top = 30, bottom = 46;
-  const xs = points.map((p) => p.x), ys = points.map((p) => p.value).concat(line ? [line.y0, line.y1] : []);
+  const xs = points.map((p) => p.x), ys = points.map((p) => p.value).concat((line || []).map((p) => p[1]));
   let x0 = Math.min(...xs), x1 = Math.max(...xs);
   const pad = (x1 - x0 || 1) * 0.06, lo = Math.min(0, ...ys), hi = Math.max(...ys) * 1.06 || 1;
   x0 -= pad; x1 += pad;
@@ -125,7 +125,7 @@ function trendChart({ title, xLabel, unit, points, line, summary }) {
   for (const t of ticksOf(x0, x1, 7)) svg.append(s('text', { x: x(t), y: height - bottom + 18, 'text-anchor': 'middle' }, plain(t)));
   svg.append(s('line', { class: 'axis', x1: left, x2: w - right, y1: height - bottom, y2: height - bottom }));
   svg.append(s('text', { x: (left + w - right) / 2, y: height - 8, 'text-anchor': 'middle' }, xLabel));
-  if (line) svg.append(s('line', { class: 'curve', stroke: 'var(--soft)', x1: x(line.x0), x2: x(line.x1), y1: y(line.y0), y2: y(line.y1) }));
+  if (line) svg.append(s('polyline', { class: 'curve', stroke: 'var(--soft)', points: line.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(' ') }));
   for (const p of points)
     svg.append(tipped(s('a', { href: p.href, tabindex: -1, 'aria-label': p.name }, s('circle', { class: 'dot', cx: x(p.x), cy: y(p.value), r: 4.5, fill: p.colour })), `${p.name}: ${quantity(p.value, unit)}`));
   return svg;

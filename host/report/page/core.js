@@ -65,7 +65,7 @@ function chance(p) {
 }
 
 const UNITS = [
-  ['_per_nm2', 'nm⁻²'], ['_per_nm3', 'nm⁻³'], ['_inv_nm', 'nm⁻¹'], ['_fwhm_inv_A', 'Å⁻¹'], ['_inv_A', 'Å⁻¹'], ['_nm', 'nm'],
+  ['_per_nm2', 'nm⁻²'], ['_per_nm3', 'nm⁻³'], ['_per_nm', 'nm⁻¹'], ['_inv_nm', 'nm⁻¹'], ['_fwhm_inv_A', 'Å⁻¹'], ['_inv_A', 'Å⁻¹'], ['_nm', 'nm'],
   ['_A', 'Å'], ['_deg', '°'], ['_mm', 'mm'], ['_kv', 'kV'], ['_at', 'at.%'], ['_px', 'px'], ['_bytes', 'bytes'], ['_ms', 'ms'],
 ];
 // Unit and bare name of a key, from how it ends; "_ci95" says interval.
@@ -85,8 +85,10 @@ function quantity(v, unit) {
   if (!isNumber(v)) return DASH;
   return plain(v) + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
 }
+// An interval without an upper end is [lo, null].
 function interval(v, unit) {
-  if (!Array.isArray(v) || !isNumber(v[0]) || !isNumber(v[1])) return '';
+  if (!Array.isArray(v) || !isNumber(v[0])) return '';
+  if (!isNumber(v[1])) return `[${unit === '%' ? percent(v[0]) : plain(v[0], 3)}, ∞)`;
   if (unit === '%') {
     const digits = Math.max(Math.abs(v[0]), Math.abs(v[1])) < 0.00995 ? 2 : 1, text = (x) => (x < 0 ? MINUS : '') + Math.abs(100 * x).toFixed(digits);
     return `[${text(v[0])}, ${text(v[1])}]${THIN}%`;
@@ -98,7 +100,7 @@ const at = (object, path) => path.split('.').reduce((o, k) => (o === null || o =
 /* -- what keys are called ------------------------------------------------------------------------ */
 
 const LABELS = {
-  fraction: 'Ordered area', fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
+  fraction: 'Ordered area', fraction_per_nm: 'Ordered area per thickness', fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
   fraction_acf: 'Fraction by autocorrelation', density_per_nm2: 'Regions per area', diameter_median_nm: 'Median diameter',
   size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', cells: 'Cells measured', d_nm: 'Spacing looked for',
   band_inv_nm: 'Pass band (1/d)', false_positive_rate: 'False-positive rate of a cell', pixel_nm: 'Pixel size (y, x)', region_nm: 'Measured rectangle (x0, y0, x1, y1)',
