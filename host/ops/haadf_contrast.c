@@ -11,6 +11,9 @@
 
 #define MOVES 0.1 /* of a wavelength: more is no wavelength */
 #define BETTER_AICC 6.0
+#define RISE 4.0         /* times the power before it: a peak of any shape */
+#define BEFORE 1.4       /* times less than its frequency */
+#define FEWEST_BEFORE 30 /* modes */
 #define FWHM 2.3548200450309493
 
 /* Share of the field that holds pixels. A spectrum of a part of the field has as many fewer independent modes. */
@@ -227,6 +230,24 @@ static double wavelength_at_double(const struct mro_rings *rings, double noise, 
 
 /* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
  * falling spectrum of any shape. */
+/* Does the spectrum rise so much from the lower frequencies of the band to its largest ring that no falling one could,
+ * whatever its shape? For peaks that are not shaped as those of Teubner and Strey. */
+static bool rises(const struct mro_rings *rings, double noise, const double band[2])
+{
+    double top = 0, most = 0, before = 0, modes = 0;
+    for (size_t i = 0; i < rings->n; i++)
+        if (rings->q[i] >= band[0] && rings->q[i] <= band[1] && rings->power[i] > most) {
+            most = rings->power[i];
+            top = rings->q[i];
+        }
+    for (size_t i = 0; i < rings->n; i++)
+        if (rings->q[i] >= band[0] && rings->q[i] < top / BEFORE) {
+            before += rings->power[i] * rings->modes[i];
+            modes += rings->modes[i];
+        }
+    return modes >= FEWEST_BEFORE && most - noise > RISE * (before / modes - noise) && most > RISE * noise;
+}
+
 void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
                                const struct mro_haadf_options *o, const double field_nm[2],
                                const struct mro_spectrum_fit *fit, struct mro_haadf_result *r)
@@ -241,7 +262,8 @@ void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, cons
     }
     mro_teubner_lengths(peaked, &wave, &decay);
     r->wavelength_p = mro_spectrum_peak_p(rings, band[0], band[1], falling, o->seed);
-    if (!isfinite(wave) || better < BETTER_AICC || !(r->wavelength_p < MRO_HAADF_CALLED)) {
+    if (!isfinite(wave) || (better < BETTER_AICC && !rises(rings, noise, band)) ||
+        !(r->wavelength_p < MRO_HAADF_CALLED)) {
         mro_warn(r,
                  "a falling spectrum describes the image as well as one with a peak (p = %.2g): no wavelength is given",
                  r->wavelength_p);

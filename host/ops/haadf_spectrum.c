@@ -143,11 +143,13 @@ void mro_spectrum_fit(const struct mro_rings *r, double noise, double lo, double
     if (m == NULL || start == NULL || step == NULL || n < 5 || !(top > 0)) goto done;
     const double mean = weight > 0 ? sum / weight : 0.5 * (lo + hi);
     const double sharp[3] = { 0.5, 0.7, -1.0 };
-    /* Two starts: one at the mean frequency, one at the largest ring. */
-    for (int k = 0; k < 2; k++) {
-        gsl_vector_set(start, 0, log(top));
+    /* One start at the mean frequency, one at the largest ring; narrow peaks need one that is narrow. */
+    for (int k = 0; k < (kind == MRO_SPECTRUM_TEUBNER ? 4 : 2); k++) {
+        const double p2 = k && kind == MRO_SPECTRUM_TEUBNER ? -1 - k : sharp[kind], b = exp(p2) - 1;
+        /* The peak of Teubner and Strey stands at 1 / (1 - b^2) times its value at 0. */
+        gsl_vector_set(start, 0, log(k && kind == MRO_SPECTRUM_TEUBNER ? top * (1 - b * b) : top));
         gsl_vector_set(start, 1, -log(k ? fmax(at, lo) : mean));
-        gsl_vector_set(start, 2, k && kind == MRO_SPECTRUM_TEUBNER ? -2 : sharp[kind]);
+        gsl_vector_set(start, 2, p2);
         gsl_vector_set_all(step, 0.4);
         gsl_multimin_fminimizer_set(m, &target, start, step);
         for (int i = 0; i < 300; i++) {
