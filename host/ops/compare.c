@@ -476,7 +476,7 @@ static enum mro_code arrange(struct work *w, const size_t *label, size_t groups,
 {
     const struct mro_compare_data *d = w->d;
     struct by_class *list = malloc((w->n_units + 1) * sizeof *list);
-    double *sum = calloc(2 * w->n_blocks + 1, sizeof *sum), *n = sum + w->n_blocks;
+    double *sum = calloc(2 * w->n_blocks + 1, sizeof *sum), *n = sum ? sum + w->n_blocks : NULL;
     size_t k = 0;
     if (list == NULL || sum == NULL) {
         free(list);
@@ -699,7 +699,7 @@ static enum mro_code measure_covariate(struct work *w, size_t c, struct mro_erro
     v->ratio = calloc(K, sizeof *v->ratio);
     v->ratio_ci95 = calloc(K, sizeof *v->ratio_ci95);
     v->inflation = calloc(K, sizeof *v->inflation);
-    double *sum = calloc(3 * K + 1, sizeof *sum), *y = sum + K, *n = y + K;
+    double *sum = calloc(3 * K + 1, sizeof *sum), *y = sum ? sum + K : NULL, *n = sum ? y + K : NULL;
     if (!v->mean || !v->ratio || !v->ratio_ci95 || !v->inflation || !sum) {
         free(sum);
         return MRO_FAIL(e, MRO_EMEMORY, "%zu states do not fit in memory", K);
