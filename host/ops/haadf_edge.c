@@ -13,7 +13,7 @@
 #define NEAR 0.75    /* modes from the line across the edge, in steps of the longer side's */
 #define LEFT_OUT 2.5 /* likewise, that are left out */
 #define HIGH 3.0     /* times the mean power of the ring: 5 % of the modes of a random field are higher */
-#define SURE 9.0     /* standard deviations of their number on one line */
+#define SURE 7.0     /* standard deviations of their number on one line */
 
 struct mode {
     double qy, qx;
