@@ -20,11 +20,12 @@
     ONCE(count_values) ONCE(label_start) ONCE(label_merge) ONCE(label_sizes) ONCE(label_count) ONCE(strip_valid)      \
     ONCE(strip_bins)
 #define MRO_KERNELS_ACF(ONCE, ROUNDS) ONCE(acf_fill) ONCE(acf_power) ONCE(acf_lags_y) ONCE(acf_lags_x) ONCE(fringe_score)
+#define MRO_KERNELS_AZIMUTH(ONCE, ROUNDS) ONCE(ring_sums)
 
 #define MRO_KERNELS(ONCE, ROUNDS)                                                                                     \
     MRO_KERNELS_FIELD(ONCE, ROUNDS) MRO_KERNELS_CONTRAST(ONCE, ROUNDS) MRO_KERNELS_LATTICE(ONCE, ROUNDS)              \
     MRO_KERNELS_BANK(ONCE, ROUNDS) MRO_KERNELS_PATCH(ONCE, ROUNDS) MRO_KERNELS_ACF(ONCE, ROUNDS)                     \
-    MRO_KERNELS_REGION(ONCE, ROUNDS)
+    MRO_KERNELS_REGION(ONCE, ROUNDS) MRO_KERNELS_AZIMUTH(ONCE, ROUNDS)
 /* clang-format on */
 
 #define MRO_KERNEL_NAME(name) MRO_KERNEL_##name,

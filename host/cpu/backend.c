@@ -204,5 +204,6 @@ const struct mro_backend mro_backend_cpu = {
     .histogram = mro_cpu_histogram,
     .regions = mro_cpu_regions,
     .strip_sums = mro_cpu_strip_sums,
+    .ring_sums = mro_cpu_ring_sums,
     .bandpass = mro_cpu_bandpass,
 };

@@ -42,5 +42,8 @@ enum mro_code mro_cpu_regions(struct mro_device *d, const struct mro_buffer *fie
 enum mro_code mro_cpu_strip_sums(struct mro_device *d, const struct mro_buffer *maps, size_t n_maps, size_t ny,
                                  size_t nx, const struct mro_strip *s, double *sums, double *pixels,
                                  struct mro_error *e);
+enum mro_code mro_cpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
+                                size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
+                                struct mro_error *e);
 
 #endif

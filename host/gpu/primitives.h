@@ -41,6 +41,9 @@ enum mro_code mro_gpu_acf_fringes(struct mro_device *d, const struct mro_grid *g
                                   float *score, struct mro_error *e);
 enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                                const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
+enum mro_code mro_gpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
+                                size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
+                                struct mro_error *e);
 
 enum mro_code mro_gpu_block_sums(struct mro_device *d, const struct mro_buffer *image, size_t ny, size_t nx,
                                  const size_t block[2], double *sum, double *count, struct mro_error *e);
@@ -64,6 +67,6 @@ enum mro_code mro_gpu_strip_sums(struct mro_device *d, const struct mro_buffer *
     .bank_maximum = mro_gpu_bank_maximum, .refine_patches = mro_gpu_refine_patches,                                   \
     .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes, .block_sums = mro_gpu_block_sums,       \
     .divide_polynomial = mro_gpu_divide_polynomial, .histogram = mro_gpu_histogram, .regions = mro_gpu_regions,       \
-    .strip_sums = mro_gpu_strip_sums, .bandpass = mro_gpu_bandpass
+    .strip_sums = mro_gpu_strip_sums, .ring_sums = mro_gpu_ring_sums, .bandpass = mro_gpu_bandpass
 
 #endif

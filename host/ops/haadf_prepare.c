@@ -10,12 +10,12 @@
 #include "core/notes.h"
 #include "core/select.h"
 #include "mroscope/math/legendre.h"
+#include "ops/clipped.h"
 #include "ops/haadf_internal.h"
 
 #define BLOCKS 64    /* of the background's fit, along an axis, at most */
 #define VACUUM 0.1   /* of the usual counts: no specimen there */
 #define CLIPPED 1e-3 /* share of pixels worth a warning */
-#define PILE 16      /* pixels at the end of the range: fewer are no pile */
 #define LEAST_COVERAGE 0.25
 #define WARN_SPIKES 1e-3
 #define MOST_TERMS ((MRO_LEGENDRE_MOST + 1) * (MRO_LEGENDRE_MOST + 2) / 2)
@@ -41,33 +41,6 @@ static struct range range_of(const float *px, size_t n, int threads)
         most = known && v > most ? v : most;
     }
     return (struct range){ finite, least, most };
-}
-
-/* Share of pixels at the ends of the range, where they pile up; else 0. A range that ends by itself thins out; a
- * clipped one ends with a pile. */
-static double clipped_share(const float *px, size_t n, const struct range *r, int threads)
-{
-    const float least = r->least, most = r->most;
-    float above = INFINITY, below = -INFINITY; /* the next values inside */
-    size_t low = 0, high = 0, beside_low = 0, beside_high = 0;
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : low, high) reduction(min : above) \
-    reduction(max : below)
-    for (size_t i = 0; i < n; i++) {
-        const float v = px[i];
-        low += v == least;
-        high += v == most;
-        above = v > least && v < above ? v : above;
-        below = v < most && v > below ? v : below;
-    }
-    if (low <= PILE && high <= PILE) return 0;
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : beside_low, beside_high)
-    for (size_t i = 0; i < n; i++) {
-        beside_low += px[i] == above;
-        beside_high += px[i] == below;
-    }
-    const size_t piled =
-        (low > PILE && low > 3 * beside_low ? low : 0) + (high > PILE && high > 3 * beside_high ? high : 0);
-    return (double)piled / (double)r->finite;
 }
 
 static enum mro_code vacuum_level(const struct mro_image *im, const double pixel[2], const double box[4], float *px,
@@ -284,7 +257,8 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
         mro_haadf_not_measured(r, finite ? "the image is constant" : "the image is empty");
         return false;
     }
-    r->clipped_fraction = clipped_share(im->px, n, &range, threads);
+    r->clipped_fraction =
+        mro_clipped_share(im->px, n, true, threads, NULL) + mro_clipped_share(im->px, n, false, threads, NULL);
     if (finite < n) mro_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
     if (r->coverage < LEAST_COVERAGE) {
         mro_warn(r, "only %.1f %% of the pixels hold a number; 25 %% are needed for a spectrum", 100 * r->coverage);
