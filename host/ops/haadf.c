@@ -451,7 +451,8 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     s->frames = 1;
     s->line_sd[0] = s->line_sd[1] = NAN;
     memcpy(s->pixel_nm, r->pixel_nm, sizeof s->pixel_nm);
-    r->clipped_fraction = mro_clipped_share(im->px, n, true, d->threads, NULL) + mro_clipped_share(im->px, n, false, d->threads, NULL);
+    r->clipped_fraction =
+        mro_clipped_share(im->px, n, true, d->threads, NULL) + mro_clipped_share(im->px, n, false, d->threads, NULL);
     if (r->clipped_fraction > CLIPPED)
         mro_warn(r, "%.3g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
                  100 * r->clipped_fraction);
