@@ -413,7 +413,7 @@ static void print_one(const struct one *m)
     mro_compare_trend_sentence(c, text, sizeof text);
     if (text[0]) printf("  %s\n", text);
     if (isfinite(r->n_for_ratio))
-        printf("  %s scatter by %.0f %%: about %.0f a state find a ratio of 1.5 (4 times in 5)\n",
+        printf("  %s scatter by %.0f %%: about %.0f a state find a ratio of 1.5 (some 3 times in 4)\n",
                r->by_specimen ? "specimens" : "images", 100 * expm1(r->scatter_ln), r->n_for_ratio);
     fflush(stdout);
 }

@@ -41,6 +41,9 @@ enum mro_code mro_gpu_acf_fringes(struct mro_device *d, const struct mro_grid *g
                                   float *score, struct mro_error *e);
 enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                                const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
+enum mro_code mro_gpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
+                                size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
+                                struct mro_error *e);
 
 /* Their rows of a backend's table. */
 #define MRO_GPU_PRIMITIVES                                                                                            \
@@ -48,6 +51,7 @@ enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny,
     .correlate = mro_gpu_correlate, .add_moved = mro_gpu_add_moved, .noise_spectrum = mro_gpu_noise_spectrum,         \
     .inverse = mro_gpu_inverse, .forward = mro_gpu_forward, .local_mean_square = mro_gpu_local_mean_square,           \
     .bank_maximum = mro_gpu_bank_maximum, .refine_patches = mro_gpu_refine_patches,                                   \
-    .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes, .bandpass = mro_gpu_bandpass
+    .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes, .ring_sums = mro_gpu_ring_sums,         \
+    .bandpass = mro_gpu_bandpass
 
 #endif

@@ -11,6 +11,7 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/mro.h"
 #include "ops/bench.h"
+#include "ops/rings.h"
 #include "strict/strict.h"
 
 static struct mro_error e;
@@ -132,10 +133,18 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
     case 9: return d->ops->windowed_acf(d, &grid, &b->field, 2, (const double(*)[2])at, 3, 21, 0.1, b->out, &e);
     case 10: return d->ops->acf_fringes(d, &grid, &b->field, 2, range, (const double(*)[2])at, N, b->out, &e);
     case 11: return d->ops->bandpass(d, b->px, ny, nx, pixel, band, 0.3, b->out, &e);
+    case 12: {
+        const struct mro_round round = mro_round_of(100, 110, 1, 0, 0);
+        struct mro_azimuth a;
+        enum mro_code rc = mro_azimuth_new(&a, d, ny, nx, &round, NULL, 2, 60, 8, 1, &e);
+        if (rc == MRO_OK) rc = mro_azimuth_run(&a, b->px, 1, 3, &e);
+        mro_azimuth_release(&a);
+        return rc;
+    }
     default: fail_msg("no primitive %d", primitive); return MRO_EINTERNAL;
     }
 }
-enum { PRIMITIVES = 12 };
+enum { PRIMITIVES = 13 };
 
 static void bed_make(struct mro_device *d, struct bed *b)
 {
