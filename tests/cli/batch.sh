@@ -163,7 +163,10 @@ for _ in $(seq 500); do
     lock=$(find crash/items -name '*.lock' 2>/dev/null | head -1)
     worker=$(sed -n 's/.*"pid": \([0-9]*\),.*/\1/p' "${lock:-/dev/null}" 2>/dev/null)
     # Stopped, it cannot end its item meanwhile: it is in the midst of it.
-    [ -n "$worker" ] && kill -STOP "$worker" 2>/dev/null && { [ -e "$lock" ] && break || kill -CONT "$worker"; }
+    if [ -n "$worker" ] && kill -STOP "$worker" 2>/dev/null; then
+        [ -e "$lock" ] && break
+        kill -CONT "$worker"
+    fi
     sleep 0.005
 done
 kill -9 "$worker"
@@ -186,7 +189,7 @@ for signal in TERM HUP; do # a shell without a terminal makes its jobs ignore IN
         sleep 0.02
     done
     kill -s "$signal" "$victim"
-    wait "$victim"
+    wait "$victim" 2>/dev/null
     code=$?
     expect_code $((128 + $(kill -l "$signal")))
     nothing_half_made "ended-$signal"
