@@ -15,6 +15,8 @@
 
 #define SHIFT_PX 0.2   /* of the centre, for the systematic part of errors */
 #define SHIFT_FRAMES 4 /* larger stacks go without it: it measures every pattern twice */
+#define MEAN_FRAMES 8  /* of a stack, spread over it, whose mean gives the geometry of all */
+#define DRIFT_PX 0.5   /* frames that lie farther from it are fitted by themselves */
 
 struct pdf {
     struct cli_run run;
@@ -23,8 +25,15 @@ struct pdf {
     struct mro_profile_options table;
     const char *composition, *mask, *reference, *values;
     int damping, abscissa, radiation;
-    bool whole_mask;
+    bool whole_mask, each;
+    int frame_draws;
     struct cli_numbers centre, ellipse;
+    int standard; /* enum mro_standard */
+    const char *standard_file, *ellipse_file;
+    struct mro_saed_standard calibrated;
+    char standard_sha256[65], ellipse_sha256[65], step_text[200];
+    size_t standard_shape[2]; /* ny, nx; 0 = there is none */
+    bool have_geometry;       /* standard and ellipse are read */
 
     double *value; /* of the series, n_values */
     size_t n_values, measured;
@@ -35,6 +44,10 @@ struct pdf {
     unsigned char *mask_pixels;
     struct mro_profile *frame; /* of one stack, for taking them together */
     size_t n_frames;
+    struct mro_saed_result stack; /* the mean of frames of the image that is being measured */
+    bool have_stack;
+    char *stack_why; /* NULL, or why its frames are fitted one by one */
+    struct mro_saed_plan *plan[CLI_PLACES];
     struct mro_pdf_series series;
     struct cli_file_id *ids;
 };
@@ -66,6 +79,8 @@ static const struct cli_option measure_rows[] = {
     { "connection-r", 0, "A", "A", "distance R of neighbours for connection modes (default: the first shell's mean)",
       CLI_DOUBLE, AT(o.connection_R_A), true, 0, 5 },
     { "draws", 0, "N", "", "of sectors (or errors) for the standard errors", CLI_INT, AT(o.draws), true, 50, 5000 },
+    { "frame-draws", 0, "N", "", "the same for the frames of stacks of more than four", CLI_INT, AT(frame_draws), true,
+      50, 5000 },
     { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(o.seed),
       false, 0, 0 },
     { "reference", 0, "FILE", "", "pattern or table of another state: windows are taken from it, and differences given",
@@ -85,6 +100,16 @@ static const struct cli_option pattern_rows[] = {
     { "centre", 0, "X,Y", "px", "of the pattern (default: found)", CLI_NUMBERS, AT(centre), true, -1e5, 1e5 },
     { "ellipse", 0, "RATIO,AZIMUTH", "", "long over short axis, and its direction in degrees (default: found)",
       CLI_NUMBERS, AT(ellipse), true, 0, 180 },
+    { "ellipse-from", 0, "FILE", "",
+      "pattern of a state without strain, taken under the same conditions: its ellipse holds for all", CLI_STRING,
+      AT(ellipse_file), true, 0, 0 },
+    { "standard", 0, "none|Au|Si|CeO2|Al", "", "what --standard-file shows", CLI_CHOICE, AT(standard), true, 0, 0 },
+    { "standard-file", 0, "FILE", "",
+      "ring pattern of a standard, taken under the same conditions: scale and ellipse are taken from it", CLI_STRING,
+      AT(standard_file), true, 0, 0 },
+    { "each", 0, NULL, "",
+      "fit centre, ellipse and beam stop in every frame of a stack (default: in the mean of some of them)", CLI_FLAG,
+      AT(each), true, 0, 0 },
     { "mask", 0, "FILE", "", "image of the pattern's shape; what is not 0 is left out", CLI_STRING, AT(mask), true, 0,
       0 },
     { "no-auto-mask", 0, NULL, "", "look for no beam stop, dead and saturated pixels", CLI_FLAG, AT(whole_mask), true,
@@ -156,15 +181,38 @@ static void forget_frames(struct pdf *s)
     s->n_frames = 0;
 }
 
+static void forget_stack(struct pdf *s)
+{
+    for (int i = 0; i < CLI_PLACES; i++) {
+        mro_saed_plan_free(s->plan[i]);
+        s->plan[i] = NULL;
+    }
+    mro_saed_result_release(&s->stack);
+    s->have_stack = false;
+    free(s->stack_why);
+    s->stack_why = NULL;
+}
+
 /* From the profile on. A pattern without composition, or without a halo, still has its geometry and its profile. */
 static enum mro_code from_profile(struct pdf *s, const struct mro_profile *p, const struct mro_profile *shifted,
-                                  const char *name, struct one *r, struct mro_error *e)
+                                  const char *name, const struct mro_pdf_options *o, struct one *r, struct mro_error *e)
 {
     struct mro_error why;
     r->report.profile = p;
+    if (r->report.pattern) {
+        r->report.ellipse_file = s->ellipse_file;
+        r->report.ellipse_sha256 = s->ellipse_sha256;
+        if (s->standard_file) {
+            r->report.standard = &s->calibrated;
+            r->report.standard_name = mro_standard_name((enum mro_standard)s->standard);
+            r->report.standard_file = s->standard_file;
+            r->report.standard_sha256 = s->standard_sha256;
+            r->report.step_text = s->step_text;
+        }
+    }
     r->report.composition = &s->o.composition;
     take_notes(r, p->warnings, p->n_warnings);
-    const enum mro_code rc = mro_pdf_measure(p, shifted, name, &s->o, &r->pdf, &why);
+    const enum mro_code rc = mro_pdf_measure(p, shifted, name, o, &r->pdf, &why);
     if (rc == MRO_OK) {
         r->report.pdf = &r->pdf;
         take_notes(r, r->pdf.warnings, r->pdf.n_warnings);
@@ -187,18 +235,33 @@ static enum mro_code from_profile(struct pdf *s, const struct mro_profile *p, co
     return rc;
 }
 
-static enum mro_code measure_pattern(struct pdf *s, struct mro_device *d, const struct mro_image *im, const char *name,
-                                     bool shift, struct one *r, struct mro_error *e)
+/* The options for a pattern, with the mask that was given. */
+static enum mro_code options_for(const struct pdf *s, const struct mro_image *im, const char *name,
+                                 struct mro_saed_options *o, struct mro_error *e)
 {
-    struct mro_saed_options o = s->saed;
+    *o = s->saed;
+    if (s->standard_shape[0] && (s->standard_shape[0] != im->ny || s->standard_shape[1] != im->nx))
+        return MRO_FAIL(e, MRO_EARG,
+                        "the standard '%s' has %zu x %zu pixels and '%s' %zu x %zu; its scale holds for patterns of "
+                        "the same binning only",
+                        s->standard_file, s->standard_shape[1], s->standard_shape[0], name, im->nx, im->ny);
+    if (s->mask_pixels == NULL) return MRO_OK;
+    if (s->mask_image.ny != im->ny || s->mask_image.nx != im->nx)
+        return MRO_FAIL(e, MRO_EARG, "the mask '%s' has %zu x %zu pixels and '%s' %zu x %zu", s->mask, s->mask_image.nx,
+                        s->mask_image.ny, name, im->nx, im->ny);
+    o->mask = s->mask_pixels;
+    return MRO_OK;
+}
+
+/* `r->saed` is filled already where `planned`. */
+static enum mro_code measure_pattern(struct pdf *s, struct mro_device *d, const struct mro_image *im, const char *name,
+                                     bool shift, bool planned, const struct mro_pdf_options *numbers, struct one *r,
+                                     struct mro_error *e)
+{
+    struct mro_saed_options o;
     struct mro_saed_result moved = { 0 };
-    if (s->mask_pixels) {
-        if (s->mask_image.ny != im->ny || s->mask_image.nx != im->nx)
-            return MRO_FAIL(e, MRO_EARG, "the mask '%s' has %zu x %zu pixels and '%s' %zu x %zu", s->mask,
-                            s->mask_image.nx, s->mask_image.ny, name, im->nx, im->ny);
-        o.mask = s->mask_pixels;
-    }
-    MRO_TRY(mro_saed_measure(d, im, name, &o, &r->saed, e));
+    MRO_TRY(options_for(s, im, name, &o, e));
+    if (!planned) MRO_TRY(mro_saed_measure(d, im, name, &o, &r->saed, e));
     r->report.pattern = &r->saed;
     take_notes(r, r->saed.warnings, r->saed.n_warnings);
     if (shift && s->o.composition.n) {
@@ -212,9 +275,88 @@ static enum mro_code measure_pattern(struct pdf *s, struct mro_device *d, const 
         if (mro_saed_measure(d, im, name, &o, &moved, &why) != MRO_OK) shift = false;
     }
     const enum mro_code rc =
-        from_profile(s, &r->saed.profile, shift && moved.profile.n ? &moved.profile : NULL, name, r, e);
+        from_profile(s, &r->saed.profile, shift && moved.profile.n ? &moved.profile : NULL, name, numbers, r, e);
     mro_saed_result_release(&moved);
     return rc;
+}
+
+/* The mean of frames spread over those that are measured, calibrated as this one. The file is opened again: its frames
+ * are being read ahead. */
+static enum mro_code mean_of_frames(const struct pdf *s, const struct cli_item *item, struct mro_image *mean,
+                                    struct mro_error *e)
+{
+    const struct cli_frames *f = &s->run.common.frames;
+    size_t wanted = 0, seen = 0, taken = 0;
+    struct mro_file *file = NULL;
+    struct mro_image im = { 0 };
+    for (size_t k = 0; k < item->info->frames; k++) wanted += cli_frames_has(f, k);
+    MRO_TRY(mro_file_open(&file, item->path, s->run.common.memory, e));
+    const size_t of = wanted < MEAN_FRAMES ? wanted : MEAN_FRAMES;
+    enum mro_code rc = mro_image_alloc(mean, item->pixels.ny, item->pixels.nx, e);
+    for (size_t k = 0; rc == MRO_OK && k < item->info->frames && taken < of; k++) {
+        if (!cli_frames_has(f, k)) continue;
+        if (seen++ != taken * wanted / of) continue;
+        rc = mro_file_read_into(file, item->image, k, &im, e);
+        for (size_t i = 0; rc == MRO_OK && i < mean->ny * mean->nx; i++)
+            mean->px[i] = (taken ? mean->px[i] : 0) + im.px[i] / (float)of;
+        taken++;
+    }
+    if (rc == MRO_OK) {
+        memcpy(mean->axis, item->pixels.axis, sizeof mean->axis);
+        mean->beam_kv = item->pixels.beam_kv;
+        mean->kind = item->pixels.kind;
+    } else {
+        mro_image_release(mean);
+    }
+    mro_image_release(&im);
+    mro_file_close(file);
+    return rc;
+}
+
+/* What the frames of a stack share, before the first of them. When their mean cannot be measured they are fitted one by
+ * one, which is said. */
+static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struct cli_item *item, struct mro_error *e)
+{
+    struct mro_image mean = { 0 };
+    struct mro_saed_options o;
+    struct mro_error why;
+    forget_stack(s);
+    MRO_TRY(options_for(s, &item->pixels, item->name, &o, e));
+    MRO_TRY(mean_of_frames(s, item, &mean, e));
+    const enum mro_code rc = mro_saed_measure(d, &mean, item->path, &o, &s->stack, &why);
+    mro_image_release(&mean);
+    s->have_stack = rc == MRO_OK;
+    if (rc == MRO_EMEMORY || rc == MRO_ECALIB || rc == MRO_EARG) return MRO_FAIL(e, rc, "%s", why.message);
+    if (rc) s->stack_why = strdup(why.message);
+    return MRO_OK;
+}
+
+/* A frame by what its stack shares; *planned is false when it has to be fitted by itself. */
+static enum mro_code measure_frame(struct pdf *s, enum cli_place place, const struct cli_item *item, struct one *r,
+                                   bool *planned, struct mro_error *e)
+{
+    struct mro_device *d = s->run.places->device[place];
+    struct mro_saed_options o;
+    double drift;
+    *planned = false;
+    if (item->first && (place == CLI_CHOSEN || !s->have_stack)) MRO_TRY(open_stack(s, d, item, e));
+    if (!s->have_stack) {
+        if (s->stack_why)
+            mro_note(&r->warnings, &r->n_warnings, "the frames were fitted one by one, as their mean cannot be: %s",
+                     s->stack_why);
+        return MRO_OK;
+    }
+    MRO_TRY(options_for(s, &item->pixels, item->name, &o, e));
+    if (s->plan[place] == NULL) MRO_TRY(mro_saed_plan_new(&s->plan[place], d, &s->stack, &o, 1, e));
+    if (item->first) take_notes(r, s->stack.warnings, s->stack.n_warnings);
+    MRO_TRY(mro_saed_plan_measure(s->plan[place], item->pixels.px, item->name, &r->saed, &drift, e));
+    *planned = !(drift > DRIFT_PX);
+    if (!*planned) {
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the pattern lies %.1f px from where the mean of the stack has it, so it was fitted by itself", drift);
+        mro_saed_result_release(&r->saed);
+    }
+    return MRO_OK;
 }
 
 /* A point of the series; the first also fixes the windows of the others. */
@@ -251,9 +393,12 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
 {
     struct pdf *s = state;
     struct one *r = result;
-    MRO_TRY(measure_pattern(s, s->run.places->device[place], &item->pixels, item->name,
-                            item->info->frames <= SHIFT_FRAMES, r, e));
-    return MRO_OK;
+    struct mro_pdf_options numbers = s->o;
+    const bool few = item->info->frames <= SHIFT_FRAMES || !item->frame_given;
+    bool planned = false;
+    if (item->info->frames > 1 && item->frame_given && !s->each) MRO_TRY(measure_frame(s, place, item, r, &planned, e));
+    if (!few) numbers.draws = s->frame_draws;
+    return measure_pattern(s, s->run.places->device[place], &item->pixels, item->name, few, planned, &numbers, r, e);
 }
 
 static size_t need(const void *state, const struct mro_image *like)
@@ -370,7 +515,7 @@ static enum mro_code together(void *state, struct cli_item *item, struct mro_err
                  "errors of the frames together come from what differs between them; speckle of one place, which they "
                  "share, is not in them");
         struct mro_error why;
-        const enum mro_code measured = from_profile(s, &r.table, NULL, item->name, &r, &why);
+        const enum mro_code measured = from_profile(s, &r.table, NULL, item->name, &s->o, &r, &why);
         if (measured == MRO_EMEMORY)
             rc = MRO_FAIL(e, measured, "%s", why.message);
         else if (measured)
@@ -433,7 +578,7 @@ static enum mro_code do_table(struct pdf *s, const char *path, struct mro_error 
     if (rc == MRO_OK) {
         info.axis[0].size = r.table.n;
         snprintf(item.calibration, sizeof item.calibration, "%.80s", r.table.axis);
-        rc = from_profile(s, &r.table, NULL, path, &r, e);
+        rc = from_profile(s, &r.table, NULL, path, &s->o, &r, e);
     }
     if (rc == MRO_OK && s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
     if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
@@ -476,6 +621,51 @@ static enum mro_code read_mask(struct pdf *s, struct mro_error *e)
     return MRO_OK;
 }
 
+/* Scale and ellipse from the patterns that were given for them. */
+static enum mro_code read_geometry(struct pdf *s, struct mro_error *e)
+{
+    struct mro_device *d = s->run.places->device[CLI_CHOSEN];
+    struct mro_image im = { 0 };
+    struct mro_saed_options o = s->saed; /* of the conditions; their own centre and ellipse */
+    struct mro_saed_geometry g;
+    if (s->have_geometry) return MRO_OK;
+    o.centre_how = o.ellipse_how = MRO_SAED_FIT;
+    bool have = false;
+    if (s->standard_file) {
+        MRO_TRY(read_pattern(s, s->standard_file, &im, s->standard_sha256, e));
+        const enum mro_code rc =
+            mro_saed_calibrate(d, &im, s->standard_file, (enum mro_standard)s->standard, &o, &s->calibrated, e);
+        s->standard_shape[0] = im.ny;
+        s->standard_shape[1] = im.nx;
+        mro_image_release(&im);
+        if (rc) return rc;
+        s->saed.step_inv_nm = o.step_inv_nm = s->calibrated.step_inv_nm;
+        snprintf(s->step_text, sizeof s->step_text, "%.6g nm^-1 a pixel, of %zu rings of %s in '%.100s'",
+                 s->calibrated.step_inv_nm, s->calibrated.rings, mro_standard_name((enum mro_standard)s->standard),
+                 s->standard_file);
+        g = s->calibrated.geometry;
+        have = true;
+    }
+    if (s->ellipse_file) {
+        struct mro_saed_result r;
+        MRO_TRY(read_pattern(s, s->ellipse_file, &im, s->ellipse_sha256, e));
+        const enum mro_code rc = mro_saed_measure(d, &im, s->ellipse_file, &o, &r, e);
+        mro_image_release(&im);
+        if (rc) return rc;
+        g = r.geometry;
+        have = true;
+        mro_saed_result_release(&r);
+    }
+    if (have && s->ellipse.n == 0) {
+        s->saed.ellipse_how = MRO_SAED_REFERENCE;
+        s->saed.ellipse_ratio = g.ellipse_ratio;
+        s->saed.ellipse_azimuth_deg = isfinite(g.ellipse_azimuth_deg) ? g.ellipse_azimuth_deg : 0;
+        s->saed.ellipse_ratio_se = isfinite(g.ellipse_ratio_se) ? g.ellipse_ratio_se : 0;
+    }
+    s->have_geometry = true;
+    return MRO_OK;
+}
+
 static enum mro_code measure_reference(struct pdf *s, struct mro_error *e)
 {
     struct one r = { 0 };
@@ -483,10 +673,11 @@ static enum mro_code measure_reference(struct pdf *s, struct mro_error *e)
     enum mro_code rc;
     if (is_table(s->reference)) {
         rc = read_table(s, s->reference, &r.table, s->reference_sha256, e);
-        if (rc == MRO_OK) rc = from_profile(s, &r.table, NULL, s->reference, &r, e);
+        if (rc == MRO_OK) rc = from_profile(s, &r.table, NULL, s->reference, &s->o, &r, e);
     } else {
         rc = read_pattern(s, s->reference, &im, s->reference_sha256, e);
-        if (rc == MRO_OK) rc = measure_pattern(s, s->run.places->device[CLI_CHOSEN], &im, s->reference, true, &r, e);
+        if (rc == MRO_OK)
+            rc = measure_pattern(s, s->run.places->device[CLI_CHOSEN], &im, s->reference, true, false, &s->o, &r, e);
     }
     if (rc == MRO_OK && r.report.pdf == NULL)
         rc = MRO_FAIL(e, MRO_EDATA, "nothing can be compared with '%s': %s", s->reference,
@@ -662,6 +853,14 @@ static int check(void *state)
         s->saed.ellipse_ratio = s->ellipse.v[0];
         s->saed.ellipse_azimuth_deg = s->ellipse.v[1];
     }
+    if ((s->standard != MRO_STANDARD_NONE) != (s->standard_file != NULL))
+        return cli_wrong_usage("pdf", "%s",
+                               s->standard_file ? "--standard-file needs --standard, what it shows"
+                                                : "--standard needs --standard-file, its ring pattern");
+    if (s->standard_file && (s->saed.step_inv_nm > 0 || s->saed.camera_length_mm > 0))
+        return cli_wrong_usage("pdf", "give a standard, or --%s, not both",
+                               s->saed.step_inv_nm > 0 ? "step" : "camera-length");
+    if (s->ellipse_file && s->ellipse.n) return cli_wrong_usage("pdf", "give --ellipse or --ellipse-from, not both");
     s->table.abscissa = (enum mro_abscissa)s->abscissa;
     s->table.radiation = s->radiation - 1;
     s->table.beam_kv = s->saed.beam_kv;
@@ -678,6 +877,7 @@ static int walk(void *state)
     s->series.n = s->measured = 0;
     if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
     enum mro_code code = read_mask(s, &e);
+    if (code == MRO_OK) code = read_geometry(s, &e);
     if (code == MRO_OK && s->reference && !s->have_reference) code = measure_reference(s, &e);
     if (code) {
         fflush(stdout);
@@ -726,12 +926,14 @@ static void defaults(void *state)
     mro_saed_options_default(&s->saed);
     mro_profile_options_default(&s->table);
     s->run.seed = &s->o.seed;
+    s->frame_draws = 60;
 }
 
 static void close_state(void *state)
 {
     struct pdf *s = state;
     forget_frames(s);
+    forget_stack(s);
     mro_pdf_result_release(&s->against);
     mro_image_release(&s->mask_image);
     free(s->mask_pixels);

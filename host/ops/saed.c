@@ -33,6 +33,7 @@
 #define CRYSTALLINE 0.05  /* share of a ring's intensity */
 #define WIDE_ELLIPSE 1.1
 #define WIDE_SE 0.5      /* px: a centre that is not well known */
+#define DRIFT_REACH 4    /* points to either side of a slope */
 #define OTHER_RINGS 1.35 /* of the first halo's position: where the ellipse is taken from for its anisotropy */
 
 void mro_saed_options_default(struct mro_saed_options *o)
@@ -510,7 +511,7 @@ static enum mro_code anisotropy(struct mro_device *d, const struct mro_image *im
             mro_note(
                 &r->warnings, &r->n_warnings,
                 "the strain of the first halo was not measured: there is no other ring in the pattern to tell it from "
-                "the ellipse; give one from a reference with --ellipse");
+                "the ellipse; give one from a reference with --ellipse-from");
             a->s_inv_nm = position;
             return MRO_OK;
         }
@@ -523,6 +524,11 @@ static enum mro_code anisotropy(struct mro_device *d, const struct mro_image *im
     }
     mro_saed_anisotropy_of(&r->profile, window, position, ellipse, (const double(*)[2])cov, a, &r->warnings,
                            &r->n_warnings);
+    r->halo_known = true;
+    r->halo_inv_nm = position;
+    memcpy(r->halo_window_inv_nm, window, sizeof window);
+    memcpy(r->halo_ellipse, ellipse, sizeof ellipse);
+    memcpy(r->halo_ellipse_cov, cov, sizeof cov);
     return MRO_OK;
 }
 
@@ -605,10 +611,46 @@ struct mro_saed_plan {
     struct mro_azimuth a;
     double step_inv_nm, wavelength_nm, clip_sd, beam_kv;
     char source[160];
+    struct mro_saed_result of; /* what it was made from: without profile, sectors and warnings; the mask is its own */
+    double lies[2];            /* drift of that pattern's own profile, which frames are told against */
 };
 
+/* How far the rings of a profile lie from its centre, pixels: least squares of the sectors' deviations from their ring
+ * by the slope, beside an intensity that rises across the pattern. False where there is too little. */
+static bool drift_of(const struct mro_profile *p, double step_px, double s_min, double s_max, double drift[2])
+{
+    enum { TERMS = 4 };
+    double m[TERMS][TERMS + 1] = { { 0 } }, *smooth = malloc(2 * p->n * sizeof *smooth), *slope = smooth + p->n;
+    if (smooth == NULL) return false;
+    mro_saed_smooth(p->intensity, p->n, DRIFT_REACH, smooth, slope);
+    for (size_t k = 0; k < p->n; k++) {
+        const double var = p->sd[k] * p->sd[k];
+        if (!(p->s_inv_nm[k] >= s_min && p->s_inv_nm[k] <= s_max && var > 0 && slope[k] == slope[k])) continue;
+        for (size_t i = 0; i < p->n_sectors; i++) {
+            const double w = p->sector_weight[i * p->n + k] / var, y = p->sector_mean[i * p->n + k] - p->intensity[k];
+            const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors, c = cos(chi), s = sin(chi);
+            const double x[TERMS] = { -slope[k] * c / step_px, -slope[k] * s / step_px, smooth[k] * c, smooth[k] * s };
+            if (!(w > 0) || !(y == y)) continue;
+            for (int a = 0; a < TERMS; a++) {
+                for (int b = 0; b < TERMS; b++) m[a][b] += w * x[a] * x[b];
+                m[a][TERMS] += w * x[a] * y;
+            }
+        }
+    }
+    free(smooth);
+    for (int a = 0; a < TERMS; a++) { /* Gauss and Jordan; the matrix is positive definite or singular */
+        if (!(m[a][a] > 0)) return false;
+        for (int b = TERMS; b >= a; b--) m[a][b] /= m[a][a];
+        for (int q = 0; q < TERMS; q++)
+            for (int b = TERMS; q != a && b >= a; b--) m[q][b] -= m[q][a] * m[a][b];
+    }
+    drift[0] = m[0][TERMS];
+    drift[1] = m[1][TERMS];
+    return isfinite(drift[0]) && isfinite(drift[1]);
+}
+
 enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *d, const struct mro_saed_result *r,
-                                const struct mro_saed_options *o, struct mro_error *e)
+                                const struct mro_saed_options *o, size_t batch, struct mro_error *e)
 {
     struct mro_saed_plan *p = calloc(1, sizeof *p);
     unsigned char *mask = malloc(r->ny * r->nx);
@@ -626,15 +668,25 @@ enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *
     p->clip_sd = o->clip_sd;
     p->beam_kv = r->profile.beam_kv;
     memcpy(p->source, r->profile.source, sizeof p->source);
+    p->of = *r;
+    p->of.mask = mask;
+    p->of.profile = (struct mro_profile){ 0 };
+    p->of.anisotropy = (struct mro_saed_anisotropy){ .s_inv_nm = r->anisotropy.s_inv_nm,
+                                                     .e0 = NAN,
+                                                     .e2 = NAN,
+                                                     .e2_se = NAN,
+                                                     .azimuth_deg = NAN,
+                                                     .p = NAN,
+                                                     .confounded = r->anisotropy.confounded };
+    p->of.warnings = NULL;
+    p->of.n_warnings = 0;
+    if (!drift_of(&r->profile, r->bin_inv_nm / r->step_inv_nm, r->s_min_inv_nm, r->s_max_inv_nm, p->lies))
+        p->lies[0] = p->lies[1] = NAN;
+    if (batch == 0) batch = room < 1 ? 1 : room < BATCH ? room : BATCH;
     rc = mro_azimuth_new(&p->a, d, r->ny, r->nx, &r->round, mask, r->bin_inv_nm / r->step_inv_nm, r->profile.n,
-                         r->profile.n_sectors,
-                         room < 1       ? 1
-                         : room < BATCH ? room
-                                        : BATCH,
-                         e);
-    free(mask);
+                         r->profile.n_sectors, batch, e);
     if (rc)
-        free(p);
+        mro_saed_plan_free(p);
     else
         *plan = p;
     return rc;
@@ -670,12 +722,37 @@ enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, si
     return rc;
 }
 
+enum mro_code mro_saed_plan_measure(struct mro_saed_plan *p, const float *frame, const char *name,
+                                    struct mro_saed_result *r, double *drift_px, struct mro_error *e)
+{
+    const size_t n = p->of.ny * p->of.nx;
+    double lies[2];
+    *r = p->of;
+    *drift_px = r->spottiness = r->spottiness_p = r->ring_variance = NAN;
+    r->mask = malloc(n);
+    if (r->mask == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': out of memory for a mask", name);
+    memcpy(r->mask, p->of.mask, n);
+    const enum mro_code rc = mro_saed_plan_run(p, frame, 1, &r->profile, e);
+    if (rc) {
+        mro_saed_result_release(r);
+        return rc;
+    }
+    snprintf(r->profile.source, sizeof r->profile.source, "azimuthal mean of '%.120s'", name);
+    if (drift_of(&r->profile, r->bin_inv_nm / r->step_inv_nm, r->s_min_inv_nm, r->s_max_inv_nm, lies))
+        *drift_px = hypot(lies[0] - p->lies[0], lies[1] - p->lies[1]);
+    if (r->halo_known)
+        mro_saed_anisotropy_of(&r->profile, r->halo_window_inv_nm, r->halo_inv_nm, r->halo_ellipse,
+                               (const double(*)[2])r->halo_ellipse_cov, &r->anisotropy, &r->warnings, &r->n_warnings);
+    return MRO_OK;
+}
+
 size_t mro_saed_plan_batch(const struct mro_saed_plan *p) { return p->a.batch; }
 
 void mro_saed_plan_free(struct mro_saed_plan *p)
 {
     if (p == NULL) return;
     mro_azimuth_release(&p->a);
+    free(p->of.mask);
     free(p);
 }
 

@@ -271,14 +271,14 @@ static bool solve(const struct round_work *w, const bool fitted[COLUMNS], double
                     double left = w->mean[s * w->n + k] - w->ring[k];
                     for (int i = 0; i < COLUMNS; i++)
                         if (fitted[i]) left -= answer[i] * (x[i] - at[i] / sum);
-                    for (int i = 0; i < COLUMNS; i++)
+                    for (int i = 0; cov && i < COLUMNS; i++)
                         chi2[s % (SECTORS / 2)][i] += q / w->var[k] * (x[i] - at[i] / sum) * left * scale[i];
                     square += q * left * left;
                     n += 1;
                 }
                 if (var_out) var_out[k] = n > 5 ? square / (n - 4) : w->var[k];
             }
-            if ((k + 1) % BAND && k + 1 < w->n) continue;
+            if (cov == NULL || ((k + 1) % BAND && k + 1 < w->n)) continue;
             for (int g = 0; g < SECTORS / 2; g++)
                 for (int i = 0; i < COLUMNS; i++)
                     for (int j = 0; j < COLUMNS; j++) meat[i][j] += chi2[g][i] * chi2[g][j];

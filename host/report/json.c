@@ -632,8 +632,41 @@ static const char *damping_name(enum mro_damping d)
     return d == MRO_DAMPING_LORCH ? "lorch" : d == MRO_DAMPING_NONE ? "none" : "gaussian";
 }
 
-static void put_pattern(struct builder *b, const struct mro_saed_result *p)
+static json_t *standard_json(const struct mro_pdf_report *r)
 {
+    const struct mro_saed_standard *c = r->standard;
+    struct builder b = object();
+    if (c == NULL) {
+        json_decref(take(&b));
+        return json_null();
+    }
+    put(&b, "name", text(r->standard_name));
+    put(&b, "file", text(r->standard_file));
+    put(&b, "sha256", text(r->standard_sha256));
+    put(&b, "step_inv_nm", number(c->step_inv_nm));
+    put(&b, "step_se_inv_nm", number(c->step_se_inv_nm));
+    put(&b, "rings", count(c->rings));
+    put(&b, "worst_misfit", number(c->worst));
+    put(&b, "ellipse_ratio", number(c->geometry.ellipse_ratio));
+    put(&b, "ellipse_ratio_se", number(c->geometry.ellipse_ratio_se));
+    return take(&b);
+}
+
+static json_t *ellipse_from_json(const struct mro_pdf_report *r)
+{
+    struct builder b = object();
+    if (r->ellipse_file == NULL) {
+        json_decref(take(&b));
+        return json_null();
+    }
+    put(&b, "file", text(r->ellipse_file));
+    put(&b, "sha256", text(r->ellipse_sha256));
+    return take(&b);
+}
+
+static void put_pattern(struct builder *b, const struct mro_pdf_report *r)
+{
+    const struct mro_saed_result *p = r->pattern;
     static const char *const how[] = { "fit", "given", "reference" };
     const struct mro_saed_geometry *g = p ? &p->geometry : NULL;
     put(b, "centre_px", g ? numbers(g->centre_px, 2) : json_null());
@@ -643,7 +676,9 @@ static void put_pattern(struct builder *b, const struct mro_saed_result *p)
     put(b, "ellipse_azimuth_deg", number(g ? g->ellipse_azimuth_deg : NAN));
     put(b, "ellipse_source", g ? text(how[g->ellipse_how]) : json_null());
     put(b, "step_inv_nm", number(p ? p->step_inv_nm : NAN));
-    put(b, "step_source", p ? text(p->step_text) : json_null());
+    put(b, "step_source", p ? text(r->step_text ? r->step_text : p->step_text) : json_null());
+    put(b, "standard", standard_json(r));
+    put(b, "ellipse_from", ellipse_from_json(r));
     put(b, "coverage", number(p ? p->coverage : NAN));
     put(b, "crystalline", p ? json_boolean(p->crystalline) : json_null());
     put(b, "spottiness", number(p ? p->spottiness : NAN));
@@ -655,7 +690,7 @@ json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_repor
     const struct mro_pdf_result *p = r->pdf;
     char composition[160] = "";
     if (r->composition && r->composition->n) mro_composition_text(r->composition, composition, sizeof composition);
-    put_pattern(&b, r->pattern);
+    put_pattern(&b, r);
     put(&b, "composition", composition[0] ? text(composition) : json_null());
     put(&b, "s_max_inv_nm", number(p && p->n ? p->windows.s_inv_nm[1] : NAN));
     put(&b, "s_min_inv_nm", number(p && p->n ? p->windows.s_inv_nm[0] : NAN));
@@ -697,9 +732,10 @@ json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_repor
     put(&b, "difference", difference_json(r));
     put(&b, "series", r->series ? list(r->series->n, point_json, r->series->point) : json_array());
     put(&b, "onsets", r->series ? onsets_json(r->series) : json_null());
-    put(&b, "errors_from", p == NULL || p->draws == 0 ? json_null()
-                           : p->blocks                ? text("blocks drawn again")
-                                                      : text("errors of the points"));
+    put(&b, "errors_from",
+        p == NULL || p->draws == 0 ? json_null()
+        : p->blocks                ? text("blocks drawn again")
+                                   : text("errors of the points"));
     put(&b, "blocks", p ? count(p->blocks) : json_null());
     return end(&b, h, e);
 }

@@ -72,6 +72,10 @@ struct mro_pdf_report {
     const struct mro_pdf_difference *difference;
     const char *reference_file, *reference_sha256;
     const struct mro_pdf_series *series;
+    const struct mro_saed_standard *standard; /* that gave scale and ellipse; NULL: none */
+    const char *standard_name, *standard_file, *standard_sha256;
+    const char *ellipse_file, *ellipse_sha256; /* pattern that gave the ellipse; NULL: none */
+    const char *step_text;                     /* the calibration in words, in place of the pattern's; may be NULL */
 };
 json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_report *r, struct mro_error *e);
 json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent_result *r, struct mro_error *e);

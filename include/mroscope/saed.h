@@ -115,6 +115,9 @@ struct mro_saed_result {
     /* For a plan. */
     struct mro_round round;
     double bin_inv_nm, wavelength_nm; /* distance of the points on the detector; 0 = a linear axis */
+    bool halo_known;                  /* the first halo was found, and measured by direction with what follows */
+    double halo_window_inv_nm[2], halo_inv_nm;
+    double halo_ellipse[2], halo_ellipse_cov[2][2]; /* what is added to cos 2 chi and sin 2 chi of its strain */
 };
 void mro_saed_result_release(struct mro_saed_result *r); /* {0} is fine */
 
@@ -131,14 +134,21 @@ size_t mro_saed_bytes(const struct mro_image *like, const struct mro_saed_option
 /* Many patterns of one geometry: everything that depends on it is made once. */
 struct mro_saed_plan;
 
-/* A plan from a measured pattern: its geometry, mask (without outliers, which belong to a frame) and rings.
- * MRO_EMEMORY, MRO_EDEVICE. Free with mro_saed_plan_free. */
+/* A plan from a measured pattern: its geometry, mask (without outliers, which belong to a frame) and rings. `batch` is
+ * how many frames are run at once, 0 = what suits the device. MRO_EMEMORY, MRO_EDEVICE. Free with mro_saed_plan_free.
+ */
 enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *d, const struct mro_saed_result *r,
-                                const struct mro_saed_options *o, struct mro_error *e);
+                                const struct mro_saed_options *o, size_t batch, struct mro_error *e);
 /* The profiles of n frames (host, n * ny * nx; NaN = no data), each as mro_saed_measure gives it with that geometry.
  * `profile` has n {0} profiles; on failure all are released. */
 enum mro_code mro_saed_plan_run(struct mro_saed_plan *plan, const float *frames, size_t n, struct mro_profile *profile,
                                 struct mro_error *e);
+/* One frame (host, ny * nx) as a result: geometry, mask and range are the plan's, profile and first halo its own; spots
+ * are not looked for. *drift_px says how far its rings lie from the plan's centre, from the means over sectors (NaN =
+ * cannot be told): beyond half a pixel or so the frame is better measured by itself. `name` is for the profile's
+ * source. MRO_EMEMORY, MRO_EDEVICE. Release with mro_saed_result_release. */
+enum mro_code mro_saed_plan_measure(struct mro_saed_plan *plan, const float *frame, const char *name,
+                                    struct mro_saed_result *r, double *drift_px, struct mro_error *e);
 size_t mro_saed_plan_batch(const struct mro_saed_plan *plan); /* frames that are worth giving at once */
 void mro_saed_plan_free(struct mro_saed_plan *plan);          /* NULL is fine */
 

@@ -282,7 +282,7 @@ static void stacks(void **state)
         struct mro_saed_result r;
         struct mro_saed_plan *plan;
         ok(mro_saed_measure(d, &im, "p", &o, &r, &e), &e);
-        ok(mro_saed_plan_new(&plan, d, &r, &o, &e), &e);
+        ok(mro_saed_plan_new(&plan, d, &r, &o, 0, &e), &e);
         ok(mro_saed_plan_run(plan, frames, FRAMES, b ? p : first, &e), &e);
         struct mro_profile *got = b ? p : first;
         for (size_t i = 4; i < r.profile.n && r.profile.s_inv_nm[i] < r.s_max_inv_nm; i++) {
