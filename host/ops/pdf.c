@@ -387,24 +387,47 @@ static void frame_release(struct mro_pdf_frame *f)
     memset(f, 0, sizeof *f);
 }
 
-/* Rows of the sine transform over Q[0..n): trapezoids, and below Q[0] S - 1 = S[0] (Q / Q[0])^2 - 1. */
+#define ROWS 32 /* that one recurrence runs over; it loses no more than a few units in the last place */
+
+/* Rows of the sine transform over Q[0..n): trapezoids, and below Q[0] S - 1 = S[0] (Q / Q[0])^2 - 1. The r are all one
+ * step apart, so that sin(Q r) of a row follows from those of the two before. `weight` has room for n. */
 static void transform_rows(const double *Q, size_t n, enum mro_damping damping, double damping_A2, const double *r,
-                           size_t nr, double *T, double *low0, double *low1)
+                           size_t nr, double *weight, double *T, double *low0, double *low1)
 {
-    const double Q_max = Q[n - 1], dq = Q[0] / LOW_STEPS;
+    const double Q_max = Q[n - 1], dq = Q[0] / LOW_STEPS, dr = nr > 1 ? r[1] - r[0] : 0;
+    double low[LOW_STEPS];
+    for (size_t k = 0; k < n; k++) {
+        const double width = (Q[k + 1 < n ? k + 1 : k] - Q[k > 0 ? k - 1 : k]) / 2;
+        weight[k] = 2 / M_PI * width * Q[k] * mro_pdf_weight(damping, damping_A2, Q[k], Q_max);
+    }
+    for (size_t i = 0; i < LOW_STEPS; i++) {
+        const double q = ((double)i + 0.5) * dq;
+        low[i] = 2 / M_PI * dq * q * mro_pdf_weight(damping, damping_A2, q, Q_max);
+    }
 #pragma omp parallel for schedule(static)
-    for (size_t j = 0; j < nr; j++) {
+    for (size_t from = 0; from < nr; from += ROWS) {
+        const size_t end = from + ROWS < nr ? from + ROWS : nr;
         for (size_t k = 0; k < n; k++) {
-            const double width = (Q[k + 1 < n ? k + 1 : k] - Q[k > 0 ? k - 1 : k]) / 2;
-            T[j * n + k] =
-                2 / M_PI * width * Q[k] * mro_pdf_weight(damping, damping_A2, Q[k], Q_max) * sin(Q[k] * r[j]);
+            const double twice = 2 * cos(Q[k] * dr);
+            double before = weight[k] * sin(Q[k] * (r[from] - dr)), here = weight[k] * sin(Q[k] * r[from]);
+            for (size_t j = from; j < end; j++) {
+                const double next = twice * here - before;
+                T[j * n + k] = here;
+                before = here;
+                here = next;
+            }
         }
-        low0[j] = low1[j] = 0;
+        for (size_t j = from; j < end; j++) low0[j] = low1[j] = 0;
         for (size_t i = 0; i < LOW_STEPS; i++) {
-            const double q = ((double)i + 0.5) * dq;
-            const double v = 2 / M_PI * dq * q * mro_pdf_weight(damping, damping_A2, q, Q_max) * sin(q * r[j]);
-            low0[j] -= v;
-            low1[j] += v * q * q / (Q[0] * Q[0]);
+            const double q = ((double)i + 0.5) * dq, twice = 2 * cos(q * dr), square = q * q / (Q[0] * Q[0]);
+            double before = low[i] * sin(q * (r[from] - dr)), here = low[i] * sin(q * r[from]);
+            for (size_t j = from; j < end; j++) {
+                const double next = twice * here - before;
+                low0[j] -= here;
+                low1[j] += here * square;
+                before = here;
+                here = next;
+            }
         }
     }
 }
@@ -428,7 +451,7 @@ static enum mro_code frame_make(struct mro_pdf_frame *f, const struct mro_profil
     f->nl = (size_t)fmax(6, ceil(w->r_min_A / (M_PI / (2 * Q_end))));
     double *q = calloc(f->n * (4 + MRO_PDF_MAX_TERMS), sizeof *q);
     double *r = calloc(3 * f->nr, sizeof *r), *T = malloc(f->nr * f->nt * sizeof *T);
-    double *l = calloc(f->nl * (3 + f->n), sizeof *l);
+    double *l = calloc(f->nl * (3 + f->n) + f->n, sizeof *l);
     if (q == NULL || r == NULL || T == NULL || l == NULL) {
         free(q);
         free(r);
@@ -449,6 +472,7 @@ static enum mro_code frame_make(struct mro_pdf_frame *f, const struct mro_profil
     f->low0l = l + f->nl;
     f->low1l = l + 2 * f->nl;
     f->Tl = l + 3 * f->nl;
+    double *const weight = f->Tl + f->nl * f->n;
     f->tail = f->n;
     for (size_t k = 0; k < f->n; k++) {
         double f2 = 1;
@@ -470,9 +494,9 @@ static enum mro_code frame_make(struct mro_pdf_frame *f, const struct mro_profil
     }
     for (size_t j = 0; j < f->nr; j++) f->r[j] = (double)(j + 1) * o->r_step_A;
     for (size_t j = 0; j < f->nl; j++) f->rl[j] = w->r_min_A * ((double)j + 0.5) / (double)f->nl;
-    transform_rows(f->Q, f->nt, o->damping, damping_A2, f->r, f->nr, f->T, f->low0, f->low1);
+    transform_rows(f->Q, f->nt, o->damping, damping_A2, f->r, f->nr, weight, f->T, f->low0, f->low1);
     /* Lorch's damping here in any case: without it the first shell's ripples fill the low r. */
-    transform_rows(f->Q, f->n, MRO_DAMPING_LORCH, 0, f->rl, f->nl, f->Tl, f->low0l, f->low1l);
+    transform_rows(f->Q, f->n, MRO_DAMPING_LORCH, 0, f->rl, f->nl, weight, f->Tl, f->low0l, f->low1l);
     return MRO_OK;
 }
 

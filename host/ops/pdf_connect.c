@@ -30,17 +30,22 @@ struct kernel {
 
 static void make_kernel(struct kernel *k, const struct mro_pdf_second_shell *s)
 {
-    for (size_t i = 0; i < KERNEL_SIGMAS; i++) {
-        const double sigma = SIGMA_LEAST * pow(SIGMA_MOST / SIGMA_LEAST, (double)i / (KERNEL_SIGMAS - 1));
-        double w[KERNEL_Q];
-        for (size_t q = 0; q < KERNEL_Q; q++) {
-            const double Q = ((double)q + 0.5) * s->Q_max / KERNEL_Q;
-            w[q] = mro_pdf_weight(s->damping, s->damping_A2, Q, s->Q_max) * exp(-sigma * sigma * Q * Q / 2);
+    double w[KERNEL_SIGMAS][KERNEL_Q], wave[KERNEL_Q];
+    for (size_t q = 0; q < KERNEL_Q; q++) {
+        const double Q = ((double)q + 0.5) * s->Q_max / KERNEL_Q;
+        const double weight = mro_pdf_weight(s->damping, s->damping_A2, Q, s->Q_max);
+        for (size_t i = 0; i < KERNEL_SIGMAS; i++) {
+            const double sigma = SIGMA_LEAST * pow(SIGMA_MOST / SIGMA_LEAST, (double)i / (KERNEL_SIGMAS - 1));
+            w[i][q] = weight * exp(-sigma * sigma * Q * Q / 2);
         }
-        for (size_t x = 0; x < KERNEL_POINTS; x++) {
+    }
+    for (size_t x = 0; x < KERNEL_POINTS; x++) {
+        /* Cosines cost most of it: once for all sigmas. */
+        for (size_t q = 0; q < KERNEL_Q; q++)
+            wave[q] = cos(((double)q + 0.5) * s->Q_max / KERNEL_Q * (double)x * KERNEL_STEP);
+        for (size_t i = 0; i < KERNEL_SIGMAS; i++) {
             double sum = 0;
-            for (size_t q = 0; q < KERNEL_Q; q++)
-                sum += w[q] * cos(((double)q + 0.5) * s->Q_max / KERNEL_Q * (double)x * KERNEL_STEP);
+            for (size_t q = 0; q < KERNEL_Q; q++) sum += w[i][q] * wave[q];
             k->table[i][x] = sum * s->Q_max / KERNEL_Q / M_PI;
         }
     }

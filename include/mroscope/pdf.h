@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
-#define MRO_PDF_ALGORITHM "pdf 1"
+#define MRO_PDF_ALGORITHM "pdf 2"
 
 /* ---- atoms ---- */
 
