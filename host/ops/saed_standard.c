@@ -15,6 +15,7 @@
 #define MATCH 0.008      /* relative distance of a ring from its place */
 #define RINGS_LEAST 3
 #define NOMINAL 0.25 /* a calibration that is there is not farther off than this */
+#define BETTER 0.1   /* of the score: another standard that fits so much better is what the pattern shows */
 #define TOP 0.55     /* share of the height above which a peak is taken for a parabola */
 
 /* Lattice parameters in nm: Au 0.40782, Al 0.40496, Si 0.54310, CeO2 0.54113 (powder diffraction standards). */
@@ -143,6 +144,22 @@ static double score_at(double scale, const struct peak *peak, size_t n, const do
     return inside ? score / all - (double)missed / (double)inside : -1;
 }
 
+/* The scale at which peaks and rings of a standard fit best, near `nominal` where that is known, and its score. */
+static double best_scale(enum mro_standard standard, double nominal, const struct peak *peak, size_t n, double *score)
+{
+    double ring[RINGS_MOST], scale = 0;
+    const size_t rings = rings_of(standard, ring);
+    *score = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < rings && j < 8; j++) {
+            const double s = ring[j] / peak[i].at;
+            if (nominal > 0 && fabs(s / nominal - 1) > NOMINAL) continue;
+            const double here = score_at(s, peak, n, ring, rings);
+            if (here > *score) *score = here, scale = s;
+        }
+    return scale;
+}
+
 enum mro_code mro_saed_calibrate(struct mro_device *d, const struct mro_image *im, const char *name,
                                  enum mro_standard standard, const struct mro_saed_options *o,
                                  struct mro_saed_standard *c, struct mro_error *e)
@@ -173,14 +190,15 @@ enum mro_code mro_saed_calibrate(struct mro_device *d, const struct mro_image *i
     const size_t n = peaks_of(&r.profile, work, work + r.profile.n, peak);
     const struct mro_axis *x = &im->axis[1];
     const double nominal = o->step_inv_nm > 0 ? o->step_inv_nm : x->unit == MRO_UNIT_INV_NM ? x->step : 0;
-    double best = -INFINITY, scale = 0;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < rings && j < 8; j++) {
-            const double s = ring[j] / peak[i].at;
-            if (nominal > 0 && fabs(s / nominal - 1) > NOMINAL) continue;
-            const double score = score_at(s, peak, n, ring, rings);
-            if (score > best) best = score, scale = s;
-        }
+    double best, scale = best_scale(standard, nominal, peak, n, &best);
+    for (size_t i = 0; i < sizeof standards / sizeof *standards && scale > 0; i++) {
+        double score;
+        best_scale(standards[i].standard, nominal, peak, n, &score);
+        if (!(score > best + BETTER)) continue;
+        rc = MRO_FAIL(e, MRO_EDATA, "'%s': the rings do not fit %s, they are those of %s", name,
+                      mro_standard_name(standard), standards[i].name);
+        goto done;
+    }
     double sxy = 0, sxx = 0, rest = 0;
     size_t used = 0;
     for (int pass = 0; pass < 3 && scale > 0; pass++) {

@@ -83,6 +83,61 @@ expect_err "has no value for"
 run pdf --values 1,x T300.csv
 expect_code 2
 
+# -- scale and ellipse from the rings of gold: 0.06 nm^-1 a pixel, long axis 1.012 times the short one at 0 degrees
+le() { printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))\\x$(printf %02x $(($1 >> 16 & 255)))\\x00"; }
+field() { printf "\\x$(printf %02x $(($1 & 255)))\\x01\\x04\\x00\\x01\\x00\\x00\\x00" && le "$2"; }
+tiff() { # WIDTH HEIGHT: header of bytes that follow
+    printf 'II\x2a\x00\x08\x00\x00\x00\x08\x00'
+    field 256 "$1"; field 257 "$2"; field 258 8; field 259 1; field 262 1; field 273 110; field 278 "$2"; field 279 $(($1 * $2))
+    printf '\x00\x00\x00\x00'
+}
+rings() { # bytes of 512 x 512 pixels
+    LC_ALL=C awk 'BEGIN {
+        n = split("3 4 8 11 12 16 19 20 24 27 32 35", sum, " "); split("10 5 3.5 4 1 0.6 1.5 1.4 1 1 0.3 0.6", strength, " ")
+        for (i = 0; i < 4000; i++) { s = i / 10 * 0.06; f = 12 + 50 * exp(-s / 1.5)
+            for (k = 1; k <= n; k++) { t = (s - sqrt(sum[k]) / 0.40782) / 0.1; if (t * t < 30) f += 14 * strength[k] * exp(-t * t / 2) }
+            v[i] = f }
+        srand(3); root = sqrt(1.012)
+        for (y = 0; y < 512; y++) for (x = 0; x < 512; x++) { dx = (x - 257.3) / root; dy = (y - 254.6) * root
+            f = v[int(10 * sqrt(dx * dx + dy * dy) + 0.5)]; f += sqrt(f) * (rand() + rand() + rand() - 1.5) * 2
+            printf "%c", (f < 1 ? 1 : (f > 250 ? 250 : int(f))) } }'
+}
+{ tiff 512 512 && rings; } >au.tif
+run pdf --json "${of[@]}" --kv 200 --standard Au --standard-file au.tif "$glass"
+expect_code 0
+expect_keys out.txt standard name file sha256 step_se_inv_nm rings worst_misfit ellipse_from
+expect_out '"ellipse_source": "reference"'
+expect_out "rings of Au in 'au.tif'"
+checks=$((checks + 3))
+grep -qF "\"sha256\": \"$(sha256sum au.tif | cut -d' ' -f1)\"" out.txt || fail "checksum of the standard"
+grep -oE '"standard": [^}]*' out.txt | grep -oE '"step_inv_nm": [0-9.]+' | awk '{ exit !($2 > 0.05995 && $2 < 0.06005) }' || fail "scale of the standard"
+grep -oE '"ellipse_ratio": [0-9.]+' out.txt | head -1 | awk '{ exit !($2 > 1.0105 && $2 < 1.0135) }' || fail "ellipse of the standard"
+run pdf --json "${of[@]}" --ellipse-from "$glass" "$mro"
+expect_code 0
+expect_out '"standard": null'
+expect_out "\"sha256\": \"$(sha256sum "$glass" | cut -d' ' -f1)\""
+expect_out '"confounded_with_ellipse": false'
+run pdf "${of[@]}" --standard Si --standard-file au.tif --no-auto-mask "$glass"
+expect_code 1
+expect_err "do not fit Si"
+run pdf "${of[@]}" --standard Au "$glass"
+expect_code 2
+expect_err "--standard-file"
+run pdf "${of[@]}" --standard Au --standard-file au.tif --step 0.06 "$glass"
+expect_code 2
+expect_err "not both"
+
+# -- a stack has one geometry, and --each fits every frame
+"$program" convert --to mrc -o . au.tif >/dev/null 2>err.txt
+{ head -c 8 au.mrc && printf '\x05\x00\x00\x00' && tail -c +13 au.mrc && for _ in 1 2 3 4; do tail -c 262144 au.mrc; done; } >stack.mrc
+run pdf --json --step 0.06 stack.mrc
+expect_code 0
+checks=$((checks + 2))
+[ "$(grep -c '"frame": [0-4]' out.txt)" -eq 5 ] || fail "frames of the stack"
+[ "$(grep -oE '"centre_px": \[[^]]*' out.txt | sort -u | wc -l)" -eq 1 ] || fail "one geometry for the stack"
+run pdf --json --each --step 0.06 stack.mrc
+expect_code 0
+
 # -- bad input: a sentence each
 run pdf --composition Xx50Fe50 "$glass"
 expect_code 2
