@@ -231,6 +231,9 @@ static int check_options(struct batch *b)
             if (rc < 0 && run->args.n > (u->kind->maps ? 0 : 1))
                 rc = cli_wrong_usage("batch", "--%s takes options only, not the file '%s'", u->kind->verb->name,
                                      run->args.files[0]);
+            if (rc < 0 && !u->kind->maps && strstr(text, "--map"))
+                rc = cli_wrong_usage("batch", "--%s: --map is of the field of one image and cannot be given for all",
+                                     u->kind->verb->name);
             if (rc < 0 && (run->common.json || run->common.quiet))
                 rc = cli_wrong_usage("batch", "--json and --quiet are options of 'batch' itself, not of --%s",
                                      u->kind->verb->name);
