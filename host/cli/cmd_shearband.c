@@ -129,7 +129,8 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     struct mro_shearband_result *r = result;
     MRO_TRY(mro_shearband_measure(m->run.places->device[place], &item->pixels, item->name, &m->options, r, e));
     if (m->maps == NULL) return MRO_OK;
-    const enum mro_code rc = mro_shearband_composition(r, &m->maps->field, item->name, &m->eds, e);
+    const enum mro_code rc =
+        mro_shearband_composition(m->run.places->device[place], r, &m->maps->field, item->name, &m->eds, e);
     if (rc)
         mro_shearband_result_release(r);
     else

@@ -236,9 +236,9 @@ static void elements_across_a_band(void **state)
     assert_int_equal(r.n_bands, 1);
     struct mro_eds_field other = maps;
     other.pixel_nm[0] = 3;
-    assert_int_equal(mro_shearband_composition(&r, &other, "planted", &eds, &e), MRO_EARG);
+    assert_int_equal(mro_shearband_composition(d, &r, &other, "planted", &eds, &e), MRO_EARG);
     assert_non_null(strstr(e.message, "not of one field"));
-    ok(mro_shearband_composition(&r, &maps, "planted", &eds, &e), &e);
+    ok(mro_shearband_composition(d, &r, &maps, "planted", &eds, &e), &e);
     const struct mro_shearband_elements *q = &r.elements[0];
     assert_int_equal(q->n, 2);
     assert_string_equal(q->element[0].symbol, "Fe");
