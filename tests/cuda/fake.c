@@ -18,6 +18,7 @@
 #include "kernels/lattice.h"
 #include "kernels/list.h"
 #include "kernels/patch.h"
+#include "kernels/wave.h"
 
 struct fake fake;
 

@@ -132,10 +132,16 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
     case 9: return d->ops->windowed_acf(d, &grid, &b->field, 2, (const double(*)[2])at, 3, 21, 0.1, b->out, &e);
     case 10: return d->ops->acf_fringes(d, &grid, &b->field, 2, range, (const double(*)[2])at, N, b->out, &e);
     case 11: return d->ops->bandpass(d, b->px, ny, nx, pixel, band, 0.3, b->out, &e);
+    case 12: {
+        const struct mro_grid wave = { 41, 41, grid.ly, grid.lx };
+        const double g_of[2] = { 3.1, -3.8 };
+        return d->ops->demodulate(d, &grid, &b->spectrum, g_of, 0.5, &wave, &b->field, &e);
+    }
+    case 13: return d->ops->phas & eslope(d, &cells, &b->spectrum, &b->field, &e);
     default: fail_msg("no primitive %d", primitive); return MRO_EINTERNAL;
     }
 }
-enum { PRIMITIVES = 12 };
+enum { PRIMITIVES = 14 };
 
 static void bed_make(struct mro_device *d, struct bed *b)
 {
