@@ -137,7 +137,7 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
         const double g_of[2] = { 3.1, -3.8 };
         return d->ops->demodulate(d, &grid, &b->spectrum, g_of, 0.5, &wave, &b->field, &e);
     }
-    case 13: return d->ops->phas & eslope(d, &cells, &b->spectrum, &b->field, &e);
+    case 13: return d->ops->phase_slope(d, &cells, &b->spectrum, &b->field, &e);
     default: fail_msg("no primitive %d", primitive); return MRO_EINTERNAL;
     }
 }
