@@ -187,7 +187,9 @@ static enum mro_code convert_image(struct convert *c, const char *path, struct m
     mro_clean_text(name); /* the notes are lines */
     snprintf(notes_text, sizeof notes_text, "source=%s\nsource_image=%zu\nsource_format=%s\ncalibration=%s\n", name,
              image, mro_file_format(f), item.calibration);
-    const struct mro_export job = { &info, frames, notes_text, next_frame, &source };
+    const struct mro_export job = {
+        .info = &info, .frames = frames, .notes = notes_text, .next = next_frame, .context = &source
+    };
     code = cli_item_stem(&item, c->common.out, several, false, e);
     if (code == MRO_OK) code = cli_output_plain(&item, c->to == TO_MRC ? ".mrc" : ".tif", &out, e);
     if (code == MRO_OK && (source.pixels = malloc(bytes)) == NULL)

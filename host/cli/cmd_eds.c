@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/commands.h"
-#include "cli/inputs.h"
+#include "cli/verb.h"
 #include "core/notes.h"
 #include "io/reader.h"
 #include "mroscope/eds_stream.h"
@@ -15,14 +14,14 @@
 
 /* What the command line says beside the options of the measurement. */
 struct eds {
-    struct cli_common common;
+    struct cli_run run;
     struct mro_eds_options options;
     struct cli_list map;
-    const char *k, *elements, *line, *haadf, *mro;
+    struct cli_numbers line;
+    const char *k, *elements, *haadf, *mro;
     int unit; /* enum mro_eds_unit */
     double width_nm;
     bool normalise, replicates, at_maps;
-    struct cli_job job;
     struct cli_file_id *ids;
     size_t n_ids;
     bool failed;
@@ -49,16 +48,16 @@ static const struct cli_option input_rows[] = {
       AT(normalise), true, 0, 0 },
     { "pixel", 0, "NM", "nm",
       "pixel size of all maps and images, or X,Y where it differs; wins over what the files say", CLI_PIXEL,
-      AT(common.pixel_nm), true, 1e-4, 1e6 },
+      AT(run.common.pixel_nm), true, 1e-4, 1e6 },
     { "resolution-tags", 0, NULL, "",
       "where a TIFF says nothing else, believe its resolution tags (often set for printing, not for the microscope)",
-      CLI_FLAG, AT(common.resolution_tags), true, 0, 0 },
+      CLI_FLAG, AT(run.common.resolution_tags), true, 0, 0 },
 };
 static const struct cli_option measure_rows[] = {
     { "k", 0, "LIST", "", "Cliff-Lorimer factors on weight fractions, such as Fe=1,Si=0.9", CLI_STRING, AT(k), true, 0,
       0 },
-    { "line", 0, "X0,Y0,X1,Y1", "nm", "line over the maps, from the top-left corner (default: the diagonal)",
-      CLI_STRING, AT(line), true, 0, 0 },
+    { "line", 0, "X0,Y0,X1,Y1", "nm", "line over the maps, from the top-left corner (default: the diagonal)", CLI_LINE,
+      AT(line), true, -1e9, 1e9 },
     { "width", 0, "NM", "nm", "width that is added up across the line (default: 5 pixels)", CLI_DOUBLE, AT(width_nm),
       true, 1e-3, 1e6 },
     { "smooth", 0, "NM", "nm", "smoothing of the HAADF image before bright and dark are told apart, as sigma",
@@ -72,9 +71,9 @@ static const struct cli_option measure_rows[] = {
 };
 static const struct cli_option run_rows[] = {
     { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT,
-      AT(common.threads), false, 0, 4096 },
+      AT(run.common.threads), false, 0, 4096 },
     { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
-      AT(common.memory), false, 0, 0 },
+      AT(run.common.memory), false, 0, 0 },
 };
 
 static const char about[] =
@@ -214,24 +213,23 @@ static enum mro_code write_files(struct eds *s, struct output *o, struct mro_err
     char *stem;
     const struct mro_eds_report *r = &o->report;
     if (r->along) {
-        MRO_TRY(cli_write_text(&o->item, &s->job, ".profile.csv", mro_csv_eds_profile(r->along, e), e));
-        MRO_TRY(cli_write_text(&o->item, &s->job, ".spectrum.csv", mro_csv_eds_spectrum(r->along, e), e));
+        MRO_TRY(cli_write_text(&o->item, &s->run.job, ".profile.csv", mro_csv_eds_profile(r->along, e), e));
+        MRO_TRY(cli_write_text(&o->item, &s->run.job, ".spectrum.csv", mro_csv_eds_spectrum(r->along, e), e));
     }
-    if (r->across) MRO_TRY(cli_write_text(&o->item, &s->job, ".across.csv", mro_csv_eds_profile(r->across, e), e));
+    if (r->across) MRO_TRY(cli_write_text(&o->item, &s->run.job, ".across.csv", mro_csv_eds_profile(r->across, e), e));
     if (r->groups) {
         const struct mro_eds_groups *g = r->groups;
         struct mro_image im = { 0 };
         MRO_TRY(mro_image_alloc(&im, g->ny, g->nx, e));
         for (size_t i = 0; i < g->ny * g->nx; i++) im.px[i] = isfinite(g->flat[i]) ? (float)g->group[i] : NAN;
         enum mro_code rc = mro_image_set_pixels_nm(&im, g->pixel_nm, MRO_SOURCE_UNKNOWN, e);
-        if (rc == MRO_OK) rc = cli_output(&o->item, &s->job, ".groups.tif", &path, e);
+        if (rc == MRO_OK) rc = cli_output(&o->item, &s->run.job, ".groups.tif", &path, e);
         if (rc == MRO_OK) rc = mro_write_tiff(path, &im, e);
         mro_image_release(&im);
         if (rc) return rc;
     }
-    MRO_TRY(cli_figure_stem(&o->item, &s->job, &stem, e));
-    const char *slash = strrchr(o->item.name, '/');
-    const enum mro_code rc = mro_figure_eds(stem, slash ? slash + 1 : o->item.name, r, o->maps, o->haadf, e);
+    MRO_TRY(cli_figure_stem(&o->item, &s->run.job, &stem, e));
+    const enum mro_code rc = mro_figure_eds(stem, cli_short_name(&o->item), r, o->maps, o->haadf, e);
     free(stem);
     return rc;
 }
@@ -251,30 +249,30 @@ static enum mro_code publish(struct eds *s, struct output *o, struct mro_error *
                                  .n_warnings = o->n_warnings,
                                  .provenance = &provenance };
     struct mro_eds_report *r = &o->report;
-    if (s->common.out) MRO_TRY(cli_item_stem(&o->item, s->common.out, false, false, e));
+    if (s->run.common.out) MRO_TRY(cli_item_stem(&o->item, s->run.common.out, false, false, e));
     if (o->in.n) memcpy(provenance.input_sha256, o->in.sha256[0], sizeof provenance.input_sha256);
     r->n_inputs = o->in.n;
     r->input_role = (const char *const *)o->in.role;
     r->input_file = (const char *const *)o->in.file;
     r->input_sha256 = (const char *const *)o->in.sha256;
     if (o->item.stem) MRO_TRY(write_files(s, o, e));
-    if ((h.options = cli_options_json(s->job.usage)) == NULL)
+    if ((h.options = cli_options_json(s->run.job.usage)) == NULL)
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", o->item.path);
-    const enum mro_code rc = cli_emit(&o->item, &s->job, mro_json_eds(&h, r, e), e);
+    const enum mro_code rc = cli_emit(&o->item, &s->run.job, mro_json_eds(&h, r, e), e);
     json_decref(h.options);
     if (rc) return rc;
-    if (!s->common.json) {
+    if (!s->run.common.json) {
         if (r->along) print_line(o->item.path, r->along);
         if (r->across) print_line("  at a right angle", r->across);
         if (r->groups) print_groups(r->groups);
     }
-    cli_warn(&s->common, o->item.path, h.warnings, h.n_warnings);
+    cli_warn(&s->run.common, o->item.path, h.warnings, h.n_warnings);
     return MRO_OK;
 }
 
 static void keep_warnings(struct output *o, char *const *w, size_t n)
 {
-    for (size_t i = 0; i < n; i++) mro_note(&o->warnings, &o->n_warnings, "%s", w[i]);
+    for (size_t i = 0; i < n; i++) mro_warn(o, "%s", w[i]);
 }
 
 static void output_release(struct output *o, bool failed)
@@ -346,7 +344,7 @@ static void field_release(struct field *f)
 static enum mro_code open_images(struct eds *s, const char *role, const char *path, struct mro_file **f,
                                  struct output *o, struct mro_error *e)
 {
-    MRO_TRY(mro_file_open(f, path, s->common.memory, e));
+    MRO_TRY(mro_file_open(f, path, s->run.common.memory, e));
     enum mro_code rc = add_input(&o->in, role, path, (*f)->fd, (*f)->bytes.p, (*f)->bytes.size, e);
     if (rc == MRO_OK && o->item.path == NULL) o->item.path = o->in.file[0];
     if (rc == MRO_OK) return rc;
@@ -357,8 +355,7 @@ static enum mro_code open_images(struct eds *s, const char *role, const char *pa
 
 static void keep_file_warnings(struct output *o, const struct mro_file *f)
 {
-    for (size_t i = 0; mro_file_warning(f, i); i++)
-        mro_note(&o->warnings, &o->n_warnings, "%s", mro_file_warning(f, i));
+    for (size_t i = 0; mro_file_warning(f, i); i++) mro_warn(o, "%s", mro_file_warning(f, i));
 }
 
 /* The map of an element in a file: the image of that name, or else the k-th plane, counting frames of all images. */
@@ -389,8 +386,8 @@ static enum mro_code take_map(struct eds *s, struct field *f, const char *path, 
     struct mro_image *im = &f->image[m->elements];
     char sentence[256];
     double pixel[2];
-    cli_calibrate(&s->common, info, im->axis, sentence, sizeof sentence);
-    if (sentence[0]) mro_note(&o->warnings, &o->n_warnings, "%s", sentence);
+    cli_calibrate(&s->run.common, info, im->axis, sentence, sizeof sentence);
+    if (sentence[0]) mro_warn(o, "%s", sentence);
     MRO_TRY(mro_image_pixel_nm(im, path, pixel, e));
     if (m->elements == 0) {
         m->ny = im->ny;
@@ -406,9 +403,7 @@ static enum mro_code take_map(struct eds *s, struct field *f, const char *path, 
                         "'%s' has pixels of %.4g nm and the map of %s of %.4g nm: they are not of one field", path,
                         pixel[1], m->symbol[0], m->pixel_nm[1]);
     }
-    if (im->not_finite)
-        mro_note(&o->warnings, &o->n_warnings, "%zu pixels of '%s' are not finite numbers and are left out",
-                 im->not_finite, path);
+    if (im->not_finite) mro_warn(o, "%zu pixels of '%s' are not finite numbers and are left out", im->not_finite, path);
     snprintf(m->symbol[m->elements], sizeof m->symbol[0], "%s", symbol);
     m->counts[m->elements++] = im->px;
     return MRO_OK;
@@ -472,7 +467,7 @@ static enum mro_code take_spectra(struct eds *s, struct field *f, struct mro_fil
         rc = take_map(s, f, path, &info, symbol[i], o, e);
     }
     for (size_t i = 0; i < n; i++) mro_eds_map_release(&map[i]);
-    mro_note(&o->warnings, &o->n_warnings,
+    mro_warn(o,
              "counts of '%s' are those of a window around one line of each element, net of a straight background; "
              "overlaps with lines of other elements (Fe K beta on Co) are not taken apart",
              path);
@@ -503,8 +498,7 @@ static enum mro_code read_maps_of(struct eds *s, const char *text, struct field 
             if (rc == MRO_OK) rc = take_map(s, f, path, mro_file_info(file, image), symbol[plane], o, e);
         }
         if (rc == MRO_OK && n == 1 && mro_file_info(file, 0)->frames > 1)
-            mro_note(&o->warnings, &o->n_warnings,
-                     "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
+            mro_warn(o, "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
                      mro_file_info(file, 0)->frames);
     }
     keep_file_warnings(o, file);
@@ -522,7 +516,7 @@ static enum mro_code read_beside(struct eds *s, const char *role, const char *pa
     MRO_TRY(open_images(s, role, path, &file, o, e));
     enum mro_code rc = read_plane(file, path, NULL, 0, im, &image, e);
     if (rc == MRO_OK) {
-        struct cli_common c = s->common;
+        struct cli_common c = s->run.common;
         if (f->maps.elements && (im->ny != f->maps.ny || im->nx != f->maps.nx)) c.pixel_nm[0] = c.pixel_nm[1] = 0;
         cli_calibrate(&c, mro_file_info(file, image), im->axis, sentence, sizeof sentence);
         if (o->info.axes < 2) o->info = *mro_file_info(file, image);
@@ -532,26 +526,12 @@ static enum mro_code read_beside(struct eds *s, const char *role, const char *pa
     return rc;
 }
 
-/* "x0,y0,x1,y1" */
-static bool parse_line(const char *text, double v[4])
-{
-    for (int i = 0; i < 4; i++) {
-        char *end;
-        v[i] = strtod(text, &end);
-        if (end == text || !isfinite(v[i]) || *end != (i < 3 ? ',' : '\0')) return false;
-        text = end + 1;
-    }
-    return true;
-}
-
 static enum mro_code measure_lines(struct eds *s, struct field *f, struct output *o, struct mro_eds_line line[2],
                                    struct mro_eds_result r[2], struct mro_error *e)
 {
-    double v[4];
+    const double *v = s->line.v;
     line[0] = mro_eds_diagonal(&f->maps);
-    if (s->line && parse_line(s->line, v)) {
-        line[0].x0 = v[0], line[0].y0 = v[1], line[0].x1 = v[2], line[0].y1 = v[3];
-    }
+    if (s->line.n) line[0].x0 = v[0], line[0].y0 = v[1], line[0].x1 = v[2], line[0].y1 = v[3];
     if (s->width_nm > 0) line[0].width_nm = s->width_nm;
     line[1] = mro_eds_across(&f->maps, &line[0]);
     for (int i = 0; i < 2; i++) {
@@ -561,9 +541,9 @@ static enum mro_code measure_lines(struct eds *s, struct field *f, struct output
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
         mro_eds_profile_release(&p);
         if (rc && i == 0) return rc;
-        if (rc) mro_note(&o->warnings, &o->n_warnings, "no line at a right angle: %s", other.message);
+        if (rc) mro_warn(o, "no line at a right angle: %s", other.message);
         for (size_t k = 0; rc == MRO_OK && k < r[i].n_warnings; k++)
-            mro_note(&o->warnings, &o->n_warnings, "%s%s", i ? "line at a right angle: " : "", r[i].warnings[k]);
+            mro_warn(o, "%s%s", i ? "line at a right angle: " : "", r[i].warnings[k]);
     }
     o->report.along = &r[0];
     o->report.line = &line[0];
@@ -630,79 +610,81 @@ static void report(struct eds *s, enum mro_code rc, const struct mro_error *e)
     s->failed = true;
 }
 
-/* Results never replace one of these. */
-static void note_inputs(struct eds *s, char *const *files, size_t n)
+static int check(void *state)
 {
-    s->ids = calloc(n, sizeof *s->ids);
-    for (size_t i = 0; s->ids && i < n; i++) {
-        struct stat st;
-        if (stat(files[i], &st) == 0) s->ids[i] = (struct cli_file_id){ st.st_dev, st.st_ino };
-    }
-    s->n_ids = s->ids ? n : 0;
+    struct eds *s = state;
+    const size_t files = s->run.args.n;
+    struct mro_error e;
+    if (s->k && mro_eds_k_parse(&s->options.k, s->k, &e) != MRO_OK) return cli_wrong_usage("eds", "%s", e.message);
+    if (files == 0 && s->map.n == 0 && !(s->haadf && s->mro))
+        return cli_wrong_usage("eds", "'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or --map "
+                                      "Fe=FILE --map Si=FILE");
+    if (s->mro && !s->haadf)
+        return cli_wrong_usage("eds", "--mro needs the HAADF image of the same field: --haadf FILE");
+    if (s->haadf && s->map.n == 0 && !s->mro)
+        return cli_wrong_usage("eds", "--haadf needs maps (--map) or a mask (--mro) to compare");
+    if (files && (s->map.n || s->haadf || s->mro || s->line.n))
+        return cli_wrong_usage("eds", "tables and maps are separate measurements: give one or the other");
+    return -1;
 }
 
-static int usage_error(const char *sentence)
-{
-    fprintf(stderr, "mroscope: %s; try 'mroscope eds --help'\n", sentence);
-    return 2;
-}
-
-static int check_options(struct eds *s, size_t files)
+static void walk_tables(struct eds *s)
 {
     struct mro_error e;
-    if (s->k && mro_eds_k_parse(&s->options.k, s->k, &e) != MRO_OK) return usage_error(e.message);
-    if (files == 0 && s->map.n == 0 && !(s->haadf && s->mro))
-        return usage_error("'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or --map Fe=FILE "
-                           "--map Si=FILE");
-    double line[4];
-    if (s->line && !parse_line(s->line, line))
-        return usage_error("--line wants the ends of a line in nm as X0,Y0,X1,Y1");
-    if (s->mro && !s->haadf) return usage_error("--mro needs the HAADF image of the same field: --haadf FILE");
-    if (s->haadf && s->map.n == 0 && !s->mro)
-        return usage_error("--haadf needs maps (--map) or a mask (--mro) to compare");
-    if (files && (s->map.n || s->haadf || s->mro || s->line))
-        return usage_error("tables and maps are separate measurements: give one or the other");
-    return 0;
+    const size_t n = s->run.args.n, at_once = s->replicates ? n : 1;
+    for (size_t i = 0; i < n; i += at_once) report(s, do_tables(s, s->run.args.files + i, at_once, &e), &e);
 }
 
-int cmd_eds(int argc, char **argv)
+static int walk(void *state)
 {
-    struct eds s = { .width_nm = 0 };
-    mro_eds_options_default(&s.options);
-    const struct cli_group groups[] = {
-        { "Input", input_rows, sizeof input_rows / sizeof *input_rows, &s },
-        { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, &s },
-        { "Computing", run_rows, sizeof run_rows / sizeof *run_rows, &s },
-        { "Output", cli_output_options, cli_n_output_options, &s.common },
-    };
-    const struct cli_usage usage = { "eds", "[FILE...]", about, notes, groups, sizeof groups / sizeof *groups };
-    struct cli_args args;
-    int rc = cli_parse(&usage, argc, argv, &args);
-    if (rc < 0) rc = check_options(&s, args.n);
-    s.job = (struct cli_job){ .usage = &usage, .common = &s.common, .context = &s };
-    if (rc == 0 && args.n) {
-        struct mro_error e;
-        const size_t at_once = s.replicates ? args.n : 1;
-        rc = cli_prepare_outputs(&s.common, "eds", args.files, args.n);
-        if (rc == 0) note_inputs(&s, args.files, args.n);
-        for (size_t i = 0; i < args.n && rc == 0; i += at_once)
-            report(&s, do_tables(&s, args.files + i, at_once, &e), &e);
+    struct eds *s = state;
+    struct mro_error e;
+    char *paths[MAX_INPUTS];
+    struct cli_args inputs = s->run.args; /* with maps, they are inputs in the place of operands */
+    const bool tables = inputs.n > 0;
+    if (!tables) {
+        inputs = (struct cli_args){ .files = paths };
+        for (size_t i = 0; i < s->map.n; i++)
+            paths[inputs.n++] = (char *)(strchr(s->map.v[i], '=') ? strchr(s->map.v[i], '=') + 1 : s->map.v[i]);
+        if (s->haadf) paths[inputs.n++] = (char *)s->haadf;
+        if (s->mro) paths[inputs.n++] = (char *)s->mro;
     }
-    if (rc == 0 && args.n == 0 && (s.map.n || s.haadf)) {
-        struct mro_error e;
-        char *paths[MAX_INPUTS];
-        size_t n = 0;
-        for (size_t i = 0; i < s.map.n; i++)
-            paths[n++] = (char *)(strchr(s.map.v[i], '=') ? strchr(s.map.v[i], '=') + 1 : s.map.v[i]);
-        if (s.haadf) paths[n++] = (char *)s.haadf;
-        if (s.mro) paths[n++] = (char *)s.mro;
-        rc = cli_prepare_outputs(&s.common, "eds", paths, 1);
-        if (rc == 0) note_inputs(&s, paths, n);
-        if (rc == 0) report(&s, do_maps(&s, &e), &e);
-    }
-    if (rc == 0 && s.failed) rc = 1;
-    free(s.ids);
-    cli_warn_end(&s.common);
-    cli_args_release(&args);
-    return rc;
+    const int rc = cli_prepare_outputs(&s->run.common, "eds", inputs.files, tables ? inputs.n : 1);
+    if (rc) return rc;
+    /* Results never replace one of these. */
+    if ((s->ids = cli_identify(&inputs)) == NULL) return 1;
+    s->n_ids = inputs.n;
+    s->failed = false;
+    if (tables)
+        walk_tables(s);
+    else
+        report(s, do_maps(s, &e), &e);
+    free(s->ids);
+    s->ids = NULL;
+    s->n_ids = 0;
+    return s->failed ? 1 : 0;
 }
+
+static void defaults(void *state)
+{
+    struct eds *s = state;
+    mro_eds_options_default(&s->options);
+    s->run.seed = &s->options.seed;
+}
+
+const struct cli_verb cli_verb_eds = {
+    .name = "eds",
+    .help = "how large composition fluctuations are without counting noise, and whether they repeat",
+    .operands = "[FILE...]",
+    .about = about,
+    .notes = notes,
+    .algorithm = MRO_EDS_ALGORITHM,
+    .state_size = sizeof(struct eds),
+    .own = { { "Input", input_rows, sizeof input_rows / sizeof *input_rows, 0 },
+             { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 },
+             { "Computing", run_rows, sizeof run_rows / sizeof *run_rows, 0 } },
+    .common = CLI_GROUP_OUTPUT,
+    .defaults = defaults,
+    .check = check,
+    .walk = walk,
+};

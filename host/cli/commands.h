@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The commands: each parses argv[1..] (argv[0] is the verb), calls the library, prints, and returns the
- * exit code: 0 done, 1 an input failed, 2 wrong usage. Adding one is a file cmd_NAME.c and a row in main.c. */
+ * exit code: 0 done, 1 an input failed, 2 wrong usage. Those that measure are described by a struct cli_verb (verb.h).
+ * Adding one is a file cmd_NAME.c, a line here and a row in main.c. */
 #ifndef MRO_CLI_COMMANDS_H
 #define MRO_CLI_COMMANDS_H
 
 int cmd_info(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
-int cmd_bandpass(int argc, char **argv);
-int cmd_haadf(int argc, char **argv);
-int cmd_mro(int argc, char **argv);
-int cmd_eds(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+
+struct cli_verb;
+extern const struct cli_verb cli_verb_mro, cli_verb_eds, cli_verb_bandpass, cli_verb_haadf;
 
 #endif

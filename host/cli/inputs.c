@@ -680,6 +680,12 @@ static enum mro_code do_image(struct walk *w, const char *path, struct mro_file 
                                         : do_reduced(w, path, several, &plan, e);
 }
 
+static bool measured(const struct walk *w, const struct mro_file *f, size_t image)
+{
+    const unsigned kinds = w->job->kinds ? w->job->kinds : 1U << MRO_KIND_IMAGE;
+    return kinds >> mro_file_info(f, image)->kind & 1;
+}
+
 static void do_file(struct walk *w, const char *path)
 {
     w->n_file = 0;
@@ -692,14 +698,16 @@ static void do_file(struct walk *w, const char *path)
         report(w, &e);
         goto done;
     }
-    for (size_t i = 0; i < mro_file_images(f); i++) images += mro_file_info(f, i)->kind == MRO_KIND_IMAGE;
+    for (size_t i = 0; i < mro_file_images(f); i++) images += measured(w, f, i);
     if (images == 0) {
-        MRO_FAIL(&e, MRO_EDATA, "'%s' (%s) holds no image to measure, but %s; see 'mroscope info'", path,
-                 mro_file_format(f), mro_kind_name(mro_file_info(f, 0)->kind));
+        const bool patterns = w->job->kinds == 1U << MRO_KIND_DIFFRACTION;
+        MRO_FAIL(&e, MRO_EDATA, "'%s' (%s) holds no %s to measure, but %s; see 'mroscope info'", path,
+                 mro_file_format(f), mro_kind_name(patterns ? MRO_KIND_DIFFRACTION : MRO_KIND_IMAGE),
+                 mro_kind_name(mro_file_info(f, 0)->kind));
         report(w, &e);
     }
     for (size_t i = 0; i < mro_file_images(f); i++) {
-        if (mro_file_info(f, i)->kind != MRO_KIND_IMAGE) continue;
+        if (!measured(w, f, i)) continue;
         if (do_image(w, path, f, i, images > 1, &e) != MRO_OK) report(w, &e);
     }
 done:

@@ -74,6 +74,7 @@ struct cli_job {
     const struct cli_common *common;
     void *context;
     struct cli_places *places; /* for what is done with frames before; NULL: nothing is */
+    unsigned kinds;            /* bits 1 << MRO_KIND_*: what is measured of a file; 0: images */
     /* Bytes of host memory that measuring an image of this shape and calibration takes beside its pixels and what every
      * program takes; `like` has no pixels. NULL: next to none. */
     size_t (*need)(const void *context, const struct mro_image *like);
@@ -83,9 +84,9 @@ struct cli_job {
     enum mro_code (*together)(void *context, struct cli_item *item, struct mro_error *e);
 };
 
-/* Walks every frame of kind image of every file. Errors go to stderr, one line each, and do not stop the
- * other files. Returns the exit code: 0 all done, 1 a file failed, 2 nothing started (names clash, or
- * the output folder cannot be used). */
+/* Walks every frame of every image of the kinds wanted, of every file. Errors go to stderr, one line each, and do not
+ * stop the other files. Returns the exit code: 0 all done, 1 a file failed, 2 nothing started (names clash, or the
+ * output folder cannot be used). */
 int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
 
 /* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. `suffix` is

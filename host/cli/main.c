@@ -7,32 +7,36 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
-#include "cli/inputs.h"
+#include "cli/verb.h"
 #include "io/write.h"
 
+/* A command, or a verb that measures. */
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *help;
+    const struct cli_verb *verb;
 } verbs[] = {
-    { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from" },
-    { "convert", cmd_convert, "write images as calibrated TIFF or MRC, in their own pixel type" },
-    { "mro", cmd_mro, "which fraction of a micrograph shows medium-range order, and is it more than a glass shows" },
-    { "eds", cmd_eds, "how large composition fluctuations are without counting noise, and whether they repeat" },
-    { "bandpass", cmd_bandpass, "filter images to a band of spatial frequencies 1/d" },
-    { "haadf", cmd_haadf,
-      "how heterogeneous a HAADF image is with the noise taken out, and are its regions more than chance" },
-    { "devices", cmd_devices, "where this program can compute" },
-    { "bench", cmd_bench, "prove the answers of a device, then time it" },
+    { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from", NULL },
+    { "convert", cmd_convert, "write images as calibrated TIFF or MRC, in their own pixel type", NULL },
+    { .verb = &cli_verb_mro },
+    { .verb = &cli_verb_eds },
+    { .verb = &cli_verb_bandpass },
+    { .verb = &cli_verb_haadf },
+    { "devices", cmd_devices, "where this program can compute", NULL },
+    { "bench", cmd_bench, "prove the answers of a device, then time it", NULL },
 };
 enum { n_verbs = sizeof verbs / sizeof *verbs };
+
+static const char *name_of(size_t i) { return verbs[i].verb ? verbs[i].verb->name : verbs[i].name; }
 
 static void help(FILE *out)
 {
     fputs("Usage: mroscope VERB [options] FILE...\n\n"
           "Image analysis for metallic glasses in the transmission electron microscope.\n\nVerbs\n",
           out);
-    for (size_t i = 0; i < n_verbs; i++) fprintf(out, "  %-10s  %s\n", verbs[i].name, verbs[i].help);
+    for (size_t i = 0; i < n_verbs; i++)
+        fprintf(out, "  %-10s  %s\n", name_of(i), verbs[i].verb ? verbs[i].verb->help : verbs[i].help);
     fputs("\n'mroscope VERB --help' lists the options of a verb; 'mroscope --version' prints the version.\n\n"
           "Example\n  mroscope mro --kv 200 --cs 1.2 -o results images/*.dm4\n\n"
           "Exit codes: 0 done; 1 at least one file failed, the others are done; 2 wrong usage.\n",
@@ -42,7 +46,7 @@ static void help(FILE *out)
 static int unknown_verb(const char *word)
 {
     const char *names[n_verbs];
-    for (size_t i = 0; i < n_verbs; i++) names[i] = verbs[i].name;
+    for (size_t i = 0; i < n_verbs; i++) names[i] = name_of(i);
     const char *near = cli_nearest(word, names, n_verbs);
     if (near)
         fprintf(stderr, "mroscope: '%s' is no verb of mroscope; did you mean '%s'? try 'mroscope --help'\n", word,
@@ -55,7 +59,8 @@ static int unknown_verb(const char *word)
 static int run_verb(const char *name, int argc, char **argv)
 {
     for (size_t i = 0; i < n_verbs; i++)
-        if (strcmp(name, verbs[i].name) == 0) return verbs[i].run(argc, argv);
+        if (strcmp(name, name_of(i)) == 0)
+            return verbs[i].verb ? cli_verb_main(verbs[i].verb, argc, argv) : verbs[i].run(argc, argv);
     return unknown_verb(name);
 }
 

@@ -16,7 +16,7 @@
 
 static void *target(const struct cli_group *g, const struct cli_option *o) { return (char *)g->base + o->offset; }
 
-__attribute__((format(printf, 2, 3))) static int wrong_usage(const char *verb, const char *format, ...)
+int cli_wrong_usage(const char *verb, const char *format, ...)
 {
     va_list args;
     fputs("mroscope: ", stderr);
@@ -111,6 +111,22 @@ size_t cli_frames_last(const struct cli_frames *f)
     return last;
 }
 
+/* Numbers with commas between them; false when there are too many or one is none. */
+static bool parse_numbers(const char *text, struct cli_numbers *list)
+{
+    struct cli_numbers read = { 0 };
+    for (;;) {
+        const char *end;
+        if (read.n == CLI_MAX_NUMBERS || !parse_double(text, &end, &read.v[read.n])) return false;
+        read.n++;
+        if (*end != ',' && *end != '\0') return false;
+        text = end + 1;
+        if (*end == '\0') break;
+    }
+    *list = read;
+    return true;
+}
+
 /* " in nm", or nothing */
 static const char *in_unit(const struct cli_option *o, char *buffer, size_t size)
 {
@@ -124,14 +140,14 @@ static int parse_band(const struct cli_usage *u, const struct cli_option *o, con
     double v[2];
     in_unit(o, unit, sizeof unit);
     if (!parse_pair(text, v))
-        return wrong_usage(u->verb, "--%s wants two limits%s as LO,HI with a comma between them, not '%s'", o->name,
-                           unit, text);
+        return cli_wrong_usage(u->verb, "--%s wants two limits%s as LO,HI with a comma between them, not '%s'", o->name,
+                               unit, text);
     for (int i = 0; i < 2; i++)
         if (v[i] < o->lo || v[i] > o->hi)
-            return wrong_usage(u->verb, "--%s wants limits between %.7g and %.7g%s, not '%s'", o->name, o->lo, o->hi,
-                               unit, text);
+            return cli_wrong_usage(u->verb, "--%s wants limits between %.7g and %.7g%s, not '%s'", o->name, o->lo,
+                                   o->hi, unit, text);
     if (!(v[0] < v[1]))
-        return wrong_usage(
+        return cli_wrong_usage(
             u->verb, "--%s '%s' has its limits in the wrong order: write the smaller one first, --%s %g,%g", o->name,
             text, o->name, v[0] == v[1] ? 0.95 * v[1] : v[1], v[0] == v[1] ? 1.05 * v[1] : v[0]);
     band[0] = o->kind == CLI_DBAND ? 1 / v[1] : v[0];
@@ -159,7 +175,7 @@ static int parse_choice(const struct cli_usage *u, const struct cli_option *o, c
         *value = i;
         return -1;
     }
-    return wrong_usage(u->verb, "--%s wants one of %s, not '%s'", o->name, o->arg, text);
+    return cli_wrong_usage(u->verb, "--%s wants one of %s, not '%s'", o->name, o->arg, text);
 }
 
 static int parse_pixel(const struct cli_usage *u, const struct cli_option *o, const char *text, double v[2])
@@ -171,13 +187,34 @@ static int parse_pixel(const struct cli_usage *u, const struct cli_option *o, co
     if (parse_double(text, &end, &one) && *end == '\0')
         v[0] = v[1] = one;
     else if (!parse_pair(text, v))
-        return wrong_usage(u->verb, "--%s wants a length%s, or two as X,Y with a comma between them, not '%s'", o->name,
-                           unit, text);
+        return cli_wrong_usage(u->verb, "--%s wants a length%s, or two as X,Y with a comma between them, not '%s'",
+                               o->name, unit, text);
     for (int i = 0; i < 2; i++)
         if (v[i] < o->lo || v[i] > o->hi)
-            return wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit, o->lo,
-                               o->hi, text);
+            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit,
+                                   o->lo, o->hi, text);
     return -1;
+}
+
+static int parse_list(const struct cli_usage *u, const struct cli_option *o, const char *text, struct cli_numbers *list)
+{
+    const bool rectangle = o->kind == CLI_RECTANGLE, four = rectangle || o->kind == CLI_LINE;
+    char unit[64];
+    in_unit(o, unit, sizeof unit);
+    bool good = parse_numbers(text, list);
+    if (four) {
+        const double *v = list->v;
+        good = good && list->n == 4 && (!rectangle || (v[0] < v[2] && v[1] < v[3]));
+        if (!good)
+            return cli_wrong_usage(u->verb, "--%s wants %s X0,Y0,X1,Y1%s from the top-left corner, not '%s'", o->name,
+                                   rectangle ? "a rectangle" : "the ends of a line as", unit, text);
+    }
+    for (size_t i = 1; i < list->n && o->kind == CLI_RISING; i++) good = good && list->v[i] > list->v[i - 1];
+    for (size_t i = 0; i < list->n; i++) good = good && list->v[i] >= o->lo && list->v[i] <= o->hi;
+    if (good) return -1;
+    return cli_wrong_usage(u->verb,
+                           "--%s wants up to %d %snumbers%s between %.7g and %.7g with commas between them, not '%s'",
+                           o->name, CLI_MAX_NUMBERS, o->kind == CLI_RISING ? "rising " : "", unit, o->lo, o->hi, text);
 }
 
 static int parse_value(const struct cli_usage *u, const struct cli_group *g, const struct cli_option *o, char *text,
@@ -193,38 +230,38 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
     case CLI_FLAG: *(bool *)t = true; return -1;
     case CLI_DOUBLE:
         if (!parse_double(text, &end, &v) || *end || v < o->lo || v > o->hi)
-            return wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit, o->lo,
-                               o->hi, text);
+            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit,
+                                   o->lo, o->hi, text);
         *(double *)t = v;
         return -1;
     case CLI_INT:
         if (!parse_count(text, &end, &n) || *end || (double)n < o->lo || (double)n > o->hi)
-            return wrong_usage(u->verb, "--%s wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo,
-                               o->hi, text);
+            return cli_wrong_usage(u->verb, "--%s wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo,
+                                   o->hi, text);
         *(int *)t = (int)n;
         return -1;
     case CLI_SEED:
         if (!parse_count(text, &end, &n) || *end || n > SEED_MAX)
-            return wrong_usage(u->verb, "--%s wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX,
-                               text);
+            return cli_wrong_usage(u->verb, "--%s wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX,
+                                   text);
         *(uint64_t *)t = n;
         return -1;
     case CLI_WORD:
         if (strcmp(text, o->arg) != 0)
-            return wrong_usage(u->verb, "--%s knows '%s' only, not '%s'", o->name, o->arg, text);
+            return cli_wrong_usage(u->verb, "--%s knows '%s' only, not '%s'", o->name, o->arg, text);
         *(bool *)t = true;
         return -1;
     case CLI_CHOICE: return parse_choice(u, o, text, t);
     case CLI_STRING:
-        if (*text == '\0') return wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
+        if (*text == '\0') return cli_wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
         args->strings[args->n_strings++] = text;
         *(const char **)t = text;
         return -1;
     case CLI_LIST: {
         struct cli_list *list = t;
-        if (*text == '\0') return wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
+        if (*text == '\0') return cli_wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
         if (list->n == CLI_MAX_LIST)
-            return wrong_usage(u->verb, "--%s can be given %d times at most", o->name, CLI_MAX_LIST);
+            return cli_wrong_usage(u->verb, "--%s can be given %d times at most", o->name, CLI_MAX_LIST);
         args->strings[args->n_strings++] = text;
         list->v[list->n++] = text;
         return -1;
@@ -232,14 +269,19 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
     case CLI_BAND:
     case CLI_DBAND: return parse_band(u, o, text, t);
     case CLI_PIXEL: return parse_pixel(u, o, text, t);
+    case CLI_NUMBERS:
+    case CLI_RISING:
+    case CLI_LINE:
+    case CLI_RECTANGLE: return parse_list(u, o, text, t);
     case CLI_SIZE:
         if (!parse_size(text, t))
-            return wrong_usage(u->verb, "--%s wants an amount of memory such as 4G or 500M, not '%s'", o->name, text);
+            return cli_wrong_usage(u->verb, "--%s wants an amount of memory such as 4G or 500M, not '%s'", o->name,
+                                   text);
         return -1;
     case CLI_FRAMES:
         if (!parse_frames(text, t))
-            return wrong_usage(u->verb, "--%s wants frame numbers such as 0-9,12, counted from 0, not '%s'", o->name,
-                               text);
+            return cli_wrong_usage(u->verb, "--%s wants frame numbers such as 0-9,12, counted from 0, not '%s'",
+                                   o->name, text);
         return -1;
     }
     return -1;
@@ -297,8 +339,8 @@ static int unknown_option(const struct cli_usage *u, const char *text)
         snprintf(word, sizeof word, "%.*s", (int)strcspn(text + 2, "="), text + 2);
         near = cli_nearest(word, names, n);
     }
-    if (near) return wrong_usage(u->verb, "'%s' is no option of '%s', but '--%s' is", text, u->verb, near);
-    return wrong_usage(u->verb, "'%s' is no option of '%s'", text, u->verb);
+    if (near) return cli_wrong_usage(u->verb, "'%s' is no option of '%s', but '--%s' is", text, u->verb, near);
+    return cli_wrong_usage(u->verb, "'%s' is no option of '%s'", text, u->verb);
 }
 
 /* -- parsing ------------------------------------------------------------------------------------ */
@@ -316,8 +358,8 @@ static int check_conflicts(const struct cli_usage *u, const struct row_ref *rows
         for (size_t k = i + 1; k < n; k++)
             if (rows[i].given && rows[k].given &&
                 target(rows[i].group, rows[i].option) == target(rows[k].group, rows[k].option))
-                return wrong_usage(u->verb, "--%s and --%s say the same thing in two ways: give one of them",
-                                   rows[i].option->name, rows[k].option->name);
+                return cli_wrong_usage(u->verb, "--%s and --%s say the same thing in two ways: give one of them",
+                                       rows[i].option->name, rows[k].option->name);
     return -1;
 }
 
@@ -341,9 +383,9 @@ static int walk(const struct cli_usage *u, poptContext ctx, struct row_ref *rows
     switch (val) {
     case -1: return check_conflicts(u, rows, n);
     case POPT_ERROR_BADOPT: return unknown_option(u, bad);
-    case POPT_ERROR_NOARG: return wrong_usage(u->verb, "'%s' wants a value after it", bad);
-    case POPT_ERROR_UNWANTEDARG: return wrong_usage(u->verb, "'%s' takes no value", bad);
-    default: return wrong_usage(u->verb, "'%s': %s", bad, poptStrerror(val));
+    case POPT_ERROR_NOARG: return cli_wrong_usage(u->verb, "'%s' wants a value after it", bad);
+    case POPT_ERROR_UNWANTEDARG: return cli_wrong_usage(u->verb, "'%s' takes no value", bad);
+    default: return cli_wrong_usage(u->verb, "'%s': %s", bad, poptStrerror(val));
     }
 }
 
@@ -352,12 +394,12 @@ static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_
     const char **rest = poptGetArgs(ctx);
     for (size_t i = 0; rest && rest[i]; i++) {
         if (u->operands == NULL)
-            return wrong_usage(u->verb, "'%s' takes no file names, but got '%s'", u->verb, rest[i]);
-        if ((args->files[args->n] = strdup(rest[i])) == NULL) return wrong_usage(u->verb, "out of memory");
+            return cli_wrong_usage(u->verb, "'%s' takes no file names, but got '%s'", u->verb, rest[i]);
+        if ((args->files[args->n] = strdup(rest[i])) == NULL) return cli_wrong_usage(u->verb, "out of memory");
         args->n++;
     }
     if (u->operands && u->operands[0] != '[' && args->n == 0)
-        return wrong_usage(u->verb, "'%s' needs at least one file: mroscope %s %s", u->verb, u->verb, u->operands);
+        return cli_wrong_usage(u->verb, "'%s' needs at least one file: mroscope %s %s", u->verb, u->verb, u->operands);
     return -1;
 }
 
@@ -373,7 +415,7 @@ int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args 
     args->files = calloc((size_t)argc + 1, sizeof *args->files);
     args->strings = calloc((size_t)argc + 1, sizeof *args->strings);
     if (table == NULL || rows == NULL || args->files == NULL || args->strings == NULL) {
-        wrong_usage(u->verb, "out of memory");
+        cli_wrong_usage(u->verb, "out of memory");
         goto done;
     }
     for (size_t i = 0; i < u->n_groups; i++) {
@@ -390,7 +432,7 @@ int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args 
     table[n] = (struct poptOption){ .longName = "help", .shortName = 'h', .argInfo = POPT_ARG_NONE, .val = (int)n + 1 };
     ctx = poptGetContext("mroscope", argc, (const char **)argv, table, POPT_CONTEXT_NO_EXEC);
     if (ctx == NULL) {
-        wrong_usage(u->verb, "out of memory");
+        cli_wrong_usage(u->verb, "out of memory");
         goto done;
     }
     rc = walk(u, ctx, rows, n, args);
@@ -413,12 +455,23 @@ void cli_args_release(struct cli_args *args)
 
 /* -- help --------------------------------------------------------------------------------------- */
 
+/* "1,1.5,2" */
+static const char *numbers_text(const struct cli_numbers *list, char *buffer, size_t size)
+{
+    size_t at = 0;
+    buffer[0] = '\0';
+    for (size_t i = 0; i < list->n && at < size; i++)
+        at += (size_t)snprintf(buffer + at, size - at, "%s%.10g", i ? "," : "", list->v[i]);
+    return buffer;
+}
+
 /* Writes " (default 4.1,5.8)" when the value before parsing is one that could have been given. */
 static void default_text(const struct cli_group *g, const struct cli_option *o, char *buffer, size_t size)
 {
     const void *t = target(g, o);
     const double *v = t;
     const char *word;
+    char numbers[CLI_MAX_NUMBERS * 20];
     size_t length = 0;
     buffer[0] = '\0';
     switch (o->kind) {
@@ -432,6 +485,11 @@ static void default_text(const struct cli_group *g, const struct cli_option *o, 
     case CLI_INT: snprintf(buffer, size, " (default %d)", *(const int *)t); break;
     case CLI_SEED: snprintf(buffer, size, " (default %llu)", (unsigned long long)*(const uint64_t *)t); break;
     case CLI_BAND: snprintf(buffer, size, " (default %g,%g)", v[0], v[1]); break;
+    case CLI_NUMBERS:
+    case CLI_RISING:
+        numbers_text(t, numbers, sizeof numbers);
+        if (numbers[0]) snprintf(buffer, size, " (default %s)", numbers);
+        break;
     default: break;
     }
 }
@@ -515,6 +573,7 @@ static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
     const void *t = target(g, o);
     const double *v = t;
     const char *word;
+    char numbers[CLI_MAX_NUMBERS * 20];
     size_t length = 0;
     switch (o->kind) {
     case CLI_CHOICE: word = choice(o->arg, *(const int *)t, &length); return json_stringn(word, length);
@@ -531,6 +590,12 @@ static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
         return all;
     }
     case CLI_BAND: return json_pack("[f,f]", v[0], v[1]);
+    case CLI_NUMBERS:
+    case CLI_RISING:
+    case CLI_LINE:
+    case CLI_RECTANGLE:
+        numbers_text(t, numbers, sizeof numbers);
+        return numbers[0] ? json_string(numbers) : json_null();
     case CLI_PIXEL:
         if (!(v[0] > 0)) return json_null();
         return v[0] == v[1] ? json_real(v[0]) : json_pack("[f,f]", v[0], v[1]);

@@ -10,19 +10,23 @@
 #include <stdint.h>
 
 enum cli_kind {
-    CLI_DOUBLE, /* double, between lo and hi; a default outside of them means "not given" */
-    CLI_INT,    /* int, between lo and hi */
-    CLI_SEED,   /* uint64_t, at most 2^53 so that every JSON reader keeps it */
-    CLI_FLAG,   /* bool, no argument */
-    CLI_WORD,   /* bool: true when the one word that is known (the row's arg) is given */
-    CLI_CHOICE, /* int: which of the words that the row's arg lists ("none|mean") was given, from 0 */
-    CLI_STRING, /* const char *, owned by struct cli_args */
-    CLI_LIST,   /* struct cli_list: texts of an option that may be given several times, owned likewise */
-    CLI_BAND,   /* double[2], "LO,HI", both between lo and hi and rising */
-    CLI_DBAND,  /* the same band given as spacings d = 1/g in nm, "LO,HI"; stored as 1/HI, 1/LO */
-    CLI_PIXEL,  /* double[2] between lo and hi: "V" for both or "X,Y"; zeros mean "not given" */
-    CLI_SIZE,   /* size_t bytes, "4G", "500M" */
-    CLI_FRAMES  /* struct cli_frames, "0-9,12" */
+    CLI_DOUBLE,    /* double, between lo and hi; a default outside of them means "not given" */
+    CLI_INT,       /* int, between lo and hi */
+    CLI_SEED,      /* uint64_t, at most 2^53 so that every JSON reader keeps it */
+    CLI_FLAG,      /* bool, no argument */
+    CLI_WORD,      /* bool: true when the one word that is known (the row's arg) is given */
+    CLI_CHOICE,    /* int: which of the words that the row's arg lists ("none|mean") was given, from 0 */
+    CLI_STRING,    /* const char *, owned by struct cli_args */
+    CLI_LIST,      /* struct cli_list: texts of an option that may be given several times, owned likewise */
+    CLI_BAND,      /* double[2], "LO,HI", both between lo and hi and rising */
+    CLI_DBAND,     /* the same band given as spacings d = 1/g in nm, "LO,HI"; stored as 1/HI, 1/LO */
+    CLI_PIXEL,     /* double[2] between lo and hi: "V" for both or "X,Y"; zeros mean "not given" */
+    CLI_NUMBERS,   /* struct cli_numbers: "U,U,...", each between lo and hi */
+    CLI_RISING,    /* the same, each larger than the one before */
+    CLI_LINE,      /* struct cli_numbers of four: the ends "X0,Y0,X1,Y1" of a line, each between lo and hi */
+    CLI_RECTANGLE, /* the same of corners, X0 < X1 and Y0 < Y1 */
+    CLI_SIZE,      /* size_t bytes, "4G", "500M" */
+    CLI_FRAMES     /* struct cli_frames, "0-9,12" */
 };
 
 struct cli_option {
@@ -54,6 +58,13 @@ struct cli_frames {
 bool cli_frames_has(const struct cli_frames *f, size_t frame);
 /* Largest frame asked for; 0 when all are. */
 size_t cli_frames_last(const struct cli_frames *f);
+
+/* Numbers of one option; n = 0: not given. */
+#define CLI_MAX_NUMBERS 16
+struct cli_numbers {
+    size_t n;
+    double v[CLI_MAX_NUMBERS];
+};
 
 #define CLI_MAX_LIST 64
 struct cli_list {
@@ -90,6 +101,9 @@ void cli_help(const struct cli_usage *u);
 /* Every option that can change a number: { "name": { "value": ..., "unit": ... } }, in table order.
  * NULL when out of memory. */
 json_t *cli_options_json(const struct cli_usage *u);
+
+/* One sentence about wrong usage on stderr, with where to read more; returns 2. */
+__attribute__((format(printf, 2, 3))) int cli_wrong_usage(const char *verb, const char *format, ...);
 
 /* Nearest of `n` names to `word`, or NULL when none is near. */
 const char *cli_nearest(const char *word, const char *const *names, size_t n);

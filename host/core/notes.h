@@ -3,36 +3,16 @@
 #ifndef MRO_CORE_NOTES_H
 #define MRO_CORE_NOTES_H
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
-/* Appends a sentence to a list that grows; one that cannot be kept for want of memory is lost. */
-__attribute__((format(printf, 3, 4))) static inline void mro_note(char ***list, size_t *n, const char *format, ...)
-{
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    for (size_t i = 0; i < *n; i++)
-        if (strcmp((*list)[i], text) == 0) return;
-    char *copy = strdup(text), **grown = copy ? realloc(*list, (*n + 1) * sizeof **list) : NULL;
-    if (grown == NULL) {
-        free(copy);
-        return;
-    }
-    *list = grown;
-    grown[(*n)++] = copy;
-}
+/* Appends a sentence of at most 511 bytes to a list that grows, unless it is there; one that cannot be kept for want of
+ * memory is lost. */
+void mro_note(char ***list, size_t *n, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-static inline void mro_notes_release(char ***list, size_t *n)
-{
-    for (size_t i = 0; i < *n; i++) free((*list)[i]);
-    free(*list);
-    *list = NULL;
-    *n = 0;
-}
+/* The same for a result that has `warnings` and `n_warnings`. */
+#define mro_warn(result, ...) mro_note(&(result)->warnings, &(result)->n_warnings, __VA_ARGS__)
+
+/* Frees the list and leaves it empty. */
+void mro_notes_release(char ***list, size_t *n);
 
 #endif

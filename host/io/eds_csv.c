@@ -7,19 +7,14 @@
 #include <string.h>
 
 #include "core/notes.h"
+#include "io/table.h"
 #include "io/text.h"
 #include "mroscope/eds.h"
 
-#define MAX_BYTES ((size_t)256 << 20)
 #define MAX_COLUMNS 512
 #define HEADER_LINES 400 /* lines that are searched for the header */
 
 enum kind { SKIP, DISTANCE, AT, WT, COUNTS };
-
-struct cell {
-    const char *p;
-    size_t n;
-};
 
 struct column {
     enum kind kind;
@@ -33,9 +28,7 @@ struct column {
 };
 
 struct table {
-    const char *name;
-    char *text;         /* UTF-8, owned */
-    size_t n, at, line; /* bytes, position, number of the line read last, from 1 */
+    struct mro_lines in;
     char separator;
     struct column column[1 + 3 * MRO_EDS_MAX_ELEMENTS];
     size_t columns, cells; /* used; cells of a row */
@@ -45,135 +38,8 @@ struct table {
     size_t *row_line; /* line of each row */
 };
 
-/* ---- text ---- */
-
-static void put_utf8(char **out, unsigned long c)
-{
-    char *p = *out;
-    if (c < 0x80) {
-        *p++ = (char)c;
-    } else if (c < 0x800) {
-        *p++ = (char)(0xc0 | c >> 6);
-        *p++ = (char)(0x80 | (c & 0x3f));
-    } else {
-        *p++ = (char)(0xe0 | c >> 12);
-        *p++ = (char)(0x80 | (c >> 6 & 0x3f));
-        *p++ = (char)(0x80 | (c & 0x3f));
-    }
-    *out = p;
-}
-
-static bool is_utf8(const unsigned char *p, size_t n)
-{
-    for (size_t i = 0; i < n;) {
-        const size_t more = p[i] < 0x80                   ? 0
-                            : p[i] >= 0xc2 && p[i] < 0xe0 ? 1
-                            : p[i] >= 0xe0 && p[i] < 0xf0 ? 2
-                            : p[i] >= 0xf0 && p[i] < 0xf5 ? 3
-                                                          : 9;
-        if (more == 9 || more >= n - i) return false;
-        for (size_t k = 1; k <= more; k++)
-            if ((p[i + k] & 0xc0) != 0x80) return false;
-        i += more + 1;
-    }
-    return true;
-}
-
-/* The file's text as UTF-8 with a zero at the end. */
-static enum mro_code decode(struct table *t, const unsigned char *p, size_t n, struct mro_error *e)
-{
-    const bool wide = n >= 2 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff));
-    if (n > MAX_BYTES) return MRO_FAIL(e, MRO_EFORMAT, "'%s' has %zu bytes: too large for a line profile", t->name, n);
-    char *out = t->text = malloc(3 * n + 1);
-    if (out == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->name);
-    if (wide) {
-        const bool big = p[0] == 0xfe;
-        for (size_t i = 2; i + 1 < n; i += 2) {
-            const unsigned c = big ? (unsigned)p[i] << 8 | p[i + 1] : (unsigned)p[i + 1] << 8 | p[i];
-            put_utf8(&out, c >= 0xd800 && c < 0xe000 ? '?' : c);
-        }
-    } else {
-        const size_t mark = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-        p += mark;
-        n -= mark;
-        if (is_utf8(p, n)) {
-            memcpy(out, p, n);
-            out += n;
-        } else { /* Latin-1, as older programs write it */
-            for (size_t i = 0; i < n; i++) put_utf8(&out, p[i]);
-        }
-    }
-    *out = '\0';
-    t->n = (size_t)(out - t->text);
-    if (memchr(t->text, '\0', t->n))
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no table of text; give images as --map Fe=FILE", t->name);
-    return MRO_OK;
-}
-
-static bool next_line(struct table *t, struct cell *line)
-{
-    if (t->at >= t->n) return false;
-    const char *p = t->text + t->at;
-    const size_t n = strcspn(p, "\r\n");
-    line->p = p;
-    line->n = n;
-    t->at += n;
-    if (t->at < t->n) t->at += p[n] == '\r' && p[n + 1] == '\n' ? 2 : 1;
-    t->line++;
-    return true;
-}
-
-static struct cell trimmed(struct cell c)
-{
-    while (c.n && isspace((unsigned char)c.p[0])) c.p++, c.n--;
-    while (c.n && isspace((unsigned char)c.p[c.n - 1])) c.n--;
-    if (c.n >= 2 && c.p[0] == '"' && c.p[c.n - 1] == '"') {
-        c.p++;
-        c.n -= 2;
-        while (c.n && isspace((unsigned char)c.p[0])) c.p++, c.n--;
-        while (c.n && isspace((unsigned char)c.p[c.n - 1])) c.n--;
-    }
-    return c;
-}
-
-/* Cells of a line, at most `room`; returns how many there are. */
-static size_t split(struct cell line, char separator, struct cell *cells, size_t room)
-{
-    size_t n = 0, start = 0;
-    bool quoted = false;
-    for (size_t i = 0; i <= line.n; i++) {
-        if (i < line.n && line.p[i] == '"') quoted = !quoted;
-        if (i < line.n && (quoted || line.p[i] != separator)) continue;
-        if (n < room) cells[n] = trimmed((struct cell){ line.p + start, i - start });
-        n++;
-        start = i + 1;
-    }
-    return n;
-}
-
-/* A number of a cell, with a decimal point, or with a decimal comma where commas do not separate cells. */
-static bool number_of(struct cell c, double *v)
-{
-    char copy[64];
-    size_t digits = 0, points = 0, commas = 0;
-    if (c.n == 0 || c.n >= sizeof copy) return false;
-    for (size_t i = 0; i < c.n; i++) {
-        const char ch = c.p[i];
-        digits += isdigit((unsigned char)ch) != 0;
-        points += ch == '.';
-        commas += ch == ',';
-        if (!isdigit((unsigned char)ch) && strchr("+-.,eE", ch) == NULL) return false;
-        if ((ch == '+' || ch == '-') && i > 0 && c.p[i - 1] != 'e' && c.p[i - 1] != 'E') return false;
-        copy[i] = ch == ',' ? '.' : ch;
-    }
-    const char last = c.p[c.n - 1];
-    if (digits == 0 || points + commas > 1 || last == 'e' || last == 'E' || last == '+' || last == '-') return false;
-    *v = mro_parse_number(copy, c.n);
-    return isfinite(*v);
-}
-
 /* Marks that may separate thousands: 1,234 or 12.345. */
-static void look_at_mark(struct cell c, size_t line, struct column *k)
+static void look_at_mark(struct mro_cell c, size_t line, struct column *k)
 {
     size_t at = 0, end = 0;
     while (at < c.n && isdigit((unsigned char)c.p[at])) at++;
@@ -190,24 +56,24 @@ static void look_at_mark(struct cell c, size_t line, struct column *k)
 /* ---- headers ---- */
 
 struct words {
-    struct cell w[24];
+    struct mro_cell w[24];
     size_t n;
 };
 
 /* Runs of letters. */
-static struct words words_of(struct cell c)
+static struct words words_of(struct mro_cell c)
 {
     struct words words = { .n = 0 };
     for (size_t i = 0; i < c.n;) {
         size_t k = i;
         while (k < c.n && isalpha((unsigned char)c.p[k])) k++;
-        if (k > i && words.n < 24) words.w[words.n++] = (struct cell){ c.p + i, k - i };
+        if (k > i && words.n < 24) words.w[words.n++] = (struct mro_cell){ c.p + i, k - i };
         i = k > i ? k : i + 1;
     }
     return words;
 }
 
-static bool is_one_of(struct cell w, const char *const *list)
+static bool is_one_of(struct mro_cell w, const char *const *list)
 {
     for (; *list; list++) {
         size_t i = 0;
@@ -225,7 +91,7 @@ static bool any_word(const struct words *words, const char *const *list)
 }
 
 /* Length unit in brackets, after a slash or an underscore, or as the last word; its factor to nm, or 0. */
-static double length_unit(struct cell c)
+static double length_unit(struct mro_cell c)
 {
     char text[32];
     for (size_t i = 0; i < c.n; i++) {
@@ -251,7 +117,7 @@ static const char *const w_error[] = { "sigma", "error", "err",    "std",       
                                        "rel",   "abs",   "fehler", "background", "bg", "bkg",   NULL };
 static const char *const w_total[] = { "total", "sum", "all", NULL };
 
-static bool is_rate(struct cell c, const struct words *words)
+static bool is_rate(struct mro_cell c, const struct words *words)
 {
     if (any_word(words, w_rate)) return true;
     for (size_t i = 0; i + 1 < c.n; i++)
@@ -283,7 +149,7 @@ static bool wanted(const char *list, const char *symbol)
     return false;
 }
 
-static void copy_header(char out[80], struct cell c) { mro_text_copy(c.p, c.n, out, 80); }
+static void copy_header(char out[80], struct mro_cell c) { mro_text_copy(c.p, c.n, out, 80); }
 
 /* What one header cell says. */
 struct meaning {
@@ -293,7 +159,7 @@ struct meaning {
     double factor;
 };
 
-static struct meaning understand(struct cell c, enum mro_eds_unit unit)
+static struct meaning understand(struct mro_cell c, enum mro_eds_unit unit)
 {
     const struct words words = words_of(c);
     struct meaning m = { .kind = SKIP };
@@ -324,15 +190,15 @@ static struct meaning understand(struct cell c, enum mro_eds_unit unit)
 }
 
 /* Is this line the header? A distance and an element. */
-static bool is_header(struct cell line, char separator, enum mro_eds_unit unit, size_t *cells)
+static bool is_header(struct mro_cell line, char separator, enum mro_eds_unit unit, size_t *cells)
 {
-    struct cell c[MAX_COLUMNS];
+    struct mro_cell c[MAX_COLUMNS];
     bool distance = false, element = false;
-    *cells = split(line, separator, c, MAX_COLUMNS);
+    *cells = mro_cells(line, separator, c, MAX_COLUMNS);
     if (*cells < 2 || *cells > MAX_COLUMNS) return false;
     for (size_t i = 0; i < *cells; i++) {
         double v;
-        if (number_of(c[i], &v)) return false;
+        if (mro_cell_number(c[i], &v)) return false;
         const struct meaning m = understand(c[i], unit);
         distance |= m.kind == DISTANCE;
         element |= m.element;
@@ -340,7 +206,7 @@ static bool is_header(struct cell line, char separator, enum mro_eds_unit unit, 
     return distance && element;
 }
 
-static enum mro_code add_column(struct table *t, const struct meaning *m, size_t cell, struct cell text,
+static enum mro_code add_column(struct table *t, const struct meaning *m, size_t cell, struct mro_cell text,
                                 struct mro_eds_profile *p, struct mro_error *e)
 {
     size_t k = 0;
@@ -350,14 +216,13 @@ static enum mro_code add_column(struct table *t, const struct meaning *m, size_t
     if (k == t->elements) {
         if (k == MRO_EDS_MAX_ELEMENTS)
             return MRO_FAIL(e, MRO_EDATA,
-                            "'%s' has columns of more than %d elements; name those to use with --elements", t->name,
+                            "'%s' has columns of more than %d elements; name those to use with --elements", t->in.name,
                             MRO_EDS_MAX_ELEMENTS);
         memcpy(t->symbol[t->elements++], m->symbol, 4);
     }
     for (size_t i = 0; i < t->columns; i++) {
         if (t->column[i].kind != m->kind || t->column[i].element != k || m->kind == DISTANCE) continue;
-        mro_note(&p->warnings, &p->n_warnings, "%s is there twice, as '%s' and '%s': the first is used", m->symbol,
-                 t->column[i].header, header);
+        mro_warn(p, "%s is there twice, as '%s' and '%s': the first is used", m->symbol, t->column[i].header, header);
         return MRO_OK;
     }
     struct column *c = &t->column[t->columns++];
@@ -367,20 +232,20 @@ static enum mro_code add_column(struct table *t, const struct meaning *m, size_t
 }
 
 /* Takes the columns from the header's cells, where `units` (may be NULL) is a second header line with the units. */
-static enum mro_code take_header(struct table *t, struct cell line, const struct mro_eds_table_options *o,
+static enum mro_code take_header(struct table *t, struct mro_cell line, const struct mro_eds_table_options *o,
                                  const char **joined, struct mro_eds_profile *p, struct mro_error *e)
 {
-    struct cell c[MAX_COLUMNS], u[MAX_COLUMNS];
-    const size_t saved_at = t->at, saved_line = t->line;
-    struct cell below;
+    struct mro_cell c[MAX_COLUMNS], u[MAX_COLUMNS];
+    const size_t saved_at = t->in.at, saved_line = t->in.line;
+    struct mro_cell below;
     bool second = false;
     char *buffer = NULL;
-    t->cells = split(line, t->separator, c, MAX_COLUMNS);
-    if (next_line(t, &below) && split(below, t->separator, u, MAX_COLUMNS) == t->cells) {
+    t->cells = mro_cells(line, t->separator, c, MAX_COLUMNS);
+    if (mro_lines_next(&t->in, &below) && mro_cells(below, t->separator, u, MAX_COLUMNS) == t->cells) {
         double v;
         second = true;
         size_t filled = 0;
-        for (size_t i = 0; i < t->cells; i++) second &= !number_of(u[i], &v), filled += u[i].n > 0;
+        for (size_t i = 0; i < t->cells; i++) second &= !mro_cell_number(u[i], &v), filled += u[i].n > 0;
         /* A row of units says a length or a share; a first row of data with text in it does not. */
         second &= 2 * filled >= t->cells;
         bool unit = false;
@@ -397,17 +262,17 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
     if (second) { /* header and unit of each column become one text */
         const size_t room = line.n + below.n + 4 * t->cells + 1;
         char *w = buffer = malloc(room);
-        if (buffer == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->name);
+        if (buffer == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->in.name);
         for (size_t i = 0; i < t->cells; i++) {
             const int n =
                 snprintf(w, room - (size_t)(w - buffer), "%.*s (%.*s)", (int)c[i].n, c[i].p, (int)u[i].n, u[i].p);
-            c[i] = (struct cell){ w, (size_t)n };
+            c[i] = (struct mro_cell){ w, (size_t)n };
             w += n;
         }
         *joined = buffer;
     } else {
-        t->at = saved_at;
-        t->line = saved_line;
+        t->in.at = saved_at;
+        t->in.line = saved_line;
     }
 
     size_t distance = SIZE_MAX;
@@ -421,7 +286,7 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
     }
     if (distance == SIZE_MAX) /* the second line can have changed what a cell means */
         return MRO_FAIL(e, MRO_EFORMAT, "'%s' has no column of distances: write its header as 'Distance (nm)'",
-                        t->name);
+                        t->in.name);
     t->column[0] =
         (struct column){ .kind = DISTANCE, .cell = distance, .factor = understand(c[distance], o->unit).factor };
     copy_header(t->column[0].header, c[distance]);
@@ -429,7 +294,7 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
     if (!(t->column[0].factor > 0))
         return MRO_FAIL(e, MRO_ECALIB,
                         "'%s': the column '%s' has no unit of length; write its header as 'Distance (nm)' or '(um)'",
-                        t->name, t->column[0].header);
+                        t->in.name, t->column[0].header);
     for (size_t i = 0; i < t->cells; i++) {
         struct meaning m = understand(c[i], o->unit);
         char header[80];
@@ -438,12 +303,12 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
         if (m.element && m.rate && m.kind == SKIP)
             return MRO_FAIL(e, MRO_EDATA,
                             "'%s': '%s' is a rate, whose noise cannot be known; export counts (rate times dwell time)",
-                            t->name, header);
+                            t->in.name, header);
         if (m.element && m.kind == SKIP)
             return MRO_FAIL(e, MRO_EFORMAT,
                             "'%s': the column '%s' does not say what it holds; write at.%%, wt.%% or counts into its "
                             "header, or give --unit at, wt or counts",
-                            t->name, header);
+                            t->in.name, header);
         if (m.element) {
             MRO_TRY(add_column(t, &m, i, c[i], p, e));
         } else if (m.kind != DISTANCE && header[0]) {
@@ -451,10 +316,9 @@ static enum mro_code take_header(struct table *t, struct cell line, const struct
             snprintf(left_out + used, sizeof left_out - used, "%s'%s'", used ? ", " : "", header);
         }
     }
-    if (left_out[0])
-        mro_note(&p->warnings, &p->n_warnings, "columns that are no composition are left out: %s", left_out);
+    if (left_out[0]) mro_warn(p, "columns that are no composition are left out: %s", left_out);
     if (t->elements == 0)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of any of the elements '%s'", t->name,
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of any of the elements '%s'", t->in.name,
                         o->elements ? o->elements : "");
     return MRO_OK;
 }
@@ -463,8 +327,8 @@ static enum mro_code find_header(struct table *t, const struct mro_eds_table_opt
                                  struct mro_eds_profile *p, struct mro_error *e)
 {
     static const char separators[] = "\t;,";
-    struct cell line;
-    while (t->line < HEADER_LINES && next_line(t, &line)) {
+    struct mro_cell line;
+    while (t->in.line < HEADER_LINES && mro_lines_next(&t->in, &line)) {
         for (const char *s = separators; *s; s++) {
             size_t cells;
             if (!is_header(line, *s, o->unit, &cells)) continue;
@@ -475,7 +339,7 @@ static enum mro_code find_header(struct table *t, const struct mro_eds_table_opt
     return MRO_FAIL(e, MRO_EFORMAT,
                     "'%s' is no line profile: no line has a distance ('Distance (nm)') and elements ('Fe (at.%%)', 'Fe "
                     "(counts)') as headers",
-                    t->name);
+                    t->in.name);
 }
 
 /* ---- rows ---- */
@@ -485,7 +349,7 @@ static enum mro_code grow(struct table *t, struct mro_error *e)
     if (t->rows < t->room) return MRO_OK;
     const size_t room = t->room ? 2 * t->room : 256;
     if (t->rows == MRO_EDS_MAX_POINTS)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has more than %d points", t->name, MRO_EDS_MAX_POINTS);
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has more than %d points", t->in.name, MRO_EDS_MAX_POINTS);
     size_t *lines = realloc(t->row_line, room * sizeof *lines);
     if (lines) t->row_line = lines;
     for (size_t i = 0; lines && i < t->columns; i++) {
@@ -495,53 +359,53 @@ static enum mro_code grow(struct table *t, struct mro_error *e)
         else
             t->column[i].v = v;
     }
-    if (lines == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->name);
+    if (lines == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", t->in.name);
     t->room = room;
     return MRO_OK;
 }
 
-static enum mro_code take_row(struct table *t, const struct cell *c, struct mro_error *e)
+static enum mro_code take_row(struct table *t, const struct mro_cell *c, struct mro_error *e)
 {
     MRO_TRY(grow(t, e));
     for (size_t i = 0; i < t->columns; i++) {
         struct column *k = &t->column[i];
-        const struct cell cell = c[k->cell];
+        const struct mro_cell cell = c[k->cell];
         char text[40];
         double v;
         mro_text_copy(cell.p, cell.n, text, sizeof text);
         if (cell.n == 0)
             return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu has no value in the column '%s'; nothing is filled in",
-                            t->name, t->line, k->header);
-        if (!number_of(cell, &v))
-            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds '%s', which is no number", t->name,
-                            t->line, k->header, text);
-        if (k->kind == COUNTS) look_at_mark(cell, t->line, k);
+                            t->in.name, t->in.line, k->header);
+        if (!mro_cell_number(cell, &v))
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds '%s', which is no number", t->in.name,
+                            t->in.line, k->header, text);
+        if (k->kind == COUNTS) look_at_mark(cell, t->in.line, k);
         if (k->kind != DISTANCE && v < 0)
-            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->name,
-                            t->line, k->header, v, k->kind == COUNTS ? "counts" : "a share",
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->in.name,
+                            t->in.line, k->header, v, k->kind == COUNTS ? "counts" : "a share",
                             k->kind == COUNTS ? ": export counts with their background" : "");
         if (k->kind == DISTANCE) {
             v *= k->factor;
             if (t->rows > 0 && v == k->v[t->rows - 1])
-                return MRO_FAIL(e, MRO_EDATA, "'%s': lines %zu and %zu have the same distance, %g nm", t->name,
-                                t->row_line[t->rows - 1], t->line, v);
+                return MRO_FAIL(e, MRO_EDATA, "'%s': lines %zu and %zu have the same distance, %g nm", t->in.name,
+                                t->row_line[t->rows - 1], t->in.line, v);
             if (t->rows > 0 && v < k->v[t->rows - 1])
                 return MRO_FAIL(e, MRO_EDATA,
                                 "'%s': distances fall from %g nm to %g nm at line %zu; sort the rows by distance",
-                                t->name, k->v[t->rows - 1], v, t->line);
+                                t->in.name, k->v[t->rows - 1], v, t->in.line);
         }
         k->v[t->rows] = v;
     }
-    t->row_line[t->rows++] = t->line;
+    t->row_line[t->rows++] = t->in.line;
     return MRO_OK;
 }
 
 static enum mro_code take_rows(struct table *t, struct mro_error *e)
 {
-    struct cell line, c[MAX_COLUMNS];
+    struct mro_cell line, c[MAX_COLUMNS];
     bool blank = false;
-    while (next_line(t, &line)) {
-        const size_t n = split(line, t->separator, c, MAX_COLUMNS);
+    while (mro_lines_next(&t->in, &line)) {
+        const size_t n = mro_cells(line, t->separator, c, MAX_COLUMNS);
         size_t filled = 0;
         double v;
         for (size_t i = 0; i < n && i < MAX_COLUMNS; i++) filled += c[i].n > 0;
@@ -550,15 +414,16 @@ static enum mro_code take_rows(struct table *t, struct mro_error *e)
             continue;
         }
         /* Notes below the table, after an empty line. */
-        if (blank && (n <= t->column[0].cell || !number_of(c[t->column[0].cell], &v))) break;
+        if (blank && (n <= t->column[0].cell || !mro_cell_number(c[t->column[0].cell], &v))) break;
         size_t most = 0; /* spreadsheets may cut empty cells off the end of a row, or add some */
         for (size_t i = 0; i < t->columns; i++) most = t->column[i].cell > most ? t->column[i].cell : most;
         size_t extra = 0;
         for (size_t i = t->cells; i < n && i < MAX_COLUMNS; i++) extra += c[i].n > 0;
         if (n <= most || extra || n > MAX_COLUMNS)
-            return MRO_FAIL(
-                e, MRO_EDATA, "'%s': line %zu has %zu cells where the header has %zu%s", t->name, t->line, n, t->cells,
-                t->separator == ',' && n > t->cells ? "; decimal commas need semicolons between the cells" : "");
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu has %zu cells where the header has %zu%s", t->in.name,
+                            t->in.line, n, t->cells,
+                            t->separator == ',' && n > t->cells ? "; decimal commas need semicolons between the cells"
+                                                                : "");
         MRO_TRY(take_row(t, c, e));
     }
     return MRO_OK;
@@ -589,7 +454,7 @@ static enum mro_code check_units(struct table *t, enum kind *share, bool *counts
                 e, MRO_EDATA,
                 "'%s' mixes units: it has %s of %s but not of %s; export all elements in the same units, or "
                 "choose some with --elements",
-                t->name,
+                t->in.name,
                 kind == COUNTS ? "counts"
                 : kind == AT   ? "at.%"
                                : "wt.%",
@@ -621,7 +486,7 @@ static enum mro_code settle_shares(struct table *t, enum kind share, bool counts
                 return MRO_FAIL(e, MRO_EDATA,
                                 "'%s': the %s in line %zu add up to %.4g, not 100; export all elements of the "
                                 "quantification, or give --normalise to take them as parts of what is there",
-                                t->name, unit, t->row_line[i], sum);
+                                t->in.name, unit, t->row_line[i], sum);
             double moles = 0;
             for (size_t k = 0; k < t->elements; k++)
                 moles += find(t, k, share)->v[i] / (share == WT ? mro_atomic_weight(t->symbol[k]) : 1);
@@ -632,10 +497,9 @@ static enum mro_code settle_shares(struct table *t, enum kind share, bool counts
         }
     }
     if (fabs(worst - 100) > slack)
-        mro_note(&p->warnings, &p->n_warnings,
-                 "the %s of the table add up to %.4g at worst; all numbers are parts of the elements listed", unit,
+        mro_warn(p, "the %s of the table add up to %.4g at worst; all numbers are parts of the elements listed", unit,
                  worst);
-    if (parts) mro_note(&p->warnings, &p->n_warnings, "the columns add up to 1: taken as fractions, not %s", unit);
+    if (parts) mro_warn(p, "the columns add up to 1: taken as fractions, not %s", unit);
     return MRO_OK;
 }
 
@@ -664,8 +528,7 @@ static void note_gaps(const struct table *t, struct mro_eds_profile *p)
         if (gaps++ == 0) first = i;
     }
     if (gaps)
-        mro_note(&p->warnings, &p->n_warnings,
-                 "the profile has %zu gap%s, the first from %g to %g nm (lines %zu and %zu); nothing is filled in",
+        mro_warn(p, "the profile has %zu gap%s, the first from %g to %g nm (lines %zu and %zu); nothing is filled in",
                  gaps, gaps > 1 ? "s" : "", x[first - 1], x[first], t->row_line[first - 1], t->row_line[first]);
 }
 
@@ -674,9 +537,9 @@ static enum mro_code to_profile(struct table *t, const struct mro_eds_table_opti
 {
     enum kind share;
     bool counts;
-    if (t->rows == 0) return MRO_FAIL(e, MRO_EDATA, "'%s' has a header and no points below it", t->name);
+    if (t->rows == 0) return MRO_FAIL(e, MRO_EDATA, "'%s' has a header and no points below it", t->in.name);
     if (t->rows < 3)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu point%s; a scatter needs three at least", t->name, t->rows,
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu point%s; a scatter needs three at least", t->in.name, t->rows,
                         t->rows > 1 ? "s" : "");
     for (size_t i = 0; i < t->columns; i++) {
         const struct column *k = &t->column[i];
@@ -684,7 +547,7 @@ static enum mro_code to_profile(struct table *t, const struct mro_eds_table_opti
             return MRO_FAIL(e, MRO_EDATA,
                             "'%s': line %zu, column '%s' has a mark before three digits among whole counts: thousands "
                             "are separated there; export the counts without separators",
-                            t->name, k->thousands_line, k->header);
+                            t->in.name, k->thousands_line, k->header);
     }
     MRO_TRY(check_units(t, &share, &counts, e));
     if (share != SKIP) MRO_TRY(settle_shares(t, share, counts, o, p, e));
@@ -710,8 +573,7 @@ enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t
     const char *joined = NULL;
     memset(p, 0, sizeof *p);
     if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
-    t->name = name;
-    enum mro_code rc = decode(t, bytes, size, e);
+    enum mro_code rc = mro_lines_decode(&t->in, bytes, size, name, "; give images as --map Fe=FILE", e);
     if (rc == MRO_OK) rc = find_header(t, o, &joined, p, e);
     if (rc == MRO_OK) rc = take_rows(t, e);
     if (rc == MRO_OK) rc = to_profile(t, o, p, e);
@@ -719,7 +581,7 @@ enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t
     for (size_t i = 0; i < t->columns; i++) free(t->column[i].v);
     free((void *)joined);
     free(t->row_line);
-    free(t->text);
+    mro_lines_release(&t->in);
     free(t);
     return rc;
 }

@@ -10,12 +10,13 @@
 #include "io/emi.h"
 
 #include <ctype.h>
-#include <expat.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "io/xml.h"
 
 /* Blocks in real files have 300 to 10 000 bytes. A document of more series than this was never seen. */
 #define MAX_XML ((size_t)1 << 20)
@@ -97,10 +98,8 @@ bool mro_emi_split_path(const char *path, size_t *stem, unsigned *number)
 /* ---- reading one ---- */
 
 struct parse {
-    XML_Parser parser;
     struct mro_emi_object *o;
-    char text[128], label[48], value[64], unit[16];
-    size_t length;
+    char label[48], value[64], unit[16];
 };
 
 /* Copies as much of `text` as fits; what is cut between the bytes of a character is cleaned with the other texts. */
@@ -122,8 +121,6 @@ static double number_of(const char *text)
     const double v = strtod(copy, &end);
     return end != copy && isfinite(v) ? v : 0;
 }
-
-static double positive(double v) { return v > 0 ? v : 0; }
 
 /* TIA writes 0 or 1 where there is none, as in diffraction. */
 static double magnification(double v) { return v > 1 ? v : 0; }
@@ -157,41 +154,35 @@ static void set_row(struct parse *p)
         snprintf(o->instrument, sizeof o->instrument, "%s",
                  p->value + (strncmp(p->value, "Microscope ", 11) == 0 ? 11 : 0));
     else if (strcmp(p->label, "High tension") == 0 && strcmp(p->unit, "kV") == 0)
-        o->beam_kv = positive(v);
+        o->beam_kv = mro_positive(v);
     else if (strcmp(p->label, "Magnification") == 0)
         o->magnification = magnification(v * (strcasecmp(p->unit, "kx") == 0 ? 1000 : 1));
     else if (strcmp(p->label, "Camera length") == 0 && (strcmp(p->unit, "m") == 0 || strcmp(p->unit, "mm") == 0))
-        o->camera_length_mm = positive(v) * (strcmp(p->unit, "m") == 0 ? 1000 : 1);
+        o->camera_length_mm = mro_positive(v) * (strcmp(p->unit, "m") == 0 ? 1000 : 1);
     else if (strcmp(p->label, "Stage A") == 0 && strcmp(p->unit, "deg") == 0 && p->value[0])
         o->tilt_deg[0] = v + 0.0; /* TIA writes -0.00 */
     else if (strcmp(p->label, "Stage B") == 0 && strcmp(p->unit, "deg") == 0 && p->value[0])
         o->tilt_deg[1] = v + 0.0;
 }
 
-static void XMLCALL on_start(void *data, const XML_Char *name, const XML_Char **attributes)
+static const char *leaf(const char *path)
 {
-    struct parse *p = data;
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void on_begin(void *context, const char *path, const char *const *attributes)
+{
+    struct parse *p = context;
     (void)attributes;
-    if (strcmp(name, "Data") == 0) p->label[0] = p->value[0] = p->unit[0] = '\0';
-    p->length = 0;
+    if (strcmp(leaf(path), "Data") == 0) p->label[0] = p->value[0] = p->unit[0] = '\0';
 }
 
-static void XMLCALL on_text(void *data, const XML_Char *text, int length)
+static void on_end(void *context, const char *path, const char *text)
 {
-    struct parse *p = data;
-    const size_t room = sizeof p->text - 1 - p->length, n = (size_t)length < room ? (size_t)length : room;
-    memcpy(p->text + p->length, text, n);
-    p->length += n;
-}
-
-static void XMLCALL on_end(void *data, const XML_Char *name)
-{
-    struct parse *p = data;
+    struct parse *p = context;
     struct mro_emi_object *o = p->o;
-    char *text = p->text;
-    text[p->length] = '\0';
-    while (p->length > 0 && isspace((unsigned char)text[p->length - 1])) text[--p->length] = '\0';
-    while (isspace((unsigned char)*text)) text++;
+    const char *name = leaf(path);
     if (strcmp(name, "Label") == 0)
         keep(p->label, sizeof p->label, text);
     else if (strcmp(name, "Value") == 0)
@@ -201,7 +192,7 @@ static void XMLCALL on_end(void *data, const XML_Char *name)
     else if (strcmp(name, "Data") == 0)
         set_row(p);
     else if (strcmp(name, "AcceleratingVoltage") == 0 && o->beam_kv == 0)
-        o->beam_kv = positive(number_of(text)) / 1000;
+        o->beam_kv = mro_positive(number_of(text)) / 1000;
     else if (strcmp(name, "Magnification") == 0 && o->magnification == 0)
         o->magnification = magnification(number_of(text)); /* "114999 X" */
     else if (strcmp(name, "AcquireDate") == 0)
@@ -210,31 +201,15 @@ static void XMLCALL on_end(void *data, const XML_Char *name)
         o->camera = true;
         keep(o->detector, sizeof o->detector, text);
     } else if (strcmp(name, "Binning") == 0)
-        o->binning = positive(number_of(text));
-    p->length = 0;
+        o->binning = mro_positive(number_of(text));
 }
 
-/* A document type could define entities that unfold to gigabytes; TIA writes none. */
-static void XMLCALL on_doctype(void *data, const XML_Char *name, const XML_Char *system_id, const XML_Char *public_id,
-                               int has_internal_subset)
+static bool parse_block(const struct block *b, struct mro_emi_object *o)
 {
-    struct parse *p = data;
-    (void)name, (void)system_id, (void)public_id, (void)has_internal_subset;
-    XML_StopParser(p->parser, XML_FALSE);
-}
-
-static bool parse_block(const struct block *b, const char *encoding, struct mro_emi_object *o)
-{
+    static const struct mro_xml_hooks hooks = { on_begin, on_end };
     struct parse p = { .o = o };
     *o = (struct mro_emi_object){ .tilt_deg = { NAN, NAN } };
-    if (b->size > MAX_XML || (p.parser = XML_ParserCreate(encoding)) == NULL) return false;
-    XML_SetUserData(p.parser, &p);
-    XML_SetElementHandler(p.parser, on_start, on_end);
-    XML_SetCharacterDataHandler(p.parser, on_text);
-    XML_SetStartDoctypeDeclHandler(p.parser, on_doctype);
-    const bool ok = XML_Parse(p.parser, b->xml, (int)b->size, XML_TRUE) == XML_STATUS_OK;
-    XML_ParserFree(p.parser);
-    return ok;
+    return b->size <= MAX_XML && mro_xml_walk(b->xml, b->size, &hooks, &p, NULL, 0);
 }
 
 bool mro_emi_describe(struct mro_bytes b, unsigned number, struct mro_emi_object *o)
@@ -250,8 +225,7 @@ bool mro_emi_describe(struct mro_bytes b, unsigned number, struct mro_emi_object
     for (size_t pos = 0; found.xml == NULL && !named && next_block(b, &pos, &block);)
         if (++order == number) found = block;
     if (found.xml == NULL) return false;
-    /* XML without a declaration is UTF-8, but text typed on the microscope is often Latin-1. */
-    return parse_block(&found, NULL, o) || parse_block(&found, "ISO-8859-1", o);
+    return parse_block(&found, o);
 }
 
 /* ---- the reader: an EMI opened by its own name shows its series ---- */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "io/export.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -9,12 +8,6 @@
 #include <string.h>
 
 #include "io/write.h"
-
-static enum mro_code put(struct mro_write *w, const void *bytes, size_t size, struct mro_error *e)
-{
-    if (size == 0 || fwrite(bytes, 1, size, w->out) == size) return MRO_OK;
-    return MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", w->path, strerror(errno));
-}
 
 /* A buffer that grows; one failure spoils it. */
 struct bytes {
@@ -176,6 +169,7 @@ static void describe(struct bytes *b, const struct mro_export *x, const struct m
     if (ax->step > 0 && ax->offset != 0) say(b, "xorigin=%.17g\n", -ax->offset / ax->step);
     if (ay->step > 0 && ay->offset != 0) say(b, "yorigin=%.17g\n", -ay->offset / ay->step);
     say(b, "loop=false\n");
+    if (x->shown[0] < x->shown[1]) say(b, "min=%.9g\nmax=%.9g\n", x->shown[0], x->shown[1]);
     say_known(b, x);
     add(b, "", 1);
 }
@@ -345,7 +339,7 @@ static enum mro_code put_frames(struct mro_write *w, const struct mro_export *x,
     const void *pixels;
     for (size_t i = 0; i < x->frames; i++) {
         MRO_TRY(x->next(x->context, &pixels, e));
-        MRO_TRY(put(w, pixels, l->frame_bytes, e));
+        MRO_TRY(mro_write_put(w, pixels, l->frame_bytes, e));
     }
     return MRO_OK;
 }
@@ -448,8 +442,8 @@ enum mro_code mro_export_tiff(const char *path, const struct mro_export *x, stru
 
     rc = mro_write_begin(&w, path, e);
     if (rc) goto done;
-    if ((rc = put(&w, head.p, head.n, e)) != MRO_OK || (rc = put_frames(&w, x, &l, e)) != MRO_OK ||
-        (rc = put(&w, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", (size_t)(first - pixels_at - all), e)) != MRO_OK)
+    if ((rc = mro_write_put(&w, head.p, head.n, e)) != MRO_OK || (rc = put_frames(&w, x, &l, e)) != MRO_OK ||
+        (rc = mro_write_put(&w, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", (size_t)(first - pixels_at - all), e)) != MRO_OK)
         goto done;
     uint64_t at = first;
     for (size_t i = 0; i < x->frames; i++) {
@@ -464,7 +458,7 @@ enum mro_code mro_export_tiff(const char *path, const struct mro_export *x, stru
             rc = MRO_FAIL(e, MRO_EMEMORY, "no memory to write '%s'", path);
             goto done;
         }
-        if ((rc = put(&w, pages.p, pages.n, e)) != MRO_OK) goto done;
+        if ((rc = mro_write_put(&w, pages.p, pages.n, e)) != MRO_OK) goto done;
     }
     rc = mro_write_commit(&w, e);
 done:
@@ -474,6 +468,31 @@ done:
     free(head.p);
     free(pages.p);
     return rc;
+}
+
+static enum mro_code only_frame(void *context, const void **pixels, struct mro_error *e)
+{
+    (void)e;
+    *pixels = ((const struct mro_image *)context)->px;
+    return MRO_OK;
+}
+
+enum mro_code mro_write_tiff(const char *path, const struct mro_image *im, struct mro_error *e)
+{
+    struct mro_image copy = *im;
+    struct mro_image_info info = { .dtype = MRO_F32, .axes = 2, .stage_tilt_deg = { NAN, NAN } };
+    struct mro_export x = {
+        .info = &info, .frames = 1, .shown = { INFINITY, -INFINITY }, .next = only_frame, .context = &copy
+    };
+    memcpy(info.axis, im->axis, sizeof im->axis);
+    info.axis[0].size = im->px ? im->ny : 0;
+    info.axis[1].size = im->nx;
+    for (size_t i = 0; im->px && i < im->nx * im->ny; i++) {
+        if (!isfinite(im->px[i])) continue;
+        x.shown[0] = fmin(x.shown[0], im->px[i]);
+        x.shown[1] = fmax(x.shown[1], im->px[i]);
+    }
+    return mro_export_tiff(path, &x, e);
 }
 
 /* ---------------------------------------------------------------- MRC */
@@ -549,7 +568,7 @@ enum mro_code mro_export_mrc(const char *path, const struct mro_export *x, struc
     memcpy(head + 224, "mroscope convert", 16);
     rc = mro_write_begin(&w, path, e);
     if (rc) goto done;
-    if ((rc = put(&w, head, HEADER, e)) != MRO_OK || (rc = put_frames(&w, x, &l, e)) != MRO_OK) goto done;
+    if ((rc = mro_write_put(&w, head, HEADER, e)) != MRO_OK || (rc = put_frames(&w, x, &l, e)) != MRO_OK) goto done;
     rc = mro_write_commit(&w, e);
 done:
     mro_write_abort(&w);

@@ -9,6 +9,7 @@ struct mro_export {
     const struct mro_image_info *info; /* dtype, axes (size and calibration), and what is known of the microscope */
     size_t frames;                     /* to write; product of all axes but the last two */
     const char *notes;                 /* further lines "key=value", each with a line feed; NULL = none */
+    double shown[2];                   /* values shown as black and white; no rising pair: left to the program */
     /* Gives the next frame: ny * nx pixels of info->dtype in the machine's byte order, lent until the next call. */
     enum mro_code (*next)(void *context, const void **pixels, struct mro_error *e);
     void *context;

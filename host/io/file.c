@@ -42,13 +42,12 @@ static size_t default_budget(void)
 
 static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *e)
 {
-    char known[128] = "";
-    for (size_t i = 0, n = 0; i < N_READERS && n < sizeof known; i++)
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", readers[i]->name);
     char first[16 * 3 + 1] = "";
     for (size_t i = 0; i < 8 && i < f->bytes.size; i++) sprintf(first + 3 * i, " %02x", f->bytes.p[i]);
-    return MRO_FAIL(e, MRO_EFORMAT, "'%s' is of no image format that is read (%s): it begins with the bytes%s", f->name,
-                    known, first);
+    return MRO_FAIL(e, MRO_EFORMAT,
+                    "'%s' is of no image format that is read (TIFF, DM3, DM4, MRC, SER, EMI, EMD, PNG, JPEG): it "
+                    "begins with the bytes%s",
+                    f->name, first);
 }
 
 /* Takes over f, which has name, bytes and mapping; frees it on failure. `only` is the reader to use; NULL asks all. */
@@ -353,6 +352,24 @@ uint64_t mro_get_u64(const unsigned char *p, bool big_endian)
 {
     return big_endian == machine_is_big_endian() ? load64(p) : SWAP64(load64(p));
 }
+
+double mro_get_f32(const unsigned char *p, bool big_endian)
+{
+    const uint32_t bits = mro_get_u32(p, big_endian);
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+double mro_get_f64(const unsigned char *p, bool big_endian)
+{
+    const uint64_t bits = mro_get_u64(p, big_endian);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+double mro_positive(double v) { return isfinite(v) && v > 0 ? v : 0; }
 
 void mro_copy_samples(void *out, const unsigned char *p, size_t n, size_t sample_bytes, bool big_endian)
 {

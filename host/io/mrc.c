@@ -71,22 +71,6 @@ struct header {
 
 static int32_t get_i32(const unsigned char *p, bool big) { return (int32_t)mro_get_u32(p, big); }
 
-static double get_f32(const unsigned char *p, bool big)
-{
-    const uint32_t bits = mro_get_u32(p, big);
-    float v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-static double get_f64(const unsigned char *p, bool big)
-{
-    const uint64_t bits = mro_get_u64(p, big);
-    double v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 /* `p` has at least HEADER bytes. */
 static struct header read_header(const unsigned char *p, bool big)
 {
@@ -94,8 +78,8 @@ static struct header read_header(const unsigned char *p, bool big)
                         .ny = get_i32(p + 4, big),
                         .nz = get_i32(p + 8, big),
                         .mode = get_i32(p + 12, big),
-                        .min = get_f32(p + 76, big),
-                        .max = get_f32(p + 80, big),
+                        .min = mro_get_f32(p + 76, big),
+                        .max = mro_get_f32(p + 80, big),
                         .group = get_i32(p + 88, big),
                         .extension = get_i32(p + 92, big),
                         .nint = (int16_t)mro_get_u16(p + 128, big),
@@ -105,7 +89,7 @@ static struct header read_header(const unsigned char *p, bool big)
                         .labels = get_i32(p + 220, big) };
     for (size_t i = 0; i < 3; i++) {
         h.grid[i] = get_i32(p + 28 + 4 * i, big);
-        h.cell[i] = get_f32(p + 40 + 4 * i, big);
+        h.cell[i] = mro_get_f32(p + 40 + 4 * i, big);
         h.map[i] = get_i32(p + 64 + 4 * i, big);
     }
     memcpy(h.type, p + 104, 4);
@@ -203,8 +187,6 @@ struct extra {
     bool diffraction;  /* TEM with the projector in diffraction */
 };
 
-static double positive(double v) { return isfinite(v) && v > 0 ? v : 0; }
-
 /* Text of at most `size` bytes in the file, to `out`, without the spaces around it and with single ones inside. */
 static void copy_text(char *out, size_t room, const unsigned char *p, size_t size)
 {
@@ -229,10 +211,10 @@ static void read_tilt(const unsigned char *p, size_t blocks, size_t block_bytes,
 {
     for (unsigned k = 0; k < 2; k++) { /* alpha is field 7 and beta field 8 of the first bit mask */
         if (!(mro_get_u32(p + 8, false) >> (7 + k) & 1)) continue;
-        const double first = get_f64(p + 100 + 8 * k, big);
+        const double first = mro_get_f64(p + 100 + 8 * k, big);
         bool same = isfinite(first) && fabs(first) <= 360;
         for (size_t i = 1; i < blocks && same; i++)
-            same = fabs(get_f64(p + i * block_bytes + 100 + 8 * k, big) - first) < 0.01;
+            same = fabs(mro_get_f64(p + i * block_bytes + 100 + 8 * k, big) - first) < 0.01;
         if (same) info->stage_tilt_deg[k] = first;
     }
 }
@@ -247,13 +229,13 @@ static void read_fei(const unsigned char *p, size_t bytes, size_t frames, bool b
     const int32_t instrument = get_i32(p + 244, big),
                   projection = get_i32(p + 248, big); /* 2 = STEM; 1 = diffraction */
     const bool stem = instrument == 2;
-    x->pixel_m[1] = positive(get_f64(p + 156, big));
-    x->pixel_m[0] = positive(get_f64(p + 164, big));
+    x->pixel_m[1] = mro_positive(mro_get_f64(p + 156, big));
+    x->pixel_m[0] = mro_positive(mro_get_f64(p + 164, big));
     x->diffraction = instrument == 1 && projection == 1;
-    info->beam_kv = positive(get_f64(p + 84, big)) / 1000;
-    info->magnification = positive(get_f64(p + 289, big));
-    info->camera_length_mm = positive(get_f64(p + 301, big)) * 1000;
-    date_of_days(get_f64(p + 12, big), info->date, sizeof info->date);
+    info->beam_kv = mro_positive(mro_get_f64(p + 84, big)) / 1000;
+    info->magnification = mro_positive(mro_get_f64(p + 289, big));
+    info->camera_length_mm = mro_positive(mro_get_f64(p + 301, big)) * 1000;
+    date_of_days(mro_get_f64(p + 12, big), info->date, sizeof info->date);
     copy_text(type, sizeof type, p + 20, 16);
     copy_text(number, sizeof number, p + 36, 16);
     snprintf(info->instrument, sizeof info->instrument, "%s%s%s", type, type[0] && number[0] ? " " : "", number);
@@ -273,10 +255,10 @@ static void read_fei(const unsigned char *p, size_t bytes, size_t frames, bool b
 /* The extended header of FEI's programs before MRC2014: 1024 blocks of 32 floats, whatever the number of sections. */
 static void read_old_fei(const unsigned char *p, bool big, struct mro_image_info *info, struct extra *x)
 {
-    const double pixel = get_f32(p + 44, big), volts = get_f32(p + 52, big);
+    const double pixel = mro_get_f32(p + 44, big), volts = mro_get_f32(p + 52, big);
     if (!(pixel > 1e-13 && pixel < 1e-3)) return; /* some programs wrote other units here */
     x->pixel_m[0] = x->pixel_m[1] = pixel;
-    info->magnification = positive(get_f32(p + 48, big));
+    info->magnification = mro_positive(mro_get_f32(p + 48, big));
     if (volts >= 1e4 && volts <= 1e7) info->beam_kv = volts / 1000;
 }
 

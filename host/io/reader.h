@@ -84,6 +84,11 @@ enum mro_code mro_file_open_as(struct mro_file **f, const char *path, const stru
 uint16_t mro_get_u16(const unsigned char *p, bool big_endian);
 uint32_t mro_get_u32(const unsigned char *p, bool big_endian);
 uint64_t mro_get_u64(const unsigned char *p, bool big_endian);
+double mro_get_f32(const unsigned char *p, bool big_endian);
+double mro_get_f64(const unsigned char *p, bool big_endian);
+
+/* The value where it is finite and above 0, else 0: unknown. */
+double mro_positive(double v);
 
 /* Copies `n` samples of `sample_bytes` from p to out, swapping bytes when the file's order is not the
  * machine's. */

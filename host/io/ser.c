@@ -52,13 +52,7 @@ struct ser_state {
     struct dimension dimension[MAX_DIMENSIONS]; /* the first of them */
 };
 
-static double get_f64(const unsigned char *p)
-{
-    const uint64_t bits = mro_get_u64(p, false);
-    double v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
+static double get_f64(const unsigned char *p) { return mro_get_f64(p, false); }
 
 static bool ser_probe(struct mro_bytes b)
 {

@@ -22,6 +22,9 @@ struct mro_write {
  * MRO_EMEMORY. End with commit or abort. */
 enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_error *e);
 
+/* Appends bytes and, when that fails, says why while errno still knows: MRO_EIO. */
+enum mro_code mro_write_put(struct mro_write *w, const void *bytes, size_t size, struct mro_error *e);
+
 /* Closes the file and gives it its name, replacing a file of that name. MRO_EIO when any write since begin
  * failed, the disk is full or the name cannot be taken; then no file is left behind. `w` is {0} after. */
 enum mro_code mro_write_commit(struct mro_write *w, struct mro_error *e);

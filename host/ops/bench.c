@@ -284,6 +284,20 @@ static enum mro_code call_forward(struct bed *b, int k, struct mro_error *e)
     return b->d->ops->forward(b->d, &b->grid, &b->field, &b->complex_out, e);
 }
 
+static enum mro_code call_correlate(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->correlate(b->d, &b->grid, &b->spectrum, &b->spectrum, &b->complex_out, e);
+}
+
+/* It adds, so that there must be something known before. */
+static enum mro_code call_add_moved(struct bed *b, int k, struct mro_error *e)
+{
+    static const double move_nm[2] = { 0.123, -0.456 };
+    MRO_TRY(call_correlate(b, k, e));
+    return b->d->ops->add_moved(b->d, &b->grid, &b->spectrum, move_nm, 0.5, &b->complex_out, e);
+}
+
 static enum mro_code call_mean_square(struct bed *b, int k, struct mro_error *e)
 {
     (void)k;
@@ -345,6 +359,8 @@ static const struct {
     { "noise spectrum", call_noise, 0, COMPLEX, sizeof(mro_c32) },
     { "inverse transform", call_inverse, 0, PLANE, sizeof(mro_c32) + sizeof(float) },
     { "forward transform", call_forward, 0, COMPLEX, sizeof(mro_c32) + sizeof(float) },
+    { "correlation", call_correlate, 0, COMPLEX, 3 * sizeof(mro_c32) },
+    { "correlation, moved sum", call_add_moved, 0, COMPLEX, 6 * sizeof(mro_c32) },
     { "local gain", call_mean_square, 0, CELLS, 0 },
     { "bank, window 1", call_bank, 0, BANK, 0 },
     { "bank, window 2", call_bank, 1, BANK, 0 },

@@ -63,8 +63,6 @@ struct work {
     double noise_correlation[MRO_EDS_MAX_ELEMENTS][MRO_EDS_MAX_ELEMENTS];
 };
 
-#define NOTE(r, ...) mro_note(&(r)->warnings, &(r)->n_warnings, __VA_ARGS__)
-
 /* Factors by the table's own at.%: from c_a = kappa_a N_a / S follows sum(c_a N_b) / sum(c_b N_a) = kappa_a / kappa_b.
  */
 static bool factors_of_table(struct work *w)
@@ -121,10 +119,10 @@ static enum mro_code factors(struct work *w, const struct mro_eds_options *o, st
     }
     r->k_assumed = missing[0] != '\0';
     if (r->k_assumed)
-        NOTE(r,
-             "no Cliff-Lorimer factor was given for %s and 1 is assumed: mean and scatter can be wrong by tens of "
-             "percent; give them with --k",
-             missing);
+        mro_warn(r,
+                 "no Cliff-Lorimer factor was given for %s and 1 is assumed: mean and scatter can be wrong by tens of "
+                 "percent; give them with --k",
+                 missing);
     if (r->k_from_table) { /* the common factor has no meaning; the first element's is 1 */
         const double first = r->element[0].k;
         for (size_t j = 0; j < w->m; j++) r->element[j].k /= first;
@@ -151,11 +149,12 @@ static enum mro_code compose(struct work *w, struct mro_eds_result *r, struct mr
                         "the counts of '%s' are no more than the noise of their background: %.3g +- %.3g in all",
                         w->name, total, sqrt(noise));
     if (total / (double)w->n < 3 * sqrt(noise / (double)w->n))
-        NOTE(r,
-             "a point holds %.3g counts on average, less than three times their noise: quotients of so few are skewed; "
-             "add up "
-             "a wider band (--width)",
-             total / (double)w->n);
+        mro_warn(
+            r,
+            "a point holds %.3g counts on average, less than three times their noise: quotients of so few are skewed; "
+            "add up "
+            "a wider band (--width)",
+            total / (double)w->n);
     double s = 0, mean[MRO_EDS_MAX_ELEMENTS];
     for (size_t j = 0; j < w->m; j++) {
         w->fano[j] = part[j] > 0 ? variance[j] / part[j] : 1;
@@ -240,22 +239,23 @@ static void judge_roughness(const struct work *w, struct mro_eds_result *r)
     const bool whole = broken < values / 10 + 1;
     r->smoothed = z < (whole ? SMOOTH_WHOLE : SMOOTH_BROKEN);
     if (r->smoothed)
-        NOTE(r,
-             "neighbouring points differ by %.0f %% of what counting must give (%.1f standard errors less): the counts "
-             "were "
-             "interpolated, smoothed or averaged after counting, so their noise is unknown and the true part is not "
-             "given, "
-             "sd_at being no upper bound either; export the counts of whole pixels, summed across the line, without "
-             "interpolation",
-             100 * sqrt(r->roughness), -z);
+        mro_warn(
+            r,
+            "neighbouring points differ by %.0f %% of what counting must give (%.1f standard errors less): the counts "
+            "were "
+            "interpolated, smoothed or averaged after counting, so their noise is unknown and the true part is not "
+            "given, "
+            "sd_at being no upper bound either; export the counts of whole pixels, summed across the line, without "
+            "interpolation",
+            100 * sqrt(r->roughness), -z);
     else if (!whole)
-        NOTE(r, "the counts are no whole numbers; they are taken as counts since they scatter as such");
+        mro_warn(r, "the counts are no whole numbers; they are taken as counts since they scatter as such");
     if (z > 6)
-        NOTE(r,
-             "neighbouring points differ by %.2g times what counting gives: the composition changes from point to "
-             "point, "
-             "or the numbers are no raw counts (scaled, or net of a background)",
-             sqrt(r->roughness));
+        mro_warn(r,
+                 "neighbouring points differ by %.2g times what counting gives: the composition changes from point to "
+                 "point, "
+                 "or the numbers are no raw counts (scaled, or net of a background)",
+                 sqrt(r->roughness));
 }
 
 /* ---- the true part ---- */
@@ -459,7 +459,8 @@ static enum mro_code pairs(const struct work *w, struct mro_eds_result *r, struc
         }
     }
     if (w->m == 2)
-        NOTE(r, "with two elements one is what the other leaves: their correlation is -1 by arithmetic and has no p");
+        mro_warn(r,
+                 "with two elements one is what the other leaves: their correlation is -1 by arithmetic and has no p");
     return MRO_OK;
 }
 
@@ -479,7 +480,7 @@ static enum mro_code choose_points(struct work *w, bool counts, struct mro_eds_r
             empty++;
     }
     if (empty)
-        NOTE(r, "%zu point%s without any count %s left out", empty, empty > 1 ? "s" : "", empty > 1 ? "are" : "is");
+        mro_warn(r, "%zu point%s without any count %s left out", empty, empty > 1 ? "s" : "", empty > 1 ? "are" : "is");
     if (w->n < 3)
         return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points with counts; a scatter needs three", w->name, w->n);
     return MRO_OK;
@@ -585,7 +586,7 @@ static void prepare(struct mro_eds_result *r, const struct mro_eds_profile *p)
         el->k = el->mean_at = el->sd_at = el->sd_counting_at = el->sd_true_at = NAN;
         el->sd_true_ci95[0] = el->sd_true_ci95[1] = el->p_heterogeneous = el->wavelength_nm = el->p_periodic = NAN;
     }
-    for (size_t i = 0; i < p->n_warnings; i++) NOTE(r, "%s", p->warnings[i]);
+    for (size_t i = 0; i < p->n_warnings; i++) mro_warn(r, "%s", p->warnings[i]);
 }
 
 /* A pattern of decomposition moves several elements at once. Where the clearest wave of the line is beyond red noise,
@@ -611,18 +612,18 @@ static void note_elements(struct mro_eds_result *r)
         struct mro_eds_element *el = &r->element[j];
         if (isfinite(el->wavelength_nm) && el->p_periodic > 0.05 && !(el->p_heterogeneous < 0.01)) {
             el->wavelength_nm = NAN;
-            NOTE(r, "%s: no wavelength: neither its variation nor a period of it exceeds chance (p = %.2g)", el->symbol,
-                 el->p_periodic);
+            mro_warn(r, "%s: no wavelength: neither its variation nor a period of it exceeds chance (p = %.2g)",
+                     el->symbol, el->p_periodic);
             continue;
         }
         if (!isfinite(el->p_periodic)) {
-            NOTE(r, "%s: no wavelength: the line has fewer than 16 points or does not change", el->symbol);
+            mro_warn(r, "%s: no wavelength: the line has fewer than 16 points or does not change", el->symbol);
         } else if (!isfinite(el->wavelength_nm)) {
-            NOTE(r, "%s: no wavelength: the best one, if any, fits less than five times into the line of %.4g nm",
-                 el->symbol, r->length_nm);
+            mro_warn(r, "%s: no wavelength: the best one, if any, fits less than five times into the line of %.4g nm",
+                     el->symbol, r->length_nm);
         } else if (el->p_periodic > 0.05) {
-            NOTE(r, "%s: the wavelength is that of the best wave, but red noise looks as periodic (p = %.2g)",
-                 el->symbol, el->p_periodic);
+            mro_warn(r, "%s: the wavelength is that of the best wave, but red noise looks as periodic (p = %.2g)",
+                     el->symbol, el->p_periodic);
         }
     }
 }
@@ -660,7 +661,7 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
     if (rc == MRO_OK) rc = choose_points(&w, counts, r, e);
     if (rc == MRO_OK && counts) rc = factors(&w, o, r, e);
     if (rc) goto done;
-    if (!counts && o->k.n) NOTE(r, "the Cliff-Lorimer factors of --k are not used: there are no counts");
+    if (!counts && o->k.n) mro_warn(r, "the Cliff-Lorimer factors of --k are not used: there are no counts");
     r->points = w.n;
     r->counts = counts;
     r->replicates = n_repeats ? n_repeats + 1 : 0;
@@ -694,8 +695,8 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
         if (v) el->sd_counting_at = sqrt(mean_of(v, w.n));
         if (v && !r->smoothed && v[0] > 0) true_part(el->at, v, w.n, w.kurtosis[j], el);
         if (v && !(v[0] > 0))
-            NOTE(r, "%s was %s: its scatter is not measured", el->symbol,
-                 el->mean_at > 50 ? "the only element counted" : "never counted");
+            mro_warn(r, "%s was %s: its scatter is not measured", el->symbol,
+                     el->mean_at > 50 ? "the only element counted" : "never counted");
         const double noise = v || n_repeats ? el->sd_counting_at * el->sd_counting_at : NAN;
         rc = mro_eds_wave(r->x_nm, el->at, v && v[0] > 0 ? v : NULL, w.n, noise, o->draws, o->seed,
                           MRO_EDS_STREAM_RED * (uint64_t)(j + 1), &el->wavelength_nm, &el->p_periodic, &el->spectrum,
@@ -706,16 +707,18 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
         double all = 0;
         for (size_t j = 0; j < w.m; j++) all += r->element[j].mean_at;
         if (fabs(all - 100) > 2)
-            NOTE(r,
-                 "the elements add up to %.4g at.%% on average, not 100: some are missing, or the values are no at.%%",
-                 all);
+            mro_warn(
+                r,
+                "the elements add up to %.4g at.%% on average, not 100: some are missing, or the values are no at.%%",
+                all);
     }
     if (!counts && n_repeats == 0)
-        NOTE(r, "there are neither counts nor repeats: counting noise is unknown, sd_at is an upper bound and the true "
-                "part "
-                "is not given; export the counts of every element at every point (summed across the line, not "
-                "interpolated) "
-                "beside the at.%%, or measure the line twice and use --replicates");
+        mro_warn(
+            r, "there are neither counts nor repeats: counting noise is unknown, sd_at is an upper bound and the true "
+               "part "
+               "is not given; export the counts of every element at every point (summed across the line, not "
+               "interpolated) "
+               "beside the at.%%, or measure the line twice and use --replicates");
     share_waves(r, likelihood);
     note_elements(r);
     rc = pairs(&w, r, e);

@@ -15,8 +15,6 @@
 enum { SIDE_BLOCKS = 10, LEAST_SIDE_BLOCKS = 4, COARSE = 96 };
 #define Z_REGISTERED 5.0 /* the highest of some hundred shifts, five maps: one in 10^4 by chance */
 
-#define NOTE(g, ...) mro_note(&(g)->warnings, &(g)->n_warnings, __VA_ARGS__)
-
 /* ---- images on the grid of the maps ---- */
 
 /* Mean of `src` over the pixels of another grid over the same field, by area. */
@@ -64,7 +62,7 @@ static enum mro_code same_field(const struct mro_eds_field *m, const struct mro_
         return MRO_FAIL(e, MRO_EARG,
                         "'%s' has %zu x %zu pixels and the maps have %zu x %zu: they are not of the same field", name,
                         im->nx, im->ny, m->nx, m->ny);
-    NOTE(g, "'%s' has no pixel size; it is taken to show the field of the maps", name);
+    mro_warn(g, "'%s' has no pixel size; it is taken to show the field of the maps", name);
     return MRO_OK;
 }
 
@@ -253,8 +251,9 @@ static enum mro_code find_shift(const struct mro_eds_field *m, const float *flat
     free(score);
     free(room);
     if (!g->registered) {
-        NOTE(g, "the image and the maps share too little structure to see whether they are shifted; they are taken as "
-                "they lie");
+        mro_warn(g,
+                 "the image and the maps share too little structure to see whether they are shifted; they are taken as "
+                 "they lie");
         return MRO_OK;
     }
     if (labs(dy) == ry || labs(dx) == rx)
@@ -268,8 +267,8 @@ static enum mro_code find_shift(const struct mro_eds_field *m, const float *flat
     shift[1] = labs(dx) > 1 ? dx * (long)k : 0;
     for (int i = 0; i < 2; i++) g->shift_nm[i] = (double)shift[i] * m->pixel_nm[i];
     if (shift[0] || shift[1])
-        NOTE(g, "the image was moved by %.3g nm along x and %.3g nm along y to lie on the maps", g->shift_nm[1],
-             g->shift_nm[0]);
+        mro_warn(g, "the image was moved by %.3g nm along x and %.3g nm along y to lie on the maps", g->shift_nm[1],
+                 g->shift_nm[0]);
     return MRO_OK;
 }
 
@@ -547,11 +546,12 @@ enum mro_code mro_eds_bright_dark(const struct mro_eds_field *maps, const struct
     if (b.sum)
         rc = permute(maps, kappa, &b, o, g, e);
     else
-        NOTE(g,
-             "the field holds fewer than %d x %d blocks of 4 correlation lengths: differences between bright and dark "
-             "have "
-             "no p",
-             LEAST_SIDE_BLOCKS, LEAST_SIDE_BLOCKS);
+        mro_warn(
+            g,
+            "the field holds fewer than %d x %d blocks of 4 correlation lengths: differences between bright and dark "
+            "have "
+            "no p",
+            LEAST_SIDE_BLOCKS, LEAST_SIDE_BLOCKS);
 done:
     free(b.sum);
     free(mask);

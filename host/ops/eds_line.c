@@ -122,7 +122,7 @@ static enum mro_code take(const struct mro_eds_field *m, const struct bins *b, d
         }
         p->x_nm[p->n++] = ((double)i + 0.5) * step;
     }
-    if (gaps) mro_note(&p->warnings, &p->n_warnings, "%zu points along the line have no data and are left out", gaps);
+    if (gaps) mro_warn(p, "%zu points along the line have no data and are left out", gaps);
     return MRO_OK;
 }
 

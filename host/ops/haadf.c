@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "core/select.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/math/grid.h"
@@ -45,19 +46,6 @@ void mro_haadf_options_default(struct mro_haadf_options *o)
     memcpy(o->thresholds_sd, thresholds, sizeof thresholds);
     o->surrogates = 999;
     o->seed = 1;
-}
-
-void mro_haadf_warn(struct mro_haadf_result *r, const char *format, ...)
-{
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    char **more = realloc(r->warnings, (r->n_warnings + 1) * sizeof *more);
-    if (more == NULL) return;
-    r->warnings = more;
-    if ((more[r->n_warnings] = strdup(text)) != NULL) r->n_warnings++;
 }
 
 static void regions_unknown(struct mro_haadf_regions *r)
@@ -434,33 +422,30 @@ static bool measurable(const struct mro_image *im, const struct mro_haadf_option
     const bool varies = most > least;
     r->coverage = (double)finite / (double)n;
     if (!varies) {
-        mro_haadf_warn(r, "%s: there is nothing to measure",
-                       finite ? "every pixel has the same value" : "no pixel holds a number");
+        mro_warn(r, "%s: there is nothing to measure",
+                 finite ? "every pixel has the same value" : "no pixel holds a number");
         not_measured(r, finite ? "the image is constant" : "the image is empty");
         return false;
     }
-    if (finite < n) mro_haadf_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
+    if (finite < n) mro_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
     if (r->coverage < LEAST_COVERAGE) {
-        mro_haadf_warn(r, "only %.1f %% of the pixels hold a number; 25 %% are needed for a spectrum",
-                       100 * r->coverage);
+        mro_warn(r, "only %.1f %% of the pixels hold a number; 25 %% are needed for a spectrum", 100 * r->coverage);
         not_measured(r, "too many pixels are missing");
         return false;
     }
     const double longest = 1 / o->band_inv_nm[0], shortest = 1 / o->band_inv_nm[1],
                  side = fmin(r->field_nm[0], r->field_nm[1]);
     if (side < WAVES * shortest) {
-        mro_haadf_warn(r,
-                       "the field of %.3g nm x %.3g nm is smaller than %g of the shortest waves of the band (%.3g nm)",
-                       r->field_nm[1], r->field_nm[0], WAVES, shortest);
+        mro_warn(r, "the field of %.3g nm x %.3g nm is smaller than %g of the shortest waves of the band (%.3g nm)",
+                 r->field_nm[1], r->field_nm[0], WAVES, shortest);
         not_measured(r, "the field is too small for the band");
         return false;
     }
     if (side < WAVES * longest)
-        mro_haadf_warn(
-            r,
-            "the field of %.3g nm x %.3g nm is smaller than three of the longest waves of the band (%.3g nm): "
-            "slow variation is measured from few waves",
-            r->field_nm[1], r->field_nm[0], longest);
+        mro_warn(r,
+                 "the field of %.3g nm x %.3g nm is smaller than three of the longest waves of the band (%.3g nm): "
+                 "slow variation is measured from few waves",
+                 r->field_nm[1], r->field_nm[0], longest);
     return true;
 }
 
@@ -489,9 +474,8 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     memcpy(s->pixel_nm, r->pixel_nm, sizeof s->pixel_nm);
     r->clipped_fraction = clipped_share(im->px, n, true, d->threads) + clipped_share(im->px, n, false, d->threads);
     if (r->clipped_fraction > CLIPPED)
-        mro_haadf_warn(r,
-                       "%.3g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
-                       100 * r->clipped_fraction);
+        mro_warn(r, "%.3g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
+                 100 * r->clipped_fraction);
     memcpy(px, im->px, n * sizeof *px);
     double black = isfinite(o->black_level) ? o->black_level : 0;
     if (o->vacuum_nm[2] > o->vacuum_nm[0]) {
@@ -499,9 +483,8 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
         if ((rc = vacuum_level(im, r->pixel_nm, o->vacuum_nm, px, &level, e))) goto done;
         if (!isfinite(o->black_level)) black = level;
     } else if (!isfinite(o->black_level) && !o->hrtem) {
-        mro_haadf_warn(
-            r, "the black level of the detector is unknown and taken as 0: the contrast is too small where it is "
-               "positive; give --black-level or --vacuum");
+        mro_warn(r, "the black level of the detector is unknown and taken as 0: the contrast is too small where it is "
+                    "positive; give --black-level or --vacuum");
     }
     r->black_level = black;
     size_t lost = 0;
@@ -513,7 +496,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     block_means(px, im->ny, im->nx, d->threads, blocks);
     const double vacuum = leave_out_vacuum(px, im->ny, im->nx, blocks);
     if (vacuum > 0) {
-        mro_haadf_warn(r, "%.3g %% of the field has next to no counts, as vacuum has, and is left out", 100 * vacuum);
+        mro_warn(r, "%.3g %% of the field has next to no counts, as vacuum has, and is left out", 100 * vacuum);
         block_means(px, im->ny, im->nx, d->threads, blocks);
         lost = 0;
 #pragma omp parallel for simd schedule(static) num_threads(d->threads) reduction(+ : lost)
@@ -535,24 +518,23 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     if (total > 0 && total / weight > 0.05 * spread && degree >= 0)
         lowest = divide_background(px, im->ny, im->nx, degree, c, d->threads);
     if (!(lowest > 0.02)) {
-        mro_haadf_warn(r,
-                       "the image has no positive background%s: contrast relative to it is not defined; was it "
-                       "subtracted before, or is the black level too high?",
-                       total > 0 ? " everywhere" : "");
+        mro_warn(r,
+                 "the image has no positive background%s: contrast relative to it is not defined; was it "
+                 "subtracted before, or is the black level too high?",
+                 total > 0 ? " everywhere" : "");
         not_measured(r, "the image has no background to relate the contrast to");
         goto done;
     }
     if (degree < o->polynomial)
-        mro_haadf_warn(
-            r,
-            "the image is too small or too much of it is missing for a background of degree %d; degree %d was "
-            "used",
-            o->polynomial, degree);
+        mro_warn(r,
+                 "the image is too small or too much of it is missing for a background of degree %d; degree %d was "
+                 "used",
+                 o->polynomial, degree);
     if (lost > 0) {
         if ((rc = make_mask(px, s, e))) goto done;
         r->coverage = (double)(n - lost) / (double)n;
         if (r->coverage < LEAST_COVERAGE) {
-            mro_haadf_warn(r, "only %.1f %% of the field is left; 25 %% are needed for a spectrum", 100 * r->coverage);
+            mro_warn(r, "only %.1f %% of the field is left; 25 %% are needed for a spectrum", 100 * r->coverage);
             not_measured(r, "too much of the field is left out");
             goto done;
         }
@@ -584,8 +566,8 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
         goto done;
     if ((rc = d->ops->download(d, s->spectrum, &spectrum, ng * sizeof *s->spectrum, e))) goto done;
     if ((double)spikes > WARN_SPIKES * (double)n)
-        mro_haadf_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
-                       100.0 * (double)spikes / (double)n);
+        mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
+                 100.0 * (double)spikes / (double)n);
     const float fill = (float)(1 / sqrt(s->fill));
     for (size_t i = 0; i < ng; i++) {
         s->spectrum[i].re *= fill;
@@ -740,7 +722,7 @@ static enum mro_code fill_histogram(struct mro_device *d, const struct mro_haadf
         r->histogram_sd[1] = sqrt(true2);
         r->fwhm = FWHM * r->histogram_sd[1];
     } else {
-        mro_haadf_warn(r, "the histogram is no wider than the noise makes it: no width without noise is given");
+        mro_warn(r, "the histogram is no wider than the noise makes it: no width without noise is given");
     }
     if (there && b->variance > 0) {
         /* Noise has no third moment. */
@@ -757,7 +739,7 @@ static enum mro_code fill_histogram(struct mro_device *d, const struct mro_haadf
         r->skewness_ci95[0] = r->skewness - 2.03 * se;
         r->skewness_ci95[1] = r->skewness + 2.03 * se;
     } else {
-        mro_haadf_warn(r, "the contrast is not above its error: skewness is not given");
+        mro_warn(r, "the contrast is not above its error: skewness is not given");
     }
 free_usable:
     free(usable);
@@ -788,7 +770,7 @@ static enum mro_code fill_acf(const struct mro_rings *rings, const double band[2
         r->acf[i] = zero > 0 ? sum / zero : NAN;
     }
     if (!there) {
-        mro_haadf_warn(r, "the contrast is not above its error: correlation length and wavelength are not given");
+        mro_warn(r, "the contrast is not above its error: correlation length and wavelength are not given");
         return MRO_OK;
     }
     for (size_t i = 1; i < n; i++)
@@ -798,8 +780,7 @@ static enum mro_code fill_acf(const struct mro_rings *rings, const double band[2
             break;
         }
     if (isnan(r->correlation_length_nm))
-        mro_haadf_warn(r, "the autocorrelation does not fall to 1/e within %.3g nm: no correlation length is given",
-                       longest);
+        mro_warn(r, "the autocorrelation does not fall to 1/e within %.3g nm: no correlation length is given", longest);
     return MRO_OK;
 }
 
@@ -839,29 +820,29 @@ static void find_wavelength(const struct mro_rings *rings, double noise, const d
     const double better = fmin(fit[MRO_SPECTRUM_POWER].aicc, fit[MRO_SPECTRUM_STRETCHED].aicc) - peaked->aicc;
     double wave, decay;
     if (!isfinite(better)) {
-        mro_haadf_warn(r, "too few rings of the spectrum lie in the band: no wavelength is looked for");
+        mro_warn(r, "too few rings of the spectrum lie in the band: no wavelength is looked for");
         return;
     }
     mro_teubner_lengths(peaked, &wave, &decay);
     r->wavelength_p = mro_spectrum_peak_p(rings, band[0], band[1], falling, o->seed);
     if (!isfinite(wave) || better < BETTER_AICC || !(r->wavelength_p < MRO_HAADF_CALLED)) {
-        mro_haadf_warn(
-            r, "a falling spectrum describes the image as well as one with a peak (p = %.2g): no wavelength is given",
-            r->wavelength_p);
+        mro_warn(r,
+                 "a falling spectrum describes the image as well as one with a peak (p = %.2g): no wavelength is given",
+                 r->wavelength_p);
         return;
     }
     if (1 / wave < band[0] || 1 / wave > band[1]) {
-        mro_haadf_warn(r, "the peak at %.3g nm lies outside of the band: no wavelength is given", wave);
+        mro_warn(r, "the peak at %.3g nm lies outside of the band: no wavelength is given", wave);
         return;
     }
     if (wave * WAVES > fmin(field_nm[0], field_nm[1])) {
-        mro_haadf_warn(r, "the field is smaller than three wavelengths of %.3g nm: no wavelength is given", wave);
+        mro_warn(r, "the field is smaller than three wavelengths of %.3g nm: no wavelength is given", wave);
         return;
     }
     if (o->high_pass_nm > 0) {
         const double moved = wavelength_at_double(rings, noise, o);
         if (!(fabs(moved - wave) < MOVES * wave)) {
-            mro_haadf_warn(
+            mro_warn(
                 r,
                 "the peak at %.3g nm moves when the high-pass of %.3g nm is doubled, so that it may be made by it: no "
                 "wavelength is given; try a longer --high-pass",
@@ -995,17 +976,16 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     const double noise = known ? s->noise : 0;
     r->noise_sd = known ? sqrt(s->noise * (double)s->frames) : NAN;
     if (!known)
-        mro_haadf_warn(r,
-                       "%s: contrast, histogram and autocorrelation include the noise, and the contrast is an upper "
-                       "limit; export raw counts, or several frames",
-                       isfinite(s->noise)
-                           ? "the noise is not white (the image was resampled or smoothed, or its structure "
-                             "reaches the pixel)"
-                           : "the field is too small to tell the noise from the highest frequencies");
+        mro_warn(r,
+                 "%s: contrast, histogram and autocorrelation include the noise, and the contrast is an upper "
+                 "limit; export raw counts, or several frames",
+                 isfinite(s->noise) ? "the noise is not white (the image was resampled or smoothed, or its structure "
+                                      "reaches the pixel)"
+                                    : "the field is too small to tell the noise from the highest frequencies");
     for (int a = 0; a < 2; a++)
         if (isfinite(s->line_sd[a])) {
             r->line_noise_sd = isfinite(r->line_noise_sd) ? hypot(r->line_noise_sd, s->line_sd[a]) : s->line_sd[a];
-            mro_haadf_warn(r, "scan-line noise of %.2g %% along %s was removed", 100 * s->line_sd[a], a ? "y" : "x");
+            mro_warn(r, "scan-line noise of %.2g %% along %s was removed", 100 * s->line_sd[a], a ? "y" : "x");
         }
     const double longest = fmax(s->grid.ly, s->grid.lx);
     const double step = fmax(1 / longest, band[1] / RINGS_IN_BAND);
@@ -1015,7 +995,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     for (size_t i = 0; i < rings.n; i++) rings.modes[i] *= share;
     sum_band(s, band, noise, &sums);
     if (sums.modes < 8) {
-        mro_haadf_warn(r, "only %.0f waves of the band fit into the field: nothing was measured", sums.modes);
+        mro_warn(r, "only %.0f waves of the band fit into the field: nothing was measured", sums.modes);
         not_measured(r, "the field is too small for the band");
         goto done;
     }
@@ -1025,8 +1005,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         r->contrast_sd = sqrt(sums.variance);
         r->normalised_variance = sums.variance;
     } else {
-        mro_haadf_warn(r,
-                       "the noise explains all of the variance in the band: no contrast is given, but its upper limit");
+        mro_warn(r, "the noise explains all of the variance in the band: no contrast is given, but its upper limit");
     }
     r->contrast_sd_ci95[0] = sqrt(fmax(0, sums.variance - 1.96 * sums.se));
     /* A variance below zero is noise that was taken for larger than it is: no reason for a limit of zero. */
@@ -1059,26 +1038,25 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         if (!(r->bright.p_value < MRO_HAADF_CALLED)) r->bright.diameter_nm = NAN;
     }
     if (isnan(r->dark.p_value)) {
-        mro_haadf_warn(r, "too little of the field is left for regions: none were looked for");
+        mro_warn(r, "too little of the field is left for regions: none were looked for");
         snprintf(r->verdict, sizeof r->verdict, "contrast %.2g %%; no regions were looked for", 100 * r->contrast_sd);
         goto done;
     }
     for (int k = 0; k < 2; k++) {
         const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
         if (!(one->p_value < MRO_HAADF_CALLED))
-            mro_haadf_warn(
-                r,
-                "%s regions are not more than a random field of this spectrum shows: their diameter would be that "
-                "of the smoothing, and is not given",
-                k ? "bright" : "dark");
+            mro_warn(r,
+                     "%s regions are not more than a random field of this spectrum shows: their diameter would be that "
+                     "of the smoothing, and is not given",
+                     k ? "bright" : "dark");
         else if (isnan(one->diameter_nm))
-            mro_haadf_warn(r, "%s regions all reach the border of what is measured: no diameter is given",
-                           k ? "bright" : "dark");
+            mro_warn(r, "%s regions all reach the border of what is measured: no diameter is given",
+                     k ? "bright" : "dark");
     }
     for (int k = 0; k < 2; k++) {
         const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
         if (one->diameter_nm < SMALL_REGIONS * r->smoothing_nm)
-            mro_haadf_warn(
+            mro_warn(
                 r,
                 "%s regions of %.2g nm are hardly larger than the smoothing of %.2g nm that the noise makes needed: "
                 "their area and diameter are upper limits",
@@ -1110,11 +1088,11 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     r->frames = 1;
     if (!measurable(im, o, d->threads, r)) return MRO_OK;
     if (o->high_pass_nm > 0 && high_pass_power(o->band_inv_nm[0], o->high_pass_nm) < MOSTLY_PASSED)
-        mro_haadf_warn(
-            r,
-            "the high-pass of %.3g nm takes %.0f %% of the power of the longest waves of the band (%.3g nm): "
-            "contrast is too small; give --high-pass of half of them at least",
-            o->high_pass_nm, 100 * (1 - high_pass_power(o->band_inv_nm[0], o->high_pass_nm)), 1 / o->band_inv_nm[0]);
+        mro_warn(r,
+                 "the high-pass of %.3g nm takes %.0f %% of the power of the longest waves of the band (%.3g nm): "
+                 "contrast is too small; give --high-pass of half of them at least",
+                 o->high_pass_nm, 100 * (1 - high_pass_power(o->band_inv_nm[0], o->high_pass_nm)),
+                 1 / o->band_inv_nm[0]);
     enum mro_code rc = prepare(d, im, name, o, r, e);
     if (rc == MRO_OK && r->state) rc = mro_haadf_analyse(d, r->state, name, o, r, e);
     if (rc) mro_haadf_result_release(r);
@@ -1135,8 +1113,7 @@ size_t mro_haadf_bytes(const struct mro_image *like, const struct mro_haadf_opti
 void mro_haadf_result_release(struct mro_haadf_result *r)
 {
     if (r == NULL) return;
-    for (size_t i = 0; i < r->n_warnings; i++) free(r->warnings[i]);
-    free(r->warnings);
+    mro_notes_release(&r->warnings, &r->n_warnings);
     mro_image_release(&r->flat);
     mro_image_release(&r->mask);
     free(r->ring);

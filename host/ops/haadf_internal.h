@@ -32,8 +32,6 @@ struct mro_haadf_state {
 void mro_haadf_state_free(struct mro_haadf_state *s); /* NULL is fine */
 struct mro_haadf_state *mro_haadf_state_copy(const struct mro_haadf_state *s);
 
-void mro_haadf_warn(struct mro_haadf_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
 /* All numbers NaN. */
 void mro_haadf_unknown(struct mro_haadf_result *r);
 

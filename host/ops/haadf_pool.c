@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
 
@@ -144,10 +145,10 @@ enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_
     memcpy(r->band_inv_nm, o->band_inv_nm, sizeof r->band_inv_nm);
     r->frames = p->matched;
     if (p->matched < p->frames)
-        mro_haadf_warn(r, "%zu of %zu frames do not show the place of the first and are left out",
-                       p->frames - p->matched, p->frames);
+        mro_warn(r, "%zu of %zu frames do not show the place of the first and are left out", p->frames - p->matched,
+                 p->frames);
     if (p->matched < 2) {
-        mro_haadf_warn(r, "fewer than two frames show one place: nothing was measured from them together");
+        mro_warn(r, "fewer than two frames show one place: nothing was measured from them together");
         snprintf(r->verdict, sizeof r->verdict, "not measured: the %zu frames show different places", p->frames);
         return MRO_OK;
     }
@@ -172,8 +173,8 @@ enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_
             modes++;
         }
     if (!(noise > COPIES * power)) {
-        mro_haadf_warn(r, "the frames are equal: they are copies of one, so that nothing tells their noise from "
-                          "contrast, and nothing was measured from them together");
+        mro_warn(r, "the frames are equal: they are copies of one, so that nothing tells their noise from "
+                    "contrast, and nothing was measured from them together");
         snprintf(r->verdict, sizeof r->verdict, "not measured: the frames are copies of one");
         mro_haadf_state_free(s);
         return MRO_OK;
@@ -188,9 +189,9 @@ enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_
     r->field_nm[1] = g->lx;
     r->state = s;
     if (p->largest_shift_nm > s->margin_nm)
-        mro_haadf_warn(
-            r, "the frames are shifted by up to %.2g nm against each other: the rim of the field is of fewer frames",
-            p->largest_shift_nm);
+        mro_warn(r,
+                 "the frames are shifted by up to %.2g nm against each other: the rim of the field is of fewer frames",
+                 p->largest_shift_nm);
     const enum mro_code rc = mro_haadf_analyse(d, s, name, o, r, e);
     if (rc) mro_haadf_result_release(r);
     return rc;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "core/select.h"
 #include "core/sizes.h"
 #include "mroscope/bandpass.h"
@@ -60,20 +61,6 @@ void mro_order_options_default(struct mro_order_options *o)
 }
 
 /* ------------------------------------------------------------------ small tools */
-
-static void warn(struct mro_order_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void warn(struct mro_order_result *r, const char *format, ...)
-{
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    char **more = realloc(r->warnings, (r->n_warnings + 1) * sizeof *more);
-    if (more == NULL) return;
-    r->warnings = more;
-    if ((more[r->n_warnings] = strdup(text)) != NULL) r->n_warnings++;
-}
 
 /* Sorts n floats >= 0 ascending: as unsigned integers they have the same order. */
 static bool sort_floats(float *v, size_t n)
@@ -291,6 +278,21 @@ static void fill_surprise(const struct mro_order_plan *p, struct scores *s)
     }
 }
 
+/* The wave vector (y, x, nm^-1) that gave cell i its surprise. */
+static const double *strongest_wave(const struct mro_order_plan *p, const struct scores *s, size_t i)
+{
+    int best = 0;
+    double most = -1;
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        const double u = surprise_of(&p->null, k, s->power[k][i]);
+        if (u > most) {
+            most = u;
+            best = k;
+        }
+    }
+    return p->g[best][s->which[best][i]];
+}
+
 static double gain_at(const struct scores *s, double y_nm, double x_nm)
 {
     const double fy = y_nm / s->cells.ly * (double)s->cells.ny, fx = x_nm / s->cells.lx * (double)s->cells.nx;
@@ -334,16 +336,7 @@ static enum mro_code find_patches(const struct mro_order_plan *p, const struct s
                 }
                 patches = more;
             }
-            int best = 0;
-            double most = -1;
-            for (int k = 0; k < MRO_WINDOWS; k++) {
-                const double u = surprise_of(&p->null, k, s->power[k][i]);
-                if (u > most) {
-                    most = u;
-                    best = k;
-                }
-            }
-            const double *g = p->g[best][s->which[best][i]];
+            const double *g = strongest_wave(p, s, i);
             patches[n++] = (struct mro_patch){ .y_nm = (double)y * py, .x_nm = (double)x * px, .gy = g[0], .gx = g[1] };
         }
     if ((rc = p->d->ops->refine_patches(p->d, &s->grid, &s->field, &p->search, patches, n, e))) goto done;
@@ -936,15 +929,18 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct sc
     r->score = (struct mro_order_map){
         .nx = nx, .ny = ny, .step_x_nm = s->cells.lx / (double)nx, .step_y_nm = s->cells.ly / (double)ny
     };
-    r->mask = r->score;
+    r->mask = r->spacing = r->score;
     r->score.v = malloc(nx * ny * sizeof(float));
     r->mask.v = malloc(nx * ny * sizeof(float));
+    r->spacing.v = malloc(nx * ny * sizeof(float));
     r->objects = calloc(found->n + 1, sizeof *r->objects);
-    if (!r->score.v || !r->mask.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    if (!r->score.v || !r->mask.v || !r->spacing.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     size_t flagged = 0;
     for (size_t i = 0; i < nx * ny; i++) {
         r->score.v[i] = usable[i] ? (float)(s->surprise[i] / p->null.threshold) : NAN;
         r->mask.v[i] = usable[i] ? (float)(s->surprise[i] > p->null.threshold) : NAN;
+        const double *g = strongest_wave(p, s, i);
+        r->spacing.v[i] = usable[i] ? (float)(1 / hypot(g[0], g[1])) : NAN;
         flagged += usable[i] && s->surprise[i] > p->null.threshold;
     }
     r->fraction_raw = r->cells ? (double)flagged / (double)r->cells : NAN;
@@ -996,7 +992,7 @@ static void from_corner(struct mro_order_result *r)
         r->tiles[i].y_nm += y;
         r->tiles[i].x_nm += x;
     }
-    struct mro_order_map *const maps[] = { &r->score, &r->mask, &r->acf };
+    struct mro_order_map *const maps[] = { &r->score, &r->mask, &r->acf, &r->spacing };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         maps[i]->y0_nm += y;
         maps[i]->x0_nm += x;
@@ -1024,20 +1020,21 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
     if (other == pixels) {
         const bool empty = first == pixels;
-        warn(r, "%s: there is nothing to measure",
-             empty ? "no pixel holds a number" : "every pixel has the same value");
+        mro_warn(r, "%s: there is nothing to measure",
+                 empty ? "no pixel holds a number" : "every pixel has the same value");
         snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
         return MRO_OK;
     }
     const double ly = (double)im->ny * pixel[0], lx = (double)im->nx * pixel[1];
     if (fmin(ly, lx) < 5) {
-        warn(r,
-             "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed",
-             lx, ly);
+        mro_warn(
+            r,
+            "the image is %.2f nm x %.2f nm: too small for windows of 2.6 nm and their surroundings; 5 nm are needed",
+            lx, ly);
         snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
         return MRO_OK;
     }
-    if (im->not_finite) warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
+    if (im->not_finite) mro_warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
 
     struct mro_grid grid, cells;
     mro_order_grids(im, pixel, &grid, &cells);
@@ -1062,8 +1059,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, pixel, BACKGROUND_NM, &grid, &spectrum, &spikes, e)))
         goto done;
     if (spikes > im->ny * im->nx / 1000)
-        warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
-             100.0 * (double)spikes / (double)(im->ny * im->nx));
+        mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
+                 100.0 * (double)spikes / (double)(im->ny * im->nx));
 
     const double kv = p->o.kv > 0 ? p->o.kv : im->beam_kv;
     bool lens_known = false;
@@ -1086,21 +1083,23 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         } else if (fabs(p->o.cs_mm) < 0.1) {
             /* A corrected lens that shows no ring up to 6.5 nm^-1 has turned the phase by less than pi there. */
             lens_known = true;
-            warn(r,
-                 "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as "
-                 "without rings at Cs %g mm",
-                 p->o.cs_mm);
+            mro_warn(r,
+                     "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as "
+                     "without rings at Cs %g mm",
+                     p->o.cs_mm);
         } else {
-            warn(r, "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval "
-                    "is widened");
+            mro_warn(r,
+                     "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval "
+                     "is widened");
         }
     } else {
-        warn(r,
-             "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval "
-             "is widened; give --kv KV --cs MM",
-             kv > 0                 ? "the spherical aberration is"
-             : isfinite(p->o.cs_mm) ? "the beam energy is"
-                                    : "beam energy and spherical aberration are");
+        mro_warn(
+            r,
+            "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval "
+            "is widened; give --kv KV --cs MM",
+            kv > 0                 ? "the spherical aberration is"
+            : isfinite(p->o.cs_mm) ? "the beam energy is"
+                                   : "beam energy and spherical aberration are");
     }
     if (fit.rings) {
         model = malloc(n * sizeof *model);
@@ -1156,8 +1155,8 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         }
     r->coverage = inside ? (double)r->cells / (double)inside : 0;
     if (r->cells < 50) {
-        warn(r, "only %zu of %zu cells hold usable signal in the band and 50 are needed: nothing was measured",
-             r->cells, inside);
+        mro_warn(r, "only %zu of %zu cells hold usable signal in the band and 50 are needed: nothing was measured",
+                 r->cells, inside);
         snprintf(r->verdict, sizeof r->verdict, "not measured: %s",
                  inside < 50 ? "the field is too small" : "no usable signal in the pass band");
         goto done;
@@ -1185,7 +1184,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
         r->size_limit_nm += 0.01;
     if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
     r->density_per_nm2 = (double)r->n_objects / usable_nm2;
-    const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable };
+    const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable, im };
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
@@ -1197,12 +1196,13 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
             "not distinguishable from a glass of the same spectrum (p = %.2g); nothing below %.1f nm can be seen here",
             r->p_image, r->size_limit_nm);
     if (r->distinguishable && (r->size_limit_nm > LARGE_LIMIT_NM || r->size_limit_nm > r->diameter_median_nm))
-        warn(r,
-             "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
-             "fraction is of larger ones and rests on few of them",
-             r->size_limit_nm);
+        mro_warn(
+            r,
+            "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
+            "fraction is of larger ones and rests on few of them",
+            r->size_limit_nm);
     if (r->fraction > CROWDED)
-        warn(
+        mro_warn(
             r,
             "ordered regions fill much of the field: part of their power passes for the glass's, and the fraction is a "
             "lower bound");
@@ -1210,7 +1210,7 @@ enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image
     if (p->o.sweep_band) {
         char note[400];
         if ((rc = mro_views_sweep(p, im, name, r, note, sizeof note, e))) goto done;
-        if (note[0]) warn(r, "%s", note);
+        if (note[0]) mro_warn(r, "%s", note);
     }
 done:
     d->ops->release(d, &spectrum);
@@ -1233,14 +1233,16 @@ void mro_order_result_release(struct mro_order_result *r)
     if (r == NULL) return;
     free(r->objects);
     free(r->sweep);
-    for (size_t i = 0; i < r->n_warnings; i++) free(r->warnings[i]);
-    free(r->warnings);
+    mro_notes_release(&r->warnings, &r->n_warnings);
     free(r->score.v);
     free(r->mask.v);
     free(r->acf.v);
+    free(r->spacing.v);
     mro_image_release(&r->filtered);
+    mro_image_release(&r->whitened);
     for (size_t i = 0; i < r->n_tiles; i++) free(r->tiles[i].v);
     free(r->tiles);
+    free(r->cdf_score);
     free(r->cdf_p);
     free(r->cdf_null);
     free(r->cdf_observed);
@@ -1257,5 +1259,5 @@ size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_opti
     mro_order_grids(like, pixel_nm, &grid, &cells);
     /* The half plane that an image is cropped in; then whitening and scores, and what is shown of them. */
     const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
-    return null + half + grid.ny * grid.nx * (o->views ? 48 : 36) + cells.ny * cells.nx * 64;
+    return null + half + grid.ny * grid.nx * (o->views ? 52 : 36) + cells.ny * cells.nx * 68;
 }

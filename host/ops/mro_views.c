@@ -84,6 +84,28 @@ void mro_views_free(struct mro_order_plan *p)
     p->views = NULL;
 }
 
+/* An image on the coarse grid takes over the calibration of the one it was made from. */
+static void calibrate(struct mro_image *coarse, const struct mro_grid *grid, const struct mro_image *im)
+{
+    for (int i = 0; i < 2; i++) {
+        struct mro_axis *a = &coarse->axis[i];
+        *a = im->axis[i];
+        a->size = i ? grid->nx : grid->ny;
+        a->step = (i ? grid->lx : grid->ly) / (double)a->size; /* sample 0 stays at the centre of pixel 0 */
+        a->unit = MRO_UNIT_NM;
+    }
+    coarse->kind = MRO_KIND_IMAGE;
+    coarse->beam_kv = im->beam_kv;
+}
+
+static enum mro_code keep_whitened(const struct mro_order_plan *p, const struct mro_view_field *f,
+                                   struct mro_order_result *r, struct mro_error *e)
+{
+    MRO_TRY(mro_image_alloc(&r->whitened, f->grid->ny, f->grid->nx, e));
+    calibrate(&r->whitened, f->grid, f->image);
+    return p->d->ops->download(p->d, r->whitened.px, f->field, f->grid->ny * f->grid->nx * sizeof(float), e);
+}
+
 enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mro_grid *grid,
                                  const struct mro_buffer *spectrum, const struct mro_image *im,
                                  struct mro_order_result *r, struct mro_error *e)
@@ -122,15 +144,7 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
     if ((rc = d->ops->multiply(d, grid, &copy, gain, e))) goto done;
     if ((rc = d->ops->inverse(d, grid, &copy, &field, e))) goto done;
     if ((rc = d->ops->download(d, r->filtered.px, &field, n * sizeof(float), e))) goto done;
-    for (int i = 0; i < 2; i++) {
-        struct mro_axis *a = &r->filtered.axis[i];
-        *a = im->axis[i];
-        a->size = i ? grid->nx : grid->ny;
-        a->step = (i ? grid->lx : grid->ly) / (double)a->size; /* sample 0 stays at the centre of pixel 0 */
-        a->unit = MRO_UNIT_NM;
-    }
-    r->filtered.kind = MRO_KIND_IMAGE;
-    r->filtered.beam_kv = im->beam_kv;
+    calibrate(&r->filtered, grid, im);
 done:
     d->ops->release(d, &copy);
     d->ops->release(d, &field);
@@ -204,10 +218,11 @@ static enum mro_code make_curves(struct mro_order_plan *p, const struct mro_view
     struct mro_views *v = p->views;
     const size_t cells = f->cells->ny * f->cells->nx;
     float *seen = malloc((cells ? cells : 1) * sizeof *seen);
+    r->cdf_score = malloc(CDF_POINTS * sizeof *r->cdf_score);
     r->cdf_p = malloc(CDF_POINTS * sizeof *r->cdf_p);
     r->cdf_null = malloc(CDF_POINTS * sizeof *r->cdf_null);
     r->cdf_observed = malloc(CDF_POINTS * sizeof *r->cdf_observed);
-    if (!seen || !r->cdf_p || !r->cdf_null || !r->cdf_observed) {
+    if (!seen || !r->cdf_score || !r->cdf_p || !r->cdf_null || !r->cdf_observed) {
         free(seen);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the scores of %zu cells", cells);
     }
@@ -220,9 +235,10 @@ static enum mro_code make_curves(struct mro_order_plan *p, const struct mro_view
     r->n_cdf = CDF_POINTS;
     for (size_t i = 0; i < CDF_POINTS; i++) {
         const double rate = pow(CDF_LEAST, (double)i / (CDF_POINTS - 1));
+        const float threshold = quantile_above(p->null.min_p, p->null.cells, rate);
         r->cdf_p[i] = rate;
-        r->cdf_observed[i] =
-            (double)above(seen, n, quantile_above(p->null.min_p, p->null.cells, rate)) / (double)(n ? n : 1);
+        r->cdf_score[i] = fmax(threshold / p->null.threshold, 0);
+        r->cdf_observed[i] = (double)above(seen, n, threshold) / (double)(n ? n : 1);
         /* Each half of the null at the threshold that the other one sets: a check, not an identity. */
         const double first = (double)above(v->half[0], v->half_n[0], quantile_above(v->half[1], v->half_n[1], rate));
         const double second = (double)above(v->half[1], v->half_n[1], quantile_above(v->half[0], v->half_n[0], rate));
@@ -316,6 +332,7 @@ enum mro_code mro_views_fill(struct mro_order_plan *p, const struct mro_view_fie
                              struct mro_error *e)
 {
     if (p->o.views) {
+        MRO_TRY(keep_whitened(p, f, r, e));
         MRO_TRY(make_tiles(p, f, r, e));
         MRO_TRY(make_curves(p, f, r, e));
     }

@@ -11,6 +11,7 @@ struct mro_view_field {
     const struct mro_buffer *field; /* whitened, sign set right, in the band; on the device */
     const float *surprise;          /* of every cell */
     const unsigned char *usable;    /* of every cell */
+    const struct mro_image *image;  /* whose calibration its maps take over */
 };
 
 /* Keeps the null's scores by halves of its tiles. To be called once they are filled in and before they are sorted.
@@ -23,7 +24,7 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
                                  const struct mro_buffer *spectrum, const struct mro_image *im,
                                  struct mro_order_result *r, struct mro_error *e);
 
-/* r->tiles and the survival curves where the options ask for views, r->acf and fraction_acf where they ask for the
+/* r->whitened, r->tiles and the survival curves where the options ask for views, r->acf and fraction_acf where they ask for the
  * autocorrelation map. Objects, cells and the score map of `r` are filled in before. */
 enum mro_code mro_views_fill(struct mro_order_plan *p, const struct mro_view_field *f, struct mro_order_result *r,
                              struct mro_error *e);

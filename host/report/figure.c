@@ -9,7 +9,7 @@
 
 #include "report/axes.h"
 #include "report/canvas.h"
-#include "report/figure_parts.h"
+#include "report/plot.h"
 #include "report/raster.h"
 
 #define TILES 6
@@ -110,7 +110,7 @@ struct order_page {
     bool part;
     double acf_top; /* colour bar of the tiles runs from -acf_top to acf_top */
     char *caption;
-    double panel_w, panel_h, height;
+    double panel_w, panel_h;
 };
 
 static const struct {
@@ -266,44 +266,30 @@ static void draw_legend(struct mro_canvas *c, const struct order_page *p, double
     }
 }
 
-static bool flagged(const struct order_page *p, ptrdiff_t i, ptrdiff_t j)
+static bool is_flagged(const void *map, size_t j, size_t i)
 {
-    const struct mro_order_map *m = p->r->mask.v ? &p->r->mask : &p->r->score;
-    if (i < 0 || j < 0 || (size_t)i >= m->nx || (size_t)j >= m->ny) return false;
-    return m->v[(size_t)j * m->nx + (size_t)i] >= (m == &p->r->mask ? 0.5f : 1.0f);
+    const struct mro_order_map *m = map;
+    return m->v[j * m->nx + i] >= 0.5f;
+}
+
+static bool is_over_threshold(const void *map, size_t j, size_t i)
+{
+    const struct mro_order_map *m = map;
+    return m->v[j * m->nx + i] >= 1.0f;
 }
 
 /* Border between flagged cells and others, along the edges of cells. */
 static void draw_flagged(cairo_t *cr, const struct order_page *p, struct mro_box b, double scale)
 {
-    const struct mro_order_map *m = p->r->mask.v ? &p->r->mask : &p->r->score;
-    const double x0 = b.x + (m->x0_nm - m->step_x_nm / 2) * scale, y0 = b.y + (m->y0_nm - m->step_y_nm / 2) * scale;
+    const bool mask = p->r->mask.v != NULL;
+    const struct mro_order_map *m = mask ? &p->r->mask : &p->r->score;
     const double sx = m->step_x_nm * scale, sy = m->step_y_nm * scale;
-    const ptrdiff_t nx = (ptrdiff_t)m->nx, ny = (ptrdiff_t)m->ny;
+    const struct mro_box field = { b.x + (m->x0_nm - m->step_x_nm / 2) * scale,
+                                   b.y + (m->y0_nm - m->step_y_nm / 2) * scale, (double)m->nx * sx,
+                                   (double)m->ny * sy };
     if (sx < 0.15 || sy < 0.15) return; /* finer than a line */
-    for (ptrdiff_t j = 0; j <= ny; j++) {
-        for (ptrdiff_t i = 0; i < nx; i++) {
-            const ptrdiff_t from = i;
-            while (i < nx && flagged(p, i, j) != flagged(p, i, j - 1)) i++;
-            if (i == from) continue;
-            cairo_move_to(cr, x0 + (double)from * sx, y0 + (double)j * sy);
-            cairo_line_to(cr, x0 + (double)i * sx, y0 + (double)j * sy);
-        }
-    }
-    for (ptrdiff_t i = 0; i <= nx; i++) {
-        for (ptrdiff_t j = 0; j < ny; j++) {
-            const ptrdiff_t from = j;
-            while (j < ny && flagged(p, i, j) != flagged(p, i - 1, j)) j++;
-            if (j == from) continue;
-            cairo_move_to(cr, x0 + (double)i * sx, y0 + (double)from * sy);
-            cairo_line_to(cr, x0 + (double)i * sx, y0 + (double)j * sy);
-        }
-    }
-    cairo_set_line_cap(cr, CAIRO_LINE_CAP_SQUARE);
-    cairo_set_line_width(cr, fmin(0.75 * MM_PER_PT, 0.3 * sx));
-    mro_fig_rgb(cr, 0xffffff, 1);
-    cairo_stroke(cr);
-    cairo_set_line_cap(cr, CAIRO_LINE_CAP_BUTT);
+    mro_fig_outline(cr, mask ? is_flagged : is_over_threshold, m, m->ny, m->nx, field, 0xffffff,
+                    fmin(0.75 * MM_PER_PT, 0.3 * sx));
 }
 
 static void draw_tiles(struct mro_canvas *c, const struct order_page *p, double x, double y, double w, double h)
@@ -335,29 +321,9 @@ static void draw_tiles(struct mro_canvas *c, const struct order_page *p, double 
     mro_fig_colour_bar(c, bar, &mro_map_diverging, -p->acf_top, p->acf_top, false, NAN, "Autocorrelation");
 }
 
-/* One survival curve in log-log axes from (lo, lo) to 1; the line ends where nothing is left. */
-static void curve(cairo_t *cr, struct mro_box b, double lo, const double *x, const double *y, size_t n)
-{
-    bool open = false;
-    for (size_t i = 0; i < n; i++) {
-        if (!(x[i] > 0) || !(y[i] > 0) || !isfinite(x[i]) || !isfinite(y[i])) {
-            open = false;
-            continue;
-        }
-        const double px = b.x + b.w * (1 - log10(x[i]) / log10(lo)), py = b.y + b.h * log10(y[i]) / log10(lo);
-        if (open)
-            cairo_line_to(cr, px, py);
-        else
-            cairo_move_to(cr, px, py);
-        open = true;
-    }
-    cairo_stroke(cr);
-}
-
 static void draw_survival(struct mro_canvas *c, const struct order_page *p, double x, struct mro_box b)
 {
     const struct mro_order_result *r = p->r;
-    cairo_t *cr = c->cr;
     mro_fig_heading(c, x, b.y, "e", "Cells above a threshold: observed against null");
     double least = 1;
     for (size_t i = 0; i < r->n_cdf && r->cdf_p; i++)
@@ -370,94 +336,45 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
     const int decades = (int)fmin(8, fmax(2, ceil(-log10(least) - 1e-6)));
     const double lo = pow(10, -decades);
 
-    /* Ticks: decades with numbers, 2 to 9 without. */
-    cairo_set_line_width(cr, 0.5 * MM_PER_PT);
-    for (int k = -decades; k <= 0; k++) {
-        const double fx = b.x + b.w * (1 + (double)k / decades), fy = b.y - b.h * (double)k / decades;
-        char text[48];
-        snprintf(text, sizeof text, k ? "10" TEXT_SUPER TEXT_MINUS "%d" TEXT_SUPER : "1", -k);
-        mro_canvas_text(c, fx, b.y + b.h + 3.3, PT, MRO_CENTRE, 0, INK, text);
-        mro_canvas_text(c, b.x - 1.2, fy + 0.9, PT, MRO_RIGHT, 0, INK, text);
-        for (int m = 1; m < 10 && (k < 0 || m == 1); m++) {
-            const double l = m == 1 ? 1.2 : 0.6, f = log10(m) / decades;
-            cairo_move_to(cr, fx + b.w * f, b.y + b.h);
-            cairo_line_to(cr, fx + b.w * f, b.y + b.h - l);
-            cairo_move_to(cr, b.x, fy - b.h * f);
-            cairo_line_to(cr, b.x + l, fy - b.h * f);
-        }
-    }
-    mro_fig_rgb(cr, INK, 1);
-    cairo_stroke(cr);
-    mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 6.8, PT, MRO_CENTRE, 0, INK, "Nominal false-positive rate");
-    mro_canvas_text(c, b.x - 8.2, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK, "Share of cells");
-
-    const double alpha = r->false_positive_rate;
-    static const double dot[2] = { 0.35, 0.5 };
-    cairo_save(cr);
-    cairo_rectangle(cr, b.x, b.y, b.w, b.h);
-    cairo_clip(cr);
-    if (alpha > lo && alpha < 1) {
-        const double ax = b.x + b.w * (1 - log10(alpha) / log10(lo));
-        cairo_move_to(cr, ax, b.y);
-        cairo_line_to(cr, ax, b.y + b.h);
-        mro_fig_rgb(cr, 0x808080, 1);
-        cairo_set_line_width(cr, 0.6 * MM_PER_PT);
-        static const double dash[2] = { 1.2, 0.8 };
-        cairo_set_dash(cr, dash, 2, 0);
-        cairo_stroke(cr);
-    }
-    cairo_set_dash(cr, dot, 2, 0);
-    cairo_move_to(cr, b.x, b.y + b.h);
-    cairo_line_to(cr, b.x + b.w, b.y);
-    mro_fig_rgb(cr, 0x808080, 1);
-    cairo_set_line_width(cr, 0.6 * MM_PER_PT);
-    cairo_stroke(cr);
-    cairo_set_dash(cr, NULL, 0, 0);
-    cairo_set_line_join(cr, CAIRO_LINE_JOIN_ROUND);
+    const struct mro_plot plot = { .b = b, .x = { lo, 1 }, .y = { lo, 1 }, .log_x = true, .log_y = true };
+    const double alpha = r->false_positive_rate, ends[2] = { lo, 1 };
+    mro_plot_begin(c, &plot);
+    mro_plot_vertical(c, &plot, alpha, GREY, 0.6, 1.2);
+    mro_plot_curve(c, &plot, ends, ends, 2);
+    mro_plot_stroke(c, GREY, 0.6, 0.4);
     if (r->cdf_null) {
-        mro_fig_rgb(cr, 0x0072b2, 1);
-        cairo_set_line_width(cr, 1.1 * MM_PER_PT);
-        curve(cr, b, lo, r->cdf_p, r->cdf_null, r->n_cdf);
+        mro_plot_curve(c, &plot, r->cdf_p, r->cdf_null, r->n_cdf);
+        mro_plot_stroke(c, BLUE, 1.1, 0);
     }
     if (r->cdf_observed) {
-        mro_fig_rgb(cr, 0xd55e00, 1);
-        cairo_set_line_width(cr, 1.4 * MM_PER_PT);
-        curve(cr, b, lo, r->cdf_p, r->cdf_observed, r->n_cdf);
+        mro_plot_curve(c, &plot, r->cdf_p, r->cdf_observed, r->n_cdf);
+        mro_plot_stroke(c, ORANGE, 1.4, 0);
     }
-    cairo_set_line_join(cr, CAIRO_LINE_JOIN_MITER);
-    cairo_restore(cr);
-    mro_fig_frame(cr, b, 0.6);
+    mro_plot_end(c);
+    mro_plot_axes(c, &plot, "Nominal false-positive rate", "Share of cells");
 
     /* The corner below the diagonal is free: survival is 1 where the rate is 1. */
     static const char *const names[] = { "observed", "null (speckle images)", "as nominal" };
-    static const unsigned colours[] = { 0xd55e00, 0x0072b2, 0x808080 };
+    static const unsigned colours[] = { ORANGE, BLUE, GREY };
     static const double widths[] = { 1.4, 1.1, 0.6 };
     double text_w = 0, y = b.y + b.h - 3.2;
     for (int i = 0; i < 3; i++) text_w = fmax(text_w, mro_canvas_text_width(c, PT, names[i]));
     for (int i = 2; i >= 0; i--, y -= 3.4) {
         if ((i == 0 && !r->cdf_observed) || (i == 1 && !r->cdf_null)) continue;
-        const double tx = b.x + b.w - 2.2 - text_w;
-        if (i == 2) cairo_set_dash(cr, dot, 2, 0);
-        mro_fig_rgb(cr, colours[i], 1);
-        cairo_set_line_width(cr, widths[i] * MM_PER_PT);
-        cairo_move_to(cr, tx - 6, y - 0.85);
-        cairo_line_to(cr, tx - 1.2, y - 0.85);
-        cairo_stroke(cr);
-        cairo_set_dash(cr, NULL, 0, 0);
-        mro_canvas_text(c, tx, y, PT, MRO_LEFT, 0, INK, names[i]);
+        mro_plot_legend(c, b.x + b.w - 7.4 - text_w, y, colours[i], widths[i], i == 2 ? 0.4 : 0, names[i]);
     }
     if (alpha > lo && alpha < 1) {
         /* At the upper end: the observed curve has left it for all but fully ordered images. */
         char text[96], rate[72];
         mro_text_percent(rate, sizeof rate, alpha);
         snprintf(text, sizeof text, "nominal %s", rate);
-        const double ax = b.x + b.w * (1 - log10(alpha) / log10(lo));
+        const double ax = mro_plot_x(&plot, alpha);
         const bool left = ax - b.x > mro_canvas_text_width(c, PT, text) + 3;
         mro_canvas_text(c, ax + (left ? -1 : 1), b.y + 3.4, PT, left ? MRO_RIGHT : MRO_LEFT, 0, 0x606060, text);
     }
 }
 
-static void draw_order(struct mro_canvas *c, void *data)
+static void draw_order(struct mro_canvas *c, const void *data)
 {
     const struct order_page *p = data;
     const struct mro_order_result *r = p->r;
@@ -526,21 +443,14 @@ static void draw_order(struct mro_canvas *c, void *data)
     const double y1 = ly + 2.6 + HEAD + 0.6, h1 = 55.6;
     draw_tiles(c, p, x0, y1, 82.5, h1);
     draw_survival(c, p, x0 + 100.5, (struct mro_box){ cx, y1, PAGE_WIDTH - MARGIN - 1 - cx, h1 });
-    mro_canvas_paragraph(c, x0, y1 + h1 + 11.6, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p->caption, true);
 }
 
 static enum mro_code make_caption(struct order_page *p, const char *title, struct mro_error *e)
 {
     const struct mro_order_result *r = p->r;
     struct mro_words w = { 0 };
-    char a[96], b[96], line[512], name[256];
-    mro_text_clean(name, sizeof name, title);
-    mro_fig_say(&w, "");
-    if (name[0]) {
-        mro_fig_say(&w, TEXT_BOLD);
-        mro_fig_say(&w, name);
-        mro_fig_say(&w, "." TEXT_BOLD " ");
-    }
+    char a[96], b[96], line[512];
+    mro_fig_say_title(&w, title);
     mro_text_percent(a, sizeof a, r->fraction);
     mro_text_interval(b, sizeof b, r->fraction_ci95);
     snprintf(line, sizeof line, TEXT_BOLD "MRO area fraction %s" TEXT_BOLD " (95" TEXT_NBSP "%% interval %s). ", a, b);
@@ -655,8 +565,6 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
                                const struct mro_order_result *r, struct mro_error *e)
 {
     struct order_page p = { .r = r };
-    struct mro_canvas measure = { 0 };
-    char name[256];
     enum mro_code rc;
     mro_fig_pixel_size(im, r->pixel_nm, p.pixel_nm);
     for (int i = 0; i < 2; i++) p.field_nm[i] = (double)(i ? im->nx : im->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
@@ -692,15 +600,9 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
     if (rc) goto done;
     rc = make_caption(&p, title, e);
     if (rc) goto done;
-    rc = mro_canvas_measure(&measure, e);
-    if (rc) goto done;
-    const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
-    const double body = MARGIN + HEAD - 0.6 + p.panel_h + 3.9 + 2.6 + HEAD + 0.6 + 55.6 + 11.6;
-    p.height = body + ((double)lines - 1) * LEADING + 1.2 + MARGIN;
-    mro_text_clean(name, sizeof name, title);
-    rc = mro_canvas_write(path_stem, name, PAGE_WIDTH, p.height, draw_order, &p, e);
+    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + p.panel_h + 3.9 + 2.6 + HEAD + 0.6 + 55.6 + 11.6,
+                       p.caption, draw_order, &p, e);
 done:
-    mro_canvas_close(&measure);
     free(p.caption);
     for (size_t i = 0; i < TILES; i++) mro_raster_release(&p.tile[i]);
     mro_raster_release(&p.score);
@@ -719,7 +621,7 @@ struct image_page {
     char caption[800], after[160];
 };
 
-static void draw_image(struct mro_canvas *c, void *data)
+static void draw_image(struct mro_canvas *c, const void *data)
 {
     const struct image_page *p = data;
     const double y0 = MARGIN + HEAD - 0.6;
@@ -732,14 +634,12 @@ static void draw_image(struct mro_canvas *c, void *data)
         mro_fig_frame(c->cr, b, 0.5);
         mro_fig_scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->field_nm[1] : 0, 0.25);
     }
-    mro_canvas_paragraph(c, MARGIN, y0 + p->panel_h + 4.2, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p->caption, true);
 }
 
 enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *before, const struct mro_image *after,
                                const double band_inv_nm[2], const char *title, struct mro_error *e)
 {
     struct image_page p = { 0 };
-    struct mro_canvas measure = { 0 };
     char name[256], band[96];
     enum mro_code rc;
     mro_fig_pixel_size(before, NULL, p.pixel_nm);
@@ -769,13 +669,8 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
         rc = mro_fig_grey_raster(&p.raster[i], im, window, i == 1, e);
         if (rc) goto done;
     }
-    rc = mro_canvas_measure(&measure, e);
-    if (rc) goto done;
-    const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
-    const double height = MARGIN + HEAD - 0.6 + p.panel_h + 4.2 + ((double)lines - 1) * LEADING + 1.2 + MARGIN;
-    rc = mro_canvas_write(path_stem, name, PAGE_WIDTH, height, draw_image, &p, e);
+    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + p.panel_h + 4.2, p.caption, draw_image, &p, e);
 done:
-    mro_canvas_close(&measure);
     mro_raster_release(&p.raster[0]);
     mro_raster_release(&p.raster[1]);
     return rc;

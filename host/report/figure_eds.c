@@ -6,14 +6,8 @@
 #include <string.h>
 
 #include "report/axes.h"
-#include "report/canvas.h"
 #include "report/figure.h"
-#include "report/figure_parts.h"
-#include "report/raster.h"
-
-#define DATA 0x0072b2
-#define WAVE 0xd55e00
-#define NOISE 0x808080
+#include "report/plot.h"
 
 #define ROWS 6
 #define ROW 23.0 /* height of an element's panels */
@@ -25,69 +19,12 @@
 #define PANEL 41.0 /* maps */
 #define SHOWN 3
 
-static void stroke(cairo_t *cr, unsigned colour, double pt)
-{
-    mro_fig_rgb(cr, colour, 1);
-    cairo_set_line_width(cr, pt * MM_PER_PT);
-    cairo_stroke(cr);
-}
-
-struct scale {
-    double lo, hi;
-};
-
-static double map_x(struct mro_box b, struct scale s, double v) { return b.x + b.w * (v - s.lo) / (s.hi - s.lo); }
-static double map_y(struct mro_box b, struct scale s, double v) { return b.y + b.h * (1 - (v - s.lo) / (s.hi - s.lo)); }
-
-static void ticks(struct mro_canvas *c, struct mro_box b, struct scale s, bool vertical, int most, bool labels)
-{
-    const double step = mro_tick_step(s.hi - s.lo, most);
-    const int decimals = step >= 1 ? 0 : step >= 0.1 ? 1 : step >= 0.01 ? 2 : 3;
-    for (double t = ceil(s.lo / step - 1e-9) * step; t <= s.hi + 1e-9 * step; t += step) {
-        char text[40];
-        const double v = fabs(t) < 1e-9 * step ? 0 : t;
-        mro_text_number(text, sizeof text, v,
-                        fabs(step - 2.5) < 1e-9 || fabs(step - 0.25) < 1e-9 ? decimals + 1 : decimals, NULL);
-        if (vertical) {
-            const double y = map_y(b, s, v);
-            cairo_move_to(c->cr, b.x, y);
-            cairo_line_to(c->cr, b.x + 1, y);
-            if (labels) mro_canvas_text(c, b.x - 1, y + 0.9, PT, MRO_RIGHT, 0, INK, text);
-        } else {
-            const double x = map_x(b, s, v);
-            cairo_move_to(c->cr, x, b.y + b.h);
-            cairo_line_to(c->cr, x, b.y + b.h - 1);
-            if (labels) mro_canvas_text(c, x, b.y + b.h + 3.2, PT, MRO_CENTRE, 0, INK, text);
-        }
-    }
-    stroke(c->cr, INK, 0.5);
-}
-
-static void curve(cairo_t *cr, struct mro_box b, struct scale sx, struct scale sy, const double *x, const double *y,
-                  size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const double v = fmin(sy.hi, fmax(sy.lo, y[i]));
-        if (i)
-            cairo_line_to(cr, map_x(b, sx, x[i]), map_y(b, sy, v));
-        else
-            cairo_move_to(cr, map_x(b, sx, x[i]), map_y(b, sy, v));
-    }
-}
-
-static void clip(cairo_t *cr, struct mro_box b)
-{
-    cairo_save(cr);
-    cairo_rectangle(cr, b.x, b.y, b.w, b.h);
-    cairo_clip(cr);
-}
-
 struct page {
     const struct mro_eds_report *r;
     const struct mro_eds_field *maps;
     struct mro_raster raster[SHOWN + 1]; /* maps, then HAADF */
     size_t shown[SHOWN], n_shown, rows;
-    struct scale map_range[SHOWN];
+    double map_range[SHOWN][2];
     double panel_h;
     double f_top; /* end of all spectra */
     char *caption;
@@ -99,34 +36,32 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
 {
     const struct mro_eds_result *r = p->r->along;
     const struct mro_eds_element *el = &r->element[j];
-    const struct scale sx = { r->x_nm[0], r->x_nm[r->points - 1] };
     const double sd = isfinite(el->sd_counting_at) ? fmax(el->sd_at, el->sd_counting_at) : el->sd_at;
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < r->points; i++) lo = fmin(lo, el->at[i]), hi = fmax(hi, el->at[i]);
     const double room = fmax(0.06 * (hi - lo), fmax(0.3 * sd, 1e-3));
     /* Head-room for the line of numbers. */
-    const struct scale sy = { fmax(lo - room, lo >= 0 ? fmin(0, lo) : lo - room),
-                              hi + fmax(0.3 * (hi - lo), 2 * room) };
+    const struct mro_plot plot = { .b = b,
+                                   .x = { r->x_nm[0], r->x_nm[r->points - 1] },
+                                   .y = { fmax(lo - room, lo >= 0 ? fmin(0, lo) : lo - room),
+                                          hi + fmax(0.3 * (hi - lo), 2 * room) } };
     char text[200], a[48], d[48];
-    clip(c->cr, b);
+    mro_plot_begin(c, &plot);
     if (el->se && !r->smoothed) {
         for (size_t i = 0; i < r->points; i++)
-            cairo_line_to(c->cr, map_x(b, sx, r->x_nm[i]), map_y(b, sy, el->mean_at + el->se[i]));
+            cairo_line_to(c->cr, mro_plot_x(&plot, r->x_nm[i]), mro_plot_y(&plot, el->mean_at + el->se[i]));
         for (size_t i = r->points; i-- > 0;)
-            cairo_line_to(c->cr, map_x(b, sx, r->x_nm[i]), map_y(b, sy, el->mean_at - el->se[i]));
+            cairo_line_to(c->cr, mro_plot_x(&plot, r->x_nm[i]), mro_plot_y(&plot, el->mean_at - el->se[i]));
         cairo_close_path(c->cr);
         mro_fig_rgb(c->cr, 0xf0b400, 0.35);
         cairo_fill(c->cr);
     }
-    cairo_move_to(c->cr, b.x, map_y(b, sy, el->mean_at));
-    cairo_line_to(c->cr, b.x + b.w, map_y(b, sy, el->mean_at));
-    stroke(c->cr, NOISE, 0.5);
-    cairo_set_line_join(c->cr, CAIRO_LINE_JOIN_ROUND);
-    curve(c->cr, b, sx, sy, r->x_nm, el->at, r->points);
-    stroke(c->cr, DATA, r->points > 400 ? 0.45 : 0.7);
-    cairo_restore(c->cr);
-    ticks(c, b, sy, true, 4, true);
-    ticks(c, b, sx, false, 8, last);
+    mro_plot_horizontal(c, &plot, el->mean_at, GREY, 0.5, 0);
+    mro_plot_curve(c, &plot, r->x_nm, el->at, r->points);
+    mro_plot_stroke(c, BLUE, r->points > 400 ? 0.45 : 0.7, 0);
+    mro_plot_end(c);
+    mro_plot_ticks(c, &plot, true, 4, true);
+    mro_plot_ticks(c, &plot, false, 8, last);
     mro_fig_frame(c->cr, b, 0.5);
     mro_text_number(a, sizeof a, el->sd_at, 2, NULL);
     if (isnan(el->sd_true_at))
@@ -147,59 +82,46 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
     const struct mro_eds_element *el = &p->r->along->element[j];
     const struct mro_eds_spectrum *s = &el->spectrum;
     if (s->n < 3) {
-        mro_fig_rgb(c->cr, 0xf0f0f0, 1);
-        cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
-        cairo_fill(c->cr);
-        mro_fig_frame(c->cr, b, 0.5);
-        mro_canvas_text(c, b.x + b.w / 2, b.y + b.h / 2 + 0.9, PT, MRO_CENTRE, 0, SOFT, "not measured");
+        mro_fig_placeholder(c, b, "not measured");
         return;
     }
     size_t n = s->n;
     while (n > 12 && s->f_inv_nm[n - 1] > p->f_top) n--;
-    const struct scale sx = { 0, p->f_top };
     double top = 0;
     for (size_t k = 0; k < n; k++) top = fmax(top, fmax(s->power[k], s->wave[k]));
-    const struct scale sy = { 0, top * 1.4 };
+    const struct mro_plot plot = { .b = b, .x = { 0, p->f_top }, .y = { 0, top * 1.4 } };
     double *level = malloc(n * sizeof *level);
-    clip(c->cr, b);
-    if (isfinite(el->wavelength_nm)) {
-        const double x = map_x(b, sx, 1 / el->wavelength_nm);
-        static const double dash[2] = { 1.2, 0.8 };
-        cairo_set_dash(c->cr, dash, 2, 0);
-        cairo_move_to(c->cr, x, b.y + 4.2);
-        cairo_line_to(c->cr, x, b.y + b.h);
-        stroke(c->cr, NOISE, 0.6);
-        cairo_set_dash(c->cr, NULL, 0, 0);
-    }
+    struct mro_plot below = plot; /* the line of numbers */
+    below.b.y += 4.4, below.b.h -= 4.4;
+    mro_plot_begin(c, &below);
+    if (isfinite(el->wavelength_nm)) mro_plot_vertical(c, &plot, 1 / el->wavelength_nm, GREY, 0.6, 1.2);
+    mro_plot_end(c);
+    mro_plot_begin(c, &plot);
     for (size_t k = 0; k < n; k++) {
-        const double x = map_x(b, sx, s->f_inv_nm[k]);
+        const double x = mro_plot_x(&plot, s->f_inv_nm[k]);
         cairo_move_to(c->cr, x, b.y + b.h);
-        cairo_line_to(c->cr, x, map_y(b, sy, s->power[k]));
+        cairo_line_to(c->cr, x, mro_plot_y(&plot, s->power[k]));
     }
-    mro_fig_rgb(c->cr, DATA, 0.75);
+    mro_fig_rgb(c->cr, BLUE, 0.75);
     cairo_set_line_width(c->cr, fmax(0.3, 0.65 * b.w / (double)n));
     cairo_stroke(c->cr);
-    curve(c->cr, b, sx, sy, s->f_inv_nm, s->red, n);
-    stroke(c->cr, NOISE, 1.1);
+    mro_plot_curve(c, &plot, s->f_inv_nm, s->red, n);
+    mro_plot_stroke(c, GREY, 1.1, 0);
     if (level) {
-        static const double dot[2] = { 0.4, 0.6 };
         for (size_t k = 0; k < n; k++) level[k] = s->red[k] * s->level95;
-        /* Not through the numbers. */
-        clip(c->cr, (struct mro_box){ b.x, b.y + 4.4, b.w, b.h - 4.4 });
-        cairo_set_dash(c->cr, dot, 2, 0);
-        curve(c->cr, b, sx, sy, s->f_inv_nm, level, n);
-        stroke(c->cr, NOISE, 0.9);
-        cairo_set_dash(c->cr, NULL, 0, 0);
-        cairo_restore(c->cr);
+        mro_plot_begin(c, &below);
+        mro_plot_curve(c, &plot, s->f_inv_nm, level, n);
+        mro_plot_stroke(c, GREY, 0.9, 0.5);
+        mro_plot_end(c);
     }
     if (isfinite(el->wavelength_nm)) {
-        curve(c->cr, b, sx, sy, s->f_inv_nm, s->wave, n);
-        stroke(c->cr, WAVE, 1.2);
+        mro_plot_curve(c, &plot, s->f_inv_nm, s->wave, n);
+        mro_plot_stroke(c, ORANGE, 1.2, 0);
     }
-    cairo_restore(c->cr);
+    mro_plot_end(c);
     free(level);
-    ticks(c, b, sy, true, 3, true);
-    ticks(c, b, sx, false, 5, last);
+    mro_plot_ticks(c, &plot, true, 3, true);
+    mro_plot_ticks(c, &plot, false, 5, last);
     mro_fig_frame(c->cr, b, 0.5);
     char text[120], pp[64];
     mro_text_p(pp, sizeof pp, el->p_periodic);
@@ -228,33 +150,16 @@ static void draw_line(cairo_t *cr, const struct mro_eds_line *l, struct mro_box 
     }
 }
 
-/* Outlines of the pixels of one group. */
-static void draw_outline(cairo_t *cr, const struct mro_eds_groups *g, int which, struct mro_box b, unsigned colour)
+static bool is_bright(const void *map, size_t j, size_t i)
 {
-    const double sx = b.w / (double)g->nx, sy = b.h / (double)g->ny;
-    for (size_t y = 0; y < g->ny; y++) {
-        for (size_t x = 0; x < g->nx; x++) {
-            if (g->group[y * g->nx + x] != which) continue;
-            const double px = b.x + (double)x * sx, py = b.y + (double)y * sy;
-            if (x == 0 || g->group[y * g->nx + x - 1] != which) {
-                cairo_move_to(cr, px, py);
-                cairo_line_to(cr, px, py + sy);
-            }
-            if (x + 1 == g->nx || g->group[y * g->nx + x + 1] != which) {
-                cairo_move_to(cr, px + sx, py);
-                cairo_line_to(cr, px + sx, py + sy);
-            }
-            if (y == 0 || g->group[(y - 1) * g->nx + x] != which) {
-                cairo_move_to(cr, px, py);
-                cairo_line_to(cr, px + sx, py);
-            }
-            if (y + 1 == g->ny || g->group[(y + 1) * g->nx + x] != which) {
-                cairo_move_to(cr, px, py + sy);
-                cairo_line_to(cr, px + sx, py + sy);
-            }
-        }
-    }
-    stroke(cr, colour, 0.7);
+    const struct mro_eds_groups *g = map;
+    return g->group[j * g->nx + i] == 1;
+}
+
+static bool is_dark(const void *map, size_t j, size_t i)
+{
+    const struct mro_eds_groups *g = map;
+    return g->group[j * g->nx + i] == -1;
 }
 
 /* Bright less dark, at.%, with counting errors. */
@@ -267,32 +172,31 @@ static void draw_groups(struct mro_canvas *c, const struct mro_eds_groups *g, st
         top = fmax(top, fabs(g->bright.mean_at[j] - g->dark.mean_at[j]) + 1.96 * se);
     }
     if (!(top > 0)) top = 1;
-    const struct scale s = { -1.15 * top, 1.15 * top };
+    const struct mro_plot plot = { .b = b, .x = { -1.15 * top, 1.15 * top }, .y = { 0, 1 } };
     const double row = b.h / (double)n;
     for (size_t j = 0; j < n; j++) {
         const double se = hypot(g->bright.se_at[j], g->dark.se_at[j]), v = g->bright.mean_at[j] - g->dark.mean_at[j];
-        const double y = b.y + ((double)j + 0.5) * row, x = map_x(b, s, v);
+        const double y = b.y + ((double)j + 0.5) * row, x = mro_plot_x(&plot, v);
         char pp[64], text[80];
-        mro_fig_rgb(c->cr, DATA, 0.35);
-        cairo_rectangle(c->cr, fmin(x, map_x(b, s, 0)), y - 0.14 * row, fabs(x - map_x(b, s, 0)), 0.28 * row);
+        mro_fig_rgb(c->cr, BLUE, 0.35);
+        cairo_rectangle(c->cr, fmin(x, mro_plot_x(&plot, 0)), y - 0.14 * row, fabs(x - mro_plot_x(&plot, 0)),
+                        0.28 * row);
         cairo_fill(c->cr);
         if (isfinite(se)) {
-            cairo_move_to(c->cr, map_x(b, s, v - 1.96 * se), y);
-            cairo_line_to(c->cr, map_x(b, s, v + 1.96 * se), y);
-            stroke(c->cr, DATA, 1.1);
+            cairo_move_to(c->cr, mro_plot_x(&plot, v - 1.96 * se), y);
+            cairo_line_to(c->cr, mro_plot_x(&plot, v + 1.96 * se), y);
+            mro_plot_stroke(c, BLUE, 1.1, 0);
         }
         cairo_arc(c->cr, x, y, 0.55, 0, 2 * M_PI);
-        mro_fig_rgb(c->cr, DATA, 1);
+        mro_fig_rgb(c->cr, BLUE, 1);
         cairo_fill(c->cr);
         mro_text_p(pp, sizeof pp, g->p_element[j]);
         snprintf(text, sizeof text, TEXT_BOLD "%s", g->symbol[j]);
         mro_canvas_text(c, b.x - 1, y + 0.9, PT, MRO_RIGHT, 0, INK, text);
         mro_canvas_text(c, b.x + b.w - 1, y - 0.2 * row - 0.5, PT, MRO_RIGHT, 0, SOFT, pp);
     }
-    cairo_move_to(c->cr, map_x(b, s, 0), b.y);
-    cairo_line_to(c->cr, map_x(b, s, 0), b.y + b.h);
-    stroke(c->cr, NOISE, 0.6);
-    ticks(c, b, s, false, 4, true);
+    mro_plot_vertical(c, &plot, 0, GREY, 0.6, 0);
+    mro_plot_ticks(c, &plot, false, 4, true);
     mro_fig_frame(c->cr, b, 0.5);
     mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 6.6, PT, MRO_CENTRE, 0, INK, "Bright less dark (at.%)");
 }
@@ -311,19 +215,20 @@ static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char
         if (image)
             snprintf(text, sizeof text, "HAADF: bright, dark");
         else
-            snprintf(text, sizeof text, "%s, %.3g to %.3g %s", p->maps->symbol[p->shown[i]], p->map_range[i].lo,
-                     p->map_range[i].hi, p->maps->at_percent ? "at.%" : "counts/px");
+            snprintf(text, sizeof text, "%s, %.3g to %.3g %s", p->maps->symbol[p->shown[i]], p->map_range[i][0],
+                     p->map_range[i][1], p->maps->at_percent ? "at.%" : "counts/px");
         mro_fig_heading(c, x, y, (const char[]){ letter++, 0 }, text);
         mro_canvas_raster(c, &p->raster[i], b.x, b.y, b.w, b.h);
-        clip(c->cr, b);
+        mro_plot_begin(c, &(struct mro_plot){ .b = b });
         if (image && r->groups) {
-            draw_outline(c->cr, r->groups, 1, b, 0xf0b400);
-            draw_outline(c->cr, r->groups, -1, b, 0x56b4e9);
+            const struct mro_eds_groups *g = r->groups;
+            mro_fig_outline(c->cr, is_bright, g, g->ny, g->nx, b, 0xf0b400, 0.7 * MM_PER_PT);
+            mro_fig_outline(c->cr, is_dark, g, g->ny, g->nx, b, 0x56b4e9, 0.7 * MM_PER_PT);
         } else {
             if (r->across) draw_line(c->cr, r->across_line, b, scale);
             if (r->line) draw_line(c->cr, r->line, b, scale);
         }
-        cairo_restore(c->cr);
+        mro_plot_end(c);
         mro_fig_frame(c->cr, b, 0.5);
         mro_fig_scale_bar(c, b, scale, 0.3);
         x += b.w + 3;
@@ -337,7 +242,7 @@ static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char
     }
 }
 
-static void draw_page(struct mro_canvas *c, void *data)
+static void draw_page(struct mro_canvas *c, const void *data)
 {
     const struct page *p = data;
     double y = MARGIN + 3.8;
@@ -364,20 +269,15 @@ static void draw_page(struct mro_canvas *c, void *data)
                         isfinite(p->r->along->element[0].sd_counting_at) ? "Power / counting noise" : "Power / mean");
         y += 7.6 + (p->maps ? ROW_GAP : 0);
     }
-    if (p->maps) {
-        draw_maps(c, p, y, p->rows ? 'c' : 'a');
-        y += p->panel_h + (p->r->groups && p->r->groups->elements ? 8 : 1.2);
-    }
-    mro_canvas_paragraph(c, MARGIN, y + 3.4, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p->caption, true);
+    if (p->maps) draw_maps(c, p, y, p->rows ? 'c' : 'a');
 }
 
 /* ---- preparation ---- */
 
 static enum mro_code map_raster(struct mro_raster *out, const float *v, size_t ny, size_t nx, size_t coarse, bool grey,
-                                struct scale *range, struct mro_error *e)
+                                double range[2], struct mro_error *e)
 {
     static const double q[2] = { 0.005, 0.995 };
-    double ends[2];
     const size_t ky = mro_block_factor(ny, coarse), kx = mro_block_factor(nx, coarse);
     const size_t my = (ny - 1) / ky + 1, mx = (nx - 1) / kx + 1, fy = 480 / my + 1, fx = 480 / mx + 1;
     float *small = malloc(my * mx * sizeof *small), *fine = malloc(my * fy * mx * fx * sizeof *fine);
@@ -387,11 +287,10 @@ static enum mro_code map_raster(struct mro_raster *out, const float *v, size_t n
         goto done;
     }
     mro_area_average(v, nx, ny, nx, ky, kx, small);
-    rc = mro_quantiles(small, my * mx, q, 2, ends, e);
+    rc = mro_quantiles(small, my * mx, q, 2, range, e);
     if (rc) goto done;
     mro_repeat(small, my, mx, fy, fx, fine);
-    rc = mro_raster_make(out, fine, my * fy, mx * fx, ends[0], ends[1], grey ? &mro_map_grey : &mro_map_score, e);
-    if (range) *range = (struct scale){ ends[0], ends[1] };
+    rc = mro_raster_make(out, fine, my * fy, mx * fx, range[0], range[1], grey ? &mro_map_grey : &mro_map_score, e);
 done:
     free(fine);
     free(small);
@@ -488,8 +387,7 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
                              const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e)
 {
     struct page p = { .r = r, .maps = maps };
-    struct mro_canvas measure = { 0 };
-    char name[256];
+    double haadf_range[2];
     enum mro_code rc = MRO_OK;
     (void)haadf;
     p.rows = r->along ? (r->along->elements < ROWS ? r->along->elements : ROWS) : 0;
@@ -499,9 +397,10 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
                                                     ((double)maps->nx * maps->pixel_nm[1])));
         choose_maps(&p);
         for (size_t i = 0; i < p.n_shown && rc == MRO_OK; i++)
-            rc = map_raster(&p.raster[i], maps->counts[p.shown[i]], maps->ny, maps->nx, 80, false, &p.map_range[i], e);
+            rc = map_raster(&p.raster[i], maps->counts[p.shown[i]], maps->ny, maps->nx, 80, false, p.map_range[i], e);
         if (rc == MRO_OK && r->groups)
-            rc = map_raster(&p.raster[p.n_shown], r->groups->flat, r->groups->ny, r->groups->nx, 480, true, NULL, e);
+            rc = map_raster(&p.raster[p.n_shown], r->groups->flat, r->groups->ny, r->groups->nx, 480, true, haadf_range,
+                            e);
         if (rc) goto done;
     }
     p.caption = make_caption(&p, title);
@@ -509,17 +408,11 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
         rc = MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
         goto done;
     }
-    rc = mro_canvas_measure(&measure, e);
-    if (rc) goto done;
-    const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p.caption, false);
-    double height =
-        MARGIN + 3.8 + (double)p.rows * (ROW + 1.6) - (p.rows ? 1.6 : 0) + (p.rows ? 7.6 + (maps ? ROW_GAP : 0) : 0);
-    if (maps) height += p.panel_h + (r->groups && r->groups->elements ? 8 : 1.2);
-    height += 3.4 + ((double)lines - 1) * LEADING + 1.2 + MARGIN;
-    mro_text_clean(name, sizeof name, title);
-    rc = mro_canvas_write(path_stem, name, PAGE_WIDTH, height, draw_page, &p, e);
+    double top = MARGIN + 3.8 + 3.4;
+    if (p.rows) top += (double)p.rows * (ROW + 1.6) - 1.6 + 7.6 + (maps ? ROW_GAP : 0);
+    if (maps) top += p.panel_h + (r->groups && r->groups->elements ? 8 : 1.2);
+    rc = mro_fig_write(path_stem, title, top, p.caption, draw_page, &p, e);
 done:
-    mro_canvas_close(&measure);
     free(p.caption);
     for (size_t i = 0; i <= SHOWN; i++) mro_raster_release(&p.raster[i]);
     return rc;

@@ -235,6 +235,17 @@ void mro_fig_say_sentence(struct mro_words *w, const char *before, const char *t
     mro_fig_say(w, ".");
 }
 
+void mro_fig_say_title(struct mro_words *w, const char *title)
+{
+    char name[256];
+    mro_text_clean(name, sizeof name, title);
+    mro_fig_say(w, "");
+    if (name[0] == 0) return;
+    mro_fig_say(w, TEXT_BOLD);
+    mro_fig_say(w, name);
+    mro_fig_say(w, "." TEXT_BOLD " ");
+}
+
 /* Pixel size along y and x in nm; 0, 0 when the image's and the result's are both unknown. */
 void mro_fig_pixel_size(const struct mro_image *im, const double *also, double pixel_nm[2])
 {
@@ -250,4 +261,60 @@ void mro_fig_pixel_size(const struct mro_image *im, const double *also, double p
 double mro_fig_panel_height(double w, const double field[2])
 {
     return fmin(1.25 * w, fmax(20, w * field[0] / field[1]));
+}
+
+void mro_fig_outline(cairo_t *cr, bool (*inside)(const void *map, size_t j, size_t i), const void *map, size_t ny,
+                     size_t nx, struct mro_box b, unsigned colour, double width_mm)
+{
+    const double size[2] = { b.w / (double)nx, b.h / (double)ny };
+    /* Edges between rows, then between columns; neighbours in line make one stroke. */
+    for (int turn = 0; turn < 2; turn++) {
+        const size_t lines = turn ? nx : ny, along = turn ? ny : nx;
+        for (size_t l = 0; l <= lines; l++)
+            for (size_t k = 0; k < along; k++) {
+                const size_t from = k;
+                for (; k < along; k++) {
+                    const bool after = l < lines && (turn ? inside(map, k, l) : inside(map, l, k));
+                    const bool before = l > 0 && (turn ? inside(map, k, l - 1) : inside(map, l - 1, k));
+                    if (after == before) break;
+                }
+                if (k == from) continue;
+                const double at = (double)l * size[!turn], a = (double)from * size[turn], z = (double)k * size[turn];
+                cairo_move_to(cr, b.x + (turn ? at : a), b.y + (turn ? a : at));
+                cairo_line_to(cr, b.x + (turn ? at : z), b.y + (turn ? z : at));
+            }
+    }
+    cairo_set_line_cap(cr, CAIRO_LINE_CAP_SQUARE);
+    mro_fig_rgb(cr, colour, 1);
+    cairo_set_line_width(cr, width_mm);
+    cairo_stroke(cr);
+    cairo_set_line_cap(cr, CAIRO_LINE_CAP_BUTT);
+}
+
+struct captioned {
+    void (*draw)(struct mro_canvas *c, const void *page);
+    const void *page;
+    const char *caption;
+    double top;
+};
+
+static void draw_captioned(struct mro_canvas *c, void *data)
+{
+    const struct captioned *p = data;
+    p->draw(c, p->page);
+    mro_canvas_paragraph(c, MARGIN, p->top, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p->caption, true);
+}
+
+enum mro_code mro_fig_write(const char *path_stem, const char *title, double top, const char *caption,
+                            void (*draw)(struct mro_canvas *c, const void *page), const void *page, struct mro_error *e)
+{
+    struct captioned p = { draw, page, caption, top };
+    struct mro_canvas measure = { 0 };
+    char name[256];
+    MRO_TRY(mro_canvas_measure(&measure, e));
+    const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, caption, false);
+    mro_canvas_close(&measure);
+    mro_text_clean(name, sizeof name, title);
+    return mro_canvas_write(path_stem, name, PAGE_WIDTH, top + ((double)lines - 1) * LEADING + 1.2 + MARGIN,
+                            draw_captioned, &p, e);
 }

@@ -61,8 +61,19 @@ void mro_fig_text_band(char *out, size_t size, const double band[2]);
 void mro_fig_say(struct mro_words *w, const char *text);
 /* A sentence of others, with a full stop. */
 void mro_fig_say_sentence(struct mro_words *w, const char *before, const char *text);
+/* Opens a caption with the title (may be NULL) in bold. */
+void mro_fig_say_title(struct mro_words *w, const char *title);
 /* Pixel size along y and x in nm; 0, 0 when the image's and the result's are both unknown. */
 void mro_fig_pixel_size(const struct mro_image *im, const double *also, double pixel_nm[2]);
+/* Outlines the samples of a map of ny x nx that `inside(map, j, i)` names, row j, column i, along their edges; the map
+ * fills `b`. */
+void mro_fig_outline(cairo_t *cr, bool (*inside)(const void *map, size_t j, size_t i), const void *map, size_t ny,
+                     size_t nx, struct mro_box b, unsigned colour, double width_mm);
+/* Writes a page of full width as mro_canvas_write does: what `draw` draws, and under it the caption, its first baseline
+ * `top` mm from the upper edge. `title` (may be NULL) is cleaned. */
+enum mro_code mro_fig_write(const char *path_stem, const char *title, double top, const char *caption,
+                            void (*draw)(struct mro_canvas *c, const void *page), const void *page,
+                            struct mro_error *e);
 /* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
 double mro_fig_panel_height(double w, const double field[2]);
 

@@ -160,7 +160,8 @@ static json_t *microscope(const struct mro_image_info *m)
     if (m->magnification > 0) put(&b, "magnification", number(m->magnification));
     if (m->camera_length_mm > 0) put(&b, "camera_length_mm", number(m->camera_length_mm));
     if (m->binning[0] > 0) put(&b, "binning", numbers(m->binning, 2));
-    if (isfinite(m->stage_tilt_deg[0])) put(&b, "stage_tilt_deg", numbers(m->stage_tilt_deg, 2));
+    if (isfinite(m->stage_tilt_deg[0]) || isfinite(m->stage_tilt_deg[1]))
+        put(&b, "stage_tilt_deg", numbers(m->stage_tilt_deg, 2));
     if (m->instrument[0]) put(&b, "instrument", text(m->instrument));
     if (m->detector[0]) put(&b, "detector", text(m->detector));
     if (m->date[0]) put(&b, "date", text(m->date));
@@ -488,7 +489,8 @@ static json_t *image_json(const struct mro_image_info *info, size_t index, const
     put(&b, "magnification", known(info->magnification));
     put(&b, "camera_length_mm", known(info->camera_length_mm));
     put(&b, "binning", info->binning[0] > 0 ? numbers(info->binning, 2) : json_null());
-    put(&b, "stage_tilt_deg", isfinite(info->stage_tilt_deg[0]) ? numbers(info->stage_tilt_deg, 2) : json_null());
+    const bool tilt = isfinite(info->stage_tilt_deg[0]) || isfinite(info->stage_tilt_deg[1]);
+    put(&b, "stage_tilt_deg", tilt ? numbers(info->stage_tilt_deg, 2) : json_null());
     put(&b, "instrument", info->instrument[0] ? text(info->instrument) : json_null());
     put(&b, "detector", info->detector[0] ? text(info->detector) : json_null());
     put(&b, "date", info->date[0] ? text(info->date) : json_null());

@@ -58,6 +58,7 @@ char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e);
 /* Tables of an MRO result as RFC 4180 text; free() it. NULL when out of memory. */
 char *mro_csv_objects(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e);
+char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e);
 
 /* Tables of an EDS result: the points (at.%, its standard deviation by counting), and the spectra. */
 char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e);

@@ -182,6 +182,20 @@ char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e)
     return finish(out, &text, e);
 }
 
+char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("score,share_above,share_above_null,nominal_rate\r\n", out);
+    for (size_t i = 0; i < r->n_cdf; i++) {
+        const double v[] = { r->cdf_score[i], r->cdf_observed[i], r->cdf_null[i], r->cdf_p[i] };
+        put_row(out, v, sizeof v / sizeof *v, NULL);
+    }
+    return finish(out, &text, e);
+}
+
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e)
 {
     char *text = NULL;

@@ -86,7 +86,7 @@ struct mro_statistics {
 enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_statistics *s, struct mro_error *e);
 
 /* Writes float32 TIFF with ImageJ calibration (opens in ImageJ with its scale; NaN kept), through a
- * temporary file and rename. On failure no file is left behind. */
+ * temporary file and rename. On failure no file is left behind. Beyond 4 GiB it is BigTIFF. */
 enum mro_code mro_write_tiff(const char *path, const struct mro_image *im, struct mro_error *e);
 
 #ifdef __cplusplus

@@ -33,7 +33,7 @@ struct mro_order_options {
     double cs_mm;    /* spherical aberration; NaN = unknown */
     bool sweep_band; /* repeat with other pass bands */
     bool acf_map;    /* also score the windowed autocorrelation of every cell */
-    bool views;      /* also fill in filtered, tiles and the survival curves; default true */
+    bool views;      /* also fill in filtered, whitened, tiles and the survival curves; default true */
     uint64_t seed;
 };
 void mro_order_options_default(struct mro_order_options *o);
@@ -103,13 +103,16 @@ struct mro_order_result {
     char **warnings;
     size_t n_warnings;
     /* For figures and maps. */
-    struct mro_order_map score; /* in units of the threshold: 1 = flagged at the nominal rate */
-    struct mro_order_map mask;  /* 1 flagged, 0 not */
-    struct mro_order_map acf;   /* fringe score of the autocorrelation over its threshold; v NULL unless acf_map */
-    struct mro_image filtered;  /* band-passed image on the coarse grid, calibrated */
+    struct mro_order_map score;   /* in units of the threshold: 1 = flagged at the nominal rate */
+    struct mro_order_map mask;    /* 1 flagged, 0 not */
+    struct mro_order_map acf;     /* fringe score of the autocorrelation over its threshold; v NULL unless acf_map */
+    struct mro_order_map spacing; /* nm, of the fringes that gave a cell its score */
+    struct mro_image filtered;    /* band-passed image on the coarse grid, calibrated */
+    struct mro_image whitened;    /* what is scored: filtered, and every frequency brought to the same power */
     struct mro_order_tile *tiles;
     size_t n_tiles;
-    double *cdf_p, *cdf_null, *cdf_observed; /* survival of score over [0..n_cdf): nominal, null, seen */
+    /* Survival of the score over [0..n_cdf): the score itself, nominal rate, share of the null and of the image. */
+    double *cdf_score, *cdf_p, *cdf_null, *cdf_observed;
     size_t n_cdf;
 };
 

@@ -31,7 +31,7 @@ run mro "${optics[@]}" -o deep/results "$image"
 expect_code 0
 expect_out "verdict"
 expect_out "%"
-for suffix in json objects.csv score.tif mask.tif filtered.tif png svg pdf; do
+for suffix in json objects.csv survival.csv score.tif mask.tif spacing.tif filtered.tif whitened.tif png svg pdf; do
     expect_file "deep/results/AQ_0_corr.mro.$suffix"
 done
 expect_json deep/results/AQ_0_corr.mro.json

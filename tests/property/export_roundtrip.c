@@ -115,7 +115,9 @@ static void every_type_comes_back(void **state)
             snprintf(info.date, sizeof info.date, "2015-07-30T07:17:25");
         }
         struct frames source = random_frames(nx * ny * mro_dtype_size(info.dtype), frames);
-        const struct mro_export job = { &info, frames, "source_format=test\n", give, &source };
+        const struct mro_export job = {
+            .info = &info, .frames = frames, .notes = "source_format=test\n", .next = give, .context = &source
+        };
         if (mro_export_tiff(path, &job, &e)) fail_msg("%s", e.message);
         if (mro_file_open(&f, path, 0, &e)) fail_msg("%s", e.message);
         if (mro_file_warning(f, 0)) fail_msg("%s", mro_file_warning(f, 0));
@@ -176,7 +178,9 @@ static void mrc_is_as_defined(void **state)
             assert_true(mro_export_mrc_holds_scale(&info) == (scaled == 1));
             const size_t all = 3 * 5 * 7 * mro_dtype_size(info.dtype);
             struct frames source = random_frames(all / 3, 3);
-            const struct mro_export job = { &info, 3, NULL, give, &source };
+            const struct mro_export job = {
+                .info = &info, .frames = 3, .notes = NULL, .next = give, .context = &source
+            };
             const enum mro_code rc = mro_export_mrc(path, &job, &e);
             if (types[i].mode < 0) {
                 assert_int_equal(rc, MRO_EARG);
@@ -221,7 +225,7 @@ static void what_breaks_off_leaves_nothing(void **state)
     set_axis(&info.axis[2], 8, 0, 0, "");
     for (int mrc = 0; mrc < 2; mrc++) {
         struct frames source = random_frames(64, 4);
-        const struct mro_export job = { &info, 4, NULL, give, &source };
+        const struct mro_export job = { .info = &info, .frames = 4, .notes = NULL, .next = give, .context = &source };
         source.fail_at = 2;
         assert_int_equal((mrc ? mro_export_mrc : mro_export_tiff)(path, &job, &e), MRO_EFORMAT);
         assert_string_equal(e.message, "frame 2 is bad");
@@ -249,7 +253,7 @@ static void frames_come_in_order_at_any_depth(void **state)
     set_axis(&info.axis[1], 16, 0, 0, "");
     set_axis(&info.axis[2], 24, 0, 0, "");
     struct frames source = { (unsigned char *)pixels, EACH * sizeof *pixels, 0, SIZE_MAX };
-    const struct mro_export job = { &info, FRAMES, NULL, give, &source };
+    const struct mro_export job = { .info = &info, .frames = FRAMES, .notes = NULL, .next = give, .context = &source };
     if (mro_export_tiff(path, &job, &e)) fail_msg("%s", e.message);
     for (size_t depth = 0; depth < 5; depth++)
         for (int part = 0; part < 3; part++) { /* all, every other, and a stream closed early */

@@ -90,7 +90,7 @@ static void images_come_back_as_they_were(void **state)
             if (!(fabs(back.axis[a].step - im.axis[a].step) <= 1e-9 * im.axis[a].step))
                 fail_msg("image %d axis %d: step %.17g, not %.17g", i, a, back.axis[a].step, im.axis[a].step);
             assert_true(fabs(back.axis[a].offset - im.axis[a].offset) <= 1e-8 * fabs(im.axis[a].offset));
-            assert_int_equal(back.axis[a].source, im.axis[a].step > 0 ? MRO_SOURCE_IMAGEJ : MRO_SOURCE_UNKNOWN);
+            assert_int_equal(back.axis[a].source != MRO_SOURCE_UNKNOWN, im.axis[a].step > 0);
         }
         mro_file_close(f);
         mro_image_release(&im);

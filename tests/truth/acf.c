@@ -189,12 +189,14 @@ static void views_of_an_image(void **state)
     for (size_t i = 0; i < n; i++) square += (double)r.filtered.px[i] * (double)r.filtered.px[i] / (double)n;
     const double share = MRO_PI * (band[1] * band[1] - band[0] * band[0]) * pixel * pixel;
     assert_float_equal(sqrt(square), 0.03 * sqrt(share), 0.03 * 0.03 * sqrt(share));
+    assert_true(r.whitened.ny == r.filtered.ny && r.whitened.axis[0].step == r.filtered.axis[0].step);
     assert_true(r.n_tiles == 6 && r.n_cdf > 40);
     assert_float_equal(r.cdf_p[0], 1, 0);
     assert_float_equal(r.cdf_observed[0], 1, 0);
     assert_float_equal(r.cdf_null[0], 1, 0);
     for (size_t i = 1; i < r.n_cdf; i++) {
         assert_true(r.cdf_p[i] < r.cdf_p[i - 1] && r.cdf_null[i] <= r.cdf_null[i - 1]);
+        assert_true(r.cdf_score[i] >= r.cdf_score[i - 1]);
         assert_true(r.cdf_observed[i] <= r.cdf_observed[i - 1]);
         if (r.cdf_p[i] > 3e-3) assert_true(fabs(log(r.cdf_null[i] / r.cdf_p[i])) < 0.25);
         if (r.cdf_p[i] > 3e-2) assert_true(fabs(log(r.cdf_observed[i] / r.cdf_p[i])) < 0.35);
@@ -212,6 +214,7 @@ static void views_of_an_image(void **state)
                      x = (size_t)lround((at[k][1] - r.acf.x0_nm) / r.acf.step_x_nm);
         assert_true(r.acf.v[y * r.acf.nx + x] > 1);
         assert_true(r.score.v[y * r.acf.nx + x] > 1);
+        assert_float_equal(r.spacing.v[y * r.acf.nx + x], D_NM, 0.03 * D_NM);
         bool shown = false;
         for (size_t t = 0; t < r.n_tiles; t++)
             if (hypot(r.tiles[t].y_nm - at[k][0], r.tiles[t].x_nm - at[k][1]) < 0.4) shown = true;
@@ -220,7 +223,10 @@ static void views_of_an_image(void **state)
     assert_float_equal(r.tiles[0].v[r.tiles[0].n / 2 * r.tiles[0].n + r.tiles[0].n / 2], 1, 1e-6);
     double flagged = 0;
     for (size_t i = 0; i < r.n_cdf; i++)
-        if (fabs(r.cdf_p[i] - o.false_positive_rate) < 1e-9) flagged = r.cdf_observed[i];
+        if (fabs(r.cdf_p[i] - o.false_positive_rate) < 1e-9) {
+            flagged = r.cdf_observed[i];
+            assert_float_equal(r.cdf_score[i], 1, 1e-6);
+        }
     assert_float_equal(flagged, r.fraction_raw, 1e-12);
     mro_order_result_release(&r);
     mro_image_release(&im);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/verb.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- one frame ------------------------------------------------------------------------------------ */
+
+struct measuring {
+    struct cli_run *run;
+    const struct cli_item *item;
+    void *result;
+    enum cli_place place;
+};
+
+static enum mro_code measure_at(void *context, enum cli_place place, struct mro_error *e)
+{
+    struct measuring *m = context;
+    m->place = place;
+    return m->run->verb->measure(m->run, place, m->item, m->result, e);
+}
+
+static enum mro_code do_frame(void *context, struct cli_item *item, struct mro_error *e)
+{
+    struct cli_run *run = context;
+    const struct cli_verb *v = run->verb;
+    struct measuring m = { .run = run, .item = item, .result = calloc(1, v->result_size) };
+    if (m.result == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+    if (item->first) memset(run->measured_on, 0, sizeof run->measured_on);
+    enum mro_code code = cli_compute(&run->common, run->places, item->name, measure_at, &m, e);
+    if (code == MRO_OK && item->stem && v->write) code = v->write(run, item, m.result, e);
+    if (code == MRO_OK) code = cli_publish(run, item, m.result, mro_device_backend(run->places->device[m.place]), e);
+    if (code == MRO_OK) {
+        run->measured_on[m.place] = true;
+        if (v->pool) code = v->pool(run, m.place, item, m.result, e);
+    }
+    v->release(m.result);
+    free(m.result);
+    return code;
+}
+
+static enum mro_code do_together(void *context, struct cli_item *item, struct mro_error *e)
+{
+    struct cli_run *run = context;
+    return run->verb->together(run, item, e);
+}
+
+static size_t need(const void *context, const struct mro_image *like)
+{
+    const struct cli_run *run = context;
+    return run->verb->need(run, like);
+}
+
+/* -- results --------------------------------------------------------------------------------------- */
+
+const char *cli_backend(const struct cli_run *run)
+{
+    const bool *on = run->measured_on;
+    if (on[CLI_CHOSEN] && on[CLI_CPU]) return "cuda and cpu";
+    return mro_device_backend(run->places->device[on[CLI_CPU] ? CLI_CPU : CLI_CHOSEN]);
+}
+
+enum mro_code cli_publish(struct cli_run *run, struct cli_item *item, const void *result, const char *backend,
+                          struct mro_error *e)
+{
+    const struct cli_verb *v = run->verb;
+    struct cli_head h = { 0 };
+    size_t n = 0;
+    char *const *warnings = v->warnings ? v->warnings(result, &n) : NULL;
+    enum mro_code code = cli_head(&run->job, item, (const char *const *)warnings, n, &h, e);
+    if (code == MRO_OK) {
+        h.provenance.backend = backend;
+        h.provenance.algorithm = v->algorithm;
+        h.provenance.has_seed = run->seed != NULL;
+        h.provenance.seed = run->seed ? *run->seed : 0;
+        code = cli_emit(item, &run->job, v->json(run, &h.head, result, e), e);
+    }
+    if (code == MRO_OK) {
+        if (!run->common.json) v->print(run, item, result);
+        cli_warn(&run->common, item->path, h.warnings, h.head.n_warnings);
+    }
+    cli_head_release(&h);
+    return code;
+}
+
+void cli_print_row(struct cli_run *run, const struct cli_item *item, const char *heading, const char *value,
+                   const char *verdict)
+{
+    if (!run->titled) printf("%-*s  %-28s  %s\n", run->name_width, "image", heading, "verdict");
+    run->titled = true;
+    printf("%-*s  %-28s  %s\n", run->name_width, item->name, value, verdict);
+    fflush(stdout);
+}
+
+enum mro_code cli_write_map(struct cli_run *run, struct cli_item *item, const char *suffix, const struct mro_image *map,
+                            struct mro_error *e)
+{
+    const char *path;
+    if (map->px == NULL) return MRO_OK;
+    MRO_TRY(cli_output(item, &run->job, suffix, &path, e));
+    return mro_write_tiff(path, map, e);
+}
+
+const char *cli_short_name(const struct cli_item *item)
+{
+    const char *slash = strrchr(item->name, '/');
+    return slash ? slash + 1 : item->name;
+}
+
+/* -- open, measure, close --------------------------------------------------------------------------- */
+
+static void group(struct cli_run *run, const char *title, const struct cli_option *rows, size_t n, void *base)
+{
+    run->groups[run->usage.n_groups++] = (struct cli_group){ title, rows, n, base };
+}
+
+static void describe(struct cli_run *run, const struct cli_verb *v)
+{
+    run->verb = v;
+    run->usage = (struct cli_usage){ v->name, v->operands, v->about, v->notes, run->groups, 0 };
+    for (size_t i = 0; i < CLI_OWN_GROUPS && v->own[i].rows; i++)
+        group(run, v->own[i].title, v->own[i].rows, v->own[i].n, (char *)run + v->own[i].at);
+    if (v->common & CLI_GROUP_INPUT) group(run, "Input", cli_input_options, cli_n_input_options, &run->common);
+    if (v->common & CLI_GROUP_RUN) group(run, "Computing", cli_run_options, cli_n_run_options, &run->common);
+    if (v->common & CLI_GROUP_OUTPUT) group(run, "Output", cli_output_options, cli_n_output_options, &run->common);
+    run->job = (struct cli_job){ .usage = &run->usage,
+                                 .common = &run->common,
+                                 .context = run,
+                                 .places = run->places,
+                                 .kinds = v->kinds,
+                                 .need = v->need ? need : NULL,
+                                 .frame = do_frame,
+                                 .together = v->together ? do_together : NULL };
+}
+
+int cli_verb_open(const struct cli_verb *v, int argc, char **argv, struct cli_places *places, bool measures,
+                  struct cli_run **out)
+{
+    struct cli_run *run = *out = calloc(1, v->state_size);
+    if (run == NULL) {
+        fputs("mroscope: no memory left to begin\n", stderr);
+        return 1;
+    }
+    run->places = places ? places : &run->own_places;
+    describe(run, v);
+    v->defaults(run);
+    int rc = cli_parse(&run->usage, argc, argv, &run->args);
+    if (rc < 0 && v->check) rc = v->check(run);
+    if (rc < 0 && measures && v->measure && run->places->device[CLI_CHOSEN] == NULL) {
+        rc = cli_open_device(&run->common, v->name, &run->places->device[CLI_CHOSEN]);
+        if (rc == 0) rc = -1;
+    }
+    return rc;
+}
+
+int cli_verb_measure(struct cli_run *run)
+{
+    for (size_t i = 0; i < run->args.n; i++) {
+        const int width = (int)strnlen(run->args.files[i], 60);
+        if (width > run->name_width) run->name_width = width;
+    }
+    return run->verb->walk ? run->verb->walk(run) : cli_each_frame(&run->job, &run->args);
+}
+
+void cli_verb_close(struct cli_run *run)
+{
+    if (run == NULL) return;
+    if (run->verb->close) run->verb->close(run);
+    cli_places_close(&run->own_places);
+    cli_warn_end(&run->common);
+    cli_args_release(&run->args);
+    free(run);
+}
+
+int cli_verb_main(const struct cli_verb *v, int argc, char **argv)
+{
+    struct cli_run *run;
+    int rc = cli_verb_open(v, argc, argv, NULL, true, &run);
+    if (rc < 0) rc = cli_verb_measure(run);
+    cli_verb_close(run);
+    return rc;
+}

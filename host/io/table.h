@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Tables of text as spreadsheets and programs of microscopes write them: lines of cells between commas, semicolons or
+ * tabs, in UTF-8 (with or without its mark), UTF-16 or Latin-1, with decimal points or decimal commas. */
+#ifndef MRO_IO_TABLE_H
+#define MRO_IO_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mroscope/error.h"
+
+/* Text of a cell or a line; not ended by a zero. */
+struct mro_cell {
+    const char *p;
+    size_t n;
+};
+
+/* A text read line by line. `{0}` is safe to release. */
+struct mro_lines {
+    const char *name;   /* of the file, for messages; not owned */
+    char *text;         /* UTF-8, owned */
+    size_t n, at, line; /* bytes, position, number of the line read last, from 1 */
+};
+
+/* Takes the bytes of a file. `hint` ends the sentence about a file that is no text ("; give images as ..."); "" = none.
+ * MRO_EFORMAT (no text, over 256 MiB), MRO_EMEMORY. Release with mro_lines_release. */
+enum mro_code mro_lines_decode(struct mro_lines *l, const void *bytes, size_t size, const char *name, const char *hint,
+                               struct mro_error *e);
+void mro_lines_release(struct mro_lines *l);
+
+/* The next line without its end; false after the last. */
+bool mro_lines_next(struct mro_lines *l, struct mro_cell *line);
+
+/* Cells of a line, at most `room`, without quotes and white space around them; returns how many there are. */
+size_t mro_cells(struct mro_cell line, char separator, struct mro_cell *cells, size_t room);
+
+/* A number, with a decimal point, or with a decimal comma where commas do not separate cells; false when it is none. */
+bool mro_cell_number(struct mro_cell c, double *v);
+
+#endif
