@@ -808,9 +808,10 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     float *gain = malloc(n * sizeof *gain);
     enum mro_code rc = MRO_OK;
     w->usable = malloc(m);
+    w->level = malloc(n * sizeof *w->level);
     w->host_h = malloc(m * sizeof *w->host_h);
     w->host_slope = malloc(2 * m * sizeof *w->host_slope);
-    if (!gain || !w->usable || !w->host_h || !w->host_slope) {
+    if (!gain || !w->usable || !w->level || !w->host_h || !w->host_slope) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         goto done;
     }
@@ -832,6 +833,7 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
                                   w->band[1] + BAND_EDGE, &power, e)))
         goto done;
     if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
+    memcpy(w->level, gain, n * sizeof *gain);
     for (size_t i = 0; i < n; i++) {
         const double q = hypot(mro_frequency(i / w->grid.nx, w->grid.ny, w->grid.ly),
                                mro_frequency(i % w->grid.nx, w->grid.nx, w->grid.lx));
@@ -973,6 +975,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
     d->ops->release(d, &w.h);
     d->ops->release(d, &w.slope);
     free(w.usable);
+    free(w.level);
     free(w.host_h);
     free(w.host_slope);
     for (size_t i = 0; i < w.sets.n; i++) mro_fringe_release(&w.sets.v[i]);

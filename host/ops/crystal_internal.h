@@ -13,10 +13,11 @@
 /* What is kept of the field around one set of fringes: a window of the map grid, h * w points from (y0, x0) on. */
 struct fringe_field {
     size_t y0, x0, h, w;
-    mro_c32 *v;            /* demodulated fringes; phase relative to `carrier` */
-    float *slope[2];       /* of the phase, y and x, turns per nm; plus carrier = local g */
-    unsigned char *inside; /* 1: the crystal, holes filled; 2: the same and the amplitude is over the noise */
-    double carrier[2];     /* y, x, nm^-1 */
+    mro_c32 *v;      /* demodulated fringes; phase relative to `carrier` */
+    float *slope[2]; /* of the phase, y and x, turns per nm; plus carrier = local g */
+    unsigned char
+        *inside; /* 1: the crystal, holes filled; 2: and the amplitude is over the noise, off the image's border */
+    double carrier[2]; /* y, x, nm^-1 */
 };
 
 /* One set of fringes with the region that shows it. */
@@ -52,6 +53,7 @@ struct crystal_work {
     mro_c32 *host_h;            /* copies on the host */
     float *host_slope;
     unsigned char *usable; /* map points with data */
+    float *level;          /* of the speckle's power in the spectrum, on the host; 0 outside the band */
     struct fringe_list sets;
     struct mro_crystal_result *r;
 };

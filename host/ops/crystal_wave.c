@@ -17,6 +17,8 @@
 #define WIDEST_MASK 0.8    /* nm^-1, */
 #define CLEAR_SHAPE 7.0    /* with this amplitude over the noise */
 #define QUARTER 0.28768207 /* ln(4 / 3): the lower quartile of an exponential of mean 1 */
+#define FILLED 3.0         /* times the power around a spot: more than the speckle changes from place to place */
+#define RIM_WIDTHS 2.0     /* widths of the mask in real space along the border of the image where fields wrap around */
 #define LOOP_WIDTHS 2.2    /* radius of the loop around a vortex, in widths of the mask in real space */
 #define LOOP_POINTS 48
 #define NULL_FIELDS 12 /* noise fields behind the expected number of vortices */
@@ -65,8 +67,14 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
         MRO_TRY(d->ops->download(d, w->host_slope, &w->slope, 2 * n * sizeof(float), e));
     }
     bool known;
-    *noise = sqrt(quiet_square(w, mask, &known));
-    return known ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    const double quiet = quiet_square(w, mask, &known);
+    if (!known) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    /* A crystal that fills the field leaves no quiet place: then the spectrum around its spot tells. */
+    const double level = w->level[mro_cyclic(m.cy, w->grid.ny) * w->grid.nx + mro_cyclic(m.cx, w->grid.nx)];
+    const double around =
+        level * MRO_PI * mask * mask * w->grid.ly * w->grid.lx / ((double)w->grid.ny * (double)w->grid.nx);
+    *noise = sqrt(level > 0 && quiet > FILLED * around ? around : quiet);
+    return MRO_OK;
 }
 
 /* ------------------------------------------------------------------ shape */
@@ -235,10 +243,12 @@ static enum mro_code cut(const struct crystal_work *w, const uint32_t *list, siz
             }
     }
     free(open);
-    const double least = CRYSTAL_OVER_NOISE * s->noise;
+    const double least = CRYSTAL_OVER_NOISE * s->noise, margin = RIM_WIDTHS * width_of(s->mask);
     for (size_t i = 0; i < m; i++) {
         const double a = hypot(f->v[i].re, f->v[i].im);
-        f->inside[i] = f->inside[i] == 3 ? 0 : a > least ? 2 : 1;
+        const double y = (double)(y0 + i / f->w) * w->step[0], x = (double)(x0 + i % f->w) * w->step[1];
+        const bool rim = y < margin || x < margin || y > w->map.ly - margin || x > w->map.lx - margin;
+        f->inside[i] = f->inside[i] == 3 ? 0 : a > least && !rim ? 2 : 1;
     }
     return MRO_OK;
 }
@@ -399,7 +409,7 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
     double weight = 0, cy = 0, cx = 0, my = 0, mx = 0;
     size_t n = 0;
     for (size_t i = 0; i < m; i++) { /* first the mean slope */
-        if (!f->inside[i] || (mask && !mask[i])) continue;
+        if (f->inside[i] != 2 || (mask && !mask[i])) continue;
         const double a2 = (double)f->v[i].re * f->v[i].re + (double)f->v[i].im * f->v[i].im;
         weight += a2;
         cy += a2 * (double)(i / f->w) * step[0];
@@ -417,7 +427,7 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
         for (int pass = 0; pass < 3; pass++) {
             if (pass == 2) scatter = yy = yx = xx = by = bx = 0;
             for (size_t i = 0; i < m; i++) {
-                if (!f->inside[i] || (mask && !mask[i])) continue;
+                if (f->inside[i] != 2 || (mask && !mask[i])) continue;
                 const double y = (double)(i / f->w) * step[0] - cy, x = (double)(i % f->w) * step[1] - cx;
                 const double turns = 2 * MRO_PI * (dy * y + dx * x), c = cos(turns), si = sin(turns);
                 const double r = f->v[i].re * c + f->v[i].im * si, j = f->v[i].im * c - f->v[i].re * si;
