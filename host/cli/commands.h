@@ -11,6 +11,6 @@ int cmd_devices(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 
 struct cli_verb;
-extern const struct cli_verb cli_verb_mro, cli_verb_eds, cli_verb_bandpass, cli_verb_haadf;
+extern const struct cli_verb cli_verb_mro, cli_verb_eds, cli_verb_bandpass, cli_verb_haadf, cli_verb_lattice;
 
 #endif

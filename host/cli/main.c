@@ -23,6 +23,7 @@ static const struct {
     { .verb = &cli_verb_eds },
     { .verb = &cli_verb_bandpass },
     { .verb = &cli_verb_haadf },
+    { .verb = &cli_verb_lattice },
     { "devices", cmd_devices, "where this program can compute", NULL },
     { "bench", cmd_bench, "prove the answers of a device, then time it", NULL },
 };

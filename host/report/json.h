@@ -9,6 +9,7 @@
 #include "core/provenance.h"
 #include "mroscope/align.h"
 #include "mroscope/bandpass.h"
+#include "mroscope/crystal.h"
 #include "mroscope/eds.h"
 #include "mroscope/file.h"
 #include "mroscope/haadf.h"
@@ -45,6 +46,9 @@ struct mro_eds_report {
 };
 json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
 json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
+/* `o`: what the result was measured with; its phases are named. */
+json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crystal_result *r,
+                          const struct mro_crystal_options *o, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);
@@ -63,6 +67,9 @@ char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e);
 /* Tables of an EDS result: the points (at.%, its standard deviation by counting), and the spectra. */
 char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e);
 char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e);
+
+/* A line for every set of fringes of every crystal, likewise. */
+char *mro_csv_crystals(const struct mro_crystal_result *r, const struct mro_crystal_options *o, struct mro_error *e);
 
 /* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);
