@@ -23,12 +23,13 @@
 #define MAP_STEP_NM 0.1    /* of the maps, coarser on large fields */
 #define MAP_MOST 1600      /* their samples along an axis, as long as the mask fits */
 #define WINDOWS 2
-#define NEIGHBOURS_NM 4.0 /* half side of the square that the local gain is taken from */
-#define MOST_GAIN 1.6     /* a square full of crystal is no brighter glass */
-#define MOST_SETS 1200    /* fringe sets that are looked at */
-#define MOST_SPECTRA 64   /* crystals whose own spectrum is searched for further sets */
-#define SPOT_CHANCE 8.0   /* -ln of the chance that speckle gives a crystal a further set */
-#define SPOT_CLEAR 0.45   /* nm^-1 around a spot that its own rim fills */
+#define GAIN_S_NM 1.2   /* Gaussian of the local gain */
+#define LINE_POWER 3.0  /* of scan lines: median power along an axis of the spectrum over that beside it */
+#define LINE_BESIDE 6   /* lines of the spectrum on either side that it is compared with */
+#define MOST_SETS 1200  /* fringe sets that are looked at */
+#define MOST_SPECTRA 64 /* crystals whose own spectrum is searched for further sets */
+#define SPOT_CHANCE 8.0 /* -ln of the chance that speckle gives a crystal a further set */
+#define SPOT_CLEAR 0.45 /* nm^-1 around a spot that its own rim fills */
 #define SMALLEST_NM 1.2
 #define FILTER_RADIUS 0.5 /* nm^-1 */
 #define FILTER_EDGE 0.3
@@ -92,15 +93,6 @@ static double threshold_of(const struct crystal_work *w, double s)
     return t;
 }
 
-/* Median of the largest windowed power of a cell of speckle. */
-static double usual_power(const struct crystal_work *w, double s)
-{
-    const double half = 0.5 * MRO_PI * (w->band[1] * w->band[1] - w->band[0] * w->band[0]);
-    double t = 2;
-    while (half * MRO_PI * s * s * (2 * t - 1) * exp(-t) > 0.6931) t += 0.05;
-    return t;
-}
-
 /* Wave vectors on rings over half the plane, about `step` apart. */
 static double (*rings(double lo, double hi, double step, size_t *n))[2]
 {
@@ -119,23 +111,37 @@ static double (*rings(double lo, double hi, double step, size_t *n))[2]
     return g;
 }
 
-/* How much stronger than usual the speckle is around each cell: median of the powers there. */
-static void local_gain(const struct mro_grid *cells, const float *power, double usual, float *gain, float *work)
+double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm)
 {
-    const ptrdiff_t ny = (ptrdiff_t)cells->ny, nx = (ptrdiff_t)cells->nx;
-    const ptrdiff_t hy = (ptrdiff_t)ceil(NEIGHBOURS_NM / cells->ly * (double)ny),
-                    hx = (ptrdiff_t)ceil(NEIGHBOURS_NM / cells->lx * (double)nx);
-    const ptrdiff_t block = 4; /* cells that share a gain */
-    for (ptrdiff_t by = 0; by < ny; by += block)
-        for (ptrdiff_t bx = 0; bx < nx; bx += block) {
-            size_t n = 0;
-            for (ptrdiff_t y = by + block / 2 - hy; y <= by + block / 2 + hy; y++)
-                for (ptrdiff_t x = bx + block / 2 - hx; x <= bx + block / 2 + hx; x++)
-                    if (y >= 0 && x >= 0 && y < ny && x < nx) work[n++] = power[y * nx + x];
-            const double g = n ? fmin(MOST_GAIN, fmax(1, mro_median(work, n) / usual)) : 1;
-            for (ptrdiff_t y = by; y < by + block && y < ny; y++)
-                for (ptrdiff_t x = bx; x < bx + block && x < nx; x++) gain[y * nx + x] = (float)g;
-        }
+    const size_t y = (size_t)fmax(0, fmin((double)w->map.ny - 1, round(y_nm / w->step[0]))),
+                 x = (size_t)fmax(0, fmin((double)w->map.nx - 1, round(x_nm / w->step[1])));
+    return w->gain[y * w->map.nx + x];
+}
+
+/* Mean square of the whitened field around every point of the map, over that of even speckle: thickness, holes. It
+ * rises in a crystal as well, by its power over that of the whole band; what a crystal has in one spot is far more. */
+static enum mro_code measure_gain(struct crystal_work *w, const struct mro_buffer *white, struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    const size_t n = w->grid.ny * w->grid.nx, m = w->map.ny * w->map.nx;
+    struct mro_buffer field = { 0 }, mean = { 0 };
+    double energy = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double q = hypot(mro_frequency(i / w->grid.nx, w->grid.ny, w->grid.ly),
+                               mro_frequency(i % w->grid.nx, w->grid.nx, w->grid.lx));
+        if (q < w->band[0] - BAND_EDGE || q > w->band[1] + BAND_EDGE) continue;
+        const double b = mro_band_gain((float)q, (float)w->band[0], (float)w->band[1], BAND_EDGE);
+        energy += b * b / (double)n;
+    }
+    enum mro_code rc = d->ops->alloc(d, &field, n * sizeof(float), e);
+    if (rc == MRO_OK) rc = d->ops->alloc(d, &mean, m * sizeof(float), e);
+    if (rc == MRO_OK) rc = d->ops->inverse(d, &w->grid, white, &field, e);
+    if (rc == MRO_OK) rc = d->ops->local_mean_square(d, &w->grid, &field, GAIN_S_NM, &w->map, &mean, e);
+    if (rc == MRO_OK) rc = d->ops->download(d, w->gain, &mean, m * sizeof *w->gain, e);
+    for (size_t i = 0; i < m && rc == MRO_OK; i++) w->gain[i] = (float)fmax(0.05, w->gain[i] / energy);
+    d->ops->release(d, &field);
+    d->ops->release(d, &mean);
+    return rc;
 }
 
 static enum mro_code detect(struct crystal_work *w, const struct mro_buffer *white, struct candidate **list, size_t *n,
@@ -154,10 +160,10 @@ static enum mro_code detect(struct crystal_work *w, const struct mro_buffer *whi
                                  .band_inv_nm = { w->band[0], w->band[1] },
                                  .edge_inv_nm = BAND_EDGE };
         double(*g)[2] = rings(w->band[0], w->band[1], 0.12 / s, &bank.n_g);
-        float *power = malloc(m * sizeof *power), *gain = malloc(m * sizeof *gain), *work = malloc(m * sizeof *work);
+        float *power = malloc(m * sizeof *power);
         int32_t *which = malloc(m * sizeof *which);
         struct mro_buffer p = { 0 }, a = { 0 };
-        if (!g || !power || !gain || !work || !which) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        if (!g || !power || !which) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         bank.g = (const double(*)[2])g;
         if (rc == MRO_OK) rc = d->ops->alloc(d, &p, m * sizeof(float), e);
         if (rc == MRO_OK) rc = d->ops->alloc(d, &a, m * sizeof(int32_t), e);
@@ -165,13 +171,14 @@ static enum mro_code detect(struct crystal_work *w, const struct mro_buffer *whi
         if (rc == MRO_OK) rc = d->ops->download(d, power, &p, m * sizeof *power, e);
         if (rc == MRO_OK) rc = d->ops->download(d, which, &a, m * sizeof *which, e);
         if (rc == MRO_OK) {
-            local_gain(&cells, power, usual_power(w, s), gain, work);
             const double least = threshold_of(w, s);
             const ptrdiff_t ny = (ptrdiff_t)cells.ny, nx = (ptrdiff_t)cells.nx;
             for (ptrdiff_t y = 0; y < ny; y++)
                 for (ptrdiff_t x = 0; x < nx; x++) {
+                    const double at_y = (double)y * cells.ly / (double)ny, at_x = (double)x * cells.lx / (double)nx;
                     const float v = power[y * nx + x];
-                    if (!(v > least * gain[y * nx + x])) continue;
+                    const double gain = mro_crystal_gain(w, at_y, at_x);
+                    if (!(v > least * gain)) continue;
                     bool top = true;
                     for (ptrdiff_t j = -1; j <= 1; j++)
                         for (ptrdiff_t i = -1; i <= 1; i++)
@@ -188,11 +195,7 @@ static enum mro_code detect(struct crystal_work *w, const struct mro_buffer *whi
                         *list = grown;
                     }
                     const double *q = g[which[y * nx + x]];
-                    (*list)[(*n)++] = (struct candidate){ (double)y * cells.ly / (double)ny,
-                                                          (double)x * cells.lx / (double)nx,
-                                                          { q[0], q[1] },
-                                                          v / gain[y * nx + x],
-                                                          s };
+                    (*list)[(*n)++] = (struct candidate){ at_y, at_x, { q[0], q[1] }, v / gain, s };
                 }
         }
     next:
@@ -200,8 +203,6 @@ static enum mro_code detect(struct crystal_work *w, const struct mro_buffer *whi
         d->ops->release(d, &a);
         free(g);
         free(power);
-        free(gain);
-        free(work);
         free(which);
     }
     if (rc == MRO_OK && *n) qsort(*list, *n, sizeof **list, by_power);
@@ -593,6 +594,61 @@ static int by_size(const void *a, const void *b)
     return (u->x_nm > v->x_nm) - (u->x_nm < v->x_nm);
 }
 
+/* ------------------------------------------------------------------ scan lines */
+
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Noise of whole rows or columns lies on one axis of the spectrum, at all frequencies. Where the median power along it
+ * is over that beside it, it is brought down to that; crystals have a few frequencies of it only. `z` is the spectrum
+ * on the host. True when lines were found. */
+static bool quiet_lines(const struct crystal_work *w, mro_c32 *z)
+{
+    bool found = false;
+    for (int axis = 0; axis < 2; axis++) { /* 0: along qy, from rows */
+        const size_t ny = w->grid.ny, nx = w->grid.nx, n = axis ? nx : ny;
+        const double length = axis ? w->grid.lx : w->grid.ly;
+        float *on = malloc(n * sizeof *on), *off = malloc(2 * LINE_BESIDE * n * sizeof *off);
+        size_t n_on = 0, n_off = 0;
+        if (on == NULL || off == NULL || (axis ? ny : nx) < 4 * LINE_BESIDE) {
+            free(on);
+            free(off);
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) {
+            const double q = fabs(mro_frequency(i, n, length));
+            if (q < w->band[0] || q > w->band[1]) continue;
+            for (ptrdiff_t k = -LINE_BESIDE; k <= LINE_BESIDE; k++) {
+                const mro_c32 v = axis ? z[mro_cyclic(k, ny) * nx + i] : z[i * nx + mro_cyclic(k, nx)];
+                const float p = v.re * v.re + v.im * v.im;
+                if (k == 0)
+                    on[n_on++] = p;
+                else if (k < -1 || k > 1)
+                    off[n_off++] = p;
+            }
+        }
+        if (n_on > 20) {
+            qsort(on, n_on, sizeof *on, by_value);
+            qsort(off, n_off, sizeof *off, by_value);
+            const float usual = off[n_off / 2], ratio = usual > 0 ? on[n_on / 2] / usual : 0;
+            if (ratio > LINE_POWER) {
+                found = true;
+                for (size_t i = 0; i < n; i++) {
+                    mro_c32 *v = axis ? &z[i] : &z[i * nx];
+                    v->re /= sqrtf(ratio);
+                    v->im /= sqrtf(ratio);
+                }
+            }
+        }
+        free(on);
+        free(off);
+    }
+    return found;
+}
+
 /* ------------------------------------------------------------------ images */
 
 static enum mro_code new_map(const struct crystal_work *w, struct mro_image *im, const struct mro_image *like,
@@ -805,13 +861,15 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     struct candidate *list = NULL;
     struct members *of = NULL;
     size_t n_list = 0, spikes = 0;
+    mro_c32 *host = NULL;
     float *gain = malloc(n * sizeof *gain);
     enum mro_code rc = MRO_OK;
     w->usable = malloc(m);
     w->level = malloc(n * sizeof *w->level);
+    w->gain = malloc(m * sizeof *w->gain);
     w->host_h = malloc(m * sizeof *w->host_h);
     w->host_slope = malloc(2 * m * sizeof *w->host_slope);
-    if (!gain || !w->usable || !w->level || !w->host_h || !w->host_slope) {
+    if (!gain || !w->usable || !w->level || !w->gain || !w->host_h || !w->host_slope) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         goto done;
     }
@@ -827,6 +885,18 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if (spikes > im->ny * im->nx / 1000)
         mro_crystal_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
                          100.0 * (double)spikes / (double)(im->ny * im->nx));
+    host = malloc(n * sizeof *host);
+    if (host == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        goto done;
+    }
+    if ((rc = d->ops->download(d, host, &w->spectrum, n * sizeof *host, e))) goto done;
+    if (quiet_lines(w, host)) {
+        mro_crystal_warn(r,
+                         "rows or columns of pixels differ as a whole (scan or readout lines): that was taken down to "
+                         "the rest of the noise");
+        if ((rc = d->ops->upload(d, &w->spectrum, host, n * sizeof *host, e))) goto done;
+    }
     /* On very large fields a disc of the median would hold more rows than a card's kernel has room for. */
     const double radius = fmin(WHITEN_RADIUS, 700 / fmax(w->grid.ly, w->grid.lx));
     if ((rc = d->ops->local_power(d, &w->grid, &w->spectrum, NULL, radius, w->band[0] - BAND_EDGE,
@@ -840,18 +910,9 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
         gain[i] =
             gain[i] > 0 ? mro_band_gain((float)q, (float)w->band[0], (float)w->band[1], BAND_EDGE) / sqrtf(gain[i]) : 0;
     }
-    { /* the spectrum itself is needed for the fringes: the whitened one is a copy */
-        mro_c32 *z = malloc(n * sizeof *z);
-        if (z == NULL) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-            goto done;
-        }
-        rc = d->ops->download(d, z, &w->spectrum, n * sizeof *z, e);
-        if (rc == MRO_OK) rc = d->ops->upload(d, &white, z, n * sizeof *z, e);
-        free(z);
-        if (rc) goto done;
-    }
+    if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
+    if ((rc = measure_gain(w, &white, e))) goto done;
     if ((rc = detect(w, &white, &list, &n_list, e))) goto done;
     if ((rc = find_sets(w, &white, list, n_list, e))) goto done;
     if ((rc = group_sets(w, &of, e))) goto done;
@@ -902,6 +963,7 @@ done:
     d->ops->release(d, &power);
     free(list);
     free(of);
+    free(host);
     free(gain);
     return rc;
 }
@@ -976,6 +1038,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
     d->ops->release(d, &w.slope);
     free(w.usable);
     free(w.level);
+    free(w.gain);
     free(w.host_h);
     free(w.host_slope);
     for (size_t i = 0; i < w.sets.n; i++) mro_fringe_release(&w.sets.v[i]);

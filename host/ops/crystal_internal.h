@@ -23,6 +23,7 @@ struct fringe_field {
 /* One set of fringes with the region that shows it. */
 struct fringe_set {
     struct fringe_field f;
+    double centre[2];                         /* of the mask, nm^-1 */
     double mask;                              /* standard deviation, nm^-1 */
     double noise;                             /* root mean square of |v| where there are none */
     double plateau;                           /* |v| in the middle */
@@ -54,11 +55,15 @@ struct crystal_work {
     float *host_slope;
     unsigned char *usable; /* map points with data */
     float *level;          /* of the speckle's power in the spectrum, on the host; 0 outside the band */
+    float *gain;           /* of the speckle around each map point, see mro_crystal_gain */
     struct fringe_list sets;
     struct mro_crystal_result *r;
 };
 
 void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* How strong the speckle around a place is: 1 = as in the mean of the image. */
+double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
 
 /* -- crystal_wave.c -- */
 

@@ -114,7 +114,9 @@ bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], stru
     }
     for (int k = -1; k < 12; k++) { /* along the fringe normal, and every 15 degrees */
         const double t = k * MRO_PI / 12;
-        const double normal[2] = { k < 0 ? s->g[0] / q : sin(t), k < 0 ? s->g[1] / q : cos(t) };
+        /* Azimuths in [0, 180) for both, so that "plus" means the same whatever the sign of g. */
+        const double sign = s->g[0] < 0 || (s->g[0] == 0 && s->g[1] < 0) ? -1 : 1;
+        const double normal[2] = { k < 0 ? sign * s->g[0] / q : sin(t), k < 0 ? sign * s->g[1] / q : cos(t) };
         for (double at = -0.7 * radius; at <= 0.7 * radius; at += fmax(0.2, 0.05 * radius)) {
             /* The fringe normal is what is expected: another direction must be clearly better. */
             const double v = explained(p, n, true, normal, at) - (k < 0 ? 0 : 6 * unit);

@@ -17,6 +17,7 @@
 #define WIDEST_MASK 0.8    /* nm^-1, */
 #define CLEAR_SHAPE 7.0    /* with this amplitude over the noise */
 #define QUARTER 0.28768207 /* ln(4 / 3): the lower quartile of an exponential of mean 1 */
+#define RIM_COVARIANCE 0.5 /* of the whole: where less of the mask is inside the noise is too large for a strain */
 #define FILLED 3.0         /* times the power around a spot: more than the speckle changes from place to place */
 #define RIM_WIDTHS 2.0     /* widths of the mask in real space along the border of the image where fields wrap around */
 #define LOOP_WIDTHS 2.2    /* radius of the loop around a vortex, in widths of the mask in real space */
@@ -45,7 +46,7 @@ static double quiet_square(const struct crystal_work *w, double mask, bool *know
             const size_t i = y * w->map.nx + x;
             if (!w->usable[i]) continue;
             const mro_c32 h = w->host_h[i];
-            v[n++] = h.re * h.re + h.im * h.im;
+            v[n++] = (h.re * h.re + h.im * h.im) / w->gain[i];
         }
     const double q = n ? mro_select(v, n, n / 4) / QUARTER : 0;
     free(v);
@@ -139,7 +140,8 @@ static double diameter_of(double area_nm2, double share, double width, double cl
     /* Of small crystals the width of the mask is most of what is seen of the shape: the doubt goes to the disc. Noise
      * takes a part of a flat top below 0.8. */
     const double apart = expected[0] - expected[1], lost = 0.5 * erfc(0.2 * clear);
-    const double t = fmax(0, fmin(1, (expected[0] - share / (1 - lost)) / apart)) * apart / (apart + 0.15);
+    const double t =
+        fmax(0, fmin(1, (expected[0] - share / (1 - lost)) / apart)) * apart * apart / (apart * apart + 0.02);
     return 2 * ((1 - t) * radius[0] + t * radius[1]);
 }
 
@@ -183,6 +185,65 @@ static size_t flood(const struct crystal_work *w, size_t seed, double level, uns
         }
     }
     return n;
+}
+
+/* Sums over the region around each point with Gaussian weights, times the distance along y or x to a power: along one
+ * axis, from `v` to `to`. */
+static void moment(const float *v, float *to, size_t h, size_t w, int axis, double step, double width, int power)
+{
+    const ptrdiff_t reach = (ptrdiff_t)ceil(4 * width / step), len = (ptrdiff_t)(axis ? w : h);
+    const ptrdiff_t stride = axis ? 1 : (ptrdiff_t)w;
+    memset(to, 0, h * w * sizeof *to);
+    for (ptrdiff_t k = -reach; k <= reach; k++) {
+        const double t = (double)k * step / width;
+        const float b = (float)(exp(-0.5 * t * t) * pow(t, power));
+        for (size_t y = 0; y < h; y++) {
+            const ptrdiff_t row = (ptrdiff_t)y;
+            const ptrdiff_t from = axis ? (k < 0 ? -k : 0) : 0, until = axis ? (k < 0 ? len : len - k) : (ptrdiff_t)w;
+            if (!axis && (row + k < 0 || row + k >= len)) continue;
+            for (ptrdiff_t x = from; x < until; x++) {
+                const ptrdiff_t i = row * (ptrdiff_t)w + x;
+                to[i] += b * v[i + k * stride];
+            }
+        }
+    }
+}
+
+/* Next to the rim of a crystal the mask sees one side only, and the slope of the phase falls short: that of fringes d
+ * off the mask's centre is C d, with C the covariance of the Gaussian over the part of it that is inside, over that of
+ * the whole. This takes it back, and marks points where C falls below RIM_COVARIANCE as 4. False: out of memory. */
+static bool straighten(const struct crystal_work *w, struct fringe_set *s)
+{
+    struct fringe_field *f = &s->f;
+    const size_t m = f->h * f->w;
+    const double width = width_of(s->mask);
+    float *v = malloc(8 * m * sizeof *v);
+    if (v == NULL) return false;
+    float *along = v + m, *moments[6];
+    static const int powers[6][2] = { { 0, 0 }, { 1, 0 }, { 2, 0 }, { 0, 1 }, { 1, 1 }, { 0, 2 } }; /* y, x */
+    for (size_t i = 0; i < m; i++) v[i] = f->inside[i] == 3 ? 0 : 1;
+    for (int k = 0; k < 6; k++) {
+        moments[k] = v + (size_t)(k + 2) * m;
+        if (k == 0 || powers[k][1] != powers[k - 1][1])
+            moment(v, along, f->h, f->w, 1, w->step[1], width, powers[k][1]);
+        moment(along, moments[k], f->h, f->w, 0, w->step[0], width, powers[k][0]);
+    }
+    const double off[2] = { f->carrier[0] - s->centre[0], f->carrier[1] - s->centre[1] };
+    for (size_t i = 0; i < m; i++) {
+        if (f->inside[i] == 3) continue;
+        const double n = moments[0][i], y = moments[1][i] / n, x = moments[3][i] / n;
+        const double yy = moments[2][i] / n - y * y, yx = moments[4][i] / n - y * x, xx = moments[5][i] / n - x * x;
+        const double det = yy * xx - yx * yx, mean = 0.5 * (yy + xx), least = mean - sqrt(fmax(0, mean * mean - det));
+        if (!(least > RIM_COVARIANCE)) {
+            f->inside[i] = 4;
+            continue;
+        }
+        const double dy = f->slope[0][i] + off[0], dx = f->slope[1][i] + off[1];
+        f->slope[0][i] = (float)((xx * dy - yx * dx) / det - off[0]);
+        f->slope[1][i] = (float)((yy * dx - yx * dy) / det - off[1]);
+    }
+    free(v);
+    return true;
 }
 
 /* Cuts the window of the region out of the map, fills holes. */
@@ -243,13 +304,12 @@ static enum mro_code cut(const struct crystal_work *w, const uint32_t *list, siz
             }
     }
     free(open);
-    const double least = CRYSTAL_OVER_NOISE * s->noise, margin = RIM_WIDTHS * width_of(s->mask);
-    for (size_t i = 0; i < m; i++) {
-        const double a = hypot(f->v[i].re, f->v[i].im);
-        const double y = (double)(y0 + i / f->w) * w->step[0], x = (double)(x0 + i % f->w) * w->step[1];
-        const bool rim = y < margin || x < margin || y > w->map.ly - margin || x > w->map.lx - margin;
-        f->inside[i] = f->inside[i] == 3 ? 0 : a > least && !rim ? 2 : 1;
+    if (!straighten(w, s)) {
+        mro_fringe_release(s);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     }
+    for (size_t i = 0; i < m; i++) /* what was not reached is a hole */
+        f->inside[i] = f->inside[i] == 3 ? 0 : f->inside[i] ? f->inside[i] : 1;
     return MRO_OK;
 }
 
@@ -290,7 +350,7 @@ static void measure_place(const struct crystal_work *w, struct fringe_set *s)
 
 /* The region of the fringes in host_h around the strongest point within `reach` nm of (y, x): its points in list, n of
  * them, 0 when nothing stands out of the noise; |h| in its middle. `state` is 0 beforehand, and is not after. */
-static enum mro_code region_of(const struct crystal_work *w, double y_nm, double x_nm, double reach, double noise,
+static enum mro_code region_of(const struct crystal_work *w, double y_nm, double x_nm, double reach, double quiet,
                                unsigned char *state, uint32_t *list, size_t *n, double *plateau, struct mro_error *e)
 {
     const size_t nx = w->map.nx, ny = w->map.ny;
@@ -308,6 +368,9 @@ static enum mro_code region_of(const struct crystal_work *w, double y_nm, double
                 seed = i;
             }
         }
+    /* The crystal's own power is in the gain here: that errs to the careful side, and next to its spot it is little. */
+    const double noise =
+        quiet * sqrt(mro_crystal_gain(w, (double)(seed / nx) * w->step[0], (double)(seed % nx) * w->step[1]));
     if (!(top > CRYSTAL_OVER_NOISE * noise) || !(noise > 0)) return MRO_OK;
     const size_t m = flood(w, seed, fmax(2.7 * noise, 0.45 * top), state, list);
     float *amplitude = malloc(m * sizeof *amplitude);
@@ -320,6 +383,34 @@ static enum mro_code region_of(const struct crystal_work *w, double y_nm, double
     free(amplitude);
     *n = flood(w, seed, fmax(2.4 * noise, 0.5 * *plateau), state, list);
     return MRO_OK;
+}
+
+/* Which points of a region show the fringes well enough for a strain. */
+static void mark_clear(const struct crystal_work *w, struct fringe_set *s)
+{
+    struct fringe_field *f = &s->f;
+    const double least = CRYSTAL_OVER_NOISE * s->noise, margin = RIM_WIDTHS * width_of(s->mask);
+    for (size_t i = 0; i < f->h * f->w; i++) {
+        const double a = hypot(f->v[i].re, f->v[i].im);
+        const double y = (double)(f->y0 + i / f->w) * w->step[0], x = (double)(f->x0 + i % f->w) * w->step[1];
+        const bool rim = y < margin || x < margin || y > w->map.ly - margin || x > w->map.lx - margin;
+        if (f->inside[i]) f->inside[i] = f->inside[i] == 1 && a > least && !rim ? 2 : 1;
+    }
+}
+
+/* Median of the gain around a region that has been cut out, off its rim, where no other crystal raises it much: on
+ * points of its window that are not inside. 1 where the window has none. */
+static double gain_around(const struct crystal_work *w, const struct fringe_set *s)
+{
+    const struct fringe_field *f = &s->f;
+    float *v = malloc(f->h * f->w * sizeof *v);
+    size_t n = 0;
+    double gain = 1;
+    for (size_t i = 0; i < f->h * f->w && v; i++)
+        if (f->inside[i] == 0) v[n++] = w->gain[(f->y0 + i / f->w) * w->map.nx + f->x0 + i % f->w];
+    if (n) gain = mro_select(v, n, n / 2);
+    free(v);
+    return gain;
 }
 
 /* The diameter of a small crystal from a field that is smoothed less, where the noise allows it. */
@@ -360,11 +451,14 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         *found = false;
         s->crystal = SIZE_MAX;
         s->mask = w->o->mask_inv_nm;
+        memcpy(s->centre, at, sizeof at);
         memset(state, 0, n);
         if ((rc = mro_fringe_demodulate(w, at, s->mask, true, carrier, &s->noise, e))) goto done;
         if ((rc = region_of(w, y_nm, x_nm, reach, s->noise, state, list, &m, &s->plateau, e))) goto done;
         if ((double)m * w->step[0] * w->step[1] < LEAST_AREA_NM2) goto done;
         if ((rc = cut(w, list, m, carrier, s, e))) goto done;
+        s->noise *= sqrt(gain_around(w, s));
+        mark_clear(w, s);
         measure_place(w, s);
         *found = mro_fringe_fit(s, w->step, NULL, s->g, s->cov, &s->chi2);
         if (!*found) break;
@@ -407,9 +501,10 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
     const struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
     double weight = 0, cy = 0, cx = 0, my = 0, mx = 0;
+    const unsigned char least = s->at_border ? 2 : 1; /* along the image's border the field is not the crystal's */
     size_t n = 0;
     for (size_t i = 0; i < m; i++) { /* first the mean slope */
-        if (f->inside[i] != 2 || (mask && !mask[i])) continue;
+        if (f->inside[i] < least || (mask && !mask[i])) continue;
         const double a2 = (double)f->v[i].re * f->v[i].re + (double)f->v[i].im * f->v[i].im;
         weight += a2;
         cy += a2 * (double)(i / f->w) * step[0];
@@ -427,7 +522,7 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
         for (int pass = 0; pass < 3; pass++) {
             if (pass == 2) scatter = yy = yx = xx = by = bx = 0;
             for (size_t i = 0; i < m; i++) {
-                if (f->inside[i] != 2 || (mask && !mask[i])) continue;
+                if (f->inside[i] < least || (mask && !mask[i])) continue;
                 const double y = (double)(i / f->w) * step[0] - cy, x = (double)(i % f->w) * step[1] - cx;
                 const double turns = 2 * MRO_PI * (dy * y + dx * x), c = cos(turns), si = sin(turns);
                 const double r = f->v[i].re * c + f->v[i].im * si, j = f->v[i].im * c - f->v[i].re * si;

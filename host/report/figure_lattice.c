@@ -116,8 +116,11 @@ static void draw_spectrum(struct mro_canvas *c, const struct lattice_page *p, st
             const double x = cx + sign * f->g_inv_nm[1] * sx, y = cy + sign * f->g_inv_nm[0] * sy;
             const double w = mro_canvas_text_width(c, PT, text);
             const bool left = x + 1.6 + w > b.x + b.w - 0.4;
-            mro_canvas_text(c, left ? x - 1.6 : x + 1.6, fmin(b.y + b.h - 0.6, fmax(b.y + 2.6, y + 0.9)), PT,
-                            left ? MRO_RIGHT : MRO_LEFT, 0, colours[k], text);
+            const double at = left ? x - 1.6 : x + 1.6, base = fmin(b.y + b.h - 0.9, fmax(b.y + 2.9, y + 0.9));
+            mro_fig_rgb(c->cr, INK, 0.6);
+            cairo_rectangle(c->cr, (left ? at - w : at) - 0.4, base - 2.4, w + 0.8, 3.0);
+            cairo_fill(c->cr);
+            mro_canvas_text(c, at, base, PT, left ? MRO_RIGHT : MRO_LEFT, 0, colours[k], text);
         }
     const double nice = mro_nice_below(0.3 * b.w / sx);
     char text[48];
@@ -184,6 +187,15 @@ static void draw_lattice(struct mro_canvas *c, const void *data)
     }
 }
 
+/* The next of 0.2, 0.5, 1, 2, 5, ... */
+static double round_range(double most)
+{
+    static const double steps[] = { 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100 };
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (most <= 1.1 * steps[i]) return steps[i];
+    return 180;
+}
+
 /* A map's part around the largest crystal, in percent or degrees. */
 static enum mro_code map_raster(struct lattice_page *p, int i, const struct mro_image *map, double unit,
                                 struct mro_error *e)
@@ -210,7 +222,7 @@ static enum mro_code map_raster(struct lattice_page *p, int i, const struct mro_
         }
     if (finite == 0) goto done;
     if ((rc = mro_quantiles(v, w[2] * w[3], ends, 2, q, e))) goto done;
-    p->range[i] = fmax(0.2, fmax(fabs(q[0]), fabs(q[1])));
+    p->range[i] = round_range(fmax(fabs(q[0]), fabs(q[1])));
     mro_repeat(v, w[3], w[2], k, k, fine);
     rc = mro_raster_make(&p->map[i], fine, w[3] * k, w[2] * k, -p->range[i], p->range[i], &mro_map_diverging, e);
 done:
