@@ -22,4 +22,9 @@ for image in samples/*.tif; do
     name=$(basename "$image" .tif)
     echo "  results/$name.mro.png"
 done
+echo
+echo "The same as a session, with the HAADF images and the EDS profile (samples/session.csv) ..."
+build/mroscope batch samples/session.csv -o results/session
+build/mroscope report results/session -o results/report
+echo
 echo "All numbers: results/*.mro.json. Your own images: build/mroscope mro --kv KV --cs MM -o results FILE..."

@@ -14,8 +14,10 @@ needs=(
     "pkg:expat libexpat1-dev"
     "stb/stb_image.h libstb-dev" "hdf5 libhdf5-dev"
 )
-# The checks of tools/lint.sh use these where they are; a system without them can still run every test.
+# The checks of tools/lint.sh and the test of the report in a browser use these where they are; a system without them
+# can still run every other test.
 lint=(
+    "python3 python3" "chromium chromium" "chromedriver chromium-driver"
     "clang-format-14 clang-format-14" "cppcheck cppcheck" "clang clang"
     "glob:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a libclang-rt-14-dev"
 )
@@ -95,7 +97,7 @@ if [ -n "$want" ]; then
     install $want
 fi
 for package in $extra; do
-    install "$package" || echo "$package is not to be had here; tools/lint.sh leaves its check out." >&2
+    install "$package" || echo "$package is not to be had here; what needs it is left out." >&2
 done
 
 left=$(missing "${needs[@]}")

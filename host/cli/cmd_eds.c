@@ -605,8 +605,7 @@ done:
 static void report(struct eds *s, enum mro_code rc, const struct mro_error *e)
 {
     if (rc == MRO_OK) return;
-    fflush(stdout);
-    cli_complain(e);
+    cli_report(&s->run.job, e);
     s->failed = true;
 }
 

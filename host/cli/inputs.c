@@ -59,6 +59,17 @@ bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b)
 
 void cli_complain(const struct mro_error *e) { fprintf(stderr, "mroscope: %s\n", e->message); }
 
+void cli_report(const struct cli_job *job, const struct mro_error *e)
+{
+    if (job->failure == NULL) {
+        fflush(stdout);
+        cli_complain(e);
+    } else if (!job->failure->any) {
+        job->failure->any = true;
+        job->failure->error = *e;
+    }
+}
+
 static void print_warning(const char *name, size_t others, const char *sentence)
 {
     /* Sentences of the file layer name the file already. */
@@ -388,28 +399,27 @@ struct walk {
 static void report(struct walk *w, const struct mro_error *e)
 {
     cli_progress_clear(&w->progress);
-    fflush(stdout);
-    cli_complain(e);
+    cli_report(w->job, e);
     w->failed = true;
 }
 
 void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
                    char *warning, size_t room)
 {
+    const char *option = c->pixel_manifest ? "pixel_nm" : "--pixel";
     warning[0] = '\0';
     for (size_t i = 0; i < 2; i++) {
         const double given = c->pixel_nm[1 - i];
         struct mro_axis *a = &axis[i], offer = { 0 };
         if (given > 0) {
             if (a->step > 0 && a->unit == MRO_UNIT_NM && fabs(given / a->step - 1) > 0.01 && warning[0] == '\0')
-                snprintf(warning, room,
-                         "--pixel %.6g nm differs by %.3g %% from the %.6g nm of the file (%s)%s; "
-                         "--pixel is used",
-                         given, 100 * (given / a->step - 1), a->step, mro_source_name(a->source),
+                snprintf(warning, room, "%s %.6g nm differs by %.3g %% from the %.6g nm of the file (%s)%s; %s is used",
+                         option, given, 100 * (given / a->step - 1), a->step, mro_source_name(a->source),
                          c->pixel_nm[0] == c->pixel_nm[1] ? ""
                          : i                              ? " along x"
-                                                          : " along y");
-            mro_axis_set(&offer, given, 0, "nm", MRO_SOURCE_COMMAND_LINE);
+                                                          : " along y",
+                         option);
+            mro_axis_set(&offer, given, 0, "nm", c->pixel_manifest ? MRO_SOURCE_MANIFEST : MRO_SOURCE_COMMAND_LINE);
             mro_axis_offer(a, &offer, i ? "x" : "y", NULL, 0);
         } else if (c->resolution_tags) {
             char *sentence = warning[0] ? NULL : warning;
@@ -519,6 +529,7 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     if (reducing && frame + reducing > need) need = frame + reducing;
     need += fixed + raw;
     *ahead = 0;
+    if (need > budget && job->failure && !job->failure->any) job->failure->need = need;
     if (need > budget)
         return MRO_FAIL(e, MRO_EMEMORY,
                         "'%s': measuring %zu x %zu pixels needs about %zu MiB, the memory budget is %zu MiB; give a "

@@ -24,7 +24,8 @@ struct cli_told {
 };
 
 struct cli_common {
-    double pixel_nm[2]; /* x, y as given; 0 = from the file */
+    double pixel_nm[2];  /* x, y as given; 0 = from the file */
+    bool pixel_manifest; /* given by the manifest of a session, not by --pixel */
     bool resolution_tags;
     struct cli_frames frames;
     int reduce;         /* enum cli_reduce */
@@ -69,12 +70,20 @@ struct cli_item {
     size_t n_written;
 };
 
+/* The first thing that went wrong, for a caller who wants it in place of a line on stderr. `{0}` is empty. */
+struct cli_failure {
+    bool any;
+    struct mro_error error;
+    size_t need; /* bytes that --memory has to allow; 0 = not known */
+};
+
 struct cli_job {
     const struct cli_usage *usage;
     const struct cli_common *common;
     void *context;
-    struct cli_places *places; /* for what is done with frames before; NULL: nothing is */
-    unsigned kinds;            /* bits 1 << MRO_KIND_*: what is measured of a file; 0: images */
+    struct cli_places *places;   /* for what is done with frames before; NULL: nothing is */
+    unsigned kinds;              /* bits 1 << MRO_KIND_*: what is measured of a file; 0: images */
+    struct cli_failure *failure; /* NULL: failures are told on stderr */
     /* Bytes of host memory that measuring an image of this shape and calibration takes beside its pixels and what every
      * program takes; `like` has no pixels. NULL: next to none. */
     size_t (*need)(const void *context, const struct mro_image *like);
@@ -170,6 +179,9 @@ bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b);
 
 /* One line on stderr. */
 void cli_complain(const struct mro_error *e);
+
+/* The same, or notes it in job->failure. */
+void cli_report(const struct cli_job *job, const struct mro_error *e);
 
 /* Exit code `rc`, or 1 with a message when standard output could not be written. */
 int cli_finish(int rc);

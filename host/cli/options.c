@@ -76,7 +76,7 @@ static bool parse_pair(const char *text, double v[2])
     return parse_double(end + 1, &end, &v[1]) && *end == '\0';
 }
 
-static bool parse_frames(const char *text, struct cli_frames *f)
+bool cli_frames_parse(const char *text, struct cli_frames *f)
 {
     f->n = 0;
     for (;;) {
@@ -279,7 +279,7 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
                                    text);
         return -1;
     case CLI_FRAMES:
-        if (!parse_frames(text, t))
+        if (!cli_frames_parse(text, t))
             return cli_wrong_usage(u->verb, "--%s wants frame numbers such as 0-9,12, counted from 0, not '%s'",
                                    o->name, text);
         return -1;

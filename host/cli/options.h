@@ -55,6 +55,8 @@ struct cli_frames {
     size_t n;
     size_t range[CLI_MAX_RANGES][2];
 };
+/* Reads "0-9,12"; false when it is no such list. */
+bool cli_frames_parse(const char *text, struct cli_frames *f);
 bool cli_frames_has(const struct cli_frames *f, size_t frame);
 /* Largest frame asked for; 0 when all are. */
 size_t cli_frames_last(const struct cli_frames *f);

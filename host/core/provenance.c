@@ -2,11 +2,14 @@
 #include "core/provenance.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PIECE = 1 << 18 }; /* bytes read at a time: they stay in the cache until they are hashed */
@@ -55,6 +58,12 @@ static void *hash(void *arg)
     return NULL;
 }
 
+static bool take_digest(const struct mro_hash_job *job, char *hex)
+{
+    for (int i = 0; job->ok && hex && i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", job->digest[i]);
+    return job->ok;
+}
+
 void mro_hash_cancel(struct mro_hash_job *job)
 {
     if (job) job->cancelled = true;
@@ -79,8 +88,30 @@ enum mro_code mro_hash_finish(struct mro_hash_job *job, char hex[65], struct mro
     if (hex) hex[0] = '\0';
     if (job == NULL) return MRO_OK;
     if (job->threaded) pthread_join(job->thread, NULL);
-    const bool ok = job->ok;
-    for (int i = 0; ok && hex && i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", job->digest[i]);
+    const bool ok = take_digest(job, hex);
     free(job);
     return ok ? MRO_OK : MRO_FAIL(e, MRO_EINTERNAL, "the checksum of the input could not be computed");
+}
+
+enum mro_code mro_sha256(const void *p, size_t size, char hex[65], struct mro_error *e)
+{
+    struct mro_hash_job job = { .fd = -1, .p = p, .size = size };
+    hash(&job);
+    return take_digest(&job, hex) ? MRO_OK : MRO_FAIL(e, MRO_EINTERNAL, "a checksum could not be computed");
+}
+
+enum mro_code mro_sha256_file(const char *path, char hex[65], uint64_t *size, struct mro_error *e)
+{
+    struct stat st;
+    struct mro_hash_job job = { .fd = open(path, O_RDONLY | O_CLOEXEC) };
+    if (job.fd < 0 || fstat(job.fd, &st) != 0) {
+        const int reason = errno;
+        if (job.fd >= 0) close(job.fd);
+        return MRO_FAIL(e, MRO_EIO, "cannot read '%s': %s", path, strerror(reason));
+    }
+    job.size = (size_t)st.st_size;
+    if (size) *size = (uint64_t)st.st_size;
+    hash(&job);
+    close(job.fd);
+    return take_digest(&job, hex) ? MRO_OK : MRO_FAIL(e, MRO_EIO, "cannot read '%s' to its end", path);
 }

@@ -37,4 +37,9 @@ void mro_hash_cancel(struct mro_hash_job *job);
  * gives "". Errors: MRO_EINTERNAL when the digest could not be computed. */
 enum mro_code mro_hash_finish(struct mro_hash_job *job, char hex[65], struct mro_error *e);
 
+/* SHA-256 of bytes, or of a file with its size (may be NULL), in this thread. Errors: MRO_EIO (the file cannot be
+ * read), MRO_EMEMORY, MRO_EINTERNAL. */
+enum mro_code mro_sha256(const void *p, size_t size, char hex[65], struct mro_error *e);
+enum mro_code mro_sha256_file(const char *path, char hex[65], uint64_t *size, struct mro_error *e);
+
 #endif

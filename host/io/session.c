@@ -267,6 +267,11 @@ static enum mro_code load(const struct mro_session *s, const struct mro_session_
     return rc;
 }
 
+enum mro_code mro_session_load(const struct mro_session *s, size_t row, size_t i, json_t **result, struct mro_error *e)
+{
+    return load(s, &s->rows[row], s->rows[row].results[i], result, e);
+}
+
 enum mro_code mro_session_result(const struct mro_session *s, size_t row, json_t **result, const char **name,
                                  struct mro_error *e)
 {

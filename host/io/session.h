@@ -49,6 +49,9 @@ void mro_session_release(struct mro_session *s); /* {0} is fine */
  * folder by a link; MRO_EIO when there is no such file. */
 enum mro_code mro_session_path(const struct mro_session *s, const char *name, char **path, struct mro_error *e);
 
+/* Result file `i` of a row. Errors as below. */
+enum mro_code mro_session_load(const struct mro_session *s, size_t row, size_t i, json_t **result, struct mro_error *e);
+
 /* The one result that stands for a row: that of all frames together ("frame": null) of a stack, else that of its frame.
  * `name` (may be NULL) is the result file, as in the index. The caller drops *result with json_decref.
  * Errors, after which the row has to be left out: MRO_EDATA (the row failed or is not measured yet, or its file holds

@@ -141,3 +141,52 @@ bool mro_cell_number(struct mro_cell c, double *v)
     *v = mro_parse_number(copy, c.n);
     return isfinite(*v);
 }
+
+/* Takes the quotes off a cell that begins at `*at`, in place; *at is then behind it, and its end is returned. */
+static char *unquote(struct mro_csv *t, char **at)
+{
+    char *from = *at + 1, *to = *at;
+    while (*from) {
+        if (*from == '"' && from[1] != '"') break;
+        from += *from == '"';
+        *to++ = *from++;
+    }
+    t->unclosed |= *from == '\0';
+    *at = *from ? from + 1 : from;
+    return to;
+}
+
+bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n)
+{
+    *n = 0;
+    if (*t->at == '\0') return false;
+    t->record++;
+    for (;;) {
+        while (*t->at == ' ' || (*t->at == '\t' && t->separator != '\t')) t->at++;
+        char *start = t->at, *end = start;
+        if (*start == '"') end = unquote(t, &t->at);
+        while (*t->at && *t->at != t->separator && *t->at != '\r' && *t->at != '\n') *end++ = *t->at++;
+        const char stop = *t->at;
+        if (stop) t->at++;
+        while (end > start && isspace((unsigned char)end[-1])) end--;
+        while (isspace((unsigned char)*start) && start < end) start++;
+        *end = '\0';
+        if (*n < room) cells[*n] = start;
+        ++*n;
+        if (stop == t->separator) continue;
+        if (stop == '\r' && *t->at == '\n') t->at++;
+        return true;
+    }
+}
+
+void mro_csv_put(FILE *out, const char *text, const char *after)
+{
+    const bool quoted = strpbrk(text, ",;\t\"\r\n") != NULL;
+    if (quoted) fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', out);
+        fputc(*text, out);
+    }
+    if (quoted) fputc('"', out);
+    fputs(after, out);
+}

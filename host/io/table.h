@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "mroscope/error.h"
 
@@ -36,5 +37,21 @@ size_t mro_cells(struct mro_cell line, char separator, struct mro_cell *cells, s
 
 /* A number, with a decimal point, or with a decimal comma where commas do not separate cells; false when it is none. */
 bool mro_cell_number(struct mro_cell c, double *v);
+
+/* Records of a text with cells in quotes, which may hold line ends (RFC 4180). The text is changed in place. Set `at`
+ * to its start, and `separator`. */
+struct mro_csv {
+    char *at;
+    char separator;
+    size_t record; /* number of the record read last, from 1: the row of a spreadsheet */
+    bool unclosed; /* a cell in quotes had no end */
+};
+
+/* Reads a record: `cells` point to texts within the text, each with its quotes undone, trimmed and ended by a zero. At
+ * most `room` are kept; `n` counts all. False at the end of the text. */
+bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n);
+
+/* Writes a cell, in quotes where it needs them, and `after` behind it. */
+void mro_csv_put(FILE *out, const char *text, const char *after);
 
 #endif

@@ -158,6 +158,7 @@ static enum mro_code fit_blocks(struct work *w, struct mro_error *e)
             }
         }
     }
+    if (w->n_blocks < 2) goto done; /* no rounding where nothing is to be done */
     /* Common settings are the mean of those used. A block of zeros alone says nothing of its factor. */
     double mean = 0;
     for (size_t i = 0; i < d->n; i++) mean += w->factor[w->block_of[i]] / (double)d->n;
@@ -475,7 +476,7 @@ static enum mro_code arrange(struct work *w, const size_t *label, size_t groups,
 {
     const struct mro_compare_data *d = w->d;
     struct by_class *list = malloc((w->n_units + 1) * sizeof *list);
-    double *sum = calloc(2 * w->n_blocks + 1, sizeof *sum), *n = sum + w->n_blocks;
+    double *sum = calloc(2 * w->n_blocks + 1, sizeof *sum), *n = sum ? sum + w->n_blocks : NULL;
     size_t k = 0;
     if (list == NULL || sum == NULL) {
         free(list);
@@ -508,6 +509,12 @@ static enum mro_code arrange(struct work *w, const size_t *label, size_t groups,
     return MRO_OK;
 }
 
+/* Next to zero a logarithm only magnifies the error. */
+static bool has_logarithm(const struct work *w, size_t image)
+{
+    return w->d->image[image].value > 0 && !w->unit[w->unit_of[image]].bound;
+}
+
 static enum mro_code test_state(struct work *w, size_t k, struct mro_error *e)
 {
     struct mro_compare_state *t = &w->r->state[k];
@@ -519,7 +526,7 @@ static enum mro_code test_state(struct work *w, size_t k, struct mro_error *e)
         label[i] = s == k ? 1 : s == w->r->reference ? 0 : MRO_COMPARE_NONE;
     }
     for (size_t i = 0; i < w->d->n; i++)
-        if (label[w->unit_of[i]] != MRO_COMPARE_NONE) positive &= w->d->image[i].value > 0;
+        if (label[w->unit_of[i]] != MRO_COMPARE_NONE) positive &= has_logarithm(w, i);
     enum mro_code rc = arrange(w, label, 2, positive, e);
     if (rc == MRO_OK) rc = mro_permute(&w->a, mro_statistic_difference, w->o, k, &t->test, e);
     free(label);
@@ -529,8 +536,8 @@ static enum mro_code test_state(struct work *w, size_t k, struct mro_error *e)
 /* -- trend -------------------------------------------------------------------------------------- */
 
 /* Straight line through (x, y) with weights; residual sum of squares, and variance of the slope but for the scatter. */
-static void line_through(const double *x, const double *y, const double *weight, size_t n, double *slope, double *rss,
-                         double *var)
+static void line_through(const double *x, const double *y, const double *weight, size_t n, double centre[2],
+                         double *slope, double *rss, double *var)
 {
     double s = 0, sx = 0, sy = 0, sxx = 0, sxy = 0;
     for (size_t i = 0; i < n; i++) s += weight[i], sx += weight[i] * x[i], sy += weight[i] * y[i];
@@ -538,6 +545,8 @@ static void line_through(const double *x, const double *y, const double *weight,
         sxx += weight[i] * square(x[i] - sx / s);
         sxy += weight[i] * (x[i] - sx / s) * (y[i] - sy / s);
     }
+    centre[0] = sx / s;
+    centre[1] = sy / s;
     *slope = sxy / sxx;
     *var = 1 / sxx;
     *rss = 0;
@@ -563,19 +572,19 @@ static void fit_trend(struct work *w, double *x, double *y, double *sigma, doubl
     bool own = true;
     for (size_t i = 0; i < n; i++) own &= isfinite(sigma[i]) && sigma[i] > 0;
     for (size_t i = 0; i < n; i++) weight[i] = 1;
-    line_through(x, y, weight, n, &slope, &rss, &var);
+    line_through(x, y, weight, n, t->centre, &slope, &rss, &var);
     spread = rss / df;
     if (own) {
         /* The scatter beyond the images' own errors, such that the weighted residuals are as large as they should be.
          */
         double lo = 0, hi = 4 * spread + 1e-30;
         weigh(weight, sigma, n, 0);
-        line_through(x, y, weight, n, &slope, &rss, &var);
+        line_through(x, y, weight, n, t->centre, &slope, &rss, &var);
         if (rss > df) {
             for (int i = 0; i < 200; i++) {
                 tau2 = (lo + hi) / 2;
                 weigh(weight, sigma, n, tau2);
-                line_through(x, y, weight, n, &slope, &rss, &var);
+                line_through(x, y, weight, n, t->centre, &slope, &rss, &var);
                 if (rss > df)
                     lo = tau2;
                 else
@@ -621,15 +630,16 @@ static enum mro_code measure_trend(struct work *w, struct mro_error *e)
         if (!isfinite(u->strain) || (w->o->in_trend && !w->o->in_trend[u->state])) continue;
         t->strain[0] = fmin(t->strain[0], u->strain);
         t->strain[1] = fmax(t->strain[1], u->strain);
-        t->logarithmic &= u->y > 0;
+        t->logarithmic &= u->y > 0 && !u->bound;
         label[i] = i;
+        w->r->state[u->state].in_trend = true;
         size_t g = 0;
         while (g < groups && level[g] != u->strain) g++;
         if (g == groups) level[groups++] = u->strain;
         k++;
     }
     for (size_t i = 0; i < w->d->n; i++)
-        if (label[w->unit_of[i]] != MRO_COMPARE_NONE) positive &= w->d->image[i].value > 0;
+        if (label[w->unit_of[i]] != MRO_COMPARE_NONE) positive &= has_logarithm(w, i);
     t->n = k;
     if (k < 3 || groups < 2) {
         if (k > 0 && groups < 2 && w->d->n_states > 1)
@@ -689,7 +699,7 @@ static enum mro_code measure_covariate(struct work *w, size_t c, struct mro_erro
     v->ratio = calloc(K, sizeof *v->ratio);
     v->ratio_ci95 = calloc(K, sizeof *v->ratio_ci95);
     v->inflation = calloc(K, sizeof *v->inflation);
-    double *sum = calloc(3 * K + 1, sizeof *sum), *y = sum + K, *n = y + K;
+    double *sum = calloc(3 * K + 1, sizeof *sum), *y = sum ? sum + K : NULL, *n = sum ? y + K : NULL;
     if (!v->mean || !v->ratio || !v->ratio_ci95 || !v->inflation || !sum) {
         free(sum);
         return MRO_FAIL(e, MRO_EMEMORY, "%zu states do not fit in memory", K);
@@ -711,7 +721,7 @@ static enum mro_code measure_covariate(struct work *w, size_t c, struct mro_erro
     for (size_t i = 0; i < w->n_units; i++) { /* values that have logarithms; states with others are left out */
         const struct unit *u = &w->unit[i];
         sum[u->state] += u->covariate[c];
-        y[u->state] += log(u->y);
+        y[u->state] += u->bound ? NAN : log(u->y);
         n[u->state]++;
     }
     for (size_t k = 0; k < K; k++)
@@ -767,7 +777,7 @@ static void measure_scatter(struct work *w)
     for (size_t k = 0; k < w->r->n_states; k++) {
         double n = 0, mean = 0;
         for (size_t i = 0; i < w->n_units; i++)
-            if (w->unit[i].state == k) n++, mean += log(w->unit[i].y);
+            if (w->unit[i].state == k) n++, mean += w->unit[i].bound ? NAN : log(w->unit[i].y);
         mean /= n;
         if (!(n > 1) || !isfinite(mean)) continue;
         for (size_t i = 0; i < w->n_units; i++)
@@ -776,7 +786,8 @@ static void measure_scatter(struct work *w)
     }
     df -= (double)w->lost;
     w->r->scatter_ln = df > 0 && sum > 0 ? sqrt(sum / df) : NAN;
-    w->r->n_for_ratio = fmax(2, ceil(2 * square(2.8 * w->r->scatter_ln / log(1.5))));
+    /* Exchanging fewer than 4 + 4 units reaches no p below 0.05. */
+    w->r->n_for_ratio = fmax(4, ceil(2 * square(2.8 * w->r->scatter_ln / log(1.5))));
     if (!isfinite(w->r->scatter_ln)) w->r->n_for_ratio = NAN;
 }
 
@@ -909,18 +920,21 @@ static int compare_p(const void *a, const void *b)
 
 enum mro_code mro_compare_holm(struct mro_compare_result *const *results, size_t n, struct mro_error *e)
 {
-    size_t tests = 0, room = 0;
-    for (size_t i = 0; i < n; i++) room += results[i]->n_states;
-    struct mro_compare_state **list = malloc((room + 1) * sizeof *list);
-    if (list == NULL) return MRO_FAIL(e, MRO_EMEMORY, "%zu tests do not fit in memory", room);
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < results[i]->n_states; k++)
-            if (isfinite(results[i]->state[k].test.p)) list[tests++] = &results[i]->state[k];
-    qsort(list, tests, sizeof *list, compare_p);
-    double least = 0;
-    for (size_t i = 0; i < tests; i++) {
-        least = fmax(least, fmin(1, list[i]->test.p * (double)(tests - i)));
-        list[i]->p_holm = least;
+    struct mro_compare_state **list = malloc((n + 1) * sizeof *list);
+    size_t states = 0;
+    if (list == NULL) return MRO_FAIL(e, MRO_EMEMORY, "%zu tests do not fit in memory", n);
+    for (size_t i = 0; i < n; i++) states = results[i]->n_states > states ? results[i]->n_states : states;
+    for (size_t k = 0; k < states; k++) {
+        size_t tests = 0;
+        double least = 0;
+        for (size_t i = 0; i < n; i++)
+            if (k < results[i]->n_states && isfinite(results[i]->state[k].test.p))
+                list[tests++] = &results[i]->state[k];
+        qsort(list, tests, sizeof *list, compare_p);
+        for (size_t i = 0; i < tests; i++) {
+            least = fmax(least, fmin(1, list[i]->test.p * (double)(tests - i)));
+            list[i]->p_holm = least;
+        }
     }
     free(list);
     return MRO_OK;

@@ -83,7 +83,7 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
 /* Amplitude at r of a profile of radius 1, a disc or a sphere's chord, smoothed by a Gaussian of s. */
 static double smoothed_profile(bool sphere, double s, double r)
 {
-    enum { N = 80 };
+    enum { N = 48 };
     const double lo = fmax(0, r - 5 * s), hi = fmin(1, r + 5 * s);
     double sum = 0;
     if (lo >= hi) return 0;
@@ -99,7 +99,7 @@ static double smoothed_profile(bool sphere, double s, double r)
  * over 0.8 of it. The plateau is the median of |v| where that is over 0.75 of its 90 % quantile, as in plateau_of. */
 static void measure_profile(bool sphere, double s, double *half, double *share)
 {
-    enum { N = 120 };
+    enum { N = 80 };
     double a[N + 1];
     const double reach = 1 + 3 * s, dr = reach / N;
     for (int i = 0; i <= N; i++) a[i] = smoothed_profile(sphere, s, i * dr);
@@ -131,7 +131,7 @@ static double diameter_of(double area_nm2, double share, double width, double cl
     double radius[2], expected[2];
     for (int k = 0; k < 2; k++) {
         radius[k] = seen;
-        for (int i = 0; i < 6; i++) { /* half / R is near 1 and changes slowly with R */
+        for (int i = 0; i < 4; i++) { /* half / R is near 1 and changes slowly with R */
             double half;
             measure_profile(k, width / radius[k], &half, &expected[k]);
             radius[k] = fmax(0.4 * seen, fmin(2 * seen, seen / half));

@@ -9,11 +9,8 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 
-#define ACF_WINDOW_NM 2.5 /* cells of about 2 nm, as in the literature, with a soft edge */
-#define ACF_SPREAD 0.05   /* spacings averaged over, relative */
+#define ACF_SPREAD 0.05 /* spacings averaged over, relative */
 #define TILES 6
-#define TILE_LAGS 81 /* 2 nm: ten fringes, and the window still holds a tenth of its pairs in the corners */
-#define TILE_STEP_NM 0.025
 #define TILE_APART_NM 2.0
 #define CDF_POINTS 61
 #define CDF_LEAST 1e-5
@@ -185,7 +182,7 @@ static size_t strongest(const struct mro_view_field *f, const struct mro_order_r
 static enum mro_code make_tiles(const struct mro_order_plan *p, const struct mro_view_field *f,
                                 struct mro_order_result *r, struct mro_error *e)
 {
-    const size_t each = (size_t)TILE_LAGS * TILE_LAGS;
+    const size_t each = (size_t)MRO_ORDER_ACF_LAGS * MRO_ORDER_ACF_LAGS;
     double at[TILES][2];
     const size_t n = strongest(f, r, at);
     float *v = malloc((n ? n : 1) * each * sizeof *v);
@@ -195,11 +192,13 @@ static enum mro_code make_tiles(const struct mro_order_plan *p, const struct mro
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu autocorrelations", n);
         goto done;
     }
-    rc = p->d->ops->windowed_acf(p->d, f->grid, f->field, ACF_WINDOW_NM, (const double(*)[2])at, n, TILE_LAGS,
-                                 TILE_STEP_NM, v, e);
+    rc = p->d->ops->windowed_acf(p->d, f->grid, f->field, MRO_ORDER_ACF_WINDOW_NM, (const double(*)[2])at, n,
+                                 MRO_ORDER_ACF_LAGS, MRO_ORDER_ACF_STEP_NM, v, e);
     for (size_t i = 0; i < n && rc == MRO_OK; i++) {
         struct mro_order_tile *t = r->tiles + i;
-        *t = (struct mro_order_tile){ .y_nm = at[i][0], .x_nm = at[i][1], .step_nm = TILE_STEP_NM, .n = TILE_LAGS };
+        *t = (struct mro_order_tile){
+            .y_nm = at[i][0], .x_nm = at[i][1], .step_nm = MRO_ORDER_ACF_STEP_NM, .n = MRO_ORDER_ACF_LAGS
+        };
         if ((t->v = malloc(each * sizeof *t->v)) == NULL) {
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu autocorrelations", n);
             break;
@@ -277,7 +276,7 @@ static enum mro_code draw_acf_null(struct mro_order_plan *p, struct mro_error *e
         if ((rc = d->ops->noise_spectrum(d, grid, p->o.seed, t, p->o.band_inv_nm, p->edge_inv_nm, &spectrum, e)))
             goto done;
         if ((rc = d->ops->inverse(d, grid, &spectrum, &field, e))) goto done;
-        if ((rc = d->ops->acf_fringes(d, grid, &field, ACF_WINDOW_NM, range, (const double(*)[2])at, each,
+        if ((rc = d->ops->acf_fringes(d, grid, &field, MRO_ORDER_ACF_WINDOW_NM, range, (const double(*)[2])at, each,
                                       score + t * each, e)))
             goto done;
     }
@@ -313,7 +312,8 @@ static enum mro_code make_acf_map(struct mro_order_plan *p, const struct mro_vie
         at[n][0] = (double)(i / nx) * f->cells->ly / (double)ny;
         at[n++][1] = (double)(i % nx) * f->cells->lx / (double)nx;
     }
-    rc = p->d->ops->acf_fringes(p->d, f->grid, f->field, ACF_WINDOW_NM, range, (const double(*)[2])at, n, score, e);
+    rc = p->d->ops->acf_fringes(p->d, f->grid, f->field, MRO_ORDER_ACF_WINDOW_NM, range, (const double(*)[2])at, n,
+                                score, e);
     if (rc) goto done;
     n = 0;
     for (size_t i = 0; i < ny * nx; i++) {

@@ -24,8 +24,8 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
                                  const struct mro_buffer *spectrum, const struct mro_image *im,
                                  struct mro_order_result *r, struct mro_error *e);
 
-/* r->whitened, r->tiles and the survival curves where the options ask for views, r->acf and fraction_acf where they ask for the
- * autocorrelation map. Objects, cells and the score map of `r` are filled in before. */
+/* r->whitened, r->tiles and the survival curves where the options ask for views, r->acf and fraction_acf where they ask
+ * for the autocorrelation map. Objects, cells and the score map of `r` are filled in before. */
 enum mro_code mro_views_fill(struct mro_order_plan *p, const struct mro_view_field *f, struct mro_order_result *r,
                              struct mro_error *e);
 

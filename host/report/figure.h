@@ -48,4 +48,9 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
 enum mro_code mro_figure_eds(const char *path_stem, const char *title, const struct mro_eds_report *r,
                              const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e);
 
+/* States compared by one metric: (a) means with intervals, single images as dots, (b) ratios to the reference with p,
+ * (c) the trend with strain where there is one; the sentences below. `title` may be NULL. */
+enum mro_code mro_figure_compare(const char *path_stem, const char *title, const struct mro_compare_report *c,
+                                 struct mro_error *e);
+
 #endif

@@ -14,6 +14,7 @@
 #include "mroscope/file.h"
 #include "mroscope/haadf.h"
 #include "mroscope/mro.h"
+#include "report/compare_text.h"
 
 /* What every result says beside its own numbers. Nothing is owned. */
 struct mro_result_head {
@@ -49,6 +50,8 @@ json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_r
 /* `o`: what the result was measured with; its phases are named. */
 json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crystal_result *r,
                           const struct mro_crystal_options *o, struct mro_error *e);
+/* One metric of a comparison; `h` says verb, file (the folder or table), warnings, provenance and options. */
+json_t *mro_json_compare(const struct mro_result_head *h, const struct mro_compare_report *c, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e);

@@ -72,7 +72,8 @@ struct mro_compare_state {
     enum mro_compare_interval interval;
     double difference, difference_ci95[2];
     struct mro_permutation test;
-    double p_holm;     /* p with the other tests of the run in mind, see mro_compare_holm */
+    double p_holm;     /* p with the other metrics in mind, see mro_compare_holm */
+    bool in_trend;     /* some of its images count for the trend with strain */
     bool identifiable; /* no covariate and no setting goes along with the state */
     char why[200];     /* it is not */
 };
@@ -82,6 +83,7 @@ struct mro_compare_trend {
     bool measured, logarithmic;
     double strain[2];            /* range */
     double slope, slope_ci95[2]; /* of ln(metric), or of the metric where it is not positive, per unit of strain */
+    double centre[2];            /* strain and (ln of the) metric that the line runs through */
     double p;                    /* slope is zero */
     double tau;                  /* true scatter between units, in the same scale as slope, without their own errors */
     struct mro_permutation jonckheere;
@@ -133,7 +135,8 @@ enum mro_code mro_compare(const struct mro_compare_data *d, const struct mro_com
                           struct mro_compare_result *r, struct mro_error *e);
 void mro_compare_result_release(struct mro_compare_result *r); /* {0} is fine */
 
-/* Holm's correction (Scand. J. Stat. 6 (1979) 65) over all tests of `n` results: each state of each metric. */
+/* Holm's correction (Scand. J. Stat. 6 (1979) 65) over the metrics of `n` results with the same states, for each state
+ * against the reference: p_holm. */
 enum mro_code mro_compare_holm(struct mro_compare_result *const *results, size_t n, struct mro_error *e);
 
 #ifdef __cplusplus

@@ -70,7 +70,13 @@ struct mro_order_sweep {
     double fraction, fraction_ci95[2];
 };
 
-/* Windowed autocorrelation of one of the strongest cells, for display. */
+/* Autocorrelations for display: a round Hann window of cells of about 2 nm, as in the literature, with a soft edge;
+ * lags over 2 nm: ten fringes, and the window still holds a tenth of its pairs in the corners. */
+#define MRO_ORDER_ACF_WINDOW_NM 2.5
+#define MRO_ORDER_ACF_LAGS 81
+#define MRO_ORDER_ACF_STEP_NM 0.025
+
+/* Windowed autocorrelation of one of the strongest cells. */
 struct mro_order_tile {
     double x_nm, y_nm, step_nm; /* cell centre; grid step of the tile */
     size_t n;                   /* n * n values, zero lag at (n/2, n/2), normalised to 1 there */

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A first manifest of a folder: the files that can be measured, their kinds, and states guessed from names. */
+#define _GNU_SOURCE /* asprintf, nftw */
+#include <ctype.h>
+#include <errno.h>
+#include <ftw.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/batch.h"
+#include "io/reader.h"
+#include "io/table.h"
+#include "io/write.h"
+#include "mroscope/eds.h"
+
+struct found {
+    char *path; /* from the folder */
+};
+
+/* nftw knows no context. */
+static struct {
+    struct found *files;
+    size_t n, room, base;
+    bool failed;
+} list;
+
+static int take(const char *path, const struct stat *st, int flag, struct FTW *place)
+{
+    (void)st;
+    const char *name = path + place->base;
+    if (flag != FTW_F || name[0] == '.' || strstr(path, "/.") || strstr(path, "/items/")) return 0;
+    if (list.n == list.room) {
+        struct found *grown = realloc(list.files, (2 * list.room + 256) * sizeof *grown);
+        if (grown == NULL) {
+            list.failed = true;
+            return 1;
+        }
+        list.files = grown;
+        list.room = 2 * list.room + 256;
+    }
+    if ((list.files[list.n].path = strdup(path + list.base)) == NULL) {
+        list.failed = true;
+        return 1;
+    }
+    list.n++;
+    return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct found *)a)->path, ((const struct found *)b)->path);
+}
+
+/* Does a word stand in a name by itself, between characters that are no letters? */
+static bool has_word(const char *name, const char *word)
+{
+    const size_t n = strlen(word);
+    for (const char *p = name; *p; p++)
+        if (strncasecmp(p, word, n) == 0 && (p == name || !isalpha((unsigned char)p[-1])) &&
+            !isalpha((unsigned char)p[n]))
+            return true;
+    return false;
+}
+
+static bool any_word(const char *name, const char *const *words)
+{
+    for (; *words; words++)
+        if (has_word(name, *words)) return true;
+    return false;
+}
+
+static const char *image_kind(const char *path, const struct mro_image_info *info)
+{
+    static const char *const stem[] = { "haadf", "adf", "maadf", "laadf", "stem", "df", NULL };
+    static const char *const pattern[] = { "saed", "sadp", "nbd", "nbed", "diff", "diffraction", NULL };
+    if (info->kind == MRO_KIND_DIFFRACTION || any_word(path, pattern)) return "diffraction";
+    if (any_word(info->detector, stem) || any_word(info->title, stem) || any_word(path, stem)) return "haadf";
+    return "hrtem";
+}
+
+/* "cs_4pct", "e10", "strain4": a strain in %, or NaN. */
+static double strain_of(const char *token, size_t n)
+{
+    static const char *const before[] = { "e", "eps", "strain", "" }, *const after[] = { "pct", "percent", "%", "" };
+    char text[32];
+    if (n == 0 || n >= sizeof text) return NAN;
+    snprintf(text, sizeof text, "%.*s", (int)n, token);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t k = 0; k < 4; k++) {
+            const size_t a = strlen(before[i]);
+            if ((a == 0 && after[k][0] == '\0') || strncasecmp(text, before[i], a) != 0) continue;
+            char *end;
+            if (!isdigit((unsigned char)text[a])) continue;
+            double v = strtod(text + a, &end);
+            if (*end == 'p' && isdigit((unsigned char)end[1])) v += strtod(end + 1, &end) / 10; /* 2p5 */
+            if (strcasecmp(end, after[k]) == 0) return v;
+        }
+    return NAN;
+}
+
+static double strain_in(const char *name, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t k = i;
+        while (k < n && strchr("_- /.", name[k]) == NULL) k++;
+        const double v = strain_of(name + i, k - i);
+        if (!isnan(v)) return v;
+        i = k + 1;
+    }
+    return NAN;
+}
+
+/* The folder that a file lies in; of files beside the manifest, their names up to the first number. */
+static void state_of(const char *path, char *out, size_t room, double *strain)
+{
+    const char *slash = strchr(path, '/'), *dot = strrchr(path, '.');
+    size_t n = slash ? (size_t)(slash - path) : dot ? (size_t)(dot - path) : strlen(path), skip = 0;
+    *strain = strain_in(path, dot ? (size_t)(dot - path) : strlen(path));
+    for (size_t i = 0; !slash && i < n;) {
+        size_t k = i, digits = 0;
+        while (k < n && strchr("_- .", path[k]) == NULL) digits += isdigit((unsigned char)path[k++]) != 0;
+        if (i > 0 && digits == k - i) n = i - 1;
+        i = k + 1;
+    }
+    /* "haadf_aged" is a state "aged". */
+    static const char *const kinds[] = { "haadf", "hrtem", "stem", "tem", "eds" };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const size_t k = strlen(kinds[i]);
+        if (skip + k + 1 < n && strncasecmp(path + skip, kinds[i], k) == 0 && strchr("_- .", path[skip + k]))
+            skip += k + 1;
+    }
+    n -= skip;
+    snprintf(out, room, "%.*s", (int)(n < room ? n : room - 1), path + skip);
+}
+
+static void put_row(FILE *out, const char *prefix, const char *file, const char *kind, const char *note)
+{
+    char state[256], number[40] = "";
+    double strain;
+    state_of(file, state, sizeof state, &strain);
+    if (!isnan(strain)) snprintf(number, sizeof number, "%g", strain);
+    char *path = NULL;
+    if (asprintf(&path, "%s%s", prefix, file) < 0) return;
+    mro_csv_put(out, path, ",");
+    free(path);
+    mro_csv_put(out, state, ",");
+    fprintf(out, "%s,%s,,,,,", number, kind); /* pixel_nm, frames, specimen, thickness_nm */
+    fputs(",,,", out);                        /* group, element, value */
+    mro_csv_put(out, note, "\r\n");
+}
+
+static bool is_profile(const char *path)
+{
+    const size_t n = strlen(path);
+    const struct mro_eds_table_options o = { MRO_EDS_UNIT_HEADER, true, NULL };
+    struct mro_bytes b;
+    struct mro_eds_profile p = { 0 };
+    if (n < 4 || (strcasecmp(path + n - 4, ".csv") != 0 && strcasecmp(path + n - 4, ".txt") != 0)) return false;
+    if (mro_bytes_map(&b, path, NULL) != MRO_OK) return false;
+    const bool is = b.size && mro_eds_table(&p, b.p, b.size, path, &o, NULL) == MRO_OK;
+    mro_eds_profile_release(&p);
+    mro_bytes_unmap(&b);
+    return is;
+}
+
+/* True when the file has something to measure. */
+static bool do_file(FILE *out, const char *folder, const char *prefix, const char *name)
+{
+    char *path = NULL, note[256], calibration[96];
+    struct mro_file *f = NULL;
+    bool used = false;
+    if (asprintf(&path, "%s/%s", folder, name) < 0) return false;
+    if (is_profile(path)) {
+        put_row(out, prefix, name, "eds-line", "");
+        used = true;
+    } else if (mro_file_open(&f, path, 0, NULL) == MRO_OK) {
+        for (size_t i = 0; i < mro_file_images(f) && !used; i++) {
+            const struct mro_image_info *info = mro_file_info(f, i);
+            if ((info->kind != MRO_KIND_IMAGE && info->kind != MRO_KIND_DIFFRACTION) || info->axes < 2) continue;
+            const struct mro_axis *x = &info->axis[info->axes - 1];
+            const char *kind = image_kind(name, info);
+            mro_calibration_text(&x[-1], x, calibration, sizeof calibration);
+            if (x->step > 0)
+                snprintf(note, sizeof note, "the file says %.6g %s a pixel (%s)", x->step, mro_unit_name(x->unit),
+                         calibration);
+            else
+                snprintf(note, sizeof note, "the file has no calibration: fill in pixel_nm");
+            put_row(out, prefix, name, kind, note);
+            used = true;
+        }
+    }
+    mro_file_close(f);
+    free(path);
+    return used;
+}
+
+/* What to put before a name in `root` to find it from the folder of the manifest `path`: "", "images/" or a whole path.
+ * free() it. */
+static char *prefix_of(const char *path, const char *root)
+{
+    const char *slash = strrchr(path, '/');
+    char *from = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup("."), *prefix = NULL;
+    char *here = from ? realpath(from, NULL) : NULL, *there = realpath(root, NULL);
+    if (here && there) {
+        const size_t n = strlen(here);
+        const bool inside = strncmp(here, there, n) == 0 && (there[n] == '\0' || there[n] == '/');
+        const char *rest = !inside ? there : there[n] ? there + n + 1 : "";
+        if (asprintf(&prefix, "%s%s", rest, *rest ? "/" : "") < 0) prefix = NULL;
+    }
+    free(from);
+    free(here);
+    free(there);
+    return prefix;
+}
+
+int batch_init(const struct batch_options *o, const char *folder)
+{
+    struct mro_error e;
+    struct mro_write w;
+    struct stat st;
+    char *path = NULL;
+    size_t used = 0, left = 0;
+    int rc = 1;
+    list.base = strlen(folder);
+    while (list.base > 1 && folder[list.base - 1] == '/') list.base--;
+    char *root = strndup(folder, list.base);
+    list.base++;
+    if (root == NULL ||
+        (o->common.out ? asprintf(&path, "%s", o->common.out) : asprintf(&path, "%s/session.csv", root)) < 0) {
+        path = NULL;
+        fputs("mroscope: no memory left to begin\n", stderr);
+        goto done;
+    }
+    if (stat(root, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        fprintf(stderr, "mroscope: '%s' is no folder; --init wants the folder with the images\n", root);
+        rc = 2;
+        goto done;
+    }
+    if (stat(path, &st) == 0) {
+        fprintf(stderr, "mroscope: '%s' is there already and is not replaced; give another name with -o FILE\n", path);
+        rc = 2;
+        goto done;
+    }
+    if (nftw(root, take, 16, FTW_PHYS) != 0 || list.failed) {
+        fprintf(stderr, "mroscope: cannot walk through '%s': %s\n", root, strerror(errno));
+        goto done;
+    }
+    qsort(list.files, list.n, sizeof *list.files, by_path);
+    if (mro_write_begin(&w, path, &e) != MRO_OK) {
+        cli_complain(&e);
+        goto done;
+    }
+    char *prefix = prefix_of(path, root);
+    if (prefix == NULL) {
+        fputs("mroscope: no memory left for the names of the files\n", stderr);
+        mro_write_abort(&w);
+        goto done;
+    }
+    fputs("file,state,strain,kind,pixel_nm,frames,specimen,thickness_nm,group,element,value,note\r\n", w.out);
+    for (size_t i = 0; i < list.n; i++) {
+        if (do_file(w.out, root, prefix, list.files[i].path))
+            used++;
+        else
+            left++;
+    }
+    free(prefix);
+    if (used == 0) {
+        fprintf(stderr, "mroscope: '%s' holds no file that can be measured\n", root);
+        mro_write_abort(&w);
+    } else if (mro_write_commit(&w, &e) != MRO_OK) {
+        cli_complain(&e);
+    } else {
+        rc = 0;
+        printf("%s: %zu rows", path, used);
+        if (left) printf("; %zu other files are left out", left);
+        puts(".\nCorrect state, strain, kind and pixel_nm in a spreadsheet, then: mroscope batch SESSION.csv -o "
+             "RESULTS");
+    }
+done:
+    for (size_t i = 0; i < list.n; i++) free(list.files[i].path);
+    free(list.files);
+    free(root);
+    free(path);
+    return rc;
+}

@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#define _GNU_SOURCE /* asprintf */
+#include <ctype.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/commands.h"
+#include "cli/inputs.h"
+#include "core/notes.h"
+#include "io/compare_set.h"
+#include "io/reader.h"
+#include "report/figure.h"
+
+struct compare {
+    struct cli_common common;
+    struct mro_compare_options options;
+    struct cli_list metric;
+    const char *reference, *trend;
+    int permutations;
+    bool ignore_settings;
+    struct mro_compare_set set;
+    struct cli_job job;
+    struct cli_file_id *ids;
+    char sha256[65];
+    bool *in_trend;
+    json_t *collect; /* results are gathered here, and nothing is printed; NULL: for the terminal */
+};
+
+#define AT(field) offsetof(struct compare, field)
+static const struct cli_option compare_rows[] = {
+    { "metric", 0, "KEY", "",
+      "compare by this number, such as fraction, dark.count, elements.Fe.sd_true_at or shells.0.r_A; may be given "
+      "several times (default: those each kind is usually compared by; of a table all columns)",
+      CLI_LIST, AT(metric), true, 0, 0 },
+    { "reference", 0, "STATE", "", "state that the others are divided by (default: the first)", CLI_STRING,
+      AT(reference), true, 0, 0 },
+    { "trend", 0, "STATES", "",
+      "states the trend with strain is taken over, such as A,B,C (default: all with a strain)", CLI_STRING, AT(trend),
+      true, 0, 0 },
+    { "paired", 0, NULL, "",
+      "a specimen with images in several states is one piece, measured in each: compare within it", CLI_FLAG,
+      AT(options.paired), true, 0, 0 },
+    { "ignore-settings", 0, NULL, "",
+      "take images measured with different options or at different voltages as one, not as blocks", CLI_FLAG,
+      AT(ignore_settings), true, 0, 0 },
+    { "permutations", 0, "N", "", "drawn where there are more than 200 000 arrangements of the images", CLI_INT,
+      AT(permutations), true, 999, 10000000 },
+    { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(options.seed),
+      false, 0, 0 },
+};
+
+static const char about[] =
+    "Compares states by numbers of their images: means, ratios with 95 % intervals, exact permutation tests, the trend "
+    "with strain, and what thickness and settings have to do with it. The unit is the image, or the specimen where "
+    "there are several of them; never a cell or an object. From the results of 'mroscope batch', or from a table with "
+    "a "
+    "column 'state'.";
+static const char notes[] =
+    "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or kv, cs, "
+    "optics, session: images that differ in it are compared within it). Every other column of numbers is a metric.\n\n"
+    "Files written with -o DIR\n"
+    "  NAME.compare.csv                        all states of all metrics\n"
+    "  NAME.compare.images.csv                 the numbers of single images\n"
+    "  NAME.KIND.METRIC.compare.json           one metric, and where it comes from\n"
+    "  NAME.KIND.METRIC.compare.png .svg .pdf  the figure\n"
+    "NAME is that of the folder or table.\n\n"
+    "Examples\n"
+    "  mroscope compare results\n"
+    "  mroscope compare results --metric fraction --reference AQ -o comparison\n"
+    "  mroscope compare hardness.csv --metric 'hardness (GPa)'";
+
+/* One metric on its way. */
+struct one {
+    size_t metric; /* in the set */
+    struct mro_compare_data data;
+    struct mro_compare_image *image;
+    size_t *row;
+    const char **file, **specimen;
+    char settings[300];
+    struct mro_compare_result result;
+    struct mro_compare_report report;
+    char *stem; /* of its outputs, without the folder */
+};
+
+static void one_release(struct one *m)
+{
+    free(m->image);
+    free(m->row);
+    free(m->file);
+    free(m->specimen);
+    free(m->stem);
+    mro_compare_result_release(&m->result);
+}
+
+/* -- what is asked for ----------------------------------------------------------------------------- */
+
+static const char *last_part(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
+static bool same_key(const struct mro_set_metric *m, const char *key)
+{
+    char whole[200], pattern[200];
+    snprintf(whole, sizeof whole, "%s (%s)", m->key, m->unit);
+    if (strcmp(m->key, key) == 0 || strcmp(whole, key) == 0) return true;
+    const char *star = strstr(key, ".*.");
+    if (star == NULL) return false;
+    const size_t n = (size_t)(star - key) + 1;
+    snprintf(pattern, sizeof pattern, "%s", star + 2);
+    const size_t tail = strlen(pattern), length = strlen(m->key);
+    return length > n + tail && strncmp(m->key, key, n) == 0 && strcmp(m->key + length - tail, pattern) == 0;
+}
+
+/* 0, or 2 after a sentence about a metric that no result knows. */
+static int check_metrics(const struct compare *s)
+{
+    const struct mro_compare_set *set = &s->set;
+    for (size_t i = 0; i < s->metric.n; i++) {
+        const char *key = s->metric.v[i], *near = NULL;
+        bool found = false;
+        for (size_t k = 0; k < set->n_metrics; k++)
+            found |= set->metrics[k].found > 0 && same_key(&set->metrics[k], key);
+        if (found) continue;
+        near = cli_nearest(key, (const char *const *)set->known, set->n_known);
+        for (size_t k = 0; k < set->n_known && near == NULL; k++)
+            if (strcmp(last_part(set->known[k]), last_part(key)) == 0) near = set->known[k];
+        for (size_t k = 0; k < set->n_known && near == NULL; k++)
+            if (cli_nearest(last_part(key), (const char *[]){ last_part(set->known[k]) }, 1)) near = set->known[k];
+        if (near)
+            fprintf(stderr, "mroscope: compare: '%s' has no metric '%s'; did you mean '%s'?\n", set->source, key, near);
+        else
+            fprintf(stderr, "mroscope: compare: '%s' has no metric '%s'; it has %s%s%s%s%s and %zu more\n", set->source,
+                    key, set->n_known ? set->known[0] : "none", set->n_known > 1 ? ", " : "",
+                    set->n_known > 1 ? set->known[1] : "", set->n_known > 2 ? ", " : "",
+                    set->n_known > 2 ? set->known[2] : "", set->n_known > 3 ? set->n_known - 3 : 0);
+        return 2;
+    }
+    return 0;
+}
+
+/* Index of a state, or SIZE_MAX after a sentence. */
+static size_t state_of(const struct compare *s, const char *option, const char *name)
+{
+    const char *const *states = (const char *const *)s->set.states;
+    for (size_t k = 0; k < s->set.n_states; k++)
+        if (strcmp(states[k], name) == 0) return k;
+    const char *near = cli_nearest(name, states, s->set.n_states);
+    char list[300] = "";
+    for (size_t k = 0; k < s->set.n_states && strlen(list) < 200; k++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%.60s", k ? ", " : "", states[k]);
+    fprintf(stderr, "mroscope: compare: %s: '%s' has no state '%s'; %s%s%s, of %s\n", option, s->set.source, name,
+            near ? "did you mean '" : "give one of its states", near ? near : "", near ? "'?" : "", list);
+    return SIZE_MAX;
+}
+
+static int check_states(struct compare *s)
+{
+    if (s->reference) {
+        s->options.reference = state_of(s, "--reference", s->reference);
+        if (s->options.reference == SIZE_MAX) return 2;
+    }
+    if (s->trend == NULL) return 0;
+    s->in_trend = calloc(s->set.n_states + 1, sizeof *s->in_trend);
+    for (const char *p = s->trend; s->in_trend && *p;) {
+        char name[200];
+        const size_t n = strcspn(p, ",");
+        snprintf(name, sizeof name, "%.*s", (int)n, p);
+        const size_t k = state_of(s, "--trend", name);
+        if (k == SIZE_MAX) return 2;
+        s->in_trend[k] = true;
+        p += n + (p[n] == ',');
+    }
+    s->options.in_trend = s->in_trend;
+    return 0;
+}
+
+/* -- one metric ------------------------------------------------------------------------------------ */
+
+/* How many states have a value; `first` is the first of them. */
+static size_t count_states(const struct compare *s, const struct one *m, size_t *first)
+{
+    size_t n = 0;
+    *first = SIZE_MAX;
+    for (size_t k = 0; k < s->set.n_states; k++) {
+        bool there = false;
+        for (size_t i = 0; i < m->data.n && !there; i++) there = m->data.image[i].state == k;
+        if (there && n++ == 0) *first = k;
+    }
+    return n;
+}
+
+static enum mro_code compare_one(struct compare *s, struct one *m, struct mro_error *e)
+{
+    const struct mro_compare_set *set = &s->set;
+    struct mro_compare_options o = s->options;
+    size_t first;
+    const size_t room = set->n_rows + 1;
+    m->image = calloc(room, sizeof *m->image);
+    m->row = calloc(room, sizeof *m->row);
+    m->file = calloc(room, sizeof *m->file);
+    m->specimen = calloc(room, sizeof *m->specimen);
+    if (!m->image || !m->row || !m->file || !m->specimen)
+        return MRO_FAIL(e, MRO_EMEMORY, "'%s': %zu images do not fit in memory", set->source, set->n_rows);
+    mro_compare_set_data(set, m->metric, !s->ignore_settings, m->image, m->row, &m->data);
+    for (size_t i = 0; i < m->data.n; i++) {
+        m->file[i] = set->rows[m->row[i]].file;
+        m->specimen[i] = set->rows[m->row[i]].specimen;
+    }
+    const struct mro_set_metric *metric = &set->metrics[m->metric];
+    const size_t states = count_states(s, m, &first);
+    if (states == 0) return MRO_FAIL(e, MRO_EDATA, "'%s': no image has a value of %s", set->source, metric->key);
+    if (states == 1)
+        return MRO_FAIL(e, MRO_EDATA, "'%s': %s is known for one state only, '%s': there is nothing to compare",
+                        set->source, metric->key, set->states[first]);
+    bool reference_there = false;
+    for (size_t i = 0; i < m->data.n; i++) reference_there |= m->data.image[i].state == o.reference;
+    if (!reference_there && s->reference)
+        return MRO_FAIL(e, MRO_EDATA, "'%s': no image of the reference '%s' has a value of %s", set->source,
+                        s->reference, metric->key);
+    if (!reference_there) o.reference = first;
+    mro_compare_set_differences(set, m->metric, m->settings, sizeof m->settings);
+    MRO_TRY(mro_compare(&m->data, &o, &m->result, e));
+    size_t missing = 0;
+    for (size_t i = 0; i < set->n_rows; i++)
+        missing += strcmp(set->rows[i].kind, metric->kind) == 0 && !isfinite(metric->value[i]);
+    if (missing)
+        mro_warn(&m->result, "%zu image%s without a value of %s left out", missing, missing > 1 ? "s" : "",
+                 metric->key);
+    if (m->settings[0] && s->ignore_settings)
+        mro_warn(&m->result, "images differ in %s and are taken as alike, as --ignore-settings says", m->settings);
+    else if (m->settings[0])
+        mro_warn(&m->result,
+                 "images differ in %s: states are compared within equal settings, and means are brought to "
+                 "common ones",
+                 m->settings);
+    if (o.paired && set->n_specimens == 0) mro_warn(&m->result, "--paired does nothing: no specimen is named");
+    m->report = (struct mro_compare_report){ .source = set->source,
+                                             .kind = metric->kind,
+                                             .metric = metric->key,
+                                             .unit = metric->unit,
+                                             .data = &m->data,
+                                             .result = &m->result,
+                                             .file = m->file,
+                                             .specimen = m->specimen,
+                                             .settings = s->ignore_settings ? "" : m->settings,
+                                             .paired = o.paired };
+    return MRO_OK;
+}
+
+/* -- output ---------------------------------------------------------------------------------------- */
+
+/* Name of the folder or table, without what is before and behind it. */
+static char *base_of(const char *path)
+{
+    char *real = strcmp(path, ".") == 0 || strcmp(path, "..") == 0 ? realpath(path, NULL) : strdup(path);
+    if (real == NULL) return NULL;
+    size_t n = strlen(real);
+    while (n > 1 && real[n - 1] == '/') real[--n] = '\0';
+    const char *slash = strrchr(real, '/');
+    char *base = strdup(slash && slash[1] ? slash + 1 : real);
+    struct stat st;
+    char *dot = base && stat(path, &st) == 0 && !S_ISDIR(st.st_mode) ? strrchr(base, '.') : NULL;
+    if (dot && dot != base) *dot = '\0';
+    free(real);
+    return base;
+}
+
+/* A text as part of a file's name. */
+static void clean_name(char *name)
+{
+    size_t n = 0;
+    for (const char *p = name; *p; p++) {
+        const unsigned char c = (unsigned char)*p;
+        const bool good = isalnum(c) || c >= 0x80 || strchr("._-+%", c);
+        if (good || (n && name[n - 1] != '_')) name[n++] = good ? *p : '_';
+    }
+    while (n && name[n - 1] == '_') n--;
+    name[n] = '\0';
+}
+
+static enum mro_code name_outputs(struct compare *s, struct one *ones, size_t n, const char *base, struct mro_error *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct one *m = &ones[i];
+        const struct mro_set_metric *metric = &s->set.metrics[m->metric];
+        char name[300];
+        snprintf(name, sizeof name, "%s%s%s", metric->kind, metric->kind[0] ? "." : "", metric->key);
+        clean_name(name);
+        for (size_t k = 0, again = 2; k < i; k++) {
+            const char *other = ones[k].stem + strlen(base) + 1;
+            if (strcmp(other, name) != 0) continue;
+            snprintf(name + strlen(name), sizeof name - strlen(name), "_%zu", again++);
+            k = SIZE_MAX; /* from the first again */
+        }
+        if (asprintf(&m->stem, "%s.%s", base, name) < 0) {
+            m->stem = NULL;
+            return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", s->set.source);
+        }
+    }
+    return MRO_OK;
+}
+
+/* An item whose outputs are called after `stem`. */
+static enum mro_code begin_item(const struct compare *s, struct cli_item *item, const char *stem, struct mro_error *e)
+{
+    *item = (struct cli_item){ .path = s->set.source, .inputs = s->ids, .n_inputs = 1 };
+    snprintf(item->name, sizeof item->name, "%s", s->set.source);
+    if (s->common.out == NULL) return MRO_OK;
+    const size_t n = strlen(s->common.out);
+    if (asprintf(&item->stem, "%s%s%s", s->common.out, s->common.out[n - 1] == '/' ? "" : "/", stem) >= 0)
+        return MRO_OK;
+    item->stem = NULL;
+    return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", s->set.source);
+}
+
+static enum mro_code publish(struct compare *s, struct one *m, struct mro_error *e)
+{
+    struct cli_item item;
+    const struct mro_compare_set *set = &s->set;
+    struct mro_provenance p = { .algorithm = MRO_COMPARE_ALGORITHM, .has_seed = true, .seed = s->options.seed };
+    const size_t n_warnings = set->n_warnings + m->result.n_warnings;
+    const char **warnings = calloc(n_warnings + 1, sizeof *warnings);
+    json_t *options = cli_options_json(s->job.usage);
+    enum mro_code rc = begin_item(s, &item, m->stem, e);
+    if (rc == MRO_OK && (warnings == NULL || options == NULL))
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
+    if (rc) goto done;
+    memcpy(p.input_sha256, s->sha256, sizeof p.input_sha256);
+    for (size_t i = 0; i < set->n_warnings; i++) warnings[i] = set->warnings[i];
+    for (size_t i = 0; i < m->result.n_warnings; i++) warnings[set->n_warnings + i] = m->result.warnings[i];
+    const struct mro_result_head h = { .verb = "compare",
+                                       .file = set->source,
+                                       .warnings = warnings,
+                                       .n_warnings = n_warnings,
+                                       .provenance = &p,
+                                       .options = options };
+    if (item.stem) {
+        char *stem, title[300];
+        snprintf(title, sizeof title, "%s%s%s", m->report.kind, m->report.kind[0] ? ", " : "", m->report.metric);
+        rc = cli_figure_stem(&item, &s->job, &stem, e);
+        if (rc) goto done;
+        rc = mro_figure_compare(stem, title, &m->report, e);
+        free(stem);
+        if (rc) goto done;
+    }
+    json_t *v = mro_json_compare(&h, &m->report, e);
+    if (v && s->collect && (json_object_set_new(v, "stem", json_string(m->stem)) || json_array_append(s->collect, v))) {
+        json_decref(v);
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
+        goto done;
+    }
+    rc = cli_emit(&item, &s->job, v, e);
+done:
+    cli_item_release(&item, rc != MRO_OK);
+    json_decref(options);
+    free(warnings);
+    return rc;
+}
+
+static enum mro_code write_tables(struct compare *s, const struct one *ones, size_t n, const char *base,
+                                  struct mro_error *e)
+{
+    struct mro_compare_report *reports = calloc(n + 1, sizeof *reports);
+    struct cli_item item = { 0 };
+    enum mro_code rc = reports ? begin_item(s, &item, base, e)
+                               : MRO_FAIL(e, MRO_EMEMORY, "no memory left for the tables of the results");
+    if (rc == MRO_OK) {
+        for (size_t i = 0; i < n; i++) reports[i] = ones[i].report;
+        rc = cli_write_text(&item, &s->job, ".csv", mro_csv_compare(reports, n, e), e);
+    }
+    if (rc == MRO_OK) rc = cli_write_text(&item, &s->job, ".images.csv", mro_csv_compare_images(reports, n, e), e);
+    cli_item_release(&item, rc != MRO_OK);
+    free(reports);
+    return rc;
+}
+
+static int width_of(const char *text) /* characters, not bytes */
+{
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static void print_one(const struct one *m)
+{
+    const struct mro_compare_report *c = &m->report;
+    const struct mro_compare_result *r = c->result;
+    char text[700];
+    int width = 5;
+    for (size_t k = 0; k < r->n_states; k++)
+        if (r->state[k].n && width_of(c->data->state[k]) > width) width = width_of(c->data->state[k]);
+    printf("%s%s%s, one number %s\n", c->kind, c->kind[0] ? " " : "", c->metric,
+           r->by_specimen ? "a specimen" : "an image");
+    for (size_t k = 0; k < r->n_states; k++) {
+        if (r->state[k].n == 0) continue;
+        mro_compare_mean_text(c, k, text, sizeof text);
+        printf("  %s%*s  n = %-3zu %s\n", c->data->state[k], width - width_of(c->data->state[k]), "", r->state[k].n,
+               text);
+    }
+    for (size_t k = 0; k < r->n_states; k++) {
+        if (r->state[k].n == 0 || k == r->reference) continue;
+        mro_compare_sentence(c, k, text, sizeof text);
+        printf("  %s\n", text);
+        mro_compare_remark(c, k, text, sizeof text);
+        if (text[0]) printf("    %s\n", text);
+    }
+    mro_compare_trend_sentence(c, text, sizeof text);
+    if (text[0]) printf("  %s\n", text);
+    if (isfinite(r->n_for_ratio))
+        printf("  %s scatter by %.0f %%: about %.0f a state find a ratio of 1.5 (4 times in 5)\n",
+               r->by_specimen ? "specimens" : "images", 100 * expm1(r->scatter_ln), r->n_for_ratio);
+    fflush(stdout);
+}
+
+/* -- all ------------------------------------------------------------------------------------------- */
+
+static enum mro_code load(struct compare *s, const char *path, struct mro_error *e)
+{
+    struct stat st;
+    char *index = NULL;
+    struct mro_bytes b;
+    struct mro_hash_job *hash;
+    const bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    MRO_TRY((folder ? mro_compare_set_session : mro_compare_set_table)(&s->set, path, s->metric.v, s->metric.n, e));
+    if (folder && asprintf(&index, "%s/index.json", path) < 0)
+        return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its name", path);
+    enum mro_code rc = mro_bytes_map(&b, folder ? index : path, e);
+    free(index);
+    if (rc) return rc;
+    rc = mro_hash_start(&hash, -1, b.p, b.size, e);
+    if (rc == MRO_OK) rc = mro_hash_finish(hash, s->sha256, e);
+    mro_bytes_unmap(&b);
+    return rc;
+}
+
+/* Compares by every metric of the set. Metrics that were asked for and cannot be compared are told, and *told is set.
+ * `none`: where it is said why there was nothing at all to compare. */
+static enum mro_code compare_all(struct compare *s, bool *told, char *none, size_t none_size, struct mro_error *e)
+{
+    struct one *ones = calloc(s->set.n_metrics + 1, sizeof *ones);
+    struct mro_compare_result **results = calloc(s->set.n_metrics + 1, sizeof *results);
+    char *base = base_of(s->set.source);
+    size_t n = 0;
+    enum mro_code rc = MRO_OK;
+    none[0] = '\0';
+    if (!ones || !results || !base) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the comparison");
+        goto done;
+    }
+    for (size_t i = 0; i < s->set.n_metrics; i++) {
+        struct one *m = &ones[n];
+        struct mro_error why;
+        m->metric = i;
+        rc = compare_one(s, m, &why);
+        if (rc == MRO_OK) {
+            results[n++] = &m->result;
+            continue;
+        }
+        one_release(m);
+        memset(m, 0, sizeof *m);
+        if (rc == MRO_EDATA && s->metric.n == 0) {
+            mro_warn(&s->set, "%s", why.message); /* one of those that were not asked for */
+        } else {
+            cli_complain(&why);
+            *told = true;
+        }
+        rc = MRO_OK;
+    }
+    if (n == 0) {
+        snprintf(none, none_size, "'%s' has no number that is known for two states%s%s", s->set.source,
+                 s->set.n_warnings ? ": " : "", s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : "");
+        goto done;
+    }
+    rc = mro_compare_holm(results, n, e);
+    if (rc == MRO_OK) rc = name_outputs(s, ones, n, base, e);
+    for (size_t i = 0; i < n && rc == MRO_OK; i++) {
+        rc = publish(s, &ones[i], e);
+        if (rc || s->collect) continue;
+        if (!s->common.json) print_one(&ones[i]);
+        cli_warn(&s->common, ones[i].report.metric, (const char *const *)ones[i].result.warnings,
+                 ones[i].result.n_warnings);
+    }
+    if (!s->collect) cli_warn(&s->common, s->set.source, (const char *const *)s->set.warnings, s->set.n_warnings);
+    if (rc == MRO_OK && s->common.out) rc = write_tables(s, ones, n, base, e);
+done:
+    for (size_t i = 0; ones && i < s->set.n_metrics; i++) one_release(&ones[i]);
+    free(ones);
+    free(results);
+    free(base);
+    return rc;
+}
+
+static void compare_release(struct compare *s)
+{
+    mro_compare_set_release(&s->set);
+    free(s->in_trend);
+    free(s->ids);
+}
+
+#define COMPARE_GROUPS(s)                                                                \
+    {                                                                                    \
+        { "Comparison", compare_rows, sizeof compare_rows / sizeof *compare_rows, (s) }, \
+            { "Output", cli_output_options, cli_n_output_options, &(s)->common },        \
+    }
+
+enum mro_code cli_compare_folder(const char *folder, const char *reference, const char *out, json_t *list,
+                                 struct mro_error *e)
+{
+    struct compare s = { .permutations = 99999, .reference = reference, .collect = list };
+    mro_compare_options_default(&s.options);
+    s.options.permutations = (size_t)s.permutations;
+    s.common.out = out;
+    const struct cli_group groups[] = COMPARE_GROUPS(&s);
+    const struct cli_usage usage = { "compare", "RESULTS_DIR|TABLE.csv",       about, notes,
+                                     groups,    sizeof groups / sizeof *groups };
+    char *files[] = { (char *)(uintptr_t)folder };
+    const struct cli_args args = { .files = files, .n = 1 };
+    char none[600];
+    bool told = false;
+    s.job = (struct cli_job){ .usage = &usage, .common = &s.common };
+    s.ids = cli_identify(&args);
+    enum mro_code rc = s.ids ? load(&s, folder, e) : MRO_FAIL(e, MRO_EMEMORY, "no memory left for the comparison");
+    if (rc == MRO_OK && check_states(&s))
+        rc = MRO_FAIL(e, MRO_EARG, "'%s' has no state '%s' to compare with", folder, reference);
+    if (rc == MRO_OK) rc = compare_all(&s, &told, none, sizeof none, e);
+    compare_release(&s);
+    return rc;
+}
+
+int cmd_compare(int argc, char **argv)
+{
+    struct compare s = { .permutations = 99999 };
+    struct mro_error e;
+    mro_compare_options_default(&s.options);
+    const struct cli_group groups[] = COMPARE_GROUPS(&s);
+    const struct cli_usage usage = { "compare", "RESULTS_DIR|TABLE.csv",       about, notes,
+                                     groups,    sizeof groups / sizeof *groups };
+    struct cli_args args;
+    int rc = cli_parse(&usage, argc, argv, &args);
+    if (rc < 0 && args.n != 1) {
+        fprintf(stderr,
+                "mroscope: compare: wants one folder of results or one table, not %zu; see 'mroscope compare --help'\n",
+                args.n);
+        rc = 2;
+    }
+    if (rc < 0) {
+        s.options.permutations = (size_t)s.permutations;
+        s.job = (struct cli_job){ .usage = &usage, .common = &s.common };
+        s.ids = cli_identify(&args);
+        rc = s.ids ? cli_prepare_outputs(&s.common, "compare.json", args.files, 1) : 1;
+        if (rc == 0) {
+            rc = load(&s, args.files[0], &e) == MRO_OK ? 0 : 1;
+            if (rc) cli_complain(&e);
+        }
+        if (rc == 0) rc = check_metrics(&s);
+        if (rc == 0) rc = check_states(&s);
+        if (rc == 0) {
+            char none[600];
+            bool told = false;
+            rc = 0;
+            if (compare_all(&s, &told, none, sizeof none, &e) != MRO_OK) {
+                cli_complain(&e);
+                rc = 1;
+            } else if (told || none[0]) {
+                if (!told) fprintf(stderr, "mroscope: %s\n", none);
+                rc = 1;
+            }
+        }
+    }
+    cli_warn_end(&s.common);
+    compare_release(&s);
+    cli_args_release(&args);
+    return rc;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/inputs.h"
+#include "report/page.h"
+
+struct report {
+    const char *title, *reference;
+    struct cli_common common;
+};
+
+static const struct cli_option report_rows[] = {
+    { "title", 0, "TEXT", "", "heading of the report (default: the name of the folder)", CLI_STRING,
+      offsetof(struct report, title), false, 0, 0 },
+    { "reference", 0, "STATE", "", "state that the others are compared with (default: the first)", CLI_STRING,
+      offsetof(struct report, reference), false, 0, 0 },
+};
+
+static const char about[] =
+    "Makes one HTML file of the results of a session: tables, comparison of the states, and for each image its score "
+    "map "
+    "with a threshold to move, autocorrelations, figure, warnings and where the numbers come from. The file needs "
+    "no network and opens by double click.";
+static const char notes[] =
+    "RESULTS_DIR is the folder that 'mroscope batch' wrote. DIR/report.html is made or replaced.\n"
+    "The figures of the comparison and its tables are in DIR/comparison, as 'mroscope compare' writes them.\n\n"
+    "Example\n"
+    "  mroscope report results -o report";
+
+/* Compares the states, with files in OUT/comparison where there is something to compare. */
+static enum mro_code compare(const struct report *opt, const char *folder, json_t *list, struct mro_error *e)
+{
+    const size_t size = strlen(opt->common.out) + sizeof "/comparison";
+    char *out = malloc(size);
+    if (out == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    snprintf(out, size, "%s/comparison", opt->common.out);
+    const bool made = mkdir(out, 0777) == 0;
+    enum mro_code rc = made || errno == EEXIST
+                           ? cli_compare_folder(folder, opt->reference, out, list, e)
+                           : MRO_FAIL(e, MRO_EIO, "cannot make the folder '%s': %s", out, strerror(errno));
+    if (made) rmdir(out);             /* goes only when it stayed empty */
+    if (rc == MRO_EDATA) rc = MRO_OK; /* no row has a result: the page says so */
+    free(out);
+    return rc;
+}
+
+static int make(struct report *opt, const char *folder)
+{
+    struct mro_session session = { 0 };
+    struct mro_page_made made = { 0 };
+    struct mro_error e = { 0 };
+    int rc = cli_prepare_outputs(&opt->common, "report.html", NULL, 0);
+    if (rc) return rc;
+    if (mro_session_open(&session, folder, &e) != MRO_OK) {
+        cli_complain(&e);
+        return 1;
+    }
+    json_t *compared = json_array();
+    const struct mro_page_options o = { .title = opt->title, .threads = opt->common.threads, .compare = compared };
+    enum mro_code code = compared ? compare(opt, folder, compared, &e) : MRO_FAIL(&e, MRO_EMEMORY, "out of memory");
+    if (code == MRO_OK) code = mro_page_write(opt->common.out, &session, &o, &made, &e);
+    if (code != MRO_OK) {
+        if (code != MRO_EARG) cli_complain(&e); /* a state that is not there was told */
+        rc = code == MRO_EARG ? 2 : 1;
+    } else {
+        cli_warn(&opt->common, folder, (const char *const *)session.warnings, session.n_warnings);
+        for (size_t i = 0; i < made.n_problems; i++) fprintf(stderr, "mroscope: %s\n", made.problems[i]);
+        if (opt->common.json) {
+            rc = cli_print(json_pack("{sssssIsIsIsIsI}", "schema", "mroscope.report/1", "results", folder, "measured",
+                                     (json_int_t)made.results, "failed", (json_int_t)made.failed, "pending",
+                                     (json_int_t)made.pending, "left_out", (json_int_t)made.n_problems, "bytes",
+                                     (json_int_t)made.bytes),
+                           &e) != MRO_OK;
+            if (rc) cli_complain(&e);
+        } else if (!opt->common.quiet) {
+            printf("%s/report.html: %zu measured, %zu failed, %.1f MB\n", opt->common.out, made.results, made.failed,
+                   (double)made.bytes / 1e6);
+        }
+        if (made.n_problems) rc = 1;
+    }
+    json_decref(compared);
+    mro_page_made_release(&made);
+    mro_session_release(&session);
+    return rc;
+}
+
+int cmd_report(int argc, char **argv)
+{
+    struct report opt = { 0 };
+    const struct cli_group groups[] = {
+        { "Report", report_rows, sizeof report_rows / sizeof *report_rows, &opt },
+        { "Output", cli_output_options, cli_n_output_options, &opt.common },
+    };
+    const struct cli_usage usage = { "report", "RESULTS_DIR", about, notes, groups, sizeof groups / sizeof *groups };
+    struct cli_args args;
+    int rc = cli_parse(&usage, argc, argv, &args);
+    if (rc < 0) {
+        rc = 2;
+        if (args.n != 1)
+            fprintf(
+                stderr,
+                "mroscope: 'report' takes one folder of results, and %zu were given; try 'mroscope report --help'\n",
+                args.n);
+        else if (opt.common.out == NULL)
+            fprintf(stderr, "mroscope: 'report' needs the folder to write to; give it with -o DIR\n");
+        else
+            rc = make(&opt, args.files[0]);
+    }
+    cli_args_release(&args);
+    return rc;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "report/compare_text.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/json.h"
+
+/* Is it a share of something, which people read in percent? */
+static bool is_share(const struct mro_compare_report *c)
+{
+    static const char *const ends[] = { "fraction", "fraction_raw", "fraction_acf", "area_fraction", "contrast_sd" };
+    const char *dot = strrchr(c->metric, '.'), *name = dot ? dot + 1 : c->metric;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && c->kind[0]; i++)
+        if (strcmp(name, ends[i]) == 0) return true;
+    return false;
+}
+
+double mro_compare_scale(const struct mro_compare_report *c, const char **unit)
+{
+    *unit = is_share(c) ? "%" : c->unit;
+    return is_share(c) ? 100 : 1;
+}
+
+/* Decimals that show two figures of a width. */
+static int decimals_of(double width, int least)
+{
+    if (!(width > 0) || !isfinite(width)) return least;
+    const int k = 1 - (int)floor(log10(width));
+    return k < least ? least : k > 12 ? 12 : k;
+}
+
+/* Adds to a text of a fixed size; what does not fit is cut. */
+__attribute__((format(printf, 3, 4))) static void say(char *text, size_t size, const char *format, ...)
+{
+    const size_t used = strlen(text);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + used, size - used, format, args);
+    va_end(args);
+}
+
+static void say_p(char *text, size_t size, const char *name, const struct mro_permutation *p)
+{
+    if (!isfinite(p->p)) return;
+    /* Drawn arrangements: no more figures than are known. */
+    if (p->exact || p->p > 20 * p->se)
+        say(text, size, "%s = %.2g", name, p->p);
+    else
+        say(text, size, "%s = %.1g", name, p->p);
+}
+
+void mro_compare_sentence(const struct mro_compare_report *c, size_t k, char *text, size_t size)
+{
+    const struct mro_compare_result *r = c->result;
+    const struct mro_compare_state *t = &r->state[k], *a = &r->state[r->reference];
+    text[0] = '\0';
+    say(text, size, "%s / %s = ", c->data->state[k], c->data->state[r->reference]);
+    if (!isfinite(t->ratio)) {
+        say(text, size, "not measured");
+    } else {
+        const double *ci = t->ratio_ci95;
+        const int n = decimals_of(isfinite(ci[1]) ? ci[1] - ci[0] : fabs(t->ratio) / 10, 2);
+        say(text, size, "%.*f", n, t->ratio);
+        if (isfinite(ci[1]))
+            say(text, size, " [%.*f, %.*f]", n, ci[0], n, ci[1]);
+        else if (isfinite(ci[0]))
+            say(text, size, " [%.*f, no upper limit]", n, ci[0]);
+    }
+    if (isfinite(t->test.p)) say(text, size, ", ");
+    say_p(text, size, "p", &t->test);
+    say(text, size, ", n = %zu + %zu", t->n, a->n);
+    if (!t->identifiable) say(text, size, "; not identifiable");
+}
+
+void mro_compare_remark(const struct mro_compare_report *c, size_t k, char *text, size_t size)
+{
+    const struct mro_compare_result *r = c->result;
+    const struct mro_compare_state *t = &r->state[k];
+    text[0] = '\0';
+    if (!t->identifiable) say(text, size, "not identifiable: %s", t->why);
+    for (size_t i = 0; i < r->n_covariates; i++) {
+        const struct mro_compare_covariate *v = &r->covariate[i];
+        /* One that shows no influence here is in the JSON; thickness is always asked for. */
+        const bool thickness = strncmp(c->data->covariate[i], "thickness", 9) == 0;
+        if (!v->ratio || !isfinite(v->ratio[k]) || (!thickness && !(v->p < 0.05))) continue;
+        const int n = decimals_of(v->ratio_ci95[k][1] - v->ratio_ci95[k][0], 2);
+        say(text, size, "%sat equal %s %.*f [%.*f, %.*f]", text[0] ? "; " : "", c->data->covariate[i], n, v->ratio[k],
+            n, v->ratio_ci95[k][0], n, v->ratio_ci95[k][1]);
+    }
+    if (isfinite(t->p_holm) && t->test.p <= 0.05 && t->p_holm > t->test.p)
+        say(text, size, "%sp = %.2g with the other metrics in mind (Holm)", text[0] ? "; " : "", t->p_holm);
+    if (t->test.smallest > 0.05)
+        say(text, size, "%s%zu + %zu %s cannot reach a p below %.2g", text[0] ? "; " : "", t->n,
+            r->state[r->reference].n, r->by_specimen ? "specimens" : "images", t->test.smallest);
+}
+
+void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, size_t size)
+{
+    const struct mro_compare_trend *t = &c->result->trend;
+    const char *unit;
+    const double scale = mro_compare_scale(c, &unit);
+    text[0] = '\0';
+    if (!t->measured) return;
+    const double v = t->logarithmic ? 100 * expm1(t->slope) : scale * t->slope;
+    double ci[2];
+    for (int i = 0; i < 2; i++) ci[i] = t->logarithmic ? 100 * expm1(t->slope_ci95[i]) : scale * t->slope_ci95[i];
+    const int n = decimals_of(isfinite(ci[1]) ? ci[1] - ci[0] : fabs(v) / 10, t->logarithmic ? 1 : 0);
+    say(text, size, "%s changes by %+.*f%s%s", c->metric, n, v, t->logarithmic || unit[0] ? " " : "",
+        t->logarithmic ? "%" : unit);
+    if (isfinite(ci[0])) say(text, size, " [%+.*f, %+.*f]", n, ci[0], n, ci[1]);
+    say(text, size, " for each unit of strain (%g to %g, n = %zu)", t->strain[0], t->strain[1], t->n);
+    if (isfinite(t->p)) say(text, size, ", p = %.2g", t->p);
+    say_p(text, size, "; Jonckheere p", &t->jonckheere);
+}
+
+void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *text, size_t size)
+{
+    const struct mro_compare_state *t = &c->result->state[k];
+    const char *unit;
+    const double scale = mro_compare_scale(c, &unit), *ci = t->mean_ci95;
+    text[0] = '\0';
+    if (isfinite(ci[0])) {
+        const int n = decimals_of(scale * (ci[1] - ci[0]), 0);
+        say(text, size, "%.*f [%.*f, %.*f]", n, scale * t->mean, n, scale * ci[0], n, scale * ci[1]);
+    } else {
+        say(text, size, "%.3g", scale * t->mean);
+    }
+    if (unit[0]) say(text, size, " %s", unit);
+}
+
+/* -- tables -------------------------------------------------------------------------------------- */
+
+static FILE *begin(char **text, size_t *size, struct mro_error *e)
+{
+    FILE *out = open_memstream(text, size);
+    if (out == NULL) MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
+    return out;
+}
+
+static char *finish(FILE *out, char **text, struct mro_error *e)
+{
+    const bool failed = ferror(out) != 0;
+    if (fclose(out) == 0 && !failed) return *text;
+    free(*text);
+    MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
+    return NULL;
+}
+
+/* A field of text. Spreadsheets take one that begins like a formula for one, so it gets a mark before it. */
+static void put_text(FILE *out, const char *s)
+{
+    const bool formula = s[0] && strchr("=+-@\t\r", s[0]);
+    if (!formula && strpbrk(s, ",\"\r\n") == NULL) {
+        fputs(s, out);
+        return;
+    }
+    putc('"', out);
+    if (formula) putc('\'', out);
+    for (; *s; s++) {
+        if (*s == '"') putc('"', out);
+        putc(*s, out);
+    }
+    putc('"', out);
+}
+
+static void put_number(FILE *out, double v)
+{
+    char text[32] = "";
+    if (isfinite(v)) mro_number_text(v, text);
+    fprintf(out, ",%s", text);
+}
+
+static void put_metric(FILE *out, const struct mro_compare_report *c)
+{
+    put_text(out, c->kind);
+    putc(',', out);
+    put_text(out, c->metric);
+    putc(',', out);
+    put_text(out, c->unit);
+    putc(',', out);
+}
+
+char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("kind,metric,unit,reference,state,strain,n,images,mean,mean_lo95,mean_hi95,sd,ratio,ratio_lo95,ratio_hi95,"
+          "difference,difference_lo95,difference_hi95,p,p_holm,p_smallest,identifiable\r\n",
+          out);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < c[i].result->n_states; k++) {
+            const struct mro_compare_state *t = &c[i].result->state[k];
+            if (t->n == 0) continue;
+            put_metric(out, &c[i]);
+            put_text(out, c[i].data->state[c[i].result->reference]);
+            putc(',', out);
+            put_text(out, c[i].data->state[k]);
+            const double v[] = { t->strain,
+                                 (double)t->n,
+                                 (double)t->images,
+                                 t->mean,
+                                 t->mean_ci95[0],
+                                 t->mean_ci95[1],
+                                 t->sd,
+                                 t->ratio,
+                                 t->ratio_ci95[0],
+                                 t->ratio_ci95[1],
+                                 t->difference,
+                                 t->difference_ci95[0],
+                                 t->difference_ci95[1],
+                                 t->test.p,
+                                 t->p_holm,
+                                 t->test.smallest };
+            for (size_t j = 0; j < sizeof v / sizeof *v; j++) put_number(out, v[j]);
+            fprintf(out, ",%s\r\n", k == c[i].result->reference ? "" : t->identifiable ? "yes" : "no");
+        }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_compare_images(const struct mro_compare_report *c, size_t n, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("kind,metric,unit,file,state,specimen,strain,setting,value,lo95,hi95\r\n", out);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < c[i].data->n; j++) {
+            const struct mro_compare_image *m = &c[i].data->image[j];
+            put_metric(out, &c[i]);
+            put_text(out, c[i].file[j]);
+            putc(',', out);
+            put_text(out, c[i].data->state[m->state]);
+            putc(',', out);
+            put_text(out, c[i].specimen[j]);
+            const double v[] = { m->strain, (double)m->block, m->value, m->ci95[0], m->ci95[1] };
+            for (size_t k = 0; k < sizeof v / sizeof *v; k++) put_number(out, v[k]);
+            fputs("\r\n", out);
+        }
+    return finish(out, &text, e);
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The report's data, elements made without markup, numbers with their units.
+'use strict';
+
+const report = JSON.parse(document.getElementById('report-data').textContent);
+
+// Text of others only ever becomes a text node or an attribute's value, never markup.
+function h(tag, attributes, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+function s(tag, attributes, ...children) {
+  return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+}
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? '' : value);
+  }
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    node.append(child instanceof Node ? child : String(child));
+  }
+  return node;
+}
+// A name from a file keeps its writing direction to itself.
+const named = (text) => h('bdi', {}, text);
+const say = (text) => { document.getElementById('said').textContent = text; };
+const plural = (n, one, many) => `${n} ${n === 1 ? one : many || one + 's'}`;
+// Only paths into the folder of results, as this program writes them.
+const safeLink = (href) => (/^[A-Za-z][A-Za-z0-9+.-]*:/.test(href) ? null : href);
+
+/* -- numbers ------------------------------------------------------------------------------------ */
+
+const THIN = '\u202f', MINUS = '\u2212', DASH = '\u2013';
+const isNumber = (v) => typeof v === 'number' && Number.isFinite(v);
+
+// About `digits` significant digits, without an exponent between 1e-3 and 1e6.
+function plain(v, digits = 4) {
+  if (!isNumber(v)) return DASH;
+  if (v === 0) return '0';
+  const size = Math.abs(v);
+  let text;
+  if (Number.isInteger(v) && size < 1e15) text = String(size);
+  else if (size >= 1e-3 && size < 1e6) {
+    text = size.toFixed(Math.max(0, Math.min(6, digits - 1 - Math.floor(Math.log10(size)))));
+    if (text.includes('.')) text = text.replace(/\.?0+$/, '');
+  } else {
+    const [mantissa, power] = size.toExponential(digits - 1).split('e');
+    text = `${mantissa.replace(/\.?0+$/, '')}${THIN}×${THIN}10${superscript(Number(power))}`;
+  }
+  return (v < 0 ? MINUS : '') + text;
+}
+function superscript(n) {
+  return String(n).replace(/[-0-9]/g, (c) => (c === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[c]));
+}
+function percent(v) {
+  if (!isNumber(v)) return DASH;
+  const p = 100 * v, size = Math.abs(p);
+  return (p < 0 ? MINUS : '') + size.toFixed(size < 0.995 && size > 0 ? 2 : 1) + `${THIN}%`;
+}
+function chance(p) {
+  if (!isNumber(p)) return DASH;
+  return p < 0.001 ? plain(p, 2) : p.toFixed(p < 0.0995 ? 3 : 2);
+}
+
+const UNITS = [
+  ['_per_nm2', 'nm⁻²'], ['_per_nm3', 'nm⁻³'], ['_per_nm', 'nm⁻¹'], ['_inv_nm', 'nm⁻¹'], ['_fwhm_inv_A', 'Å⁻¹'], ['_inv_A', 'Å⁻¹'], ['_nm', 'nm'],
+  ['_A', 'Å'], ['_deg', '°'], ['_mm', 'mm'], ['_kv', 'kV'], ['_at', 'at.%'], ['_px', 'px'], ['_bytes', 'bytes'], ['_ms', 'ms'],
+];
+// Unit and bare name of a key, from how it ends; "_ci95" says interval.
+function unitOf(key, beside) {
+  const bare = key.replace(/_ci95$/, '');
+  for (const [end, unit] of UNITS)
+    if (bare.endsWith(end) && bare.length > end.length) return { unit, name: bare.slice(0, -end.length) };
+  if (/(^|_)(fraction|fractions|coverage)(_|$)/.test(bare) || bare === 'contrast_sd' || bare === 'noise_sd' || bare === 'line_noise_sd')
+    return { unit: '%', name: bare };
+  if (/^p(_|$)|_p$|^p_value$/.test(bare)) return { unit: 'p', name: bare };
+  if (beside && typeof beside.unit === 'string' && /^(mean|sd|fwhm)$/.test(bare)) return { unit: beside.unit, name: bare };
+  return { unit: '', name: bare };
+}
+function quantity(v, unit) {
+  if (unit === '%') return percent(v);
+  if (unit === 'p') return chance(v);
+  if (!isNumber(v)) return DASH;
+  return plain(v) + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
+}
+// An interval without an upper end is [lo, null].
+function interval(v, unit) {
+  if (!Array.isArray(v) || !isNumber(v[0])) return '';
+  if (!isNumber(v[1])) return `[${unit === '%' ? percent(v[0]) : plain(v[0], 3)}, ∞)`;
+  if (unit === '%') {
+    const digits = Math.max(Math.abs(v[0]), Math.abs(v[1])) < 0.00995 ? 2 : 1, text = (x) => (x < 0 ? MINUS : '') + Math.abs(100 * x).toFixed(digits);
+    return `[${text(v[0])}, ${text(v[1])}]${THIN}%`;
+  }
+  return `[${plain(v[0], 3)}, ${plain(v[1], 3)}]`;
+}
+const at = (object, path) => path.split('.').reduce((o, k) => (o === null || o === undefined ? undefined : o[k]), object);
+
+/* -- what keys are called ------------------------------------------------------------------------ */
+
+const LABELS = {
+  fraction: 'Ordered area', fraction_per_nm: 'Ordered area per thickness', fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
+  fraction_acf: 'Fraction by autocorrelation', density_per_nm2: 'Regions per area', diameter_median_nm: 'Median diameter',
+  size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', cells: 'Cells measured', d_nm: 'Spacing looked for',
+  band_inv_nm: 'Pass band (1/d)', false_positive_rate: 'False-positive rate of a cell', pixel_nm: 'Pixel size (y, x)', region_nm: 'Measured rectangle (x0, y0, x1, y1)',
+  distinguishable: 'More than a glass', calibration: 'Pixel size from', shape: 'Pixels (y, x)', grade_fractions: 'Share of regions by grade',
+  ctf: 'Transfer function', defocus_nm: 'Defocus', astigmatism_nm: 'Astigmatism', delocalisation_nm: 'Delocalisation R', azimuth_deg: 'Azimuth',
+  contrast_sd: 'Contrast (standard deviation)', normalised_variance: 'Normalised variance', noise_sd: 'Noise of a pixel', line_noise_sd: 'Noise of scan lines',
+  correlation_length_nm: 'Correlation length', wavelength_nm: 'Wavelength', wavelength_p: 'p of the wavelength', heterogeneous: 'Heterogeneous',
+  p_value: 'p', area_fraction: 'Area', diameter_nm: 'Diameter', count: 'Number', threshold_sd: 'Threshold (standard deviations)',
+  mean_at: 'Mean', sd_at: 'Scatter', sd_counting_at: 'Scatter of counting', sd_true_at: 'True scatter', p_heterogeneous: 'p of heterogeneity', p_periodic: 'p of a period',
+  step_nm: 'Step', length_nm: 'Length', points: 'Points', roughness: 'Roughness', dark: 'Dark regions', bright: 'Bright regions',
+  elements: 'Elements', pairs: 'Pairs of elements', crystals: 'Crystals', bands: 'Bands', fsdp: 'First sharp diffraction peak', shells: 'Shells',
+  strain: 'Strain', moran_i: "Moran's I", moran_p: "p of Moran's I", mean: 'Mean', sd: 'Standard deviation', fwhm: 'Full width at half maximum',
+  normal_azimuth_deg: 'Azimuth of the normal', width_nm: 'Width', depth: 'Depth', position_nm: 'Position', skewness: 'Skewness', r: 'r', p: 'p',
+  r_counting: 'r by counting alone', points_effective: 'Points that count', k_factors: 'k-factors', k_source: 'k-factors from', density_per_nm3: 'Density', n: 'n',
+};
+function label(key) {
+  if (Object.hasOwn(LABELS, key)) return LABELS[key];
+  if (key.length < 3) return key;
+  const { name } = unitOf(key);
+  const words = name.replace(/_/g, ' ').trim();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+const KINDS = {
+  mro: 'Medium-range order', haadf: 'Heterogeneity (HAADF)', eds: 'Composition (EDS)', pdf: 'Pair distribution', lattice: 'Lattice strain',
+  shearband: 'Shear bands', indent: 'Hardness maps', bandpass: 'Band-pass',
+};
+const kindName = (verb) => (Object.hasOwn(KINDS, verb) ? KINDS[verb] : verb);
+
+// What a table of many images shows of each kind. An interval stands beside its number.
+const COLUMNS = {
+  mro: ['fraction', 'p_image', 'fraction_raw', 'diameter_median_nm', 'size_limit_nm', 'coverage'],
+  haadf: ['contrast_sd', 'p_value', 'dark.area_fraction', 'dark.diameter_nm', 'wavelength_nm', 'correlation_length_nm'],
+  pdf: ['fsdp.Q_inv_A', 'fsdp.fwhm_inv_A', 's_max_inv_nm', 'ellipse_ratio'],
+  shearband: ['normal_azimuth_deg', 'bands'],
+  lattice: ['crystals', 'sides'],
+  indent: ['mean', 'sd', 'fwhm', 'moran_i', 'moran_p'],
+};
+const BOOKKEEPING = new Set(['schema', 'file', 'image', 'frame', 'shape', 'pixel_nm', 'calibration', 'warnings', 'provenance', 'verdict', 'objects', 'unit', 'inputs']);
+
+function columnsOf(verb, results) {
+  if (Object.hasOwn(COLUMNS, verb)) return COLUMNS[verb];
+  const found = [];
+  if (verb === 'eds')
+    for (const r of results)
+      for (const el of Object.keys(r.elements || {})) {
+        const path = `elements.${el}.sd_true_at`;
+        if (!found.includes(path)) found.push(path);
+      }
+  for (const r of results)
+    for (const [key, v] of Object.entries(r))
+      if (found.length < 6 && isNumber(v) && !BOOKKEEPING.has(key) && !found.includes(key)) found.push(key);
+  return found.slice(0, 7);
+}
+function columnTitle(path) {
+  const parts = path.split('.'), key = parts[parts.length - 1];
+  if (path.startsWith('elements.')) return `${parts[1]}: ${label(key).toLowerCase()}`;
+  return parts.length > 1 ? `${label(parts[0])}: ${label(key).toLowerCase()}` : label(key);
+}
+// Text and sortable value of a cell of such a table.
+function columnValue(result, path) {
+  const key = path.split('.').pop(), v = at(result, path), parent = path.includes('.') ? at(result, path.slice(0, path.lastIndexOf('.'))) : result;
+  if (Array.isArray(v)) return { text: String(v.length), value: v.length };
+  const { unit } = unitOf(key, parent || {});
+  const ci = parent ? parent[`${key.replace(/_(nm|at)$/, '')}_ci95`] || parent[`${key}_ci95`] : null;
+  return { text: quantity(v, unit), ci: interval(ci, unit), value: isNumber(v) ? v : null };
+}

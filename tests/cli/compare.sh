@@ -1,0 +1,225 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# compare from tables and folders of results: sentences, keys, files, repeats, bad input.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+
+# -- a table
+cat >hard.csv <<'END'
+file,state,strain (%),specimen,thickness_nm,hardness (GPa),modulus,comment
+a.tif,AQ,,L1,20,8,100,good
+b.tif,AQ,,L2,21,10,101,
+c.tif,AQ,,L3,22,12,99,
+d.tif,CTC30,0,L4,20,12,104,"a, b"
+e.tif,CTC30,0,L5,21,15,n/a,
+f.tif,CTC30,0,L6,22,18,103,
+g.tif,CTC30_e04,4,L7,20,20,110,
+h.tif,CTC30_e04,4,L8,21,24,111,
+i.tif,CTC30_e04,4,L9,22,23,112,
+END
+run compare hard.csv
+expect_code 0
+expect_out "hardness, one number an image"
+expect_out "CTC30 / AQ = 1.50 [0.95, 2.36], p = 0.2, n = 3 + 3"
+expect_out "3 + 3 images cannot reach a p below 0.1"
+expect_out "at equal thickness (nm)"
+expect_out "for each unit of strain (0 to 4, n = 6)"
+expect_err "columns without numbers are left out: 'comment'"
+expect_err "1 image without a value of modulus left out"
+run compare --json hard.csv
+expect_code 0
+expect_json out.txt
+expect_keys out.txt schema file frame warnings provenance metric reference states state strain n mean ratio ratio_ci95 p p_holm \
+    p_smallest trend slope slope_ci95 jonckheere covariates images sentence identifiable input_sha256 seed
+expect_out '"schema": "mroscope.compare/1"'
+expect_out '"metric": "hardness", "metric_unit": "GPa"'
+expect_out '"algorithm": "compare 1"'
+checks=$((checks + 1))
+[ "$(wc -l <out.txt)" -eq 2 ] || fail "one line a metric"
+[ ! -s err.txt ] || fail "warnings beside --json"
+cp out.txt one.txt
+run compare --json hard.csv
+expect_same out.txt one.txt
+run compare --json --reference CTC30 --metric 'hardness (GPa)' --trend CTC30,CTC30_e04 hard.csv
+expect_code 0
+expect_out '"reference": "CTC30"'
+expect_out '"state": "AQ"'
+expect_out '"trend": {"value": "CTC30,CTC30_e04"}'
+
+run compare -o out hard.csv
+expect_code 0
+for f in hard.compare.csv hard.compare.images.csv hard.hardness.compare.{json,png,svg,pdf} hard.modulus.compare.json; do
+    expect_file "out/$f"
+done
+expect_json out/hard.hardness.compare.json
+checks=$((checks + 2))
+[ "$(wc -l <out/hard.compare.csv)" -eq 7 ] || fail "rows of the table"
+grep -q '^,hardness,GPa,AQ,CTC30,0,3,3,15,' out/hard.compare.csv || fail "row of CTC30: $(cat out/hard.compare.csv)"
+
+# semicolons, a mark, decimal commas, another encoding, columns that tell settings apart
+printf '\xef\xbb\xbfstate;H\xc3\xa4rte [GPa];cs\r\nAQ;9,0;0\r\nAQ;11,0;0\r\nAQ;18;1,2\r\nAQ;22;1,2\r\nB;18;0\r\nB;22;0\r\nB;36;1,2\r\nB;44;1,2\r\n' >de.csv
+run compare de.csv
+expect_code 0
+expect_out "B / AQ = 2.00 [1.59, 2.52], p = 0.056, n = 4 + 4"
+expect_err "images differ in cs"
+run compare --ignore-settings de.csv
+expect_code 0
+expect_out "n = 4 + 4"
+expect_err "as --ignore-settings says"
+# a difference that is the foil's
+printf 'state,thickness_nm,x\nA,5,1\nA,5,2\nA,5,3\nB,10,2\nB,10,4\nB,10,6\n' >foil.csv
+run compare foil.csv
+expect_code 0
+expect_out "not identifiable: state and thickness (nm) coincide (A 5, B 10)"
+# names are text, never markup, formulas or paths
+printf 'state,"../x<b>"\n=1+1,1\n=1+1,2\nB,2\nB,3\n' >odd.csv
+run compare -o odd odd.csv
+expect_code 0
+expect_file "odd/odd..._x_b.compare.json"
+checks=$((checks + 1))
+grep -q "\"'=1+1\"" odd/odd.compare.csv || fail "a formula in the table"
+
+# -- a folder of results
+result() { # NAME STATE STRAIN FRACTION LO HI CS
+    mkdir -p "s/items/$1"
+    printf '{"schema": "mroscope.mro/1", "frame": 0, "fraction": %s, "fraction_ci95": [%s, %s], "density_per_nm2": 0, "size_limit_nm": 1.5, "objects": [{"snr": 5}, {"snr": 7}], "dark": {"count": 3}, "provenance": {"algorithm": "mro 1", "options": {"cs": {"value": %s, "unit": "mm"}, "pixel": {"value": %s}}}}\n' \
+        "$4" "$5" "$6" "$7" "$4" >"s/items/$1/$1.mro.json"
+    rows="$rows${rows:+, }{\"row\": 2, \"file\": \"$1.tif\", \"state\": \"$2\", \"strain\": $3, \"kind\": \"hrtem\", \"specimen\": null, \"thickness_nm\": null, \"status\": \"done\", \"error\": null, \"verb\": \"mro\", \"item\": \"items/$1\", \"results\": [\"items/$1/$1.mro.json\"]}"
+}
+index() { printf '{"schema": "mroscope.batch/1", "version": "1", "manifest": "s.csv", "rows": [%s]}\n' "$rows" >s/index.json; }
+session() {
+    rm -rf s
+    rows=
+    result AQ_0 AQ 0 0.06 0.04 0.10 0
+    result AQ_1 AQ 0 0.07 0.05 0.11 0
+    result AQ_2 AQ 0 0.08 0.05 0.12 0
+    result e10_0 e10 10 0.16 0.10 0.24 0
+    result e10_1 e10 10 0.18 0.11 0.26 0
+    result e10_2 e10 10 0.20 0.12 0.28 0
+    result null_0 null null 0.0001 0 0.008 0
+    result null_1 null null 0.0001 0 0.009 0
+}
+session
+index
+run compare -o results s
+expect_code 0
+expect_out "hrtem fraction, one number an image"
+expect_out "e10 / AQ = 2.57 ["
+expect_out "null / AQ = 0.00"
+expect_out "fraction changes by +"
+expect_err "the mean of AQ is zero"
+expect_file results/s.hrtem.fraction.compare.png
+run compare --json --metric objects.mean.snr --metric objects.count --metric dark.count s/
+expect_code 0
+expect_out '"metric": "objects.mean.snr"'
+expect_out '"ratio": 1,'
+# stacks, broken results, rows that failed: left out, and said so
+rows="$rows, {\"row\": 10, \"file\": \"gone.tif\", \"state\": \"AQ\", \"kind\": \"hrtem\", \"status\": \"failed\", \"error\": \"gone.tif is cut short\", \"results\": []}"
+index
+echo '{"schema": "mroscope.mro/1", "fra' >s/items/AQ_2/AQ_2.mro.json
+run compare --metric fraction s
+expect_code 0
+expect_out "AQ     n = 2"
+expect_err "AQ_2.mro.json' is damaged"
+expect_err "row 10, 'gone.tif', has no result: gone.tif is cut short"
+# one place with two settings is one specimen
+rm -rf s
+rows=
+for cs in 0 1; do
+    lens=$([ $cs = 0 ] && echo corr || echo talos)
+    for i in 0 1 2; do
+        result "AQ_${i}_$lens" AQ null 0.0$((6 + i)) 0.04 0.12 $cs
+        result "B_${i}_$lens" B null 0.$((15 + i)) 0.1 0.2 $cs
+    done
+done
+index
+run compare --metric fraction s
+expect_code 0
+expect_out "one number a specimen"
+expect_out "n = 3 + 3"
+expect_err "named like one place with two settings"
+expect_err "images differ in cs"
+
+# -- bad input
+session
+index
+run compare --metric fractoin s
+expect_code 2
+expect_one_line
+expect_err "did you mean 'fraction'?"
+run compare --metric count s
+expect_code 2
+expect_err "did you mean"
+run compare --metric hardnes hard.csv
+expect_code 2
+expect_err "did you mean 'hardness'?"
+run compare --reference AK hard.csv
+expect_code 2
+expect_one_line
+expect_err "did you mean 'AQ'?"
+run compare --reference zzz hard.csv
+expect_code 2
+expect_err "of AQ, CTC30, CTC30_e04"
+run compare --trend AQ,x hard.csv
+expect_code 2
+run compare
+expect_code 2
+run compare hard.csv de.csv
+expect_code 2
+run compare nowhere
+expect_code 1
+expect_one_line
+run compare out
+expect_code 1
+expect_err "no index.json"
+expect_one_line
+printf 'state,x\nA,1\nA,2\n' >one.csv
+run compare one.csv
+expect_code 1
+expect_err "one state only, 'A'"
+printf 'state,x,y\nA,1,\nA,2,\nB,,3\nB,,4\n' >none.csv
+run compare none.csv
+expect_code 1
+expect_err "no number that is known for two states"
+printf 'state,x\nA,1\nB,2\n' >single.csv
+run compare single.csv
+expect_code 0
+expect_out "B / A = 2.00, n = 1 + 1"
+expect_err "has one image"
+printf 'state,x\nA,0\nA,0\nB,0\nB,0\n' >zero.csv
+run compare zero.csv
+expect_code 0
+expect_out "B / A = not measured, p = 1"
+printf 'state,x\nA,3\nA,3\nB,3\nB,3\n' >equal.csv
+run compare equal.csv
+expect_code 0
+expect_out "B / A = 1.00, p = 1, n = 2 + 2"
+printf 'state,x\nA,3\nA,three\nB,3\nB,3\n' >word.csv
+run compare word.csv
+expect_code 1
+expect_err "line 3, column 'x' holds 'three', which is no number"
+printf 'state,x\nA,3,4\nB,3\n' >long.csv
+run compare long.csv
+expect_code 1
+expect_err "line 2 has 3 cells, the header 2"
+printf 'x,y\n1,2\n' >nostate.csv
+run compare nostate.csv
+expect_code 1
+expect_err "no column 'state'"
+printf 'state,x,x\nA,1,2\nB,2,3\n' >twice.csv
+run compare twice.csv
+expect_code 1
+expect_err "two columns 'x'"
+: >empty.csv
+run compare empty.csv
+expect_code 1
+run compare "$samples/AQ_0_corr.tif"
+expect_code 1
+expect_err "no table of text"
+printf 'state,x\n' >rows.csv
+run compare rows.csv
+expect_code 1
+expect_err "no rows"
+run compare -o hard.csv/x hard.csv
+expect_code 2
+finish
