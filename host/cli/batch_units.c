@@ -15,7 +15,7 @@
 
 const struct batch_kind batch_kinds[] = {
     { "hrtem", &cli_verb_mro, false },  { "haadf", &cli_verb_haadf, false }, { "eds-line", &cli_verb_eds, false },
-    { "eds-map", &cli_verb_eds, true }, { "diffraction", NULL, false },      { "lattice", NULL, false },
+    { "eds-map", &cli_verb_eds, true }, { "diffraction", NULL, false },      { "lattice", &cli_verb_lattice, false },
     { "shearband", NULL, false },       { "indent", NULL, false },
 };
 const size_t batch_n_kinds = sizeof batch_kinds / sizeof *batch_kinds;

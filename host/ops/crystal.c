@@ -996,6 +996,9 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
     memset(r, 0, sizeof *r);
     unknown(r);
     MRO_TRY(mro_image_pixel_nm(im, name, w.pixel_nm, e));
+    if (im->ny < 8 || im->nx < 8)
+        return MRO_FAIL(e, MRO_EDATA, "'%s': %zu x %zu pixels are too few; 8 along each axis are needed", name, im->nx,
+                        im->ny);
     MRO_TRY(check(o, im, w.pixel_nm, name, e));
     memcpy(r->pixel_nm, w.pixel_nm, sizeof r->pixel_nm);
     r->mask_inv_nm = o->mask_inv_nm;
@@ -1019,9 +1022,6 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
         return MRO_OK;
     }
     if (fmin(w.grid.ly, w.grid.lx) < 5) {
-        if (im->ny < 8 || im->nx < 8)
-            return MRO_FAIL(e, MRO_EDATA, "'%s': %zu x %zu pixels are too few; 8 along each axis are needed", name,
-                            im->nx, im->ny);
         mro_crystal_warn(
             r, "the image is %.2f nm x %.2f nm: too small for a crystal and its surroundings; 5 nm are needed",
             w.grid.lx, w.grid.ly);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crystals.h"
 #include "kernels/field.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/mro.h"
@@ -281,6 +282,36 @@ static void measurements_fail_cleanly(void **state)
     mro_device_close(d);
 }
 
+static void crystals_fail_cleanly(void **state)
+{
+    (void)state;
+    struct mro_device *d = device_of("strict", 2);
+    struct mro_crystal_options o;
+    struct mro_crystal_result r;
+    struct planted c = plain_crystal(3.6, 4, 4, 0.2027, 20);
+    mro_crystal_options_default(&o);
+    c.sets = 2;
+    c.d_nm[1] = 0.2027;
+    c.azimuth_deg[1] = 80;
+    float *px = speckle_with(d, 140, 0.058, 90, &c, 1);
+    const struct mro_image im = counts_image(px, 140, 0.058);
+    const size_t resting = mro_strict_buffers(d);
+    size_t calls = 0;
+    for (size_t k = 0;; k += 11 + k / 2) {
+        mro_strict_fail(d, k, MRO_EDEVICE);
+        const enum mro_code rc = mro_crystal_measure(d, &im, "an image", &o, &r, &e);
+        assert_int_equal(mro_strict_buffers(d), resting);
+        if (rc == MRO_OK) break;
+        if (rc != MRO_EDEVICE) fail_msg("call %zu: %s", k, e.message);
+        calls = k;
+    }
+    assert_true(calls > 100 && r.n_crystals == 1);
+    mro_crystal_result_release(&r);
+    free(px);
+    assert_int_equal(mro_strict_buffers(d), 0);
+    mro_device_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +320,7 @@ int main(void)
         cmocka_unit_test(every_call_of_every_primitive_fails_once),
         cmocka_unit_test(batches_are_halved),
         cmocka_unit_test(measurements_fail_cleanly),
+        cmocka_unit_test(crystals_fail_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
