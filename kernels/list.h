@@ -18,11 +18,12 @@
 #define MRO_KERNELS_WAVE(ONCE, ROUNDS) ONCE(demodulate) ONCE(derivative) ONCE(slope)
 #define MRO_KERNELS_PATCH(ONCE, ROUNDS) ROUNDS(climb)
 #define MRO_KERNELS_ACF(ONCE, ROUNDS) ONCE(acf_fill) ONCE(acf_power) ONCE(acf_lags_y) ONCE(acf_lags_x) ONCE(fringe_score)
+#define MRO_KERNELS_AZIMUTH(ONCE, ROUNDS) ONCE(ring_sums)
 
 #define MRO_KERNELS(ONCE, ROUNDS)                                                                                     \
     MRO_KERNELS_FIELD(ONCE, ROUNDS) MRO_KERNELS_CONTRAST(ONCE, ROUNDS) MRO_KERNELS_LATTICE(ONCE, ROUNDS)              \
     MRO_KERNELS_BANK(ONCE, ROUNDS) MRO_KERNELS_PATCH(ONCE, ROUNDS) MRO_KERNELS_ACF(ONCE, ROUNDS)             \
-    MRO_KERNELS_WAVE(ONCE, ROUNDS)
+    MRO_KERNELS_WAVE(ONCE, ROUNDS) MRO_KERNELS_AZIMUTH(ONCE, ROUNDS)
 /* clang-format on */
 
 #define MRO_KERNEL_NAME(name) MRO_KERNEL_##name,

@@ -413,7 +413,7 @@ static void print_one(const struct one *m)
     mro_compare_trend_sentence(c, text, sizeof text);
     if (text[0]) printf("  %s\n", text);
     if (isfinite(r->n_for_ratio))
-        printf("  %s scatter by %.0f %%: about %.0f a state find a ratio of 1.5 (4 times in 5)\n",
+        printf("  %s scatter by %.0f %%: about %.0f a state find a ratio of 1.5 (some 3 times in 4)\n",
                r->by_specimen ? "specimens" : "images", 100 * expm1(r->scatter_ln), r->n_for_ratio);
     fflush(stdout);
 }
@@ -445,32 +445,45 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
 {
     struct one *ones = calloc(s->set.n_metrics + 1, sizeof *ones);
     struct mro_compare_result **results = calloc(s->set.n_metrics + 1, sizeof *results);
+    struct outcome {
+        enum mro_code code;
+        struct mro_error why;
+    } *outcome = calloc(s->set.n_metrics + 1, sizeof *outcome);
     char *base = base_of(s->set.source);
     size_t n = 0;
     enum mro_code rc = MRO_OK;
     none[0] = '\0';
-    if (!ones || !results || !base) {
+    if (!ones || !results || !base || !outcome) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the comparison");
         goto done;
     }
+    /* Metrics do not depend on each other; what is told of them comes in their order. */
+#pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < s->set.n_metrics; i++) {
-        struct one *m = &ones[n];
-        struct mro_error why;
-        m->metric = i;
-        rc = compare_one(s, m, &why);
-        if (rc == MRO_OK) {
-            results[n++] = &m->result;
+        ones[i].metric = i;
+        outcome[i].code = compare_one(s, &ones[i], &outcome[i].why);
+    }
+    for (size_t i = 0; i < s->set.n_metrics; i++) {
+        if (outcome[i].code == MRO_OK) {
+            if (n < i) {
+                ones[n] = ones[i];
+                ones[n].report.data = &ones[n].data; /* which it pointed to at its old place */
+                ones[n].report.result = &ones[n].result;
+                if (ones[n].report.settings[0]) ones[n].report.settings = ones[n].settings;
+                memset(&ones[i], 0, sizeof ones[i]);
+            }
+            results[n] = &ones[n].result;
+            n++;
             continue;
         }
-        one_release(m);
-        memset(m, 0, sizeof *m);
-        if (rc == MRO_EDATA && s->metric.n == 0) {
-            mro_warn(&s->set, "%s", why.message); /* one of those that were not asked for */
+        one_release(&ones[i]);
+        memset(&ones[i], 0, sizeof ones[i]);
+        if (outcome[i].code == MRO_EDATA && s->metric.n == 0) {
+            mro_warn(&s->set, "%s", outcome[i].why.message); /* one of those that were not asked for */
         } else {
-            cli_complain(&why);
+            cli_complain(&outcome[i].why);
             *told = true;
         }
-        rc = MRO_OK;
     }
     if (n == 0) {
         snprintf(none, none_size, "'%s' has no number that is known for two states%s%s", s->set.source,
@@ -492,6 +505,7 @@ done:
     for (size_t i = 0; ones && i < s->set.n_metrics; i++) one_release(&ones[i]);
     free(ones);
     free(results);
+    free(outcome);
     free(base);
     return rc;
 }

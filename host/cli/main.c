@@ -24,6 +24,8 @@ static const struct {
     { .verb = &cli_verb_bandpass },
     { .verb = &cli_verb_haadf },
     { .verb = &cli_verb_lattice },
+    { .verb = &cli_verb_shearband },
+    { .verb = &cli_verb_indent },
     { "batch", cmd_batch, "measure a whole session: many files of several states, listed in a table", NULL },
     { "compare", cmd_compare, "how states differ: ratios with intervals, p, trend; from results or a table", NULL },
     { "report", cmd_report, "one HTML file of the results of a session, to look at and to pass on", NULL },

@@ -488,7 +488,7 @@ static void default_text(const struct cli_group *g, const struct cli_option *o, 
     case CLI_NUMBERS:
     case CLI_RISING:
         numbers_text(t, numbers, sizeof numbers);
-        if (numbers[0]) snprintf(buffer, size, " (default %s)", numbers);
+        if (numbers[0]) snprintf(buffer, size, " (default %.60s)", numbers);
         break;
     default: break;
     }

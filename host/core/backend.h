@@ -16,6 +16,7 @@
 
 #include "mroscope/device.h"
 #include "mroscope/image.h"
+#include "mroscope/math/azimuth.h"
 #include "mroscope/math/patch.h"
 
 /* A periodic field of ny x nx samples over ly x lx nm, and its spectrum. */
@@ -36,6 +37,15 @@ struct mro_bank {
     double band_inv_nm[2], edge_inv_nm; /* the band the spectrum has been limited to, for the normalisation */
     const double (*g)[2];               /* host: wave vectors (y, x), nm^-1 */
     size_t n_g;
+};
+
+/* Pixels of a frame sorted into pieces of rings: piece p has the pixels pixel[start[p]] to pixel[start[p + 1] - 1], in
+ * rising order; fraction[i] is how far pixel[i] lies from the inner radius of its piece to the outer one. Pieces run
+ * through the rings of sector 0, then of sector 1, ... Pixels that are in no piece are left out. */
+struct mro_ring_map {
+    size_t n_sectors, n_rings, n_pixels;      /* n_pixels: in the pieces */
+    size_t frame_pixels;                      /* of a frame */
+    struct mro_buffer start, pixel, fraction; /* uint32_t, n_sectors * n_rings + 1; uint32_t; float */
 };
 
 struct mro_gpu_runtime; /* gpu/gpu.h */
@@ -141,6 +151,14 @@ struct mro_backend {
     enum mro_code (*acf_fringes)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
                                  float *score, struct mro_error *e);
+
+    /* Sums over the pieces of n_frames frames, `frames` (n_frames * t->frame_pixels floats) to `sums` (as many struct
+     * mro_ring_sums for each frame as it has pieces). NaN counts for nothing. With `limits` (lo, hi for each ring of
+     * each frame, n_frames * n_rings * 2 floats) only pixels within them count, and `sums` has to hold what a call for
+     * the same frames gave before: pieces which that does not change are not gone through again. */
+    enum mro_code (*ring_sums)(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
+                               size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
+                               struct mro_error *e);
 
     /* Band-pass of a whole image (host in, host out, same shape), mean kept out. */
     enum mro_code (*bandpass)(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],

@@ -201,5 +201,6 @@ const struct mro_backend mro_backend_cpu = {
     .refine_patches = mro_cpu_refine_patches,
     .windowed_acf = mro_cpu_windowed_acf,
     .acf_fringes = mro_cpu_acf_fringes,
+    .ring_sums = mro_cpu_ring_sums,
     .bandpass = mro_cpu_bandpass,
 };

@@ -34,5 +34,8 @@ enum mro_code mro_cpu_windowed_acf(struct mro_device *d, const struct mro_grid *
 enum mro_code mro_cpu_acf_fringes(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                   double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
                                   float *score, struct mro_error *e);
+enum mro_code mro_cpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
+                                size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
+                                struct mro_error *e);
 
 #endif

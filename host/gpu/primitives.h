@@ -46,6 +46,9 @@ enum mro_code mro_gpu_phase_slope(struct mro_device *d, const struct mro_grid *g
                                   struct mro_buffer *slope, struct mro_error *e);
 enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                                const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
+enum mro_code mro_gpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
+                                size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
+                                struct mro_error *e);
 
 /* Their rows of a backend's table. */
 #define MRO_GPU_PRIMITIVES                                                                                            \
@@ -54,6 +57,6 @@ enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny,
     .inverse = mro_gpu_inverse, .forward = mro_gpu_forward, .local_mean_square = mro_gpu_local_mean_square,           \
     .bank_maximum = mro_gpu_bank_maximum, .refine_patches = mro_gpu_refine_patches, .demodulate = mro_gpu_demodulate, \
     .phase_slope = mro_gpu_phase_slope, .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes,     \
-    .bandpass = mro_gpu_bandpass
+    .ring_sums = mro_gpu_ring_sums, .bandpass = mro_gpu_bandpass
 
 #endif

@@ -15,6 +15,7 @@
 #include "core/select.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/math/grid.h"
+#include "ops/clipped.h"
 #include "ops/haadf_internal.h"
 
 #define GRID_BANDS 1.5   /* the spectrum is kept to this many times the upper limit of the band */
@@ -132,28 +133,6 @@ static enum mro_code check_options(const struct mro_haadf_options *o, struct mro
                         "heterogeneity; give --band with an upper limit of at most %g",
                         o->band_inv_nm[1], LATTICE_INV_NM);
     return MRO_OK;
-}
-
-/* Share of pixels at the upper (lower) end of the range, where they pile up; else 0. */
-static double clipped_share(const float *px, size_t n, bool upper, int threads)
-{
-    const float sign = upper ? 1 : -1;
-    float end = -INFINITY, next = -INFINITY;
-    size_t at = 0, beside = 0, finite = 0;
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(max : end)
-    for (size_t i = 0; i < n; i++) end = sign * px[i] > end ? sign * px[i] : end; /* false for NaN */
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(max : next) reduction(+ : at, finite)
-    for (size_t i = 0; i < n; i++) {
-        const float v = sign * px[i];
-        at += v == end;
-        finite += v == v;
-        next = v < end && v > next ? v : next;
-    }
-    if (at <= 16) return 0;
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : beside)
-    for (size_t i = 0; i < n; i++) beside += sign * px[i] == next;
-    /* A range that ends by itself thins out; a clipped one ends with a pile. */
-    return at > 3 * beside && finite > at ? (double)at / (double)finite : 0;
 }
 
 static enum mro_code vacuum_level(const struct mro_image *im, const double pixel[2], const double box[4], float *px,
@@ -472,7 +451,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     s->frames = 1;
     s->line_sd[0] = s->line_sd[1] = NAN;
     memcpy(s->pixel_nm, r->pixel_nm, sizeof s->pixel_nm);
-    r->clipped_fraction = clipped_share(im->px, n, true, d->threads) + clipped_share(im->px, n, false, d->threads);
+    r->clipped_fraction = mro_clipped_share(im->px, n, true, d->threads, NULL) + mro_clipped_share(im->px, n, false, d->threads, NULL);
     if (r->clipped_fraction > CLIPPED)
         mro_warn(r, "%.3g %% of the pixels are clipped at the end of the range: contrast and regions are distorted",
                  100 * r->clipped_fraction);

@@ -12,7 +12,9 @@
 #include "mroscope/eds.h"
 #include "mroscope/haadf.h"
 #include "mroscope/image.h"
+#include "mroscope/indent.h"
 #include "mroscope/mro.h"
+#include "mroscope/shearband.h"
 #include "report/json.h"
 
 /* The MRO measurement of one frame: (a) `im` with the objects of `r`, (b) the band-passed image, (c) the
@@ -47,6 +49,18 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
  * `maps` and `haadf` may be NULL. */
 enum mro_code mro_figure_eds(const char *path_stem, const char *title, const struct mro_eds_report *r,
                              const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e);
+
+/* Shear bands: (a) `im` with centre lines and edges of the bands and their segments; then for each band (four at most)
+ * the straightened band, its mean profile with the fit, and width and depth along it, or (with maps) the composition
+ * across it. Without bands the image alone, and the verdict. */
+enum mro_code mro_figure_shearband(const char *path_stem, const struct mro_image *im, const char *title,
+                                   const struct mro_shearband_result *r, struct mro_error *e);
+
+/* Indents: (a) the map on its own grid, holes hatched, contour lines where neighbours are alike; (b) histogram with the
+ * Gaussian and the kernel estimate; (c) each value against the mean of its neighbours; (d) means and widths against the
+ * distance from an edge, where bins were made. */
+enum mro_code mro_figure_indent(const char *path_stem, const char *title, const struct mro_indent_result *r,
+                                struct mro_error *e);
 
 /* States compared by one metric: (a) means with intervals, single images as dots, (b) ratios to the reference with p,
  * (c) the trend with strain where there is one; the sentences below. `title` may be NULL. */

@@ -609,6 +609,172 @@ json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crys
     return end(&b, h, e);
 }
 
+/* -- shearband ---------------------------------------------------------------------------------- */
+
+static json_t *segment_json(const void *items, size_t i)
+{
+    const struct mro_shearband_segment *q = &((const struct mro_shearband_segment *)items)[i];
+    struct builder b = object();
+    put(&b, "x_nm", number(q->x_nm));
+    put(&b, "y_nm", number(q->y_nm));
+    put(&b, "along_nm", number(q->along_nm));
+    put(&b, "offset_nm", number(q->offset_nm));
+    put(&b, "width_nm", number(q->width_nm));
+    put(&b, "depth", number(q->depth));
+    return take(&b);
+}
+
+static json_t *band_elements_json(const struct mro_shearband_elements *q)
+{
+    struct builder b = object();
+    if (q == NULL || q->n == 0) return json_null();
+    for (size_t j = 0; j < q->n; j++) {
+        const struct mro_shearband_element *el = &q->element[j];
+        struct builder one = object();
+        put(&one, "inside_at", number(el->inside_at));
+        put(&one, "inside_se_at", number(el->inside_se));
+        put(&one, "outside_at", number(el->outside_at));
+        put(&one, "outside_se_at", number(el->outside_se));
+        put(&one, "difference_at", number(el->difference_at));
+        put(&one, "difference_ci95", interval(el->difference_ci95));
+        put(&one, "p", number(el->p));
+        put(&b, el->symbol, take(&one));
+    }
+    return take(&b);
+}
+
+static json_t *band_json(const void *items, size_t i)
+{
+    const struct mro_shearband_result *r = items;
+    const struct mro_shearband *q = &r->band[i];
+    struct builder b = object();
+    put(&b, "position_nm", number(q->position_nm));
+    put(&b, "normal_azimuth_deg", number(q->normal_azimuth_deg));
+    put(&b, "normal_azimuth_ci95", interval(q->normal_azimuth_ci95));
+    put(&b, "line_nm", numbers(q->line_nm, 4));
+    put(&b, "length_nm", number(q->length_nm));
+    put(&b, "ends_inside", json_boolean(q->ends));
+    put(&b, "at_border", json_boolean(q->border));
+    put(&b, "width_nm", number(q->width_nm));
+    put(&b, "width_ci95", interval(q->width_ci95));
+    put(&b, "width_sd_nm", number(q->width_sd_nm));
+    put(&b, "depth", number(q->depth));
+    put(&b, "depth_ci95", interval(q->depth_ci95));
+    put(&b, "edge_nm", number(q->edge_nm));
+    put(&b, "inclination_max_deg", number(q->inclination_max_deg));
+    put(&b, "waviness_nm", number(q->waviness_nm));
+    put(&b, "bow_nm", number(q->bow_nm));
+    put(&b, "p_value", number(q->p_value));
+    put(&b, "p_segments", number(q->p_segments));
+    put(&b, "segments", list(q->n_segments, segment_json, q->segment));
+    put(&b, "elements", band_elements_json(r->elements ? &r->elements[i] : NULL));
+    return take(&b);
+}
+
+static json_t *junction_json(const void *items, size_t i)
+{
+    const struct mro_shearband_junction *q = &((const struct mro_shearband_junction *)items)[i];
+    struct builder b = object();
+    put(&b, "bands", numbers((double[]){ (double)q->a, (double)q->b }, 2));
+    put(&b, "x_nm", number(q->x_nm));
+    put(&b, "y_nm", number(q->y_nm));
+    put(&b, "angle_deg", number(q->angle_deg));
+    return take(&b);
+}
+
+json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r, struct mro_error *e)
+{
+    struct builder b = begin(h);
+    put(&b, "normal_azimuth_deg", number(r->normal_azimuth_deg));
+    put(&b, "bands", list(r->n_bands, band_json, r));
+    put(&b, "junctions", list(r->n_junctions, junction_json, r->junction));
+    put(&b, "p_value", number(r->p_value));
+    put(&b, "verdict", text(r->verdict));
+    put(&b, "searched_width_nm", interval(r->searched_nm));
+    put(&b, "position_from", text("top-left corner, along the normal: x cos(azimuth) + y sin(azimuth)"));
+    put(&b, "coverage", number(r->coverage));
+    put(&b, "black_level", number(r->black_level));
+    return end(&b, h, e);
+}
+
+/* -- indent -------------------------------------------------------------------------------------- */
+
+static json_t *bin_json(const void *items, size_t i)
+{
+    const struct mro_indent_result *r = items;
+    const struct mro_indent_bin *q = &r->bin[i];
+    const bool known = mro_indent_length_known(r);
+    struct builder b = object();
+    put(&b, known ? "distance_um" : "distance_steps", number(known ? q->distance / 1e3 : q->distance));
+    put(&b, "n", count(q->n));
+    put(&b, "mean", number(q->mean));
+    put(&b, "mean_ci95", interval(q->mean_ci95));
+    put(&b, "sd", number(q->sd));
+    put(&b, "fwhm", number(q->fwhm));
+    put(&b, "fwhm_ci95", interval(q->fwhm_ci95));
+    return take(&b);
+}
+
+static json_t *indent_trend_json(const struct mro_indent_trend *t, bool known)
+{
+    const double unit = known ? 1e3 : 1, ci[2] = { unit * t->slope_ci95[0], unit * t->slope_ci95[1] };
+    struct builder b = object();
+    put(&b, known ? "slope_per_um" : "slope_per_step", number(unit * t->slope));
+    put(&b, "slope_ci95", interval(ci));
+    put(&b, "p", number(t->p));
+    return take(&b);
+}
+
+json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent_result *r, struct mro_error *e)
+{
+    static const char *const edges[] = { NULL, "left", "top", "right", "bottom" };
+    const bool known = mro_indent_length_known(r);
+    struct builder b = begin(h), grid = object(), trend = object();
+    put(&b, "quantity", r->quantity[0] ? text(r->quantity) : json_null());
+    put(&b, "unit", r->unit[0] ? text(r->unit) : json_null());
+    put(&b, "indents", count(r->n));
+    put(&b, "places", count(r->places));
+    put(&b, "holes", count(r->holes));
+    put(&b, "mean", number(r->mean));
+    put(&b, "mean_ci95", interval(r->mean_ci95));
+    put(&b, "sd", number(r->sd));
+    put(&b, "sd_ci95", interval(r->sd_ci95));
+    put(&b, "fwhm", number(r->fwhm));
+    put(&b, "fwhm_ci95", interval(r->fwhm_ci95));
+    put(&b, "fwhm_kernel", number(r->fwhm_kernel));
+    put(&b, "fwhm_kernel_ci95", interval(r->fwhm_kernel_ci95));
+    put(&b, "noise_sd", number(r->noise_sd));
+    put(&b, "noise_source", text(r->noise_source));
+    put(&b, "sd_true", number(r->sd_true));
+    put(&b, "fwhm_true", number(r->fwhm_true));
+    put(&b, "fwhm_true_ci95", interval(r->fwhm_true_ci95));
+    put(&b, "skewness", number(r->skewness));
+    put(&b, "minimum", number(r->minimum));
+    put(&b, "maximum", number(r->maximum));
+    put(&b, "n_effective", number(r->n_effective));
+    put(&b, "moran_i", number(r->moran_i));
+    put(&b, "moran_expected", number(r->moran_expected));
+    put(&b, "moran_p", number(r->moran_p));
+    put(&b, "neighbour_pairs", count(r->pairs));
+    put(&b, known ? "correlation_length_um" : "correlation_length_steps",
+        number(known ? r->correlation_length / 1e3 : r->correlation_length));
+    put(&grid, "rows", count(r->grid_ny));
+    put(&grid, "columns", count(r->grid_nx));
+    put(&grid, "pitch_um", known ? numbers((double[]){ r->pitch[0] / 1e3, r->pitch[1] / 1e3 }, 2) : json_null());
+    json_t *cells = take(&grid);
+    put(&b, "grid", r->grid ? json_incref(cells) : json_null());
+    json_decref(cells);
+    put(&b, "bins_from", r->edge ? text(edges[r->edge]) : json_null());
+    put(&b, "bins", list(r->n_bins, bin_json, r));
+    put(&trend, "mean", indent_trend_json(&r->mean_trend, known));
+    put(&trend, "fwhm", indent_trend_json(&r->fwhm_trend, known));
+    json_t *lines = take(&trend);
+    put(&b, "trend", r->edge ? json_incref(lines) : json_null());
+    json_decref(lines);
+    put(&b, "verdict", text(r->verdict));
+    return end(&b, h, e);
+}
+
 /* -- bandpass, info, devices ---------------------------------------------------------------------- */
 
 json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,

@@ -13,7 +13,9 @@
 #include "mroscope/eds.h"
 #include "mroscope/file.h"
 #include "mroscope/haadf.h"
+#include "mroscope/indent.h"
 #include "mroscope/mro.h"
+#include "mroscope/shearband.h"
 #include "report/compare_text.h"
 
 /* What every result says beside its own numbers. Nothing is owned. */
@@ -50,6 +52,8 @@ json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_r
 /* `o`: what the result was measured with; its phases are named. */
 json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crystal_result *r,
                           const struct mro_crystal_options *o, struct mro_error *e);
+json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent_result *r, struct mro_error *e);
+json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r, struct mro_error *e);
 /* One metric of a comparison; `h` says verb, file (the folder or table), warnings, provenance and options. */
 json_t *mro_json_compare(const struct mro_result_head *h, const struct mro_compare_report *c, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */
@@ -73,6 +77,15 @@ char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e);
 
 /* A line for every set of fringes of every crystal, likewise. */
 char *mro_csv_crystals(const struct mro_crystal_result *r, const struct mro_crystal_options *o, struct mro_error *e);
+/* Tables of indents: places with the mean of their neighbours; bins of distance. Lengths in um, or columns and rows. */
+char *mro_csv_indent_places(const struct mro_indent_result *r, struct mro_error *e);
+char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e);
+
+/* Tables of shear bands: mean profiles along the normals with their fits, segments along the bands, and (with maps) the
+ * composition across them. */
+char *mro_csv_shearband_profile(const struct mro_shearband_result *r, struct mro_error *e);
+char *mro_csv_shearband_segments(const struct mro_shearband_result *r, struct mro_error *e);
+char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mro_error *e);
 
 /* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);

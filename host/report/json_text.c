@@ -300,3 +300,89 @@ char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e)
     }
     return finish(out, &text, e);
 }
+
+char *mro_csv_shearband_profile(const struct mro_shearband_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("band,offset_nm,contrast,contrast_se,fit\r\n", out);
+    for (size_t k = 0; k < r->n_bands; k++) {
+        const struct mro_shearband *b = &r->band[k];
+        for (size_t i = 0; i < b->n_profile; i++)
+            put_row(out, (double[]){ (double)k, b->offset_nm[i], b->contrast[i], b->contrast_se[i], b->fit[i] }, 5,
+                    NULL);
+    }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_shearband_segments(const struct mro_shearband_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("band,x_nm,y_nm,along_nm,offset_nm,width_nm,depth\r\n", out);
+    for (size_t k = 0; k < r->n_bands; k++)
+        for (size_t i = 0; i < r->band[k].n_segments; i++) {
+            const struct mro_shearband_segment *q = &r->band[k].segment[i];
+            put_row(out, (double[]){ (double)k, q->x_nm, q->y_nm, q->along_nm, q->offset_nm, q->width_nm, q->depth }, 7,
+                    NULL);
+        }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("band,element,offset_nm,at_percent,counting_sd_at_percent\r\n", out);
+    for (size_t k = 0; r->elements && k < r->n_bands; k++) {
+        const struct mro_shearband_elements *q = &r->elements[k];
+        for (size_t j = 0; j < q->n; j++) {
+            const struct mro_eds_element *el = &q->profile.element[j];
+            for (size_t i = 0; i < q->profile.points; i++) {
+                fprintf(out, "%zu,%s,", k, el->symbol);
+                put_row(out, (double[]){ q->profile.x_nm[i] - q->centre_nm, el->at[i], el->se ? el->se[i] : NAN }, 3,
+                        NULL);
+            }
+        }
+    }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_indent_places(const struct mro_indent_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    const bool known = mro_indent_length_known(r);
+    const double unit = known ? 1e-3 : 1;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs(known ? "x_um,y_um,value,neighbours_mean\r\n" : "column,row,value,neighbours_mean\r\n", out);
+    for (size_t i = 0; i < r->places; i++)
+        put_row(out, (double[]){ unit * r->x[i], unit * r->y[i], r->value[i], r->beside[i] }, 4, NULL);
+    return finish(out, &text, e);
+}
+
+char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    const bool known = mro_indent_length_known(r);
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fprintf(out, "distance_%s,indents,mean,mean_lo95,mean_hi95,sd,fwhm,fwhm_lo95,fwhm_hi95\r\n",
+            known ? "um" : "steps");
+    for (size_t i = 0; i < r->n_bins; i++) {
+        const struct mro_indent_bin *q = &r->bin[i];
+        put_row(out,
+                (double[]){ known ? q->distance / 1e3 : q->distance, (double)q->n, q->mean, q->mean_ci95[0],
+                            q->mean_ci95[1], q->sd, q->fwhm, q->fwhm_ci95[0], q->fwhm_ci95[1] },
+                9, NULL);
+    }
+    return finish(out, &text, e);
+}

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/notes.h"
 #include "core/provenance.h"
@@ -292,9 +293,26 @@ static json_t *colours(void)
     return list;
 }
 
+/* The tables of the whole session, where they are: [{label, href}]. */
+static json_t *tables_of(const char *folder, const char *results)
+{
+    static const char *const name[] = { "summary.csv", "index.json" };
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < sizeof name / sizeof *name; i++) {
+        const size_t room = strlen(results) + strlen(name[i]) + 2;
+        char *file = malloc(room), *href = NULL;
+        if (file) snprintf(file, room, "%s/%s", results, name[i]);
+        if (file && access(file, F_OK) == 0) href = relative(folder, file);
+        if (href) json_array_append_new(list, json_pack("{ssss}", "label", name[i], "href", href));
+        free(href);
+        free(file);
+    }
+    return list;
+}
+
 /* Everything that is read at once. NULL when out of memory. */
-static json_t *page_data(const struct mro_session *s, const struct mro_page_options *o, struct gathered *g,
-                         const struct mro_page_made *made)
+static json_t *page_data(const char *folder, const struct mro_session *s, const struct mro_page_options *o,
+                         struct gathered *g, const struct mro_page_made *made)
 {
     json_t *rows = json_array(), *items = json_array(), *problems = json_array();
     for (size_t i = 0; rows && i < s->n_rows; i++) json_array_append_new(rows, row_json(&s->rows[i]));
@@ -306,11 +324,11 @@ static json_t *page_data(const struct mro_session *s, const struct mro_page_opti
     for (size_t i = 0; problems && i < made->n_problems; i++) json_array_append_new(problems, text(made->problems[i]));
     char *real = realpath(s->folder, NULL);
     const char *title = o->title && o->title[0] ? o->title : real ? base_of(real) : s->folder;
-    json_t *v =
-        json_pack("{sss{ssssss}so?so?so?so?so?so?so?sO}", "schema", "mroscope.report/1", "program", "name", "mroscope",
-                  "version", mro_version(), "commit", mro_commit(), "title", text(title), "results", text(s->folder),
-                  "manifest", text(s->manifest), "colours", colours(), "rows", rows, "items", items, "problems",
-                  problems, "compare", o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
+    json_t *v = json_pack(
+        "{sss{ssssss}so?so?so?so?so?so?so?so?sO}", "schema", "mroscope.report/1", "program", "name", "mroscope",
+        "version", mro_version(), "commit", mro_commit(), "title", text(title), "results", text(s->folder), "manifest",
+        text(s->manifest), "tables", real ? tables_of(folder, real) : json_array(), "colours", colours(), "rows", rows,
+        "items", items, "problems", problems, "compare", o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
     free(real);
     return v && json_array_size(json_object_get(v, "rows")) == s->n_rows &&
                    json_array_size(json_object_get(v, "items")) == g->n
@@ -407,7 +425,7 @@ enum mro_code mro_page_write(const char *folder, const struct mro_session *s, co
             failed = true;
         }
     }
-    data = failed ? NULL : page_data(s, o, &g, made);
+    data = failed ? NULL : page_data(real, s, o, &g, made);
     if (data) put_page(&page, data, &g);
     if (data == NULL || page.failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", path);

@@ -10,6 +10,7 @@
 #include "cpu/fft.h"
 #include "gpu/primitives.h"
 #include "kernels/acf.h"
+#include "kernels/azimuth.h"
 #include "kernels/bank.h"
 #include "kernels/contrast.h"
 #include "kernels/field.h"

@@ -111,7 +111,8 @@ struct mro_compare_result {
     struct mro_compare_covariate covariate[MRO_COMPARE_COVARIATES];
     size_t n_covariates;
     double scatter_ln;  /* standard deviation of ln(value) between units of one state, all states together */
-    double n_for_ratio; /* units a state that find a ratio of 1.5 with 80 % chance at that scatter */
+    double n_for_ratio; /* units a state that find a ratio of 1.5 by a formula for large numbers (80 %; 71 % at 6) at
+                           that scatter */
     char **warnings;
     size_t n_warnings;
 };

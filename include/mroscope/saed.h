@@ -14,6 +14,7 @@
 
 #include "mroscope/device.h"
 #include "mroscope/image.h"
+#include "mroscope/math/azimuth.h"
 #include "mroscope/profile.h"
 
 #ifdef __cplusplus
@@ -101,15 +102,19 @@ struct mro_saed_result {
     double s_min_inv_nm; /* smallest s beyond the beam stop with at least half of the ring usable */
     unsigned char *mask; /* ny * nx, bits of enum mro_saed_mask; 0 = used */
     size_t ny, nx;
-    double masked[6];                /* shares of the pattern by cause, in the order of the bits */
-    double coverage;                 /* share of the pattern that is used */
-    bool crystalline;                /* spots on the rings beyond what noise and speckle give */
+    double masked[6];     /* shares of the pattern by cause, in the order of the bits */
+    double coverage;      /* share of the pattern that is used */
+    bool crystalline;     /* spots on the rings beyond what noise and speckle give */
+    double ring_variance; /* largest variance of the intensity around a ring over its mean squared, noise taken out */
     double spottiness, spottiness_p; /* largest share of a ring's intensity that its spots hold, and how likely it is
                                         for a glass */
     struct mro_saed_anisotropy anisotropy;
     struct mro_profile profile;
     char **warnings;
     size_t n_warnings;
+    /* For a plan. */
+    struct mro_round round;
+    double bin_inv_nm, wavelength_nm; /* distance of the points on the detector; 0 = a linear axis */
 };
 void mro_saed_result_release(struct mro_saed_result *r); /* {0} is fine */
 
@@ -134,7 +139,8 @@ enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *
  * `profile` has n {0} profiles; on failure all are released. */
 enum mro_code mro_saed_plan_run(struct mro_saed_plan *plan, const float *frames, size_t n, struct mro_profile *profile,
                                 struct mro_error *e);
-void mro_saed_plan_free(struct mro_saed_plan *plan); /* NULL is fine */
+size_t mro_saed_plan_batch(const struct mro_saed_plan *plan); /* frames that are worth giving at once */
+void mro_saed_plan_free(struct mro_saed_plan *plan);          /* NULL is fine */
 
 /* Scale and ellipse from the rings of a standard. `r` is its measured pattern; `step_inv_nm` the calibration of a pixel
  * and its standard error; `rings` how many were used. MRO_EDATA when the rings do not fit the standard. */

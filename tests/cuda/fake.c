@@ -12,6 +12,7 @@
 #include <fftw3.h>
 
 #include "kernels/acf.h"
+#include "kernels/azimuth.h"
 #include "kernels/bank.h"
 #include "kernels/contrast.h"
 #include "kernels/field.h"

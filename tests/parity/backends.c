@@ -6,6 +6,7 @@
 
 #include "mroscope/math/band.h"
 #include "mroscope/math/patch.h"
+#include "ops/rings.h"
 
 static const double band[2] = { 4.1, 5.8 }, wide[2] = { -1, 1e3 };
 
@@ -340,6 +341,47 @@ static struct output run_fringes(struct mro_device *d, size_t k)
     return (struct output){ score, n };
 }
 
+/* Two frames of counts, one pixel in seventy without data: mean, scatter and error of the rings and the means of the
+ * sectors, each over its own size; points without pixels are 0. */
+static struct output rings_of(struct mro_device *d, size_t k, double clip)
+{
+    enum { SECTORS = 10 };
+    const size_t ny = shapes[k].grid.ny, nx = shapes[k].grid.nx, n = ny * nx, rings = nx / 2 + 7;
+    const struct mro_round round = mro_round_of(0.4 * (double)nx, 0.55 * (double)ny, 1.1, 0.01, -0.02);
+    float *frames = malloc(2 * n * sizeof *frames);
+    unsigned char *mask = calloc(n, 1);
+    struct mro_azimuth a;
+    for (size_t i = 0; i < 2 * n; i++) {
+        frames[i] = 1000 + 30 * normal_of(53, i) + (i % 997 == 5 ? 20000 : 0);
+        if (i % 71 == 3) frames[i] = NAN;
+    }
+    for (size_t i = 0; i < n; i++) mask[i] = i / nx > ny / 2 && i % nx < nx / 8;
+    ok(mro_azimuth_new(&a, d, ny, nx, &round, mask, 1.3, rings, SECTORS, 2, &e), &e);
+    ok(mro_azimuth_run(&a, frames, 2, clip, &e), &e);
+    struct output out = { malloc(2 * rings * (3 + SECTORS) * sizeof(float)), 2 * rings * (3 + SECTORS) };
+    float *to = out.v;
+    for (size_t f = 0; f < 2; f++) {
+        struct mro_profile p;
+        ok(mro_azimuth_profile(&a, f, 1, &p, &e), &e);
+        assert_true(clip == 0 || a.clipped[f] >= n / 4000 || n < 20000);
+        for (size_t i = 0; i < rings; i++) {
+            *to++ = p.intensity[i] == p.intensity[i] ? (float)p.intensity[i] : 0;
+            *to++ = p.sd[i] == p.sd[i] ? (float)p.sd[i] * 10 : 0;
+            *to++ = p.se[i] == p.se[i] ? (float)p.se[i] * 100 : 0;
+        }
+        for (size_t i = 0; i < rings * SECTORS; i++)
+            *to++ = p.sector_mean[i] == p.sector_mean[i] ? (float)p.sector_mean[i] : 0;
+        mro_profile_release(&p);
+    }
+    mro_azimuth_release(&a);
+    free(frames);
+    free(mask);
+    return out;
+}
+
+static struct output run_rings(struct mro_device *d, size_t k) { return rings_of(d, k, 0); }
+static struct output run_clipped(struct mro_device *d, size_t k) { return rings_of(d, k, 5); }
+
 /* `tolerance` is the largest difference over the root mean square of the reference. */
 static const struct {
     const char *name;
@@ -362,7 +404,9 @@ static const struct {
     { "refine_patches", run_patches, 2e-3 }, /* a climb ends within a hundredth of its last step */
     { "windowed_acf", run_acf, 1e-4 },       /* ratios of float32 powers; next to the rim the overlap is 1 % */
     { "acf_fringes", run_fringes, 1e-4 },    /* sums of 3000 products in another order */
-    { "bandpass", run_bandpass, 1e-4 },      /* counts of 1000 with the mean taken off: 30 of contrast are left */
+    { "ring_sums", run_rings, 2e-6 },        /* float64 sums in another order, told as float32 */
+    { "ring_sums, clipped", run_clipped, 2e-6 },
+    { "bandpass", run_bandpass, 1e-4 }, /* counts of 1000 with the mean taken off: 30 of contrast are left */
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

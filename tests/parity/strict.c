@@ -12,6 +12,7 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/mro.h"
 #include "ops/bench.h"
+#include "ops/rings.h"
 #include "strict/strict.h"
 
 static struct mro_error e;
@@ -139,10 +140,18 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
         return d->ops->demodulate(d, &grid, &b->spectrum, g_of, 0.5, &wave, &b->field, &e);
     }
     case 13: return d->ops->phase_slope(d, &cells, &b->spectrum, &b->field, &e);
+    case 14: {
+        const struct mro_round round = mro_round_of(100, 110, 1, 0, 0);
+        struct mro_azimuth a;
+        enum mro_code rc = mro_azimuth_new(&a, d, ny, nx, &round, NULL, 2, 60, 8, 1, &e);
+        if (rc == MRO_OK) rc = mro_azimuth_run(&a, b->px, 1, 3, &e);
+        mro_azimuth_release(&a);
+        return rc;
+    }
     default: fail_msg("no primitive %d", primitive); return MRO_EINTERNAL;
     }
 }
-enum { PRIMITIVES = 14 };
+enum { PRIMITIVES = 15 };
 
 static void bed_make(struct mro_device *d, struct bed *b)
 {

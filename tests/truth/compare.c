@@ -40,6 +40,7 @@ static const char *const covariates[] = { "thickness", "dose" };
 static int begin(void **state)
 {
     (void)state;
+    mro_compare_result_release(&t.result);
     memset(&t, 0, sizeof t);
     mro_compare_options_default(&t.options);
     t.data = (struct mro_compare_data){ .metric = "x",

@@ -280,9 +280,9 @@ function comparisonOf(m) {
   }
   const sentences = (c.states || []).filter((x) => x.sentence);
   if (sentences.length) {
-    const told = sentences.filter((x) => isNumber(x.p) && x.p < 0.05 && x.identifiable !== false).length;
+    const tested = sentences.filter((x) => isNumber(x.p)), told = tested.filter((x) => x.p < 0.05).length;
     left.append(h('ul', { class: 'notes', 'aria-label': 'In words' }, sentences.map((x) => h('li', { class: 'verdict' }, named(x.sentence), x.remark && h('span', { class: 'soft small' }, ' ', named(sentence(x.remark))))),
-      told === 0 && h('li', { class: 'soft small' }, 'None of these differences has p below 0.05; the intervals say how large they may be.')));
+      told === 0 && h('li', { class: 'soft small' }, tested.length ? 'None of these differences has p below 0.05; the intervals say how large they may be.' : 'So few images allow no test: measure several of each state.')));
   }
   out.push(sortable(`${title}: states against ${c.reference}`, [
     { title: 'State', of: (x, probe) => (probe ? {} : { node: stateChip(x.state), value: x.state }) },
@@ -344,6 +344,7 @@ function exportsCard() {
     h('button', { type: 'button', id: 'csv', onclick: () => download('report.csv', 'text/csv', csvText()) }, 'All numbers as CSV'),
     h('button', { type: 'button', id: 'json', onclick: () => download('report.json', 'application/json', JSON.stringify({ ...report, colours: undefined }, null, 1)) }, 'Everything as JSON'),
     h('button', { type: 'button', id: 'print-all', onclick: printAll }, 'Print with a page for each image')),
+  (report.tables || []).length > 0 && h('p', { class: 'small' }, 'In the folder of results: ', report.tables.map((f, k) => [k > 0 && ', ', safeLink(f.href) && h('a', { href: f.href }, f.label)]), '.'),
   h('p', { class: 'soft small' }, 'Each chart has a button for its SVG, and each image’s page has links to its figure as SVG and PDF in the folder of results.'));
   node.classList.add('noprint');
   return node;
@@ -368,9 +369,9 @@ function imagePage(i, print) {
   const heads = headline(item);
   if (heads.length) out.push(h('dl', { class: 'tiles' }, heads.map(([k, v, sub]) => tile(k, v, sub))));
   if (warnings.length) out.push(h('ul', { class: 'notes', 'aria-label': 'Warnings' }, warnings.map((w) => h('li', { class: 'note warn' }, named(sentence(w))))));
-  const live = h('div', { class: 'inner' }, item.blob && h('p', { class: 'soft' }, 'Unpacking …'));
-  out.push(live);
-  const ready = item.blob ? blobOf(i).then((blob) => lively(i, blob, live)) : Promise.resolve(live.remove());
+  const live = h('div', { class: 'inner' }, h('p', { class: 'soft' }, 'Unpacking …'));
+  if (item.blob) out.push(live);
+  const ready = item.blob ? blobOf(i).then((blob) => lively(i, blob, live)) : Promise.resolve();
   if (item.frames && item.frames.length) out.push(framesCard(item));
   // What has only a few plain values stays with the others, the rest gets the whole width.
   const small = ([, v]) => v !== null && typeof v === 'object' && !Array.isArray(v) && Object.values(v).every((x) => x === null || typeof x !== 'object');
@@ -431,11 +432,12 @@ async function lively(i, blob, place) {
   place.replaceChildren();
   if (!blob) { place.append(h('p', { class: 'note bad' }, 'This part of the file is missing: it was cut short.')); return; }
   if (blob.map) {
-    if (typeof DecompressionStream === 'undefined') place.append(h('p', { class: 'note warn' }, 'This browser is too old to unpack the score map (it needs Chrome 80, Firefox 113, Safari 16.4 or newer).'));
+    if (typeof DecompressionStream === 'undefined') place.append(h('p', { class: 'note warn' }, 'This browser is too old to unpack the score map (it needs Chrome 93, Firefox 113, Safari 16.4 or newer).'));
     else place.append(explorer(i, await ScoreMap.from(blob.map), blob.objects || []));
   }
   if (blob.figure) {
     const picture = h('img', { src: `data:image/jpeg;base64,${blob.figure.jpeg}`, width: blob.figure.nx, height: blob.figure.ny, alt: `Figure of ${item.name}: ${(verdictOf(item) || { text: kindName(item.verb) }).text}` });
+    picture.style.maxWidth = `${Math.round(1.3 * blob.figure.nx)}px`; // larger would only be blurred
     const node = card('Figure', null, h('figure', {}, h('div', { class: 'paper' }, picture), h('figcaption', {}, 'As the program drew it, made smaller. In full: ',
       item.files.filter((f) => /\.(svg|pdf|png)$/.test(f.href) && safeLink(f.href)).map((f, k) => [k > 0 && ', ', h('a', { href: f.href }, f.href.split('.').pop().toUpperCase())]), '.')));
     place.append(node);
@@ -517,11 +519,11 @@ function explorer(i, map, objects) {
     } else return;
     e.preventDefault();
   });
-  const choice = (what, text) => h('label', {}, h('input', { type: 'radio', name: `what-${i}`, value: what, checked: view.what === what, onchange: () => { view.what = what; repaint(); } }), text);
+  const choice = (what, text) => h('label', {}, h('input', { type: 'radio', name: `what-${i}`, value: what, checked: view.what === what, onchange: () => { view.what = what; repaint(); } }), h('span', {}, text));
   const node = card('Score map', `${map.nx} × ${map.ny} cells, ${map.cells} measured`, h('div', { class: 'look' },
     h('div', {},
       h('div', { class: 'row noprint' },
-        h('fieldset', {}, h('legend', { class: 'hidden' }, 'What the map shows'), h('span', { class: 'seg' }, choice('score', 'Score'), map.field && choice('image', 'Image in the band'))),
+        h('fieldset', {}, h('legend', { class: 'hidden' }, 'What the map shows'), h('span', { class: 'seg' }, map.field && [choice('score', 'Score'), choice('image', 'Image in the band')])),
         objects.length > 0 && h('label', {}, h('input', { type: 'checkbox', onchange: (e) => { view.objects = e.target.checked; repaint(); } }), `Ordered regions (${objects.length}${map.objects_left_out ? ` of ${objects.length + map.objects_left_out}` : ''})`)),
       h('div', { class: 'stage' }, canvas),
       h('div', { class: 'bars' }, barLo, bar, barHi, h('span', {}, 'score')),

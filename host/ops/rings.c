@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ops/rings.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIP_ROUNDS 6
+#define CLIP_LEAST 24  /* pixels of a ring whose scatter is known well enough to leave some out */
+#define SPREAD_REACH 8 /* rings to either side that the scatter between sectors is averaged over */
+#define SPREAD_LEAST 6 /* pairs of sectors */
+#define NO_PIECE UINT32_MAX
+
+void mro_azimuth_release(struct mro_azimuth *a)
+{
+    if (a == NULL || a->d == NULL) return;
+    const struct mro_backend *ops = a->d->ops;
+    ops->release(a->d, &a->t.start);
+    ops->release(a->d, &a->t.pixel);
+    ops->release(a->d, &a->t.fraction);
+    if (ops->runtime) ops->release(a->d, &a->frames); /* else it is the caller's */
+    ops->release(a->d, &a->limits);
+    ops->release(a->d, &a->sums);
+    free(a->square);
+    free(a->host_limits);
+    free(a->host);
+    free(a->clipped);
+    free(a->all);
+    memset(a, 0, sizeof *a);
+}
+
+static enum mro_code give(struct mro_device *d, struct mro_buffer *b, const void *host, size_t bytes,
+                          struct mro_error *e)
+{
+    MRO_TRY(d->ops->alloc(d, b, bytes, e));
+    return d->ops->upload(d, b, host, bytes, e);
+}
+
+/* Piece and fraction of every pixel. */
+static void place(const struct mro_azimuth *a, const struct mro_round *round, const unsigned char *mask,
+                  uint32_t *piece, float *fraction)
+{
+    const double per = (double)a->n_sectors / (2 * MRO_PI), inverse = 1 / a->step_px;
+#pragma omp parallel for schedule(static) num_threads(a->d->threads)
+    for (size_t y = 0; y < a->ny; y++)
+        for (size_t x = 0; x < a->nx; x++) {
+            const size_t i = y * a->nx + x;
+            double u, v;
+            mro_round_at(round, (double)x, (double)y, &u, &v);
+            const double r = sqrt(u * u + v * v) * inverse;
+            piece[i] = NO_PIECE;
+            if (!(r < (double)a->n_rings) || (mask && mask[i])) continue;
+            const size_t ring = (size_t)r;
+            size_t sector = (size_t)((atan2(v, u) + 2 * MRO_PI) * per + 0.5); /* 0 is centred on +x */
+            sector %= a->n_sectors;
+            piece[i] = (uint32_t)(sector * a->n_rings + ring);
+            fraction[i] = (float)(r - (double)ring);
+        }
+}
+
+enum mro_code mro_azimuth_new(struct mro_azimuth *a, struct mro_device *d, size_t ny, size_t nx,
+                              const struct mro_round *round, const unsigned char *mask, double step_px, size_t n_rings,
+                              size_t n_sectors, size_t batch, struct mro_error *e)
+{
+    const size_t n = ny * nx, pieces = n_rings * n_sectors;
+    memset(a, 0, sizeof *a);
+    if (n >= NO_PIECE || pieces >= NO_PIECE)
+        return MRO_FAIL(e, MRO_EDATA, "a pattern of %zu x %zu pixels is too large", nx, ny);
+    *a = (struct mro_azimuth){ .d = d, .ny = ny, .nx = nx, .n_rings = n_rings, .n_sectors = n_sectors, .batch = batch };
+    a->step_px = step_px;
+    uint32_t *piece = malloc(n * sizeof *piece), *start = calloc(pieces + 1, sizeof *start), *pixel = NULL;
+    float *of_pixel = malloc(n * sizeof *of_pixel), *fraction = NULL;
+    enum mro_code rc = MRO_OK;
+    a->square = calloc(pieces, sizeof *a->square);
+    a->host_limits = malloc(2 * batch * n_rings * sizeof *a->host_limits);
+    a->host = malloc(batch * pieces * sizeof *a->host);
+    a->clipped = calloc(batch, sizeof *a->clipped);
+    a->all = calloc(batch, sizeof *a->all);
+    if (!piece || !start || !of_pixel || !a->square || !a->host_limits || !a->host || !a->clipped || !a->all)
+        goto no_room;
+    place(a, round, mask, piece, of_pixel);
+    for (size_t i = 0; i < n; i++)
+        if (piece[i] != NO_PIECE) start[piece[i] + 1]++;
+    for (size_t p = 0; p < pieces; p++) start[p + 1] += start[p];
+    const size_t used = start[pieces];
+    pixel = malloc((used + 1) * sizeof *pixel);
+    fraction = malloc((used + 1) * sizeof *fraction);
+    if (!pixel || !fraction) goto no_room;
+    for (size_t i = 0; i < n; i++) { /* start[p] becomes the end of piece p */
+        if (piece[i] == NO_PIECE) continue;
+        const uint32_t at = start[piece[i]]++;
+        pixel[at] = (uint32_t)i;
+        fraction[at] = of_pixel[i];
+        a->square[piece[i]] += (double)of_pixel[i] * of_pixel[i];
+    }
+    memmove(start + 1, start, pieces * sizeof *start);
+    start[0] = 0;
+    a->t = (struct mro_ring_map){ .n_sectors = n_sectors, .n_rings = n_rings, .n_pixels = used, .frame_pixels = n };
+    rc = give(d, &a->t.start, start, (pieces + 1) * sizeof *start, e);
+    if (rc == MRO_OK) rc = give(d, &a->t.pixel, pixel, used * sizeof *pixel, e);
+    if (rc == MRO_OK) rc = give(d, &a->t.fraction, fraction, used * sizeof *fraction, e);
+    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->frames, batch * n * sizeof(float), e);
+    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->limits, 2 * batch * n_rings * sizeof(float), e);
+    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->sums, batch * pieces * sizeof *a->host, e);
+done:
+    free(piece);
+    free(start);
+    free(pixel);
+    free(of_pixel);
+    free(fraction);
+    if (rc) mro_azimuth_release(a);
+    return rc;
+no_room:
+    rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the rings of a pattern of %zu x %zu pixels", nx, ny);
+    goto done;
+}
+
+/* Ring k of one frame over all sectors. */
+static struct mro_ring_sums whole_ring(const struct mro_azimuth *a, size_t frame, size_t k)
+{
+    const struct mro_ring_sums *s = a->host + frame * a->n_sectors * a->n_rings + k;
+    struct mro_ring_sums r = { 0 };
+    for (size_t i = 0; i < a->n_sectors; i++, s += a->n_rings) {
+        r.n += s->n;
+        r.f += s->f;
+        r.v += s->v;
+        r.fv += s->fv;
+        r.vv += s->vv;
+        r.fvv += s->fvv;
+    }
+    return r;
+}
+
+static double variance_of(double n, double v, double vv)
+{
+    const double mean = v / n, var = vv / n - mean * mean;
+    return n > 1 && var > 0 ? var * n / (n - 1) : 0;
+}
+
+/* From the sums of a frame the limits of its rings; pixels that are taken so far. */
+static double set_limits(struct mro_azimuth *a, size_t frame, double clip)
+{
+    float *limit = a->host_limits + 2 * frame * a->n_rings;
+    double taken = 0;
+    for (size_t k = 0; k < a->n_rings; k++, limit += 2) {
+        const struct mro_ring_sums r = whole_ring(a, frame, k);
+        taken += r.n;
+        limit[0] = -INFINITY;
+        limit[1] = INFINITY;
+        if (r.n < CLIP_LEAST) continue;
+        const double mean = r.v / r.n, sd = sqrt(variance_of(r.n, r.v, r.vv));
+        if (!(sd > 0)) continue;
+        /* A gamma distribution of this mean and scatter (speckle) has the skewness 2 sd / mean, counts half of it; the
+         * first term of Cornish and Fisher's expansion moves a limit by it. */
+        const double skew = (clip * clip - 1) / 3 * sd * fmin(sd / fabs(mean), 1);
+        limit[0] = (float)(mean - clip * sd);
+        limit[1] = (float)(mean + clip * sd + skew);
+    }
+    return taken;
+}
+
+/* Sums of n frames to a->host. Where buffers are host memory nothing is copied. */
+static enum mro_code sum_up(struct mro_azimuth *a, size_t n, bool limited, struct mro_error *e)
+{
+    struct mro_device *d = a->d;
+    const size_t limits = 2 * n * a->n_rings * sizeof *a->host_limits,
+                 sums = n * a->n_rings * a->n_sectors * sizeof *a->host;
+    if (d->ops->runtime == NULL) {
+        const struct mro_buffer limit = { a->host_limits, limits };
+        struct mro_buffer to = { a->host, sums };
+        return d->ops->ring_sums(d, &a->t, &a->frames, n, limited ? &limit : NULL, &to, e);
+    }
+    if (limited) MRO_TRY(d->ops->upload(d, &a->limits, a->host_limits, limits, e));
+    MRO_TRY(d->ops->ring_sums(d, &a->t, &a->frames, n, limited ? &a->limits : NULL, &a->sums, e));
+    return d->ops->download(d, a->host, &a->sums, sums, e);
+}
+
+enum mro_code mro_azimuth_run(struct mro_azimuth *a, const float *frames, size_t n, double clip_sd, struct mro_error *e)
+{
+    struct mro_device *d = a->d;
+    if (n > a->batch) return MRO_FAIL(e, MRO_EINTERNAL, "%zu frames where %zu were planned", n, a->batch);
+    if (d->ops->runtime)
+        MRO_TRY(d->ops->upload(d, &a->frames, frames, n * a->t.frame_pixels * sizeof *frames, e));
+    else /* the backend only reads it */
+        a->frames = (struct mro_buffer){ (void *)(uintptr_t)frames, n * a->t.frame_pixels * sizeof *frames };
+    MRO_TRY(sum_up(a, n, false, e));
+    for (size_t i = 0; i < n; i++) a->clipped[i] = 0;
+    for (size_t i = 0; i < 2 * n * a->n_rings; i++) a->host_limits[i] = i % 2 ? INFINITY : -INFINITY;
+    if (!(clip_sd > 0)) return MRO_OK;
+    double before = -1;
+    for (int round = 0; round < CLIP_ROUNDS; round++) {
+        double taken = 0;
+#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : taken) if (n > 1)
+        for (size_t i = 0; i < n; i++) { /* whole numbers: any order */
+            const double here = set_limits(a, i, clip_sd);
+            if (round == 0) a->all[i] = here;
+            a->clipped[i] = (size_t)(a->all[i] - here);
+            taken += here;
+        }
+        if (taken == before) break;
+        before = taken;
+        MRO_TRY(sum_up(a, n, true, e));
+    }
+    return MRO_OK;
+}
+
+void mro_azimuth_limits(const struct mro_azimuth *a, size_t frame, size_t k, float limit[2])
+{
+    memcpy(limit, a->host_limits + 2 * (frame * a->n_rings + k), 2 * sizeof *limit);
+}
+
+/* How many times the variance of a mean is that of independent pixels: scatter between pairs of opposite sectors over
+ * what their pixels' scatter gives, less smooth dependence on the direction. Speckle is wider than a pixel and repeats
+ * on the opposite side, so that pixels are not independent. Adds to *chi2 and *dof. */
+static void between_pairs(const struct mro_profile *p, const double *weight2, size_t k, double *chi2, double *dof)
+{
+    const size_t pairs = p->n_sectors / 2;
+    double m[5][6] = { { 0 } }, rest = 0; /* normal equations of 1, cos 2 chi, sin 2 chi with the right-hand side */
+    size_t n = 0;
+    const double var = p->sd[k] * p->sd[k];
+    if (!(var > 0)) return;
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < pairs; i++) {
+            const size_t j = i + pairs;
+            const double w1 = p->sector_weight[i * p->n + k], w2 = p->sector_weight[j * p->n + k];
+            if (!(w1 > 2 && w2 > 2)) continue;
+            const double w = w1 + w2, y = (w1 * p->sector_mean[i * p->n + k] + w2 * p->sector_mean[j * p->n + k]) / w;
+            const double of_mean = var * (weight2[i * p->n + k] + weight2[j * p->n + k]) / (w * w);
+            const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors;
+            const double row[3] = { 1, cos(2 * chi), sin(2 * chi) }, inverse = 1 / of_mean;
+            if (pass == 0) {
+                for (int r = 0; r < 3; r++) {
+                    for (int c = 0; c < 3; c++) m[r][c] += inverse * row[r] * row[c];
+                    m[r][3] += inverse * row[r] * y;
+                }
+                n++;
+            } else {
+                const double left = y - m[0][3] - m[1][3] * row[1] - m[2][3] * row[2];
+                rest += left * left * inverse;
+            }
+        }
+        if (n < SPREAD_LEAST) return;
+        if (pass) break;
+        for (int r = 0; r < 3; r++) { /* Gauss and Jordan; the matrix is positive definite for any four directions */
+            if (!(m[r][r] > 0)) return;
+            for (int c = 3; c >= r; c--) m[r][c] /= m[r][r];
+            for (int q = 0; q < 3; q++)
+                for (int c = 3; q != r && c >= r; c--) m[q][c] -= m[q][r] * m[r][c];
+        }
+    }
+    *chi2 += rest;
+    *dof += (double)n - 3;
+}
+
+enum mro_code mro_azimuth_profile(const struct mro_azimuth *a, size_t frame, double step_inv_nm, struct mro_profile *p,
+                                  struct mro_error *e)
+{
+    const size_t n = a->n_rings, pieces = n * a->n_sectors;
+    double *work = malloc((pieces + 3 * n) * sizeof *work);
+    if (work == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a profile");
+    double *weight2 = work, *total2 = work + pieces, *chi2 = total2 + n, *dof = chi2 + n;
+    const enum mro_code rc = mro_profile_alloc(p, n, a->n_sectors, e);
+    if (rc) {
+        free(work);
+        return rc;
+    }
+    double *all[3] = { p->pixels, p->intensity, p->sd }; /* sums first */
+    for (int i = 0; i < 3; i++) memset(all[i], 0, n * sizeof **all);
+    memset(total2, 0, n * sizeof *total2);
+    for (size_t sector = 0; sector < a->n_sectors; sector++) {
+        const struct mro_ring_sums *s = a->host + (frame * a->n_sectors + sector) * n;
+        const double *square = a->square + sector * n;
+        for (size_t k = 0; k < n; k++) {
+            double w = s[k].n - s[k].f, v = s[k].v - s[k].fv, vv = s[k].vv - s[k].fvv;
+            double w2 = s[k].n - 2 * s[k].f + square[k];
+            if (k) {
+                w += s[k - 1].f;
+                v += s[k - 1].fv;
+                vv += s[k - 1].fvv;
+                w2 += square[k - 1];
+            }
+            p->sector_weight[sector * n + k] = w;
+            p->sector_mean[sector * n + k] = w > 0 ? v / w : NAN;
+            weight2[sector * n + k] = fmin(fmax(w2, 0), w); /* pixels without data are in `square` still */
+            p->pixels[k] += w;
+            p->intensity[k] += v;
+            p->sd[k] += vv;
+            total2[k] += weight2[sector * n + k];
+        }
+    }
+    for (size_t k = 0; k < n; k++) {
+        const double w = p->pixels[k], mean = p->intensity[k] / w, var = p->sd[k] / w - mean * mean;
+        const double free_weight = 1 - total2[k] / (w * w); /* as n - 1 over n */
+        p->s_inv_nm[k] = (double)k * step_inv_nm;
+        p->intensity[k] = w > 0 ? mean : NAN;
+        p->sd[k] = w > 0 && free_weight > 1e-9 ? sqrt(fmax(var, 0) / free_weight) : NAN;
+    }
+    memset(chi2, 0, 2 * n * sizeof *chi2);
+    for (size_t k = 0; k < n; k++) between_pairs(p, weight2, k, &chi2[k], &dof[k]);
+    for (size_t k = 0; k < n; k++) {
+        double c = 0, f = 0;
+        for (size_t j = k > SPREAD_REACH ? k - SPREAD_REACH : 0; j < n && j <= k + SPREAD_REACH; j++) {
+            c += chi2[j];
+            f += dof[j];
+        }
+        const double more = f > 0 ? fmax(1, c / f) : 1, w = p->pixels[k];
+        /* Pixels that are all alike (no counts at all) say nothing about their scatter. */
+        p->se[k] = p->sd[k] > 0 ? p->sd[k] * sqrt(more * total2[k]) / w : NAN;
+    }
+    p->step_inv_nm = step_inv_nm;
+    p->radiation = MRO_RADIATION_ELECTRONS;
+    free(work);
+    return MRO_OK;
+}

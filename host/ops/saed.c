@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One diffraction pattern, from counts to its profile; stacks of one geometry. */
+#include "mroscope/saed.h"
+
+#include <gsl/gsl_cdf.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/select.h"
+#include "mroscope/math/ctf.h"
+#include "ops/saed_internal.h"
+
+#define AXIS_TEXT "s = 1/d in nm^-1"
+#define LEAST_SIZE 64
+#define FIT_MOST 1024       /* pixels along an axis that the rings are fitted on */
+#define START_MOST 320      /* and the first estimate */
+#define RINGS_EXPLAIN 0.5   /* share of the variation: less is no pattern around a centre */
+#define WELL_EXPLAINED 0.93 /* less: centres elsewhere are tried */
+#define SEARCH_MOST 128     /* pixels along an axis for that */
+#define BETTER 0.03
+#define LEAST_COVERAGE 0.02
+#define HALF_RING 0.5
+#define SPOT_SD 6.0
+#define SPOT_RING 60      /* pixels of a ring that spots are looked for on */
+#define SPOT_REACH 3      /* rings */
+#define SPOT_CHANCE 1e-5  /* of a pixel of a glass to reach the limit together with a neighbour */
+#define RING_VARIANCE 0.5 /* of the intensity around a ring over its mean squared, without noise */
+#define CRYSTALLINE 0.05  /* share of a ring's intensity */
+#define WIDE_ELLIPSE 1.1
+#define WIDE_SE 0.5      /* px: a centre that is not well known */
+#define OTHER_RINGS 1.35 /* of the first halo's position: where the ellipse is taken from for its anisotropy */
+
+void mro_saed_options_default(struct mro_saed_options *o)
+{
+    memset(o, 0, sizeof *o);
+    o->auto_mask = true;
+    o->clip_sd = 5;
+    o->sectors = 36;
+    o->ellipse_ratio = 1;
+}
+
+void mro_saed_result_release(struct mro_saed_result *r)
+{
+    if (r == NULL) return;
+    free(r->mask);
+    free(r->anisotropy.sector);
+    mro_profile_release(&r->profile);
+    mro_notes_release(&r->warnings, &r->n_warnings);
+    memset(r, 0, sizeof *r);
+}
+
+static void unknown(struct mro_saed_result *r)
+{
+    struct mro_saed_geometry *g = &r->geometry;
+    struct mro_saed_anisotropy *a = &r->anisotropy;
+    double *const all[] = { &g->centre_px[0],
+                            &g->centre_px[1],
+                            &g->centre_se_px[0],
+                            &g->centre_se_px[1],
+                            &g->ellipse_ratio,
+                            &g->ellipse_ratio_se,
+                            &g->ellipse_azimuth_deg,
+                            &r->s_max_inv_nm,
+                            &r->s_min_inv_nm,
+                            &r->coverage,
+                            &r->spottiness,
+                            &r->spottiness_p,
+                            &r->ring_variance,
+                            &a->s_inv_nm,
+                            &a->e0,
+                            &a->e2,
+                            &a->e2_se,
+                            &a->azimuth_deg,
+                            &a->p };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = NAN;
+}
+
+/* ------------------------------------------------------------------ calibration */
+
+/* nm^-1 per pixel along x, the height of a pixel over its width; *wavelength_nm > 0 where the camera length gave it. */
+static enum mro_code calibrate(const struct mro_image *im, const char *name, const struct mro_saed_options *o,
+                               struct mro_saed_result *r, double *aspect, double *wavelength_nm, struct mro_error *e)
+{
+    const double kv = o->beam_kv > 0 ? o->beam_kv : im->beam_kv;
+    const struct mro_axis *y = &im->axis[0], *x = &im->axis[1];
+    *aspect = x->step > 0 && y->step > 0 && x->unit == y->unit ? y->step / x->step : 1;
+    *wavelength_nm = 0;
+    if (o->step_inv_nm > 0) {
+        r->step_inv_nm = o->step_inv_nm;
+        *aspect = 1;
+        r->step_source = MRO_SOURCE_COMMAND_LINE;
+        snprintf(r->step_text, sizeof r->step_text, "%.6g nm^-1 a pixel, by option", o->step_inv_nm);
+        return MRO_OK;
+    }
+    if (o->camera_length_mm > 0) {
+        if (!(kv > 0))
+            return MRO_FAIL(e, MRO_ECALIB, "'%s': a camera length needs the voltage of the microscope; give --kv",
+                            name);
+        if (!(o->detector_pixel_um > 0))
+            return MRO_FAIL(e, MRO_ECALIB,
+                            "'%s': a camera length needs the size of a detector pixel; give --detector-pixel UM (times "
+                            "the binning)",
+                            name);
+        *wavelength_nm = mro_wavelength_nm(kv);
+        r->step_inv_nm = o->detector_pixel_um * 1e-3 / (o->camera_length_mm * *wavelength_nm);
+        *aspect = 1;
+        r->step_source = MRO_SOURCE_COMMAND_LINE;
+        snprintf(r->step_text, sizeof r->step_text,
+                 "%.6g nm^-1 a pixel, of a camera length of %g mm, %g um pixels and %g kV", r->step_inv_nm,
+                 o->camera_length_mm, o->detector_pixel_um, kv);
+        return MRO_OK;
+    }
+    if (x->step > 0 && y->step > 0 && x->unit == MRO_UNIT_INV_NM && y->unit == MRO_UNIT_INV_NM) {
+        r->step_inv_nm = x->step;
+    } else if (x->step > 0 && y->step > 0 && x->unit == MRO_UNIT_RAD && y->unit == MRO_UNIT_RAD && kv > 0) {
+        r->step_inv_nm = x->step / mro_wavelength_nm(kv);
+    } else {
+        if (x->step > 0 && x->unit == MRO_UNIT_NM)
+            return MRO_FAIL(
+                e, MRO_ECALIB,
+                "'%s' is calibrated in nm, so it is an image and no diffraction pattern; if it is one, give "
+                "--step PER_NM, nm^-1 of a pixel",
+                name);
+        if (x->step > 0 && x->unit == MRO_UNIT_RAD)
+            return MRO_FAIL(e, MRO_ECALIB, "'%s' is calibrated in angles, which needs the voltage; give --kv", name);
+        return MRO_FAIL(e, MRO_ECALIB,
+                        "'%s' has no calibration in nm^-1; give --step PER_NM (nm^-1 of a pixel), --camera-length MM "
+                        "with --detector-pixel UM and --kv, or a standard with --standard FILE",
+                        name);
+    }
+    r->step_source = x->source;
+    snprintf(r->step_text, sizeof r->step_text, "%.6g nm^-1 a pixel, from %s", r->step_inv_nm,
+             mro_source_name(x->source));
+    return MRO_OK;
+}
+
+static enum mro_code check(const struct mro_image *im, const char *name, const struct mro_saed_options *o,
+                           struct mro_error *e)
+{
+    if (im->nx < LEAST_SIZE || im->ny < LEAST_SIZE)
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu x %zu pixels; a pattern needs %d along each axis", name, im->nx,
+                        im->ny, LEAST_SIZE);
+    if (o->sectors < 8 || o->sectors > 360 || o->sectors % 2)
+        return MRO_FAIL(e, MRO_EARG, "%zu sectors; there can be 8 to 360, an even number", o->sectors);
+    if (!(o->clip_sd == 0 || (o->clip_sd >= 3 && o->clip_sd <= 100)))
+        return MRO_FAIL(e, MRO_EARG, "outliers beyond %g standard deviations; it can be 3 to 100, or 0 for none",
+                        o->clip_sd);
+    if (!(o->bin_inv_nm >= 0)) return MRO_FAIL(e, MRO_EARG, "points %g nm^-1 apart", o->bin_inv_nm);
+    if (o->centre_how != MRO_SAED_FIT)
+        for (int i = 0; i < 2; i++)
+            if (!(o->centre_px[i] >= 0 && o->centre_px[i] <= (double)(i ? im->ny : im->nx) - 1))
+                return MRO_FAIL(e, MRO_EARG, "'%s': the centre %g, %g px lies outside the pattern of %zu x %zu pixels",
+                                name, o->centre_px[0], o->centre_px[1], im->nx, im->ny);
+    if (o->ellipse_how != MRO_SAED_FIT && !(o->ellipse_ratio >= 1 && o->ellipse_ratio <= 1.5))
+        return MRO_FAIL(e, MRO_EARG, "an ellipse with axes of ratio %g; long over short axis can be 1 to 1.5",
+                        o->ellipse_ratio);
+    if (!(o->s_range_inv_nm[1] >= o->s_range_inv_nm[0] && o->s_range_inv_nm[0] >= 0))
+        return MRO_FAIL(e, MRO_EARG, "a range from %g to %g nm^-1", o->s_range_inv_nm[0], o->s_range_inv_nm[1]);
+    return MRO_OK;
+}
+
+/* ------------------------------------------------------------------ geometry */
+
+/* Fits on the pattern averaged over blocks so that it has at most `most` pixels along an axis; f in full pixels. */
+static enum mro_code fit_on(struct mro_device *d, const struct mro_image *im, const unsigned char *mask, size_t most,
+                            double aspect, bool centre, bool ellipse, const double range_px[2], struct mro_saed_fit *f,
+                            struct mro_error *e)
+{
+    const size_t longest = im->nx > im->ny ? im->nx : im->ny, by = (longest + most - 1) / most;
+    if (by == 1) return mro_saed_fit_rings(d, im->px, im->ny, im->nx, mask, aspect, centre, ellipse, range_px, f, e);
+    struct mro_saed_coarse c;
+    const double half = 0.5 * (double)by - 0.5, scale = (double)by;
+    const double range[2] = { range_px ? range_px[0] / scale : 0, range_px ? range_px[1] / scale : INFINITY };
+    MRO_TRY(mro_saed_coarsen(&c, im->px, im->ny, im->nx, mask, by, d->threads, e));
+    f->cx = (f->cx - half) / scale;
+    f->cy = (f->cy - half) / scale;
+    const enum mro_code rc =
+        mro_saed_fit_rings(d, c.px, c.ny, c.nx, NULL, aspect, centre, ellipse, range_px ? range : NULL, f, e);
+    f->cx = f->cx * scale + half;
+    f->cy = f->cy * scale + half;
+    f->moved *= scale;
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 4; j++) {
+            f->cov[i][j] *= scale;
+            f->cov[j][i] *= scale;
+        }
+    free(c.px);
+    return rc;
+}
+
+/* Where the symmetry of the pattern led nowhere: fits from places around and beyond the detector, with few pixels. The
+ * one that explains the pattern best is kept in *f when it does clearly better. */
+static enum mro_code search(struct mro_device *d, const struct mro_image *im, const unsigned char *mask, double aspect,
+                            struct mro_saed_fit *f, struct mro_error *e)
+{
+    struct mro_saed_fit best = *f;
+    for (int j = -2; j <= 2; j++)
+        for (int i = -2; i <= 2; i++) {
+            struct mro_saed_fit g = { .cx = (0.5 + 0.36 * i) * (double)im->nx,
+                                      .cy = (0.5 + 0.36 * j) * (double)im->ny };
+            MRO_TRY(fit_on(d, im, mask, SEARCH_MOST, aspect, true, false, NULL, &g, e));
+            if (g.settled && g.explained > best.explained) best = g;
+        }
+    if (best.explained > f->explained + BETTER) *f = best;
+    return MRO_OK;
+}
+
+static enum mro_code find_geometry(struct mro_device *d, const struct mro_image *im, const char *name,
+                                   const struct mro_saed_options *o, double aspect, double step_inv_nm,
+                                   unsigned char *mask, struct mro_saed_fit *f, struct mro_saed_result *r,
+                                   struct mro_error *e)
+{
+    const bool centre = o->centre_how == MRO_SAED_FIT, ellipse = o->ellipse_how == MRO_SAED_FIT;
+    const double bound[2] = { o->s_range_inv_nm[0] / step_inv_nm, o->s_range_inv_nm[1] / step_inv_nm };
+    const double *range = o->s_range_inv_nm[1] > 0 ? bound : NULL;
+    memset(f, 0, sizeof *f);
+    if (!ellipse) {
+        const double h = 0.5 * log(o->ellipse_ratio), a = 2 * o->ellipse_azimuth_deg * MRO_PI / 180;
+        f->e1 = o->ellipse_ratio > 1 ? h * cos(a) : 0;
+        f->e2 = o->ellipse_ratio > 1 ? h * sin(a) : 0;
+    }
+    f->cx = o->centre_px[0];
+    f->cy = o->centre_px[1];
+    for (int round = 0; round < 3; round++) { /* a beam stop shows against rings, which it keeps from being found */
+        double at[2], alike = 1;
+        size_t before = 0, after = 0;
+        if (centre) {
+            MRO_TRY(mro_saed_symmetry(im->px, im->ny, im->nx, mask, d->threads, at, &alike, e));
+            f->cx = at[0];
+            f->cy = at[1];
+            if (ellipse) f->e1 = f->e2 = 0;
+            MRO_TRY(fit_on(d, im, mask, START_MOST, aspect, true, false, range, f, e));
+            if (!(fabs(f->cx - at[0]) < 0.15 * (double)im->nx && fabs(f->cy - at[1]) < 0.15 * (double)im->ny)) {
+                f->cx = at[0]; /* astray: rings were too far from round to follow */
+                f->cy = at[1];
+            }
+        }
+        if (!o->auto_mask) break;
+        for (size_t i = 0; i < im->ny * im->nx; i++) before += mask[i] & MRO_SAED_BEAM_STOP ? 1 : 0;
+        const struct mro_round rings = mro_round_of(f->cx, f->cy, aspect, f->e1, f->e2);
+        MRO_TRY(mro_saed_mask_shade(im->px, im->ny, im->nx, &rings, d->threads, mask, e));
+        for (size_t i = 0; i < im->ny * im->nx; i++) after += mask[i] & MRO_SAED_BEAM_STOP ? 1 : 0;
+        if (!centre || after == before) break;
+    }
+    MRO_TRY(fit_on(d, im, mask, START_MOST, aspect, centre, ellipse, range, f, e));
+    MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, centre, ellipse, range, f, e));
+    if (centre && f->explained < WELL_EXPLAINED) {
+        const double before = f->explained;
+        MRO_TRY(search(d, im, mask, aspect, f, e));
+        if (f->explained > before) MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, true, ellipse, range, f, e));
+    }
+    if (!(f->cx >= 0 && f->cy >= 0 && f->cx <= (double)im->nx - 1 && f->cy <= (double)im->ny - 1))
+        return MRO_FAIL(e, MRO_EDATA,
+                        "'%s': the beam lies off the detector (the rings are about %.0f, %.0f px); a profile needs the "
+                        "centre on it",
+                        name, f->cx, f->cy);
+    if (f->explained < RINGS_EXPLAIN && centre)
+        return MRO_FAIL(
+            e, MRO_EDATA,
+            "'%s': no rings or halo about any centre were found (the best, about %.0f, %.0f px, accounts for "
+            "%.0f %% of the pattern); is the beam on the detector? If so, give --centre X,Y",
+            name, f->cx, f->cy, 100 * f->explained);
+    if (!f->settled)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the fit of centre and ellipse did not come to rest: its last step was %.2g px", f->moved);
+    return MRO_OK;
+}
+
+static void tell_geometry(const struct mro_saed_fit *f, const struct mro_saed_options *o, struct mro_saed_result *r)
+{
+    struct mro_saed_geometry *g = &r->geometry;
+    const double h = hypot(f->e1, f->e2);
+    g->centre_px[0] = f->cx;
+    g->centre_px[1] = f->cy;
+    g->centre_how = o->centre_how;
+    g->ellipse_how = o->ellipse_how;
+    g->ellipse_ratio = exp(2 * h);
+    g->ellipse_azimuth_deg = h > 0 ? fmod(0.5 * atan2(f->e2, f->e1) * 180 / MRO_PI + 180, 180) : NAN;
+    if (o->centre_how == MRO_SAED_FIT)
+        for (int i = 0; i < 2; i++) g->centre_se_px[i] = sqrt(f->cov[i][i]);
+    if (o->ellipse_how == MRO_SAED_FIT) {
+        const double c = h > 0 ? f->e1 / h : 1, s = h > 0 ? f->e2 / h : 0;
+        const double var = c * c * f->cov[2][2] + 2 * c * s * f->cov[2][3] + s * s * f->cov[3][3];
+        g->ellipse_ratio_se = 2 * g->ellipse_ratio * sqrt(var);
+    } else if (o->ellipse_how == MRO_SAED_REFERENCE && o->ellipse_ratio_se > 0) {
+        g->ellipse_ratio_se = o->ellipse_ratio_se;
+    }
+    if (o->ellipse_how == MRO_SAED_FIT && g->ellipse_ratio > WIDE_ELLIPSE)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the fitted ellipse has axes of ratio %.3f, more than microscopes give: check the centre in the figure",
+            g->ellipse_ratio);
+    if (g->centre_se_px[0] > WIDE_SE || g->centre_se_px[1] > WIDE_SE)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the centre is uncertain by %.2g, %.2g px: the rings are weak or little of them is on the detector",
+                 g->centre_se_px[0], g->centre_se_px[1]);
+    if (o->ellipse_how == MRO_SAED_FIT)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the ellipse (ratio %.4f) was fitted to this pattern: a strain of the specimen would be taken for it; "
+                 "give one from a reference with --ellipse to measure strain",
+                 g->ellipse_ratio);
+}
+
+/* ------------------------------------------------------------------ spots */
+
+/* Marks pixels beyond the limits of their ring and looks for spots: pixels, with a neighbour, far above what the lower
+ * half of their ring leads one to expect, which spots do not touch. */
+static enum mro_code look_for_spots(const struct mro_image *im, const struct mro_round *round, double step_px,
+                                    const struct mro_azimuth *a, bool clip, struct mro_saed_result *r,
+                                    struct mro_error *e)
+{
+    const size_t n = im->ny * im->nx, rings = a->n_rings;
+    uint32_t *ring = malloc(n * sizeof *ring);
+    size_t *start = calloc(rings + 1, sizeof *start);
+    float *v = malloc((n + 1) * sizeof *v), *limit = malloc(rings * sizeof *limit);
+    double *excess = calloc(4 * rings, sizeof *excess), *total = excess + rings, *count = total + rings,
+           *square = count + rings;
+    enum mro_code rc = MRO_OK;
+    if (!ring || !start || !v || !limit || !excess) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the spots of a pattern of %zu x %zu pixels", im->nx, im->ny);
+        goto done;
+    }
+    float least = INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        double x, y;
+        ring[i] = UINT32_MAX;
+        if (r->mask[i]) continue;
+        mro_round_at(round, (double)(i % im->nx), (double)(i / im->nx), &x, &y);
+        const double at = sqrt(x * x + y * y) / step_px;
+        if (!(at < (double)rings)) continue;
+        ring[i] = (uint32_t)at;
+        start[ring[i] + 1]++;
+        least = im->px[i] < least ? im->px[i] : least;
+    }
+    for (size_t k = 0; k < rings; k++) start[k + 1] += start[k];
+    for (size_t i = 0; i < n; i++)
+        if (ring[i] != UINT32_MAX) v[start[ring[i]]++] = im->px[i];
+    double used = 0;
+    for (size_t k = 0; k < rings; k++) {
+        const size_t from = k ? start[k - 1] : 0, m = start[k] - from;
+        limit[k] = INFINITY;
+        if (m < SPOT_RING) continue;
+        const float middle = mro_median(v + from, m), low = mro_select(v + from, m, m * 16 / 100);
+        /* Counts are whole numbers: a low median hides part of the scatter. */
+        const double sd = fmax(middle - low, 0.5 * sqrt(fabs(middle - least))), level = middle - least;
+        if (!(sd > 0)) continue;
+        limit[k] =
+            (float)(middle + SPOT_SD * sd + (SPOT_SD * SPOT_SD - 1) / 3 * sd * fmin(level > 0 ? sd / level : 1, 1));
+        used += (double)m;
+    }
+    size_t groups = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (ring[i] == UINT32_MAX) continue;
+        const uint32_t k = ring[i];
+        float lim[2];
+        mro_azimuth_limits(a, 0, k, lim);
+        const bool out = clip && !(im->px[i] >= lim[0] && im->px[i] <= lim[1]);
+        count[k] += 1;
+        total[k] += im->px[i] - least;
+        square[k] += ((double)im->px[i] - least) * ((double)im->px[i] - least);
+        if (im->px[i] > limit[k]) {
+            const size_t x = i % im->nx, y = i / im->nx;
+            bool beside = false, before = false;
+            for (int q = 0; q < 9; q++) {
+                const size_t yy = y + (size_t)(q / 3) - 1, xx = x + (size_t)(q % 3) - 1, j = yy * im->nx + xx;
+                if (q == 4 || yy >= im->ny || xx >= im->nx || ring[j] == UINT32_MAX) continue;
+                if (!(im->px[j] > limit[ring[j]])) continue;
+                beside = true;
+                before = before || q < 4;
+            }
+            if (beside) excess[k] += im->px[i] - least - (limit[k] - least) * 0.5;
+            groups += beside && !before;
+        }
+        if (out) r->mask[i] |= MRO_SAED_OUTLIER;
+    }
+    r->spottiness = r->ring_variance = 0;
+    const double gain = mro_saed_noise_gain(im->px, im->ny, im->nx, r->mask, least);
+    double brightest = 0;
+    for (size_t k = 0; k < rings; k++)
+        if (count[k] >= SPOT_RING) brightest = fmax(brightest, total[k] / count[k]);
+    for (size_t k = 0; k < rings; k++) {
+        double part = 0, all = 0, m = 0;
+        const double level = total[k] / count[k], var = square[k] / count[k] - level * level - gain * level;
+        if (count[k] >= SPOT_RING && level > 0.2 * brightest &&
+            a->step_px * (double)k > r->s_min_inv_nm / r->step_inv_nm + 8)
+            r->ring_variance = fmax(r->ring_variance, var / (level * level));
+        for (size_t j = k > SPOT_REACH ? k - SPOT_REACH : 0; j < rings && j <= k + SPOT_REACH; j++) {
+            part += excess[j];
+            all += total[j];
+            m += count[j];
+        }
+        if (m >= SPOT_RING && all > 0) r->spottiness = fmax(r->spottiness, part / all);
+    }
+    r->spottiness_p = groups ? gsl_cdf_poisson_Q((unsigned)(groups - 1), SPOT_CHANCE * used) : 1;
+    const bool spots = r->spottiness > CRYSTALLINE && r->spottiness_p < 1e-3;
+    r->crystalline = spots || r->ring_variance > RING_VARIANCE;
+    if (r->crystalline && !spots)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the pattern is crystalline: along one of its rings the intensity varies by %.0f %% beyond noise, where "
+            "the speckle of a glass gives some 20 %%; the profile is given all the same",
+            100 * sqrt(r->ring_variance));
+    if (spots)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the pattern is crystalline: spots hold %.0f %% of the intensity of one of its rings, so it is no halo of "
+            "a glass; the profile is given all the same",
+            100 * r->spottiness);
+done:
+    free(ring);
+    free(start);
+    free(v);
+    free(limit);
+    free(excess);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the whole */
+
+static void tell_mask(struct mro_saed_result *r)
+{
+    const double n = (double)(r->ny * r->nx);
+    size_t by[6] = { 0 }, used = 0;
+    for (size_t i = 0; i < r->ny * r->nx; i++) {
+        for (int b = 0; b < 6; b++) by[b] += r->mask[i] >> b & 1;
+        used += r->mask[i] == 0;
+    }
+    for (int b = 0; b < 6; b++) r->masked[b] = (double)by[b] / n;
+    r->coverage = (double)used / n;
+}
+
+/* The range of s in which at least half of the ring counts. */
+static void tell_range(const struct mro_azimuth *a, double aspect, struct mro_saed_result *r)
+{
+    const struct mro_profile *p = &r->profile;
+    size_t first = p->n, last = 0;
+    for (size_t k = 1; k < p->n; k++) {
+        const double ring = 2 * MRO_PI * (double)k * a->step_px * a->step_px / aspect;
+        if (!(p->pixels[k] >= HALF_RING * ring)) continue;
+        if (first == p->n) first = k;
+        last = k;
+    }
+    if (first == p->n) {
+        mro_note(&r->warnings, &r->n_warnings, "of no ring is half on the detector and usable");
+        return;
+    }
+    r->s_min_inv_nm = p->s_inv_nm[first];
+    r->s_max_inv_nm = p->s_inv_nm[last];
+}
+
+static size_t rings_for(const struct mro_image *im, const struct mro_round *round, double step_px)
+{
+    double far = 0;
+    for (int i = 0; i < 4; i++) {
+        double u, v;
+        mro_round_at(round, i % 2 ? (double)im->nx - 1 : 0, i / 2 ? (double)im->ny - 1 : 0, &u, &v);
+        far = fmax(far, hypot(u, v));
+    }
+    return (size_t)(far / step_px) + 2;
+}
+
+static enum mro_code anisotropy(struct mro_device *d, const struct mro_image *im, const unsigned char *mask,
+                                const struct mro_saed_options *o, double aspect, const struct mro_saed_fit *f,
+                                struct mro_saed_result *r, struct mro_error *e)
+{
+    struct mro_saed_anisotropy *a = &r->anisotropy;
+    double window[2] = { o->halo_inv_nm[0], o->halo_inv_nm[1] }, position = NAN;
+    const bool given = window[1] > window[0];
+    if (!(r->s_max_inv_nm > 0)) return MRO_OK;
+    double found[2];
+    if (!mro_saed_halo(&r->profile, given ? window[0] : r->s_min_inv_nm, given ? window[1] : r->s_max_inv_nm, found,
+                       &position)) {
+        mro_note(&r->warnings, &r->n_warnings,
+                 "no halo rises above its surroundings: its dependence on direction was not measured");
+        return MRO_OK;
+    }
+    if (!given) memcpy(window, found, sizeof window);
+    double ellipse[2] = { 0 }, cov[2][2] = { { 0 } };
+    if (o->ellipse_how == MRO_SAED_FIT) {
+        /* Against the other rings: what all of them share cannot be told from the ellipse. */
+        struct mro_saed_fit other = *f;
+        const double range[2] = { OTHER_RINGS * position / r->step_inv_nm, INFINITY };
+        a->confounded = true;
+        MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, false, true, range, &other, e));
+        if (!other.settled || !(other.cov[2][2] < 1e-2 && other.cov[3][3] < 1e-2)) {
+            mro_note(
+                &r->warnings, &r->n_warnings,
+                "the strain of the first halo was not measured: there is no other ring in the pattern to tell it from "
+                "the ellipse; give one from a reference with --ellipse");
+            a->s_inv_nm = position;
+            return MRO_OK;
+        }
+        ellipse[0] = other.e1 - f->e1;
+        ellipse[1] = other.e2 - f->e2;
+        for (int i = 0; i < 2; i++)
+            for (int j = 0; j < 2; j++) cov[i][j] = other.cov[2 + i][2 + j];
+    } else if (o->ellipse_how == MRO_SAED_REFERENCE && o->ellipse_ratio_se > 0) {
+        cov[0][0] = cov[1][1] = pow(o->ellipse_ratio_se / (2 * o->ellipse_ratio), 2);
+    }
+    mro_saed_anisotropy_of(&r->profile, window, position, ellipse, (const double(*)[2])cov, a, &r->warnings,
+                           &r->n_warnings);
+    return MRO_OK;
+}
+
+/* Abscissa on a flat detector: radius over camera length is tan 2 theta, s = 2 sin theta / lambda. */
+static void unbend(struct mro_profile *p, double wavelength_nm)
+{
+    if (!(wavelength_nm > 0)) return;
+    for (size_t k = 0; k < p->n; k++)
+        p->s_inv_nm[k] = 2 / wavelength_nm * sin(0.5 * atan(p->s_inv_nm[k] * wavelength_nm));
+    p->step_inv_nm = 0;
+}
+
+enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im, const char *name,
+                               const struct mro_saed_options *o, struct mro_saed_result *r, struct mro_error *e)
+{
+    double aspect, wavelength;
+    struct mro_saed_fit f;
+    struct mro_azimuth a = { 0 };
+    memset(r, 0, sizeof *r);
+    unknown(r);
+    MRO_TRY(check(im, name, o, e));
+    MRO_TRY(calibrate(im, name, o, r, &aspect, &wavelength, e));
+    r->ny = im->ny;
+    r->nx = im->nx;
+    r->mask = malloc(im->ny * im->nx);
+    if (r->mask == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': out of memory for a mask", name);
+    enum mro_code rc = mro_saed_mask_pixels(im->px, im->ny, im->nx, o, d->threads, r->mask, e);
+    if (rc) goto done;
+    tell_mask(r);
+    float least = INFINITY, most = -INFINITY;
+    for (size_t i = 0; i < im->ny * im->nx; i++) {
+        if (r->mask[i]) continue;
+        least = im->px[i] < least ? im->px[i] : least;
+        most = im->px[i] > most ? im->px[i] : most;
+    }
+    if (r->coverage < LEAST_COVERAGE) {
+        rc = MRO_FAIL(e, MRO_EDATA, "'%s': %.3g %% of the pattern is usable, the rest is masked or has no data", name,
+                      100 * r->coverage);
+        goto done;
+    }
+    if (!(most > least)) {
+        rc = MRO_FAIL(e, MRO_EDATA, "'%s' is constant: every usable pixel is %g", name, least);
+        goto done;
+    }
+    if ((rc = find_geometry(d, im, name, o, aspect, r->step_inv_nm, r->mask, &f, r, e))) goto done;
+    tell_geometry(&f, o, r);
+    const struct mro_round round = mro_round_of(f.cx, f.cy, aspect, f.e1, f.e2);
+    const double bin = o->bin_inv_nm > 0 ? o->bin_inv_nm : r->step_inv_nm, step_px = bin / r->step_inv_nm;
+    const size_t rings = rings_for(im, &round, step_px);
+    if (rings < 16 || rings > 1 << 20) {
+        rc = MRO_FAIL(e, MRO_EARG, "points %g nm^-1 apart give a profile of %zu points", bin, rings);
+        goto done;
+    }
+    if ((rc = mro_azimuth_new(&a, d, im->ny, im->nx, &round, r->mask, step_px, rings, o->sectors, 1, e)) ||
+        (rc = mro_azimuth_run(&a, im->px, 1, o->clip_sd, e)) || (rc = mro_azimuth_profile(&a, 0, bin, &r->profile, e)))
+        goto done;
+    tell_range(&a, aspect, r);
+    if ((rc = anisotropy(d, im, r->mask, o, aspect, &f, r, e)) ||
+        (rc = look_for_spots(im, &round, step_px, &a, o->clip_sd > 0, r, e)))
+        goto done;
+    tell_mask(r);
+    unbend(&r->profile, wavelength);
+    r->profile.beam_kv = o->beam_kv > 0 ? o->beam_kv : im->beam_kv;
+    snprintf(r->profile.source, sizeof r->profile.source, "azimuthal mean of '%.120s'", name);
+    snprintf(r->profile.axis, sizeof r->profile.axis, AXIS_TEXT);
+    r->round = round;
+    r->bin_inv_nm = bin;
+    r->wavelength_nm = wavelength;
+done:
+    mro_azimuth_release(&a);
+    if (rc) mro_saed_result_release(r);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ stacks */
+
+#define BATCH 16 /* frames at once: enough for every core and for a card */
+
+struct mro_saed_plan {
+    struct mro_azimuth a;
+    double step_inv_nm, wavelength_nm, clip_sd, beam_kv;
+    char source[160];
+};
+
+enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *d, const struct mro_saed_result *r,
+                                const struct mro_saed_options *o, struct mro_error *e)
+{
+    struct mro_saed_plan *p = calloc(1, sizeof *p);
+    unsigned char *mask = malloc(r->ny * r->nx);
+    const size_t frame = r->ny * r->nx * sizeof(float), room = mro_device_memory(d) / 4 / frame;
+    enum mro_code rc;
+    *plan = NULL;
+    if (p == NULL || mask == NULL) {
+        free(p);
+        free(mask);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the rings of %zu x %zu pixels", r->nx, r->ny);
+    }
+    for (size_t i = 0; i < r->ny * r->nx; i++) mask[i] = r->mask[i] & (unsigned char)~MRO_SAED_OUTLIER;
+    p->step_inv_nm = r->bin_inv_nm;
+    p->wavelength_nm = r->wavelength_nm;
+    p->clip_sd = o->clip_sd;
+    p->beam_kv = r->profile.beam_kv;
+    memcpy(p->source, r->profile.source, sizeof p->source);
+    rc = mro_azimuth_new(&p->a, d, r->ny, r->nx, &r->round, mask, r->bin_inv_nm / r->step_inv_nm, r->profile.n,
+                         r->profile.n_sectors,
+                         room < 1       ? 1
+                         : room < BATCH ? room
+                                        : BATCH,
+                         e);
+    free(mask);
+    if (rc)
+        free(p);
+    else
+        *plan = p;
+    return rc;
+}
+
+enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, size_t n, struct mro_profile *profile,
+                                struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+    memset(profile, 0, n * sizeof *profile);
+    for (size_t from = 0; from < n && rc == MRO_OK; from += p->a.batch) {
+        const size_t here = n - from < p->a.batch ? n - from : p->a.batch;
+        rc = mro_azimuth_run(&p->a, frames + from * p->a.t.frame_pixels, here, p->clip_sd, e);
+        enum mro_code bad = MRO_OK; /* memory is all that can fail below */
+#pragma omp parallel for schedule(static) num_threads(p->a.d->threads) if (here > 1)
+        for (size_t i = 0; i < here; i++) {
+            if (rc) continue;
+            struct mro_profile *to = &profile[from + i];
+            if (mro_azimuth_profile(&p->a, i, p->step_inv_nm, to, NULL)) {
+#pragma omp atomic write
+                bad = MRO_EMEMORY;
+                continue;
+            }
+            unbend(to, p->wavelength_nm);
+            to->beam_kv = p->beam_kv;
+            memcpy(to->source, p->source, sizeof to->source);
+            snprintf(to->axis, sizeof to->axis, AXIS_TEXT);
+        }
+        if (rc == MRO_OK && bad) rc = MRO_FAIL(e, bad, "out of memory for the profiles of %zu frames", n);
+    }
+    if (rc)
+        for (size_t i = 0; i < n; i++) mro_profile_release(&profile[i]);
+    return rc;
+}
+
+size_t mro_saed_plan_batch(const struct mro_saed_plan *p) { return p->a.batch; }
+
+void mro_saed_plan_free(struct mro_saed_plan *p)
+{
+    if (p == NULL) return;
+    mro_azimuth_release(&p->a);
+    free(p);
+}
+
+size_t mro_saed_bytes(const struct mro_image *like, const struct mro_saed_options *o)
+{
+    (void)o;
+    /* Rings while they are made: piece and fraction of every pixel, sorted, and on the device. Mask. The sums do not
+     * grow with the area. */
+    return 29 * like->ny * like->nx + ((size_t)32 << 20);
+}

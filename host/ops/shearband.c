@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Shear bands of one image: background, stripes beyond chance one after the other, their profiles, the verdict. */
+#include "mroscope/shearband.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/notes.h"
+#include "core/select.h"
+#include "ops/shearband_internal.h"
+
+#define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
+#define COARSE 128.0                  /* samples along a square field, of the grid that is searched */
+#define VACUUM 0.1                    /* of the usual intensity: no specimen there */
+#define LEAST_COVERAGE 0.25
+#define LEAST_SIDE 32
+#define WIDEST 0.6      /* of the short side of the field */
+#define QUICK 19        /* random fields that a stripe has to beat before it is looked at closely */
+#define FIRST 8         /* of those, for the noise of the filters alone */
+#define ALIKE 0.01      /* p_segments above: the stripe is no band, it comes and goes */
+#define LINE_TURN 0.06  /* radians that a given line may be off */
+#define PARALLEL 10.0   /* degrees: parts of one and the same system of bands */
+#define FEW_OUTSIDE 0.2 /* of the field beside bands: the background is not known */
+#define EVEN 0.4        /* of the contrast that each part of a stripe needs */
+#define MOST_PARTS 7
+#define AHEAD 2     /* stripes that are looked at before chance may end the search: one hides another */
+#define STRAYED 2.8 /* times that the width of a fit may differ from that of its stripe */
+#define SOFT 0.6    /* edges over width from which the shape is no slab any more */
+
+void mro_shearband_options_default(struct mro_shearband_options *o)
+{
+    memset(o, 0, sizeof *o);
+    o->black_level = NAN;
+    o->alpha = 0.01;
+    o->polynomial = 2;
+    o->surrogates = 199;
+    o->seed = 1;
+}
+
+static void band_release(struct mro_shearband *b)
+{
+    free(b->offset_nm);
+    mro_image_release(&b->straight);
+    memset(b, 0, sizeof *b);
+}
+
+void mro_shearband_result_release(struct mro_shearband_result *r)
+{
+    for (size_t i = 0; r->band && i < r->n_bands; i++) band_release(&r->band[i]);
+    for (size_t i = 0; r->elements && i < r->n_bands; i++) mro_eds_result_release(&r->elements[i].profile);
+    free(r->elements);
+    free(r->band);
+    mro_notes_release(&r->warnings, &r->n_warnings);
+    memset(r, 0, sizeof *r);
+}
+
+size_t mro_shearband_bytes(const struct mro_image *like)
+{
+    const size_t n = like->ny * like->nx, fine = n < FINE_PIXELS ? n : FINE_PIXELS;
+    return 4 * fine * sizeof(float) + ((size_t)16 << 20);
+}
+
+static enum mro_code check_options(const struct mro_shearband_options *o, const double field[2], const char *name,
+                                   struct mro_error *e)
+{
+    if (o->polynomial < 0 || o->polynomial > MRO_SHEARBAND_DEGREE)
+        return MRO_FAIL(e, MRO_EARG, "the degree of the background is %d; it can be 0 to %d", o->polynomial,
+                        MRO_SHEARBAND_DEGREE);
+    if (o->segments && (o->segments < 4 || o->segments > MRO_SHEARBAND_SEGMENTS))
+        return MRO_FAIL(e, MRO_EARG, "%d segments; there can be 4 to %d", o->segments, MRO_SHEARBAND_SEGMENTS);
+    if (o->surrogates < 99 || o->surrogates > 100000)
+        return MRO_FAIL(e, MRO_EARG, "%d random fields; 99 to 100000 can be drawn", o->surrogates);
+    if (!(o->alpha > 0 && o->alpha <= 0.5) || o->alpha * (o->surrogates + 1.0) < 1)
+        return MRO_FAIL(e, MRO_EARG, "alpha is %g; with %d random fields it can be %.2g to 0.5", o->alpha,
+                        o->surrogates, 1 / (o->surrogates + 1.0));
+    if (!(o->thickness_nm >= 0)) return MRO_FAIL(e, MRO_EARG, "the foil cannot be %g nm thick", o->thickness_nm);
+    if (o->width_nm[1] > 0 && !(o->width_nm[1] > o->width_nm[0] && o->width_nm[0] > 0))
+        return MRO_FAIL(e, MRO_EARG, "widths from %g to %g nm: they have to rise", o->width_nm[0], o->width_nm[1]);
+    if (!o->has_line) return MRO_OK;
+    for (int i = 0; i < 2; i++) {
+        const double x = o->line_nm[2 * i], y = o->line_nm[2 * i + 1];
+        if (!(x >= 0 && y >= 0 && x <= field[1] * (1 + 1e-9) && y <= field[0] * (1 + 1e-9)))
+            return MRO_FAIL(e, MRO_EARG, "the line's end %g,%g nm is outside of '%s', which is %.4g x %.4g nm", x, y,
+                            name, field[1], field[0]);
+    }
+    if (!(hypot(o->line_nm[2] - o->line_nm[0], o->line_nm[3] - o->line_nm[1]) >= 0.05 * fmin(field[0], field[1])))
+        return MRO_FAIL(
+            e, MRO_EARG,
+            "the two points of the line are %.3g nm apart; over '%s' they have to be %.3g nm apart at least",
+            hypot(o->line_nm[2] - o->line_nm[0], o->line_nm[3] - o->line_nm[1]), name, 0.05 * fmin(field[0], field[1]));
+    return MRO_OK;
+}
+
+/* ------------------------------------------------------------------ grids */
+
+/* Means over blocks of whole pixels; blocks less than half full are empty. Counts less the black level. */
+static enum mro_code shrink(const float *px, size_t ny, size_t nx, const double step[2], size_t to_ny, size_t to_nx,
+                            double black, int threads, struct mro_sb_grid *g, struct mro_error *e)
+{
+    g->ny = to_ny;
+    g->nx = to_nx;
+    g->step[0] = step[0] * (double)ny / (double)to_ny;
+    g->step[1] = step[1] * (double)nx / (double)to_nx;
+    g->v = malloc(to_ny * to_nx * sizeof *g->v);
+    if (g->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", to_nx, to_ny);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t j = 0; j < to_ny; j++) {
+        const size_t y0 = j * ny / to_ny, y1 = (j + 1) * ny / to_ny;
+        for (size_t i = 0; i < to_nx; i++) {
+            const size_t x0 = i * nx / to_nx, x1 = (i + 1) * nx / to_nx;
+            double sum = 0;
+            size_t n = 0;
+            for (size_t y = y0; y < y1; y++)
+                for (size_t x = x0; x < x1; x++) {
+                    const float v = px[y * nx + x];
+                    const bool known = fabsf(v) <= 3.4e38f;
+                    sum += known ? v : 0;
+                    n += known;
+                }
+            g->v[j * to_nx + i] = 2 * n > (y1 - y0) * (x1 - x0) ? (float)(sum / (double)n - black) : NAN;
+        }
+    }
+    return MRO_OK;
+}
+
+static enum mro_code copy_of(const struct mro_sb_grid *g, struct mro_sb_grid *c, struct mro_error *e)
+{
+    *c = *g;
+    c->v = malloc(g->ny * g->nx * sizeof *c->v);
+    if (c->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
+    memcpy(c->v, g->v, g->ny * g->nx * sizeof *c->v);
+    return MRO_OK;
+}
+
+static double median_of_grid(const struct mro_sb_grid *g, struct mro_error *e, enum mro_code *rc)
+{
+    float *v = malloc(g->ny * g->nx * sizeof *v);
+    size_t n = 0;
+    if (v == NULL) {
+        *rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
+        return NAN;
+    }
+    for (size_t i = 0; i < g->ny * g->nx; i++)
+        if (g->v[i] == g->v[i]) v[n++] = g->v[i];
+    const double m = n ? mro_median(v, n) : NAN;
+    free(v);
+    return m;
+}
+
+/* Everything of one image on its way. */
+struct work {
+    struct mro_device *d;
+    const struct mro_shearband_options *o;
+    struct mro_sb_grid raw;    /* intensity, fine; NaN where there is no specimen */
+    struct mro_sb_grid fine;   /* contrast */
+    struct mro_sb_grid coarse; /* contrast */
+    struct mro_sb_band band[MRO_SHEARBAND_MOST];
+    double p[MRO_SHEARBAND_MOST];
+    size_t n;
+    double width[2];
+};
+
+/* Inside of a band's stripe, widened by `more` widths of the edge. */
+static bool inside(const struct mro_sb_band *b, double more, double x, double y)
+{
+    double t;
+    const double s = mro_sb_offset(b, x, y, &t);
+    return t >= b->t[0] && t <= b->t[1] && fabs(s) <= b->fit.width / 2 + more * b->fit.edge;
+}
+
+/* Contrast on both grids, over a background fitted beside the bands known so far. */
+static enum mro_code make_contrast(struct work *w, bool *done, struct mro_error *e)
+{
+    const size_t n = w->raw.ny * w->raw.nx;
+    unsigned char *use = malloc(n);
+    *done = false;
+    if (use == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", w->raw.nx, w->raw.ny);
+    size_t outside = 0, all = 0;
+    for (size_t y = 0; y < w->raw.ny; y++)
+        for (size_t x = 0; x < w->raw.nx; x++) {
+            bool clear = true;
+            for (size_t k = 0; k < w->n && clear; k++)
+                clear =
+                    !inside(&w->band[k], 2.5, ((double)x + 0.5) * w->raw.step[1], ((double)y + 0.5) * w->raw.step[0]);
+            use[y * w->raw.nx + x] = clear;
+            outside += clear;
+            all++;
+        }
+    memcpy(w->fine.v, w->raw.v, n * sizeof *w->fine.v);
+    /* With little left beside the bands a curved background would follow them. */
+    const bool few = (double)outside < FEW_OUTSIDE * (double)all;
+    for (int degree = few && w->o->polynomial > 1 ? 1 : w->o->polynomial; degree >= 0 && !*done; degree--)
+        *done = mro_sb_flatten(w->fine.v, w->raw.ny, w->raw.nx, few ? NULL : use, degree, true);
+    free(use);
+    if (!*done) return MRO_OK;
+    free(w->coarse.v);
+    const double h =
+        fmax(sqrt((double)n * w->raw.step[0] * w->raw.step[1]) / COARSE, fmax(w->raw.step[0], w->raw.step[1]));
+    const size_t ny = (size_t)fmax(8, fmin((double)w->raw.ny, round((double)w->raw.ny * w->raw.step[0] / h))),
+                 nx = (size_t)fmax(8, fmin((double)w->raw.nx, round((double)w->raw.nx * w->raw.step[1] / h)));
+    return shrink(w->fine.v, w->raw.ny, w->raw.nx, w->raw.step, ny, nx, 0, w->d->threads, &w->coarse, e);
+}
+
+/* Coarse contrast less the models of the first `n` bands. */
+static void take_out(const struct work *w, const struct mro_sb_band *band, size_t n, float *v)
+{
+    const struct mro_sb_grid *g = &w->coarse;
+    for (size_t y = 0; y < g->ny; y++)
+        for (size_t x = 0; x < g->nx; x++)
+            for (size_t k = 0; k < n; k++)
+                v[y * g->nx + x] -=
+                    (float)mro_sb_model(&band[k], ((double)x + 0.5) * g->step[1], ((double)y + 0.5) * g->step[0]);
+}
+
+static enum mro_code strongest(const struct mro_sb_scan *s, const struct mro_sb_grid *g, const double *sd,
+                               struct mro_sb_stripe *best, struct mro_error *e)
+{
+    const size_t n = g->ny * g->nx;
+    float *space = mro_sb_scan_space(s), *v = malloc(n * sizeof *v);
+    if (space && v) {
+        for (size_t i = 0; i < n; i++) v[i] = g->v[i] == g->v[i] ? g->v[i] : 0;
+        mro_sb_scan_run(s, v, sd, NULL, NULL, space, best);
+    }
+    const bool ready = space && v;
+    free(space);
+    free(v);
+    return ready ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for line sums");
+}
+
+/* ------------------------------------------------------------------ search */
+
+/* One stage: the field that was searched (bands found before are left out), and its strongest stripe. */
+struct stage {
+    struct mro_sb_grid field;
+    struct mro_sb_stripe stripe;
+};
+
+/* How much of the variance of a field a stripe explains, beside a background that is fitted anew: a gap between two
+ * bands is a stripe for its own sides, but explains little of the rest. 0 for one whose parts differ: two bands and
+ * what lies between them. */
+static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s, int polynomial, double *gain,
+                               struct mro_error *e)
+{
+    const size_t n = g->ny * g->nx;
+    const double c = cos(s->azimuth), m = sin(s->azimuth);
+    float *v = malloc(n * sizeof *v);
+    double product = 0, square = 0, sum[MOST_PARTS] = { 0 }, count[MOST_PARTS] = { 0 }, flank[2] = { 0 },
+           of_flank[2] = { 0 };
+    /* As many parts as noise lets tell apart. */
+    const int parts = s->z > 12 ? MOST_PARTS : s->z > 8 ? 5 : 3;
+    *gain = 0;
+    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a stripe");
+    for (size_t y = 0; y < g->ny; y++)
+        for (size_t x = 0; x < g->nx; x++) {
+            const size_t i = y * g->nx + x;
+            const double at =
+                (((double)x + 0.5) * g->step[1] * c + ((double)y + 0.5) * g->step[0] * m - s->position_nm) /
+                s->width_nm;
+            v[i] = g->v[i] == g->v[i] ? (float)(fabs(at) < 0.5) : NAN;
+            if (!(v[i] == v[i]) || fabs(at) > 1) continue;
+            if (v[i] > 0) {
+                const int part = (int)fmin(parts - 1, parts * (at + 0.5));
+                sum[part] += g->v[i];
+                count[part]++;
+            } else {
+                flank[at > 0] += g->v[i];
+                of_flank[at > 0]++;
+            }
+        }
+    const double beside = 0.5 * (flank[0] / of_flank[0] + flank[1] / of_flank[1]);
+    bool alike = of_flank[0] > 0 && of_flank[1] > 0;
+    for (int k = 0; k < parts; k++) alike &= count[k] > 0 && (sum[k] / count[k] - beside) / s->contrast > EVEN;
+    if (alike && mro_sb_flatten(v, g->ny, g->nx, NULL, polynomial, false)) {
+        for (size_t i = 0; i < n; i++) {
+            if (!(v[i] == v[i])) continue;
+            product += (double)v[i] * g->v[i];
+            square += (double)v[i] * v[i];
+        }
+        *gain = square > 0 && product * s->contrast > 0 ? product * product / square : 0;
+    }
+    free(v);
+    return MRO_OK;
+}
+
+/* Of the strongest stripes of each width that beat `least`: the one that explains most; the strongest where none does.
+ */
+static enum mro_code choose(const struct mro_sb_grid *g, const struct mro_sb_stripe *stripe, size_t n, double least,
+                            int polynomial, struct mro_sb_stripe *best, struct mro_error *e)
+{
+    double most = 0;
+    size_t at = 0;
+    for (size_t k = 0; k < n; k++)
+        if (stripe[k].z > stripe[at].z) at = k;
+    for (size_t k = 0; k < n; k++) {
+        double gain;
+        if (!(stripe[k].z > least)) continue;
+        MRO_TRY(explained(g, &stripe[k], polynomial, &gain, e));
+        if (gain > most) {
+            most = gain;
+            at = k;
+        }
+    }
+    *best = stripe[at];
+    return MRO_OK;
+}
+
+static void start_band(const struct mro_shearband_options *o, const double field[2], const struct mro_sb_stripe *s,
+                       struct mro_sb_band *b)
+{
+    memset(b, 0, sizeof *b);
+    mro_sb_aim(b, s->azimuth);
+    b->position = s->position_nm;
+    b->fit.width = s->width_nm;
+    b->fit.amplitude = s->contrast;
+    b->middle[0] = field[1] / 2;
+    b->middle[1] = field[0] / 2;
+    b->limit[0] = -INFINITY;
+    b->limit[1] = INFINITY;
+    if (!o->has_line) return;
+    double t[2];
+    for (int i = 0; i < 2; i++)
+        t[i] = (o->line_nm[2 * i + 1] - b->middle[1]) * cos(b->azimuth) -
+               (o->line_nm[2 * i] - b->middle[0]) * sin(b->azimuth);
+    b->limit[0] = fmin(t[0], t[1]);
+    b->limit[1] = fmax(t[0], t[1]);
+}
+
+/* Is the band that was fitted still the stripe that was found? */
+static bool is_of(const struct mro_sb_band *b, const struct mro_sb_stripe *s)
+{
+    const double c = cos(b->azimuth - s->azimuth), across = fabs(b->position - (c > 0 ? 1 : -1) * s->position_nm);
+    return b->fit.width > s->width_nm / STRAYED && b->fit.width < STRAYED * s->width_nm && fabs(c) > cos(0.15) &&
+           across < s->width_nm + 0.15 * hypot(b->middle[0], b->middle[1]) && b->fit.amplitude * s->contrast > 0;
+}
+
+/* What the line says where stripes are looked for. */
+static struct mro_sb_near near_line(const struct mro_shearband_options *o)
+{
+    const double dx = o->line_nm[2] - o->line_nm[0], dy = o->line_nm[3] - o->line_nm[1];
+    double azimuth = atan2(dx, -dy);
+    if (azimuth < 0) azimuth += M_PI;
+    if (azimuth >= M_PI) azimuth -= M_PI;
+    const double x = 0.5 * (o->line_nm[0] + o->line_nm[2]), y = 0.5 * (o->line_nm[1] + o->line_nm[3]);
+    return (struct mro_sb_near){ azimuth, x * cos(azimuth) + y * sin(azimuth), LINE_TURN };
+}
+
+/* Blanks what a given line does not reach. */
+static void keep_line(const struct mro_shearband_options *o, struct mro_sb_grid *g)
+{
+    const double dx = o->line_nm[2] - o->line_nm[0], dy = o->line_nm[3] - o->line_nm[1], l2 = dx * dx + dy * dy;
+    for (size_t y = 0; y < g->ny; y++)
+        for (size_t x = 0; x < g->nx; x++) {
+            const double px = ((double)x + 0.5) * g->step[1] - o->line_nm[0],
+                         py = ((double)y + 0.5) * g->step[0] - o->line_nm[1], t = (px * dx + py * dy) / l2;
+            if (t < 0 || t > 1) g->v[y * g->nx + x] = NAN;
+        }
+}
+
+/* All stages against one set of whole fields, with what the bands leave of the spectrum. Those that chance explains are
+ * dropped, and the rest judged anew: they must not profit from what was taken out in vain. */
+static enum mro_code judge(struct work *w, const struct stage *stage, const struct mro_sb_near *near,
+                           struct mro_shearband_result *r, struct mro_error *e)
+{
+    struct mro_sb_stripe stripe[MRO_SB_WIDTHS];
+    size_t of[MRO_SHEARBAND_MOST];
+    enum mro_code rc = MRO_OK;
+    for (size_t k = 0; k < w->n; k++) of[k] = k;
+    for (bool again = true; again && rc == MRO_OK;) {
+        struct mro_sb_grid residual = { 0 }, whole = { 0 };
+        struct mro_sb_scan *scan = NULL;
+        struct mro_sb_null null = { 0 };
+        const size_t judged = w->n ? w->n : 1;
+        again = false;
+        rc = copy_of(&w->coarse, &residual, e);
+        if (rc == MRO_OK) rc = copy_of(&w->coarse, &whole, e);
+        if (rc == MRO_OK) {
+            take_out(w, w->band, w->n, residual.v);
+            if (near) keep_line(w->o, &whole);
+            rc = mro_sb_scan_new(&scan, &whole, w->width, near, e);
+        }
+        if (rc == MRO_OK)
+            rc = mro_sb_null_draw(w->d, &residual, (double)w->n, &whole, scan, w->o->polynomial,
+                                  (size_t)w->o->surrogates, w->o->seed, &null, e);
+        size_t kept = 0;
+        double least = 1;
+        for (size_t k = 0; k < judged && rc == MRO_OK; k++) {
+            const struct stage *s = stage + (w->n ? of[k] : 0);
+            mro_sb_scan_free(scan);
+            scan = NULL;
+            rc = mro_sb_scan_new(&scan, &s->field, w->width, near, e);
+            if (rc == MRO_OK) rc = strongest(scan, &s->field, null.sd, stripe, e);
+            if (rc) break;
+            const double z = mro_sb_most(stripe, mro_sb_scan_widths(scan));
+            size_t reached = 0;
+            for (size_t i = 0; i < null.n; i++) reached += null.most[i] >= z;
+            const double p = (1 + (double)reached) / (1 + (double)null.n);
+            least = fmin(least, p);
+            if (w->n == 0 || !(p < w->o->alpha)) continue;
+            w->band[kept] = w->band[k];
+            of[kept] = of[k];
+            w->p[kept++] = p;
+        }
+        r->p_value = least;
+        again = kept && kept < w->n;
+        w->n = kept;
+        free(residual.v);
+        free(whole.v);
+        mro_sb_scan_free(scan);
+        mro_sb_null_release(&null);
+    }
+    return rc;
+}
+
+static enum mro_code search(struct work *w, struct mro_shearband_result *r, struct mro_error *e)
+{
+    const struct mro_shearband_options *o = w->o;
+    const size_t most = o->has_line ? 1 : MRO_SHEARBAND_MOST;
+    const double field[2] = { r->field_nm[0], r->field_nm[1] };
+    struct stage *stage = calloc(most, sizeof *stage);
+    struct mro_sb_scan *scan = NULL;
+    struct mro_sb_null null = { 0 };
+    struct mro_sb_grid residual = { 0 };
+    const struct mro_sb_near near = o->has_line ? near_line(o) : (struct mro_sb_near){ 0 };
+    const struct mro_sb_near *nearby = o->has_line ? &near : NULL;
+    struct mro_sb_stripe stripe[MRO_SB_WIDTHS];
+    size_t stages = 0;
+    enum mro_code rc = stage ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for bands");
+    bool go_on = rc == MRO_OK;
+    while (go_on && stages < most) {
+        struct stage *s = stage + stages;
+        bool found = false;
+        go_on = false;
+        mro_sb_scan_free(scan);
+        scan = NULL;
+        free(residual.v);
+        residual.v = NULL;
+        mro_sb_null_release(&null);
+        if ((rc = copy_of(&w->coarse, &s->field, e))) break;
+        stages++;
+        take_out(w, w->band, w->n, s->field.v);
+        for (size_t y = 0; y < s->field.ny; y++)
+            for (size_t x = 0; x < s->field.nx; x++)
+                for (size_t k = 0; k < w->n; k++)
+                    if (inside(&w->band[k], 2, ((double)x + 0.5) * s->field.step[1],
+                               ((double)y + 0.5) * s->field.step[0]))
+                        s->field.v[y * s->field.nx + x] = NAN;
+        if (o->has_line) keep_line(o, &s->field);
+        if ((rc = mro_sb_scan_new(&scan, &s->field, w->width, nearby, e))) break;
+        const size_t widths = mro_sb_scan_widths(scan);
+        /* How noisy the filters are is known from the spectrum of what the band leaves, and that from the filters:
+         * twice is enough. */
+        for (int pass = 0; pass < 2; pass++) {
+            struct mro_sb_band *b = w->band + w->n;
+            if ((rc = strongest(scan, &s->field, pass ? null.sd : NULL, stripe, e))) break;
+            double least = 0;
+            for (size_t k = 0; k < null.n; k++) least = fmax(least, null.most[k]);
+            if ((rc = choose(&s->field, stripe, widths, least, o->polynomial, &s->stripe, e))) break;
+            if (!(s->stripe.z > 0)) break;
+            start_band(o, field, &s->stripe, b);
+            if ((rc = mro_sb_refine(&w->fine, o, w->band, w->n, w->d->threads, b, NULL, &found, e))) break;
+            found = found && is_of(b, &s->stripe);
+            free(residual.v);
+            residual.v = NULL;
+            if ((rc = copy_of(&w->coarse, &residual, e))) break;
+            take_out(w, w->band, w->n + found, residual.v);
+            mro_sb_null_release(&null);
+            if ((rc = mro_sb_null_draw(w->d, &residual, (double)(w->n + found), &s->field, scan, o->polynomial,
+                                       pass ? QUICK : FIRST, o->seed, &null, e)))
+                break;
+        }
+        if (rc || !(s->stripe.z > 0)) break;
+        size_t reached = 0;
+        for (size_t k = 0; k < null.n; k++) reached += null.most[k] >= s->stripe.z;
+        if (!found || (reached && stages > AHEAD)) break;
+        w->n++;
+        if (reached && stages == AHEAD) break;
+        if (stages == most) break;
+        if ((rc = make_contrast(w, &go_on, e))) break; /* no longer pulled at by this band */
+    }
+    if (rc == MRO_OK && stages) rc = judge(w, stage, nearby, r, e);
+    for (size_t k = 0; k < stages; k++) free(stage[k].field.v);
+    free(stage);
+    free(residual.v);
+    mro_sb_scan_free(scan);
+    mro_sb_null_release(&null);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ bands */
+
+static void drop(struct work *w, size_t k)
+{
+    memmove(w->band + k, w->band + k + 1, (w->n - k - 1) * sizeof *w->band);
+    memmove(w->p + k, w->p + k + 1, (w->n - k - 1) * sizeof *w->p);
+    w->n--;
+}
+
+/* All bands but one. */
+static size_t rest_of(const struct work *w, size_t k, struct mro_sb_band *rest)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n; i++)
+        if (i != k) rest[n++] = w->band[i];
+    return n;
+}
+
+static enum mro_code refine_all(struct work *w, struct mro_error *e)
+{
+    struct mro_sb_band rest[MRO_SHEARBAND_MOST];
+    for (size_t k = 0; k < w->n;) {
+        bool found;
+        struct mro_sb_band b = w->band[k];
+        MRO_TRY(mro_sb_refine(&w->fine, w->o, rest, rest_of(w, k, rest), w->d->threads, &b, NULL, &found, e));
+        if (!found) {
+            drop(w, k);
+            continue;
+        }
+        w->band[k++] = b;
+    }
+    return MRO_OK;
+}
+
+static double degrees_between(double a, double b)
+{
+    const double t = fabs(a - b);
+    return fmin(t, 180 - t);
+}
+
+static int by_position(const void *a, const void *b)
+{
+    const double x = ((const struct mro_shearband *)a)->position_nm, y = ((const struct mro_shearband *)b)->position_nm;
+    return (x > y) - (x < y);
+}
+
+/* Where centre lines meet inside the field, or a band's end comes close to another one. */
+static void find_junctions(struct mro_shearband_result *r)
+{
+    for (size_t i = 0; i < r->n_bands; i++)
+        for (size_t j = i + 1; j < r->n_bands; j++) {
+            const struct mro_shearband *a = r->band + i, *b = r->band + j;
+            const double ux = a->line_nm[2] - a->line_nm[0], uy = a->line_nm[3] - a->line_nm[1],
+                         vx = b->line_nm[2] - b->line_nm[0], vy = b->line_nm[3] - b->line_nm[1];
+            const double cross = ux * vy - uy * vx, wx = b->line_nm[0] - a->line_nm[0],
+                         wy = b->line_nm[1] - a->line_nm[1];
+            if (fabs(cross) < 1e-9 || r->n_junctions == MRO_SHEARBAND_MOST) continue;
+            const double s = (wx * vy - wy * vx) / cross, t = (wx * uy - wy * ux) / cross;
+            /* An end is known to a segment. */
+            const double sa = a->ends ? 1.5 / (double)a->n_segments : 0, tb = b->ends ? 1.5 / (double)b->n_segments : 0;
+            if (s < -sa || s > 1 + sa || t < -tb || t > 1 + tb) continue;
+            const double x = a->line_nm[0] + s * ux, y = a->line_nm[1] + s * uy;
+            if (x < 0 || y < 0 || x > r->field_nm[1] || y > r->field_nm[0]) continue;
+            r->junction[r->n_junctions++] =
+                (struct mro_shearband_junction){ i, j, x, y,
+                                                 degrees_between(a->normal_azimuth_deg, b->normal_azimuth_deg) };
+        }
+}
+
+static void warn_of_band(const struct mro_shearband_options *o, const struct mro_shearband *b,
+                         struct mro_shearband_result *r)
+{
+    if (b->border) {
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the band at %.1f nm has only one edge inside of the field: it has no width, its position is that of the "
+            "edge, and it may be a step in thickness as well",
+            b->position_nm);
+        return;
+    }
+    if (b->fit_edge_nm > SOFT * b->width_nm / 2)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "the edges of the band at %.1f nm are as wide as the band: its width (%.1f nm) is that of a slab with the "
+            "same profile, and hangs on the shape",
+            b->position_nm, b->width_nm);
+    size_t weak = 0;
+    for (size_t k = 0; k < b->n_segments; k++) weak += isnan(b->segment[k].width_nm);
+    if (2 * weak > b->n_segments)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the band at %.1f nm is too faint to be measured in %zu of %zu segments: its width is of their mean",
+                 b->position_nm, weak, b->n_segments);
+    if (b->length_nm / (double)b->n_segments < 20)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "segments are shorter than 20 nm: structure as long as they are makes intervals too narrow");
+    if (isfinite(b->width_ci95[1]) && isfinite(b->width_sd_nm) && b->width_sd_nm > 0.25 * b->width_nm &&
+        2 * weak <= b->n_segments)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the width of the band at %.1f nm differs along it (standard deviation %.1f nm between segments)",
+                 b->position_nm, b->width_sd_nm);
+    (void)o;
+}
+
+/* The direction that most of the length of bands has. */
+static void main_azimuth(struct mro_shearband_result *r)
+{
+    double best = 0;
+    r->normal_azimuth_deg = NAN;
+    for (size_t i = 0; i < r->n_bands; i++) {
+        double weight = 0, turned = 0, all = 0;
+        for (size_t j = 0; j < r->n_bands; j++) {
+            const struct mro_shearband *b = r->band + j;
+            double t = b->normal_azimuth_deg - r->band[i].normal_azimuth_deg;
+            if (t > 90) t -= 180;
+            if (t <= -90) t += 180;
+            if (fabs(t) > PARALLEL) continue;
+            const double one = fabs(b->depth) * b->length_nm;
+            weight += one;
+            turned += one * t;
+            all += one;
+        }
+        if (weight <= best * (1 + 1e-9)) continue;
+        best = weight;
+        double a = r->band[i].normal_azimuth_deg + turned / all;
+        if (a < 0) a += 180;
+        if (a >= 180) a -= 180;
+        r->normal_azimuth_deg = a;
+    }
+}
+
+static void say(struct mro_shearband_result *r, const struct mro_shearband_options *o)
+{
+    if (r->n_bands == 0 && isfinite(r->p_value) && r->p_value >= o->alpha)
+        snprintf(r->verdict, sizeof r->verdict,
+                 "no band: a random field of this spectrum shows stripes as strong (p = %.2g)", r->p_value);
+    else if (r->n_bands == 0)
+        snprintf(r->verdict, sizeof r->verdict, "no band that keeps its contrast along its length");
+    else {
+        double worst = 0;
+        for (size_t k = 0; k < r->n_bands; k++) worst = fmax(worst, r->band[k].p_value);
+        snprintf(r->verdict, sizeof r->verdict, "%zu band%s beyond chance (p %s %.2g)", r->n_bands,
+                 r->n_bands > 1 ? "s" : "", worst <= 1.0001 / (o->surrogates + 1.0) ? "<=" : "=", worst);
+    }
+}
+
+static enum mro_code measure_bands(struct work *w, struct mro_shearband_result *r, struct mro_error *e)
+{
+    bool done = true;
+    struct mro_sb_band rest[MRO_SHEARBAND_MOST];
+    /* A background that the bands do not pull at, then the bands again. */
+    for (int pass = 0; pass < 2 && w->n && done; pass++) {
+        MRO_TRY(make_contrast(w, &done, e));
+        if (done) MRO_TRY(refine_all(w, e));
+    }
+    r->band = calloc(w->n ? w->n : 1, sizeof *r->band);
+    if (r->band == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for bands");
+    for (size_t k = 0; k < w->n; k++) {
+        bool found;
+        struct mro_sb_band b = w->band[k];
+        struct mro_shearband *out = r->band + r->n_bands;
+        const enum mro_code rc =
+            mro_sb_refine(&w->fine, w->o, rest, rest_of(w, k, rest), w->d->threads, &b, out, &found, e);
+        if (rc) {
+            band_release(out);
+            return rc;
+        }
+        out->p_value = w->p[k];
+        if (!found || !(out->p_segments < ALIKE)) {
+            band_release(out);
+            continue;
+        }
+        r->n_bands++;
+    }
+    qsort(r->band, r->n_bands, sizeof *r->band, by_position);
+    return MRO_OK;
+}
+
+static bool measurable(struct mro_shearband_result *r, double median, double coverage, bool varies)
+{
+    r->coverage = coverage;
+    const char *why = !(coverage > 0) ? "no pixel holds a number"
+                      : !varies       ? "every pixel has the same value"
+                      : !(median > 0) ? "the intensity is not above the black level, so that depth has no meaning"
+                      : coverage < LEAST_COVERAGE ? "less than a quarter of the image shows specimen"
+                                                  : NULL;
+    if (why == NULL) return true;
+    mro_note(&r->warnings, &r->n_warnings, "%s: there is nothing to measure", why);
+    snprintf(r->verdict, sizeof r->verdict, "not measured: %s", why);
+    return false;
+}
+
+enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image *im, const char *name,
+                                    const struct mro_shearband_options *o, struct mro_shearband_result *r,
+                                    struct mro_error *e)
+{
+    struct work w = { .d = d, .o = o };
+    enum mro_code rc = MRO_OK;
+    bool done = false;
+    memset(r, 0, sizeof *r);
+    r->normal_azimuth_deg = r->p_value = r->searched_nm[0] = r->searched_nm[1] = r->coverage = NAN;
+    r->black_level = isfinite(o->black_level) ? o->black_level : 0;
+    MRO_TRY(mro_image_pixel_nm(im, name, r->pixel_nm, e));
+    for (int i = 0; i < 2; i++) r->field_nm[i] = (double)(i ? im->nx : im->ny) * r->pixel_nm[i];
+    MRO_TRY(check_options(o, r->field_nm, name, e));
+    if (im->ny < LEAST_SIDE || im->nx < LEAST_SIDE)
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu x %zu pixels; bands need %d along each axis", name, im->nx, im->ny,
+                        LEAST_SIDE);
+    size_t k = 1;
+    while ((im->ny / k) * (im->nx / k) > FINE_PIXELS && im->ny / (k + 1) >= 256 && im->nx / (k + 1) >= 256) k++;
+    if ((rc = shrink(im->px, im->ny, im->nx, r->pixel_nm, im->ny / k, im->nx / k, r->black_level, d->threads, &w.raw,
+                     e)))
+        goto done;
+    if ((rc = copy_of(&w.raw, &w.fine, e))) goto done;
+    const size_t n = w.raw.ny * w.raw.nx;
+    const double median = median_of_grid(&w.raw, e, &rc);
+    if (rc) goto done;
+    size_t kept = 0, vacuum = 0;
+    float lo = INFINITY, hi = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        if (!(w.raw.v[i] == w.raw.v[i])) continue;
+        lo = w.raw.v[i] < lo ? w.raw.v[i] : lo;
+        hi = w.raw.v[i] > hi ? w.raw.v[i] : hi;
+        if (median > 0 && w.raw.v[i] < VACUUM * median && k > 1) {
+            w.raw.v[i] = NAN;
+            vacuum++;
+        } else {
+            kept++;
+        }
+    }
+    if (!measurable(r, median, (double)kept / (double)n, hi > lo)) goto done;
+    if (vacuum)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "%.1f %% of the image is darker than a tenth of the rest: taken as vacuum",
+                 100 * (double)vacuum / (double)n);
+    if (im->not_finite)
+        mro_note(&r->warnings, &r->n_warnings, "%zu pixels are not finite numbers and are left out", im->not_finite);
+    if ((rc = make_contrast(&w, &done, e))) goto done;
+    if (!done) {
+        mro_note(&r->warnings, &r->n_warnings,
+                 "no positive background can be fitted to the image: there is nothing to measure");
+        snprintf(r->verdict, sizeof r->verdict, "not measured: no background");
+        goto done;
+    }
+    const double least = 2 * fmax(w.coarse.step[0], w.coarse.step[1]),
+                 most = WIDEST * fmin(r->field_nm[0], r->field_nm[1]);
+    w.width[0] = o->width_nm[1] > 0 ? fmax(least, o->width_nm[0]) : least;
+    w.width[1] = o->width_nm[1] > 0 ? fmin(most, o->width_nm[1]) : most;
+    if (!(w.width[1] > w.width[0])) {
+        rc = MRO_FAIL(e, MRO_EARG,
+                      "no width between %g and %g nm can be found in '%s': its field allows %.3g to %.3g nm",
+                      o->width_nm[0], o->width_nm[1], name, least, most);
+        goto done;
+    }
+    memcpy(r->searched_nm, w.width, sizeof w.width);
+    if ((rc = search(&w, r, e))) goto done;
+    if ((rc = measure_bands(&w, r, e))) goto done;
+    main_azimuth(r);
+    find_junctions(r);
+    say(r, o);
+    if (r->n_bands)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "widths are projected: a band that is inclined to the beam by b looks wider, w cos b + t sin b in a foil "
+            "of thickness t; take them as upper limits unless the band was tilted edge-on");
+    for (size_t i = 0; i < r->n_bands; i++) warn_of_band(o, &r->band[i], r);
+done:
+    free(w.raw.v);
+    free(w.fine.v);
+    free(w.coarse.v);
+    if (rc) mro_shearband_result_release(r);
+    return rc;
+}

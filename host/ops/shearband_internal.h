@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Parts of the shear-band measurement. */
+#ifndef MRO_OPS_SHEARBAND_INTERNAL_H
+#define MRO_OPS_SHEARBAND_INTERNAL_H
+
+#include "core/backend.h"
+#include "mroscope/shearband.h"
+
+/* Values at the centres of equal pixels over the field, NaN = no data. */
+struct mro_sb_grid {
+    size_t ny, nx;
+    double step[2]; /* nm: y, x */
+    float *v;       /* ny * nx */
+};
+
+/* -- shearband_scan.c: stripes in line sums --------------------------------------------------------- */
+
+#define MRO_SB_WIDTHS 24 /* at most */
+
+/* Everything about line sums that depends on the shape and the mask of a field only; opaque. */
+struct mro_sb_scan;
+
+/* The strongest stripe of a field. */
+struct mro_sb_stripe {
+    double z;                    /* contrast over its standard deviation in random fields */
+    double contrast;             /* inside less beside */
+    double azimuth, position_nm; /* radians in [0, pi); as in the public header */
+    double width_nm;
+};
+
+/* Only stripes about a given line: azimuth within `turn` radians, the line inside the stripe. */
+struct mro_sb_near {
+    double azimuth, position_nm, turn;
+};
+
+/* Sums over lines of all directions of grids like `g`, whose NaN pixels are left out. `near` may be NULL. MRO_EMEMORY.
+ */
+enum mro_code mro_sb_scan_new(struct mro_sb_scan **s, const struct mro_sb_grid *g, const double width_nm[2],
+                              const struct mro_sb_near *near, struct mro_error *e);
+void mro_sb_scan_free(struct mro_sb_scan *s); /* NULL is fine */
+size_t mro_sb_scan_widths(const struct mro_sb_scan *s);
+double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i);
+
+/* Work space of one thread. */
+float *mro_sb_scan_space(const struct mro_sb_scan *s); /* free() it; NULL = out of memory */
+
+/* The strongest stripes of a field, one for each width (widths in all; z 0 = none), where `sd` (one for each width) are
+ * the standard deviations of the filters in units of one pixel's; NULL: 1. `square` and `count` (may be NULL) receive
+ * sums of squares and numbers of all positions. */
+void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *sd, double *square, double *count,
+                     float *space, struct mro_sb_stripe *best);
+
+/* The strongest of them. */
+double mro_sb_most(const struct mro_sb_stripe *stripe, size_t n);
+
+/* -- shearband_null.c: random fields of the same spectrum ------------------------------------------- */
+
+struct mro_sb_null {
+    size_t n, widths;
+    double *square, *count; /* n * widths */
+    double *most;           /* n: the strongest stripe of each field */
+    double *sd;             /* widths */
+};
+
+/* Draws `n` fields with the falling spectrum of `residual` (bands taken out; NaN = no data) through the scan, with the
+ * missing pixels of `shape`. `taken` is how many stripes had been taken out of the residual, each of which took power
+ * with it. */
+enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *residual, double taken,
+                               const struct mro_sb_grid *shape, const struct mro_sb_scan *s, int polynomial, size_t n,
+                               uint64_t seed, struct mro_sb_null *null, struct mro_error *e);
+void mro_sb_null_release(struct mro_sb_null *null); /* {0} is fine */
+
+/* Removes the best polynomial of the degree (in x and y together) from the finite pixels of v; `use` (may be NULL) says
+ * which count for the fit. With `divide` v becomes v / polynomial - 1. False: too few pixels, or a background that is
+ * not positive; v is not touched. */
+bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide);
+
+/* -- shearband_fit.c: profiles ---------------------------------------------------------------------- */
+
+/* b[0] + b[1] (s - centre) + amplitude * shape; shape is 1 in the middle of a wide band. */
+struct mro_sb_profile_fit {
+    double b[2], amplitude, centre, width, edge;
+    double chi2, weight; /* sum of weighted squares, of weights; NaN = not fitted */
+};
+double mro_sb_shape(double s, double width, double edge); /* s from the centre */
+
+/* Fits a profile of n bins (weight 0 = empty) from a start; `hold_edge`: with the edges as they are. False when it
+ * does not converge to a band inside the profile. */
+bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, size_t n, double bin, bool hold_edge,
+                        struct mro_sb_profile_fit *f);
+
+/* A band being measured: its centre line and shape. */
+struct mro_sb_band {
+    double azimuth, position; /* radians, nm */
+    double cosine, sine;      /* of the azimuth: see mro_sb_aim */
+    double t[2]; /* along the line (direction -sin a, cos a) from its point nearest to `middle`; filled by refining */
+    double limit[2];               /* of t; infinite where the band goes to the border */
+    double middle[2];              /* x, y: of the field */
+    double path[4];                /* polynomial in t - (t0 + t1)/2, nm */
+    struct mro_sb_profile_fit fit; /* centre 0 */
+    bool ends, border;
+};
+
+/* Sets the direction of a band. */
+void mro_sb_aim(struct mro_sb_band *b, double azimuth);
+
+/* Distance from the (curved) centre line along the normal of a point in nm, and t there. */
+double mro_sb_offset(const struct mro_sb_band *b, double x, double y, double *t);
+
+/* Model contrast of a band at a point in nm. */
+double mro_sb_model(const struct mro_sb_band *b, double x, double y);
+
+/* Measures a band on `fine` (contrast), from azimuth, position and width of a stripe; models of `others` are taken out.
+ * `out` may be NULL: only `b` is refined. False (with MRO_OK): there is no such band. */
+enum mro_code mro_sb_refine(const struct mro_sb_grid *fine, const struct mro_shearband_options *o,
+                            const struct mro_sb_band *others, size_t n_others, int threads, struct mro_sb_band *b,
+                            struct mro_shearband *out, bool *found, struct mro_error *e);
+
+#endif

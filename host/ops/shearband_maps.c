@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Composition across shear bands, from maps of counts. */
+#include <gsl/gsl_cdf.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/notes.h"
+#include "mroscope/shearband.h"
+
+#define SAME_FIELD 0.02 /* sizes of image and maps may differ by this share */
+#define BESIDE 1.0      /* widths of a band beside it that are its surroundings, at least MIN_BESIDE pixels */
+#define MIN_BESIDE 6.0
+#define MIDDLE 1.5 /* standard deviations of the edge that are neither inside nor outside */
+#define ALONG 0.9  /* of the length of a band: what is added up */
+
+/* The line across a band through its middle, as long as its surroundings are wide, inside of the field. */
+static bool line_across(const struct mro_shearband *b, const struct mro_eds_field *m, struct mro_eds_line *l,
+                        double *centre)
+{
+    const double h = fmax(m->pixel_nm[0], m->pixel_nm[1]), w = (double)m->nx * m->pixel_nm[1],
+                 tall = (double)m->ny * m->pixel_nm[0];
+    const double a = b->normal_azimuth_deg * M_PI / 180, c = cos(a), n = sin(a);
+    const double x = 0.5 * (b->line_nm[0] + b->line_nm[2]) + b->path[0] * c,
+                 y = 0.5 * (b->line_nm[1] + b->line_nm[3]) + b->path[0] * n;
+    double reach[2];
+    for (int side = 0; side < 2; side++) {
+        const double sign = side ? 1 : -1;
+        double t = b->width_nm / 2 + 2 * fmax(BESIDE * b->width_nm, MIN_BESIDE * h) + 4 * b->fit_edge_nm;
+        if (sign * c > 1e-9) t = fmin(t, (w - x) / (sign * c));
+        if (sign * c < -1e-9) t = fmin(t, -x / (sign * c));
+        if (sign * n > 1e-9) t = fmin(t, (tall - y) / (sign * n));
+        if (sign * n < -1e-9) t = fmin(t, -y / (sign * n));
+        reach[side] = fmax(0, t * (1 - 1e-9));
+    }
+    *l = (struct mro_eds_line){ x - reach[0] * c, y - reach[0] * n, x + reach[1] * c, y + reach[1] * n,
+                                fmax(ALONG * b->length_nm, h) };
+    *centre = reach[0];
+    return reach[0] + reach[1] > 8 * h;
+}
+
+/* Means inside and outside with their counting errors. */
+static void compare(const struct mro_shearband *b, const struct mro_eds_result *p, double centre, size_t j,
+                    double pixel, struct mro_shearband_element *out)
+{
+    const struct mro_eds_element *el = &p->element[j];
+    const double beyond = fmin(MIDDLE * b->fit_edge_nm, 0.35 * b->width_nm), half = b->width_nm / 2,
+                 beside = fmax(BESIDE * b->width_nm, MIN_BESIDE * pixel) + 2 * b->fit_edge_nm;
+    double sum[2] = { 0, 0 }, weight[2] = { 0, 0 }, variance[2] = { 0, 0 };
+    memcpy(out->symbol, el->symbol, sizeof out->symbol);
+    out->inside_at = out->inside_se = out->outside_at = out->outside_se = out->difference_at = out->p =
+        out->difference_ci95[0] = out->difference_ci95[1] = NAN;
+    for (size_t i = 0; i < p->points; i++) {
+        const double s = fabs(p->x_nm[i] - centre);
+        const int outside = s > half;
+        if (outside ? s < half + MIDDLE * b->fit_edge_nm || s > half + beside : s > half - beyond) continue;
+        /* Every bin holds about as many counts: equal weights, that do not follow its own noise. */
+        sum[outside] += el->at[i];
+        weight[outside]++;
+        variance[outside] += el->se ? el->se[i] * el->se[i] : NAN;
+    }
+    if (weight[0] > 0) {
+        out->inside_at = sum[0] / weight[0];
+        out->inside_se = sqrt(variance[0]) / weight[0];
+    }
+    if (weight[1] > 0) {
+        out->outside_at = sum[1] / weight[1];
+        out->outside_se = sqrt(variance[1]) / weight[1];
+    }
+    out->difference_at = out->inside_at - out->outside_at;
+    const double se = hypot(out->inside_se, out->outside_se);
+    if (!isfinite(se)) return;
+    for (int k = 0; k < 2; k++) out->difference_ci95[k] = out->difference_at + (k ? 1.96 : -1.96) * se;
+    out->p = 2 * gsl_cdf_ugaussian_Q(fabs(out->difference_at) / se);
+}
+
+enum mro_code mro_shearband_composition(struct mro_shearband_result *r, const struct mro_eds_field *maps,
+                                        const char *name, const struct mro_eds_options *o, struct mro_error *e)
+{
+    const double field[2] = { (double)maps->ny * maps->pixel_nm[0], (double)maps->nx * maps->pixel_nm[1] };
+    if (fabs(field[0] / r->field_nm[0] - 1) > SAME_FIELD || fabs(field[1] / r->field_nm[1] - 1) > SAME_FIELD)
+        return MRO_FAIL(e, MRO_EARG,
+                        "the maps show %.4g x %.4g nm and '%s' shows %.4g x %.4g nm: they are not of one field",
+                        field[1], field[0], name, r->field_nm[1], r->field_nm[0]);
+    if (r->n_bands == 0) return MRO_OK;
+    r->elements = calloc(r->n_bands, sizeof *r->elements);
+    if (r->elements == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for profiles", name);
+    for (size_t k = 0; k < r->n_bands; k++) {
+        const struct mro_shearband *b = r->band + k;
+        struct mro_shearband_elements *q = r->elements + k;
+        struct mro_eds_profile p = { 0 };
+        struct mro_error why;
+        if (b->border || !line_across(b, maps, &q->line, &q->centre_nm)) {
+            mro_warn(r, "no composition across the band at %.1f nm: it is not inside of the field", b->position_nm);
+            continue;
+        }
+        enum mro_code rc = mro_eds_line_profile(maps, &q->line, name, &p, &why);
+        if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, name, o, &q->profile, &why);
+        mro_eds_profile_release(&p);
+        if (rc == MRO_EMEMORY) {
+            if (e) *e = why;
+            return rc;
+        }
+        if (rc) {
+            mro_warn(r, "no composition across the band at %.1f nm: %s", b->position_nm, why.message);
+            continue;
+        }
+        for (size_t i = 0; i < q->profile.n_warnings; i++) mro_warn(r, "%s", q->profile.warnings[i]);
+        q->n = q->profile.elements;
+        for (size_t j = 0; j < q->n; j++)
+            compare(b, &q->profile, q->centre_nm, j, fmax(maps->pixel_nm[0], maps->pixel_nm[1]), &q->element[j]);
+        if (q->n == 1) mro_warn(r, "one map is no composition: at.%% are shares of the elements given");
+    }
+    return MRO_OK;
+}

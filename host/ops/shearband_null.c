@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Random fields that a stripe has to beat: Gaussian, with the spectrum of the image less its bands. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mroscope/math/grid.h"
+#include "ops/haadf_internal.h"
+#include "ops/shearband_internal.h"
+
+#define LARGER 1.25     /* drawn fields, in sizes of the image: its borders do not match */
+#define BLOCKS 48       /* along an axis, that a background is fitted to */
+#define TAPER 0.12      /* of a side, at each border */
+#define POWER_TAKEN 1.5 /* modes of every ring that go with a stripe when it is taken out */
+#define STREAM ((uint64_t)0x5b << 32)
+#define LINE_SURE 4.0 /* standard errors of scan-line noise that is there */
+
+void mro_sb_null_release(struct mro_sb_null *n)
+{
+    free(n->square);
+    free(n->count);
+    free(n->most);
+    free(n->sd);
+    memset(n, 0, sizeof *n);
+}
+
+/* ------------------------------------------------------------------ polynomial */
+
+enum { MOST_TERMS = (MRO_SHEARBAND_DEGREE + 1) * (MRO_SHEARBAND_DEGREE + 2) / 2 };
+
+static size_t terms_of(double y, double x, int degree, double *t)
+{
+    double px[MRO_SHEARBAND_DEGREE + 1] = { 1, x }, py[MRO_SHEARBAND_DEGREE + 1] = { 1, y };
+    size_t n = 0;
+    for (int k = 2; k <= degree; k++) {
+        px[k] = ((2 * k - 1) * x * px[k - 1] - (k - 1) * px[k - 2]) / k;
+        py[k] = ((2 * k - 1) * y * py[k - 1] - (k - 1) * py[k - 2]) / k;
+    }
+    for (int i = 0; i <= degree; i++)
+        for (int j = 0; i + j <= degree; j++) t[n++] = py[i] * px[j];
+    return n;
+}
+
+/* a x = b in place by Cholesky; false when a is singular. */
+static bool solve(double (*a)[MOST_TERMS], double *b, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        const double whole = a[j][j];
+        for (size_t k = 0; k < j; k++) a[j][j] -= a[j][k] * a[j][k];
+        if (!(a[j][j] > 1e-10 * whole)) return false;
+        a[j][j] = sqrt(a[j][j]);
+        for (size_t i = j + 1; i < n; i++) {
+            for (size_t k = 0; k < j; k++) a[i][j] -= a[i][k] * a[j][k];
+            a[i][j] /= a[j][j];
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < i; k++) b[i] -= a[i][k] * b[k];
+        b[i] /= a[i][i];
+    }
+    for (size_t i = n; i-- > 0;) {
+        for (size_t k = i + 1; k < n; k++) b[i] -= a[k][i] * b[k];
+        b[i] /= a[i][i];
+    }
+    return true;
+}
+
+bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide)
+{
+    double a[MOST_TERMS][MOST_TERMS] = { { 0 } }, c[MOST_TERMS] = { 0 }, t[MOST_TERMS];
+    /* The fit sees blocks of pixels, so that it costs the same for every image. */
+    const size_t by = ny / BLOCKS ? ny / BLOCKS : 1, bx = nx / BLOCKS ? nx / BLOCKS : 1;
+    size_t n = 0;
+    for (size_t y = 0; y < ny; y += by)
+        for (size_t x = 0; x < nx; x += bx) {
+            const size_t y1 = y + by < ny ? y + by : ny, x1 = x + bx < nx ? x + bx : nx;
+            double sum = 0, count = 0, my = 0, mx = 0;
+            for (size_t j = y; j < y1; j++)
+                for (size_t i = x; i < x1; i++) {
+                    const float one = v[j * nx + i];
+                    if (!(one == one) || (use && !use[j * nx + i])) continue;
+                    sum += one;
+                    my += (double)j;
+                    mx += (double)i;
+                    count++;
+                }
+            if (!(count > 0)) continue;
+            n = terms_of(2 * (my / count + 0.5) / (double)ny - 1, 2 * (mx / count + 0.5) / (double)nx - 1, degree, t);
+            for (size_t i = 0; i < n; i++) {
+                for (size_t k = 0; k <= i; k++) a[i][k] += count * t[i] * t[k];
+                c[i] += t[i] * sum;
+            }
+        }
+    if (n == 0 || !solve(a, c, n)) return false;
+    /* Along a row a polynomial of x: its values there are sums of few products. */
+    for (int pass = divide ? 0 : 1; pass < 2; pass++)
+        for (size_t y = 0; y < ny; y++) {
+            const double ty = 2 * ((double)y + 0.5) / (double)ny - 1;
+            double row[MRO_SHEARBAND_DEGREE + 1] = { 0 }, py[MRO_SHEARBAND_DEGREE + 1] = { 1, ty };
+            for (int k = 2; k <= degree; k++) py[k] = ((2 * k - 1) * ty * py[k - 1] - (k - 1) * py[k - 2]) / k;
+            size_t at = 0;
+            for (int i = 0; i <= degree; i++)
+                for (int j = 0; i + j <= degree; j++) row[j] += c[at++] * py[i];
+            for (size_t x = 0; x < nx; x++) {
+                float *one = v + y * nx + x;
+                if (!(*one == *one)) continue;
+                const double tx = 2 * ((double)x + 0.5) / (double)nx - 1;
+                double p0 = 1, p1 = tx, fit = row[0] + (degree > 0 ? row[1] * tx : 0);
+                for (int k = 2; k <= degree; k++) {
+                    const double p2 = ((2 * k - 1) * tx * p1 - (k - 1) * p0) / k;
+                    fit += row[k] * p2;
+                    p0 = p1;
+                    p1 = p2;
+                }
+                if (pass == 0 && !(fit > 0)) return false;
+                if (pass) *one = (float)(divide ? *one / fit - 1 : *one - fit);
+            }
+        }
+    return true;
+}
+
+/* ------------------------------------------------------------------ spectrum */
+
+static double taper_at(size_t i, size_t n)
+{
+    const double edge = TAPER * (double)n, from = fmin((double)i + 0.5, (double)n - (double)i - 0.5);
+    return from >= edge ? 1 : 0.5 - 0.5 * cos(M_PI * from / edge);
+}
+
+/* Power of white scan-line noise in the modes of lines (axis 0: lines along x, modes along ky), over that of the ring
+ * there; 0 = none seen. `row[k]`, `ring[k]`: power of the mode, and what its ring has. */
+static double line_excess(const double *row, const double *ring, size_t n)
+{
+    double sum = 0;
+    size_t count = 0;
+    for (size_t k = n / 2; k < n; k++) {
+        if (!(ring[k] > 0)) continue;
+        sum += row[k] - ring[k];
+        count++;
+    }
+    double spread = 0;
+    for (size_t k = n / 2; k < n; k++) spread += ring[k] > 0 ? ring[k] * ring[k] : 0;
+    return count > 3 && sum > LINE_SURE * sqrt(spread) ? sum / (double)count : 0;
+}
+
+/* Amplitudes of the modes of `g`, from the falling spectrum of the residual. */
+static enum mro_code make_gain(struct mro_device *d, const struct mro_sb_grid *r, double taken,
+                               const struct mro_grid *g, float *gain, struct mro_error *e)
+{
+    const size_t ny = r->ny, nx = r->nx, n = ny * nx;
+    const struct mro_grid own = { ny, nx, (double)ny * r->step[0], (double)nx * r->step[1] };
+    const double step = 1 / fmax(own.ly, own.lx);
+    const double most = hypot(0.5 / r->step[0], 0.5 / r->step[1]);
+    struct mro_buffer field = { 0 }, spectrum = { 0 };
+    struct mro_rings rings = { .step = step, .n = (size_t)(most / step) + 1 };
+    mro_c32 *f = malloc(n * sizeof *f);
+    float *v = malloc(n * sizeof *v);
+    double *all = calloc(4 * rings.n + 2 * (ny + nx), sizeof *all), mean = 0, weight = 0, square = 0;
+    enum mro_code rc = MRO_OK;
+    if (f == NULL || v == NULL || all == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the spectrum of %zu x %zu", nx, ny);
+        goto done;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (r->v[i] == r->v[i]) {
+            mean += r->v[i];
+            weight++;
+        }
+    mean /= weight;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            const size_t i = y * nx + x;
+            const double w = taper_at(y, ny) * taper_at(x, nx);
+            const bool known = r->v[i] == r->v[i];
+            v[i] = known ? (float)(w * (r->v[i] - mean)) : 0;
+            square += known ? w * w : 0;
+        }
+    rc = d->ops->alloc(d, &field, n * sizeof *v, e);
+    if (rc == MRO_OK) rc = d->ops->alloc(d, &spectrum, n * sizeof *f, e);
+    if (rc == MRO_OK) rc = d->ops->upload(d, &field, v, n * sizeof *v, e);
+    if (rc == MRO_OK) rc = d->ops->forward(d, &own, &field, &spectrum, e);
+    if (rc == MRO_OK) rc = d->ops->download(d, f, &spectrum, n * sizeof *f, e);
+    if (rc) goto done;
+    rings.q = all;
+    rings.power = all + rings.n;
+    rings.modes = all + 2 * rings.n;
+    double *model = all + 3 * rings.n, *axis = all + 4 * rings.n;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            if (y == 0 && x == 0) continue;
+            const double q = hypot(mro_frequency(y, ny, own.ly), mro_frequency(x, nx, own.lx));
+            const mro_c32 z = f[y * nx + x];
+            const double p = ((double)z.re * z.re + (double)z.im * z.im) * (double)n / square;
+            const size_t k = (size_t)fmax(0, fmin((double)rings.n - 1, floor(q / step)));
+            rings.q[k] += q;
+            rings.power[k] += p;
+            rings.modes[k] += 0.5;
+        }
+    for (size_t k = 0; k < rings.n; k++) {
+        const double m = rings.modes[k];
+        rings.q[k] = m > 0 ? rings.q[k] / (2 * m) : ((double)k + 0.5) * step;
+        rings.power[k] = m > 0 ? rings.power[k] / (2 * m) : 0;
+        /* A stripe that was taken out took power of chance along: a mode or two of every ring. */
+        rings.power[k] *= m / fmax(m - POWER_TAKEN * taken, 0.5 * m);
+    }
+    /* No mode lies below one wave over the field. */
+    mro_spectrum_falling(&rings, 0.9 * step, fmin(0.5 / r->step[0], 0.5 / r->step[1]), model);
+    memcpy(rings.power, model, rings.n * sizeof *model);
+    /* Scan lines. */
+    double line[2];
+    for (int a = 0; a < 2; a++) {
+        const size_t length = a ? nx : ny, half = length / 2;
+        double *row = axis, *ring = axis + length;
+        for (size_t k = 0; k < half; k++) {
+            const mro_c32 z = f[a ? k : k * nx];
+            row[k] = ((double)z.re * z.re + (double)z.im * z.im) * (double)n / square;
+            ring[k] = mro_rings_at(&rings, (double)k / (a ? own.lx : own.ly));
+        }
+        line[a] = line_excess(row, ring, half);
+    }
+    for (size_t y = 0; y < g->ny; y++)
+        for (size_t x = 0; x < g->nx; x++) {
+            const double q = hypot(mro_frequency(y, g->ny, g->ly), mro_frequency(x, g->nx, g->lx));
+            double power = fmax(0, mro_rings_at(&rings, q));
+            if (x == 0) power += line[0] * (double)g->nx / (double)nx;
+            if (y == 0) power += line[1] * (double)g->ny / (double)ny;
+            gain[y * g->nx + x] = y || x ? (float)sqrt(power) : 0;
+        }
+done:
+    d->ops->release(d, &field);
+    d->ops->release(d, &spectrum);
+    free(f);
+    free(v);
+    free(all);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ fields */
+
+static enum mro_code draw_one(struct mro_device *d, const struct mro_sb_grid *like, const struct mro_grid *g,
+                              const float *gain, const struct mro_sb_scan *s, int polynomial, uint64_t seed, size_t k,
+                              struct mro_sb_null *null, struct mro_error *e)
+{
+    const double wide[2] = { -1, 1e3 };
+    const size_t n = g->ny * g->nx, m = like->ny * like->nx;
+    struct mro_buffer spectrum = { 0 }, real = { 0 };
+    struct mro_sb_stripe best[MRO_SB_WIDTHS];
+    float *v = malloc(n * sizeof *v), *own = malloc(m * sizeof *own), *space = mro_sb_scan_space(s);
+    enum mro_code rc = v && own && space ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a random field");
+    if (rc == MRO_OK) rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e);
+    if (rc == MRO_OK) rc = d->ops->alloc(d, &real, n * sizeof *v, e);
+    if (rc == MRO_OK) rc = d->ops->noise_spectrum(d, g, seed, STREAM + k, wide, 0.1, &spectrum, e);
+    if (rc == MRO_OK) rc = d->ops->multiply(d, g, &spectrum, gain, e);
+    if (rc == MRO_OK) rc = d->ops->inverse(d, g, &spectrum, &real, e);
+    if (rc == MRO_OK) rc = d->ops->download(d, v, &real, n * sizeof *v, e);
+    if (rc == MRO_OK) {
+        for (size_t y = 0; y < like->ny; y++)
+            for (size_t x = 0; x < like->nx; x++)
+                own[y * like->nx + x] = like->v[y * like->nx + x] == like->v[y * like->nx + x] ? v[y * g->nx + x] : NAN;
+        mro_sb_flatten(own, like->ny, like->nx, NULL, polynomial, false);
+        for (size_t i = 0; i < m; i++) own[i] = own[i] == own[i] ? own[i] : 0;
+        mro_sb_scan_run(s, own, null->sd, null->square + k * null->widths, null->count + k * null->widths, space, best);
+        null->most[k] = mro_sb_most(best, null->widths);
+    }
+    d->ops->release(d, &spectrum);
+    d->ops->release(d, &real);
+    free(v);
+    free(own);
+    free(space);
+    return rc;
+}
+
+enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *residual, double taken,
+                               const struct mro_sb_grid *shape, const struct mro_sb_scan *s, int polynomial, size_t n,
+                               uint64_t seed, struct mro_sb_null *null, struct mro_error *e)
+{
+    const double step[2] = { residual->step[0], residual->step[1] };
+    struct mro_grid g = { mro_haadf_size((size_t)(LARGER * (double)residual->ny)),
+                          mro_haadf_size((size_t)(LARGER * (double)residual->nx)), 0, 0 };
+    g.ly = (double)g.ny * step[0];
+    g.lx = (double)g.nx * step[1];
+    memset(null, 0, sizeof *null);
+    null->widths = mro_sb_scan_widths(s);
+    float *gain = malloc(g.ny * g.nx * sizeof *gain);
+    null->square = calloc(n * null->widths, sizeof *null->square);
+    null->count = calloc(n * null->widths, sizeof *null->count);
+    null->most = calloc(n, sizeof *null->most);
+    null->sd = calloc(null->widths, sizeof *null->sd);
+    enum mro_code rc = MRO_OK;
+    if (gain == NULL || null->square == NULL || null->count == NULL || null->most == NULL || null->sd == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for random fields of %zu x %zu", g.nx, g.ny);
+        goto done;
+    }
+    if ((rc = make_gain(d, residual, taken, &g, gain, e))) goto done;
+    /* The first few fields say how much each filter scatters; the strongest stripe is judged in these units. */
+    const size_t first = n < 16 ? n : 16;
+    for (size_t k = 0; k < null->widths; k++) null->sd[k] = 1;
+    for (int pass = 0; pass < 2 && rc == MRO_OK; pass++) {
+        const size_t to = pass ? n : first;
+#pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
+        for (size_t k = 0; k < to; k++) {
+            struct mro_error mine = { 0 };
+            const enum mro_code code = draw_one(d, shape, &g, gain, s, polynomial, seed, k, null, &mine);
+            if (code) {
+#pragma omp critical(mro_shearband_error)
+                if (rc == MRO_OK) {
+                    rc = code;
+                    if (e) *e = mine;
+                }
+            }
+        }
+        for (size_t w = 0; w < null->widths && pass == 0; w++) {
+            double square = 0, count = 0;
+            for (size_t k = 0; k < first; k++) {
+                square += null->square[k * null->widths + w];
+                count += null->count[k * null->widths + w];
+            }
+            null->sd[w] = count > 0 && square > 0 ? sqrt(square / count) : 1;
+        }
+    }
+    null->n = n;
+done:
+    free(gain);
+    if (rc) mro_sb_null_release(null);
+    return rc;
+}
