@@ -7,6 +7,7 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/contrast.h"
 #include "mroscope/math/grid.h"
+#include "mroscope/math/legendre.h"
 
 /* Median of the 3 x 3 neighbourhood of a pixel; borders repeat. */
 MRO_HD float mro_neighbours_median(const float *px, size_t ny, size_t nx, size_t y, size_t x)
@@ -90,10 +91,10 @@ MRO_HD void mro_despike_phase(int phase, const struct mro_despike_args *a, const
     if (here) mro_add_u32(a->spikes, here);
 }
 
-/* Sum and number of the finite pixels of each block of `block` x `block` pixels. One item a block. */
+/* Sum and number of the finite pixels of each block of block_y x block_x pixels. One item a block. */
 struct mro_block_sums_args {
-    const float *clean;
-    size_t ny, nx, block, blocks_y, blocks_x;
+    const float *px;
+    size_t ny, nx, block_y, block_x, blocks_y, blocks_x;
     double *sum, *count;
 };
 MRO_NO_SHARED(block_sums);
@@ -105,16 +106,17 @@ MRO_HD void mro_block_sums_phase(int phase, const struct mro_block_sums_args *a,
     (void)s;
     MRO_EACH(i, a->blocks_y * a->blocks_x, t, mro_block_sums_THREADS)
     {
-        const size_t y0 = i / a->blocks_x * a->block, x0 = i % a->blocks_x * a->block;
-        const size_t y1 = y0 + a->block < a->ny ? y0 + a->block : a->ny;
-        const size_t x1 = x0 + a->block < a->nx ? x0 + a->block : a->nx;
+        const size_t y0 = i / a->blocks_x * a->block_y, x0 = i % a->blocks_x * a->block_x;
+        const size_t y1 = y0 + a->block_y < a->ny ? y0 + a->block_y : a->ny;
+        const size_t x1 = x0 + a->block_x < a->nx ? x0 + a->block_x : a->nx;
         double sum = 0, count = 0;
         for (size_t y = y0; y < y1; y++) {
             float line = 0, n = 0;
             for (size_t x = x0; x < x1; x++) {
-                const float v = a->clean[y * a->nx + x];
-                line += v == v ? v : 0.0f;
-                n += v == v ? 1.0f : 0.0f;
+                const float v = a->px[y * a->nx + x];
+                const bool finite = fabsf(v) < INFINITY;
+                line += finite ? v : 0.0f;
+                n += finite ? 1.0f : 0.0f;
             }
             sum += line;
             count += n;
@@ -122,6 +124,51 @@ MRO_HD void mro_block_sums_phase(int phase, const struct mro_block_sums_args *a,
         a->sum[i] = sum;
         a->count[i] = count;
     }
+}
+
+/* Pixels less `offset` over a polynomial: math/legendre.h. One block a row; `basis` holds degree + 1 rows of nx floats,
+ * P_l at every column; `keep` one byte a block of block_y x block_x pixels, or NULL. `lowest`: a number a row. */
+struct mro_divide_args {
+    float *px;
+    const float *basis;
+    const unsigned char *keep;
+    float *lowest;
+    size_t ny, nx, block_y, block_x, blocks_x;
+    double c[(MRO_LEGENDRE_MOST + 1) * (MRO_LEGENDRE_MOST + 2) / 2];
+    float offset;
+    int degree;
+};
+enum { mro_divide_THREADS = 256, mro_divide_PHASES = 3 };
+struct mro_divide_shared {
+    float row[MRO_LEGENDRE_MOST + 1], lowest[mro_divide_THREADS];
+};
+MRO_HD void mro_divide_phase(int phase, const struct mro_divide_args *a, const struct mro_thread *t,
+                             struct mro_divide_shared *s)
+{
+    const size_t me = t->thread, y = t->block;
+    if (phase == 0) {
+        if (me == 0) mro_legendre_row(a->c, a->degree, mro_legendre_at(y, a->ny), s->row);
+        return;
+    }
+    if (phase == 1) {
+        float lowest = INFINITY;
+        float *px = a->px + y * a->nx;
+        const unsigned char *keep = a->keep ? a->keep + y / a->block_y * a->blocks_x : NULL;
+        for (size_t x = me; x < a->nx; x += mro_divide_THREADS) {
+            float b = s->row[0];
+            for (int l = 1; l <= a->degree; l++) b += s->row[l] * a->basis[(size_t)l * a->nx + x];
+            const float v = px[x];
+            const bool kept = fabsf(v) < INFINITY && (keep == NULL || keep[x / a->block_x]);
+            lowest = kept && b < lowest ? b : lowest;
+            px[x] = kept ? (v - a->offset) / b : NAN;
+        }
+        s->lowest[me] = lowest;
+        return;
+    }
+    if (me) return;
+    for (int i = 1; i < mro_divide_THREADS; i++)
+        s->lowest[0] = s->lowest[i] < s->lowest[0] ? s->lowest[i] : s->lowest[0];
+    a->lowest[y] = s->lowest[0];
 }
 
 /* A plane smoothed along y (axis 0) or x: weights bell[0 .. reach], cut at the borders, not normalised. */

@@ -51,4 +51,26 @@ MRO_HD void mro_add_u32(uint32_t *to, uint32_t v)
 #endif
 }
 
+/* Puts the smaller of *to and v there; gives what was there before. */
+MRO_HD uint32_t mro_min_u32(uint32_t *to, uint32_t v)
+{
+#ifdef __CUDA_ARCH__
+    return atomicMin(to, v);
+#else
+    uint32_t was = __atomic_load_n(to, __ATOMIC_RELAXED);
+    while (was > v && !__atomic_compare_exchange_n(to, &was, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
+    return was;
+#endif
+}
+
+/* A number that other threads may be changing: what it is, or what it was a moment ago. */
+MRO_HD uint32_t mro_peek_u32(const uint32_t *at)
+{
+#ifdef __CUDA_ARCH__
+    return *(const volatile uint32_t *)at;
+#else
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+#endif
+}
+
 #endif

@@ -45,6 +45,13 @@ static const struct {
     { "eds", "elements.*.p_heterogeneous", "" },
     { "eds", "elements.*.wavelength_nm", "" },
     { "eds", "elements.*.p_periodic", "" },
+    { "shearband", "normal_azimuth_deg", "" },
+    { "shearband", "p_value", "" },
+    { "indent", "mean", " (unit of the table)" },
+    { "indent", "sd", " (unit of the table)" },
+    { "indent", "fwhm", " (unit of the table)" },
+    { "indent", "moran_i", "" },
+    { "indent", "moran_p", "" },
 };
 
 static void add_numbers(json_t *out, const json_t *v, const char *path, const char *name, const char *unit)

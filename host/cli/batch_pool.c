@@ -269,7 +269,8 @@ static void take_answer(struct pool *p, struct worker *w, const char *line)
                *damaged = json_string_value(json_object_get(v, "damaged"));
     if (u == NULL || status == NULL) goto done;
     take_facts(p, u, v);
-    if (damaged) tell_damage(p, u, damaged);
+    if (damaged && !u->damaged) tell_damage(p, u, damaged);
+    u->damaged |= damaged != NULL; /* once is enough */
     if (strcmp(status, "begun") == 0) goto done;
     if (strcmp(status, "done") == 0) {
         u->was_there = json_is_true(json_object_get(v, "there"));
@@ -299,6 +300,16 @@ static void bury(struct pool *p, struct worker *w)
     struct batch_unit *u = w->unit;
     close_worker(w);
     if (u == NULL) return;
+    p->taken -= w->memory;
+    w->unit = NULL;
+    /* It may have died with its work done. */
+    u->status = BATCH_WAITING;
+    if (u->name[0]) mro_store_clear(&p->b->store, u->name);
+    if (u->name[0] && batch_look(p->b, u, false, NULL) == MRO_OK && u->status == BATCH_DONE) {
+        p->b->done_now++;
+        finish_unit(p, u, BATCH_DONE, NULL);
+        return;
+    }
     char why[400];
     const char *file = p->b->manifest.rows[u->rows[0]].file;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
@@ -313,12 +324,7 @@ static void bury(struct pool *p, struct worker *w)
     else
         snprintf(why, sizeof why, "'%s': the process that measured it ended early (code %d)", file,
                  WEXITSTATUS(status));
-    if (u->name[0]) {
-        mro_store_clear(&p->b->store, u->name);
-        mro_store_fail(&p->b->store, u->name, u->key, why);
-    }
-    p->taken -= w->memory;
-    w->unit = NULL;
+    if (u->name[0]) mro_store_fail(&p->b->store, u->name, u->key, why);
     finish_unit(p, u, BATCH_FAILED, why);
 }
 
@@ -416,10 +422,8 @@ int batch_run(struct batch *b)
     struct sigaction old[n_stops], pipes, stop = { .sa_handler = on_stop };
     for (size_t i = 0; i < b->n; i++) p.waiting += b->units[i].mine && b->units[i].status == BATCH_WAITING;
     for (size_t i = 0; i < b->n; i++)
-        if (b->units[i].mine && b->units[i].damaged && b->units[i].status == BATCH_WAITING && b->units[i].error) {
+        if (b->units[i].mine && b->units[i].damaged && b->units[i].status == BATCH_WAITING && b->units[i].error)
             tell_damage(&p, &b->units[i], b->units[i].error);
-            b->units[i].damaged = false;
-        }
     if (p.waiting == 0) return 0;
     plan(&p);
     p.total = p.waiting;

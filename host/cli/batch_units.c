@@ -14,9 +14,14 @@
 #include "mroscope/eds.h"
 
 const struct batch_kind batch_kinds[] = {
-    { "hrtem", &cli_verb_mro, false },  { "haadf", &cli_verb_haadf, false }, { "eds-line", &cli_verb_eds, false },
-    { "eds-map", &cli_verb_eds, true }, { "diffraction", NULL, false },      { "lattice", &cli_verb_lattice, false },
-    { "shearband", NULL, false },       { "indent", NULL, false },
+    { "hrtem", &cli_verb_mro, false },
+    { "haadf", &cli_verb_haadf, false },
+    { "eds-line", &cli_verb_eds, false },
+    { "eds-map", &cli_verb_eds, true },
+    { "diffraction", NULL, false },
+    { "lattice", &cli_verb_lattice, false },
+    { "shearband", &cli_verb_shearband, false },
+    { "indent", &cli_verb_indent, false },
 };
 const size_t batch_n_kinds = sizeof batch_kinds / sizeof *batch_kinds;
 
@@ -390,9 +395,10 @@ int batch_open(const struct batch *b, const struct batch_unit *u, size_t memory,
         goto done;
     }
     /* The last of a repeated option counts, so these are not for --VERB to change. */
-    if (threads) add_word(&w, "--threads=%d", threads);
-    if (memory) add_word(&w, "--memory=%zu", memory);
-    if (b->o.common.device && v->measure) add_word(&w, "--device=%s", b->o.common.device);
+    const bool runs = (v->common & CLI_GROUP_RUN) != 0;
+    if (threads && (runs || option_of(v, "threads"))) add_word(&w, "--threads=%d", threads);
+    if (memory && (runs || option_of(v, "memory"))) add_word(&w, "--memory=%zu", memory);
+    if (b->o.common.device && runs) add_word(&w, "--device=%s", b->o.common.device);
     add_word(&w, "--output=results"); /* its place is told with the row */
     if (!u->kind->maps) add_word(&w, "%s", b->manifest.rows[u->rows[0]].path);
     if (w.failed)

@@ -249,6 +249,10 @@ static void do_unit(struct worker *w, struct batch_unit *u, size_t memory, int t
     }
     if (u->status == BATCH_FAILED && !mro_store_failed_now(&b->store, u->name)) u->status = BATCH_WAITING;
     if (u->status == BATCH_WAITING) {
+        /* Said before anything is on the disk: should this process die, the other one clears up. */
+        json_t *begun = about(w, u, "begun");
+        if (begun && u->damaged && u->error) json_object_set_new(begun, "damaged", json_string(u->error));
+        answer(w, begun);
         if (mro_store_lock(&b->store, u->name, &mine, &e) != MRO_OK) {
             tell(w, u, "disk", e.message);
             return;
@@ -257,9 +261,6 @@ static void do_unit(struct worker *w, struct batch_unit *u, size_t memory, int t
             tell(w, u, "busy", NULL);
             return;
         }
-        json_t *begun = about(w, u, "begun");
-        if (begun && u->damaged && u->error) json_object_set_new(begun, "damaged", json_string(u->error));
-        answer(w, begun);
         /* It may have been finished while the lock was free. */
         json_t *record;
         char why[512];

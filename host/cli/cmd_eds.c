@@ -69,12 +69,6 @@ static const struct cli_option measure_rows[] = {
     { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(options.seed),
       false, 0, 0 },
 };
-static const struct cli_option run_rows[] = {
-    { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT,
-      AT(run.common.threads), false, 0, 4096 },
-    { "memory", 0, "SIZE", "", "limit for image data, such as 4G (default: half of this machine's memory)", CLI_SIZE,
-      AT(run.common.memory), false, 0, 0 },
-};
 
 static const char about[] =
     "Takes the counting noise out of composition profiles: how much each element really varies along a line, with a 95 "
@@ -526,6 +520,20 @@ static enum mro_code read_beside(struct eds *s, const char *role, const char *pa
     return rc;
 }
 
+struct line_job {
+    struct eds *s;
+    const struct field *f;
+    const struct mro_eds_line *line;
+    const char *name;
+    struct mro_eds_profile *p;
+};
+
+static enum mro_code sum_line(void *context, enum cli_place place, struct mro_error *e)
+{
+    struct line_job *j = context;
+    return mro_eds_line_profile(j->s->run.places->device[place], &j->f->maps, j->line, j->name, j->p, e);
+}
+
 static enum mro_code measure_lines(struct eds *s, struct field *f, struct output *o, struct mro_eds_line line[2],
                                    struct mro_eds_result r[2], struct mro_error *e)
 {
@@ -537,7 +545,8 @@ static enum mro_code measure_lines(struct eds *s, struct field *f, struct output
     for (int i = 0; i < 2; i++) {
         struct mro_eds_profile p;
         struct mro_error other;
-        enum mro_code rc = mro_eds_line_profile(&f->maps, &line[i], o->item.path, &p, i ? &other : e);
+        struct line_job job = { s, f, &line[i], o->item.path, &p };
+        enum mro_code rc = cli_compute(&s->run.common, s->run.places, o->item.path, sum_line, &job, i ? &other : e);
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
         mro_eds_profile_release(&p);
         if (rc && i == 0) return rc;
@@ -648,7 +657,9 @@ static int walk(void *state)
         if (s->haadf) paths[inputs.n++] = (char *)s->haadf;
         if (s->mro) paths[inputs.n++] = (char *)s->mro;
     }
-    const int rc = cli_prepare_outputs(&s->run.common, "eds", inputs.files, tables ? inputs.n : 1);
+    struct mro_device **device = &s->run.places->device[CLI_CHOSEN];
+    int rc = cli_prepare_outputs(&s->run.common, "eds", inputs.files, tables ? inputs.n : 1);
+    if (rc == 0 && *device == NULL) rc = cli_open_device(&s->run.common, "eds", device);
     if (rc) return rc;
     /* Results never replace one of these. */
     if ((s->ids = cli_identify(&inputs)) == NULL) return 1;
@@ -680,9 +691,8 @@ const struct cli_verb cli_verb_eds = {
     .algorithm = MRO_EDS_ALGORITHM,
     .state_size = sizeof(struct eds),
     .own = { { "Input", input_rows, sizeof input_rows / sizeof *input_rows, 0 },
-             { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 },
-             { "Computing", run_rows, sizeof run_rows / sizeof *run_rows, 0 } },
-    .common = CLI_GROUP_OUTPUT,
+             { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 } },
+    .common = CLI_GROUP_RUN | CLI_GROUP_OUTPUT,
     .defaults = defaults,
     .check = check,
     .walk = walk,

@@ -47,6 +47,13 @@ static const struct cli_option measure_rows[] = {
       false, 0, 0 },
 };
 
+static const struct cli_option run_rows[] = {
+    { "threads", 0, "N", "", "processor threads, 0 = all cores; results do not depend on it", CLI_INT,
+      AT(run.common.threads), false, 0, 4096 },
+    { "memory", 0, "SIZE", "", "limit for image data; tables take next to none", CLI_SIZE, AT(run.common.memory), false,
+      0, 0 },
+};
+
 static const char about[] =
     "Measures maps of hardness or modulus: mean and spread (standard deviation, FWHM by a Gaussian and by a kernel "
     "estimate) with 95 % intervals that know how alike neighbours are, whether the map has structure at all (Moran's "
@@ -227,7 +234,8 @@ const struct cli_verb cli_verb_indent = {
     .algorithm = MRO_INDENT_ALGORITHM,
     .state_size = sizeof(struct indent),
     .own = { { "Input", input_rows, sizeof input_rows / sizeof *input_rows, 0 },
-             { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 } },
+             { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 },
+             { "Computing", run_rows, sizeof run_rows / sizeof *run_rows, 0 } },
     .common = CLI_GROUP_OUTPUT,
     .defaults = defaults,
     .check = check,

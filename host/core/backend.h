@@ -18,6 +18,7 @@
 #include "mroscope/image.h"
 #include "mroscope/math/azimuth.h"
 #include "mroscope/math/patch.h"
+#include "mroscope/math/strip.h"
 
 /* A periodic field of ny x nx samples over ly x lx nm, and its spectrum. */
 struct mro_grid {
@@ -37,6 +38,14 @@ struct mro_bank {
     double band_inv_nm[2], edge_inv_nm; /* the band the spectrum has been limited to, for the normalisation */
     const double (*g)[2];               /* host: wave vectors (y, x), nm^-1 */
     size_t n_g;
+};
+
+#define MRO_BINS_MOST 16384 /* of a histogram */
+
+/* A thresholded field. */
+struct mro_region_sums {
+    size_t count;   /* connected sets that are large enough */
+    size_t samples; /* of all sets */
 };
 
 /* Pixels of a frame sorted into pieces of rings: piece p has the pixels pixel[start[p]] to pixel[start[p + 1] - 1], in
@@ -151,6 +160,39 @@ struct mro_backend {
     enum mro_code (*acf_fringes)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
                                  float *score, struct mro_error *e);
+
+    /* Sum and number of the finite pixels of every block of block[0] x block[1] pixels (y, x; the last ones may be
+     * smaller) of an image on the device, ny * nx floats. `sum` and `count` (host) hold a number a block, rows of
+     * blocks one after the other. */
+    enum mro_code (*block_sums)(struct mro_device *d, const struct mro_buffer *image, size_t ny, size_t nx,
+                                const size_t block[2], double *sum, double *count, struct mro_error *e);
+
+    /* Counts to counts over a smooth background, in place: pixel = (pixel - offset) / polynomial, a sum of Legendre
+     * polynomials of y and x with coefficients `c` (host, math/legendre.h). NaN where a pixel is not finite or where
+     * `keep` (host, one byte a block, or NULL for all) is 0 for its block. *lowest: the smallest value of the
+     * polynomial where pixels are kept, +inf where none are. */
+    enum mro_code (*divide_polynomial)(struct mro_device *d, struct mro_buffer *image, size_t ny, size_t nx,
+                                       double offset, int degree, const double *c, const size_t block[2],
+                                       const unsigned char *keep, float *lowest, struct mro_error *e);
+
+    /* How many of the n values of a field lie in each of `bins` (at most MRO_BINS_MOST) bins of `step` from `lo`; the
+     * first and the last take what lies beyond. Only values that are not NaN and where `mask` (n bytes on the device;
+     * NULL = all) is not 0. `counts` (host) holds `bins` numbers. n < 2^32. */
+    enum mro_code (*histogram)(struct mro_device *d, const struct mro_buffer *field, const struct mro_buffer *mask,
+                               size_t n, float lo, float step, size_t bins, uint32_t *counts, struct mro_error *e);
+
+    /* The samples of a field of ny x nx beyond a level (below it, or above it), where `mask` (as in histogram) allows,
+     * and how many connected sets (4 neighbours) of at least `least` samples they make. ny * nx < 2^32 - 1. */
+    enum mro_code (*regions)(struct mro_device *d, const struct mro_buffer *field, const struct mro_buffer *mask,
+                             size_t ny, size_t nx, float level, bool above, size_t least, struct mro_region_sums *sums,
+                             struct mro_error *e);
+
+    /* Sums of n_maps maps of ny x nx pixels (one after the other in `maps`, floats) over the points of a strip, a pixel
+     * whole to the point that its centre lies in; pixels that are not finite in all of the maps are left out.
+     * `sums` (host) holds n_maps * s->bins numbers, `pixels` (host) s->bins: how many there were. */
+    enum mro_code (*strip_sums)(struct mro_device *d, const struct mro_buffer *maps, size_t n_maps, size_t ny,
+                                size_t nx, const struct mro_strip *s, double *sums, double *pixels,
+                                struct mro_error *e);
 
     /* Sums over the pieces of n_frames frames, `frames` (n_frames * t->frame_pixels floats) to `sums` (as many struct
      * mro_ring_sums for each frame as it has pieces). NaN counts for nothing. With `limits` (lo, hi for each ring of

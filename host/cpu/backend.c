@@ -201,6 +201,11 @@ const struct mro_backend mro_backend_cpu = {
     .refine_patches = mro_cpu_refine_patches,
     .windowed_acf = mro_cpu_windowed_acf,
     .acf_fringes = mro_cpu_acf_fringes,
+    .block_sums = mro_cpu_block_sums,
+    .divide_polynomial = mro_cpu_divide_polynomial,
+    .histogram = mro_cpu_histogram,
+    .regions = mro_cpu_regions,
+    .strip_sums = mro_cpu_strip_sums,
     .ring_sums = mro_cpu_ring_sums,
     .bandpass = mro_cpu_bandpass,
 };

@@ -34,6 +34,19 @@ enum mro_code mro_cpu_windowed_acf(struct mro_device *d, const struct mro_grid *
 enum mro_code mro_cpu_acf_fringes(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                   double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
                                   float *score, struct mro_error *e);
+enum mro_code mro_cpu_block_sums(struct mro_device *d, const struct mro_buffer *image, size_t ny, size_t nx,
+                                 const size_t block[2], double *sum, double *count, struct mro_error *e);
+enum mro_code mro_cpu_divide_polynomial(struct mro_device *d, struct mro_buffer *image, size_t ny, size_t nx,
+                                        double offset, int degree, const double *c, const size_t block[2],
+                                        const unsigned char *keep, float *lowest, struct mro_error *e);
+enum mro_code mro_cpu_histogram(struct mro_device *d, const struct mro_buffer *field, const struct mro_buffer *mask,
+                                size_t n, float lo, float step, size_t bins, uint32_t *counts, struct mro_error *e);
+enum mro_code mro_cpu_regions(struct mro_device *d, const struct mro_buffer *field, const struct mro_buffer *mask,
+                              size_t ny, size_t nx, float level, bool above, size_t least, struct mro_region_sums *sums,
+                              struct mro_error *e);
+enum mro_code mro_cpu_strip_sums(struct mro_device *d, const struct mro_buffer *maps, size_t n_maps, size_t ny,
+                                 size_t nx, const struct mro_strip *s, double *sums, double *pixels,
+                                 struct mro_error *e);
 enum mro_code mro_cpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
                                 size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
                                 struct mro_error *e);

@@ -62,7 +62,7 @@ static enum mro_code flatten(struct mro_device *d, float *px, size_t ny, size_t 
                               background_nm / pixel_nm[1] / (double)block };
     struct mro_gpu_room room = { .d = d };
     struct mro_block_sums_args sums = {
-        .clean = px, .ny = ny, .nx = nx, .block = block, .blocks_y = by, .blocks_x = bx
+        .px = px, .ny = ny, .nx = nx, .block_y = block, .block_x = block, .blocks_y = by, .blocks_x = bx
     };
     struct mro_local_means_args means = { .n = n };
     double *work;

@@ -50,6 +50,20 @@ enum mro_code mro_gpu_ring_sums(struct mro_device *d, const struct mro_ring_map 
                                 size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
                                 struct mro_error *e);
 
+enum mro_code mro_gpu_block_sums(struct mro_device *d, const struct mro_buffer *image, size_t ny, size_t nx,
+                                 const size_t block[2], double *sum, double *count, struct mro_error *e);
+enum mro_code mro_gpu_divide_polynomial(struct mro_device *d, struct mro_buffer *image, size_t ny, size_t nx,
+                                        double offset, int degree, const double *c, const size_t block[2],
+                                        const unsigned char *keep, float *lowest, struct mro_error *e);
+enum mro_code mro_gpu_histogram(struct mro_device *d, const struct mro_buffer *field, const struct mro_buffer *mask,
+                                size_t n, float lo, float step, size_t bins, uint32_t *counts, struct mro_error *e);
+enum mro_code mro_gpu_regions(struct mro_device *d, const struct mro_buffer *field, const struct mro_buffer *mask,
+                              size_t ny, size_t nx, float level, bool above, size_t least, struct mro_region_sums *sums,
+                              struct mro_error *e);
+enum mro_code mro_gpu_strip_sums(struct mro_device *d, const struct mro_buffer *maps, size_t n_maps, size_t ny,
+                                 size_t nx, const struct mro_strip *s, double *sums, double *pixels,
+                                 struct mro_error *e);
+
 /* Their rows of a backend's table. */
 #define MRO_GPU_PRIMITIVES                                                                                            \
     .contrast_spectrum = mro_gpu_contrast_spectrum, .local_power = mro_gpu_local_power, .multiply = mro_gpu_multiply, \
@@ -57,6 +71,8 @@ enum mro_code mro_gpu_ring_sums(struct mro_device *d, const struct mro_ring_map 
     .inverse = mro_gpu_inverse, .forward = mro_gpu_forward, .local_mean_square = mro_gpu_local_mean_square,           \
     .bank_maximum = mro_gpu_bank_maximum, .refine_patches = mro_gpu_refine_patches, .demodulate = mro_gpu_demodulate, \
     .phase_slope = mro_gpu_phase_slope, .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes,     \
-    .ring_sums = mro_gpu_ring_sums, .bandpass = mro_gpu_bandpass
+    .block_sums = mro_gpu_block_sums, .divide_polynomial = mro_gpu_divide_polynomial, .histogram = mro_gpu_histogram, \
+    .regions = mro_gpu_regions, .strip_sums = mro_gpu_strip_sums, .ring_sums = mro_gpu_ring_sums,                     \
+    .bandpass = mro_gpu_bandpass
 
 #endif

@@ -28,6 +28,8 @@
 #define TILES 6
 #define TILE_LAGS 81
 #define TILE_STEP_NM 0.025
+#define COUNT_BINS 4096
+#define COUNT_BLOCK 64
 #define WIDE_BAND \
     (double[2]) { -1, 1e3 }
 
@@ -172,8 +174,18 @@ struct bed {
     struct mro_patch *start, *patches;                              /* host */
     double (*at)[2];                                                /* host: their places */
     float *tiles, *fringes;                                         /* host */
+    float *plane;                                                   /* host: the field, to be divided */
+    float *counted;                                                 /* host: sums and counts */
+    size_t n_counted;
     size_t n_patches, n_tiles;
 };
+
+/* A number without a pattern, the same on every machine. */
+static float normal_at(size_t i)
+{
+    const mro_philox_block r = mro_philox(SEED, 6, i);
+    return mro_normal_pair(r.v[0], r.v[1]).re;
+}
 
 static size_t samples(const struct mro_grid *g) { return g->ny * g->nx; }
 
@@ -190,6 +202,8 @@ static void bed_free(struct bed *b)
     free(b->at);
     free(b->tiles);
     free(b->fringes);
+    free(b->plane);
+    free(b->counted);
     memset(b, 0, sizeof *b);
 }
 
@@ -213,8 +227,13 @@ static enum mro_code bed_make(struct bed *b, struct mro_device *d, const struct 
     b->at = calloc(b->n_patches + 1, sizeof *b->at);
     b->tiles = malloc((b->n_tiles * TILE_LAGS * TILE_LAGS + 1) * sizeof *b->tiles);
     b->fringes = malloc((b->n_patches + 1) * sizeof *b->fringes);
+    b->plane = malloc(n * sizeof *b->plane);
+    b->counted =
+        malloc((2 * COUNT_BINS + 2 * (n / (COUNT_BLOCK * COUNT_BLOCK) + b->grid.ny + b->grid.nx)) * sizeof *b->counted);
+    for (size_t i = 0; b->plane && i < n; i++) b->plane[i] = normal_at(i);
     enum mro_code rc = MRO_OK;
-    if (!b->gain || !b->filtered || !b->start || !b->patches || !b->at || !b->tiles || !b->fringes)
+    if (!b->gain || !b->filtered || !b->start || !b->patches || !b->at || !b->tiles || !b->fringes || !b->plane ||
+        !b->counted)
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     /* About 1, so that a spectrum multiplied many times keeps its size. */
     for (size_t i = 0; rc == MRO_OK && i < n; i++)
@@ -357,8 +376,79 @@ static enum mro_code call_bandpass(struct bed *b, int k, struct mro_error *e)
                                b->plan->edge_inv_nm, b->filtered, e);
 }
 
+static enum mro_code call_block_sums(struct bed *b, int k, struct mro_error *e)
+{
+    const size_t block[2] = { COUNT_BLOCK, COUNT_BLOCK };
+    const size_t n = ((b->grid.ny - 1) / COUNT_BLOCK + 1) * ((b->grid.nx - 1) / COUNT_BLOCK + 1);
+    double *sum = malloc(2 * n * sizeof *sum);
+    (void)k;
+    if (sum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    const enum mro_code rc = b->d->ops->block_sums(b->d, &b->field, b->grid.ny, b->grid.nx, block, sum, sum + n, e);
+    b->n_counted = rc ? 0 : 2 * n;
+    for (size_t i = 0; i < b->n_counted; i++) b->counted[i] = (float)sum[i];
+    free(sum);
+    return rc;
+}
+
+static enum mro_code call_divide(struct bed *b, int k, struct mro_error *e)
+{
+    static const double c[] = { 1000, 20, 30, -10, 50, 12, 5, -40, 8, 15 }; /* of degree 3 */
+    const size_t block[2] = { COUNT_BLOCK, COUNT_BLOCK };
+    float lowest;
+    (void)k;
+    MRO_TRY(b->d->ops->upload(b->d, &b->plane_out, b->plane, samples(&b->grid) * sizeof *b->plane, e));
+    return b->d->ops->divide_polynomial(b->d, &b->plane_out, b->grid.ny, b->grid.nx, 3, 3, c, block, NULL, &lowest, e);
+}
+
+static enum mro_code call_histogram(struct bed *b, int k, struct mro_error *e)
+{
+    uint32_t counts[COUNT_BINS];
+    (void)k;
+    MRO_TRY(b->d->ops->upload(b->d, &b->plane_out, b->plane, samples(&b->grid) * sizeof *b->plane, e));
+    MRO_TRY(b->d->ops->histogram(b->d, &b->plane_out, NULL, samples(&b->grid), -4, 8.0f / COUNT_BINS, COUNT_BINS,
+                                 counts, e));
+    b->n_counted = COUNT_BINS;
+    for (size_t i = 0; i < COUNT_BINS; i++) b->counted[i] = (float)counts[i];
+    return MRO_OK;
+}
+
+static enum mro_code call_regions(struct bed *b, int k, struct mro_error *e)
+{
+    struct mro_region_sums sums;
+    (void)k;
+    MRO_TRY(b->d->ops->upload(b->d, &b->plane_out, b->plane, samples(&b->grid) * sizeof *b->plane, e));
+    MRO_TRY(b->d->ops->regions(b->d, &b->plane_out, NULL, b->grid.ny, b->grid.nx, 0.1f, true, 2, &sums, e));
+    b->n_counted = 2;
+    b->counted[0] = (float)sums.count;
+    b->counted[1] = (float)sums.samples;
+    return MRO_OK;
+}
+
+/* The diagonal, five samples wide. */
+static enum mro_code call_strip(struct bed *b, int k, struct mro_error *e)
+{
+    const double py = b->grid.ly / (double)b->grid.ny, px = b->grid.lx / (double)b->grid.nx;
+    const double length = hypot(b->grid.ly, b->grid.lx);
+    struct mro_strip s = { .ux = b->grid.lx / length,
+                           .uy = b->grid.ly / length,
+                           .step = (py + px) / sqrt(2),
+                           .width = 5 * px,
+                           .pixel_y = py,
+                           .pixel_x = px };
+    (void)k;
+    s.bins = (size_t)(length / s.step);
+    double *sums = malloc(2 * s.bins * sizeof *sums);
+    if (sums == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    const enum mro_code rc =
+        b->d->ops->strip_sums(b->d, &b->field, 1, b->grid.ny, b->grid.nx, &s, sums, sums + s.bins, e);
+    b->n_counted = rc ? 0 : 2 * s.bins;
+    for (size_t i = 0; i < b->n_counted; i++) b->counted[i] = (float)sums[i];
+    free(sums);
+    return rc;
+}
+
 /* The first four are written on the device, the others on the host. */
-enum output { COMPLEX, PLANE, CELLS, BANK, PATCHES, IMAGE, TILED, FRINGES };
+enum output { COMPLEX, PLANE, CELLS, BANK, PATCHES, IMAGE, TILED, FRINGES, COUNTED };
 static const struct {
     const char *name;
     enum mro_code (*call)(struct bed *b, int k, struct mro_error *e);
@@ -384,6 +474,11 @@ static const struct {
     { "autocorrelations shown", call_acf, 0, TILED, 0 },
     { "autocorrelation scores", call_fringes, 0, FRINGES, 0 },
     { "band-pass of the image", call_bandpass, 0, IMAGE, 0 },
+    { "sums of blocks", call_block_sums, 0, COUNTED, sizeof(float) },
+    { "background division", call_divide, 0, PLANE, 4 * sizeof(float) },
+    { "histogram", call_histogram, 0, COUNTED, 3 * sizeof(float) },
+    { "regions", call_regions, 0, COUNTED, 0 },
+    { "sums along a line", call_strip, 0, COUNTED, 0 },
 };
 enum { n_primitives = sizeof primitives / sizeof *primitives };
 
@@ -407,10 +502,11 @@ static enum mro_code collect(struct bed *b, enum output o, float **v, size_t *n,
 {
     const size_t cells = samples(&b->cells), per_patch = 5 + MRO_PATCH_SIZES;
     const struct mro_buffer *from = output_of(b, o, n);
-    const float *host = o == IMAGE ? b->filtered : o == TILED ? b->tiles : b->fringes;
+    const float *host = o == IMAGE ? b->filtered : o == TILED ? b->tiles : o == COUNTED ? b->counted : b->fringes;
     if (o == IMAGE) *n = b->im->ny * b->im->nx;
     if (o == TILED) *n = b->n_tiles * TILE_LAGS * TILE_LAGS;
     if (o == FRINGES) *n = b->n_patches;
+    if (o == COUNTED) *n = b->n_counted;
     if (o == PATCHES) *n = per_patch * b->n_patches;
     *v = malloc((*n + cells) * sizeof **v);
     if (*v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");

@@ -7,7 +7,7 @@
 #include "core/backend.h"
 #include "mroscope/mro.h"
 
-#define MRO_BENCH_ROWS 24
+#define MRO_BENCH_ROWS 48
 #define MRO_BENCH_KV 200.0
 #define MRO_BENCH_CS_MM 1.2 /* an uncorrected lens: the rings are there to fit, and the phase flip has to work */
 

@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 #include <gsl/gsl_cdf.h>
+#include <gsl/gsl_fft_halfcomplex.h>
+#include <gsl/gsl_fft_real.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,8 @@
  * benefit of the doubt; others have been through a calculation already. */
 #define SMOOTH_WHOLE (-3.3)
 #define SMOOTH_BROKEN (-2.0)
+
+#define AUTOCOVARIANCE_DIRECT 4000000 /* products, up to which they are summed one by one */
 
 void mro_eds_options_default(struct mro_eds_options *o)
 {
@@ -408,24 +412,50 @@ double mro_eds_correlation(const double *a, const double *b, size_t n)
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN;
 }
 
+/* Autocovariances of a (mean off) at lags 0 to `lags`, into `out`. Long series by transforms, in n log n. */
+static bool autocovariance(const double *a, double mean, size_t n, size_t lags, double *out)
+{
+    size_t size = 1;
+    if (n * lags < AUTOCOVARIANCE_DIRECT) {
+        for (size_t k = 0; k <= lags; k++) {
+            out[k] = 0;
+            for (size_t i = 0; i + k < n; i++) out[k] += (a[i] - mean) * (a[i + k] - mean);
+        }
+        return true;
+    }
+    while (size < n + lags + 1) size *= 2;
+    double *z = calloc(size, sizeof *z);
+    if (z == NULL) return false;
+    for (size_t i = 0; i < n; i++) z[i] = a[i] - mean;
+    gsl_fft_real_radix2_transform(z, 1, size);
+    /* Real parts from the front, imaginary ones from the end. */
+    z[0] *= z[0];
+    z[size / 2] *= z[size / 2];
+    for (size_t k = 1; k < size / 2; k++) {
+        z[k] = z[k] * z[k] + z[size - k] * z[size - k];
+        z[size - k] = 0;
+    }
+    gsl_fft_halfcomplex_radix2_inverse(z, 1, size);
+    memcpy(out, z, (lags + 1) * sizeof *out);
+    free(z);
+    return true;
+}
+
 double mro_eds_correlation_p(const double *a, const double *b, size_t n, double r, double r0, double *n_eff)
 {
     const double ma = mean_of(a, n), mb = mean_of(b, n), count = (double)n;
-    double aa = 0, bb = 0, inverse = 1 / count;
+    const size_t lags = n / 4;
+    double inverse = 1 / count;
     *n_eff = NAN;
     if (n < 8 || !isfinite(r) || !isfinite(r0)) return NAN;
-    for (size_t i = 0; i < n; i++) {
-        aa += (a[i] - ma) * (a[i] - ma);
-        bb += (b[i] - mb) * (b[i] - mb);
+    double *ra = malloc(2 * (lags + 1) * sizeof *ra), *rb = ra ? ra + lags + 1 : NULL;
+    if (ra == NULL || !autocovariance(a, ma, n, lags, ra) || !autocovariance(b, mb, n, lags, rb)) {
+        free(ra);
+        return NAN;
     }
-    for (size_t k = 1; k <= n / 4 && k <= 4096; k++) {
-        double ra = 0, rb = 0;
-        for (size_t i = 0; i + k < n; i++) {
-            ra += (a[i] - ma) * (a[i + k] - ma);
-            rb += (b[i] - mb) * (b[i + k] - mb);
-        }
-        inverse += 2 / count * (count - (double)k) / count * (ra / aa) * (rb / bb);
-    }
+    for (size_t k = 1; k <= lags; k++)
+        inverse += 2 / count * (count - (double)k) / count * (ra[k] / ra[0]) * (rb[k] / rb[0]);
+    free(ra);
     /* Fewer degrees of freedom than points, never more. */
     *n_eff = fmin(count, fmax(4, 1 / fmax(inverse, 1 / count)));
     const double z = (atanh(fmax(-0.9999999, fmin(0.9999999, r))) - atanh(r0)) * sqrt(*n_eff - 3);

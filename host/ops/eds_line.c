@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/backend.h"
 #include "core/notes.h"
 #include "mroscope/eds.h"
 
@@ -51,35 +52,57 @@ struct bins {
     double *variance;
 };
 
-static enum mro_code fill(const struct mro_eds_field *m, const struct mro_eds_line *l, const char *name, double step,
-                          struct bins *b, struct mro_error *e)
+/* Refuses counts below zero under the line: they have no scatter that is known. */
+static enum mro_code check_counts(const struct mro_eds_field *m, const struct mro_strip *strip, const char *name,
+                                  struct mro_error *e)
 {
-    const double length = hypot(l->x1 - l->x0, l->y1 - l->y0), ux = (l->x1 - l->x0) / length,
-                 uy = (l->y1 - l->y0) / length;
     for (size_t y = 0; y < m->ny; y++) {
-        for (size_t x = 0; x < m->nx; x++) {
-            const double px = ((double)x + 0.5) * m->pixel_nm[1] - l->x0,
-                         py = ((double)y + 0.5) * m->pixel_nm[0] - l->y0;
-            const double across = (py * ux - px * uy) / l->width_nm, along = (px * ux + py * uy) / step;
-            /* A hair to one side: centres of pixels often lie exactly between bins, and rounding must not choose. */
-            if (!(across >= -0.5 - 1e-9 && across < 0.5 - 1e-9) || along < -1e-9) continue;
-            const size_t i = (size_t)(along + 1e-9), at = y * m->nx + x;
-            bool finite = i < b->n;
-            for (size_t j = 0; j < m->elements && finite; j++) finite = isfinite(m->counts[j][at]);
-            if (!finite) continue;
+        size_t from, to;
+        mro_strip_row(strip, y, m->nx, 0, (double)strip->bins, &from, &to);
+        for (size_t x = from; x < to; x++)
             for (size_t j = 0; j < m->elements; j++) {
-                const double v = (double)m->counts[j][at];
-                if (v < 0 && m->variance[j] == NULL)
+                const double v = (double)m->counts[j][y * m->nx + x];
+                if (v < 0 && isfinite(v) && m->variance[j] == NULL && mro_strip_bin(strip, y, x) < strip->bins)
                     return MRO_FAIL(e, MRO_EDATA,
                                     "the map of %s of '%s' holds %g at pixel x %zu, y %zu; %s cannot be negative",
                                     m->symbol[j], name, v, x, y, m->at_percent ? "at.%" : "counts");
-                b->sum[j * b->n + i] += v;
-                if (m->variance[j]) b->variance[j * b->n + i] += (double)m->variance[j][at];
             }
-            b->pixels[i]++;
-        }
     }
     return MRO_OK;
+}
+
+/* Sums of counts, and of variances where there are any, over the bins. */
+static enum mro_code fill(struct mro_device *d, const struct mro_eds_field *m, const struct mro_strip *strip,
+                          const char *name, struct bins *b, struct mro_error *e)
+{
+    const size_t n = m->ny * m->nx;
+    size_t planes = m->elements;
+    MRO_TRY(check_counts(m, strip, name, e));
+    for (size_t j = 0; j < m->elements; j++) planes += m->variance[j] != NULL;
+    struct mro_buffer maps = { 0 };
+    float *host = malloc(planes * n * sizeof *host);
+    double *sums = malloc(planes * b->n * sizeof *sums);
+    enum mro_code rc = MRO_OK;
+    if (host == NULL || sums == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "%zu maps of %zu x %zu pixels do not fit in memory", planes, m->nx, m->ny);
+        goto done;
+    }
+    for (size_t j = 0, k = m->elements; j < m->elements; j++) {
+        memcpy(host + j * n, m->counts[j], n * sizeof *host);
+        if (m->variance[j]) memcpy(host + k++ * n, m->variance[j], n * sizeof *host);
+    }
+    if ((rc = d->ops->alloc(d, &maps, planes * n * sizeof *host, e))) goto done;
+    if ((rc = d->ops->upload(d, &maps, host, planes * n * sizeof *host, e))) goto done;
+    if ((rc = d->ops->strip_sums(d, &maps, planes, m->ny, m->nx, strip, sums, b->pixels, e))) goto done;
+    for (size_t j = 0, k = m->elements; j < m->elements; j++) {
+        memcpy(b->sum + j * b->n, sums + j * b->n, b->n * sizeof *sums);
+        if (m->variance[j]) memcpy(b->variance + j * b->n, sums + k++ * b->n, b->n * sizeof *sums);
+    }
+done:
+    d->ops->release(d, &maps);
+    free(host);
+    free(sums);
+    return rc;
 }
 
 static enum mro_code take(const struct mro_eds_field *m, const struct bins *b, double step, const char *name,
@@ -126,8 +149,8 @@ static enum mro_code take(const struct mro_eds_field *m, const struct bins *b, d
     return MRO_OK;
 }
 
-enum mro_code mro_eds_line_profile(const struct mro_eds_field *m, const struct mro_eds_line *line, const char *name,
-                                   struct mro_eds_profile *p, struct mro_error *e)
+enum mro_code mro_eds_line_profile(struct mro_device *d, const struct mro_eds_field *m, const struct mro_eds_line *line,
+                                   const char *name, struct mro_eds_profile *p, struct mro_error *e)
 {
     const double length = hypot(line->x1 - line->x0, line->y1 - line->y0);
     memset(p, 0, sizeof *p);
@@ -143,7 +166,16 @@ enum mro_code mro_eds_line_profile(const struct mro_eds_field *m, const struct m
     b.pixels = room;
     b.sum = room + b.n;
     b.variance = b.sum + m->elements * b.n;
-    enum mro_code rc = fill(m, line, name, step, &b, e);
+    const struct mro_strip strip = { .x0 = line->x0,
+                                     .y0 = line->y0,
+                                     .ux = (line->x1 - line->x0) / length,
+                                     .uy = (line->y1 - line->y0) / length,
+                                     .step = step,
+                                     .width = line->width_nm,
+                                     .bins = b.n,
+                                     .pixel_y = m->pixel_nm[0],
+                                     .pixel_x = m->pixel_nm[1] };
+    enum mro_code rc = fill(d, m, &strip, name, &b, e);
     if (rc == MRO_OK) rc = take(m, &b, step, name, p, e);
     free(room);
     if (rc) mro_eds_profile_release(p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Dark and bright regions, and the random fields that they are compared with. */
+/* Dark and bright regions of the smoothed field: how many, how large. */
 #include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,13 +10,9 @@
 #include "ops/haadf_internal.h"
 
 #define MAP_PER_BAND 6.0 /* samples of the map in a length 1 / band limit */
-#define KEPT_POWER 0.99  /* of the smoothed field that the surrogates' grid holds */
 /* Distance of the medians of two classes in the spread within them: 2.2 for a Gaussian field split in its middle. */
 #define TWO_LEVELS 3.0
-#define SPECK 0.05       /* of a squared shortest wave: smaller sets are not counted as regions */
-#define FIELD_WORK 1.5e7 /* samples of all surrogates together, from which fewer are drawn */
-#define FEWEST 299
-#define STREAM 0x5000000u /* of the random numbers: the surrogates have their own */
+#define SPECK 0.05 /* of a squared shortest wave: smaller sets are not counted as regions */
 
 /* ------------------------------------------------------------------ fields */
 
@@ -31,7 +27,7 @@ double mro_haadf_gain(const struct mro_haadf_filter *f, double q)
 double mro_haadf_mode_gain(const struct mro_haadf_state *s, const struct mro_haadf_filter *f, double q, ptrdiff_t ky,
                            ptrdiff_t kx)
 {
-    if (ky == 0 && kx == 0) return 0;
+    if ((ky == 0 && kx == 0) || mro_haadf_edge_mode(s, ky, kx)) return 0;
     const double g = mro_haadf_gain(f, q);
     if (!mro_haadf_line_mode(s, ky, kx)) return g;
     double lines = 0;
@@ -41,315 +37,149 @@ double mro_haadf_mode_gain(const struct mro_haadf_state *s, const struct mro_haa
     return g * rest / (rest + lines);
 }
 
-bool mro_haadf_usable(const struct mro_haadf_state *s, const struct mro_grid *g, size_t j, size_t i)
+enum mro_code mro_haadf_usable(const struct mro_haadf_state *s, const struct mro_grid *g, int threads,
+                               unsigned char **usable, struct mro_error *e)
 {
+    const double m = s->margin_nm;
+    unsigned char *u = malloc(g->ny * g->nx);
+    size_t *column = malloc(g->nx * sizeof *column); /* of the mask, or SIZE_MAX at the borders */
+    *usable = u;
+    if (u == NULL || column == NULL) {
+        free(column);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a mask of %zu x %zu", g->nx, g->ny);
+    }
     /* Sample 0 stands at the centre of the first pixel. */
-    const double y = (double)j * g->ly / (double)g->ny + 0.5 * s->pixel_nm[0], m = s->margin_nm;
-    const double x = (double)i * g->lx / (double)g->nx + 0.5 * s->pixel_nm[1];
-    if (y < m || x < m || y > g->ly - m || x > g->lx - m) return false;
-    if (s->mask == NULL) return true;
-    size_t my = (size_t)(y / g->ly * (double)s->mask_ny), mx = (size_t)(x / g->lx * (double)s->mask_nx);
-    if (my >= s->mask_ny) my = s->mask_ny - 1;
-    if (mx >= s->mask_nx) mx = s->mask_nx - 1;
-    return s->mask[my * s->mask_nx + mx];
+    for (size_t i = 0; i < g->nx; i++) {
+        const double x = (double)i * g->lx / (double)g->nx + 0.5 * s->pixel_nm[1];
+        const size_t at = (size_t)(x / g->lx * (double)s->mask_nx);
+        column[i] = x < m || x > g->lx - m ? SIZE_MAX : s->mask && at >= s->mask_nx ? s->mask_nx - 1 : at;
+    }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t j = 0; j < g->ny; j++) {
+        const double y = (double)j * g->ly / (double)g->ny + 0.5 * s->pixel_nm[0];
+        const bool out = y < m || y > g->ly - m;
+        size_t my = (size_t)(y / g->ly * (double)s->mask_ny);
+        if (s->mask && my >= s->mask_ny) my = s->mask_ny - 1;
+        const unsigned char *row = s->mask ? s->mask + my * s->mask_nx : NULL;
+        for (size_t i = 0; i < g->nx; i++)
+            u[j * g->nx + i] = !out && column[i] != SIZE_MAX && (row == NULL || row[column[i]]);
+    }
+    free(column);
+    return MRO_OK;
+}
+
+enum mro_code mro_haadf_field_on(struct mro_device *d, const struct mro_haadf_state *s,
+                                 const struct mro_haadf_filter *f, const struct mro_grid *g, struct mro_buffer *field,
+                                 struct mro_error *e)
+{
+    const struct mro_grid *from = &s->grid;
+    const size_t n = g->ny * g->nx;
+    struct mro_buffer spectrum = { 0 };
+    mro_c32 *z = NULL, *own = NULL;
+    enum mro_code rc = d->ops->alloc(d, &spectrum, n * sizeof *z, e);
+    if (rc) return rc;
+    if (d->ops->runtime == NULL) {
+        z = memset(spectrum.p, 0, n * sizeof *z);
+    } else if ((z = own = calloc(n, sizeof *z)) == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
+        goto done;
+    }
+    /* The smaller of the two grids bounds the frequencies. A sample's variance is the mean power of an image pixel. */
+    const double unit = sqrt((double)n / ((double)s->ny * (double)s->nx) * s->fill);
+    const double most = (double)f->n * f->step; /* the filter ends here */
+    const ptrdiff_t hy = (ptrdiff_t)fmin((double)(((g->ny < from->ny ? g->ny : from->ny) - 1) / 2), most * g->ly);
+    const ptrdiff_t hx = (ptrdiff_t)fmin((double)(((g->nx < from->nx ? g->nx : from->nx) - 1) / 2), most * g->lx);
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
+        const mro_c32 *line = s->spectrum + mro_cyclic(ky, from->ny) * from->nx;
+        mro_c32 *out = z + mro_cyclic(ky, g->ny) * g->nx;
+        const double qy = (double)ky / g->ly;
+        for (ptrdiff_t kx = -hx; kx <= hx; kx++) {
+            const double qx = (double)kx / g->lx;
+            const double w = unit * mro_haadf_mode_gain(s, f, sqrt(qy * qy + qx * qx), ky, kx);
+            const mro_c32 v = line[kx < 0 ? kx + (ptrdiff_t)from->nx : kx];
+            mro_c32 *to = out + (kx < 0 ? kx + (ptrdiff_t)g->nx : kx);
+            to->re = (float)(w * v.re);
+            to->im = (float)(w * v.im);
+        }
+    }
+    if (own && (rc = d->ops->upload(d, &spectrum, own, n * sizeof *z, e))) goto done;
+    if ((rc = d->ops->alloc(d, field, n * sizeof(float), e))) goto done;
+    rc = d->ops->inverse(d, g, &spectrum, field, e);
+done:
+    d->ops->release(d, &spectrum);
+    if (rc) d->ops->release(d, field);
+    free(own);
+    return rc;
 }
 
 enum mro_code mro_haadf_field(struct mro_device *d, const struct mro_haadf_state *s, const struct mro_haadf_filter *f,
                               const struct mro_grid *g, float *field, struct mro_error *e)
 {
-    const struct mro_grid *from = &s->grid;
-    const size_t n = g->ny * g->nx;
-    struct mro_buffer spectrum = { 0 }, real = { 0 };
-    mro_c32 *z = calloc(n, sizeof *z);
-    enum mro_code rc = MRO_OK;
-    if (z == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
-    /* The smaller of the two grids bounds the frequencies. A sample's variance is the mean power of an image pixel. */
-    const double unit = sqrt((double)n / ((double)s->ny * (double)s->nx) * s->fill);
-    const ptrdiff_t hy = (ptrdiff_t)((g->ny < from->ny ? g->ny : from->ny) - 1) / 2;
-    const ptrdiff_t hx = (ptrdiff_t)((g->nx < from->nx ? g->nx : from->nx) - 1) / 2;
-    for (ptrdiff_t ky = -hy; ky <= hy; ky++)
-        for (ptrdiff_t kx = -hx; kx <= hx; kx++) {
-            const double w = unit * mro_haadf_mode_gain(s, f, hypot((double)ky / g->ly, (double)kx / g->lx), ky, kx);
-            const mro_c32 v = s->spectrum[mro_cyclic(ky, from->ny) * from->nx + mro_cyclic(kx, from->nx)];
-            mro_c32 *to = z + mro_cyclic(ky, g->ny) * g->nx + mro_cyclic(kx, g->nx);
-            to->re = (float)(w * v.re);
-            to->im = (float)(w * v.im);
-        }
-    if ((rc = d->ops->alloc(d, &spectrum, n * sizeof *z, e))) goto done;
-    if ((rc = d->ops->alloc(d, &real, n * sizeof *field, e))) goto done;
-    if ((rc = d->ops->upload(d, &spectrum, z, n * sizeof *z, e))) goto done;
-    if ((rc = d->ops->inverse(d, g, &spectrum, &real, e))) goto done;
-    rc = d->ops->download(d, field, &real, n * sizeof *field, e);
-done:
-    d->ops->release(d, &spectrum);
+    struct mro_buffer real = { 0 };
+    MRO_TRY(mro_haadf_field_on(d, s, f, g, &real, e));
+    const enum mro_code rc = d->ops->download(d, field, &real, g->ny * g->nx * sizeof *field, e);
     d->ops->release(d, &real);
-    free(z);
     return rc;
-}
-
-/* ------------------------------------------------------------------ areas beyond thresholds */
-
-/* Shares of the usable samples below -u and above +u standard deviations, u over `o`. */
-struct areas {
-    double dark[MRO_HAADF_LEVELS], bright[MRO_HAADF_LEVELS];
-};
-
-/* Mean and standard deviation of n values, in an order of its own for every n. */
-static void moments(const float *v, size_t n, double *mean, double *sd)
-{
-    enum { PART = 1024 };
-    double sum = 0, square = 0;
-    for (size_t i = 0; i < n; i += PART) {
-        const size_t end = i + PART < n ? i + PART : n;
-        float s = 0;
-#pragma omp simd reduction(+ : s)
-        for (size_t k = i; k < end; k++) s += v[k];
-        sum += s;
-    }
-    *mean = n ? sum / (double)n : 0;
-    const float middle = (float)*mean;
-    for (size_t i = 0; i < n; i += PART) {
-        const size_t end = i + PART < n ? i + PART : n;
-        float s = 0;
-#pragma omp simd reduction(+ : s)
-        for (size_t k = i; k < end; k++) s += (v[k] - middle) * (v[k] - middle);
-        square += s;
-    }
-    *sd = n > 1 ? sqrt(square / (double)(n - 1)) : 0;
-}
-
-/* Moves the usable values to the front; how many there are. */
-static size_t gather(float *v, const unsigned char *usable, size_t n)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        v[kept] = v[i];
-        kept += usable[i];
-    }
-    return kept;
-}
-
-/* Areas of a field, whose values are moved. */
-static void measure_areas(float *v, const unsigned char *usable, size_t n, const double *u, size_t n_u, struct areas *a)
-{
-    double mean, sd;
-    n = gather(v, usable, n);
-    moments(v, n, &mean, &sd);
-    for (size_t k = 0; k < n_u; k++) {
-        const float lo = (float)(mean - u[k] * sd), hi = (float)(mean + u[k] * sd);
-        uint32_t below = 0, above = 0;
-#pragma omp simd reduction(+ : below, above)
-        for (size_t i = 0; i < n; i++) {
-            below += v[i] < lo;
-            above += v[i] > hi;
-        }
-        a->dark[k] = n ? (double)below / (double)n : 0;
-        a->bright[k] = n ? (double)above / (double)n : 0;
-    }
-}
-
-/* ------------------------------------------------------------------ surrogates */
-
-struct null {
-    struct mro_grid grid;
-    size_t fields, n_u;
-    double u[MRO_HAADF_LEVELS];
-    unsigned char *usable; /* of the grid */
-    struct areas *area;    /* of each field */
-    struct areas observed;
-};
-
-static void null_release(struct null *n)
-{
-    free(n->usable);
-    free(n->area);
-    memset(n, 0, sizeof *n);
-}
-
-static enum mro_code draw_field(struct mro_device *d, const struct null *null, const float *gain, uint64_t seed,
-                                uint64_t stream, struct areas *a, struct mro_error *e)
-{
-    const struct mro_grid *g = &null->grid;
-    const size_t n = g->ny * g->nx;
-    const double wide[2] = { -1, 1e3 };
-    struct mro_buffer spectrum = { 0 }, real = { 0 };
-    float *v = malloc(n * sizeof *v);
-    enum mro_code rc = MRO_OK;
-    if (v == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e);
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &real, n * sizeof *v, e);
-    if (rc == MRO_OK) rc = d->ops->noise_spectrum(d, g, seed, stream, wide, 0.1, &spectrum, e);
-    if (rc == MRO_OK) rc = d->ops->multiply(d, g, &spectrum, gain, e);
-    if (rc == MRO_OK) rc = d->ops->inverse(d, g, &spectrum, &real, e);
-    if (rc == MRO_OK) rc = d->ops->download(d, v, &real, n * sizeof *v, e);
-    if (rc == MRO_OK) measure_areas(v, null->usable, n, null->u, null->n_u, a);
-    d->ops->release(d, &spectrum);
-    d->ops->release(d, &real);
-    free(v);
-    return rc;
-}
-
-/* Highest frequency that the smoothed field needs. */
-static double field_limit(const struct mro_rings *rings, const struct mro_haadf_filter *f)
-{
-    double total = 0, sum = 0;
-    for (size_t i = 0; i < rings->n; i++) {
-        const double w = mro_haadf_gain(f, rings->q[i]);
-        total += w * w * rings->power[i] * rings->modes[i];
-    }
-    for (size_t i = 0; i < rings->n; i++) {
-        const double w = mro_haadf_gain(f, rings->q[i]);
-        sum += w * w * rings->power[i] * rings->modes[i];
-        if (sum >= KEPT_POWER * total) return rings->q[i] + rings->step;
-    }
-    return rings->n ? rings->q[rings->n - 1] : 1;
-}
-
-static enum mro_code usable_of(const struct mro_haadf_state *s, const struct mro_grid *g, unsigned char **usable,
-                               struct mro_error *e)
-{
-    *usable = malloc(g->ny * g->nx);
-    if (*usable == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a mask of %zu x %zu", g->nx, g->ny);
-    for (size_t j = 0; j < g->ny; j++)
-        for (size_t i = 0; i < g->nx; i++) (*usable)[j * g->nx + i] = mro_haadf_usable(s, g, j, i);
-    return MRO_OK;
-}
-
-/* Draws the random fields; the observed one is measured on the same grid by the same code. */
-static enum mro_code make_null(struct mro_device *d, const struct mro_haadf_state *s, const struct mro_rings *rings,
-                               const struct mro_haadf_filter *f, const struct mro_haadf_options *o, struct null *null,
-                               struct mro_error *e)
-{
-    const double most = field_limit(rings, f);
-    struct mro_grid *g = &null->grid;
-    *g = (struct mro_grid){ mro_haadf_size((size_t)ceil(2 * most * s->grid.ly) + 2),
-                            mro_haadf_size((size_t)ceil(2 * most * s->grid.lx) + 2), s->grid.ly, s->grid.lx };
-    const size_t n = g->ny * g->nx;
-    null->fields = (size_t)o->surrogates;
-    if ((double)n * (double)null->fields > FIELD_WORK) {
-        const size_t fit = (size_t)(FIELD_WORK / (double)n),
-                     least = (size_t)o->surrogates < FEWEST ? (size_t)o->surrogates : FEWEST;
-        null->fields = fit > least ? fit : least;
-    }
-    float *gain = calloc(n, sizeof *gain), *v = malloc(n * sizeof *v);
-    null->area = calloc(null->fields, sizeof *null->area);
-    enum mro_code rc = MRO_OK;
-    if (gain == NULL || v == NULL || null->area == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for random fields of %zu x %zu", g->nx, g->ny);
-        goto done;
-    }
-    if ((rc = usable_of(s, g, &null->usable, e))) goto done;
-    if ((rc = mro_haadf_field(d, s, f, g, v, e))) goto done;
-    measure_areas(v, null->usable, n, null->u, null->n_u, &null->observed);
-    for (size_t j = 0; j < g->ny; j++)
-        for (size_t i = 0; i < g->nx; i++) {
-            const ptrdiff_t ky = (ptrdiff_t)(j <= g->ny / 2 ? j : g->ny - j),
-                            kx = (ptrdiff_t)(i <= g->nx / 2 ? i : g->nx - i);
-            const double q = hypot((double)ky / g->ly, (double)kx / g->lx);
-            double power = fmax(0, mro_rings_at(rings, q));
-            for (int a = 0; a < 2; a++)
-                if ((a ? ky : kx) < s->lines[a]) power += s->line_power[a];
-            gain[j * g->nx + i] = (float)(mro_haadf_mode_gain(s, f, q, ky, kx) * sqrt(power));
-        }
-#pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
-    for (size_t k = 0; k < null->fields; k++) {
-        struct mro_error mine = { 0 };
-        const enum mro_code code = draw_field(d, null, gain, o->seed, STREAM + k, null->area + k, &mine);
-        if (code) {
-#pragma omp critical(mro_haadf_error)
-            if (rc == MRO_OK) {
-                rc = code;
-                if (e) *e = mine;
-            }
-        }
-    }
-done:
-    free(gain);
-    free(v);
-    return rc;
-}
-
-/* Largest excess of area over the thresholds, each in units of its spread among the surrogates, and at which one. */
-static double excess(const double *area, const double *mean, const double *sd, size_t n_u, size_t *at)
-{
-    double most = -INFINITY;
-    for (size_t k = 0; k < n_u; k++) {
-        const double z = sd[k] > 0 ? (area[k] - mean[k]) / sd[k] : area[k] > mean[k] ? 1e3 : 0;
-        if (z > most) {
-            most = z;
-            if (at) *at = k;
-        }
-    }
-    return most;
-}
-
-static double p_of(const struct null *null, bool bright, double *mean, size_t *at)
-{
-    double sd[MRO_HAADF_LEVELS] = { 0 };
-    for (size_t k = 0; k < null->n_u; k++) {
-        double sum = 0, square = 0;
-        for (size_t i = 0; i < null->fields; i++) sum += (bright ? null->area[i].bright : null->area[i].dark)[k];
-        mean[k] = sum / (double)null->fields;
-        for (size_t i = 0; i < null->fields; i++) {
-            const double v = (bright ? null->area[i].bright : null->area[i].dark)[k] - mean[k];
-            square += v * v;
-        }
-        sd[k] = sqrt(square / (double)null->fields);
-    }
-    const size_t tested = null->n_u;
-    const double seen = excess(bright ? null->observed.bright : null->observed.dark, mean, sd, tested, at);
-    size_t reached = 0;
-    for (size_t i = 0; i < null->fields; i++)
-        reached += excess(bright ? null->area[i].bright : null->area[i].dark, mean, sd, tested, NULL) >= seen;
-    return (1.0 + (double)reached) / (1.0 + (double)null->fields);
 }
 
 /* ------------------------------------------------------------------ shapes of regions */
 
 /* The map with its thresholded sets. */
 struct map {
+    struct mro_device *d;
     struct mro_grid grid;
-    float *v;
-    unsigned char *usable;     /* NULL = all */
+    struct mro_buffer field, mask; /* on the device: values, and 1 where they may be used */
+    const float *v;                /* the same on the host */
+    float *own;                    /* v, where the host cannot read the device's memory */
+    unsigned char *usable;
+    size_t n_usable;
     double mean, sd, area_nm2; /* of the usable part */
 };
 
-static size_t root_of(size_t *parent, size_t i)
+static void map_release(struct map *m)
 {
-    while (parent[i] != i) i = parent[i] = parent[parent[i]];
-    return i;
+    m->d->ops->release(m->d, &m->field);
+    m->d->ops->release(m->d, &m->mask);
+    free(m->own);
+    free(m->usable);
 }
 
-/* Number of connected sets (4 neighbours) of samples beyond a level, but for those smaller than `least` samples. */
-static enum mro_code count_regions(const struct map *m, const unsigned char *set, size_t least, size_t *count,
-                                   size_t *samples, struct mro_error *e)
+/* Number of usable samples, their mean and standard deviation, in an order of its own for every size. */
+static bool moments(struct map *m)
 {
-    const size_t ny = m->grid.ny, nx = m->grid.nx, n = ny * nx;
-    size_t *parent = malloc(n * sizeof *parent), *size = calloc(n, sizeof *size);
-    *count = *samples = 0;
-    if (parent == NULL || size == NULL) {
-        free(parent);
-        free(size);
-        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the regions of %zu x %zu samples", nx, ny);
+    enum { PART = 4096 };
+    const size_t n = m->grid.ny * m->grid.nx, parts = (n + PART - 1) / PART;
+    double *sum = calloc(2 * parts, sizeof *sum), *count = sum ? sum + parts : NULL;
+    if (sum == NULL) return false;
+    for (int pass = 0; pass < 2; pass++) {
+        const float middle = pass ? (float)m->mean : 0;
+#pragma omp parallel for schedule(static) num_threads(m->d->threads)
+        for (size_t p = 0; p < parts; p++) {
+            const size_t end = (p + 1) * PART < n ? (p + 1) * PART : n;
+            float s = 0, c = 0;
+#pragma omp simd reduction(+ : s, c)
+            for (size_t i = p * PART; i < end; i++) {
+                const float v = m->usable[i] ? m->v[i] - middle : 0;
+                s += pass ? v * v : v;
+                c += m->usable[i];
+            }
+            sum[p] = s;
+            count[p] = c;
+        }
+        double total = 0, used = 0;
+        for (size_t p = 0; p < parts; p++) {
+            total += sum[p];
+            used += count[p];
+        }
+        m->n_usable = (size_t)used;
+        if (pass)
+            m->sd = used > 1 ? sqrt(total / (used - 1)) : 0;
+        else
+            m->mean = used > 0 ? total / used : 0;
     }
-    for (size_t y = 0; y < ny; y++)
-        for (size_t x = 0; x < nx; x++) {
-            const size_t i = y * nx + x;
-            parent[i] = i;
-            if (!set[i]) continue;
-            if (x && set[i - 1]) parent[root_of(parent, i)] = root_of(parent, i - 1);
-            if (y && set[i - nx]) parent[root_of(parent, i)] = root_of(parent, i - nx);
-        }
-    for (size_t i = 0; i < n; i++)
-        if (set[i]) size[root_of(parent, i)]++;
-    for (size_t i = 0; i < n; i++)
-        if (set[i]) {
-            *count += parent[i] == i && size[i] >= least;
-            ++*samples;
-        }
-    free(parent);
-    free(size);
-    return MRO_OK;
+    free(sum);
+    return true;
 }
 
 /* Squared distance along one line (Felzenszwalb and Huttenlocher, Theory Comput. 8 (2012) 415). */
@@ -380,37 +210,166 @@ static void distance_line(const float *f, size_t n, double step2, float *out, si
     }
 }
 
-/* Distance (nm) of every sample where `set` to the nearest one where not. */
-static bool distances(const struct mro_grid *g, const unsigned char *set, float *out)
+/* Distance (nm) of every sample where `set` to the nearest one where not. False when out of memory. */
+static bool distances(const struct mro_grid *g, const unsigned char *set, int threads, float *out)
 {
+    enum { COLUMNS = 16 }; /* a cache line of every row is used whole */
     const size_t ny = g->ny, nx = g->nx, most = ny > nx ? ny : nx;
     const double py = g->ly / (double)ny, px = g->lx / (double)nx;
-    float *line = malloc(2 * most * sizeof *line);
-    size_t *v = malloc(most * sizeof *v);
-    double *z = malloc((most + 1) * sizeof *z);
-    const bool ready = line && v && z;
     const float far = (float)(4 * (g->ly * g->ly + g->lx * g->lx));
-    if (ready) {
+    bool failed = false;
+#pragma omp parallel num_threads(threads)
+    {
+        float *line = malloc((COLUMNS + 1) * most * sizeof *line);
+        size_t *v = malloc(most * sizeof *v);
+        double *z = malloc((most + 1) * sizeof *z);
+        const bool ready = line && v && z;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
         for (size_t y = 0; y < ny; y++) {
+            if (!ready) continue;
             for (size_t x = 0; x < nx; x++) line[x] = set[y * nx + x] ? far : 0;
             distance_line(line, nx, px * px, out + y * nx, v, z);
         }
-        for (size_t x = 0; x < nx; x++) {
-            for (size_t y = 0; y < ny; y++) line[y] = out[y * nx + x];
-            distance_line(line, ny, py * py, line + most, v, z);
-            for (size_t y = 0; y < ny; y++) out[y * nx + x] = sqrtf(line[most + y]);
+#pragma omp for schedule(static)
+        for (size_t x0 = 0; x0 < nx; x0 += COLUMNS) {
+            const size_t w = nx - x0 < COLUMNS ? nx - x0 : COLUMNS;
+            float *done = line + COLUMNS * most;
+            if (!ready) continue;
+            for (size_t y = 0; y < ny; y++)
+                for (size_t i = 0; i < w; i++) line[i * most + y] = out[y * nx + x0 + i];
+            for (size_t i = 0; i < w; i++) {
+                distance_line(line + i * most, ny, py * py, done, v, z);
+                for (size_t y = 0; y < ny; y++) line[i * most + y] = sqrtf(done[y]);
+            }
+            for (size_t y = 0; y < ny; y++)
+                for (size_t i = 0; i < w; i++) out[y * nx + x0 + i] = line[i * most + y];
         }
+        free(line);
+        free(v);
+        free(z);
     }
-    free(line);
-    free(v);
-    free(z);
-    return ready;
+    return !failed;
 }
 
-static int by_value(const void *a, const void *b)
+/* The same for what is usable: a rectangle where nothing is masked. */
+static bool border_distances(const struct map *m, float *out)
 {
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    const struct mro_grid *g = &m->grid;
+    const size_t ny = g->ny, nx = g->nx;
+    size_t y0 = 0, y1 = ny, x0 = 0, x1 = nx; /* [y0, y1) x [x0, x1) is usable */
+    while (y0 < ny && memchr(m->usable + y0 * nx, 1, nx) == NULL) y0++;
+    while (y1 > y0 && memchr(m->usable + (y1 - 1) * nx, 1, nx) == NULL) y1--;
+    if (y0 == y1) return distances(g, m->usable, m->d->threads, out);
+    while (x0 < nx && !m->usable[y0 * nx + x0]) x0++;
+    while (x1 > x0 && !m->usable[y0 * nx + x1 - 1]) x1--;
+    if (m->n_usable != (y1 - y0) * (x1 - x0)) return distances(g, m->usable, m->d->threads, out);
+    const float py = (float)(g->ly / (double)ny), px = (float)(g->lx / (double)nx), far = 4 * (float)(g->ly + g->lx);
+    const float up = y0 ? 0 : far, down = y1 < ny ? 0 : far, left = x0 ? 0 : far, right = x1 < nx ? 0 : far;
+#pragma omp parallel for schedule(static) num_threads(m->d->threads)
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            const bool in = y >= y0 && y < y1 && x >= x0 && x < x1;
+            const float dy = fminf((float)(y - y0 + 1) * py + up, (float)(y1 - y) * py + down);
+            const float dx = fminf((float)(x - x0 + 1) * px + left, (float)(x1 - x) * px + right);
+            out[y * nx + x] = in ? fminf(dy, dx) : 0;
+        }
+    return true;
+}
+
+/* Discs that reach no other's rim, as the thickness needs them. */
+struct disc {
+    uint32_t y, x;
+    float r;
+    bool bounded; /* by what is not usable */
+};
+
+/* First disc of row y or below it. */
+static size_t first_disc(const struct disc *disc, size_t n, double y)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if ((double)disc[mid].y < y)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Rows [y0, y1) of the thickness: the radius of the largest disc over a sample, and whether one of that size is
+ * bounded. Discs come ordered by row; none is larger than `most`. */
+static void paint_discs(const struct disc *disc, size_t n, double most, const double step[2], size_t nx, size_t y0,
+                        size_t y1, float *size, unsigned char *cut)
+{
+    const size_t end_disc = first_disc(disc, n, (double)y1 + most / step[0] + 1);
+    for (size_t k = first_disc(disc, n, (double)y0 - most / step[0] - 1); k < end_disc; k++) {
+        const double r = disc[k].r;
+        const ptrdiff_t y = disc[k].y, x = disc[k].x, ry = (ptrdiff_t)(r / step[0]);
+        ptrdiff_t top = y - ry, end = y + ry + 1;
+        if (top < (ptrdiff_t)y0) top = (ptrdiff_t)y0;
+        if (end > (ptrdiff_t)y1) end = (ptrdiff_t)y1;
+        for (ptrdiff_t yy = top; yy < end; yy++) {
+            const double t = (double)(yy - y) * step[0], w = r * r - t * t;
+            const ptrdiff_t rx = w > 0 ? (ptrdiff_t)(sqrt(w) / step[1]) : 0;
+            const size_t from = x > rx ? (size_t)(x - rx) : 0, to = (size_t)(x + rx) < nx ? (size_t)(x + rx) : nx - 1;
+            float *row = size + (size_t)yy * nx;
+            unsigned char *out = cut + (size_t)yy * nx;
+            for (size_t i = from; i <= to; i++) {
+                const bool larger = row[i] < disc[k].r, equal = row[i] == disc[k].r;
+                out[i] = larger ? disc[k].bounded : equal ? out[i] | disc[k].bounded : out[i];
+                row[i] = larger ? disc[k].r : row[i];
+            }
+        }
+    }
+}
+
+/* Discs inside the set that no neighbour's disc covers, ordered by row. */
+static bool find_discs(const struct map *m, const unsigned char *set, const float *dist, const float *edge,
+                       struct disc **discs, size_t *n_discs)
+{
+    const struct mro_grid *g = &m->grid;
+    const size_t ny = g->ny, nx = g->nx;
+    const double py = g->ly / (double)ny, px = g->lx / (double)nx;
+    size_t *start = calloc(ny + 1, sizeof *start);
+    *discs = NULL;
+    *n_discs = 0;
+    if (start == NULL) return false;
+    const float away[2][2] = { { 0, (float)(0.999 * px) }, { (float)(0.999 * py), (float)(0.999 * hypot(py, px)) } };
+    for (int pass = 0; pass < 2; pass++) { /* counts, then fills */
+#pragma omp parallel for schedule(static) num_threads(m->d->threads)
+        for (size_t y = 0; y < ny; y++) {
+            size_t here = 0;
+            for (size_t x = 0; x < nx; x++) {
+                const float r = dist[y * nx + x];
+                if (!set[y * nx + x] || !((double)r < g->ly + g->lx)) continue;
+                bool covered = false; /* by the disc of a neighbour */
+                for (int dy = -1; dy <= 1 && !covered; dy++)
+                    for (int dx = -1; dx <= 1 && !covered; dx++) {
+                        const ptrdiff_t yy = (ptrdiff_t)y + dy, xx = (ptrdiff_t)x + dx;
+                        if ((dy == 0 && dx == 0) || yy < 0 || xx < 0 || yy >= (ptrdiff_t)ny || xx >= (ptrdiff_t)nx)
+                            continue;
+                        covered = dist[(size_t)yy * nx + (size_t)xx] >= r + away[dy != 0][dx != 0];
+                    }
+                if (covered) continue;
+                if (pass)
+                    (*discs)[start[y] + here] =
+                        (struct disc){ (uint32_t)y, (uint32_t)x, r, edge[y * nx + x] < r + (float)(0.75 * (py + px)) };
+                here++;
+            }
+            if (!pass) start[y + 1] = here;
+        }
+        if (pass) break;
+        for (size_t y = 0; y < ny; y++) start[y + 1] += start[y];
+        *n_discs = start[ny];
+        if ((*discs = malloc((*n_discs + 1) * sizeof **discs)) == NULL) break;
+    }
+    free(start);
+    return *discs != NULL;
 }
 
 /* Mean over the middle half of the set's area of the diameter of the largest disc inside the set that covers a sample
@@ -421,53 +380,33 @@ static enum mro_code local_thickness(const struct map *m, const unsigned char *s
 {
     const struct mro_grid *g = &m->grid;
     const size_t ny = g->ny, nx = g->nx, n = ny * nx;
-    const double py = g->ly / (double)ny, px = g->lx / (double)nx;
+    const double step[2] = { g->ly / (double)ny, g->lx / (double)nx };
     float *dist = malloc(n * sizeof *dist), *edge = malloc(n * sizeof *edge), *size = calloc(n, sizeof *size);
     unsigned char *cut = calloc(n, 1);
+    struct disc *disc = NULL;
+    size_t n_discs;
     enum mro_code rc = MRO_OK;
     *diameter = NAN;
-    if (dist == NULL || edge == NULL || size == NULL || cut == NULL || !distances(g, set, dist) ||
-        !distances(g, m->usable, edge)) {
+    if (dist == NULL || edge == NULL || size == NULL || cut == NULL || !distances(g, set, m->d->threads, dist) ||
+        !border_distances(m, edge) || !find_discs(m, set, dist, edge, &disc, &n_discs)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the regions of %zu x %zu samples", nx, ny);
         goto done;
     }
-    for (size_t y = 0; y < ny; y++)
-        for (size_t x = 0; x < nx; x++) {
-            const size_t i = y * nx + x;
-            const double r = dist[i];
-            if (!set[i] || !(r < g->ly + g->lx)) continue;
-            bool covered = false; /* by the disc of a neighbour */
-            for (int dy = -1; dy <= 1 && !covered; dy++)
-                for (int dx = -1; dx <= 1 && !covered; dx++) {
-                    const ptrdiff_t yy = (ptrdiff_t)y + dy, xx = (ptrdiff_t)x + dx;
-                    if ((dy == 0 && dx == 0) || yy < 0 || xx < 0 || yy >= (ptrdiff_t)ny || xx >= (ptrdiff_t)nx)
-                        continue;
-                    covered = dist[(size_t)yy * nx + (size_t)xx] >= r + 0.999 * hypot(dy * py, dx * px);
-                }
-            if (covered) continue;
-            const unsigned char bounded = edge[i] < r + 0.75 * (py + px);
-            const ptrdiff_t ry = (ptrdiff_t)(r / py), top = (ptrdiff_t)y - ry < 0 ? 0 : (ptrdiff_t)y - ry;
-            for (ptrdiff_t yy = top; yy <= (ptrdiff_t)y + ry && yy < (ptrdiff_t)ny; yy++) {
-                const double t = (double)(yy - (ptrdiff_t)y) * py, w = r * r - t * t;
-                const ptrdiff_t rx = w > 0 ? (ptrdiff_t)(sqrt(w) / px) : 0;
-                ptrdiff_t from = (ptrdiff_t)x - rx, to = (ptrdiff_t)x + rx;
-                if (from < 0) from = 0;
-                if (to >= (ptrdiff_t)nx) to = (ptrdiff_t)nx - 1;
-                for (size_t k = (size_t)yy * nx + (size_t)from; from <= to; from++, k++)
-                    if (size[k] < (float)r) {
-                        size[k] = (float)r;
-                        cut[k] = bounded;
-                    }
-            }
-        }
+    const size_t band = 64; /* rows painted at once by a thread */
+    double most = 0;
+    for (size_t k = 0; k < n_discs; k++) most = fmax(most, disc[k].r);
+#pragma omp parallel for schedule(dynamic) num_threads(m->d->threads)
+    for (size_t y0 = 0; y0 < ny; y0 += band)
+        paint_discs(disc, n_discs, most, step, nx, y0, y0 + band < ny ? y0 + band : ny, size, cut);
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
         if (set[i] && size[i] > 0 && !cut[i]) size[kept++] = size[i];
     /* The mean of the middle half: distances between samples take few values, and a median would be one of them. */
     if (kept) {
-        qsort(size, kept, sizeof *size, by_value);
-        double sum = 0;
         const size_t from = kept / 4, to = kept - kept / 4;
+        double sum = 0;
+        mro_select(size, kept, from); /* the smaller ones stand before it */
+        mro_select(size + from, kept - from, to - 1 - from);
         for (size_t i = from; i < to; i++) sum += size[i];
         *diameter = 2 * sum / (double)(to - from);
     }
@@ -476,6 +415,7 @@ done:
     free(edge);
     free(size);
     free(cut);
+    free(disc);
     return rc;
 }
 
@@ -484,13 +424,11 @@ done:
  */
 static enum mro_code two_level_threshold(const struct map *m, double *at, double *apart, struct mro_error *e)
 {
-    enum { BINS = 16384 };
-    const size_t n = m->grid.ny * m->grid.nx;
+    enum { BINS = MRO_BINS_MOST };
     const double step = 16 * m->sd / BINS, lo = m->mean - 8 * m->sd;
-    double *bin = calloc(BINS, sizeof *bin);
-    if (bin == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a histogram");
-    for (size_t i = 0; i < n; i++)
-        if (m->usable[i]) bin[(size_t)fmin(BINS - 1, fmax(0, (m->v[i] - lo) / step))]++;
+    uint32_t bin[BINS];
+    MRO_TRY(
+        m->d->ops->histogram(m->d, &m->field, &m->mask, m->grid.ny * m->grid.nx, (float)lo, (float)step, BINS, bin, e));
     size_t t = BINS / 2, median[2] = { 0, 0 };
     /* Otsu's threshold by the ordinary iteration of means, which starts the one of medians well. */
     for (int pass = 0; pass < 60; pass++) {
@@ -522,15 +460,20 @@ static enum mro_code two_level_threshold(const struct map *m, double *at, double
     }
     *at = (lo + (double)t * step - m->mean) / m->sd;
     *apart = within > 0 ? ((double)median[1] - (double)median[0]) / sqrt(within / count) : 0;
-    free(bin);
     return MRO_OK;
+}
+
+static float level_of(const struct map *m, double u, bool bright)
+{
+    return (float)(m->mean + (bright ? u : -u) * m->sd);
 }
 
 /* The set beyond `u` standard deviations: below the mean, or (bright) above. */
 static void threshold_set(const struct map *m, double u, bool bright, unsigned char *set)
 {
     const size_t n = m->grid.ny * m->grid.nx;
-    const float level = (float)(m->mean + (bright ? u : -u) * m->sd);
+    const float level = level_of(m, u, bright);
+#pragma omp parallel for simd schedule(static) num_threads(m->d->threads)
     for (size_t i = 0; i < n; i++) set[i] = m->usable[i] && (bright ? m->v[i] > level : m->v[i] < level);
 }
 
@@ -542,30 +485,35 @@ static enum mro_code size_regions(const struct map *m, size_t at, double mean_q2
     const double sample = g->ly / (double)g->ny * g->lx / (double)g->nx;
     const double wave = 1 / o->band_inv_nm[1];
     const size_t least = (size_t)fmax(1, SPECK * wave * wave / sample);
-    size_t samples, usable = (size_t)(m->area_nm2 / sample + 0.5);
+    struct mro_region_sums sums;
     r->n_levels = o->n_thresholds;
     for (size_t k = 0; k < o->n_thresholds; k++) {
         struct mro_haadf_level *l = r->level + k;
         const double u = l->threshold_sd = o->thresholds_sd[k];
-        threshold_set(m, u, bright, set);
-        MRO_TRY(count_regions(m, set, least, &l->count, &samples, e));
+        MRO_TRY(m->d->ops->regions(m->d, &m->field, &m->mask, g->ny, g->nx, level_of(m, u, bright), bright, least,
+                                   &sums, e));
+        l->count = sums.count;
         l->density_per_nm2 = (double)l->count / m->area_nm2;
-        l->area_fraction = (double)samples / (double)usable;
+        l->area_fraction = (double)sums.samples / (double)m->n_usable;
         l->diameter_nm = l->count ? sqrt(4 * l->area_fraction / (M_PI * l->density_per_nm2)) : NAN;
         l->null_area_fraction = null_area[k];
         /* E[Euler characteristic] = L (2 pi)^(-3/2) u exp(-u^2/2), L = 2 pi^2 <q^2> (Adler). */
         l->null_density_per_nm2 = 2 * M_PI * M_PI * mean_q2 * pow(2 * M_PI, -1.5) * u * exp(-0.5 * u * u);
         l->null_diameter_nm = sqrt(4 * gsl_cdf_ugaussian_Q(u) / (M_PI * l->null_density_per_nm2));
     }
-    threshold_set(m, r->threshold_sd, bright, set);
-    MRO_TRY(count_regions(m, set, least, &r->count, &samples, e));
+    MRO_TRY(m->d->ops->regions(m->d, &m->field, &m->mask, g->ny, g->nx, level_of(m, r->threshold_sd, bright), bright,
+                               least, &sums, e));
+    r->count = sums.count;
     r->density_per_nm2 = (double)r->count / m->area_nm2;
-    r->area_fraction = (double)samples / (double)usable;
+    r->area_fraction = (double)sums.samples / (double)m->n_usable;
     const struct mro_haadf_level *l = r->level + at;
     r->null_threshold_sd = l->threshold_sd;
     r->null_ratio = l->null_area_fraction > 0 ? l->area_fraction / l->null_area_fraction : NAN;
     r->diameter_nm = NAN;
-    if (r->p_value < MRO_HAADF_CALLED && samples) MRO_TRY(local_thickness(m, set, &r->diameter_nm, e));
+    if (r->p_value < MRO_HAADF_CALLED && sums.samples) {
+        threshold_set(m, r->threshold_sd, bright, set);
+        MRO_TRY(local_thickness(m, set, &r->diameter_nm, e));
+    }
     return MRO_OK;
 }
 
@@ -581,48 +529,50 @@ static enum mro_code lend_image(struct mro_image *im, const struct mro_grid *g, 
     return MRO_OK;
 }
 
+/* The map of the field on its own grid. */
+static enum mro_code make_map(struct mro_device *d, const struct mro_haadf_state *s, const struct mro_haadf_filter *f,
+                              double per_nm, struct map *m, struct mro_error *e)
+{
+    m->grid = (struct mro_grid){ mro_haadf_size((size_t)ceil(per_nm * s->grid.ly)),
+                                 mro_haadf_size((size_t)ceil(per_nm * s->grid.lx)), s->grid.ly, s->grid.lx };
+    if (m->grid.ny > s->ny) m->grid.ny = s->ny;
+    if (m->grid.nx > s->nx) m->grid.nx = s->nx;
+    const size_t n = m->grid.ny * m->grid.nx;
+    if (n >= UINT32_MAX) return MRO_FAIL(e, MRO_EMEMORY, "a map of %zu x %zu samples", m->grid.nx, m->grid.ny);
+    MRO_TRY(mro_haadf_field_on(d, s, f, &m->grid, &m->field, e));
+    m->v = m->field.p;
+    if (d->ops->runtime) {
+        if ((m->v = m->own = malloc(n * sizeof *m->own)) == NULL)
+            return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", m->grid.nx, m->grid.ny);
+        MRO_TRY(d->ops->download(d, m->own, &m->field, n * sizeof *m->own, e));
+    }
+    MRO_TRY(mro_haadf_usable(s, &m->grid, d->threads, &m->usable, e));
+    MRO_TRY(d->ops->alloc(d, &m->mask, n, e));
+    MRO_TRY(d->ops->upload(d, &m->mask, m->usable, n, e));
+    if (!moments(m)) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", m->grid.nx, m->grid.ny);
+    m->area_nm2 = (double)m->n_usable / (double)n * s->grid.ly * s->grid.lx;
+    return MRO_OK;
+}
+
 enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haadf_state *s,
                                      const struct mro_rings *rings, const struct mro_haadf_filter *f,
                                      const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
 {
-    struct null null = { 0 };
-    struct map m = { 0 };
+    struct mro_haadf_null null;
+    struct map m = { .d = d };
     unsigned char *set = NULL;
-    size_t at[2] = { 0, 0 };
-    double mean_dark[MRO_HAADF_LEVELS], mean_bright[MRO_HAADF_LEVELS], split = 0, apart = 0;
-    enum mro_code rc = MRO_OK;
-    const double per_nm = MAP_PER_BAND * o->band_inv_nm[1];
-    m.grid = (struct mro_grid){ mro_haadf_size((size_t)ceil(per_nm * s->grid.ly)),
-                                mro_haadf_size((size_t)ceil(per_nm * s->grid.lx)), s->grid.ly, s->grid.lx };
-    if (m.grid.ny > s->ny) m.grid.ny = s->ny;
-    if (m.grid.nx > s->nx) m.grid.nx = s->nx;
+    double split = 0, apart = 0;
+    enum mro_code rc = make_map(d, s, f, MAP_PER_BAND * o->band_inv_nm[1], &m, e);
+    if (rc || !(m.sd > 0) || m.n_usable < 100) goto done;
     const size_t n = m.grid.ny * m.grid.nx;
-    m.v = malloc(n * sizeof *m.v);
-    set = malloc(n);
-    if (m.v == NULL || set == NULL) {
+    if ((set = malloc(n)) == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", m.grid.nx, m.grid.ny);
         goto done;
     }
-    if ((rc = mro_haadf_field(d, s, f, &m.grid, m.v, e))) goto done;
-    if ((rc = usable_of(s, &m.grid, &m.usable, e))) goto done;
-    float *values = malloc(n * sizeof *values);
-    if (values == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", m.grid.nx, m.grid.ny);
-        goto done;
-    }
-    memcpy(values, m.v, n * sizeof *values);
-    const size_t usable = gather(values, m.usable, n);
-    moments(values, usable, &m.mean, &m.sd);
-    free(values);
-    m.area_nm2 = (double)usable / (double)n * s->grid.ly * s->grid.lx;
-    if (!(m.sd > 0) || usable < 100) goto done;
     if ((rc = two_level_threshold(&m, &split, &apart, e))) goto done;
-
-    null.n_u = o->n_thresholds;
-    memcpy(null.u, o->thresholds_sd, null.n_u * sizeof *null.u);
-    if ((rc = make_null(d, s, rings, f, o, &null, e))) goto done;
-    r->dark.p_value = p_of(&null, false, mean_dark, at);
-    r->bright.p_value = p_of(&null, true, mean_bright, at + 1);
+    if ((rc = mro_haadf_draw_null(d, s, rings, f, o, &null, e))) goto done;
+    r->dark.p_value = null.p[0];
+    r->bright.p_value = null.p[1];
     double q2 = 0, weight = 0;
     for (size_t i = 0; i < rings->n; i++) {
         const double w = mro_haadf_gain(f, rings->q[i]), power = w * w * rings->power[i] * rings->modes[i];
@@ -632,26 +582,25 @@ enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haad
     q2 /= weight > 0 ? weight : 1;
     for (int k = 0; k < 2; k++) {
         struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
-        double *mean = k ? mean_bright : mean_dark;
-        const double u = k ? split : -split;
         one->two_levels = apart > TWO_LEVELS && one->p_value < MRO_HAADF_CALLED;
-        one->threshold_sd = one->two_levels ? u : o->thresholds_sd[0];
-        if ((rc = size_regions(&m, at[k], q2, k, o, mean, one, set, e))) goto done;
+        one->threshold_sd = one->two_levels ? (k ? split : -split) : o->thresholds_sd[0];
+        if ((rc = size_regions(&m, null.at[k], q2, k, o, null.area[k], one, set, e))) goto done;
         r->mask_level[k] = m.mean + (k ? 1 : -1) * one->threshold_sd * m.sd;
     }
     r->p_value = fmin(1, 2 * fmin(r->dark.p_value, r->bright.p_value));
     r->heterogeneous = r->p_value < MRO_HAADF_CALLED;
     if ((rc = lend_image(&r->flat, &m.grid, s->pixel_nm, e))) goto done;
     if ((rc = lend_image(&r->mask, &m.grid, s->pixel_nm, e))) goto done;
+    const double level[2] = { r->mask_level[0], r->mask_level[1] };
+    float *flat = r->flat.px, *mask = r->mask.px;
+#pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t i = 0; i < n; i++) {
         const bool known = m.usable[i];
-        r->flat.px[i] = known ? m.v[i] : NAN;
-        r->mask.px[i] = !known ? NAN : m.v[i] < r->mask_level[0] ? -1 : m.v[i] > r->mask_level[1] ? 1 : 0;
+        flat[i] = known ? m.v[i] : NAN;
+        mask[i] = !known ? NAN : m.v[i] < level[0] ? -1 : m.v[i] > level[1] ? 1 : 0;
     }
 done:
-    null_release(&null);
-    free(m.v);
-    free(m.usable);
+    map_release(&m);
     free(set);
     return rc;
 }

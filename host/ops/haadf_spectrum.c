@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Rings of the spectrum, noise floor and scan lines, and the fits of falling and of peaked spectra. */
+/* Rings of the spectrum, and the fits of falling and of peaked spectra. */
 #include <float.h>
 #include <gsl/gsl_multimin.h>
 #include <math.h>
@@ -9,19 +9,6 @@
 #include "mroscope/math/grid.h"
 #include "mroscope/math/philox.h"
 #include "ops/haadf_internal.h"
-
-#define FLOOR_FROM 0.8 /* of Nyquist: where nothing but white noise is expected */
-#define FLOOR_TO 0.98
-#define FLAT_FROM 0.5 /* and where it is compared with, to see whether it is white */
-#define FLAT_TO 0.7
-#define FLAT_WITHIN \
-    0.3 /* fine structure of a glass may stand in the middle, interpolation leaves 1.5 times as much there */
-#define SLOPE_AT 0.89 /* of Nyquist: the floor itself is compared on both sides of this, */
-#define SLOPE_WITHIN 0.06
-#define LINE_EXCESS 1.3 /* power of a column of modes over that of its neighbours */
-#define MOST_LINES 4
-#define BLOCK 512
-#define BLOCKS_PER_SIDE 3
 
 void mro_rings_release(struct mro_rings *r)
 {
@@ -51,7 +38,7 @@ enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double 
         for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
             const double qx = (double)kx / g->lx, q = sqrt(qy * qy + qx * qx);
             const size_t i = (size_t)(q / step);
-            if (i >= r->n || mro_haadf_line_mode(s, ky, kx)) continue;
+            if (i >= r->n || mro_haadf_line_mode(s, ky, kx) || mro_haadf_edge_mode(s, ky, kx)) continue;
             const mro_c32 z = s->spectrum[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
             r->q[i] += q;
             r->power[i] += (double)z.re * z.re + (double)z.im * z.im;
@@ -84,117 +71,6 @@ double mro_rings_at(const struct mro_rings *r, double q)
     }
     const double t = (q - r->q[lo]) / (r->q[hi] - r->q[lo]);
     return r->power[lo] + t * (r->power[hi] - r->power[lo]);
-}
-
-/* ------------------------------------------------------------------ noise */
-
-/* Sums of power over blocks. */
-struct floor_sums {
-    double high, high_n, mid, mid_n;
-    double side[2], side_n[2];                     /* of the high ones, below and above SLOPE_AT */
-    double column[2][MOST_LINES + 1], column_n[2]; /* modes with k_x (k_y) = 0, 1, ... at high k_y (k_x) */
-    double beside[2], beside_n[2];                 /* the same with MOST_LINES < k < 3 MOST_LINES + 4 */
-};
-
-static void add_block(struct floor_sums *f, const struct mro_grid *g, const mro_c32 *z)
-{
-    const double nyquist = 0.5 * fmin((double)g->ny / g->ly, (double)g->nx / g->lx);
-    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
-    for (ptrdiff_t ky = 0; ky <= hy; ky++)
-        for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
-            const double q = hypot((double)ky / g->ly, (double)kx / g->lx) / nyquist;
-            if (q < 0.3 || q > FLOOR_TO) continue;
-            const mro_c32 v = z[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
-            const double p = (double)v.re * v.re + (double)v.im * v.im;
-            const ptrdiff_t near[2] = { labs((long)kx), ky };
-            bool line = false;
-            for (int a = 0; a < 2; a++) {
-                if (near[a] <= MOST_LINES) {
-                    f->column[a][near[a]] += p / (near[a] ? 2 : 1);
-                    if (near[a] == 0) f->column_n[a]++;
-                    line = true;
-                } else if (near[a] < 3 * MOST_LINES + 4) {
-                    f->beside[a] += p;
-                    f->beside_n[a]++;
-                }
-            }
-            if (line) continue;
-            if (q >= FLOOR_FROM) {
-                f->high += p;
-                f->high_n++;
-                f->side[q > SLOPE_AT] += p;
-                f->side_n[q > SLOPE_AT]++;
-            } else if (q >= FLAT_FROM && q <= FLAT_TO) {
-                f->mid += p;
-                f->mid_n++;
-            }
-        }
-}
-
-/* Share of finite pixels of a block, copied out. */
-static double cut_block(const float *px, size_t nx, size_t y0, size_t x0, size_t ny, size_t mx, float *out)
-{
-    size_t finite = 0;
-    for (size_t y = 0; y < ny; y++)
-        for (size_t x = 0; x < mx; x++) {
-            const float v = px[(y0 + y) * nx + x0 + x];
-            out[y * mx + x] = v;
-            finite += isfinite(v) != 0;
-        }
-    return (double)finite / ((double)ny * (double)mx);
-}
-
-enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double background_nm, struct mro_haadf_state *s,
-                              struct mro_error *e)
-{
-    const size_t by = s->ny < BLOCK ? s->ny : BLOCK, bx = s->nx < BLOCK ? s->nx : BLOCK, n = by * bx;
-    const struct mro_grid g = { by, bx, (double)by * s->pixel_nm[0], (double)bx * s->pixel_nm[1] };
-    struct mro_buffer spectrum = { 0 };
-    struct floor_sums f = { 0 };
-    float *block = malloc(n * sizeof *block);
-    mro_c32 *z = malloc(n * sizeof *z);
-    enum mro_code rc = MRO_OK;
-    if (block == NULL || z == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a block of %zu x %zu pixels", bx, by);
-        goto done;
-    }
-    if ((rc = d->ops->alloc(d, &spectrum, n * sizeof *z, e))) goto done;
-    const size_t rows = s->ny >= 2 * by ? BLOCKS_PER_SIDE : 1 + (s->ny > by),
-                 cols = s->nx >= 2 * bx ? BLOCKS_PER_SIDE : 1 + (s->nx > bx);
-    for (size_t j = 0; j < rows; j++)
-        for (size_t i = 0; i < cols; i++) {
-            const size_t y0 = rows > 1 ? j * (s->ny - by) / (rows - 1) : 0;
-            const size_t x0 = cols > 1 ? i * (s->nx - bx) / (cols - 1) : 0;
-            if (cut_block(px, s->nx, y0, x0, by, bx, block) < 0.98) continue;
-            if ((rc = d->ops->contrast_spectrum(d, block, by, bx, s->pixel_nm, background_nm, &g, &spectrum, NULL, e)))
-                goto done;
-            if ((rc = d->ops->download(d, z, &spectrum, n * sizeof *z, e))) goto done;
-            add_block(&f, &g, z);
-        }
-    s->noise = NAN;
-    s->white = false;
-    if (f.side_n[0] < 15 || f.side_n[1] < 15 || f.mid_n < 30) goto done;
-    s->noise = f.high / f.high_n;
-    s->noise_error = 1 / sqrt(f.high_n);
-    const double ratio = s->noise > 0 ? f.mid / f.mid_n / s->noise : INFINITY;
-    const double slope = f.side[0] / f.side_n[0] / (f.side[1] / f.side_n[1]);
-    s->white = fabs(ratio - 1) < FLAT_WITHIN + 3 / sqrt(fmin(f.mid_n, f.high_n)) &&
-               fabs(slope - 1) < SLOPE_WITHIN + 3 * sqrt(1 / f.side_n[0] + 1 / f.side_n[1]);
-    for (int a = 0; a < 2; a++) {
-        if (!(f.column_n[a] > 8) || !(f.beside_n[a] > 8)) continue;
-        const double beside = f.beside[a] / f.beside_n[a], sure = LINE_EXCESS + 4 / sqrt(f.column_n[a]);
-        while (s->lines[a] <= MOST_LINES && f.column[a][s->lines[a]] / f.column_n[a] > sure * beside) s->lines[a]++;
-        if (s->lines[a] == 0) continue;
-        /* A line's offset is the same for all of its pixels of the block. */
-        const double excess = f.column[a][0] / f.column_n[a] - beside;
-        s->line_sd[a] = sqrt(fmax(0, excess) / (double)(a ? by : bx));
-        s->line_power[a] = s->line_sd[a] * s->line_sd[a] * (double)(a ? s->ny : s->nx);
-    }
-done:
-    d->ops->release(d, &spectrum);
-    free(block);
-    free(z);
-    return rc;
 }
 
 /* ------------------------------------------------------------------ fits */
@@ -267,11 +143,13 @@ void mro_spectrum_fit(const struct mro_rings *r, double noise, double lo, double
     if (m == NULL || start == NULL || step == NULL || n < 5 || !(top > 0)) goto done;
     const double mean = weight > 0 ? sum / weight : 0.5 * (lo + hi);
     const double sharp[3] = { 0.5, 0.7, -1.0 };
-    /* Two starts: one at the mean frequency, one at the largest ring. */
-    for (int k = 0; k < 2; k++) {
-        gsl_vector_set(start, 0, log(top));
+    /* One start at the mean frequency, one at the largest ring; narrow peaks need one that is narrow. */
+    for (int k = 0; k < (kind == MRO_SPECTRUM_TEUBNER ? 4 : 2); k++) {
+        const double p2 = k && kind == MRO_SPECTRUM_TEUBNER ? -1 - k : sharp[kind], b = exp(p2) - 1;
+        /* The peak of Teubner and Strey stands at 1 / (1 - b^2) times its value at 0. */
+        gsl_vector_set(start, 0, log(k && kind == MRO_SPECTRUM_TEUBNER ? top * (1 - b * b) : top));
         gsl_vector_set(start, 1, -log(k ? fmax(at, lo) : mean));
-        gsl_vector_set(start, 2, k && kind == MRO_SPECTRUM_TEUBNER ? -2 : sharp[kind]);
+        gsl_vector_set(start, 2, p2);
         gsl_vector_set_all(step, 0.4);
         gsl_multimin_fminimizer_set(m, &target, start, step);
         for (int i = 0; i < 300; i++) {

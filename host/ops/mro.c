@@ -290,6 +290,7 @@ static const double *strongest_wave(const struct mro_order_plan *p, const struct
             best = k;
         }
     }
+    /* cppcheck-suppress CastIntegerToAddressAtReturn ; a row of the table of wave vectors */
     return p->g[best][s->which[best][i]];
 }
 

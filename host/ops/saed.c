@@ -22,6 +22,9 @@
 #define BETTER 0.03
 #define LEAST_COVERAGE 0.02
 #define HALF_RING 0.5
+#define EDGE_REACH 4 /* points to either side of a rim */
+#define EDGE_SD 8.0
+#define EDGE_STEEPER 4.0 /* than the profile before it */
 #define SPOT_SD 6.0
 #define SPOT_RING 60      /* pixels of a ring that spots are looked for on */
 #define SPOT_REACH 3      /* rings */
@@ -445,6 +448,25 @@ static void tell_range(const struct mro_azimuth *a, double aspect, struct mro_sa
     if (first == p->n) {
         mro_note(&r->warnings, &r->n_warnings, "of no ring is half on the detector and usable");
         return;
+    }
+    /* The rim of an aperture or of the screen: the intensity falls within a few points, after no rise, and stays down.
+     */
+    for (size_t k = first + (last - first) / 2; k + EDGE_REACH < last; k++) {
+        const double *v = p->intensity + k, fall = v[-EDGE_REACH] - v[EDGE_REACH];
+        const double before = v[-5 * EDGE_REACH] - v[-3 * EDGE_REACH],
+                     error = hypot(p->se[k - EDGE_REACH], p->se[k + EDGE_REACH]);
+        if (k < 5 * EDGE_REACH || !(fall > EDGE_SD * error && fall > EDGE_STEEPER * fabs(before)) ||
+            !(v[-EDGE_REACH] - v[-5 * EDGE_REACH] < 0.25 * fall))
+            continue;
+        bool down = true;
+        for (size_t j = k + EDGE_REACH; j <= last; j++)
+            down = down && fabs(p->intensity[j] - v[EDGE_REACH]) < 0.4 * fall;
+        if (!down) continue;
+        last = k - EDGE_REACH;
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the pattern ends at a rim near %.4g nm^-1, where the intensity falls at once: the profile is used "
+                 "below it",
+                 p->s_inv_nm[k]);
     }
     r->s_min_inv_nm = p->s_inv_nm[first];
     r->s_max_inv_nm = p->s_inv_nm[last];

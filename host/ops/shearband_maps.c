@@ -74,8 +74,9 @@ static void compare(const struct mro_shearband *b, const struct mro_eds_result *
     out->p = 2 * gsl_cdf_ugaussian_Q(fabs(out->difference_at) / se);
 }
 
-enum mro_code mro_shearband_composition(struct mro_shearband_result *r, const struct mro_eds_field *maps,
-                                        const char *name, const struct mro_eds_options *o, struct mro_error *e)
+enum mro_code mro_shearband_composition(struct mro_device *d, struct mro_shearband_result *r,
+                                        const struct mro_eds_field *maps, const char *name,
+                                        const struct mro_eds_options *o, struct mro_error *e)
 {
     const double field[2] = { (double)maps->ny * maps->pixel_nm[0], (double)maps->nx * maps->pixel_nm[1] };
     if (fabs(field[0] / r->field_nm[0] - 1) > SAME_FIELD || fabs(field[1] / r->field_nm[1] - 1) > SAME_FIELD)
@@ -94,7 +95,7 @@ enum mro_code mro_shearband_composition(struct mro_shearband_result *r, const st
             mro_warn(r, "no composition across the band at %.1f nm: it is not inside of the field", b->position_nm);
             continue;
         }
-        enum mro_code rc = mro_eds_line_profile(maps, &q->line, name, &p, &why);
+        enum mro_code rc = mro_eds_line_profile(d, maps, &q->line, name, &p, &why);
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, name, o, &q->profile, &why);
         mro_eds_profile_release(&p);
         if (rc == MRO_EMEMORY) {

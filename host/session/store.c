@@ -486,6 +486,22 @@ void mro_store_clear(const struct mro_store *s, const char *name)
     mro_store_unlock(s, name);
 }
 
+/* Temporary files of processes that were killed, beside the items. */
+static void sweep_files(const struct mro_store *s)
+{
+    DIR *d = opendir(s->folder);
+    const struct dirent *entry;
+    while (d && (entry = readdir(d)) != NULL) {
+        char *path = NULL;
+        struct stat st;
+        if (strncmp(entry->d_name, ".mroscope-", strlen(".mroscope-")) != 0) continue;
+        if (asprintf(&path, "%s/%s", s->folder, entry->d_name) < 0) continue;
+        if (stat(path, &st) == 0 && s->now.tv_sec - st.st_mtime > MRO_LOCK_SECONDS) unlink(path);
+        free(path);
+    }
+    if (d) closedir(d);
+}
+
 void mro_store_sweep(const struct mro_store *s)
 {
     char *items = mro_store_path(s, "", "");
@@ -503,4 +519,5 @@ void mro_store_sweep(const struct mro_store *s)
     }
     if (d) closedir(d);
     free(items);
+    sweep_files(s);
 }

@@ -16,6 +16,7 @@
 #include "kernels/field.h"
 #include "kernels/lattice.h"
 #include "kernels/patch.h"
+#include "kernels/region.h"
 #include "kernels/wave.h"
 
 #define ALIGN 256 /* of device memory, as cudaMalloc gives it; also the guard before a buffer */

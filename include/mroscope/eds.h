@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mroscope/device.h"
 #include "mroscope/image.h"
 
 #ifdef __cplusplus
@@ -20,7 +21,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
-#define MRO_EDS_ALGORITHM "eds 1"
+#define MRO_EDS_ALGORITHM "eds 2"
 
 #define MRO_EDS_MAX_ELEMENTS 24
 #define MRO_EDS_MAX_POINTS 1000000
@@ -110,8 +111,8 @@ struct mro_eds_line mro_eds_across(const struct mro_eds_field *m, const struct m
  * pixels of a full one are left out. Maps of at.% are averaged.
  * Errors: MRO_EARG (the line leaves the map, naming its size; too short; width), MRO_EDATA (a count below zero without
  * a variance, naming the pixel), MRO_EMEMORY. */
-enum mro_code mro_eds_line_profile(const struct mro_eds_field *m, const struct mro_eds_line *line, const char *name,
-                                   struct mro_eds_profile *p, struct mro_error *e);
+enum mro_code mro_eds_line_profile(struct mro_device *d, const struct mro_eds_field *m, const struct mro_eds_line *line,
+                                   const char *name, struct mro_eds_profile *p, struct mro_error *e);
 
 /* ---- statistics ---- */
 

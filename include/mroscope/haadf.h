@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_HAADF_ALGORITHM "haadf 1"
+#define MRO_HAADF_ALGORITHM "haadf 2"
 
 #define MRO_HAADF_LEVELS 8 /* most thresholds that are tested */
 #define MRO_HAADF_DEGREE 5 /* largest degree of the polynomial background */

@@ -140,8 +140,9 @@ size_t mro_shearband_bytes(const struct mro_image *like);
 /* Fills r->elements: profiles of all elements of `maps` along the normal of each band, added up over its length, and
  * the inside against the glass on both sides. The maps show the same field as the image. What cannot be measured of one
  * band is a sentence in r->warnings. Errors: MRO_EARG (another field), MRO_EMEMORY. */
-enum mro_code mro_shearband_composition(struct mro_shearband_result *r, const struct mro_eds_field *maps,
-                                        const char *name, const struct mro_eds_options *o, struct mro_error *e);
+enum mro_code mro_shearband_composition(struct mro_device *d, struct mro_shearband_result *r,
+                                        const struct mro_eds_field *maps, const char *name,
+                                        const struct mro_eds_options *o, struct mro_error *e);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,7 @@ expect_out '"schema": "mroscope.haadf/1"'
 expect_out '"signal": {"value": "haadf"}'
 expect_out '"polynomial": {"value": 3}'
 expect_out '"thresholds": {"value": "1,1.5,2,3", "unit": "standard deviations"}'
-expect_out '"algorithm": "haadf 1"'
+expect_out '"algorithm": "haadf 2"'
 expect_out 'dark regions of 2'
 expect_out '"heterogeneous": true'
 checks=$((checks + 1))

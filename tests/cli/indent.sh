@@ -89,4 +89,12 @@ run indent --column E windows.csv
 expect_code 1
 expect_err "no column 'E'"
 
+# -- as part of a session
+printf 'file,state,strain,kind\n%s,AQ,0,indent\n' "$table" >session.csv
+run batch session.csv -o session
+expect_code 0
+expect_file session/summary.csv
+checks=$((checks + 1))
+grep -q '9\.4558' session/summary.csv || fail "the mean is not in the summary of the session"
+
 finish

@@ -290,6 +290,36 @@ static void kernels_run_and_numbers_sort(void **state)
 
 /* -- failure ------------------------------------------------------------------------------------- */
 
+/* Histogram, regions, background and line sums of a plane of zeros. */
+static enum mro_code counts_of_zeros(struct mro_device *d, struct mro_buffer *plane)
+{
+    enum { NY = 10, NX = 12, BINS = 4 };
+    static const double c[] = { 2, 0, 0 };
+    const size_t block[2] = { 4, 4 };
+    const struct mro_strip strip = {
+        .ux = 1, .y0 = NY / 2.0, .step = 3, .width = NY, .bins = BINS, .pixel_y = 1, .pixel_x = 1
+    };
+    const unsigned char keep[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 };
+    uint32_t counts[BINS];
+    struct mro_region_sums sums;
+    double sum[9], count[9];
+    float lowest;
+    MRO_TRY(d->ops->runtime->zero(d, plane->p, NY * NX * sizeof(float), &e));
+    MRO_TRY(d->ops->histogram(d, plane, NULL, NY * NX, -1.5f, 1, BINS, counts, &e));
+    assert_true(counts[1] == NY * NX && counts[0] + counts[2] + counts[3] == 0);
+    MRO_TRY(d->ops->regions(d, plane, NULL, NY, NX, -1, true, 1, &sums, &e));
+    assert_true(sums.count == 1 && sums.samples == NY * NX);
+    MRO_TRY(d->ops->block_sums(d, plane, NY, NX, block, sum, count, &e));
+    assert_true(sum[0] == 0 && count[0] == 16 && count[8] == 8);
+    MRO_TRY(d->ops->strip_sums(d, plane, 1, NY, NX, &strip, sum, count, &e));
+    assert_true(sum[0] == 0 && count[0] == 3 * NY && count[3] == 3 * NY);
+    MRO_TRY(d->ops->divide_polynomial(d, plane, NY, NX, -6, 1, c, block, keep, &lowest, &e));
+    assert_true(lowest == 2);
+    MRO_TRY(d->ops->histogram(d, plane, NULL, NY * NX, 2.5f, 1, BINS, counts, &e));
+    assert_true(counts[0] == NY * NX);
+    return MRO_OK;
+}
+
 /* A life with everything in it. What it held is given back, however it ends. */
 static enum mro_code live(const char *name)
 {
@@ -330,6 +360,7 @@ static enum mro_code live(const char *name)
     if ((rc = run->sort(d, b.p, a.p, 2000, &e))) goto done;
     if ((rc = d->ops->download(d, v, &a, 100, &e))) goto done;
     for (size_t i = 0; i < 100; i++) assert_int_equal(v[i], 0);
+    rc = counts_of_zeros(d, &a);
 done:
     if (d) {
         d->ops->release(d, &a);

@@ -19,6 +19,7 @@
 #include "kernels/lattice.h"
 #include "kernels/list.h"
 #include "kernels/patch.h"
+#include "kernels/region.h"
 #include "kernels/wave.h"
 
 struct fake fake;

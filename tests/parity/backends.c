@@ -341,6 +341,147 @@ static struct output run_fringes(struct mro_device *d, size_t k)
     return (struct output){ score, n };
 }
 
+/* Pixels of counts on the device, its guard behind them. */
+static struct mro_buffer counts_on(struct mro_device *d, size_t ny, size_t nx)
+{
+    float *px = counts(ny, nx, true);
+    struct mro_buffer b = guarded(d, ny * nx * sizeof *px);
+    px[ny * nx / 3] = INFINITY;
+    put(d, &b, px, ny * nx * sizeof *px);
+    free(px);
+    return b;
+}
+
+static struct output run_block_sums(struct mro_device *d, size_t k)
+{
+    const size_t ny = shapes[k].grid.ny, nx = shapes[k].grid.nx, block[2] = { 7 + k, k % 2 ? 13 : nx };
+    const size_t n = ((ny - 1) / block[0] + 1) * ((nx - 1) / block[1] + 1);
+    struct mro_buffer b = counts_on(d, ny, nx);
+    double *sum = malloc(2 * n * sizeof *sum);
+    float *v = malloc(2 * n * sizeof *v);
+    ok(d->ops->block_sums(d, &b, ny, nx, block, sum, sum + n, &e), &e);
+    for (size_t i = 0; i < 2 * n; i++) v[i] = (float)sum[i];
+    free(taken(d, &b, ny * nx * sizeof(float)));
+    free(sum);
+    return (struct output){ v, 2 * n };
+}
+
+static struct output run_divide(struct mro_device *d, size_t k)
+{
+    static const double c[] = { 900, 20, -30, 11, 50, 12, -8, 100, 9, 25, 4, -7, 6, 30, 5, -20, 3, 2, 8, 1, -9 };
+    const size_t ny = shapes[k].grid.ny, nx = shapes[k].grid.nx, block[2] = { 11, 9 }, n = ny * nx;
+    const size_t by = (ny + 10) / 11, bx = (nx + 8) / 9;
+    unsigned char *keep = malloc(by * bx);
+    for (size_t i = 0; i < by * bx; i++) keep[i] = i % 5 != 2;
+    struct mro_buffer b = counts_on(d, ny, nx);
+    float lowest = 0;
+    ok(d->ops->divide_polynomial(d, &b, ny, nx, 33, (int)(k % 6), c, block, k % 2 ? keep : NULL, &lowest, &e), &e);
+    float *from = taken(d, &b, n * sizeof(float)), *v = malloc((n + 1) * sizeof *v);
+    for (size_t i = 0; i < n; i++) {
+        const bool out = k % 2 && !keep[i / nx / 11 * bx + i % nx / 9];
+        if (out || i == n / 2 || i == n / 3) assert_true(isnan(from[i]));
+        v[i] = isnan(from[i]) ? -1 : from[i];
+    }
+    v[n] = lowest / 900;
+    free(from);
+    free(keep);
+    return (struct output){ v, n + 1 };
+}
+
+/* A field without a value that lies on an edge of a bin or a level, but for rounding; a mask over part of it. */
+static struct mro_buffer smooth_field(struct mro_device *d, const struct mro_grid *g, struct mro_buffer *mask)
+{
+    const size_t n = g->ny * g->nx;
+    float *v = malloc(n * sizeof *v);
+    unsigned char *in = malloc(n);
+    for (size_t y = 0; y < g->ny; y++)
+        for (size_t x = 0; x < g->nx; x++) {
+            v[y * g->nx + x] =
+                sinf(0.31f * (float)x) + cosf(0.23f * (float)y + 0.1f * (float)x) + 0.5f * normal_of(53, y * g->nx + x);
+            in[y * g->nx + x] = (x + 3 * y) % 17 != 0;
+        }
+    v[n / 2] = NAN;
+    struct mro_buffer b = guarded(d, n * sizeof *v);
+    put(d, &b, v, n * sizeof *v);
+    *mask = guarded(d, n);
+    put(d, mask, in, n);
+    free(v);
+    free(in);
+    return b;
+}
+
+static struct output run_histogram(struct mro_device *d, size_t k)
+{
+    const size_t n = shapes[k].grid.ny * shapes[k].grid.nx, bins = k == 2 ? MRO_BINS_MOST : k == 4 ? 1 : 300;
+    struct mro_buffer mask, f = smooth_field(d, &shapes[k].grid, &mask);
+    uint32_t *counts = malloc((bins + 1) * sizeof *counts), total = 0;
+    float *v = malloc(bins * sizeof *v);
+    counts[bins] = 77;
+    ok(d->ops->histogram(d, &f, k % 2 ? &mask : NULL, n, -2, 4.0f / (float)bins, bins, counts, &e), &e);
+    assert_int_equal(counts[bins], 77);
+    for (size_t i = 0; i < bins; i++) total += counts[i];
+    if (k % 2 == 0) assert_int_equal(total, n - 1);
+    for (size_t i = 0; i < bins; i++) v[i] = (float)counts[i];
+    free(counts);
+    free(taken(d, &f, n * sizeof(float)));
+    d->ops->release(d, &mask);
+    return (struct output){ v, bins };
+}
+
+static struct output run_regions(struct mro_device *d, size_t k)
+{
+    const struct mro_grid *g = &shapes[k].grid;
+    struct mro_buffer mask, f = smooth_field(d, g, &mask);
+    float *v = malloc(12 * sizeof *v);
+    size_t n = 0;
+    for (int i = 0; i < 6; i++) {
+        struct mro_region_sums sums = { 99, 99 };
+        ok(d->ops->regions(d, &f, i % 3 ? &mask : NULL, g->ny, g->nx, (float)(0.4 * i - 0.8), i % 2,
+                           (size_t)(1 + 3 * i), &sums, &e),
+           &e);
+        v[n++] = (float)sums.count;
+        v[n++] = (float)sums.samples;
+    }
+    free(taken(d, &f, g->ny * g->nx * sizeof(float)));
+    d->ops->release(d, &mask);
+    return (struct output){ v, n };
+}
+
+static struct output run_strip(struct mro_device *d, size_t k)
+{
+    enum { MAPS = 3, BINS = 37 };
+    const size_t ny = shapes[k].grid.ny, nx = shapes[k].grid.nx, n = ny * nx;
+    const double lx = 0.2 * (double)nx, ly = 0.3 * (double)ny;
+    const double turn[] = { 0.6, 0, MRO_PI / 2, 2.2, MRO_PI / 4, -0.7, 3.1, MRO_PI };
+    struct mro_strip s = { .x0 = 0.5 * lx,
+                           .y0 = 0.4 * ly,
+                           .ux = cos(turn[k]),
+                           .uy = sin(turn[k]),
+                           .step = 0.25,
+                           .width = k == 3 ? 100 : 1.3,
+                           .bins = BINS,
+                           .pixel_y = 0.3,
+                           .pixel_x = 0.2 };
+    float *maps = malloc(MAPS * n * sizeof *maps), *v = malloc((MAPS + 1) * BINS * sizeof *v);
+    for (size_t i = 0; i < MAPS * n; i++) maps[i] = (float)((i * 7919) % 23);
+    maps[n / 2 + nx / 2] = NAN;
+    maps[2 * n - nx] = INFINITY;
+    struct mro_buffer b = guarded(d, MAPS * n * sizeof *maps);
+    put(d, &b, maps, MAPS * n * sizeof *maps);
+    double out[(MAPS + 1) * BINS + 1], pixels = 0;
+    out[(MAPS + 1) * BINS] = 77;
+    ok(d->ops->strip_sums(d, &b, MAPS, ny, nx, &s, out, out + MAPS * BINS, &e), &e);
+    assert_true(out[(MAPS + 1) * BINS] == 77);
+    for (size_t i = 0; i < (MAPS + 1) * BINS; i++) v[i] = (float)out[i];
+    for (size_t i = 0; i < BINS; i++) pixels += out[MAPS * BINS + i];
+    size_t want = 0; /* every pixel, one by one */
+    for (size_t i = 0; i < n; i++)
+        want += mro_strip_bin(&s, i / nx, i % nx) < BINS && isfinite(maps[i]) && isfinite(maps[n + i]);
+    assert_true(pixels == (double)want && (want > 0 || k == 7));
+    free(maps);
+    free(taken(d, &b, MAPS * n * sizeof(float)));
+    return (struct output){ v, (MAPS + 1) * BINS };
+}
 /* Two frames of counts, one pixel in seventy without data: mean, scatter and error of the rings and the means of the
  * sectors, each over its own size; points without pixels are 0. */
 static struct output rings_of(struct mro_device *d, size_t k, double clip)
@@ -404,6 +545,11 @@ static const struct {
     { "refine_patches", run_patches, 2e-3 }, /* a climb ends within a hundredth of its last step */
     { "windowed_acf", run_acf, 1e-4 },       /* ratios of float32 powers; next to the rim the overlap is 1 % */
     { "acf_fringes", run_fringes, 1e-4 },    /* sums of 3000 products in another order */
+    { "block_sums", run_block_sums, 1e-5 },  /* sums of at most 225 float32 a row */
+    { "divide_polynomial", run_divide, 1e-5 },
+    { "histogram", run_histogram, 0 }, /* counts: all equal */
+    { "regions", run_regions, 0 },
+    { "strip_sums", run_strip, 0 },
     { "ring_sums", run_rings, 2e-6 },        /* float64 sums in another order, told as float32 */
     { "ring_sums, clipped", run_clipped, 2e-6 },
     { "bandpass", run_bandpass, 1e-4 }, /* counts of 1000 with the mean taken off: 30 of contrast are left */

@@ -13,6 +13,7 @@
 #include "eds_draw.h"
 
 static struct mro_error e;
+static struct mro_device *device;
 
 static void assert_close(double got, double want, double slack)
 {
@@ -218,7 +219,7 @@ static void lines_keep_every_count(void **state)
     struct mro_eds_profile p, q;
     /* As wide as the field: every pixel is in one bin. */
     struct mro_eds_line along = { 0, 15, 40, 15, 30 };
-    assert_int_equal(mro_eds_line_profile(&m, &along, "m", &p, &e), MRO_OK);
+    assert_int_equal(mro_eds_line_profile(device, &m, &along, "m", &p, &e), MRO_OK);
     assert_int_equal(p.n, NX);
     double sum = 0;
     for (size_t i = 0; i < p.n; i++) {
@@ -239,7 +240,7 @@ static void lines_keep_every_count(void **state)
     double part[3] = { 0 };
     const struct mro_eds_line *lines[] = { &left, &right, &both };
     for (int k = 0; k < 3; k++) {
-        assert_int_equal(mro_eds_line_profile(&m, lines[k], "m", &q, &e), MRO_OK);
+        assert_int_equal(mro_eds_line_profile(device, &m, lines[k], "m", &q, &e), MRO_OK);
         for (size_t i = 0; i < q.n; i++) part[k] += q.column[0].counts[i];
         mro_eds_profile_release(&q);
     }
@@ -252,7 +253,7 @@ static void lines_keep_every_count(void **state)
     assert_close(across.x0, 30, 1e-9);
     assert_close(across.y0, 0, 1e-9);
     assert_close(across.y1, 30, 1e-9);
-    assert_int_equal(mro_eds_line_profile(&m, &diagonal, "m", &p, &e), MRO_OK);
+    assert_int_equal(mro_eds_line_profile(device, &m, &diagonal, "m", &p, &e), MRO_OK);
     assert_true(p.n >= NY - 4 && p.n <= NY);
     assert_close(p.x_nm[1] - p.x_nm[0], 0.5 * sqrt(2), 1e-9);
     mro_eds_profile_release(&p);
@@ -261,12 +262,12 @@ static void lines_keep_every_count(void **state)
         { -1, 0, 10, 10, 1 }, { 0, 0, 100, 10, 1 }, { 5, 5, 5, 5, 1 }, { 0, 0, 20, 20, 0.01 }, { NAN, 0, 10, 10, 1 }
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(mro_eds_line_profile(&m, &bad[i], "m", &p, &e), MRO_EARG);
+        assert_int_equal(mro_eds_line_profile(device, &m, &bad[i], "m", &p, &e), MRO_EARG);
     v[30 * NY + 30] = -1;
-    assert_int_equal(mro_eds_line_profile(&m, &diagonal, "m", &p, &e), MRO_EDATA);
+    assert_int_equal(mro_eds_line_profile(device, &m, &diagonal, "m", &p, &e), MRO_EDATA);
     assert_non_null(strstr(e.message, "x 30, y 30"));
     v[30 * NY + 30] = NAN;
-    assert_int_equal(mro_eds_line_profile(&m, &diagonal, "m", &p, &e), MRO_OK);
+    assert_int_equal(mro_eds_line_profile(device, &m, &diagonal, "m", &p, &e), MRO_OK);
     mro_eds_profile_release(&p);
 }
 
@@ -406,5 +407,8 @@ int main(void)
         cmocka_unit_test(bright_and_dark_differ_only_when_they_do),
         cmocka_unit_test(fields_are_registered_or_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (mro_device_open(&device, "cpu", 2, (size_t)1 << 30, &e)) return 1;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    mro_device_close(device);
+    return failed;
 }

@@ -414,6 +414,109 @@ static void a_part_of_a_field_has_no_wavelength_by_chance(void **state)
     mro_device_close(d);
 }
 
+/* Noise of counting under a background that rises sixfold: its mean is known, and it is no heterogeneity. */
+static void noise_follows_a_strong_wedge(void **state)
+{
+    struct mro_device *d = device_of("cpu", 2);
+    const struct mro_haadf_options o = options_of(299);
+    (void)state;
+    for (uint64_t k = 0; k < 3; k++) {
+        struct mro_haadf_result r;
+        float *v = zeros(N * N);
+        double mean = 0;
+        for (size_t i = 0; i < N * N; i++) {
+            const double counts = 100 * (1 + 5 * (double)(i % N) / N);
+            v[i] = (float)(counts + sqrt(counts) * normal_of(3000 + k, i));
+            mean += 1 / counts / (N * N);
+        }
+        measure(d, v, N, &o, &r);
+        near(r.noise_sd, sqrt(mean), 0.015 * sqrt(mean));
+        assert_false(r.heterogeneous);
+        assert_true(r.contrast_sd_ci95[0] == 0);
+        mro_haadf_result_release(&r);
+        free(v);
+    }
+    mro_device_close(d);
+}
+
+/* Images that were aligned have a rim without pixels. */
+static void noise_is_told_beside_a_rim(void **state)
+{
+    enum { SMALL = 128, RIM = 9 };
+    struct mro_device *d = device_of("cpu", 2);
+    const struct mro_haadf_options o = options_of(299);
+    struct mro_haadf_result r;
+    float *v = zeros(SMALL * SMALL);
+    (void)state;
+    for (size_t i = 0; i < SMALL * SMALL; i++) {
+        const size_t y = i / SMALL, x = i % SMALL;
+        const bool out = y < RIM || x < RIM || y >= SMALL - 2 * RIM || x >= SMALL - RIM;
+        v[i] = out ? NAN : (float)(400 + 20 * normal_of(3100, i));
+    }
+    measure(d, v, SMALL, &o, &r);
+    near(r.noise_sd, 0.05, 0.002);
+    mro_haadf_result_release(&r);
+    free(v);
+    mro_device_close(d);
+}
+
+/* A step of thickness is told of and is neither contrast nor regions; beside it the discs are what they are. */
+static void a_step_is_no_region(void **state)
+{
+    struct mro_device *d = device_of("cpu", 2);
+    const struct mro_haadf_options o = options_of(299);
+    (void)state;
+    for (int discs = 0; discs < 2; discs++) {
+        struct mro_haadf_result r;
+        float *v = zeros(N * N);
+        double fraction = plant_discs(v, 2.5, discs ? 0.25 : 0, 0.06), contrast = band_sd(d, v, o.band_inv_nm);
+        for (size_t y = 0; y < N; y++)
+            for (size_t x = 0; x < N; x++)
+                if (cos(0.5) * (double)x + sin(0.5) * (double)y > 0.8 * N) v[y * N + x] *= 1.12f;
+        expose(v, 800, 0, 0, 3200);
+        measure(d, v, N, &o, &r);
+        if (discs) {
+            near(r.contrast_sd, contrast, 0.1 * contrast);
+            near(r.dark.diameter_nm, 2.5, 0.3);
+            near(r.dark.area_fraction, fraction, 0.15 * fraction);
+        } else {
+            assert_true(warns(&r, "a straight edge crosses the field, its normal at 29 deg"));
+            assert_false(r.heterogeneous);
+            assert_true(r.contrast_sd_ci95[1] < 0.004);
+        }
+        mro_haadf_result_release(&r);
+        free(v);
+    }
+    mro_device_close(d);
+}
+
+/* A large field is compared with fields that are put together of tiles: noise is called at the rate that it says. */
+static void tiles_make_a_field(void **state)
+{
+    enum { LARGE = 800, DRAWS = 8 }; /* 160 nm: two tiles along each axis */
+    struct mro_device *d = device_of("cpu", 2);
+    struct mro_haadf_options o = options_of(299);
+    size_t below = 0;
+    (void)state;
+    o.band_inv_nm[1] = 0.6;
+    for (uint64_t k = 0; k < DRAWS; k++) {
+        struct mro_image im = { 0 };
+        struct mro_haadf_result r;
+        struct mro_error e;
+        ok(mro_image_alloc(&im, LARGE, LARGE, &e), &e);
+        ok(mro_image_set_pixel_nm(&im, 0.2, MRO_SOURCE_COMMAND_LINE, &e), &e);
+        for (size_t i = 0; i < LARGE * LARGE; i++) im.px[i] = 400 + 20 * normal_of(3300 + k, i);
+        ok(mro_haadf_measure(d, &im, "noise", &o, &r, &e), &e);
+        below += r.dark.p_value < 0.25;
+        assert_true(r.dark.p_value > 0.002 && r.bright.p_value > 0.002);
+        near(r.dark.level[0].null_area_fraction, 0.1587, 0.002);
+        mro_haadf_result_release(&r);
+        mro_image_release(&im);
+    }
+    assert_in_range(below, 0, 6); /* two expected */
+    mro_device_close(d);
+}
+
 static void what_cannot_be_measured_says_so(void **state)
 {
     (void)state;
@@ -498,6 +601,10 @@ int main(void)
         cmocka_unit_test(same_bytes_at_any_number_of_threads),
         cmocka_unit_test(strict_agrees),
         cmocka_unit_test(a_part_of_a_field_has_no_wavelength_by_chance),
+        cmocka_unit_test(noise_follows_a_strong_wedge),
+        cmocka_unit_test(noise_is_told_beside_a_rim),
+        cmocka_unit_test(a_step_is_no_region),
+        cmocka_unit_test(tiles_make_a_field),
         cmocka_unit_test(what_cannot_be_measured_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

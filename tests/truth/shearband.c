@@ -215,7 +215,7 @@ static void elements_across_a_band(void **state)
     ok(mro_eds_k_parse(&eds.k, "Fe=1.988,Si=1", &e), &e); /* at.% as counts: over the atomic weights */
     ok(mro_shearband_measure(d, &im, "planted", &o, &r, &e), &e);
     assert_int_equal(r.n_bands, 1);
-    ok(mro_shearband_composition(&r, &maps, "planted", &eds, &e), &e);
+    ok(mro_shearband_composition(d, &r, &maps, "planted", &eds, &e), &e);
     const struct mro_shearband_elements *q = &r.elements[0];
     assert_int_equal(q->n, 2);
     assert_string_equal(q->element[0].symbol, "Fe");
@@ -226,7 +226,7 @@ static void elements_across_a_band(void **state)
     mro_shearband_result_release(&r);
     maps.pixel_nm[0] = 3;
     ok(mro_shearband_measure(d, &im, "planted", &o, &r, &e), &e);
-    assert_int_equal(mro_shearband_composition(&r, &maps, "planted", &eds, &e), MRO_EARG);
+    assert_int_equal(mro_shearband_composition(d, &r, &maps, "planted", &eds, &e), MRO_EARG);
     mro_shearband_result_release(&r);
     mro_image_release(&im);
     free(counts);

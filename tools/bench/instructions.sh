@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Counts the instructions of the hot paths on fixed inputs, one thread, under callgrind, and compares them with those on
+# record (results/instructions.txt): a guard against slowness that creeps in, the same on any machine at any load.
+#   tools/bench/instructions.sh           compares; exit 1 when a count has grown
+#   tools/bench/instructions.sh --record  writes the record anew, after a change that is meant
+# Counts depend on compiler and libraries: another compiler than that of the record is not compared.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+record=tools/bench/results/instructions.txt
+tolerance=10 # percent
+program=build-portable/mroscope
+cases=(
+    "mro|mro --quiet --threads 1 --json --kv 200 --cs 1.2 --surrogates 8 samples/AQ_0_corr.tif"
+    "haadf|haadf --quiet --threads 1 --json --surrogates 299 samples/stem/haadf_aged.tif"
+    "eds|eds --quiet --threads 1 --json --draws 99 samples/eds_line.csv"
+    "info|info --json samples/AQ_0_corr.tif"
+)
+
+command -v valgrind >/dev/null || {
+    echo "instructions: valgrind is not here: nothing counted"
+    exit 0
+}
+machine="$(uname -m), cc $(cc -dumpversion), libc $(ldd --version | sed -n '1s/.* //p')"
+if [ "${1:-}" != --record ] && [ "$(sed -n 's/^# counted on: //p' "$record")" != "$machine" ]; then
+    echo "instructions: the record is of another compiler or C library than '$machine': nothing compared"
+    exit 0
+fi
+{ cmake -S . --preset no-native -DMROSCOPE_CUDA=off -DMROSCOPE_TESTS=OFF &&
+    cmake --build build-portable --parallel "$(getconf _NPROCESSORS_ONLN)" --target mroscope; } >/dev/null
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 LC_ALL=C
+
+# count NAME ARGUMENTS...: lines "NAME what instructions": all of it, the libraries', and each function of ours that has 3 % or more.
+count() {
+    local name=$1
+    shift
+    # What it says of the machine changes from one to the next, so it sees none of it.
+    valgrind -q --tool=callgrind --callgrind-out-file="$work/$name" "$program" "$@" >/dev/null 2>"$work/$name.err" || {
+        cat "$work/$name.err" >&2
+        return 1
+    }
+    callgrind_annotate --threshold=100 "$work/$name" | awk -v name="$name" '
+        { n = $1; gsub(",", "", n) }
+        /PROGRAM TOTALS/ { total = n; next }
+        /^ *[0-9,]+ \(/ {
+            if ($0 !~ /\/mroscope\]/) next
+            line = $0; sub(/ \[.*/, "", line); sub(/.*:/, "", line); sub(/\.constprop.*|\.part.*|\.isra.*/, "", line)
+            own[line] += n; ours += n
+        }
+        END {
+            printf "%s all %.0f\n%s libraries %.0f\n", name, total, name, total - ours
+            for (f in own) if (own[f] >= 0.03 * total) printf "%s %s %.0f\n", name, f, own[f]
+        }' | sort
+}
+
+now=$work/now
+pids=()
+for c in "${cases[@]}"; do
+    # shellcheck disable=SC2086
+    count "${c%%|*}" ${c#*|} >"$work/${c%%|*}.count" &
+    pids+=($!)
+done
+for p in "${pids[@]}"; do wait "$p"; done
+for c in "${cases[@]}"; do cat "$work/${c%%|*}.count"; done >"$now"
+
+if [ "${1:-}" = --record ]; then
+    {
+        echo "# Instructions of the hot paths, one thread, portable build; written by tools/bench/instructions.sh --record"
+        echo "# counted on: $machine"
+        cat "$now"
+    } >"$record.new"
+    mv "$record.new" "$record"
+    exit 0
+fi
+awk -v tolerance="$tolerance" '
+    /^#/ { next }
+    NR == FNR { was[$1 " " $2] = $3; next }
+    { is[$1 " " $2] = $3 }
+    END {
+        for (k in was) {
+            if (!(k in is)) continue # of no weight any more, or of another name
+            change = 100 * (is[k] / was[k] - 1); n++
+            if (change > tolerance) { printf "instructions: %s took %.4g million and takes %.4g million (%+.0f %%)\n", k, was[k] / 1e6, is[k] / 1e6, change; bad = 1 }
+            else if (change < -tolerance) printf "instructions: %s takes %.0f %% less: write the record anew\n", k, -change
+        }
+        printf "instructions: %d counts compared, %d %% allowed\n", n, tolerance
+        exit bad
+    }' "$record" "$now"
