@@ -67,4 +67,11 @@ enum mro_code mro_figure_indent(const char *path_stem, const char *title, const 
 enum mro_code mro_figure_compare(const char *path_stem, const char *title, const struct mro_compare_report *c,
                                  struct mro_error *e);
 
+/* A pair distribution: (a) the pattern with centre, ellipse through the first halo and what is left out, (b) the mean
+ * around the centre with its fit, (c) S(Q), (d) G(r) with its 95 % band, (e) the second shell with its modes, (f) the
+ * first halo by direction; panels without data are left out. `im` is the pattern (NULL = a table). A report with a
+ * series alone gives first moment, area of the first sharp peak, and areas of shells against value. */
+enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, const char *title,
+                             const struct mro_pdf_report *r, struct mro_error *e);
+
 #endif
