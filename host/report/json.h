@@ -9,6 +9,7 @@
 #include "core/provenance.h"
 #include "mroscope/align.h"
 #include "mroscope/bandpass.h"
+#include "mroscope/crystal.h"
 #include "mroscope/eds.h"
 #include "mroscope/file.h"
 #include "mroscope/haadf.h"
@@ -54,6 +55,9 @@ struct mro_eds_report {
 };
 json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
 json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
+/* `o`: what the result was measured with; its phases are named. */
+json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crystal_result *r,
+                          const struct mro_crystal_options *o, struct mro_error *e);
 /* A point of a series, and where its curves bend. */
 struct mro_pdf_point {
     char name[200]; /* file, with frame where there are several */
@@ -103,6 +107,8 @@ char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e);
 char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e);
 
+/* A line for every set of fringes of every crystal, likewise. */
+char *mro_csv_crystals(const struct mro_crystal_result *r, const struct mro_crystal_options *o, struct mro_error *e);
 /* Tables of a pair distribution: the profile, S(Q), G(r), differences to a reference, a series. */
 char *mro_csv_pdf_profile(const struct mro_profile *p, struct mro_error *e);
 char *mro_csv_pdf_S(const struct mro_pdf_result *r, const struct mro_pdf_difference *d, struct mro_error *e);
