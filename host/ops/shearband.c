@@ -14,6 +14,8 @@
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
 #define COARSE 128.0                  /* samples along a square field, of the grid that is searched */
 #define VACUUM 0.1                    /* of the usual intensity: no specimen there */
+#define VACUUM_BLOCKS 64 /* along the short side, whose means are compared with it: a pixel's noise is not, */
+#define VACUUM_SAMPLES 4 /* and samples along a side of one, at least */
 #define LEAST_COVERAGE 0.25
 #define LEAST_SIDE 32
 #define WIDEST 0.6      /* of the short side of the field */
@@ -147,6 +149,42 @@ static double median_of_grid(const struct mro_sb_grid *g, struct mro_error *e, e
     const double m = n ? mro_median(v, n) : NAN;
     free(v);
     return m;
+}
+
+/* Blanks blocks that are vacuum, and those beside them, which hold some of it. Samples that were blanked. */
+static enum mro_code leave_out_vacuum(struct mro_sb_grid *g, double median, size_t *gone, struct mro_error *e)
+{
+    const size_t side = g->ny < g->nx ? g->ny : g->nx,
+                 size = side / VACUUM_BLOCKS > VACUUM_SAMPLES ? side / VACUUM_BLOCKS : VACUUM_SAMPLES;
+    const size_t by = (g->ny + size - 1) / size, bx = (g->nx + size - 1) / size;
+    unsigned char *vacuum = calloc(by * bx, 1);
+    *gone = 0;
+    if (vacuum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
+    for (size_t j = 0; j < by; j++)
+        for (size_t i = 0; i < bx; i++) {
+            double sum = 0, n = 0;
+            for (size_t y = j * size; y < (j + 1) * size && y < g->ny; y++)
+                for (size_t x = i * size; x < (i + 1) * size && x < g->nx; x++) {
+                    const float v = g->v[y * g->nx + x];
+                    if (!(v == v)) continue;
+                    sum += v;
+                    n++;
+                }
+            vacuum[j * bx + i] = n > 0 && sum / n < VACUUM * median;
+        }
+    for (size_t y = 0; y < g->ny; y++)
+        for (size_t x = 0; x < g->nx; x++) {
+            const size_t j = y / size, i = x / size;
+            bool near = false;
+            for (size_t b = j ? j - 1 : 0; b <= j + 1 && b < by && !near; b++)
+                for (size_t a = i ? i - 1 : 0; a <= i + 1 && a < bx && !near; a++) near = vacuum[b * bx + a];
+            float *v = g->v + y * g->nx + x;
+            if (!near || !(*v == *v)) continue;
+            *v = NAN;
+            ++*gone;
+        }
+    free(vacuum);
+    return MRO_OK;
 }
 
 /* Everything of one image on its way. */
@@ -710,12 +748,11 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
         if (!(w.raw.v[i] == w.raw.v[i])) continue;
         lo = w.raw.v[i] < lo ? w.raw.v[i] : lo;
         hi = w.raw.v[i] > hi ? w.raw.v[i] : hi;
-        if (median > 0 && w.raw.v[i] < VACUUM * median && k > 1) {
-            w.raw.v[i] = NAN;
-            vacuum++;
-        } else {
-            kept++;
-        }
+        kept++;
+    }
+    if (median > 0 && hi > lo) {
+        if ((rc = leave_out_vacuum(&w.raw, median, &vacuum, e))) goto done;
+        kept -= vacuum;
     }
     if (!measurable(r, median, (double)kept / (double)n, hi > lo)) goto done;
     if (vacuum)
