@@ -74,7 +74,7 @@ static enum mro_code check_options(const struct mro_shearband_options *o, const 
         return MRO_FAIL(e, MRO_EARG, "%d segments; there can be 4 to %d", o->segments, MRO_SHEARBAND_SEGMENTS);
     if (o->surrogates < 99 || o->surrogates > 100000)
         return MRO_FAIL(e, MRO_EARG, "%d random fields; 99 to 100000 can be drawn", o->surrogates);
-    if (!(o->alpha > 0 && o->alpha <= 0.5) || o->alpha * (o->surrogates + 1.0) < 1)
+    if (!(o->alpha > 0 && o->alpha <= 0.5) || o->alpha * (o->surrogates + 1.0) < 1 - 1e-9)
         return MRO_FAIL(e, MRO_EARG, "alpha is %g; with %d random fields it can be %.2g to 0.5", o->alpha,
                         o->surrogates, 1 / (o->surrogates + 1.0));
     if (!(o->thickness_nm >= 0)) return MRO_FAIL(e, MRO_EARG, "the foil cannot be %g nm thick", o->thickness_nm);
@@ -396,6 +396,9 @@ static void keep_line(const struct mro_shearband_options *o, struct mro_sb_grid 
         }
 }
 
+/* Is p above alpha? The least p of so many fields may be alpha itself, but for rounding. */
+static bool beyond(double p, const struct mro_shearband_options *o) { return p > o->alpha * (1 + 1e-9); }
+
 /* All stages against one set of whole fields, with what the bands leave of the spectrum. Those that chance explains are
  * dropped, and the rest judged anew: they must not profit from what was taken out in vain. */
 static enum mro_code judge(struct work *w, const struct stage *stage, const struct mro_sb_near *near,
@@ -435,7 +438,7 @@ static enum mro_code judge(struct work *w, const struct stage *stage, const stru
             for (size_t i = 0; i < null.n; i++) reached += null.most[i] >= z;
             const double p = (1 + (double)reached) / (1 + (double)null.n);
             least = fmin(least, p);
-            if (w->n == 0 || !(p < w->o->alpha)) continue;
+            if (w->n == 0 || beyond(p, w->o)) continue;
             w->band[kept] = w->band[k];
             of[kept] = of[k];
             w->p[kept++] = p;
@@ -658,7 +661,7 @@ static void main_azimuth(struct mro_shearband_result *r)
 
 static void say(struct mro_shearband_result *r, const struct mro_shearband_options *o)
 {
-    if (r->n_bands == 0 && isfinite(r->p_value) && r->p_value >= o->alpha)
+    if (r->n_bands == 0 && isfinite(r->p_value) && beyond(r->p_value, o))
         snprintf(r->verdict, sizeof r->verdict,
                  "no band: a random field of this spectrum shows stripes as strong (p = %.2g)", r->p_value);
     else if (r->n_bands == 0)
