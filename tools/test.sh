@@ -53,11 +53,10 @@ if build build-test; then suite build-test; else
     failed=1
     finish
 fi
-echo "== readers and command line under sanitizers"
+echo "== the suite under sanitizers"
 if build build-asan --preset asan; then
     export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
-    # Left out are what takes the same paths as other tests, for longer.
-    suite build-asan -E '^(cli/(readme|bench)|cuda/backends|browser/report|property/(mro_injected|eds_cover|haadf_null))$'
+    suite build-asan -LE '^long$' # tests/CMakeLists.txt says which
 else
     failed=$((failed + 1))
 fi

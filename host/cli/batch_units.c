@@ -14,14 +14,10 @@
 #include "mroscope/eds.h"
 
 const struct batch_kind batch_kinds[] = {
-    { "hrtem", &cli_verb_mro, false },
-    { "haadf", &cli_verb_haadf, false },
-    { "eds-line", &cli_verb_eds, false },
-    { "eds-map", &cli_verb_eds, true },
-    { "diffraction", NULL, false },
-    { "lattice", NULL, false },
-    { "shearband", &cli_verb_shearband, false },
-    { "indent", &cli_verb_indent, false },
+    { "hrtem", &cli_verb_mro, false },           { "haadf", &cli_verb_haadf, false },
+    { "eds-line", &cli_verb_eds, false },        { "eds-map", &cli_verb_eds, true },
+    { "diffraction", &cli_verb_pdf, false },     { "lattice", &cli_verb_lattice, false },
+    { "shearband", &cli_verb_shearband, false }, { "indent", &cli_verb_indent, false },
 };
 const size_t batch_n_kinds = sizeof batch_kinds / sizeof *batch_kinds;
 

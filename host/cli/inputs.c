@@ -786,7 +786,7 @@ static char *frames_text(const struct cli_frames *f, size_t frames)
 static enum mro_code record_frames(const struct cli_common *c, const struct cli_item *item, struct cli_head *h,
                                    struct mro_error *e)
 {
-    const size_t frames = mro_file_info(item->file, item->image)->frames;
+    const size_t frames = item->info->frames;
     int bad = 0;
     if (!item->frame_given && frames > 1 && c->frames.n > 0) {
         char *text = frames_text(&c->frames, frames);

@@ -23,6 +23,8 @@ static const struct {
     { .verb = &cli_verb_eds },
     { .verb = &cli_verb_bandpass },
     { .verb = &cli_verb_haadf },
+    { .verb = &cli_verb_lattice },
+    { .verb = &cli_verb_pdf },
     { .verb = &cli_verb_shearband },
     { .verb = &cli_verb_indent },
     { "batch", cmd_batch, "measure a whole session: many files of several states, listed in a table", NULL },

@@ -101,6 +101,11 @@ static enum mro_code element(struct reading *w, double *share)
         return unknown(w, letters, (int)(w->at - letters));
     }
     if (mro_atomic_number(symbol) == 0) {
+        /* "FE": the first letter was taken for an element of its own. */
+        if (letters > w->text && isupper((unsigned char)letters[-1]) && other_case(letters - 1)) {
+            letters--;
+            w->c->n = 0;
+        }
         while (isalpha((unsigned char)*w->at)) w->at++;
         return unknown(w, letters, (int)(w->at - letters));
     }

@@ -244,7 +244,7 @@ static size_t aperture_at(const struct points *t)
             start = i - 1;
         }
     }
-    if (start < 7 * w || start + w > t->n) return t->n;
+    if (start < 7 * w || start + 2 * least > t->n) return t->n;
     const double before = mean_of(t->v, start - 3 * w, start - 2 * w), after = mean_of(t->v, start, start + w);
     const double earlier = mean_of(t->v, start - 6 * w, start - 5 * w), fall = before - after;
     if (!(fall > 6 * sd && fall > 0.01 * fabs(level) && fall > 2.5 * fabs(earlier - before))) return t->n;
@@ -1124,10 +1124,12 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         for (int i = 0; i < PDF_NUMBERS; i++)
             a.systematic[MRO_PDF_BY_FIT][i] = fmax(a.systematic[MRO_PDF_BY_FIT][i], fabs(other[i] - a.value[i]));
     }
-    if (shifted && shifted->n == p->n && shifted->intensity) {
-        double *v = malloc(t->n * sizeof *v);
+    if (shifted && shifted->intensity) {
+        /* Its corners may lie a point nearer or farther. */
+        double *v = malloc((t->n + p->n) * sizeof *v), *all = v + t->n;
         if (v) {
-            gather(p, t, shifted->intensity, v);
+            for (size_t k = 0; k < p->n; k++) all[k] = k < shifted->n ? shifted->intensity[k] : NAN;
+            gather(p, t, all, v);
             for (size_t k = 0; k < t->n; k++)
                 if (!isfinite(v[k])) v[k] = t->v[k];
             again(p, t, &g, o, r->damping_A2, density, places, &r->windows, o->background, g.end, v, other);

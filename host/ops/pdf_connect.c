@@ -20,6 +20,7 @@ enum { AREA = 0, CENTRE = 4, SIGMA = 8, FIRST = 9, THIRD = 12 }; /* first and th
 #define KERNEL_Q 200
 #define SIGMA_LEAST 0.04
 #define SIGMA_MOST 1.0
+#define CURVE_POINTS 161
 #define CHI2_95 3.841458820694124
 
 /* K against distance from the centre, for sigmas that rise by one ratio. */
@@ -96,21 +97,21 @@ static const int shell_sigma[6] = { SIGMA, SIGMA, SIGMA, SIGMA, FIRST + 2, THIRD
 
 /* Adds one shell's part of 4 pi rho r + G, times `by`, to y. The transform is odd in r: each shell has an image at -c.
  */
-static void add_shell(const struct fit *f, const double *line, double area, double centre, double by, double *y)
+static void add_shell(const double *r_A, size_t n, const double *line, double area, double centre, double by, double *y)
 {
-    for (size_t i = 0; i < f->n; i++) {
-        const double r = f->s->r_A[i];
+    for (size_t i = 0; i < n; i++) {
+        const double r = r_A[i];
         y[i] += by * area / centre * (kernel_at(line, r - centre) - kernel_at(line, r + centre));
     }
 }
 
-static void model(const struct fit *f, const double *p, double *y)
+static void model(const struct fit *f, const double *p, const double *r_A, size_t n, double *y)
 {
     double line[KERNEL_POINTS];
-    memset(y, 0, f->n * sizeof *y);
+    memset(y, 0, n * sizeof *y);
     for (int k = 0; k < 6; k++) {
         if (k == 0 || k > 3) kernel_of(&f->k, p[shell_sigma[k]], line);
-        add_shell(f, line, p[shell_area[k]], p[shell_centre[k]], 1, y);
+        add_shell(r_A, n, line, p[shell_area[k]], p[shell_centre[k]], 1, y);
     }
 }
 
@@ -123,15 +124,16 @@ static void slopes(const struct fit *f, const double *p, double *J)
         const double area = p[shell_area[k]], centre = p[shell_centre[k]], sigma = p[shell_sigma[k]];
         const double h = 1e-3;
         if (k == 0 || k > 3) kernel_of(&f->k, sigma, line);
-        add_shell(f, line, 1, centre, 1, J + (size_t)shell_area[k] * f->n);
-        add_shell(f, line, area, centre + h, 0.5 / h, J + (size_t)shell_centre[k] * f->n);
-        add_shell(f, line, area, centre - h, -0.5 / h, J + (size_t)shell_centre[k] * f->n);
+        add_shell(f->s->r_A, f->n, line, 1, centre, 1, J + (size_t)shell_area[k] * f->n);
+        add_shell(f->s->r_A, f->n, line, area, centre + h, 0.5 / h, J + (size_t)shell_centre[k] * f->n);
+        add_shell(f->s->r_A, f->n, line, area, centre - h, -0.5 / h, J + (size_t)shell_centre[k] * f->n);
     }
     for (int side = -1; side <= 1; side += 2) {
         for (int k = 0; k < 6; k++) {
             const double sigma = p[shell_sigma[k]], h = 0.01 * sigma;
             if (k == 0 || k > 3) kernel_of(&f->k, sigma + side * h, line);
-            add_shell(f, line, p[shell_area[k]], p[shell_centre[k]], side * 0.5 / h, J + (size_t)shell_sigma[k] * f->n);
+            add_shell(f->s->r_A, f->n, line, p[shell_area[k]], p[shell_centre[k]], side * 0.5 / h,
+                      J + (size_t)shell_sigma[k] * f->n);
         }
     }
 }
@@ -153,7 +155,7 @@ static double held_value(const struct fit *f, const double *p)
 static double residuals(const struct fit *f, const double *p, double *y)
 {
     double sum = 0;
-    model(f, p, y);
+    model(f, p, f->s->r_A, f->n, y);
     for (size_t i = 0; i < f->n; i++) y[i] -= f->data[i];
     whiten(f, y);
     for (size_t i = 0; i < f->n; i++) sum += y[i] * y[i];
@@ -283,21 +285,26 @@ static double edge(struct fit *f, int which, const double *best, double least, d
 static enum mro_code keep(const struct fit *f, const double *p, struct mro_pdf_connection *c, struct mro_error *e)
 {
     const struct mro_pdf_second_shell *s = f->s;
-    double *room = calloc(s->n * (4 + MRO_PDF_MODES), sizeof *room);
-    if (room == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the second shell's %zu points do not fit in memory", s->n);
-    c->n = s->n;
+    const size_t n = s->n, many = CURVE_POINTS;
+    double *room = calloc(3 * n + many * (2 + MRO_PDF_MODES), sizeof *room), line[KERNEL_POINTS];
+    if (room == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the second shell's %zu points do not fit in memory", n);
+    c->n = n;
     c->r_A = room;
-    c->fit = room + s->n;
-    c->data = room + 2 * s->n;
-    c->data_se = room + 3 * s->n;
-    c->part = room + 4 * s->n;
-    memcpy(c->r_A, s->r_A, s->n * sizeof *room);
-    memcpy(c->data, f->data, s->n * sizeof *room);
-    model(f, p, c->fit);
-    double line[KERNEL_POINTS];
+    c->data = room + n;
+    c->data_se = room + 2 * n;
+    c->n_curve = many;
+    c->curve_r_A = room + 3 * n;
+    c->fit = c->curve_r_A + many;
+    c->part = c->fit + many;
+    memcpy(c->r_A, s->r_A, n * sizeof *room);
+    memcpy(c->data, f->data, n * sizeof *room);
+    for (size_t i = 0; i < n; i++) c->data_se[i] = sqrt(s->covariance[i * n + i]);
+    for (size_t i = 0; i < many; i++)
+        c->curve_r_A[i] = s->r_A[0] + (s->r_A[n - 1] - s->r_A[0]) * (double)i / (double)(many - 1);
+    model(f, p, c->curve_r_A, many, c->fit);
     kernel_of(&f->k, p[SIGMA], line);
-    for (size_t i = 0; i < s->n; i++) c->data_se[i] = sqrt(s->covariance[i * s->n + i]);
-    for (size_t m = 0; m < MRO_PDF_MODES; m++) add_shell(f, line, p[AREA + m], p[CENTRE + m], 1, c->part + m * s->n);
+    for (size_t m = 0; m < MRO_PDF_MODES; m++)
+        add_shell(c->curve_r_A, many, line, p[AREA + m], p[CENTRE + m], 1, c->part + m * many);
     return MRO_OK;
 }
 

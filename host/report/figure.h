@@ -8,6 +8,7 @@
 #ifndef MRO_REPORT_FIGURE_H
 #define MRO_REPORT_FIGURE_H
 
+#include "mroscope/crystal.h"
 #include "mroscope/eds.h"
 #include "mroscope/haadf.h"
 #include "mroscope/image.h"
@@ -30,6 +31,12 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
  * below. */
 enum mro_code mro_figure_haadf(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_haadf_result *r, struct mro_error *e);
+
+/* The crystals of one frame: (a) `im` with each outlined and numbered, (b) its spectrum with the spots indexed, (c) the
+ * image of the spots alone, (d to g) the strain of a part with the largest crystals; the numbers below. */
+enum mro_code mro_figure_lattice(const char *path_stem, const struct mro_image *im, const char *title,
+                                 const struct mro_crystal_result *r, const struct mro_crystal_options *o,
+                                 struct mro_error *e);
 
 /* An image before and after a band-pass of `band_inv_nm` (1/d in nm^-1), side by side; of fields too
  * large for their fringes to print, the middle. */
@@ -59,5 +66,12 @@ enum mro_code mro_figure_indent(const char *path_stem, const char *title, const 
  * (c) the trend with strain where there is one; the sentences below. `title` may be NULL. */
 enum mro_code mro_figure_compare(const char *path_stem, const char *title, const struct mro_compare_report *c,
                                  struct mro_error *e);
+
+/* A pair distribution: (a) the pattern with centre, ellipse through the first halo and what is left out, (b) the mean
+ * around the centre with its fit, (c) S(Q), (d) G(r) with its 95 % band, (e) the second shell with its modes, (f) the
+ * first halo by direction; panels without data are left out. `im` is the pattern (NULL = a table). A report with a
+ * series alone gives first moment, area of the first sharp peak, and areas of shells against value. */
+enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, const char *title,
+                             const struct mro_pdf_report *r, struct mro_error *e);
 
 #endif

@@ -9,11 +9,14 @@
 #include "core/provenance.h"
 #include "mroscope/align.h"
 #include "mroscope/bandpass.h"
+#include "mroscope/crystal.h"
 #include "mroscope/eds.h"
 #include "mroscope/file.h"
 #include "mroscope/haadf.h"
 #include "mroscope/indent.h"
 #include "mroscope/mro.h"
+#include "mroscope/pdf.h"
+#include "mroscope/saed.h"
 #include "mroscope/shearband.h"
 #include "report/compare_text.h"
 
@@ -48,6 +51,33 @@ struct mro_eds_report {
 };
 json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
 json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
+/* `o`: what the result was measured with; its phases are named. */
+json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crystal_result *r,
+                          const struct mro_crystal_options *o, struct mro_error *e);
+/* A point of a series, and where its curves bend. */
+struct mro_pdf_point {
+    char name[200]; /* file, with frame where there are several */
+    double value;   /* temperature, strain... as given */
+    double first_moment, first_moment_se, fsdp_area, fsdp_area_se, oscillation, oscillation_se;
+    double shell_r[MRO_PDF_SHELLS], shell_area[MRO_PDF_SHELLS], shell_area_se[MRO_PDF_SHELLS];
+};
+struct mro_pdf_series {
+    struct mro_pdf_point *point;
+    size_t n;
+    struct mro_pdf_onset first_moment, fsdp_area, oscillation, shell_area[MRO_PDF_SHELLS];
+};
+
+/* What a pair distribution was made from, and its parts; parts that are NULL are null. */
+struct mro_pdf_report {
+    const struct mro_saed_result *pattern; /* NULL: a table */
+    const struct mro_profile *profile;
+    const struct mro_pdf_result *pdf;
+    const struct mro_composition *composition;
+    const struct mro_pdf_difference *difference;
+    const char *reference_file, *reference_sha256;
+    const struct mro_pdf_series *series;
+};
+json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_report *r, struct mro_error *e);
 json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent_result *r, struct mro_error *e);
 json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r, struct mro_error *e);
 /* One metric of a comparison; `h` says verb, file (the folder or table), warnings, provenance and options. */
@@ -71,6 +101,13 @@ char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_eds_profile(const struct mro_eds_result *r, struct mro_error *e);
 char *mro_csv_eds_spectrum(const struct mro_eds_result *r, struct mro_error *e);
 
+/* A line for every set of fringes of every crystal, likewise. */
+char *mro_csv_crystals(const struct mro_crystal_result *r, const struct mro_crystal_options *o, struct mro_error *e);
+/* Tables of a pair distribution: the profile, S(Q), G(r), differences to a reference, a series. */
+char *mro_csv_pdf_profile(const struct mro_profile *p, struct mro_error *e);
+char *mro_csv_pdf_S(const struct mro_pdf_result *r, const struct mro_pdf_difference *d, struct mro_error *e);
+char *mro_csv_pdf_G(const struct mro_pdf_result *r, const struct mro_pdf_difference *d, struct mro_error *e);
+char *mro_csv_pdf_series(const struct mro_pdf_series *s, struct mro_error *e);
 /* Tables of indents: places with the mean of their neighbours; bins of distance. Lengths in um, or columns and rows. */
 char *mro_csv_indent_places(const struct mro_indent_result *r, struct mro_error *e);
 char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e);

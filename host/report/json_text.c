@@ -196,6 +196,105 @@ char *mro_csv_survival(const struct mro_order_result *r, struct mro_error *e)
     return finish(out, &text, e);
 }
 
+/* Rows of `n` columns; a column that is NULL is empty. */
+static char *table(const char *head, const double *const *column, size_t columns, size_t n, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    double row[8];
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fprintf(out, "%s\r\n", head);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t c = 0; c < columns; c++) row[c] = column[c] ? column[c][i] : NAN;
+        put_row(out, row, columns, NULL);
+    }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_pdf_profile(const struct mro_profile *p, struct mro_error *e)
+{
+    const double *const column[] = { p->s_inv_nm, p->intensity, p->se };
+    return table("s_inv_nm,intensity,se", column, 3, p->s_inv_nm ? p->n : 0, e);
+}
+
+char *mro_csv_pdf_S(const struct mro_pdf_result *r, const struct mro_pdf_difference *d, struct mro_error *e)
+{
+    const double *const column[] = { r->Q, r->S, r->S_se, d ? d->dS : NULL, d ? d->dS_se : NULL };
+    return table(d ? "Q_inv_A,S,S_se,dS,dS_se" : "Q_inv_A,S,S_se", column, d ? 5 : 3, r->n, e);
+}
+
+char *mro_csv_pdf_G(const struct mro_pdf_result *r, const struct mro_pdf_difference *d, struct mro_error *e)
+{
+    const double *const column[] = { r->r_A, r->G, r->G_se, r->g, d ? d->dG : NULL, d ? d->dG_se : NULL };
+    return table(d ? "r_A,G,G_se,g,dG,dG_se" : "r_A,G,G_se,g", column, d ? 6 : 4, r->n_r, e);
+}
+
+char *mro_csv_pdf_series(const struct mro_pdf_series *s, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    double row[7 + 3 * MRO_PDF_SHELLS];
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs("value,first_moment_inv_A,first_moment_se,fsdp_area_inv_A,fsdp_area_se,oscillation,oscillation_se", out);
+    for (int k = 1; k <= MRO_PDF_SHELLS; k++) fprintf(out, ",r%d_A,area%d,area%d_se", k, k, k);
+    fputs("\r\n", out);
+    for (size_t i = 0; i < s->n; i++) {
+        const struct mro_pdf_point *p = &s->point[i];
+        const double first[7] = { p->value,        p->first_moment, p->first_moment_se, p->fsdp_area,
+                                  p->fsdp_area_se, p->oscillation,  p->oscillation_se };
+        memcpy(row, first, sizeof first);
+        for (int k = 0; k < MRO_PDF_SHELLS; k++) {
+            row[7 + 3 * k] = p->shell_r[k];
+            row[8 + 3 * k] = p->shell_area[k];
+            row[9 + 3 * k] = p->shell_area_se[k];
+        }
+        put_row(out, row, sizeof row / sizeof *row, NULL);
+    }
+    return finish(out, &text, e);
+}
+
+char *mro_csv_crystals(const struct mro_crystal_result *r, const struct mro_crystal_options *o, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs(
+        "crystal,x_nm,y_nm,diameter_nm,d_nm,d_se_nm,azimuth_deg,amplitude,snr,strain,exx,eyy,exy,rotation_deg,vortices,"
+        "band_distance_nm,h,k,l,phase\r\n",
+        out);
+    for (size_t i = 0; i < r->n_crystals; i++) {
+        const struct mro_crystal *c = &r->crystals[i];
+        for (size_t k = 0; k < c->n_fringes; k++) {
+            const struct mro_fringes *f = &c->fringes[k];
+            const bool indexed = f->hkl[0] || f->hkl[1] || f->hkl[2];
+            const double v[] = { (double)(i + 1),
+                                 c->x_nm,
+                                 c->y_nm,
+                                 c->diameter_nm,
+                                 f->d_nm,
+                                 f->d_se_nm,
+                                 f->azimuth_deg,
+                                 f->amplitude,
+                                 f->snr,
+                                 f->strain,
+                                 c->exx,
+                                 c->eyy,
+                                 c->exy,
+                                 c->rotation_deg,
+                                 c->vortices < 0 ? NAN : c->vortices,
+                                 c->band_distance_nm,
+                                 indexed ? f->hkl[0] : NAN,
+                                 indexed ? f->hkl[1] : NAN,
+                                 indexed ? f->hkl[2] : NAN };
+            put_row(out, v, sizeof v / sizeof *v, c->phase >= 0 ? o->phases[c->phase].name : "");
+        }
+    }
+    return finish(out, &text, e);
+}
+
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e)
 {
     char *text = NULL;

@@ -150,9 +150,10 @@ struct mro_pdf_connection {
     double correlation[MRO_PDF_MODES][MRO_PDF_MODES];  /* of the areas */
     bool separable;                                    /* of 3- and 2-atom modes */
     double window_A[2], chi2_per_point;
-    double *r_A, *fit, *part; /* n; G and model less the density's line; part: MRO_PDF_MODES * n */
-    double *data, *data_se;
+    double *r_A, *data, *data_se; /* n: 4 pi rho r + G as it was fitted */
     size_t n;
+    double *curve_r_A, *fit, *part; /* n_curve: the model; part: MRO_PDF_MODES * n_curve. All arrays go with r_A */
+    size_t n_curve;
 };
 
 struct mro_pdf_result {

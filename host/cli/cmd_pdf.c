@@ -1,0 +1,769 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/verb.h"
+#include "core/notes.h"
+#include "io/reader.h"
+#include "mroscope/pdf.h"
+#include "mroscope/saed.h"
+#include "report/figure.h"
+
+#define SHIFT_PX 0.2   /* of the centre, for the systematic part of errors */
+#define SHIFT_FRAMES 4 /* larger stacks go without it: it measures every pattern twice */
+
+struct pdf {
+    struct cli_run run;
+    struct mro_pdf_options o;
+    struct mro_saed_options saed;
+    struct mro_profile_options table;
+    const char *composition, *mask, *reference, *values;
+    int damping, abscissa, radiation;
+    bool whole_mask;
+    struct cli_numbers centre, ellipse;
+
+    double *value; /* of the series, n_values */
+    size_t n_values, measured;
+    bool have_reference;
+    struct mro_pdf_result against; /* the reference's */
+    char reference_sha256[65];
+    struct mro_image mask_image;
+    unsigned char *mask_pixels;
+    struct mro_profile *frame; /* of one stack, for taking them together */
+    size_t n_frames;
+    struct mro_pdf_series series;
+    struct cli_file_id *ids;
+};
+
+#define AT(field) offsetof(struct pdf, field)
+static const struct cli_option measure_rows[] = {
+    { "composition", 0, "FORMULA", "", "of the specimen, in atoms: Fe82B18, Zr52.5Cu17.9Ni14.6Al10Ti5", CLI_STRING,
+      AT(composition), true, 0, 0 },
+    { "density", 0, "PER_NM3", "atoms per nm^3", "number density (default: estimated, and said so)", CLI_DOUBLE,
+      AT(o.density_per_nm3), true, -1e6, 1e6 },
+    { "density-error", 0, "PER_NM3", "atoms per nm^3", "its standard error", CLI_DOUBLE, AT(o.density_se_per_nm3), true,
+      0, 50 },
+    { "damping", 0, "lorch|none|gaussian", "", "of S(Q) toward its end", CLI_CHOICE, AT(damping), true, 0, 0 },
+    { "damping-b", 0, "A2", "A^2", "b of the damping exp(-b Q^2) (default: a tenth is left at the end)", CLI_DOUBLE,
+      AT(o.damping_A2), true, 0, 10 },
+    { "s-max", 0, "PER_NM", "1/nm", "end of what is transformed, s = 1/d (default: 0.75 of what the profile reaches)",
+      CLI_DOUBLE, AT(o.s_max_inv_nm), true, 0, 1000 },
+    { "s-min", 0, "PER_NM", "1/nm", "its beginning (default: the least intensity before the first sharp peak)",
+      CLI_DOUBLE, AT(o.s_min_inv_nm), true, 0, 100 },
+    { "background", 0, "DEGREE", "", "degree of the slow background beside the constant; -1 = neither", CLI_INT,
+      AT(o.background), true, -1, MRO_PDF_DEGREE },
+    { "r-min", 0, "A", "A", "below, no two atoms: the low-r rule (default: 0.62 of the first shell's place)",
+      CLI_DOUBLE, AT(o.r_min_A), true, 0, 5 },
+    { "r-max", 0, "A", "A", "end of G(r)", CLI_DOUBLE, AT(o.r_max_A), true, 4, 200 },
+    { "fsdp", 0, "LO,HI", "1/A", "window in Q of the first sharp peak (default: the minima to either side)", CLI_BAND,
+      AT(o.fsdp_Q), true, 0.1, 30 },
+    { "beyond", 0, "LO,HI", "A", "where the strength of oscillations of G(r) is taken", CLI_BAND, AT(o.beyond_A), true,
+      1, 200 },
+    { "connection-r", 0, "A", "A", "distance R of neighbours for connection modes (default: the first shell's mean)",
+      CLI_DOUBLE, AT(o.connection_R_A), true, 0, 5 },
+    { "draws", 0, "N", "", "of sectors (or errors) for the standard errors", CLI_INT, AT(o.draws), true, 50, 5000 },
+    { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(o.seed),
+      false, 0, 0 },
+    { "reference", 0, "FILE", "", "pattern or table of another state: windows are taken from it, and differences given",
+      CLI_STRING, AT(reference), true, 0, 0 },
+    { "values", 0, "V,V,...|FILE.csv", "",
+      "a temperature or strain for each input (or frame), in order, or a table with columns file and value: a series",
+      CLI_STRING, AT(values), true, 0, 0 },
+};
+static const struct cli_option pattern_rows[] = {
+    { "step", 0, "PER_NM", "1/nm", "of a pixel of the pattern", CLI_DOUBLE, AT(saed.step_inv_nm), true, 0, 10 },
+    { "camera-length", 0, "MM", "mm", "with --detector-pixel and --kv, in place of --step", CLI_DOUBLE,
+      AT(saed.camera_length_mm), true, 0, 1e5 },
+    { "detector-pixel", 0, "UM", "um", "of a pixel of the image as it is", CLI_DOUBLE, AT(saed.detector_pixel_um), true,
+      0, 1e4 },
+    { "kv", 0, "KV", "kV", "voltage of the microscope (default: the file's)", CLI_DOUBLE, AT(saed.beam_kv), true, 0,
+      3000 },
+    { "centre", 0, "X,Y", "px", "of the pattern (default: found)", CLI_NUMBERS, AT(centre), true, -1e5, 1e5 },
+    { "ellipse", 0, "RATIO,AZIMUTH", "", "long over short axis, and its direction in degrees (default: found)",
+      CLI_NUMBERS, AT(ellipse), true, 0, 180 },
+    { "mask", 0, "FILE", "", "image of the pattern's shape; what is not 0 is left out", CLI_STRING, AT(mask), true, 0,
+      0 },
+    { "no-auto-mask", 0, NULL, "", "look for no beam stop, dead and saturated pixels", CLI_FLAG, AT(whole_mask), true,
+      0, 0 },
+    { "clip", 0, "SD", "standard deviations", "pixels farther than this from their ring are left out; 0 = none",
+      CLI_DOUBLE, AT(saed.clip_sd), true, 0, 100 },
+};
+static const struct cli_option table_rows[] = {
+    { "abscissa", 0, "auto|Q-A|Q-nm|s-nm|s-A|two-theta|r-A", "", "first column of a table", CLI_CHOICE, AT(abscissa),
+      true, 0, 0 },
+    { "radiation", 0, "auto|electrons|x-rays|neutrons", "", "that a table is of (default: its header's, else X-rays)",
+      CLI_CHOICE, AT(radiation), true, 0, 0 },
+    { "wavelength", 0, "A", "A", "for two theta", CLI_DOUBLE, AT(table.wavelength_A), true, 0, 100 },
+    { "column", 0, "N", "", "of the values, from 1; 0 = by the header, else the second", CLI_INT, AT(table.column),
+      true, 0, 1000 },
+    { "error-column", 0, "N", "", "of their errors", CLI_INT, AT(table.error_column), true, 0, 1000 },
+};
+
+static const char about[] =
+    "Turns diffraction halos into pair distributions: finds centre, ellipse and beam stop of a pattern, takes the mean "
+    "around it, normalises it to S(Q) with the scattering factors of the composition, and transforms it to G(r). Gives "
+    "the first sharp peak, the shells, how neighbourhoods are connected, and how far order reaches, each with its "
+    "error from sectors of the pattern and with what other choices would change. Tables of intensities, S(Q) or G(r) "
+    "are read too.";
+static const char notes[] =
+    "Files written with -o DIR, for each input\n"
+    "  NAME.pdf.json            all numbers, and where they come from\n"
+    "  NAME.pdf.profile.csv     s_inv_nm,intensity,se: the mean around the centre, s = 1/d\n"
+    "  NAME.pdf.sq.csv          Q_inv_A,S,S_se: the structure factor, Q = 2 pi / d\n"
+    "  NAME.pdf.gr.csv          r_A,G,G_se,g: the pair distribution\n"
+    "  NAME.pdf.png .svg .pdf   the figure\n"
+    "With --values also series.pdf.json, .csv, .png .svg .pdf.\n\n"
+    "Examples\n"
+    "  mroscope pdf --composition Fe82B18 --density 83.3 --kv 200 -o results saed/*.tif\n"
+    "  mroscope pdf --composition Fe82B18 --density 83.3 --reference AQ.tif -o results CTC30.tif\n"
+    "  mroscope pdf --composition Zr50Cu50 --values 300,350,400 -o results T300.xy T350.xy T400.xy";
+
+/* One result on its way. */
+struct one {
+    struct mro_saed_result saed;
+    struct mro_profile table;
+    struct mro_pdf_result pdf;
+    struct mro_pdf_difference difference;
+    struct mro_pdf_report report;
+    char **warnings;
+    size_t n_warnings;
+};
+
+static void release(void *result)
+{
+    struct one *r = result;
+    mro_saed_result_release(&r->saed);
+    mro_profile_release(&r->table);
+    mro_pdf_result_release(&r->pdf);
+    mro_pdf_difference_release(&r->difference);
+    mro_notes_release(&r->warnings, &r->n_warnings);
+}
+
+static void take_notes(struct one *r, char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) mro_note(&r->warnings, &r->n_warnings, "%s", list[i]);
+}
+
+static void forget_frames(struct pdf *s)
+{
+    for (size_t i = 0; i < s->n_frames; i++) mro_profile_release(&s->frame[i]);
+    free(s->frame);
+    s->frame = NULL;
+    s->n_frames = 0;
+}
+
+/* From the profile on. A pattern without composition, or without a halo, still has its geometry and its profile. */
+static enum mro_code from_profile(struct pdf *s, const struct mro_profile *p, const struct mro_profile *shifted,
+                                  const char *name, struct one *r, struct mro_error *e)
+{
+    struct mro_error why;
+    r->report.profile = p;
+    r->report.composition = &s->o.composition;
+    take_notes(r, p->warnings, p->n_warnings);
+    const enum mro_code rc = mro_pdf_measure(p, shifted, name, &s->o, &r->pdf, &why);
+    if (rc == MRO_OK) {
+        r->report.pdf = &r->pdf;
+        take_notes(r, r->pdf.warnings, r->pdf.n_warnings);
+        if (s->have_reference && strcmp(name, s->reference) != 0) {
+            if (mro_pdf_compare(&r->pdf, &s->against, &r->difference, &why) == MRO_OK) {
+                r->report.difference = &r->difference;
+                r->report.reference_file = s->reference;
+                r->report.reference_sha256 = s->reference_sha256;
+            } else {
+                mro_note(&r->warnings, &r->n_warnings, "no difference to '%s': %s", s->reference, why.message);
+            }
+        }
+        return MRO_OK;
+    }
+    if (r->report.pattern && (rc == MRO_ECALIB || rc == MRO_EDATA)) {
+        mro_note(&r->warnings, &r->n_warnings, "%s", why.message);
+        return MRO_OK;
+    }
+    if (e) *e = why;
+    return rc;
+}
+
+static enum mro_code measure_pattern(struct pdf *s, struct mro_device *d, const struct mro_image *im, const char *name,
+                                     bool shift, struct one *r, struct mro_error *e)
+{
+    struct mro_saed_options o = s->saed;
+    struct mro_saed_result moved = { 0 };
+    if (s->mask_pixels) {
+        if (s->mask_image.ny != im->ny || s->mask_image.nx != im->nx)
+            return MRO_FAIL(e, MRO_EARG, "the mask '%s' has %zu x %zu pixels and '%s' %zu x %zu", s->mask,
+                            s->mask_image.nx, s->mask_image.ny, name, im->nx, im->ny);
+        o.mask = s->mask_pixels;
+    }
+    MRO_TRY(mro_saed_measure(d, im, name, &o, &r->saed, e));
+    r->report.pattern = &r->saed;
+    take_notes(r, r->saed.warnings, r->saed.n_warnings);
+    if (shift && s->o.composition.n) {
+        const struct mro_saed_geometry *g = &r->saed.geometry;
+        struct mro_error why;
+        o.centre_how = o.ellipse_how = MRO_SAED_GIVEN;
+        o.centre_px[0] = g->centre_px[0] + SHIFT_PX;
+        o.centre_px[1] = g->centre_px[1];
+        o.ellipse_ratio = g->ellipse_ratio;
+        o.ellipse_azimuth_deg = isfinite(g->ellipse_azimuth_deg) ? g->ellipse_azimuth_deg : 0;
+        if (mro_saed_measure(d, im, name, &o, &moved, &why) != MRO_OK) shift = false;
+    }
+    const enum mro_code rc =
+        from_profile(s, &r->saed.profile, shift && moved.profile.n ? &moved.profile : NULL, name, r, e);
+    mro_saed_result_release(&moved);
+    return rc;
+}
+
+/* A point of the series; the first also fixes the windows of the others. */
+static enum mro_code add_point(struct pdf *s, const struct one *r, const char *name, struct mro_error *e)
+{
+    const size_t i = s->measured++;
+    if (s->n_values == 0 || r->report.pdf == NULL) return MRO_OK;
+    if (i >= s->n_values) return MRO_OK; /* said at the end */
+    struct mro_pdf_point *grown = realloc(s->series.point, (s->series.n + 1) * sizeof *grown);
+    if (grown == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the series", name);
+    s->series.point = grown;
+    struct mro_pdf_point *p = &grown[s->series.n++];
+    const struct mro_pdf_result *v = &r->pdf;
+    memset(p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "%.199s", name);
+    p->value = s->value[i];
+    p->first_moment = v->fsdp.first_moment.value;
+    p->first_moment_se = v->fsdp.first_moment.se;
+    p->fsdp_area = v->fsdp.area.value;
+    p->fsdp_area_se = v->fsdp.area.se;
+    p->oscillation = v->oscillation.value;
+    p->oscillation_se = v->oscillation.se;
+    for (size_t k = 0; k < MRO_PDF_SHELLS; k++) {
+        p->shell_r[k] = k < v->n_shells ? v->shell[k].r_A.value : NAN;
+        p->shell_area[k] = k < v->n_shells ? v->shell[k].area.value : NAN;
+        p->shell_area_se[k] = k < v->n_shells ? v->shell[k].area.se : NAN;
+    }
+    if (!s->have_reference && s->series.n == 1) s->o.fixed = v->windows;
+    return MRO_OK;
+}
+
+static enum mro_code measure(void *state, enum cli_place place, const struct cli_item *item, void *result,
+                             struct mro_error *e)
+{
+    struct pdf *s = state;
+    struct one *r = result;
+    MRO_TRY(measure_pattern(s, s->run.places->device[place], &item->pixels, item->name,
+                            item->info->frames <= SHIFT_FRAMES, r, e));
+    return MRO_OK;
+}
+
+static size_t need(const void *state, const struct mro_image *like)
+{
+    const struct pdf *s = state;
+    return mro_saed_bytes(like, &s->saed);
+}
+
+static json_t *json(const void *state, const struct mro_result_head *h, const void *result, struct mro_error *e)
+{
+    (void)state;
+    return mro_json_pdf(h, &((const struct one *)result)->report, e);
+}
+
+static char *const *warnings(const void *result, size_t *n)
+{
+    const struct one *r = result;
+    *n = r->n_warnings;
+    return r->warnings;
+}
+
+static void print(void *state, const struct cli_item *item, const void *result)
+{
+    struct pdf *s = state;
+    const struct one *r = result;
+    const struct mro_pdf_result *p = r->report.pdf;
+    char value[96], verdict[256] = "";
+    if (r->report.series)
+        snprintf(value, sizeof value, "%zu points", r->report.series->n);
+    else if (p == NULL)
+        snprintf(value, sizeof value, "not measured");
+    else if (isfinite(p->fsdp.Q.value))
+        snprintf(value, sizeof value, "%.3f 1/A, %.3f A", p->fsdp.Q.value, p->shell[0].r_A.value);
+    else
+        snprintf(value, sizeof value, "%.3f A", p->shell[0].r_A.value);
+    if (r->report.series && isfinite(r->report.series->first_moment.x))
+        snprintf(verdict, sizeof verdict, "first moment bends at %.4g (%.4g to %.4g)", r->report.series->first_moment.x,
+                 r->report.series->first_moment.ci95[0], r->report.series->first_moment.ci95[1]);
+    else if (r->report.difference)
+        snprintf(verdict, sizeof verdict, "order beyond %.1f nm is %.2f (%.2f to %.2f) times that of the reference",
+                 p->beyond_A[0] / 10, r->difference.oscillation_ratio.value, r->difference.oscillation_ratio.ci95[0],
+                 r->difference.oscillation_ratio.ci95[1]);
+    else if (p)
+        snprintf(verdict, sizeof verdict, "%zu shells; oscillations beyond %.1f nm of %.3f (%.3f to %.3f) 1/A^2",
+                 p->n_shells, p->beyond_A[0] / 10, p->oscillation.value, p->oscillation.ci95[0],
+                 p->oscillation.ci95[1]);
+    if (r->report.pattern && r->saed.crystalline) snprintf(verdict, sizeof verdict, "crystalline: spots on the rings");
+    cli_print_row(&s->run, item, "first peak Q, first shell r", value, verdict);
+}
+
+static enum mro_code write_files(void *state, struct cli_item *item, const void *result, struct mro_error *e)
+{
+    struct pdf *s = state;
+    const struct one *r = result;
+    const struct mro_pdf_difference *d = r->report.difference;
+    if (r->report.profile && r->report.profile->s_inv_nm)
+        MRO_TRY(cli_write_text(item, &s->run.job, ".profile.csv", mro_csv_pdf_profile(r->report.profile, e), e));
+    if (r->report.pdf && r->pdf.n)
+        MRO_TRY(cli_write_text(item, &s->run.job, ".sq.csv", mro_csv_pdf_S(&r->pdf, d, e), e));
+    if (r->report.pdf) MRO_TRY(cli_write_text(item, &s->run.job, ".gr.csv", mro_csv_pdf_G(&r->pdf, d, e), e));
+    char *stem;
+    MRO_TRY(cli_figure_stem(item, &s->run.job, &stem, e));
+    const enum mro_code rc = mro_figure_pdf(stem, &item->pixels, cli_short_name(item), &r->report, e);
+    free(stem);
+    return rc;
+}
+
+static enum mro_code pool(void *state, enum cli_place place, const struct cli_item *item, const void *result,
+                          struct mro_error *e)
+{
+    struct pdf *s = state;
+    const struct one *r = result;
+    (void)place;
+    if (item->first) forget_frames(s);
+    MRO_TRY(add_point(s, r, item->name, e));
+    if (item->info->frames < 2) return MRO_OK;
+    const struct mro_profile *from = &r->saed.profile;
+    struct mro_profile *grown = realloc(s->frame, (s->n_frames + 1) * sizeof *grown);
+    if (grown == NULL)
+        return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the profiles of its frames", item->name);
+    s->frame = grown;
+    /* What taking them together needs: values, not sectors. */
+    MRO_TRY(mro_profile_alloc(&grown[s->n_frames], from->n, 0, e));
+    struct mro_profile *p = &grown[s->n_frames++];
+    p->quantity = from->quantity;
+    p->radiation = from->radiation;
+    p->step_inv_nm = from->step_inv_nm;
+    p->beam_kv = from->beam_kv;
+    memcpy(p->s_inv_nm, from->s_inv_nm, from->n * sizeof *p->s_inv_nm);
+    memcpy(p->intensity, from->intensity, from->n * sizeof *p->intensity);
+    memcpy(p->se, from->se, from->n * sizeof *p->se);
+    if (from->pixels && (p->pixels = malloc(from->n * sizeof *p->pixels)))
+        memcpy(p->pixels, from->pixels, from->n * sizeof *p->pixels);
+    return MRO_OK;
+}
+
+/* Frames whose profiles end at different radii: all are cut to the shortest. */
+static enum mro_code together(void *state, struct cli_item *item, struct mro_error *e)
+{
+    struct pdf *s = state;
+    struct one r = { 0 };
+    enum mro_code rc = MRO_OK;
+    const struct mro_profile **each = malloc((s->n_frames + 1) * sizeof *each);
+    if (each == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its frames together", item->name);
+    size_t least = s->n_frames ? s->frame[0].n : 0;
+    for (size_t i = 0; i < s->n_frames; i++) {
+        each[i] = &s->frame[i];
+        if (s->frame[i].n < least) least = s->frame[i].n;
+    }
+    for (size_t i = 0; i < s->n_frames; i++) s->frame[i].n = least;
+    rc = mro_profile_pool(&r.table, each, s->n_frames, e);
+    if (rc == MRO_OK) {
+        mro_note(&r.warnings, &r.n_warnings,
+                 "errors of the frames together come from what differs between them; speckle of one place, which they "
+                 "share, is not in them");
+        struct mro_error why;
+        const enum mro_code measured = from_profile(s, &r.table, NULL, item->name, &r, &why);
+        if (measured == MRO_EMEMORY)
+            rc = MRO_FAIL(e, measured, "%s", why.message);
+        else if (measured)
+            mro_note(&r.warnings, &r.n_warnings, "%s", why.message);
+    }
+    if (rc == MRO_OK && item->stem) rc = write_files(s, item, &r, e);
+    if (rc == MRO_OK) rc = cli_publish(&s->run, item, &r, cli_backend(&s->run), e);
+    release(&r);
+    free(each);
+    return rc;
+}
+
+/* -- tables, and the reference ------------------------------------------------------------------------- */
+
+static bool is_table(const char *path)
+{
+    struct mro_bytes b;
+    if (mro_bytes_map(&b, path, NULL) != MRO_OK) return false; /* told when it is read */
+    const bool yes = b.size > 0 && mro_profile_probe(b.p, b.size);
+    mro_bytes_unmap(&b);
+    return yes;
+}
+
+static enum mro_code hash_of(const struct mro_bytes *b, char hex[65], struct mro_error *e)
+{
+    struct mro_hash_job *job = NULL;
+    MRO_TRY(mro_hash_start(&job, -1, b->p, b->size, e));
+    return mro_hash_finish(job, hex, e);
+}
+
+static enum mro_code read_table(struct pdf *s, const char *path, struct mro_profile *p, char sha256[65],
+                                struct mro_error *e)
+{
+    struct mro_bytes b;
+    MRO_TRY(mro_bytes_map(&b, path, e));
+    enum mro_code rc = mro_profile_read(p, b.size ? (const void *)b.p : "", b.size, path, &s->table, e);
+    if (rc == MRO_OK) {
+        rc = hash_of(&b, sha256, e);
+        if (rc) mro_profile_release(p);
+    }
+    mro_bytes_unmap(&b);
+    return rc;
+}
+
+static enum mro_code do_table(struct pdf *s, const char *path, struct mro_error *e)
+{
+    char sha256[65] = "";
+    struct mro_hash_job *none = NULL;
+    struct mro_image_info info = { .axes = 1, .frames = 1, .stage_tilt_deg = { NAN, NAN } };
+    struct cli_item item = { .path = path,
+                             .info = &info,
+                             .first = true,
+                             .hash = &none,
+                             .sha256 = sha256,
+                             .inputs = s->ids,
+                             .n_inputs = s->ids ? s->run.args.n : 0 };
+    struct one r = { 0 };
+    snprintf(item.name, sizeof item.name, "%s", path);
+    enum mro_code rc = read_table(s, path, &r.table, sha256, e);
+    if (rc == MRO_OK) {
+        info.axis[0].size = r.table.n;
+        snprintf(item.calibration, sizeof item.calibration, "%.80s", r.table.axis);
+        rc = from_profile(s, &r.table, NULL, path, &r, e);
+    }
+    if (rc == MRO_OK && s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
+    if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
+    if (rc == MRO_OK) rc = cli_publish(&s->run, &item, &r, NULL, e);
+    if (rc == MRO_OK) rc = add_point(s, &r, path, e);
+    cli_item_release(&item, rc != MRO_OK);
+    release(&r);
+    return rc;
+}
+
+/* The first pattern of an image file, calibrated. */
+static enum mro_code read_pattern(struct pdf *s, const char *path, struct mro_image *im, char sha256[65],
+                                  struct mro_error *e)
+{
+    struct mro_file *f = NULL;
+    char sentence[256];
+    MRO_TRY(mro_file_open(&f, path, s->run.common.memory, e));
+    enum mro_code rc = MRO_OK;
+    if (mro_file_images(f) == 0 || mro_file_info(f, 0)->axes < 2)
+        rc = MRO_FAIL(e, MRO_EDATA, "'%s' holds no image", path);
+    if (rc == MRO_OK) rc = mro_file_read(f, 0, 0, im, e);
+    if (rc == MRO_OK) {
+        cli_calibrate(&s->run.common, mro_file_info(f, 0), im->axis, sentence, sizeof sentence);
+        rc = hash_of(&f->bytes, sha256, e);
+        if (rc) mro_image_release(im);
+    }
+    mro_file_close(f);
+    return rc;
+}
+
+static enum mro_code read_mask(struct pdf *s, struct mro_error *e)
+{
+    char sha256[65];
+    if (s->mask == NULL || s->mask_pixels) return MRO_OK;
+    MRO_TRY(read_pattern(s, s->mask, &s->mask_image, sha256, e));
+    const size_t n = s->mask_image.ny * s->mask_image.nx;
+    s->mask_pixels = malloc(n ? n : 1);
+    if (s->mask_pixels == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the mask '%s' does not fit in memory", s->mask);
+    for (size_t i = 0; i < n; i++) s->mask_pixels[i] = s->mask_image.px[i] != 0;
+    return MRO_OK;
+}
+
+static enum mro_code measure_reference(struct pdf *s, struct mro_error *e)
+{
+    struct one r = { 0 };
+    struct mro_image im = { 0 };
+    enum mro_code rc;
+    if (is_table(s->reference)) {
+        rc = read_table(s, s->reference, &r.table, s->reference_sha256, e);
+        if (rc == MRO_OK) rc = from_profile(s, &r.table, NULL, s->reference, &r, e);
+    } else {
+        rc = read_pattern(s, s->reference, &im, s->reference_sha256, e);
+        if (rc == MRO_OK) rc = measure_pattern(s, s->run.places->device[CLI_CHOSEN], &im, s->reference, true, &r, e);
+    }
+    if (rc == MRO_OK && r.report.pdf == NULL)
+        rc = MRO_FAIL(e, MRO_EDATA, "nothing can be compared with '%s': %s", s->reference,
+                      r.n_warnings ? r.warnings[r.n_warnings - 1] : "it has no G(r)");
+    if (rc == MRO_OK) {
+        s->against = r.pdf;
+        memset(&r.pdf, 0, sizeof r.pdf);
+        s->o.fixed = s->against.windows;
+        s->have_reference = true;
+    }
+    mro_image_release(&im);
+    release(&r);
+    return rc;
+}
+
+/* -- series -------------------------------------------------------------------------------------------- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Values by file from a table whose header names "file" and "value". */
+static int values_of_table(struct pdf *s, struct mro_bytes b)
+{
+    char *text = malloc(b.size + 1), *save = NULL, *line;
+    if (text == NULL) return cli_wrong_usage("pdf", "no memory left for '%s'", s->values);
+    memcpy(text, b.p, b.size);
+    text[b.size] = '\0';
+    int file_at = -1, value_at = -1, rc = -1;
+    s->n_values = s->run.args.n;
+    s->value = malloc((s->n_values + 1) * sizeof *s->value);
+    for (size_t i = 0; s->value && i < s->n_values; i++) s->value[i] = NAN;
+    for (line = strtok_r(text, "\r\n", &save); line && s->value; line = strtok_r(NULL, "\r\n", &save)) {
+        char *cell = line, *name = NULL, *value = NULL;
+        const bool header = file_at < 0;
+        for (int at = 0; cell; at++) {
+            char *comma = strpbrk(cell, ",;\t");
+            if (comma) *comma = '\0';
+            if (header && strcmp(cell, "file") == 0) file_at = at;
+            if (header && strcmp(cell, "value") == 0) value_at = at;
+            if (!header && at == file_at) name = cell;
+            if (!header && at == value_at) value = cell;
+            cell = comma ? comma + 1 : NULL;
+        }
+        if (header && (file_at < 0 || value_at < 0)) {
+            rc = cli_wrong_usage("pdf", "the first line of '%s' has to name the columns file and value", s->values);
+            break;
+        }
+        if (name == NULL || value == NULL) continue;
+        char *end;
+        const double v = strtod(value, &end);
+        for (size_t i = 0; i < s->n_values && end != value; i++)
+            if (strcmp(base_name(s->run.args.files[i]), base_name(name)) == 0) s->value[i] = v;
+    }
+    free(text);
+    for (size_t i = 0; s->value && i < s->n_values && rc < 0; i++)
+        if (isnan(s->value[i]))
+            rc = cli_wrong_usage("pdf", "'%s' has no value for '%s'", s->values, s->run.args.files[i]);
+    return rc;
+}
+
+static int read_values(struct pdf *s)
+{
+    struct mro_bytes b;
+    free(s->value);
+    s->value = NULL;
+    s->n_values = 0;
+    if (s->values == NULL) return -1;
+    if (strspn(s->values, "0123456789.,+-eE ") == strlen(s->values)) {
+        size_t room = 1;
+        for (const char *c = s->values; *c; c++) room += *c == ',';
+        s->value = malloc(room * sizeof *s->value);
+        if (s->value == NULL) return cli_wrong_usage("pdf", "no memory left for --values");
+        for (const char *at = s->values;;) {
+            char *end;
+            s->value[s->n_values++] = strtod(at, &end);
+            if (end == at || (*end && *end != ','))
+                return cli_wrong_usage("pdf", "--values wants numbers separated by commas, not '%s'", s->values);
+            if (*end == '\0') break;
+            at = end + 1;
+        }
+        return -1;
+    }
+    struct mro_error e;
+    if (mro_bytes_map(&b, s->values, &e) != MRO_OK) return cli_wrong_usage("pdf", "--values: %s", e.message);
+    const int rc = values_of_table(s, b);
+    mro_bytes_unmap(&b);
+    return rc;
+}
+
+#define COLUMN(field) offsetof(struct mro_pdf_point, field)
+static enum mro_code onset_of(struct pdf *s, size_t value_at, size_t se_at, struct mro_pdf_onset *onset,
+                              struct mro_error *e)
+{
+    const size_t n = s->series.n;
+    double *x = malloc(3 * (n + 1) * sizeof *x);
+    if (x == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory left for the series");
+    for (size_t i = 0; i < n; i++) {
+        const char *p = (const char *)&s->series.point[i];
+        x[i] = s->series.point[i].value;
+        memcpy(&x[n + i], p + value_at, sizeof *x);
+        memcpy(&x[2 * n + i], p + se_at, sizeof *x);
+    }
+    const enum mro_code rc = mro_pdf_onset(x, x + n, x + 2 * n, n, s->o.seed, onset, e);
+    free(x);
+    return rc;
+}
+
+static enum mro_code do_series(struct pdf *s, struct mro_error *e)
+{
+    char sha256[65] = "";
+    struct mro_hash_job *none = NULL;
+    struct mro_image_info info = { .axes = 1, .frames = 1, .stage_tilt_deg = { NAN, NAN } };
+    struct cli_item item = { .path = "series",
+                             .name = "series",
+                             .info = &info,
+                             .hash = &none,
+                             .sha256 = sha256,
+                             .inputs = s->ids,
+                             .n_inputs = s->ids ? s->run.args.n : 0 };
+    struct one r = { 0 };
+    r.report.composition = &s->o.composition;
+    r.report.series = &s->series;
+    info.axis[0].size = s->series.n;
+    if (s->measured != s->n_values)
+        mro_note(&r.warnings, &r.n_warnings, "%zu values were given for %zu profiles", s->n_values, s->measured);
+    if (s->series.n < 6)
+        mro_note(&r.warnings, &r.n_warnings, "an onset needs six points; the series has %zu", s->series.n);
+    MRO_TRY(onset_of(s, COLUMN(first_moment), COLUMN(first_moment_se), &s->series.first_moment, e));
+    MRO_TRY(onset_of(s, COLUMN(fsdp_area), COLUMN(fsdp_area_se), &s->series.fsdp_area, e));
+    MRO_TRY(onset_of(s, COLUMN(oscillation), COLUMN(oscillation_se), &s->series.oscillation, e));
+    for (size_t k = 0; k < MRO_PDF_SHELLS; k++)
+        MRO_TRY(onset_of(s, COLUMN(shell_area) + k * sizeof(double), COLUMN(shell_area_se) + k * sizeof(double),
+                         &s->series.shell_area[k], e));
+    enum mro_code rc = MRO_OK;
+    if (s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
+    if (rc == MRO_OK && item.stem)
+        rc = cli_write_text(&item, &s->run.job, ".csv", mro_csv_pdf_series(&s->series, e), e);
+    if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
+    if (rc == MRO_OK) rc = cli_publish(&s->run, &item, &r, NULL, e);
+    cli_item_release(&item, rc != MRO_OK);
+    release(&r);
+    return rc;
+}
+
+/* -- the verb ------------------------------------------------------------------------------------------ */
+
+static int check(void *state)
+{
+    struct pdf *s = state;
+    struct mro_error e;
+    if (s->composition && mro_composition_parse(&s->o.composition, s->composition, &e) != MRO_OK)
+        return cli_wrong_usage("pdf", "%s", e.message);
+    if (s->o.density_per_nm3 != 0 && !(s->o.density_per_nm3 >= 10 && s->o.density_per_nm3 <= 200))
+        return cli_wrong_usage(
+            "pdf",
+            "a density of %g atoms per nm^3 is none of a glass (10 to 200); from g/cm^3, times 602.2 "
+            "over the mean atomic weight",
+            s->o.density_per_nm3);
+    s->o.damping = (enum mro_damping)s->damping;
+    s->saed.auto_mask = !s->whole_mask;
+    if (s->centre.n) {
+        if (s->centre.n != 2) return cli_wrong_usage("pdf", "--centre wants X,Y in pixels");
+        s->saed.centre_how = MRO_SAED_GIVEN;
+        memcpy(s->saed.centre_px, s->centre.v, sizeof s->saed.centre_px);
+    }
+    if (s->ellipse.n) {
+        if (s->ellipse.n != 2 || !(s->ellipse.v[0] >= 1 && s->ellipse.v[0] < 1.5))
+            return cli_wrong_usage("pdf", "--ellipse wants RATIO,AZIMUTH, a ratio from 1 to 1.5 and degrees");
+        s->saed.ellipse_how = MRO_SAED_GIVEN;
+        s->saed.ellipse_ratio = s->ellipse.v[0];
+        s->saed.ellipse_azimuth_deg = s->ellipse.v[1];
+    }
+    s->table.abscissa = (enum mro_abscissa)s->abscissa;
+    s->table.radiation = s->radiation - 1;
+    s->table.beam_kv = s->saed.beam_kv;
+    return read_values(s);
+}
+
+static int walk(void *state)
+{
+    struct pdf *s = state;
+    struct mro_error e;
+    struct cli_args images = s->run.args;
+    int rc = cli_prepare_outputs(&s->run.common, "pdf.json", s->run.args.files, s->run.args.n);
+    if (rc) return rc;
+    s->series.n = s->measured = 0;
+    if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
+    enum mro_code code = read_mask(s, &e);
+    if (code == MRO_OK && s->reference && !s->have_reference) code = measure_reference(s, &e);
+    if (code) {
+        fflush(stdout);
+        cli_complain(&e);
+        return 1;
+    }
+    if ((s->ids = cli_identify(&s->run.args)) == NULL) return 1;
+    images.files = malloc((images.n + 1) * sizeof *images.files);
+    if (images.files == NULL) {
+        fputs("mroscope: no memory left to begin\n", stderr);
+        return 1;
+    }
+    /* In the order that was given, files of one kind at a time. */
+    for (size_t i = 0; i < s->run.args.n && rc != 2;) {
+        if (is_table(s->run.args.files[i])) {
+            if (do_table(s, s->run.args.files[i], &e) != MRO_OK) {
+                fflush(stdout);
+                cli_complain(&e);
+                s->measured++;
+                rc = 1;
+            }
+            i++;
+            continue;
+        }
+        for (images.n = 0; i < s->run.args.n && !is_table(s->run.args.files[i]); i++)
+            images.files[images.n++] = s->run.args.files[i];
+        const int one = cli_each_frame(&s->run.job, &images);
+        if (one) rc = one;
+    }
+    free(images.files);
+    if (rc != 2 && s->n_values) {
+        if (do_series(s, &e) != MRO_OK) {
+            cli_complain(&e);
+            rc = 1;
+        }
+    }
+    free(s->ids);
+    s->ids = NULL;
+    return rc;
+}
+
+static void defaults(void *state)
+{
+    struct pdf *s = state;
+    mro_pdf_options_default(&s->o);
+    mro_saed_options_default(&s->saed);
+    mro_profile_options_default(&s->table);
+    s->run.seed = &s->o.seed;
+}
+
+static void close_state(void *state)
+{
+    struct pdf *s = state;
+    forget_frames(s);
+    mro_pdf_result_release(&s->against);
+    mro_image_release(&s->mask_image);
+    free(s->mask_pixels);
+    free(s->value);
+    free(s->series.point);
+}
+
+const struct cli_verb cli_verb_pdf = {
+    .name = "pdf",
+    .help = "diffraction halos to S(Q) and G(r): first sharp peak, shells, connection modes, differences, series",
+    .operands = "FILE...",
+    .about = about,
+    .notes = notes,
+    .algorithm = MRO_PDF_ALGORITHM,
+    .state_size = sizeof(struct pdf),
+    .own = { { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 },
+             { "Patterns", pattern_rows, sizeof pattern_rows / sizeof *pattern_rows, 0 },
+             { "Tables", table_rows, sizeof table_rows / sizeof *table_rows, 0 } },
+    .common = CLI_GROUPS_ALL,
+    .kinds = 1U << MRO_KIND_IMAGE | 1U << MRO_KIND_DIFFRACTION,
+    .defaults = defaults,
+    .check = check,
+    .walk = walk,
+    .close = close_state,
+    .result_size = sizeof(struct one),
+    .need = need,
+    .measure = measure,
+    .write = write_files,
+    .json = json,
+    .warnings = warnings,
+    .print = print,
+    .pool = pool,
+    .together = together,
+    .release = release,
+};

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# pdf from patterns and tables to results: keys, files, references, series, bad input.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+glass=$samples/stem/saed_glass.tif
+mro=$samples/stem/saed_mro.tif
+of=(--composition Fe82B18 --density 83 --draws 60)
+
+# -- patterns
+run pdf --json "${of[@]}" --kv 200 -o results "$glass"
+expect_code 0
+expect_json out.txt
+expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance centre_px ellipse_ratio \
+    ellipse_azimuth_deg s_max_inv_nm damping density_per_nm3 fsdp Q_inv_A first_moment_inv_A area fwhm_inv_A shells r_A \
+    height area_se second_peak small_peaks connection R_A modes atoms centre_A area_ci95 correlation separable \
+    anisotropy e2 azimuth_deg p sectors series difference oscillation rms_ci95 input_sha256 seed
+expect_out '"schema": "mroscope.pdf/1"'
+expect_out '"damping": "lorch"'
+expect_out '"composition": "Fe82B18"'
+for suffix in json profile.csv sq.csv gr.csv png svg pdf; do expect_file "results/saed_glass.pdf.$suffix"; done
+checks=$((checks + 3))
+[ "$(head -1 results/saed_glass.pdf.profile.csv)" = $'s_inv_nm,intensity,se\r' ] || fail "header of the profile"
+[ "$(head -1 results/saed_glass.pdf.sq.csv)" = $'Q_inv_A,S,S_se\r' ] || fail "header of S(Q)"
+[ "$(head -1 results/saed_glass.pdf.gr.csv)" = $'r_A,G,G_se,g\r' ] || fail "header of G(r)"
+# the first four maxima of G(r), within 0.1 A of those that the glass has through this range of Q
+checks=$((checks + 1))
+tr -d '\r' <results/saed_glass.pdf.gr.csv | awk -F, '
+    NR > 3 && b > a && b >= $2 && x > 1.5 && b > 0.1 { found[++n] = x }
+    { a = b; b = $2; x = $1 }
+    END { split("2.60 4.66 6.64 8.78", want, " ")
+          for (i = 1; i <= 4; i++) if (found[i] - want[i] > 0.1 || want[i] - found[i] > 0.1) exit 1 }' ||
+    fail "maxima of G(r)"
+cp out.txt one.txt
+run pdf --json --threads 3 "${of[@]}" --kv 200 "$glass"
+expect_same out.txt one.txt
+
+# the stronger order beyond 0.6 nm, with an interval without 1
+run pdf --json "${of[@]}" --reference "$glass" -o against "$mro"
+expect_code 0
+expect_out '"reference_sha256": "'
+checks=$((checks + 2))
+grep -oE '"oscillation_ratio_ci95": \[[0-9.]+' out.txt | awk '{ exit !(substr($2, 2) > 1) }' || fail "stronger order is not seen"
+[ "$(head -1 against/saed_mro.pdf.gr.csv)" = $'r_A,G,G_se,g,dG,dG_se\r' ] || fail "header of the difference"
+run pdf "${of[@]}" --reference "$glass" "$mro"
+expect_out "times that of the reference"
+
+# without a composition: geometry and profile, and a sentence
+run pdf --json "$glass"
+expect_code 0
+expect_out "--composition"
+expect_out '"shells": []'
+expect_out '"fsdp": {"Q_inv_A": null'
+
+# -- tables: its own profile and S(Q) again
+tr -d '\r' <results/saed_glass.pdf.profile.csv | awk -F, 'NR == 1 || ($1 > 1.9 && $1 < 15.3)' >profile.csv
+run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" profile.csv
+expect_code 0
+expect_out '"centre_px": null'
+expect_out '"r_A": 2.5'
+run pdf --json --composition Fe82B18 --density 83 results/saed_glass.pdf.sq.csv
+expect_code 0
+expect_out '"r_A": 2.5'
+run pdf --json results/saed_glass.pdf.gr.csv
+expect_code 0
+expect_out "only shells are read off it"
+expect_out '"r_A": 2.5'
+
+# a series
+for t in 300 320 340 360 380 400; do cp profile.csv "T$t.csv"; done
+run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values 300,320,340,360,380,400 -o series T*.csv
+expect_code 0
+for suffix in json csv png svg pdf; do expect_file "series/series.pdf.$suffix"; done
+checks=$((checks + 1))
+[ "$(wc -l <series/series.pdf.csv)" -eq 7 ] || fail "points of the series"
+printf 'file,value\nT300.csv,1\nT320.csv,2\n' >values.csv
+run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values values.csv T300.csv T320.csv
+expect_code 0
+expect_out "needs six points"
+run pdf --values values.csv T300.csv T400.csv
+expect_code 2
+expect_err "has no value for"
+run pdf --values 1,x T300.csv
+expect_code 2
+
+# -- bad input: a sentence each
+run pdf --composition Xx50Fe50 "$glass"
+expect_code 2
+expect_err "Xx"
+run pdf --composition FE82B18 "$glass"
+expect_code 2
+expect_err "'Fe' is"
+run pdf --composition Fe82B18 --density 7.4 "$glass"
+expect_code 2
+expect_err "g/cm^3"
+run pdf --json "${of[@]}" --r-max 150 --radiation electrons --abscissa s-nm profile.csv
+expect_code 1
+expect_one_line
+expect_err "too far for G(r)"
+head -60 profile.csv >short.csv
+run pdf --radiation electrons --abscissa s-nm "${of[@]}" short.csv
+expect_code 1
+expect_one_line
+awk -F, -v OFS=, 'NR == 50 { $2 = "nan" } 1' profile.csv >hole.csv
+run pdf --radiation electrons --abscissa s-nm "${of[@]}" hole.csv
+expect_code 1
+expect_one_line
+run pdf --composition Fe82B18 "$samples/AQ_0_corr.tif"
+expect_code 1
+run pdf --ellipse 3,0 "$glass"
+expect_code 2
+finish
