@@ -25,7 +25,7 @@ enum mro_code cli_compare_folder(const char *folder, const char *reference, cons
                                  struct mro_error *e);
 
 struct cli_verb;
-extern const struct cli_verb cli_verb_mro, cli_verb_eds, cli_verb_bandpass, cli_verb_haadf, cli_verb_pdf,
-    cli_verb_shearband, cli_verb_indent;
+extern const struct cli_verb cli_verb_mro, cli_verb_eds, cli_verb_bandpass, cli_verb_haadf, cli_verb_lattice,
+    cli_verb_pdf, cli_verb_shearband, cli_verb_indent;
 
 #endif

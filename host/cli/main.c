@@ -23,6 +23,7 @@ static const struct {
     { .verb = &cli_verb_eds },
     { .verb = &cli_verb_bandpass },
     { .verb = &cli_verb_haadf },
+    { .verb = &cli_verb_lattice },
     { .verb = &cli_verb_pdf },
     { .verb = &cli_verb_shearband },
     { .verb = &cli_verb_indent },

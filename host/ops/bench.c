@@ -348,6 +348,19 @@ static enum mro_code call_acf(struct bed *b, int k, struct mro_error *e)
                                    TILE_LAGS, TILE_STEP_NM, b->tiles, e);
 }
 
+static enum mro_code call_demodulate(struct bed *b, int k, struct mro_error *e)
+{
+    const double g[2] = { 1.9, 4.5 };
+    (void)k;
+    return b->d->ops->demodulate(b->d, &b->grid, &b->spectrum, g, 0.4, &b->grid, &b->complex_out, e);
+}
+
+static enum mro_code call_phase_slope(struct bed *b, int k, struct mro_error *e)
+{
+    (void)k;
+    return b->d->ops->phase_slope(b->d, &b->grid, &b->spectrum, &b->complex_out, e);
+}
+
 static enum mro_code call_fringes(struct bed *b, int k, struct mro_error *e)
 {
     const double d = b->plan->o.d_nm, range[2] = { 0.95 * d, 1.05 * d };
@@ -451,6 +464,8 @@ static const struct {
     { "forward transform", call_forward, 0, COMPLEX, sizeof(mro_c32) + sizeof(float) },
     { "correlation", call_correlate, 0, COMPLEX, 3 * sizeof(mro_c32) },
     { "correlation, moved sum", call_add_moved, 0, COMPLEX, 6 * sizeof(mro_c32) },
+    { "fringes, demodulated", call_demodulate, 0, COMPLEX, 2 * sizeof(mro_c32) },
+    { "fringes, slope of phase", call_phase_slope, 0, COMPLEX, 2 * sizeof(mro_c32) },
     { "local gain", call_mean_square, 0, CELLS, 0 },
     { "bank, window 1", call_bank, 0, BANK, 0 },
     { "bank, window 2", call_bank, 1, BANK, 0 },

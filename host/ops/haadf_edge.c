@@ -58,7 +58,8 @@ enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2
         const float mean = m[(i + end) / 2].power / 0.6931472f;
         for (; i < end; i++) m[i].power = m[i].power > (float)HIGH * (mean + m[i].lines);
     }
-    const double chance = exp(-HIGH);
+    /* Of a part of the field neighbouring modes are alike, and their number scatters more. */
+    const double chance = exp(-HIGH), sure = SURE / sqrt(mro_haadf_share(s));
     double most = 0;
     for (int a = 0; a < ANGLES; a++) {
         const double uy = sin(M_PI * a / ANGLES), ux = cos(M_PI * a / ANGLES);
@@ -69,7 +70,7 @@ enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2
             high += m[i].power;
         }
         const double z = count > 0 ? (high - chance * count) / sqrt(chance * (1 - chance) * count) : 0;
-        if (z > fmax(most, SURE)) {
+        if (z > fmax(most, sure)) {
             most = z;
             s->edge[0] = uy;
             s->edge[1] = ux;

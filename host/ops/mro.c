@@ -9,6 +9,7 @@
 
 #include "core/notes.h"
 #include "core/select.h"
+#include "core/sizes.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
@@ -94,27 +95,14 @@ static int by_significance(const void *a, const void *b)
     return (x->x_nm > y->x_nm) - (x->x_nm < y->x_nm);
 }
 
-/* The next size that transforms fast: a multiple of 8 (of 2 below 32) whose odd part has factors 3 and 5 only. */
-static size_t smooth_size(size_t n)
-{
-    const size_t unit = n < 32 ? 2 : 8;
-    for (n = (n + unit - 1) / unit * unit;; n += unit) {
-        size_t m = n;
-        while (m % 2 == 0) m /= 2;
-        while (m % 3 == 0) m /= 3;
-        while (m % 5 == 0) m /= 5;
-        if (m == 1) return n;
-    }
-}
-
 void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
                      struct mro_grid *cells)
 {
     const double ly = (double)im->ny * pixel_nm[0], lx = (double)im->nx * pixel_nm[1];
-    const size_t ny = smooth_size((size_t)ceil(2 * GRID_Q * ly)), nx = smooth_size((size_t)ceil(2 * GRID_Q * lx));
+    const size_t ny = mro_smooth_size((size_t)ceil(2 * GRID_Q * ly)), nx = mro_smooth_size((size_t)ceil(2 * GRID_Q * lx));
     *grid = (struct mro_grid){ ny < im->ny ? ny : im->ny, nx < im->nx ? nx : im->nx, ly, lx };
-    *cells = (struct mro_grid){ smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
-                                smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
+    *cells = (struct mro_grid){ mro_smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
+                                mro_smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
 }
 
 /* Wave vectors on rings between lo and hi, over half the plane (the other half is the same by symmetry), about

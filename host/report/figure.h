@@ -8,6 +8,7 @@
 #ifndef MRO_REPORT_FIGURE_H
 #define MRO_REPORT_FIGURE_H
 
+#include "mroscope/crystal.h"
 #include "mroscope/eds.h"
 #include "mroscope/haadf.h"
 #include "mroscope/image.h"
@@ -30,6 +31,12 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
  * below. */
 enum mro_code mro_figure_haadf(const char *path_stem, const struct mro_image *im, const char *title,
                                const struct mro_haadf_result *r, struct mro_error *e);
+
+/* The crystals of one frame: (a) `im` with each outlined and numbered, (b) its spectrum with the spots indexed, (c) the
+ * image of the spots alone, (d to g) the strain of a part with the largest crystals; the numbers below. */
+enum mro_code mro_figure_lattice(const char *path_stem, const struct mro_image *im, const char *title,
+                                 const struct mro_crystal_result *r, const struct mro_crystal_options *o,
+                                 struct mro_error *e);
 
 /* An image before and after a band-pass of `band_inv_nm` (1/d in nm^-1), side by side; of fields too
  * large for their fringes to print, the middle. */

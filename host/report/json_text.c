@@ -255,6 +255,46 @@ char *mro_csv_pdf_series(const struct mro_pdf_series *s, struct mro_error *e)
     return finish(out, &text, e);
 }
 
+char *mro_csv_crystals(const struct mro_crystal_result *r, const struct mro_crystal_options *o, struct mro_error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = begin(&text, &size, e);
+    if (out == NULL) return NULL;
+    fputs(
+        "crystal,x_nm,y_nm,diameter_nm,d_nm,d_se_nm,azimuth_deg,amplitude,snr,strain,exx,eyy,exy,rotation_deg,vortices,"
+        "band_distance_nm,h,k,l,phase\r\n",
+        out);
+    for (size_t i = 0; i < r->n_crystals; i++) {
+        const struct mro_crystal *c = &r->crystals[i];
+        for (size_t k = 0; k < c->n_fringes; k++) {
+            const struct mro_fringes *f = &c->fringes[k];
+            const bool indexed = f->hkl[0] || f->hkl[1] || f->hkl[2];
+            const double v[] = { (double)(i + 1),
+                                 c->x_nm,
+                                 c->y_nm,
+                                 c->diameter_nm,
+                                 f->d_nm,
+                                 f->d_se_nm,
+                                 f->azimuth_deg,
+                                 f->amplitude,
+                                 f->snr,
+                                 f->strain,
+                                 c->exx,
+                                 c->eyy,
+                                 c->exy,
+                                 c->rotation_deg,
+                                 c->vortices < 0 ? NAN : c->vortices,
+                                 c->band_distance_nm,
+                                 indexed ? f->hkl[0] : NAN,
+                                 indexed ? f->hkl[1] : NAN,
+                                 indexed ? f->hkl[2] : NAN };
+            put_row(out, v, sizeof v / sizeof *v, c->phase >= 0 ? o->phases[c->phase].name : "");
+        }
+    }
+    return finish(out, &text, e);
+}
+
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e)
 {
     char *text = NULL;

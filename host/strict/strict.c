@@ -17,6 +17,7 @@
 #include "kernels/lattice.h"
 #include "kernels/patch.h"
 #include "kernels/region.h"
+#include "kernels/wave.h"
 
 #define ALIGN 256 /* of device memory, as cudaMalloc gives it; also the guard before a buffer */
 #define GUARD_BYTE 0xA5

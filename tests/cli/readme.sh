@@ -27,6 +27,7 @@ for suffix in json objects.csv sweep.csv png svg pdf score.tif mask.tif filtered
 done
 for suffix in tif json png svg pdf; do expect_file filtered/AQ_0_corr.bandpass.$suffix; done
 for suffix in json flat.tif dark.tif png svg pdf; do expect_file results/haadf_ascast.haadf.$suffix; done
+for suffix in json crystals.csv exx.tif filtered.tif png svg pdf; do expect_file results/nanocrystal.lattice.$suffix; done
 
 # The verbs of the program are those of the README.
 run --help

@@ -20,6 +20,7 @@
 #include "kernels/list.h"
 #include "kernels/patch.h"
 #include "kernels/region.h"
+#include "kernels/wave.h"
 
 struct fake fake;
 

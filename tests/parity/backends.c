@@ -172,6 +172,42 @@ static struct output run_add_moved(struct mro_device *d, size_t k)
     return (struct output){ taken(d, &sum, n * sizeof(mro_c32)), 2 * n };
 }
 
+/* A mask that reaches over the border of the half planes, and fringes in a band whose phase has a slope everywhere. */
+static struct output run_demodulate(struct mro_device *d, size_t k)
+{
+    const struct mro_grid *g = &shapes[k].grid, out = { g->ny / 2 + 3, g->nx / 2 + 2, g->ly, g->lx };
+    const size_t n = out.ny * out.nx;
+    const double at[2] = { k % 2 ? -4.71 : 0.33, 4.93 };
+    struct mro_buffer s = noise(d, g, wide), h = guarded(d, n * sizeof(mro_c32));
+    ok(d->ops->demodulate(d, g, &s, at, 0.4, &out, &h, &e), &e);
+    const struct mro_grid small = { 3, 3, g->ly, g->lx };
+    assert_int_equal(d->ops->demodulate(d, g, &s, at, 0.4, &small, &h, &e), MRO_EINTERNAL);
+    d->ops->release(d, &s);
+    return (struct output){ taken(d, &h, n * sizeof(mro_c32)), 2 * n };
+}
+
+static struct output run_phase_slope(struct mro_device *d, size_t k)
+{
+    const struct mro_grid *g = &shapes[k].out;
+    const size_t n = g->ny * g->nx;
+    struct mro_buffer h = buffer_of(d, n * sizeof(mro_c32)), slope = guarded(d, 2 * n * sizeof(float));
+    mro_c32 *v = malloc(n * sizeof *v);
+    assert_non_null(v);
+    for (size_t i = 0; i < n; i++) { /* a slow wave whose amplitude has no zero */
+        const double y = (double)(i / g->nx) / (double)g->ny, x = (double)(i % g->nx) / (double)g->nx;
+        const double a = 1 + 0.4 * cos(2 * MRO_PI * (x + y)), p = 2 * MRO_PI * y + 0.7 * sin(2 * MRO_PI * x);
+        v[i] = (mro_c32){ (float)(a * cos(p)), (float)(a * sin(p)) };
+    }
+    v[n - 1] = n > 2 ? (mro_c32){ 0, 0 } : (mro_c32){ 1, 2 };
+    put(d, &h, v, n * sizeof *v);
+    ok(d->ops->phase_slope(d, g, &h, &slope, &e), &e);
+    free(v);
+    d->ops->release(d, &h);
+    float *r = taken(d, &slope, 2 * n * sizeof(float));
+    if (n <= 2) r[0] = 1; /* too few points for any slope: something to compare with */
+    return (struct output){ r, 2 * n };
+}
+
 static struct output run_mean_square(struct mro_device *d, size_t k)
 {
     const size_t n = shapes[k].grid.ny * shapes[k].grid.nx, m = shapes[k].out.ny * shapes[k].out.nx;
@@ -502,6 +538,8 @@ static const struct {
     { "local_power", run_local_power, 1e-4 }, /* medians: equal but for the last bits of the powers */
     { "correlate", run_correlate, 5e-6 },     /* one product */
     { "add_moved", run_add_moved, 5e-6 },     /* two products, and the last bits of sin and cos */
+    { "demodulate", run_demodulate, 1e-5 },
+    { "phase_slope", run_phase_slope, 1e-4 }, /* a ratio of float32 products */
     { "local_mean_square", run_mean_square, 1e-5 },
     { "bank_maximum", run_bank, 1e-4 },      /* the contract on scores */
     { "refine_patches", run_patches, 2e-3 }, /* a climb ends within a hundredth of its last step */

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crystals.h"
 #include "kernels/field.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/mro.h"
@@ -134,6 +135,12 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
     case 10: return d->ops->acf_fringes(d, &grid, &b->field, 2, range, (const double(*)[2])at, N, b->out, &e);
     case 11: return d->ops->bandpass(d, b->px, ny, nx, pixel, band, 0.3, b->out, &e);
     case 12: {
+        const struct mro_grid wave = { 41, 41, grid.ly, grid.lx };
+        const double g_of[2] = { 3.1, -3.8 };
+        return d->ops->demodulate(d, &grid, &b->spectrum, g_of, 0.5, &wave, &b->field, &e);
+    }
+    case 13: return d->ops->phase_slope(d, &cells, &b->spectrum, &b->field, &e);
+    case 14: {
         const struct mro_round round = mro_round_of(100, 110, 1, 0, 0);
         struct mro_azimuth a;
         enum mro_code rc = mro_azimuth_new(&a, d, ny, nx, &round, NULL, 2, 60, 8, 1, &e);
@@ -144,7 +151,7 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
     default: fail_msg("no primitive %d", primitive); return MRO_EINTERNAL;
     }
 }
-enum { PRIMITIVES = 13 };
+enum { PRIMITIVES = 15 };
 
 static void bed_make(struct mro_device *d, struct bed *b)
 {
@@ -284,6 +291,36 @@ static void measurements_fail_cleanly(void **state)
     mro_device_close(d);
 }
 
+static void crystals_fail_cleanly(void **state)
+{
+    (void)state;
+    struct mro_device *d = device_of("strict", 2);
+    struct mro_crystal_options o;
+    struct mro_crystal_result r;
+    struct planted c = plain_crystal(3.6, 4, 4, 0.2027, 20);
+    mro_crystal_options_default(&o);
+    c.sets = 2;
+    c.d_nm[1] = 0.2027;
+    c.azimuth_deg[1] = 80;
+    float *px = speckle_with(d, 140, 0.058, 90, &c, 1);
+    const struct mro_image im = counts_image(px, 140, 0.058);
+    const size_t resting = mro_strict_buffers(d);
+    size_t calls = 0;
+    for (size_t k = 0;; k += 11 + k / 2) {
+        mro_strict_fail(d, k, MRO_EDEVICE);
+        const enum mro_code rc = mro_crystal_measure(d, &im, "an image", &o, &r, &e);
+        assert_int_equal(mro_strict_buffers(d), resting);
+        if (rc == MRO_OK) break;
+        if (rc != MRO_EDEVICE) fail_msg("call %zu: %s", k, e.message);
+        calls = k;
+    }
+    assert_true(calls > 100 && r.n_crystals == 1);
+    mro_crystal_result_release(&r);
+    free(px);
+    assert_int_equal(mro_strict_buffers(d), 0);
+    mro_device_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +329,7 @@ int main(void)
         cmocka_unit_test(every_call_of_every_primitive_fails_once),
         cmocka_unit_test(batches_are_halved),
         cmocka_unit_test(measurements_fail_cleanly),
+        cmocka_unit_test(crystals_fail_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

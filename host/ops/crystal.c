@@ -1,0 +1,1071 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Nanocrystals of one micrograph: windowed spectra against the speckle's own, regions of one set of fringes, crystals
+ * of several. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/notes.h"
+#include "core/select.h"
+#include "core/sizes.h"
+#include "mroscope/bandpass.h"
+#include "mroscope/math/band.h"
+#include "mroscope/math/grid.h"
+#include "ops/crystal_internal.h"
+
+#define BAND_EDGE 0.15     /* nm^-1, width of the cosine edges of the pass band */
+#define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
+#define WHITEN_RADIUS 0.45 /* nm^-1 of the local median: wider than the spots of a strong crystal of 4 nm */
+#define GRID_OVER 0.9      /* nm^-1 that the grid holds beyond the band, for the discs of the median */
+#define NYQUIST_ROOM 0.52  /* nm^-1 below Nyquist that these discs need */
+#define MAP_STEP_NM 0.1    /* of the maps, coarser on large fields */
+#define MAP_MOST 1600      /* their samples along an axis, as long as the mask fits */
+#define WINDOWS 2
+#define GAIN_S_NM 1.2   /* Gaussian of the local gain */
+#define LINE_POWER 3.0  /* of scan lines: median power along an axis of the spectrum over that beside it */
+#define LINE_BESIDE 6   /* lines of the spectrum on either side that it is compared with */
+#define MOST_SETS 1200  /* fringe sets that are looked at */
+#define MOST_SPECTRA 64 /* crystals whose own spectrum is searched for further sets */
+#define SPOT_CHANCE 8.0 /* -ln of the chance that speckle gives a crystal a further set */
+#define SPOT_CLEAR 0.45 /* nm^-1 around a spot that its own rim fills */
+#define SMALLEST_NM 1.2
+#define FILTER_RADIUS 0.5 /* nm^-1 */
+#define FILTER_EDGE 0.3
+
+static const double windows_nm[WINDOWS] = { 2.2, 4.5 }; /* sphere diameters; s = 0.2236 D */
+
+void mro_crystal_options_default(struct mro_crystal_options *o)
+{
+    memset(o, 0, sizeof *o);
+    o->band_inv_nm[0] = 1 / 0.37;
+    o->band_inv_nm[1] = 1 / 0.13;
+    o->mask_inv_nm = 0.4;
+    o->reference_d_nm = NAN;
+    for (int i = 0; i < 4; i++) o->band_line_nm[i] = NAN;
+    o->band_width_nm = NAN;
+    o->false_per_image = 0.004;
+    snprintf(o->phases[0].name, sizeof o->phases[0].name, "alpha-Fe");
+    o->phases[0].structure = MRO_BCC;
+    o->phases[0].a_nm = o->phases[0].c_nm = 0.28665;
+    o->n_phases = 1;
+    o->seed = 1;
+}
+
+void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    mro_note(&r->warnings, &r->n_warnings, "%s", text);
+}
+
+/* ------------------------------------------------------------------ detection */
+
+/* A place and wave vector where windowed power stands out. */
+struct candidate {
+    double y, x, g[2], power, window;
+};
+
+static int by_power(const void *a, const void *b)
+{
+    const struct candidate *u = a, *v = b;
+    if (u->power != v->power) return u->power < v->power ? 1 : -1;
+    if (u->y != v->y) return u->y < v->y ? -1 : 1;
+    return (u->x > v->x) - (u->x < v->x);
+}
+
+/* Crystals that speckle gives: chance of a window, times the number of windows side by side, times the tops of each. */
+static double false_rate(const struct crystal_work *w, double s, double t)
+{
+    const double half = 0.5 * MRO_PI * (w->band[1] * w->band[1] - w->band[0] * w->band[0]);
+    const double places = w->grid.ly * w->grid.lx / (2 * MRO_PI * s * s);
+    return places * half * MRO_PI * s * s * (2 * t - 1) * t * exp(-t);
+}
+
+static double threshold_of(const struct crystal_work *w, double s)
+{
+    double t = 6;
+    while (false_rate(w, s, t) > w->o->false_per_image / WINDOWS) t += 0.05;
+    return t;
+}
+
+/* Wave vectors on rings over half the plane, about `step` apart. */
+static double (*rings(double lo, double hi, double step, size_t *n))[2]
+{
+    const size_t count = (size_t)fmax(2, ceil((hi - lo) / step));
+    double(*g)[2] = malloc(count * ((size_t)(MRO_PI * hi / step) + 2) * sizeof *g);
+    *n = 0;
+    for (size_t i = 0; i < count && g; i++) {
+        const double q = lo + (hi - lo) * ((double)i + 0.5) / (double)count;
+        const size_t around = (size_t)ceil(MRO_PI * q / step);
+        for (size_t k = 0; k < around; k++) {
+            const double a = MRO_PI * ((double)k + (i % 2 ? 0.5 : 0)) / (double)around;
+            g[*n][0] = q * sin(a);
+            g[(*n)++][1] = q * cos(a);
+        }
+    }
+    return g;
+}
+
+double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm)
+{
+    const size_t y = (size_t)fmax(0, fmin((double)w->map.ny - 1, round(y_nm / w->step[0]))),
+                 x = (size_t)fmax(0, fmin((double)w->map.nx - 1, round(x_nm / w->step[1])));
+    return w->gain[y * w->map.nx + x];
+}
+
+/* Mean square of the whitened field around every point of the map, over that of even speckle: thickness, holes. It
+ * rises in a crystal as well, by its power over that of the whole band; what a crystal has in one spot is far more. */
+static enum mro_code measure_gain(struct crystal_work *w, const struct mro_buffer *white, struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    const size_t n = w->grid.ny * w->grid.nx, m = w->map.ny * w->map.nx;
+    struct mro_buffer field = { 0 }, mean = { 0 };
+    double energy = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double q = hypot(mro_frequency(i / w->grid.nx, w->grid.ny, w->grid.ly),
+                               mro_frequency(i % w->grid.nx, w->grid.nx, w->grid.lx));
+        if (q < w->band[0] - BAND_EDGE || q > w->band[1] + BAND_EDGE) continue;
+        const double b = mro_band_gain((float)q, (float)w->band[0], (float)w->band[1], BAND_EDGE);
+        energy += b * b / (double)n;
+    }
+    enum mro_code rc = d->ops->alloc(d, &field, n * sizeof(float), e);
+    if (rc == MRO_OK) rc = d->ops->alloc(d, &mean, m * sizeof(float), e);
+    if (rc == MRO_OK) rc = d->ops->inverse(d, &w->grid, white, &field, e);
+    if (rc == MRO_OK) rc = d->ops->local_mean_square(d, &w->grid, &field, GAIN_S_NM, &w->map, &mean, e);
+    if (rc == MRO_OK) rc = d->ops->download(d, w->gain, &mean, m * sizeof *w->gain, e);
+    for (size_t i = 0; i < m && rc == MRO_OK; i++) w->gain[i] = (float)fmax(0.05, w->gain[i] / energy);
+    d->ops->release(d, &field);
+    d->ops->release(d, &mean);
+    return rc;
+}
+
+static enum mro_code detect(struct crystal_work *w, const struct mro_buffer *white, struct candidate **list, size_t *n,
+                            struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    enum mro_code rc = MRO_OK;
+    size_t room = 0;
+    *n = 0;
+    for (int k = 0; k < WINDOWS && rc == MRO_OK; k++) {
+        const double s = 0.2236 * windows_nm[k];
+        const struct mro_grid cells = { mro_smooth_size((size_t)ceil(w->grid.ly / (0.9 * s))),
+                                        mro_smooth_size((size_t)ceil(w->grid.lx / (0.9 * s))), w->grid.ly, w->grid.lx };
+        const size_t m = cells.ny * cells.nx;
+        struct mro_bank bank = { .window_s_nm = s,
+                                 .band_inv_nm = { w->band[0], w->band[1] },
+                                 .edge_inv_nm = BAND_EDGE };
+        double(*g)[2] = rings(w->band[0], w->band[1], 0.12 / s, &bank.n_g);
+        float *power = malloc(m * sizeof *power);
+        int32_t *which = malloc(m * sizeof *which);
+        struct mro_buffer p = { 0 }, a = { 0 };
+        if (!g || !power || !which) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        bank.g = (const double(*)[2])g;
+        if (rc == MRO_OK) rc = d->ops->alloc(d, &p, m * sizeof(float), e);
+        if (rc == MRO_OK) rc = d->ops->alloc(d, &a, m * sizeof(int32_t), e);
+        if (rc == MRO_OK) rc = d->ops->bank_maximum(d, &w->grid, white, &bank, &cells, &p, &a, e);
+        if (rc == MRO_OK) rc = d->ops->download(d, power, &p, m * sizeof *power, e);
+        if (rc == MRO_OK) rc = d->ops->download(d, which, &a, m * sizeof *which, e);
+        if (rc == MRO_OK) {
+            const double least = threshold_of(w, s);
+            const ptrdiff_t ny = (ptrdiff_t)cells.ny, nx = (ptrdiff_t)cells.nx;
+            for (ptrdiff_t y = 0; y < ny; y++)
+                for (ptrdiff_t x = 0; x < nx; x++) {
+                    const double at_y = (double)y * cells.ly / (double)ny, at_x = (double)x * cells.lx / (double)nx;
+                    const float v = power[y * nx + x];
+                    const double gain = mro_crystal_gain(w, at_y, at_x);
+                    if (!(v > least * gain)) continue;
+                    bool top = true;
+                    for (ptrdiff_t j = -1; j <= 1; j++)
+                        for (ptrdiff_t i = -1; i <= 1; i++)
+                            top &= y + j < 0 || x + i < 0 || y + j >= ny || x + i >= nx ||
+                                   power[(y + j) * nx + x + i] <= v;
+                    if (!top) continue;
+                    if (*n == room) {
+                        room = room ? 2 * room : 256;
+                        struct candidate *grown = realloc(*list, room * sizeof *grown);
+                        if (grown == NULL) {
+                            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+                            goto next;
+                        }
+                        *list = grown;
+                    }
+                    const double *q = g[which[y * nx + x]];
+                    (*list)[(*n)++] = (struct candidate){ at_y, at_x, { q[0], q[1] }, v / gain, s };
+                }
+        }
+    next:
+        d->ops->release(d, &p);
+        d->ops->release(d, &a);
+        free(g);
+        free(power);
+        free(which);
+    }
+    if (rc == MRO_OK && *n) qsort(*list, *n, sizeof **list, by_power);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ fringe sets */
+
+/* Smaller of the distances between wave vectors a and +b or -b: the sign of a fringe's g means nothing. */
+static double apart(const double a[2], const double b[2])
+{
+    return fmin(hypot(a[0] - b[0], a[1] - b[1]), hypot(a[0] + b[0], a[1] + b[1]));
+}
+
+/* Points that both regions hold. */
+static double shared_area(const struct crystal_work *w, const struct fringe_set *a, const struct fringe_set *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->f.h * a->f.w; i++) {
+        if (!a->f.inside[i]) continue;
+        const size_t y = a->f.y0 + i / a->f.w, x = a->f.x0 + i % a->f.w;
+        if (y < b->f.y0 || x < b->f.x0 || y >= b->f.y0 + b->f.h || x >= b->f.x0 + b->f.w) continue;
+        n += b->f.inside[(y - b->f.y0) * b->f.w + x - b->f.x0] != 0;
+    }
+    return (double)n * w->step[0] * w->step[1];
+}
+
+/* Whether fringes at g seen at (y, x) are explained by a set that is known: the same fringes, or the rim of its spot.
+ */
+static bool explained(const struct crystal_work *w, const struct candidate *c)
+{
+    for (size_t i = 0; i < w->sets.n; i++) {
+        const struct fringe_set *s = &w->sets.v[i];
+        const double reach = 0.8 + c->window, away = apart(c->g, s->g);
+        const double y0 = (double)s->f.y0 * w->step[0], x0 = (double)s->f.x0 * w->step[1];
+        if (c->y < y0 - reach || c->x < x0 - reach || c->y > y0 + (double)s->f.h * w->step[0] + reach ||
+            c->x > x0 + (double)s->f.w * w->step[1] + reach)
+            continue;
+        if (away < fmax(0.5, 1.5 / s->diameter_nm)) return true;
+    }
+    return false;
+}
+
+/* Whether a region is only what a stronger set leaves at another wave vector: its own fringes again, or the sharp rim
+ * of its crystal. */
+static bool leak(const struct crystal_work *w, const struct fringe_set *s)
+{
+    for (size_t i = 0; i < w->sets.n; i++) {
+        const struct fringe_set *t = &w->sets.v[i];
+        const double away = apart(s->g, t->g), shared = shared_area(w, s, t);
+        if (away < fmax(0.5, 1.2 / fmin(s->diameter_nm, t->diameter_nm)) &&
+            shared > 0.3 * fmin(s->area_nm2, t->area_nm2))
+            return true;
+        const double near = hypot(s->y_nm - t->y_nm, s->x_nm - t->x_nm) - 0.5 * (s->diameter_nm + t->diameter_nm);
+        if (near < 1 && away < 2.5 && s->area_nm2 < 0.35 * t->area_nm2 && s->plateau < 0.5 * t->plateau / (1 + away))
+            return true;
+    }
+    return false;
+}
+
+static enum mro_code push(struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
+{
+    struct fringe_list *l = &w->sets;
+    if (l->n == l->room) {
+        const size_t room = l->room ? 2 * l->room : 32;
+        struct fringe_set *v = realloc(l->v, room * sizeof *v);
+        if (v == NULL) {
+            mro_fringe_release(s);
+            return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        }
+        l->v = v;
+        l->room = room;
+    }
+    l->v[l->n++] = *s;
+    return MRO_OK;
+}
+
+/* Grows a set and keeps it when it stands for itself. */
+static enum mro_code try_set(struct crystal_work *w, const double g[2], double y, double x, double reach, double least,
+                             bool *kept, struct mro_error *e)
+{
+    struct fringe_set s;
+    bool found;
+    *kept = false;
+    MRO_TRY(mro_fringe_grow(w, g, y, x, reach, &s, &found, e));
+    if (!found) return MRO_OK;
+    const double q = hypot(s.g[0], s.g[1]);
+    if (s.snr < least || s.diameter_nm < SMALLEST_NM || q < w->band[0] || q > w->band[1] || leak(w, &s) ||
+        apart(g, s.g) > 0.8) {
+        mro_fringe_release(&s);
+        return MRO_OK;
+    }
+    *kept = true;
+    return push(w, &s, e);
+}
+
+/* ------------------------------------------------------------------ spectrum of one region */
+
+/* The region with soft rims on the map's grid, times the whitened field, transformed: its spectrum in units of what
+ * speckle gives. `field` host, `work` and `power` host floats of the grid. */
+static enum mro_code region_spectrum(struct crystal_work *w, const struct fringe_set *s, const float *field,
+                                     float *work, float *power, struct mro_buffer *device, struct mro_buffer *spectrum,
+                                     struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    const struct fringe_field *f = &s->f;
+    const size_t ny = w->grid.ny, nx = w->grid.nx, n = ny * nx;
+    const double soft = 0.35;
+    const ptrdiff_t hy = (ptrdiff_t)ceil(2 * soft / w->step[0]), hx = (ptrdiff_t)ceil(2 * soft / w->step[1]);
+    float *window = malloc(2 * f->h * f->w * sizeof *window);
+    if (window == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    float *half = window + f->h * f->w;
+    for (int axis = 0; axis < 2; axis++) {
+        const ptrdiff_t h = axis ? hx : hy, len = (ptrdiff_t)(axis ? f->w : f->h);
+        float *to = axis ? window : half;
+        for (size_t i = 0; i < f->h * f->w; i++) {
+            const ptrdiff_t at = (ptrdiff_t)(axis ? i % f->w : i / f->w);
+            double sum = 0, weight = 0;
+            for (ptrdiff_t k = -h; k <= h; k++) {
+                const double t = (double)k * w->step[axis] / soft, b = exp(-0.5 * t * t);
+                weight += b;
+                if (at + k < 0 || at + k >= len) continue;
+                const size_t j = axis ? i + (size_t)k : i + (size_t)(k * (ptrdiff_t)f->w);
+                sum += b * (axis ? half[j] : (f->inside[j] ? 1.0 : 0.0));
+            }
+            to[i] = (float)(sum / weight);
+        }
+    }
+    memset(work, 0, n * sizeof *work);
+    double square = 0;
+    const double sy = w->grid.ly / (double)ny, sx = w->grid.lx / (double)nx;
+    const size_t y0 = (size_t)ceil((double)f->y0 * w->step[0] / sy), x0 = (size_t)ceil((double)f->x0 * w->step[1] / sx);
+    for (size_t y = y0; y < ny; y++) {
+        const size_t j = (size_t)((double)y * sy / w->step[0] - (double)f->y0 + 0.5);
+        if (j >= f->h) break;
+        for (size_t x = x0; x < nx; x++) {
+            const size_t i = (size_t)((double)x * sx / w->step[1] - (double)f->x0 + 0.5);
+            if (i >= f->w) break;
+            const float v = window[j * f->w + i];
+            work[y * nx + x] = v * field[y * nx + x];
+            square += (double)v * v;
+        }
+    }
+    free(window);
+    MRO_TRY(d->ops->upload(d, device, work, n * sizeof *work, e));
+    MRO_TRY(d->ops->forward(d, &w->grid, device, spectrum, e));
+    mro_c32 *z = malloc(n * sizeof *z);
+    if (z == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    const enum mro_code rc = d->ops->download(d, z, spectrum, n * sizeof *z, e);
+    const float unit = (float)((double)n / fmax(square, 1));
+    for (size_t i = 0; i < n && rc == MRO_OK; i++) power[i] = unit * (z[i].re * z[i].re + z[i].im * z[i].im);
+    free(z);
+    return rc;
+}
+
+/* Further sets of fringes in the region of set `first`. */
+static enum mro_code search_region(struct crystal_work *w, size_t first, const float *field, float *work, float *power,
+                                   struct mro_buffer *device, struct mro_buffer *spectrum, double new_crystal,
+                                   struct mro_error *e)
+{
+    const size_t ny = w->grid.ny, nx = w->grid.nx;
+    const double half = 0.5 * MRO_PI * (w->band[1] * w->band[1] - w->band[0] * w->band[0]);
+    const double least = log(half * w->sets.v[first].area_nm2 + 1) + SPOT_CHANCE;
+    const double strongest = w->sets.v[first].snr, y_nm = w->sets.v[first].y_nm, x_nm = w->sets.v[first].x_nm;
+    const double reach = 0.35 * w->sets.v[first].diameter_nm;
+    struct candidate spot[MRO_CRYSTAL_FRINGES * 3];
+    size_t n = 0;
+    MRO_TRY(region_spectrum(w, &w->sets.v[first], field, work, power, device, spectrum, e));
+    const ptrdiff_t my = (ptrdiff_t)(w->band[1] * w->grid.ly), mx = (ptrdiff_t)(w->band[1] * w->grid.lx);
+    for (ptrdiff_t ky = 0; ky <= my; ky++)
+        for (ptrdiff_t kx = ky ? -mx : 1; kx <= mx; kx++) {
+            const double g[2] = { (double)ky / w->grid.ly, (double)kx / w->grid.lx }, q = hypot(g[0], g[1]);
+            if (q < w->band[0] || q > w->band[1]) continue;
+            const float v = power[mro_cyclic(ky, ny) * nx + mro_cyclic(kx, nx)];
+            if (v < fmax(least, 0.002 * strongest)) continue;
+            bool top = true;
+            for (ptrdiff_t j = -1; j <= 1 && top; j++)
+                for (ptrdiff_t i = -1; i <= 1 && top; i++)
+                    top = power[mro_cyclic(ky + j, ny) * nx + mro_cyclic(kx + i, nx)] <= v;
+            if (!top || n == sizeof spot / sizeof *spot) continue;
+            spot[n++] = (struct candidate){ y_nm, x_nm, { g[0], g[1] }, v, 0 };
+        }
+    if (n) qsort(spot, n, sizeof *spot, by_power);
+    for (size_t i = 0; i < n && w->sets.n < MOST_SETS; i++) {
+        bool clear = true, kept;
+        for (size_t k = 0; k < w->sets.n && clear; k++) {
+            const struct fringe_set *s = &w->sets.v[k];
+            if (hypot(s->y_nm - y_nm, s->x_nm - x_nm) > 0.5 * (s->diameter_nm + w->sets.v[first].diameter_nm)) continue;
+            const double away = apart(spot[i].g, s->g), t = away / SPOT_CLEAR;
+            clear = away > fmax(0.4, 1.6 / s->diameter_nm) && spot[i].power > s->snr * exp(-t * t);
+        }
+        if (!clear) continue;
+        const size_t before = w->sets.n;
+        MRO_TRY(try_set(w, spot[i].g, y_nm, x_nm, reach, least, &kept, e));
+        if (!kept) continue;
+        /* Elsewhere than the crystal that was searched it is a crystal of its own, which takes more. */
+        struct fringe_set *s = &w->sets.v[before];
+        const struct fringe_set *f = &w->sets.v[first];
+        const bool same = shared_area(w, s, f) > 0.5 * fmin(s->area_nm2, f->area_nm2);
+        if (!same && s->snr < new_crystal) {
+            mro_fringe_release(s);
+            w->sets.n--;
+        }
+    }
+    return MRO_OK;
+}
+
+static enum mro_code find_sets(struct crystal_work *w, const struct mro_buffer *white, const struct candidate *list,
+                               size_t n, struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    const size_t m = w->grid.ny * w->grid.nx;
+    struct mro_buffer field = { 0 }, spectrum = { 0 };
+    float *host = malloc(m * sizeof *host), *work = malloc(m * sizeof *work), *power = malloc(m * sizeof *power);
+    enum mro_code rc = MRO_OK;
+    size_t searched = 0, tries = 0;
+    const double least = threshold_of(w, 0.2236 * windows_nm[0]);
+    if (!host || !work || !power) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &field, m * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &spectrum, m * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->inverse(d, &w->grid, white, &field, e))) goto done;
+    if ((rc = d->ops->download(d, host, &field, m * sizeof *host, e))) goto done;
+    for (size_t i = 0; i < n && w->sets.n < MOST_SETS && tries < 2 * MOST_SETS; i++) {
+        if (explained(w, &list[i])) continue;
+        bool kept;
+        const size_t at = w->sets.n;
+        tries++;
+        if ((rc = try_set(w, list[i].g, list[i].y, list[i].x, 0.5 + list[i].window, least, &kept, e))) goto done;
+        if (!kept || searched++ >= MOST_SPECTRA) continue;
+        if ((rc = search_region(w, at, host, work, power, &field, &spectrum, least, e))) goto done;
+    }
+    if (searched > MOST_SPECTRA)
+        mro_crystal_warn(w->r, "more than %d crystals: of the weaker ones only the strongest set of fringes is given",
+                         MOST_SPECTRA);
+done:
+    d->ops->release(d, &field);
+    d->ops->release(d, &spectrum);
+    free(host);
+    free(work);
+    free(power);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ crystals */
+
+static int by_snr(const void *a, const void *b)
+{
+    const struct fringe_set *u = a, *v = b;
+    if (u->snr != v->snr) return u->snr < v->snr ? 1 : -1;
+    if (u->y_nm != v->y_nm) return u->y_nm < v->y_nm ? -1 : 1;
+    return (u->x_nm > v->x_nm) - (u->x_nm < v->x_nm);
+}
+
+static bool same_crystal(const struct crystal_work *w, const struct fringe_set *a, const struct fringe_set *b)
+{
+    const double mean = 0.5 * (a->diameter_nm + b->diameter_nm), ratio = a->diameter_nm / b->diameter_nm;
+    const double shared = shared_area(w, a, b);
+    if (shared > 0.5 * (a->area_nm2 + b->area_nm2 - shared)) return true;
+    return hypot(a->y_nm - b->y_nm, a->x_nm - b->x_nm) < 0.15 * mean + 0.3 && ratio > 0.6 && ratio < 1.6;
+}
+
+static double azimuth_of(const double g[2])
+{
+    const double a = fmod(atan2(g[0], g[1]) * 180 / MRO_PI + 360, 180);
+    return a >= 180 ? 0 : a;
+}
+
+static struct mro_fringes fringes_of(const struct crystal_work *w, const struct fringe_set *s)
+{
+    const double q = hypot(s->g[0], s->g[1]), bound = mro_spacing_se(s->g, s->cov);
+    const double sign = s->g[0] < 0 || (s->g[0] == 0 && s->g[1] < 0) ? -1 : 1;
+    return (struct mro_fringes){ .g_inv_nm = { sign * s->g[0], sign * s->g[1] },
+                                 .d_nm = 1 / q,
+                                 .d_crlb_nm = bound,
+                                 .d_se_nm = bound * sqrt(fmax(1, s->chi2)),
+                                 .azimuth_deg = azimuth_of(s->g),
+                                 .amplitude = 2 * s->plateau * w->unit,
+                                 .snr = s->snr,
+                                 .strain = NAN,
+                                 .residual = NAN };
+}
+
+/* The set that the crystal's spacing is given by: next to a reference the one that is most strained, where a step is
+ * found the one that shows it most, else the longest spacing; of equals the strongest. */
+static size_t main_set(const struct crystal_work *w, struct fringe_set **sets, size_t n)
+{
+    size_t best = 0;
+    double most = -1;
+    for (size_t i = 0; i < n; i++) {
+        const double q = hypot(sets[i]->g[0], sets[i]->g[1]), se = mro_spacing_se(sets[i]->g, sets[i]->cov) * q;
+        double score = 0;
+        if (isfinite(w->o->reference_d_nm)) {
+            const double strain = 1 / (q * w->o->reference_d_nm) - 1;
+            if (fabs(strain) < 0.08) score = 1 + (fabs(strain) > 3 * se ? fabs(strain) : 0);
+        } else {
+            struct fringe_step step;
+            if (mro_fringe_find_step(sets[i], w->step, &step)) score = 1e3 + step.gain;
+        }
+        if (score > most) {
+            most = score;
+            best = i;
+        }
+    }
+    if (isfinite(w->o->reference_d_nm) || most > 0) return best;
+    for (size_t i = 0; i < n; i++) {
+        const double a = hypot(sets[i]->g[0], sets[i]->g[1]), b = hypot(sets[best]->g[0], sets[best]->g[1]);
+        const double se =
+            hypot(mro_spacing_se(sets[i]->g, sets[i]->cov) * a, mro_spacing_se(sets[best]->g, sets[best]->cov) * b);
+        if (b / a - 1 > fmax(0.002, 3 * se)) best = i;
+    }
+    return best;
+}
+
+/* Groups sets into crystals; `of` receives for each crystal its sets in the order of the crystal's list. */
+struct members {
+    struct fringe_set *set[MRO_CRYSTAL_FRINGES];
+};
+
+static enum mro_code group_sets(struct crystal_work *w, struct members **of, struct mro_error *e)
+{
+    struct fringe_list *l = &w->sets;
+    struct mro_crystal_result *r = w->r;
+    if (l->n == 0) return MRO_OK;
+    qsort(l->v, l->n, sizeof *l->v, by_snr);
+    r->crystals = calloc(l->n, sizeof *r->crystals);
+    *of = calloc(l->n, sizeof **of);
+    if (r->crystals == NULL || *of == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    struct members *m = *of;
+    for (size_t i = 0; i < l->n; i++) {
+        struct fringe_set *s = &l->v[i];
+        size_t k = 0;
+        while (k < r->n_crystals && !same_crystal(w, m[k].set[0], s)) k++;
+        struct mro_crystal *c = &r->crystals[k];
+        if (k == r->n_crystals) r->n_crystals++;
+        if (c->n_fringes == MRO_CRYSTAL_FRINGES) continue;
+        s->crystal = k;
+        m[k].set[c->n_fringes++] = s;
+    }
+    return MRO_OK;
+}
+
+static void describe(const struct crystal_work *w, struct members *m, struct mro_crystal *c)
+{
+    double weight = 0, y = 0, x = 0, size = 0, area = 0;
+    const size_t first = main_set(w, m->set, c->n_fringes);
+    struct fringe_set *swap = m->set[first]; /* the others stay by strength */
+    for (size_t i = first; i > 0; i--) m->set[i] = m->set[i - 1];
+    m->set[0] = swap;
+    for (size_t i = 0; i < c->n_fringes; i++) {
+        const struct fringe_set *s = m->set[i];
+        const double a = s->snr;
+        weight += a;
+        y += a * s->y_nm;
+        x += a * s->x_nm;
+        size += a * s->diameter_nm;
+        area += a * s->area_nm2;
+        c->at_border |= s->at_border;
+        c->fringes[i] = fringes_of(w, s);
+    }
+    c->y_nm = y / weight + 0.5 * w->pixel_nm[0];
+    c->x_nm = x / weight + 0.5 * w->pixel_nm[1];
+    c->diameter_nm = size / weight;
+    c->area_nm2 = area / weight;
+    c->exx = c->eyy = c->exy = c->rotation_deg = c->enn = c->e_se = NAN;
+    c->vortices = -1;
+    c->vortices_null = c->band_distance_nm = NAN;
+    c->pair[0] = 0;
+    c->pair[1] = -1;
+    double best = 0;
+    for (size_t i = 1; i < c->n_fringes; i++) {
+        const double *u = c->fringes[0].g_inv_nm, *v = c->fringes[i].g_inv_nm;
+        const double sine = fabs(u[0] * v[1] - u[1] * v[0]) / (hypot(u[0], u[1]) * hypot(v[0], v[1]));
+        const double score = sine * sqrt(c->fringes[i].snr);
+        if (sine < 0.26 || score <= best) continue;
+        best = score;
+        c->pair[1] = (int)i;
+    }
+    mro_crystal_index(w->o, c);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct mro_crystal *u = a, *v = b;
+    if (u->diameter_nm != v->diameter_nm) return u->diameter_nm < v->diameter_nm ? 1 : -1;
+    if (u->y_nm != v->y_nm) return u->y_nm < v->y_nm ? -1 : 1;
+    return (u->x_nm > v->x_nm) - (u->x_nm < v->x_nm);
+}
+
+/* ------------------------------------------------------------------ scan lines */
+
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Noise of whole rows or columns lies on one axis of the spectrum, at all frequencies. Where the median power along it
+ * is over that beside it, it is brought down to that; crystals have a few frequencies of it only. `z` is the spectrum
+ * on the host. True when lines were found. */
+static bool quiet_lines(const struct crystal_work *w, mro_c32 *z)
+{
+    bool found = false;
+    for (int axis = 0; axis < 2; axis++) { /* 0: along qy, from rows */
+        const size_t ny = w->grid.ny, nx = w->grid.nx, n = axis ? nx : ny;
+        const double length = axis ? w->grid.lx : w->grid.ly;
+        float *on = malloc(n * sizeof *on), *off = malloc(2 * LINE_BESIDE * n * sizeof *off);
+        size_t n_on = 0, n_off = 0;
+        if (on == NULL || off == NULL || (axis ? ny : nx) < 4 * LINE_BESIDE) {
+            free(on);
+            free(off);
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) {
+            const double q = fabs(mro_frequency(i, n, length));
+            if (q < w->band[0] || q > w->band[1]) continue;
+            for (ptrdiff_t k = -LINE_BESIDE; k <= LINE_BESIDE; k++) {
+                const mro_c32 v = axis ? z[mro_cyclic(k, ny) * nx + i] : z[i * nx + mro_cyclic(k, nx)];
+                const float p = v.re * v.re + v.im * v.im;
+                if (k == 0)
+                    on[n_on++] = p;
+                else if (k < -1 || k > 1)
+                    off[n_off++] = p;
+            }
+        }
+        if (n_on > 20) {
+            qsort(on, n_on, sizeof *on, by_value);
+            qsort(off, n_off, sizeof *off, by_value);
+            const float usual = off[n_off / 2], ratio = usual > 0 ? on[n_on / 2] / usual : 0;
+            if (ratio > LINE_POWER) {
+                found = true;
+                for (size_t i = 0; i < n; i++) {
+                    mro_c32 *v = axis ? &z[i] : &z[i * nx];
+                    v->re /= sqrtf(ratio);
+                    v->im /= sqrtf(ratio);
+                }
+            }
+        }
+        free(on);
+        free(off);
+    }
+    return found;
+}
+
+/* ------------------------------------------------------------------ images */
+
+static enum mro_code new_map(const struct crystal_work *w, struct mro_image *im, const struct mro_image *like,
+                             float value, struct mro_error *e)
+{
+    MRO_TRY(mro_image_alloc(im, w->map.ny, w->map.nx, e));
+    for (int i = 0; i < 2; i++) {
+        im->axis[i] = like->axis[i];
+        im->axis[i].size = i ? im->nx : im->ny;
+        im->axis[i].step = w->step[i];
+        im->axis[i].offset = 0;
+    }
+    im->kind = MRO_KIND_MAP;
+    for (size_t i = 0; i < im->ny * im->nx; i++) im->px[i] = value;
+    return MRO_OK;
+}
+
+/* Spectrum for the figure: its half of the plane around zero frequency as log10 of the power. */
+static enum mro_code power_image(const struct crystal_work *w, struct mro_image *out, struct mro_error *e)
+{
+    const size_t n = w->grid.ny * w->grid.nx;
+    mro_c32 *z = malloc(n * sizeof *z);
+    if (z == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    enum mro_code rc = w->d->ops->download(w->d, z, &w->spectrum, n * sizeof *z, e);
+    const double reach = w->band[1] + 0.4;
+    ptrdiff_t hy = (ptrdiff_t)(reach * w->grid.ly), hx = (ptrdiff_t)(reach * w->grid.lx);
+    if (hy > (ptrdiff_t)(w->grid.ny - 1) / 2) hy = (ptrdiff_t)(w->grid.ny - 1) / 2;
+    if (hx > (ptrdiff_t)(w->grid.nx - 1) / 2) hx = (ptrdiff_t)(w->grid.nx - 1) / 2;
+    if (rc == MRO_OK) rc = mro_image_alloc(out, (size_t)(2 * hy + 1), (size_t)(2 * hx + 1), e);
+    if (rc == MRO_OK) {
+        for (ptrdiff_t y = -hy; y <= hy; y++)
+            for (ptrdiff_t x = -hx; x <= hx; x++) {
+                const mro_c32 v = z[mro_cyclic(y, w->grid.ny) * w->grid.nx + mro_cyclic(x, w->grid.nx)];
+                out->px[(size_t)(y + hy) * out->nx + (size_t)(x + hx)] =
+                    log10f(fmaxf(v.re * v.re + v.im * v.im, 1e-30f));
+            }
+        for (int i = 0; i < 2; i++) {
+            mro_axis_set(&out->axis[i], 1 / (i ? w->grid.lx : w->grid.ly), 0, "1/nm", MRO_SOURCE_UNKNOWN);
+            out->axis[i].size = i ? out->nx : out->ny;
+            out->axis[i].offset = -(double)(i ? hx : hy) * out->axis[i].step;
+        }
+    }
+    free(z);
+    return rc;
+}
+
+/* The image of the spots alone. */
+static enum mro_code filter_image(struct crystal_work *w, const struct mro_image *like, struct mro_error *e)
+{
+    struct mro_crystal_result *r = w->r;
+    const size_t n = w->grid.ny * w->grid.nx;
+    struct mro_buffer field = { 0 };
+    float *gain = calloc(n, sizeof *gain);
+    enum mro_code rc = MRO_OK;
+    if (gain == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    const double reach = FILTER_RADIUS + FILTER_EDGE / 2;
+    for (size_t i = 0; i < w->sets.n; i++)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            const double *g = w->sets.v[i].g;
+            const ptrdiff_t y0 = (ptrdiff_t)ceil((sign * g[0] - reach) * w->grid.ly),
+                            y1 = (ptrdiff_t)floor((sign * g[0] + reach) * w->grid.ly);
+            const ptrdiff_t x0 = (ptrdiff_t)ceil((sign * g[1] - reach) * w->grid.lx),
+                            x1 = (ptrdiff_t)floor((sign * g[1] + reach) * w->grid.lx);
+            for (ptrdiff_t y = y0; y <= y1; y++)
+                for (ptrdiff_t x = x0; x <= x1; x++) {
+                    const double q = hypot((double)y / w->grid.ly - sign * g[0], (double)x / w->grid.lx - sign * g[1]);
+                    float *at = gain + mro_cyclic(y, w->grid.ny) * w->grid.nx + mro_cyclic(x, w->grid.nx);
+                    *at = fmaxf(*at, mro_band_gain((float)q, -1e3f, FILTER_RADIUS, FILTER_EDGE));
+                }
+        }
+    /* The spectrum is not needed any more. */
+    if ((rc = w->d->ops->multiply(w->d, &w->grid, &w->spectrum, gain, e))) goto done;
+    if ((rc = w->d->ops->alloc(w->d, &field, n * sizeof(float), e))) goto done;
+    if ((rc = w->d->ops->inverse(w->d, &w->grid, &w->spectrum, &field, e))) goto done;
+    if ((rc = mro_image_alloc(&r->filtered, w->grid.ny, w->grid.nx, e))) goto done;
+    for (int i = 0; i < 2; i++) {
+        r->filtered.axis[i] = like->axis[i];
+        r->filtered.axis[i].size = i ? w->grid.nx : w->grid.ny;
+        r->filtered.axis[i].step = i ? w->grid.lx / (double)w->grid.nx : w->grid.ly / (double)w->grid.ny;
+    }
+    rc = w->d->ops->download(w->d, r->filtered.px, &field, n * sizeof(float), e);
+    for (size_t i = 0; i < n && rc == MRO_OK; i++) r->filtered.px[i] *= (float)w->unit;
+done:
+    w->d->ops->release(w->d, &field);
+    free(gain);
+    return rc;
+}
+
+/* ------------------------------------------------------------------ the measurement */
+
+static enum mro_code check(const struct mro_crystal_options *o, const struct mro_image *im, const double pixel[2],
+                           const char *name, struct mro_error *e)
+{
+    const double ly = (double)im->ny * pixel[0], lx = (double)im->nx * pixel[1];
+    if (!(o->mask_inv_nm >= 0.1 && o->mask_inv_nm <= 1.2))
+        return MRO_FAIL(e, MRO_EARG, "a mask of %g nm^-1 is not between 0.1 and 1.2", o->mask_inv_nm);
+    if (!(o->band_inv_nm[0] >= 0.5 && o->band_inv_nm[1] > o->band_inv_nm[0] + 0.2))
+        return MRO_FAIL(e, MRO_EARG, "spacings from %g to %g nm: below 2 nm and in rising order are wanted",
+                        1 / o->band_inv_nm[1], 1 / o->band_inv_nm[0]);
+    const double nyquist = 0.5 / fmax(pixel[0], pixel[1]);
+    if (o->band_inv_nm[0] + 0.5 > nyquist - NYQUIST_ROOM)
+        return MRO_FAIL(e, MRO_EARG, "'%s': pixels of %g nm are too coarse for spacings of %g nm and less", name,
+                        fmax(pixel[0], pixel[1]), 1 / o->band_inv_nm[0]);
+    if (o->reference_nm[2] > o->reference_nm[0]) {
+        const double *a = o->reference_nm;
+        if (!(a[0] >= 0 && a[1] >= 0 && a[2] <= lx && a[3] <= ly && a[3] > a[1]))
+            return MRO_FAIL(e, MRO_EARG,
+                            "'%s': the reference area %g,%g,%g,%g nm is no rectangle inside the field of %.4g "
+                            "nm x %.4g nm",
+                            name, a[0], a[1], a[2], a[3], lx, ly);
+        if (isfinite(o->reference_d_nm))
+            return MRO_FAIL(e, MRO_EARG,
+                            "strain is relative to a spacing or to an area: give --reference-d or --reference");
+    }
+    if (isfinite(o->band_width_nm) && !isfinite(o->band_line_nm[0]))
+        return MRO_FAIL(e, MRO_EARG, "a band has a line along its middle: give --band-line with --band-width");
+    if (isfinite(o->band_line_nm[0]) &&
+        !(hypot(o->band_line_nm[2] - o->band_line_nm[0], o->band_line_nm[3] - o->band_line_nm[1]) > 0))
+        return MRO_FAIL(e, MRO_EARG, "the band's line begins and ends at the same point");
+    return MRO_OK;
+}
+
+static void unknown(struct mro_crystal_result *r)
+{
+    r->false_expected = r->size_limit_nm = NAN;
+    r->band.rate_ratio = r->band.rate_p = NAN;
+}
+
+/* Map points with data around them, and within the image. */
+static void mark_usable(const struct crystal_work *w, const struct mro_image *im)
+{
+    for (size_t y = 0; y < w->map.ny; y++)
+        for (size_t x = 0; x < w->map.nx; x++) {
+            const size_t py = (size_t)lround((double)y * w->step[0] / w->pixel_nm[0]),
+                         px = (size_t)lround((double)x * w->step[1] / w->pixel_nm[1]);
+            w->usable[y * w->map.nx + x] =
+                isfinite(im->px[(py < im->ny ? py : im->ny - 1) * im->nx + (px < im->nx ? px : im->nx - 1)]);
+        }
+}
+
+static void give_verdict(struct mro_crystal_result *r)
+{
+    const size_t n = r->n_crystals;
+    if (n == 0) {
+        snprintf(r->verdict, sizeof r->verdict,
+                 "no crystal: no fringes stand out of the speckle between %.3g and %.3g nm", 1 / r->band_inv_nm[1],
+                 1 / r->band_inv_nm[0]);
+        return;
+    }
+    const struct mro_crystal *c = &r->crystals[0];
+    int vortices = 0;
+    for (size_t i = 0; i < n; i++) vortices += r->crystals[i].vortices > 0 ? r->crystals[i].vortices : 0;
+    int used = snprintf(r->verdict, sizeof r->verdict, "%zu crystal%s, the largest %.1f nm with d = %.4f +- %.4f nm", n,
+                        n == 1 ? "" : "s", c->diameter_nm, c->fringes[0].d_nm, c->fringes[0].d_se_nm);
+    if (r->n_sides && used > 0 && (size_t)used < sizeof r->verdict) {
+        const struct mro_crystal_side *a = &r->sides[0], *b = &r->sides[1];
+        if (isfinite(a->strain))
+            used += snprintf(r->verdict + used, sizeof r->verdict - (size_t)used,
+                             "; a step of strain along the fringe normal from %.2f to %.2f %%", 100 * a->strain,
+                             100 * b->strain);
+    }
+    if (vortices && used > 0 && (size_t)used < sizeof r->verdict)
+        snprintf(r->verdict + used, sizeof r->verdict - (size_t)used, "; %d phase vort%s", vortices,
+                 vortices == 1 ? "ex" : "ices");
+}
+
+static void warn_of_crystals(struct crystal_work *w)
+{
+    struct mro_crystal_result *r = w->r;
+    const struct mro_crystal_options *o = w->o;
+    for (size_t k = 0; k < r->n_crystals; k++) {
+        const struct mro_crystal *c = &r->crystals[k];
+        if (c->at_border)
+            mro_crystal_warn(
+                r, "crystal %zu is cut by the border of the image: position and size are of the part that is seen",
+                k + 1);
+        if (c->pair[1] >= 0) continue;
+        if (c->n_fringes == 1)
+            mro_crystal_warn(
+                r,
+                "crystal %zu shows a single set of fringes: strain is along its normal only, exx, eyy, exy and "
+                "rotation are unknown",
+                k + 1);
+        else
+            mro_crystal_warn(
+                r,
+                "crystal %zu: its %zu sets of fringes are collinear: strain is along their normal only, exx, "
+                "eyy, exy and rotation are unknown",
+                k + 1, c->n_fringes);
+    }
+    if (o->reference_nm[2] > o->reference_nm[0]) {
+        size_t holds = 0;
+        for (size_t k = 0; k < r->n_crystals; k++) holds += isfinite(r->crystals[k].reference_nm[0]);
+        if (holds == 0)
+            mro_crystal_warn(r, "the reference area %g,%g,%g,%g nm lies outside every crystal: no strain was measured",
+                             o->reference_nm[0], o->reference_nm[1], o->reference_nm[2], o->reference_nm[3]);
+        else if (holds < r->n_crystals)
+            mro_crystal_warn(
+                r, "the reference area lies in %zu of %zu crystals: the strain of the others was not measured", holds,
+                r->n_crystals);
+    }
+}
+
+static enum mro_code measure(struct crystal_work *w, const struct mro_image *im, struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    struct mro_crystal_result *r = w->r;
+    const size_t n = w->grid.ny * w->grid.nx, m = w->map.ny * w->map.nx;
+    struct mro_buffer white = { 0 }, power = { 0 };
+    struct candidate *list = NULL;
+    struct members *of = NULL;
+    size_t n_list = 0, spikes = 0;
+    mro_c32 *host = NULL;
+    float *gain = malloc(n * sizeof *gain);
+    enum mro_code rc = MRO_OK;
+    w->usable = malloc(m);
+    w->level = malloc(n * sizeof *w->level);
+    w->gain = malloc(m * sizeof *w->gain);
+    w->host_h = malloc(m * sizeof *w->host_h);
+    w->host_slope = malloc(2 * m * sizeof *w->host_slope);
+    if (!gain || !w->usable || !w->level || !w->gain || !w->host_h || !w->host_slope) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        goto done;
+    }
+    mark_usable(w, im);
+    if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &white, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &w->h, m * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &w->slope, 2 * m * sizeof(float), e))) goto done;
+    if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, w->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
+                                        &spikes, e)))
+        goto done;
+    if (spikes > im->ny * im->nx / 1000)
+        mro_crystal_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
+                         100.0 * (double)spikes / (double)(im->ny * im->nx));
+    host = malloc(n * sizeof *host);
+    if (host == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        goto done;
+    }
+    if ((rc = d->ops->download(d, host, &w->spectrum, n * sizeof *host, e))) goto done;
+    if (quiet_lines(w, host)) {
+        mro_crystal_warn(r,
+                         "rows or columns of pixels differ as a whole (scan or readout lines): that was taken down to "
+                         "the rest of the noise");
+        if ((rc = d->ops->upload(d, &w->spectrum, host, n * sizeof *host, e))) goto done;
+    }
+    /* On very large fields a disc of the median would hold more rows than a card's kernel has room for. */
+    const double radius = fmin(WHITEN_RADIUS, 700 / fmax(w->grid.ly, w->grid.lx));
+    if ((rc = d->ops->local_power(d, &w->grid, &w->spectrum, NULL, radius, w->band[0] - BAND_EDGE,
+                                  w->band[1] + BAND_EDGE, &power, e)))
+        goto done;
+    if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
+    memcpy(w->level, gain, n * sizeof *gain);
+    for (size_t i = 0; i < n; i++) {
+        const double q = hypot(mro_frequency(i / w->grid.nx, w->grid.ny, w->grid.ly),
+                               mro_frequency(i % w->grid.nx, w->grid.nx, w->grid.lx));
+        gain[i] =
+            gain[i] > 0 ? mro_band_gain((float)q, (float)w->band[0], (float)w->band[1], BAND_EDGE) / sqrtf(gain[i]) : 0;
+    }
+    if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
+    if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
+    if ((rc = measure_gain(w, &white, e))) goto done;
+    if ((rc = detect(w, &white, &list, &n_list, e))) goto done;
+    if ((rc = find_sets(w, &white, list, n_list, e))) goto done;
+    if ((rc = group_sets(w, &of, e))) goto done;
+    for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);
+    if (r->n_crystals > 1) { /* the largest first, and its sets with it */
+        struct mro_crystal *sorted = malloc(r->n_crystals * sizeof *sorted);
+        struct members *with = malloc(r->n_crystals * sizeof *with);
+        if (sorted && with) {
+            memcpy(sorted, r->crystals, r->n_crystals * sizeof *sorted);
+            qsort(sorted, r->n_crystals, sizeof *sorted, by_size);
+            for (size_t i = 0; i < r->n_crystals; i++)
+                for (size_t k = 0; k < r->n_crystals; k++)
+                    if (r->crystals[k].y_nm == sorted[i].y_nm && r->crystals[k].x_nm == sorted[i].x_nm &&
+                        r->crystals[k].diameter_nm == sorted[i].diameter_nm)
+                        with[i] = of[k];
+            memcpy(r->crystals, sorted, r->n_crystals * sizeof *sorted);
+            memcpy(of, with, r->n_crystals * sizeof *with);
+        } else {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        }
+        free(sorted);
+        free(with);
+        if (rc) goto done;
+    }
+    struct mro_image *const maps[] = { &r->exx, &r->eyy, &r->exy, &r->rotation, &r->enn, &r->owner };
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        if ((rc = new_map(w, maps[i], im, maps[i] == &r->owner ? -1 : NAN, e))) goto done;
+    for (size_t k = 0; k < r->n_crystals; k++)
+        if ((rc = mro_crystal_strain(w, k, of[k].set, e))) goto done;
+    if ((rc = power_image(w, &r->power, e))) goto done;
+    if (r->n_crystals && (rc = filter_image(w, im, e))) goto done;
+    r->false_expected = w->o->false_per_image;
+    if (r->n_crystals) {
+        float *size = malloc(r->n_crystals * sizeof *size);
+        const double least = threshold_of(w, 0.2236 * windows_nm[0]);
+        if (size) {
+            for (size_t k = 0; k < r->n_crystals; k++)
+                size[k] = (float)(r->crystals[k].diameter_nm * sqrt(least / r->crystals[k].fringes[0].snr));
+            r->size_limit_nm = fmax(SMALLEST_NM, mro_median(size, r->n_crystals));
+        }
+        free(size);
+    }
+    warn_of_crystals(w);
+    if (isfinite(w->o->band_line_nm[0])) mro_crystal_band_measure(w->o, w->usable, &w->map, w->pixel_nm, r);
+    give_verdict(r);
+done:
+    d->ops->release(d, &white);
+    d->ops->release(d, &power);
+    free(list);
+    free(of);
+    free(host);
+    free(gain);
+    return rc;
+}
+
+static bool plan_grids(struct crystal_work *w, const struct mro_image *im)
+{
+    const double ly = (double)im->ny * w->pixel_nm[0], lx = (double)im->nx * w->pixel_nm[1];
+    const double nyquist = 0.5 / fmax(w->pixel_nm[0], w->pixel_nm[1]);
+    w->band[0] = w->o->band_inv_nm[0];
+    w->band[1] = fmin(w->o->band_inv_nm[1], nyquist - NYQUIST_ROOM);
+    const double q = fmin(w->band[1] + GRID_OVER, nyquist);
+    const size_t ny = mro_smooth_size((size_t)ceil(2 * q * ly)), nx = mro_smooth_size((size_t)ceil(2 * q * lx));
+    w->grid = (struct mro_grid){ ny < im->ny ? ny : im->ny, nx < im->nx ? nx : im->nx, ly, lx };
+    /* The mask must fit; beyond that, 2.5 points across its width are enough to draw. */
+    const double step =
+        fmin(fmax(MAP_STEP_NM, fmax(ly, lx) / MAP_MOST), 1 / (2 * MRO_WAVE_REACH * w->o->mask_inv_nm + 0.5));
+    w->map = (struct mro_grid){ mro_smooth_size((size_t)ceil(ly / step) + 4),
+                                mro_smooth_size((size_t)ceil(lx / step) + 4), ly, lx };
+    w->unit = sqrt((double)w->grid.ny * (double)w->grid.nx / ((double)im->ny * (double)im->nx));
+    w->step[0] = ly / (double)w->map.ny;
+    w->step[1] = lx / (double)w->map.nx;
+    return w->band[1] < w->o->band_inv_nm[1];
+}
+
+enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *im, const char *name,
+                                  const struct mro_crystal_options *o, struct mro_crystal_result *r,
+                                  struct mro_error *e)
+{
+    struct crystal_work w = { .d = d, .o = o, .name = name, .r = r };
+    memset(r, 0, sizeof *r);
+    unknown(r);
+    MRO_TRY(mro_image_pixel_nm(im, name, w.pixel_nm, e));
+    if (im->ny < 8 || im->nx < 8)
+        return MRO_FAIL(e, MRO_EDATA, "'%s': %zu x %zu pixels are too few; 8 along each axis are needed", name, im->nx,
+                        im->ny);
+    MRO_TRY(check(o, im, w.pixel_nm, name, e));
+    memcpy(r->pixel_nm, w.pixel_nm, sizeof r->pixel_nm);
+    r->mask_inv_nm = o->mask_inv_nm;
+    r->resolution_nm = 2 * sqrt(2 * log(2)) / (2 * MRO_PI * o->mask_inv_nm);
+    r->reference_d_nm = o->reference_d_nm;
+    r->filter_radius_inv_nm = FILTER_RADIUS;
+    r->filter_edge_inv_nm = FILTER_EDGE;
+    const bool cut_band = plan_grids(&w, im);
+    memcpy(r->band_inv_nm, w.band, sizeof w.band);
+
+    const size_t pixels = im->ny * im->nx;
+    size_t first = 0;
+    while (first < pixels && !isfinite(im->px[first])) first++;
+    size_t other = first;
+    while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
+    if (other == pixels) {
+        const bool empty = first == pixels;
+        mro_crystal_warn(r, "%s: there is nothing to measure",
+                         empty ? "no pixel holds a number" : "every pixel has the same value");
+        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
+        return MRO_OK;
+    }
+    if (fmin(w.grid.ly, w.grid.lx) < 5) {
+        mro_crystal_warn(
+            r, "the image is %.2f nm x %.2f nm: too small for a crystal and its surroundings; 5 nm are needed",
+            w.grid.lx, w.grid.ly);
+        snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
+        return MRO_OK;
+    }
+    if (im->not_finite) mro_crystal_warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
+    if (cut_band)
+        mro_crystal_warn(r, "pixels of %.3g nm do not show spacings below %.3g nm", fmax(w.pixel_nm[0], w.pixel_nm[1]),
+                         1 / w.band[1]);
+    const enum mro_code rc = measure(&w, im, e);
+    d->ops->release(d, &w.spectrum);
+    d->ops->release(d, &w.h);
+    d->ops->release(d, &w.slope);
+    free(w.usable);
+    free(w.level);
+    free(w.gain);
+    free(w.host_h);
+    free(w.host_slope);
+    for (size_t i = 0; i < w.sets.n; i++) mro_fringe_release(&w.sets.v[i]);
+    free(w.sets.v);
+    if (rc) mro_crystal_result_release(r);
+    return rc;
+}
+
+void mro_crystal_result_release(struct mro_crystal_result *r)
+{
+    if (r == NULL) return;
+    free(r->crystals);
+    free(r->sides);
+    mro_notes_release(&r->warnings, &r->n_warnings);
+    struct mro_image *const maps[] = { &r->exx, &r->eyy,   &r->exy,      &r->rotation,
+                                       &r->enn, &r->owner, &r->filtered, &r->power };
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) mro_image_release(maps[i]);
+    memset(r, 0, sizeof *r);
+}
+
+size_t mro_crystal_bytes(const struct mro_image *like, const struct mro_crystal_options *o)
+{
+    struct crystal_work w = { .o = o };
+    struct mro_error e;
+    if (mro_image_pixel_nm(like, "", w.pixel_nm, &e) != MRO_OK || check(o, like, w.pixel_nm, "", &e) != MRO_OK)
+        return (size_t)1 << 20;
+    plan_grids(&w, like);
+    const size_t half = like->ny * (w.grid.nx / 2 + 1) * sizeof(mro_c32);
+    return ((size_t)8 << 20) + half + w.grid.ny * w.grid.nx * 64 + w.map.ny * w.map.nx * 96;
+}

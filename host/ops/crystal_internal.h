@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Parts of the crystal measurement: fringe sets and their regions, strain, indexing, bands. */
+#ifndef MRO_OPS_CRYSTAL_INTERNAL_H
+#define MRO_OPS_CRYSTAL_INTERNAL_H
+
+#include "core/backend.h"
+#include "mroscope/crystal.h"
+#include "mroscope/math/wave.h"
+
+#define CRYSTAL_OVER_NOISE 3.0 /* amplitude over the noise from which a strain is given */
+#define SIDE_GAP_NM 1.0        /* left out on either side of a step */
+
+/* What is kept of the field around one set of fringes: a window of the map grid, h * w points from (y0, x0) on. */
+struct fringe_field {
+    size_t y0, x0, h, w;
+    mro_c32 *v;      /* demodulated fringes; phase relative to `carrier` */
+    float *slope[2]; /* of the phase, y and x, turns per nm; plus carrier = local g */
+    unsigned char
+        *inside; /* 1: the crystal, holes filled; 2: and the amplitude is over the noise, off the image's border */
+    double carrier[2]; /* y, x, nm^-1 */
+};
+
+/* One set of fringes with the region that shows it. */
+struct fringe_set {
+    struct fringe_field f;
+    double centre[2];                         /* of the mask, nm^-1 */
+    double mask;                              /* standard deviation, nm^-1 */
+    double noise;                             /* root mean square of |v| where there are none */
+    double plateau;                           /* |v| in the middle */
+    double g[2], cov[3];                      /* y, x; covariance yy, yx, xx of the noise alone */
+    double chi2;                              /* of the phase around a plane, over what noise gives */
+    double y_nm, x_nm, diameter_nm, area_nm2; /* from sample (0, 0) */
+    double snr;
+    bool at_border;
+    size_t crystal; /* SIZE_MAX: none yet */
+};
+
+struct fringe_list {
+    struct fringe_set *v;
+    size_t n, room;
+};
+
+struct crystal_work {
+    struct mro_device *d;
+    const struct mro_crystal_options *o;
+    const char *name;
+    double pixel_nm[2];
+    double band[2];             /* of the image: cut where its pixels end */
+    struct mro_grid grid, map;  /* of the spectrum; of demodulated fields */
+    double step[2];             /* of the map, nm */
+    double unit;                /* fields of the grid times this are contrast: spectra keep a unitary scale */
+    struct mro_buffer spectrum; /* of the contrast */
+    struct mro_buffer h, slope; /* one demodulated field and its slopes */
+    mro_c32 *host_h;            /* copies on the host */
+    float *host_slope;
+    unsigned char *usable; /* map points with data */
+    float *level;          /* of the speckle's power in the spectrum, on the host; 0 outside the band */
+    float *gain;           /* of the speckle around each map point, see mro_crystal_gain */
+    struct fringe_list sets;
+    struct mro_crystal_result *r;
+};
+
+void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* How strong the speckle around a place is: 1 = as in the mean of the image. */
+double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
+
+/* -- crystal_wave.c -- */
+
+/* Demodulates at g with a mask, and with `slopes` takes the slopes, into host_h and host_slope. *noise: root mean
+ * square of |h| where there is no crystal. `carrier` receives what became frequency zero. */
+enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, bool slopes,
+                                    double carrier[2], double *noise, struct mro_error *e);
+
+/* Grows the region of the fringes at g that shows best within `reach` nm of (y, x), and measures it. `found` false:
+ * there is none that stands out of the noise. */
+enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double y, double x, double reach,
+                              struct fringe_set *s, bool *found, struct mro_error *e);
+void mro_fringe_release(struct fringe_set *s);
+
+/* Wave vector (y, x) of the fringes over the points of `mask` (h * w; NULL = all inside), by the phase's plane with
+ * weights |v|^2, its covariance by the noise, and the scatter around it. False: too few points. */
+bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsigned char *mask, double g[2],
+                    double cov[3], double *chi2);
+
+/* Standard deviation of the spacing of wave vector g with covariance cov. */
+double mro_spacing_se(const double g[2], const double cov[3]);
+
+/* Phase vortices inside: loops of 2.2 mask widths around zeros, along which the amplitude stays over the noise, with a
+ * turn. */
+int mro_fringe_vortices(const struct fringe_set *s, const double step[2]);
+
+/* Mean number of them that noise alone gives in a perfect crystal of this shape. */
+enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct fringe_set *s, double *mean,
+                                       struct mro_error *e);
+
+/* -- crystal_strain.c -- */
+
+/* Fills strain, reference, vortices, sides and the maps of crystal k, whose fringe sets are `sets` in the order of its
+ * list. */
+enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets, struct mro_error *e);
+
+/* A step of the spacing of one set: better than a smooth change, and beyond the noise. */
+struct fringe_step {
+    bool found;
+    double gain;                 /* chi2 gained over a plane */
+    double normal[2], offset_nm; /* y, x; position of the border along it, from the set's centre */
+};
+bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out);
+
+/* -- crystal_index.c -- */
+void mro_crystal_index(const struct mro_crystal_options *o, struct mro_crystal *c);
+/* Spacing of planes hkl, and angle between two of them in degrees. */
+double mro_phase_spacing(const struct mro_phase *p, const int hkl[3]);
+double mro_phase_angle(const struct mro_phase *p, const int a[3], const int b[3]);
+
+/* -- crystal_band.c -- */
+void mro_crystal_band_measure(const struct mro_crystal_options *o, const unsigned char *usable,
+                              const struct mro_grid *map, const double pixel_nm[2], struct mro_crystal_result *r);
+
+#endif

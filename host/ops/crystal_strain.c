@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Strain of a crystal: reference, mean, maps, and the two sides of a step. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/crystal_internal.h"
+
+#define LEAST_SIDE_NM2 1.2  /* of a side, beyond the gap */
+#define STEP_CHI2 30.0      /* chi2 that a step gains at least: the largest of many tries on noise stays below 20 */
+#define D_MATCH 0.08        /* relative: a spacing this near to the reference is of the same planes */
+#define ANGLE_MATCH 3.0     /* degrees: the pair's angle is taken for one between like planes */
+#define REFERENCE_SHARE 0.6 /* of a given reference area that must show the fringes */
+#define DEGREES (180 / MRO_PI)
+
+/* -- a step ---------------------------------------------------------------------------------------- */
+
+/* Solves the n x n normal equations in place by Cholesky; false: singular. */
+static bool solve(double *a, double *b, int n)
+{
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j <= i; j++) {
+            double sum = a[i * n + j];
+            for (int k = 0; k < j; k++) sum -= a[i * n + k] * a[j * n + k];
+            if (i != j)
+                a[i * n + j] = sum / a[j * n + j];
+            else if (sum > 1e-9 * a[i * n + i])
+                a[i * n + i] = sqrt(sum);
+            else
+                return false;
+        }
+        double sum = b[i];
+        for (int k = 0; k < i; k++) sum -= a[i * n + k] * b[k];
+        b[i] = sum / a[i * n + i];
+    }
+    return true;
+}
+
+/* Weighted sum of squares that a model takes out of the phase: what is left of b after the elimination, squared. */
+static double taken_out(double *a, double *b, int n)
+{
+    double sum = 0;
+    if (!solve(a, b, n)) return 0;
+    for (int i = 0; i < n; i++) sum += b[i] * b[i];
+    return sum;
+}
+
+struct phase_point {
+    double y, x, phase, weight;
+};
+
+enum { MODEL = 6 };
+
+/* What a plane and `extra` further terms take out. step: one term, the distance beyond t along n; else three, a
+ * second-order surface. */
+static double explained(const struct phase_point *p, size_t n, bool step, const double normal[2], double t)
+{
+    const int terms = step ? 4 : 6;
+    double a[MODEL * MODEL] = { 0 }, b[MODEL] = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        const double s = p[i].y * normal[0] + p[i].x * normal[1] - t;
+        const double f[MODEL] = {
+            1, p[i].y, p[i].x, step ? fmax(0, s) : p[i].y * p[i].y, p[i].y * p[i].x, p[i].x * p[i].x
+        };
+        for (int j = 0; j < terms; j++) {
+            for (int k = 0; k <= j; k++) a[j * terms + k] += p[i].weight * f[j] * f[k];
+            b[j] += p[i].weight * f[j] * p[i].phase;
+        }
+    }
+    return taken_out(a, b, terms);
+}
+
+bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out)
+{
+    const struct fringe_field *f = &s->f;
+    const size_t m = f->h * f->w;
+    struct phase_point *p = malloc(m * sizeof *p);
+    memset(out, 0, sizeof *out);
+    if (p == NULL) return false;
+    const double oy = s->y_nm - (double)f->y0 * step[0], ox = s->x_nm - (double)f->x0 * step[1];
+    const double dy = s->g[0] - f->carrier[0], dx = s->g[1] - f->carrier[1];
+    double re = 0, im = 0;
+    size_t n = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < m; i++) {
+            const size_t row = i / f->w, column = i % f->w;
+            if (!f->inside[i] || row % 2 || column % 2) continue; /* neighbours say the same */
+            const double y = (double)row * step[0] - oy, x = (double)column * step[1] - ox;
+            const double t = 2 * MRO_PI * (dy * y + dx * x), c = cos(t), si = sin(t);
+            const double r = f->v[i].re * c + f->v[i].im * si, j = f->v[i].im * c - f->v[i].re * si;
+            if (pass == 0) {
+                re += r;
+                im += j;
+            } else {
+                p[n++] = (struct phase_point){ y, x, atan2(j * re - r * im, r * re + j * im), r * r + j * j };
+            }
+        }
+    /* Weighted squares over this are chi2: white noise of that power a nm^-2 across the signal. */
+    const double unit = 0.5 * s->noise * s->noise / (MRO_PI * s->mask * s->mask) / (4 * step[0] * step[1]);
+    const double any[2] = { 1, 0 };
+    const double smooth = explained(p, n, false, any, 0);
+    const double radius = 0.5 * s->diameter_nm, q = hypot(s->g[0], s->g[1]);
+    double plane = 0, best = 0;
+    {
+        double a[9] = { 0 }, b[3] = { 0 };
+        for (size_t i = 0; i < n; i++) {
+            const double g[3] = { 1, p[i].y, p[i].x };
+            for (int j = 0; j < 3; j++) {
+                for (int k = 0; k <= j; k++) a[j * 3 + k] += p[i].weight * g[j] * g[k];
+                b[j] += p[i].weight * g[j] * p[i].phase;
+            }
+        }
+        plane = taken_out(a, b, 3);
+    }
+    for (int k = -1; k < 12; k++) { /* along the fringe normal, and every 15 degrees */
+        const double t = k * MRO_PI / 12;
+        /* Azimuths in [0, 180) for both, so that "plus" means the same whatever the sign of g. */
+        const double sign = s->g[0] < 0 || (s->g[0] == 0 && s->g[1] < 0) ? -1 : 1;
+        const double normal[2] = { k < 0 ? sign * s->g[0] / q : sin(t), k < 0 ? sign * s->g[1] / q : cos(t) };
+        for (double at = -0.7 * radius; at <= 0.7 * radius; at += fmax(0.2, 0.05 * radius)) {
+            /* The fringe normal is what is expected: another direction must be clearly better. */
+            const double v = explained(p, n, true, normal, at) - (k < 0 ? 0 : 6 * unit);
+            if (v <= best) continue;
+            best = v;
+            memcpy(out->normal, normal, sizeof normal);
+            out->offset_nm = at;
+        }
+    }
+    free(p);
+    out->gain = (best - plane) / unit;
+    out->found = out->gain > STEP_CHI2 && best > smooth;
+    return out->found;
+}
+
+/* -- reference ------------------------------------------------------------------------------------- */
+
+/* Reference wave vectors (y, x) of the pair; the second is NaN where there is one set only. */
+struct reference {
+    double g[2][2];
+    bool oriented; /* false: only lengths and the angle are known */
+};
+
+/* Points of a set inside a rectangle (x0, y0, x1, y1 from sample (0, 0)); how many of its points that is, and how many
+ * of them are in the region. */
+static void rectangle(const struct fringe_set *s, const double step[2], const double r[4], unsigned char *mask,
+                      size_t *in, size_t *all)
+{
+    const struct fringe_field *f = &s->f;
+    *in = 0;
+    *all = (size_t)fmax(1, (r[2] - r[0]) / step[1] * (r[3] - r[1]) / step[0]);
+    for (size_t i = 0; i < f->h * f->w; i++) {
+        const double y = (double)(f->y0 + i / f->w) * step[0], x = (double)(f->x0 + i % f->w) * step[1];
+        mask[i] = x >= r[0] && x <= r[2] && y >= r[1] && y <= r[3];
+        *in += mask[i] && f->inside[i] == 2;
+    }
+}
+
+/* The calmest square inside the region: where the spacing changes least. `sums` holds 3 * (h + 1) * (w + 1) numbers:
+ * sums over all points above and to the left. False: none fits. */
+static bool calmest(const struct fringe_set *s, const double step[2], double side, double *sums, double r[4])
+{
+    const struct fringe_field *f = &s->f;
+    const ptrdiff_t hy = (ptrdiff_t)fmax(1, lround(0.5 * side / step[0])),
+                    hx = (ptrdiff_t)fmax(1, lround(0.5 * side / step[1]));
+    const double q = hypot(s->g[0], s->g[1]), ny = s->g[0] / q, nx = s->g[1] / q;
+    const double middle = (s->g[0] - f->carrier[0]) * ny + (s->g[1] - f->carrier[1]) * nx;
+    const size_t pitch = f->w + 1;
+    double least = INFINITY;
+    memset(sums, 0, 3 * pitch * (f->h + 1) * sizeof *sums);
+    for (size_t y = 0; y < f->h; y++)
+        for (size_t x = 0; x < f->w; x++) {
+            const size_t i = y * f->w + x;
+            const bool good = f->inside[i] == 2;
+            const double v = good ? f->slope[0][i] * ny + f->slope[1][i] * nx - middle : 0;
+            const double add[3] = { good, v, v * v };
+            double *at = sums + 3 * ((y + 1) * pitch + x + 1);
+            for (size_t k = 0; k < 3; k++)
+                at[k] = add[k] + at[(ptrdiff_t)k - 3] + *(at + k - 3 * pitch) - *(at + k - 3 * pitch - 3);
+        }
+    for (ptrdiff_t cy = hy; cy + hy < (ptrdiff_t)f->h; cy++)
+        for (ptrdiff_t cx = hx; cx + hx < (ptrdiff_t)f->w; cx++) {
+            double total[3];
+            for (size_t k = 0; k < 3; k++) {
+                const double *up = sums + 3 * (size_t)(cy - hy) * pitch + k,
+                             *down = sums + 3 * (size_t)(cy + hy + 1) * pitch + k;
+                total[k] = down[3 * (cx + hx + 1)] - down[3 * (cx - hx)] - up[3 * (cx + hx + 1)] + up[3 * (cx - hx)];
+            }
+            const double n = total[0], all = (double)((2 * hy + 1) * (2 * hx + 1));
+            const double scatter = total[2] / n - total[1] * total[1] / (n * n);
+            if (n < 0.98 * all || !(scatter < least)) continue;
+            least = scatter;
+            r[0] = (double)((ptrdiff_t)f->x0 + cx - hx) * step[1];
+            r[1] = (double)((ptrdiff_t)f->y0 + cy - hy) * step[0];
+            r[2] = (double)((ptrdiff_t)f->x0 + cx + hx) * step[1];
+            r[3] = (double)((ptrdiff_t)f->y0 + cy + hy) * step[0];
+        }
+    return isfinite(least);
+}
+
+/* From --reference-d: lengths, and the angle between planes of the phase or of a cubic crystal. */
+static bool reference_by_spacing(const struct crystal_work *w, const struct mro_crystal *c, struct fringe_set **sets,
+                                 struct reference *ref)
+{
+    static const double usual[] = { 60, 90, 120, 45, 135, 70.5288, 109.4712, 54.7356, 125.2644, 35.2644, 144.7356 };
+    const double d = w->o->reference_d_nm;
+    const int i = c->pair[0], j = c->pair[1];
+    ref->oriented = false;
+    ref->g[0][0] = 0;
+    ref->g[0][1] = 1 / d;
+    ref->g[1][0] = ref->g[1][1] = NAN;
+    if (fabs(c->fringes[i].d_nm / d - 1) > D_MATCH) return false;
+    if (j < 0) return true;
+    const double *u = sets[i]->g, *v = sets[j]->g;
+    const double seen = atan2(u[1] * v[0] - u[0] * v[1], u[0] * v[0] + u[1] * v[1]); /* from the first to the second */
+    double d2 = NAN, angle = NAN;
+    const int *a = c->fringes[i].hkl, *b = c->fringes[j].hkl;
+    if (c->phase >= 0 && (a[0] || a[1] || a[2]) && (b[0] || b[1] || b[2])) {
+        const struct mro_phase *p = &w->o->phases[c->phase];
+        d2 = d * mro_phase_spacing(p, b) / mro_phase_spacing(p, a);
+        angle = mro_phase_angle(p, a, b);
+    } else if (fabs(c->fringes[j].d_nm / d - 1) < D_MATCH) {
+        d2 = d;
+        for (size_t k = 0; k < sizeof usual / sizeof *usual; k++)
+            if (fabs(fabs(seen) * DEGREES - usual[k]) < ANGLE_MATCH && !isfinite(angle)) angle = usual[k];
+    }
+    if (!isfinite(d2) || !isfinite(angle)) return true;
+    angle *= (seen < 0 ? -1 : 1) / DEGREES;
+    ref->g[1][0] = sin(angle) / d2;
+    ref->g[1][1] = cos(angle) / d2;
+    return true;
+}
+
+/* -- strain ---------------------------------------------------------------------------------------- */
+
+struct strain {
+    double exx, eyy, exy, rotation; /* rotation in radians */
+};
+
+/* Stretch and rotation between two pairs of wave vectors (y, x): with rows of wave vectors G, the deformation is
+ * F = inverse(G) G_ref, split into V R; strain is V - 1. */
+static bool deform(const double g1[2], const double g2[2], const struct reference *ref, struct strain *out)
+{
+    const double det = g1[1] * g2[0] - g1[0] * g2[1];
+    if (!(fabs(det) > 0.05 * hypot(g1[0], g1[1]) * hypot(g2[0], g2[1]))) return false;
+    /* inverse of [g1x g1y; g2x g2y] */
+    const double a = g2[0] / det, b = -g1[0] / det, c = -g2[1] / det, d = g1[1] / det;
+    const double(*r)[2] = ref->g;
+    const double f00 = a * r[0][1] + b * r[1][1], f01 = a * r[0][0] + b * r[1][0], f10 = c * r[0][1] + d * r[1][1],
+                 f11 = c * r[0][0] + d * r[1][0];
+    const double t = atan2(f10 - f01, f00 + f11), co = cos(t), si = sin(t);
+    out->exx = f00 * co - f01 * si - 1; /* V = F R^T */
+    out->exy = 0.5 * (f00 * si + f01 * co + f10 * co - f11 * si);
+    out->eyy = f10 * si + f11 * co - 1;
+    out->rotation = t;
+    return true;
+}
+
+/* Number of point (y, x) of the map in a set's window, or SIZE_MAX. */
+static size_t in_window(const struct fringe_field *f, size_t y, size_t x)
+{
+    if (y < f->y0 || x < f->x0 || y >= f->y0 + f->h || x >= f->x0 + f->w) return SIZE_MAX;
+    return (y - f->y0) * f->w + x - f->x0;
+}
+
+static void local_g(const struct fringe_field *f, size_t i, double g[2])
+{
+    g[0] = f->carrier[0] + f->slope[0][i];
+    g[1] = f->carrier[1] + f->slope[1][i];
+}
+
+/* Puts the crystal's strain into the maps of the frame, where no larger crystal is. */
+static void draw_maps(struct crystal_work *w, size_t k, const struct fringe_set *one, const struct fringe_set *two,
+                      const struct reference *ref, bool both, double turned)
+{
+    struct mro_crystal_result *r = w->r;
+    const struct fringe_field *f = &one->f;
+    const double q = ref ? hypot(ref->g[0][0], ref->g[0][1]) : NAN;
+    for (size_t i = 0; i < f->h * f->w; i++) {
+        const size_t y = f->y0 + i / f->w, x = f->x0 + i % f->w, at = y * w->map.nx + x;
+        if (f->inside[i] != 2 || r->owner.px[at] >= 0) continue;
+        double g1[2], g2[2];
+        r->owner.px[at] = (float)k;
+        if (ref == NULL) continue;
+        local_g(f, i, g1);
+        r->enn.px[at] = (float)(q / hypot(g1[0], g1[1]) - 1);
+        if (!both) continue;
+        const size_t j = in_window(&two->f, y, x);
+        struct strain e;
+        if (j == SIZE_MAX || two->f.inside[j] != 2) continue;
+        local_g(&two->f, j, g2);
+        if (!deform(g1, g2, ref, &e)) continue;
+        r->exx.px[at] = (float)e.exx;
+        r->eyy.px[at] = (float)e.eyy;
+        r->exy.px[at] = (float)e.exy;
+        r->rotation.px[at] = (float)(remainder(e.rotation - turned, 2 * MRO_PI) * DEGREES);
+    }
+}
+
+/* -- sides ----------------------------------------------------------------------------------------- */
+
+static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fringe_set *s,
+                               const struct fringe_step *step, double reference_q, struct mro_error *e)
+{
+    struct mro_crystal_result *r = w->r;
+    const struct fringe_field *f = &s->f;
+    const size_t m = f->h * f->w;
+    const double cell = w->step[0] * w->step[1];
+    unsigned char *mask = malloc(m);
+    struct mro_crystal_side *grown = realloc(r->sides, (r->n_sides + 2) * sizeof *grown);
+    if (grown) r->sides = grown;
+    if (mask == NULL || grown == NULL) {
+        free(mask);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    }
+    struct mro_crystal_side both[2];
+    bool good = true;
+    for (int side = 0; side < 2; side++) {
+        const double sign = side ? 1 : -1;
+        size_t n = 0;
+        for (size_t i = 0; i < m; i++) {
+            const double y = (double)(f->y0 + i / f->w) * w->step[0] - s->y_nm,
+                         x = (double)(f->x0 + i % f->w) * w->step[1] - s->x_nm;
+            const double beyond = sign * (y * step->normal[0] + x * step->normal[1] - step->offset_nm);
+            mask[i] = beyond > SIDE_GAP_NM;
+            n += mask[i] && f->inside[i];
+        }
+        double g[2], cov[3], chi2, azimuth = atan2(step->normal[0], step->normal[1]) * DEGREES;
+        good = good && (double)n * cell >= LEAST_SIDE_NM2 && mro_fringe_fit(s, w->step, mask, g, cov, &chi2);
+        if (!good) break;
+        const double q = hypot(g[0], g[1]), inflate = sqrt(fmax(1, chi2));
+        double fringe = atan2(g[0], g[1]) * DEGREES;
+        fringe = fmod(fringe + 360, 180);
+        both[side] = (struct mro_crystal_side){ .crystal = k,
+                                                .plus = side,
+                                                .normal_azimuth_deg = fmod(azimuth + 360, 360),
+                                                .azimuth_deg = fringe,
+                                                .strain = reference_q / q - 1,
+                                                .d_nm = 1 / q,
+                                                .d_se_nm = mro_spacing_se(g, cov) * inflate,
+                                                .area_nm2 = (double)n * cell };
+        both[side].strain_se = both[side].d_se_nm * q;
+        both[side].border_nm[0] = s->x_nm + step->offset_nm * step->normal[1] + 0.5 * w->pixel_nm[1];
+        both[side].border_nm[1] = s->y_nm + step->offset_nm * step->normal[0] + 0.5 * w->pixel_nm[0];
+    }
+    free(mask);
+    /* Sides that do not differ beyond their errors are no step. */
+    if (good && fabs(both[0].strain - both[1].strain) > 3 * hypot(both[0].strain_se, both[1].strain_se)) {
+        r->sides[r->n_sides++] = both[0];
+        r->sides[r->n_sides++] = both[1];
+    }
+    return MRO_OK;
+}
+
+/* -- one crystal ----------------------------------------------------------------------------------- */
+
+enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets, struct mro_error *e)
+{
+    struct mro_crystal_result *r = w->r;
+    struct mro_crystal *c = &r->crystals[k];
+    const struct mro_crystal_options *o = w->o;
+    struct fringe_set *one = sets[c->pair[0]], *two = c->pair[1] >= 0 ? sets[c->pair[1]] : NULL;
+    struct reference ref = { .oriented = true };
+    enum mro_code rc = MRO_OK;
+    bool known = false;
+    unsigned char *mask = NULL;
+    const double corner[2] = { 0.5 * w->pixel_nm[0], 0.5 * w->pixel_nm[1] };
+    for (int i = 0; i < 4; i++) c->reference_nm[i] = NAN;
+    ref.g[1][0] = ref.g[1][1] = NAN;
+    if (isfinite(o->reference_d_nm)) {
+        known = reference_by_spacing(w, c, sets, &ref);
+        if (!known)
+            mro_crystal_warn(
+                r,
+                "crystal %zu: its spacing of %.4f nm is not that of --reference-d %g nm; its strain was not "
+                "measured",
+                k + 1, c->fringes[0].d_nm, o->reference_d_nm);
+    } else {
+        double box[4] = { 0 };
+        const bool given = o->reference_nm[2] > o->reference_nm[0];
+        bool fits = false;
+        if (given) {
+            fits = true;
+            for (int i = 0; i < 4; i++) box[i] = o->reference_nm[i] - corner[i % 2 == 0];
+        } else {
+            double *sums = malloc(3 * (one->f.h + 1) * (one->f.w + 1) * sizeof *sums);
+            if (sums == NULL) {
+                rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+                goto done;
+            }
+            for (double share = 0.35; !fits && share > 0.1; share *= 0.75)
+                fits = calmest(one, w->step, fmax(0.5, share * one->diameter_nm), sums, box);
+            free(sums);
+        }
+        const struct fringe_set *const pair[2] = { one, two };
+        for (int i = 0; i < 2 && fits && pair[i]; i++) {
+            const struct fringe_field *f = &pair[i]->f;
+            size_t in, all;
+            double cov[3];
+            unsigned char *grown = realloc(mask, f->h * f->w);
+            if (grown == NULL) {
+                rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+                goto done;
+            }
+            mask = grown;
+            rectangle(pair[i], w->step, box, mask, &in, &all);
+            const bool good = (double)in >= REFERENCE_SHARE * (double)all &&
+                              mro_fringe_fit(pair[i], w->step, mask, ref.g[i], cov, NULL);
+            if (i == 0) known = good;
+            if (!good) {
+                ref.g[i][0] = ref.g[i][1] = NAN;
+                break;
+            }
+        }
+        if (known)
+            for (int i = 0; i < 4; i++) c->reference_nm[i] = box[i] + corner[i % 2 == 0];
+        else if (!given)
+            mro_crystal_warn(r, "crystal %zu: too small or too weak for a reference area; its strain was not measured",
+                             k + 1);
+    }
+    const bool both = known && two && isfinite(ref.g[1][0]);
+    double turned = 0;
+    if (known) {
+        const double q = hypot(ref.g[0][0], ref.g[0][1]);
+        c->enn = q * c->fringes[c->pair[0]].d_nm - 1;
+        c->e_se = c->fringes[c->pair[0]].d_se_nm / c->fringes[c->pair[0]].d_nm;
+        for (size_t i = 0; i < c->n_fringes; i++) {
+            const double d = isfinite(o->reference_d_nm) ? o->reference_d_nm : i == (size_t)c->pair[0] ? 1 / q : NAN;
+            if (fabs(c->fringes[i].d_nm / d - 1) < D_MATCH) c->fringes[i].strain = c->fringes[i].d_nm / d - 1;
+        }
+        if (both && c->pair[1] >= 0 && !isfinite(c->fringes[c->pair[1]].strain))
+            c->fringes[c->pair[1]].strain = hypot(ref.g[1][0], ref.g[1][1]) * c->fringes[c->pair[1]].d_nm - 1;
+        struct strain mean;
+        if (both && deform(one->g, two->g, &ref, &mean)) {
+            c->exx = mean.exx;
+            c->eyy = mean.eyy;
+            c->exy = mean.exy;
+            turned = ref.oriented ? 0 : mean.rotation;
+            c->rotation_deg = ref.oriented ? remainder(mean.rotation, 2 * MRO_PI) * DEGREES : NAN;
+            const struct mro_fringes *f2 = &c->fringes[c->pair[1]];
+            c->e_se = hypot(c->e_se, f2->d_se_nm / f2->d_nm) / sqrt(2);
+        }
+    }
+    draw_maps(w, k, one, two, known ? &ref : NULL, both, turned);
+
+    c->vortices = mro_fringe_vortices(one, w->step);
+    if ((rc = mro_fringe_vortices_null(w, one, &c->vortices_null, e))) goto done;
+    if (two) {
+        double more;
+        /* A dislocation shows in one set or in both; the larger number is that of the crystal. */
+        const int second = mro_fringe_vortices(two, w->step);
+        if ((rc = mro_fringe_vortices_null(w, two, &more, e))) goto done;
+        c->vortices = second > c->vortices ? second : c->vortices;
+        c->vortices_null += more;
+    }
+    if (c->vortices > 0 && c->vortices_null > 0.05 * c->vortices)
+        mro_crystal_warn(r, "crystal %zu: %d phase vortices, and noise alone gives %.2f: they prove no dislocation",
+                         k + 1, c->vortices, c->vortices_null);
+
+    struct fringe_step step = { 0 };
+    const struct fringe_set *of = NULL;
+    for (size_t i = 0; i < c->n_fringes; i++) {
+        struct fringe_step this;
+        if ((int)i != c->pair[0] && (int)i != c->pair[1]) continue;
+        if (mro_fringe_find_step(sets[i], w->step, &this) && this.gain > step.gain) {
+            step = this;
+            of = sets[i];
+        }
+    }
+    if (of) {
+        double q = NAN;
+        if (known && of == one) q = hypot(ref.g[0][0], ref.g[0][1]);
+        if (both && of == two) q = hypot(ref.g[1][0], ref.g[1][1]);
+        rc = add_sides(w, k, of, &step, q, e);
+    }
+done:
+    free(mask);
+    return rc;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Speckle holds no crystals: 50 draws, of which one at most may show one, and no dislocation in all. And where there is
+ * a crystal, the error of its spacing is what the standard error says. */
+#include "crystals.h"
+
+static void speckle_holds_no_crystals(void **state)
+{
+    (void)state;
+    enum { N = 280, DRAWS = 50 };
+    struct mro_device *d = device_of("cpu", 0);
+    struct mro_crystal_options o;
+    struct mro_error e;
+    size_t crystals = 0;
+    int vortices = 0;
+    mro_crystal_options_default(&o);
+    for (uint64_t k = 0; k < DRAWS; k++) {
+        float *px = speckle_with(d, N, 0.045, k, NULL, 0);
+        const struct mro_image im = counts_image(px, N, 0.045);
+        struct mro_crystal_result r;
+        ok(mro_crystal_measure(d, &im, "speckle", &o, &r, &e), &e);
+        crystals += r.n_crystals;
+        for (size_t i = 0; i < r.n_crystals; i++) vortices += r.crystals[i].vortices;
+        assert_true(r.n_crystals > 0 || strstr(r.verdict, "no crystal"));
+        mro_crystal_result_release(&r);
+        free(px);
+    }
+    assert_true(crystals <= 1);
+    assert_int_equal(vortices, 0);
+    mro_device_close(d);
+}
+
+static void standard_errors_are_right(void **state)
+{
+    (void)state;
+    enum { N = 256, DRAWS = 30 };
+    struct mro_device *d = device_of("cpu", 0);
+    struct mro_crystal_options o;
+    struct mro_error e;
+    double square = 0;
+    size_t n = 0;
+    mro_crystal_options_default(&o);
+    for (uint64_t k = 0; k < DRAWS; k++) {
+        const double spacing = 0.19 + 0.002 * (double)k, size = 3 + 0.1 * (double)k;
+        const struct planted c = plain_crystal(5.3, 6.1, size, spacing, 37 + 11.0 * (double)k);
+        float *px = speckle_with(d, N, 0.045, 100 + k, &c, 1);
+        const struct mro_image im = counts_image(px, N, 0.045);
+        struct mro_crystal_result r;
+        ok(mro_crystal_measure(d, &im, "crystal", &o, &r, &e), &e);
+        for (size_t i = 0; i < r.n_crystals; i++) {
+            const struct mro_fringes *f = &r.crystals[i].fringes[0];
+            const double off = (f->d_nm - spacing) / f->d_se_nm;
+            assert_true(f->d_se_nm >= f->d_crlb_nm && f->d_crlb_nm > 0);
+            square += off * off;
+            n++;
+        }
+        assert_int_equal(r.n_crystals, 1);
+        mro_crystal_result_release(&r);
+        free(px);
+    }
+    /* Inside the crystals a part of the speckle is missing, as it is where a crystal takes the place of glass: the
+     * error is at most what the surroundings let expect. */
+    assert_true(square / (double)n > 0.1 && square / (double)n < 1.6);
+    mro_device_close(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(speckle_holds_no_crystals),
+                                        cmocka_unit_test(standard_errors_are_right) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
