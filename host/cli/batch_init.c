@@ -17,6 +17,7 @@
 #include "io/table.h"
 #include "io/write.h"
 #include "mroscope/eds.h"
+#include "mroscope/indent.h"
 
 struct found {
     char *path; /* from the folder */
@@ -32,8 +33,10 @@ static struct {
 static int take(const char *path, const struct stat *st, int flag, struct FTW *place)
 {
     (void)st;
-    const char *name = path + place->base;
-    if (flag != FTW_F || name[0] == '.' || strstr(path, "/.") || strstr(path, "/items/")) return 0;
+    (void)place;
+    /* Hidden files, and the results of a batch; what the folder itself is called is no matter. */
+    const char *inside = strlen(path) >= list.base ? path + list.base - 1 : "";
+    if (flag != FTW_F || strstr(inside, "/.") || strstr(inside, "/items/")) return 0;
     if (list.n == list.room) {
         struct found *grown = realloc(list.files, (2 * list.room + 256) * sizeof *grown);
         if (grown == NULL) {
@@ -108,7 +111,16 @@ static double strain_in(const char *name, size_t n)
     for (size_t i = 0; i < n;) {
         size_t k = i;
         while (k < n && strchr("_- /.", name[k]) == NULL) k++;
-        const double v = strain_of(name + i, k - i);
+        /* "4 %" and "4 pct" are one word */
+        const size_t end = k < n && name[k] == ' ' && k > i && strspn(name + i, "0123456789.p") >= k - i
+                               ? k + 1 + strcspn(name + k + 1, "_- /.")
+                               : k;
+        char word[32];
+        size_t letters = 0;
+        for (size_t c = i; c < end && c < n && letters + 1 < sizeof word; c++)
+            if (name[c] != ' ') word[letters++] = name[c];
+        double v = strain_of(word, letters);
+        if (isnan(v)) v = strain_of(name + i, k - i);
         if (!isnan(v)) return v;
         i = k + 1;
     }
@@ -168,17 +180,65 @@ static bool is_profile(const char *path)
     return is;
 }
 
-/* True when the file has something to measure. */
-static bool do_file(FILE *out, const char *folder, const char *prefix, const char *name)
+static bool has_ending(const char *name, const char *const *endings)
 {
+    const char *dot = strrchr(name, '.');
+    for (; dot && *endings; endings++)
+        if (strcasecmp(dot + 1, *endings) == 0) return true;
+    return false;
+}
+
+/* A table of hardness or modulus, by what it or its column is called: a table of anything could be one. */
+static bool is_hardness(const char *path)
+{
+    static const char *const tables[] = { "csv", "txt", "tsv", NULL };
+    static const char *const words[] = { "hardness",    "modulus",         "indent", "indents",
+                                         "indentation", "nanoindentation", NULL };
+    const struct mro_indent_table_options o = { 0 };
+    const char *slash = strrchr(path, '/');
+    struct mro_bytes b;
+    struct mro_indent_table t = { 0 };
+    if (!has_ending(path, tables) || mro_bytes_map(&b, path, NULL) != MRO_OK) return false;
+    const bool is = b.size && mro_indent_table(&t, b.p, b.size, path, &o, NULL) == MRO_OK &&
+                    (any_word(slash ? slash + 1 : path, words) || any_word(t.quantity, words));
+    mro_indent_table_release(&t);
+    mro_bytes_unmap(&b);
+    return is;
+}
+
+/* An EMI file holds what its "<stem>_N.ser" show, which are measured in its place. */
+static bool is_shown_by_others(const char *name)
+{
+    static const char *const emi[] = { "emi", NULL };
+    const size_t n = strlen(name);
+    if (!has_ending(name, emi)) return false;
+    for (size_t i = 0; i < list.n; i++) {
+        const char *other = list.files[i].path;
+        if (strncmp(other, name, n - 4) != 0 || other[n - 4] != '_') continue;
+        const char *end = other + n - 3 + strspn(other + n - 3, "0123456789");
+        if (end > other + n - 3 && strcasecmp(end, ".ser") == 0) return true;
+    }
+    return false;
+}
+
+/* True when the file has something to measure. */
+static bool do_file(FILE *out, const char *folder, const char *prefix, const char *name, bool quiet)
+{
+    static const char *const images[] = { "tif", "tiff", "dm3", "dm4", "mrc", "ser", "emi", "emd", NULL };
     char *path = NULL, note[256], calibration[96];
     struct mro_file *f = NULL;
+    struct mro_error e;
     bool used = false;
-    if (asprintf(&path, "%s/%s", folder, name) < 0) return false;
+    if (is_shown_by_others(name) || asprintf(&path, "%s/%s", folder, name) < 0) return false;
     if (is_profile(path)) {
         put_row(out, prefix, name, "eds-line", "");
         used = true;
-    } else if (mro_file_open(&f, path, 0, NULL) == MRO_OK) {
+    } else if (is_hardness(path)) {
+        put_row(out, prefix, name, "indent", "");
+        used = true;
+    } else if (mro_file_open(&f, path, 0, &e) != MRO_OK) {
+        if (!quiet && has_ending(name, images)) fprintf(stderr, "mroscope: warning: left out: %s\n", e.message);
+    } else {
         for (size_t i = 0; i < mro_file_images(f) && !used; i++) {
             const struct mro_image_info *info = mro_file_info(f, i);
             if ((info->kind != MRO_KIND_IMAGE && info->kind != MRO_KIND_DIFFRACTION) || info->axes < 2) continue;
@@ -261,9 +321,15 @@ int batch_init(const struct batch_options *o, const char *folder)
         mro_write_abort(&w);
         goto done;
     }
+    /* A spreadsheet takes a table without this mark for one of its own country, and spoils every accent. */
+    bool plain = true;
+    for (size_t i = 0; i < list.n; i++)
+        for (const char *p = list.files[i].path; *p; p++) plain &= (unsigned char)*p < 0x80;
+    for (const char *p = prefix; *p; p++) plain &= (unsigned char)*p < 0x80;
+    if (!plain) fputs("\xef\xbb\xbf", w.out);
     fputs("file,state,strain,kind,pixel_nm,frames,specimen,thickness_nm,group,element,value,note\r\n", w.out);
     for (size_t i = 0; i < list.n; i++) {
-        if (do_file(w.out, root, prefix, list.files[i].path))
+        if (do_file(w.out, root, prefix, list.files[i].path, o->common.quiet))
             used++;
         else
             left++;
@@ -276,8 +342,8 @@ int batch_init(const struct batch_options *o, const char *folder)
         cli_complain(&e);
     } else {
         rc = 0;
-        printf("%s: %zu rows", path, used);
-        if (left) printf("; %zu other files are left out", left);
+        printf("%s: %zu row%s", path, used, used == 1 ? "" : "s");
+        if (left) printf("; %zu other file%s left out", left, left == 1 ? " is" : "s are");
         puts(".\nCorrect state, strain, kind and pixel_nm in a spreadsheet, then: mroscope batch SESSION.csv -o "
              "RESULTS");
     }

@@ -13,6 +13,9 @@
 #include "cli/commands.h"
 #include "mroscope/eds.h"
 
+/* Bytes of a file's name: systems take 255, and results have ".i10.f0001.shearband.segments.csv" behind it. */
+enum { MOST_NAME = 200 };
+
 const struct batch_kind batch_kinds[] = {
     { "hrtem", &cli_verb_mro, false },           { "haadf", &cli_verb_haadf, false },
     { "eds-line", &cli_verb_eds, false },        { "eds-map", &cli_verb_eds, true },
@@ -114,6 +117,12 @@ static void check_map(struct batch *b, const struct mro_manifest_row *r)
 static void check_row(struct batch *b, const struct mro_manifest_row *r, const struct batch_kind *kind)
 {
     struct cli_frames frames;
+    const char *slash = r->path ? strrchr(r->path, '/') : NULL, *name = slash ? slash + 1 : r->path;
+    if (name && strlen(name) > MOST_NAME)
+        mro_manifest_fault(&b->manifest, r->row,
+                           "the name of the file has %zu bytes; its results are called after it, which allows for %d: "
+                           "give it a shorter one",
+                           strlen(name), MOST_NAME);
     check_option(b, r, kind->verb, "kv", "kv", r->kv);
     check_option(b, r, kind->verb, "cs", "cs_mm", r->cs_mm);
     if (r->frames[0] && !(kind->verb->common & CLI_GROUP_INPUT))
@@ -145,6 +154,20 @@ static void check_group(struct batch *b, const struct batch_unit *u, const struc
         if (strcmp(texts[i].a, texts[i].b) != 0)
             mro_manifest_fault(&b->manifest, r->row, "%s is '%s', but row %zu of the same group has '%s'",
                                texts[i].name, texts[i].b, first->row, texts[i].a);
+    /* What is left empty is said by the first. */
+    const struct {
+        const char *name;
+        double a, b;
+    } numbers[] = { { "strain", first->strain, r->strain },
+                    { "thickness_nm", first->thickness_nm, r->thickness_nm },
+                    { "pixel_nm", first->pixel_nm[0], r->pixel_nm[0] > 0 ? r->pixel_nm[0] : NAN },
+                    { "pixel_nm", first->pixel_nm[1], r->pixel_nm[1] > 0 ? r->pixel_nm[1] : NAN } };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (isnan(numbers[i].b) || numbers[i].a == numbers[i].b) continue;
+        mro_manifest_fault(&b->manifest, r->row, "%s is %g, but row %zu, the first of the same group, has %s",
+                           numbers[i].name, numbers[i].b, first->row, isnan(numbers[i].a) ? "none" : "another");
+        break;
+    }
     for (size_t i = 0; i < u->n; i++) {
         const struct mro_manifest_row *other = &b->manifest.rows[u->rows[i]];
         if (strcasecmp(other->element, r->element) == 0)
@@ -227,6 +250,9 @@ static int check_options(struct batch *b)
             if (rc < 0 && run->args.n > (u->kind->maps ? 0 : 1))
                 rc = cli_wrong_usage("batch", "--%s takes options only, not the file '%s'", u->kind->verb->name,
                                      run->args.files[0]);
+            if (rc < 0 && !u->kind->maps && strstr(text, "--map"))
+                rc = cli_wrong_usage("batch", "--%s: --map is of the field of one image and cannot be given for all",
+                                     u->kind->verb->name);
             if (rc < 0 && (run->common.json || run->common.quiet))
                 rc = cli_wrong_usage("batch", "--json and --quiet are options of 'batch' itself, not of --%s",
                                      u->kind->verb->name);
@@ -425,6 +451,32 @@ bool batch_row(const struct batch *b, const struct batch_unit *u, const char *ou
 
 /* -- keys ---------------------------------------------------------------------------------------------- */
 
+/* Is this a file of the unit itself, whose checksum is known? */
+static bool is_own(const struct batch *b, const struct batch_unit *u, const char *path)
+{
+    for (size_t i = 0; i < u->n; i++)
+        if (strcmp(b->manifest.rows[u->rows[i]].path, path) == 0) return true;
+    return false;
+}
+
+/* Checksums of the files that options name, such as the reference of a hardness map: { "reference": "..." }. One that
+ * cannot be read has none, and its verb says why. */
+static json_t *option_files(const struct batch *b, const struct batch_unit *u, const struct cli_usage *usage)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < usage->n_groups; i++)
+        for (size_t k = 0; k < usage->groups[i].n; k++) {
+            const struct cli_option *o = &usage->groups[i].rows[k];
+            if (!o->numbers || o->kind != CLI_STRING || (strcmp(o->arg, "FILE") != 0 && strcmp(o->arg, "MASK") != 0))
+                continue;
+            const char *path = *(const char *const *)((const char *)usage->groups[i].base + o->offset);
+            char hex[65];
+            if (path && !is_own(b, u, path) && mro_sha256_file(path, hex, NULL, NULL) == MRO_OK)
+                json_object_set_new(all, o->name, json_string(hex));
+        }
+    return all;
+}
+
 enum mro_code batch_key(const struct batch *b, struct batch_unit *u, const struct cli_run *run, struct mro_error *e)
 {
     const struct mro_manifest_row *r = &b->manifest.rows[u->rows[0]];
@@ -434,9 +486,10 @@ enum mro_code batch_key(const struct batch *b, struct batch_unit *u, const struc
     for (size_t i = 0; i < run->common.frames.n; i++)
         json_array_append_new(frames, json_pack("[I,I]", (json_int_t)run->common.frames.range[i][0],
                                                 (json_int_t)run->common.frames.range[i][1]));
-    json_t *v = json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "program", mro_version(), "commit", mro_commit(), "verb",
-                          run->verb->name, "algorithm", run->verb->algorithm, "inputs", sums, "seed", seed, "frames",
-                          frames, "options", cli_options_json(&run->usage));
+    json_t *v =
+        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o}", "program", mro_version(), "commit", mro_commit(), "verb",
+                  run->verb->name, "algorithm", run->verb->algorithm, "inputs", sums, "seed", seed, "frames", frames,
+                  "files", option_files(b, u, &run->usage), "options", cli_options_json(&run->usage));
     char *text = v ? json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(v);
     if (text == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its key", r->file);

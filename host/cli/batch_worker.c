@@ -181,9 +181,11 @@ static void sentence_of(struct worker *w, char *text, size_t room, const char *o
     }
 }
 
+/* Nothing can be written any more. A name that is too long is a matter of its row. */
 static bool is_disk(const struct mro_error *e)
 {
-    return e->code == MRO_EIO && strncmp(e->message, "cannot write", strlen("cannot write")) == 0;
+    return e->code == MRO_EIO && strncmp(e->message, "cannot write", strlen("cannot write")) == 0 &&
+           strstr(e->message, strerror(ENAMETOOLONG)) == NULL;
 }
 
 /* Measures into a folder of its own, whose lock is held. Returns the answer. */

@@ -6,10 +6,9 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/maps.h"
 #include "cli/verb.h"
 #include "core/notes.h"
-#include "io/reader.h"
-#include "mroscope/eds_stream.h"
 #include "report/figure.h"
 
 /* What the command line says beside the options of the measurement. */
@@ -87,50 +86,16 @@ static const char notes[] =
     "  mroscope eds -o results line.csv\n"
     "  mroscope eds --k Fe=1,Si=0.9 --map Fe=Fe.tif --map Si=Si.tif --haadf haadf.tif -o results";
 
-/* -- inputs ------------------------------------------------------------------------------------------ */
+/* -- tables ------------------------------------------------------------------------------------------ */
 
-enum { MAX_INPUTS = 2 * CLI_MAX_LIST };
-
-/* Files of one result, with their checksums. */
-struct inputs {
-    size_t n;
-    char *role[MAX_INPUTS], *file[MAX_INPUTS], *sha256[MAX_INPUTS];
-};
-
-static void inputs_release(struct inputs *in)
-{
-    for (size_t i = 0; i < in->n; i++) {
-        free(in->role[i]);
-        free(in->file[i]);
-        free(in->sha256[i]);
-    }
-    in->n = 0;
-}
-
-static enum mro_code add_input(struct inputs *in, const char *role, const char *file, int fd, const void *p,
-                               size_t size, struct mro_error *e)
-{
-    struct mro_hash_job *hash;
-    char hex[65];
-    if (in->n == MAX_INPUTS) return MRO_FAIL(e, MRO_EARG, "more than %d files are given for one result", MAX_INPUTS);
-    MRO_TRY(mro_hash_start(&hash, fd, p, size, e));
-    MRO_TRY(mro_hash_finish(hash, hex, e));
-    const size_t i = in->n++;
-    in->role[i] = strdup(role);
-    in->file[i] = strdup(file);
-    in->sha256[i] = strdup(hex);
-    if (in->role[i] && in->file[i] && in->sha256[i]) return MRO_OK;
-    return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its name", file);
-}
-
-static enum mro_code read_table(struct eds *s, const char *path, struct mro_eds_profile *p, struct inputs *in,
+static enum mro_code read_table(struct eds *s, const char *path, struct mro_eds_profile *p, struct cli_sources *in,
                                 struct mro_error *e)
 {
     const struct mro_eds_table_options o = { (enum mro_eds_unit)s->unit, s->normalise, s->elements };
     struct mro_bytes b;
     MRO_TRY(mro_bytes_map(&b, path, e));
     enum mro_code rc = mro_eds_table(p, b.size ? (const void *)b.p : "", b.size, path, &o, e);
-    if (rc == MRO_OK) rc = add_input(in, "profile", path, -1, b.p, b.size, e);
+    if (rc == MRO_OK) rc = cli_sources_add(in, "profile", path, -1, b.p, b.size, e);
     mro_bytes_unmap(&b);
     return rc;
 }
@@ -141,7 +106,7 @@ static enum mro_code read_table(struct eds *s, const char *path, struct mro_eds_
 struct output {
     struct cli_item item;
     struct mro_image_info info;
-    struct inputs in;
+    struct cli_sources in;
     const char *calibration;
     double pixel_nm[2];
     char **warnings;
@@ -245,10 +210,7 @@ static enum mro_code publish(struct eds *s, struct output *o, struct mro_error *
     struct mro_eds_report *r = &o->report;
     if (s->run.common.out) MRO_TRY(cli_item_stem(&o->item, s->run.common.out, false, false, e));
     if (o->in.n) memcpy(provenance.input_sha256, o->in.sha256[0], sizeof provenance.input_sha256);
-    r->n_inputs = o->in.n;
-    r->input_role = (const char *const *)o->in.role;
-    r->input_file = (const char *const *)o->in.file;
-    r->input_sha256 = (const char *const *)o->in.sha256;
+    r->inputs = cli_sources_json(&o->in);
     if (o->item.stem) MRO_TRY(write_files(s, o, e));
     if ((h.options = cli_options_json(s->run.job.usage)) == NULL)
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", o->item.path);
@@ -272,7 +234,7 @@ static void keep_warnings(struct output *o, char *const *w, size_t n)
 static void output_release(struct output *o, bool failed)
 {
     cli_item_release(&o->item, failed);
-    inputs_release(&o->in);
+    cli_sources_release(&o->in);
     mro_notes_release(&o->warnings, &o->n_warnings);
 }
 
@@ -315,189 +277,17 @@ static enum mro_code do_tables(struct eds *s, char *const *files, size_t n, stru
 
 /* -- maps -------------------------------------------------------------------------------------------- */
 
-/* Images read for one result, and the maps they are. */
+/* Images read for one result. */
 struct field {
-    struct mro_eds_field maps;
-    struct mro_image image[MRO_EDS_MAX_ELEMENTS], haadf, mro;
-    float *variance[MRO_EDS_MAX_ELEMENTS]; /* of maps out of spectra */
-    char calibration[96];
-    bool calibrated;
+    struct cli_maps maps;
+    struct mro_image haadf, mro;
 };
 
 static void field_release(struct field *f)
 {
-    for (size_t i = 0; i < MRO_EDS_MAX_ELEMENTS; i++) {
-        mro_image_release(&f->image[i]);
-        free(f->variance[i]);
-    }
+    cli_maps_release(&f->maps);
     mro_image_release(&f->haadf);
     mro_image_release(&f->mro);
-}
-
-/* Opens a file of images and adds it to the inputs. */
-static enum mro_code open_images(struct eds *s, const char *role, const char *path, struct mro_file **f,
-                                 struct output *o, struct mro_error *e)
-{
-    MRO_TRY(mro_file_open(f, path, s->run.common.memory, e));
-    enum mro_code rc = add_input(&o->in, role, path, (*f)->fd, (*f)->bytes.p, (*f)->bytes.size, e);
-    if (rc == MRO_OK && o->item.path == NULL) o->item.path = o->in.file[0];
-    if (rc == MRO_OK) return rc;
-    mro_file_close(*f);
-    *f = NULL;
-    return rc;
-}
-
-static void keep_file_warnings(struct output *o, const struct mro_file *f)
-{
-    for (size_t i = 0; mro_file_warning(f, i); i++) mro_warn(o, "%s", mro_file_warning(f, i));
-}
-
-/* The map of an element in a file: the image of that name, or else the k-th plane, counting frames of all images. */
-static enum mro_code read_plane(struct mro_file *f, const char *path, const char *symbol, size_t k,
-                                struct mro_image *im, size_t *image, struct mro_error *e)
-{
-    size_t first = 0;
-    for (size_t i = 0; symbol && i < mro_file_images(f); i++) {
-        const struct mro_image_info *info = mro_file_info(f, i);
-        *image = i;
-        if (info->axes == 2 && strcmp(info->title, symbol) == 0) return mro_file_read(f, i, 0, im, e);
-    }
-    for (size_t i = 0; i < mro_file_images(f); i++) {
-        const struct mro_image_info *info = mro_file_info(f, i);
-        if (info->axes < 2 || info->kind == MRO_KIND_SPECTRUM || info->kind == MRO_KIND_DIFFRACTION) continue;
-        *image = i;
-        if (k < first + info->frames) return mro_file_read(f, i, k - first, im, e);
-        first += info->frames;
-    }
-    return MRO_FAIL(e, MRO_EARG, "'%s' holds %zu map%s, but --map names %zu element%s for it", path, first,
-                    first == 1 ? "" : "s", k + 1, k ? "s" : "");
-}
-
-static enum mro_code take_map(struct eds *s, struct field *f, const char *path, const struct mro_image_info *info,
-                              const char *symbol, struct output *o, struct mro_error *e)
-{
-    struct mro_eds_field *m = &f->maps;
-    struct mro_image *im = &f->image[m->elements];
-    char sentence[256];
-    double pixel[2];
-    cli_calibrate(&s->run.common, info, im->axis, sentence, sizeof sentence);
-    if (sentence[0]) mro_warn(o, "%s", sentence);
-    MRO_TRY(mro_image_pixel_nm(im, path, pixel, e));
-    if (m->elements == 0) {
-        m->ny = im->ny;
-        m->nx = im->nx;
-        memcpy(m->pixel_nm, pixel, sizeof pixel);
-        mro_calibration_text(&im->axis[0], &im->axis[1], f->calibration, sizeof f->calibration);
-        o->info = *info;
-    } else if (im->ny != m->ny || im->nx != m->nx) {
-        return MRO_FAIL(e, MRO_EARG, "'%s' has %zu x %zu pixels and the map of %s %zu x %zu: they are not of one field",
-                        path, im->nx, im->ny, m->symbol[0], m->nx, m->ny);
-    } else if (fabs(pixel[0] / m->pixel_nm[0] - 1) > 0.01 || fabs(pixel[1] / m->pixel_nm[1] - 1) > 0.01) {
-        return MRO_FAIL(e, MRO_EARG,
-                        "'%s' has pixels of %.4g nm and the map of %s of %.4g nm: they are not of one field", path,
-                        pixel[1], m->symbol[0], m->pixel_nm[1]);
-    }
-    if (im->not_finite) mro_warn(o, "%zu pixels of '%s' are not finite numbers and are left out", im->not_finite, path);
-    snprintf(m->symbol[m->elements], sizeof m->symbol[0], "%s", symbol);
-    m->counts[m->elements++] = im->px;
-    return MRO_OK;
-}
-
-/* The elements of "Fe,Co,Si=FILE"; returns how many, 0 with `e` filled. */
-static size_t elements_of(const char *text, const char *equals, const struct mro_eds_field *m, char symbol[][4],
-                          struct mro_error *e)
-{
-    size_t n = 0;
-    for (const char *p = text; p < equals; n++) {
-        const size_t length = strcspn(p, ",=");
-        bool twice = false;
-        if (n + m->elements >= MRO_EDS_MAX_ELEMENTS) {
-            MRO_FAIL(e, MRO_EARG, "more than %d maps are given", MRO_EDS_MAX_ELEMENTS);
-            return 0;
-        }
-        snprintf(symbol[n], sizeof symbol[n], "%.*s", (int)(length < 4 ? length : 3), p);
-        if (length > 2 || !(mro_atomic_weight(symbol[n]) > 0)) {
-            MRO_FAIL(e, MRO_EARG, "--map %s: '%.*s' is no element", text, (int)length, p);
-            return 0;
-        }
-        for (size_t j = 0; j < m->elements; j++) twice |= strcmp(m->symbol[j], symbol[n]) == 0;
-        for (size_t j = 0; j < n; j++) twice |= strcmp(symbol[j], symbol[n]) == 0;
-        if (twice) {
-            MRO_FAIL(e, MRO_EARG, "--map gives %s twice", symbol[n]);
-            return 0;
-        }
-        p += length + 1;
-    }
-    return n;
-}
-
-/* Count maps out of a spectrum stream. */
-static enum mro_code take_spectra(struct eds *s, struct field *f, struct mro_file *file, const char *path,
-                                  const struct mro_eds_stream_info *stream, char symbol[][4], size_t n,
-                                  struct output *o, struct mro_error *e)
-{
-    struct mro_eds_window window[MRO_EDS_MAX_ELEMENTS];
-    struct mro_eds_map map[MRO_EDS_MAX_ELEMENTS] = { { 0 } };
-    struct mro_image_info info = { .axes = 2, .frames = 1, .stage_tilt_deg = { NAN, NAN } };
-    memcpy(info.axis, stream->axis, sizeof stream->axis);
-    for (size_t i = 0; i < n; i++) {
-        const struct mro_xray_line *line = mro_xray_line(symbol[i]);
-        if (line == NULL)
-            return MRO_FAIL(e, MRO_EARG, "no X-ray line of %s is known; leave it out of --map", symbol[i]);
-        window[i] = mro_eds_window_of(line);
-    }
-    MRO_TRY(mro_eds_maps(file, window, n, map, e));
-    enum mro_code rc = MRO_OK;
-    for (size_t i = 0; i < n && rc == MRO_OK; i++) {
-        const size_t j = f->maps.elements;
-        struct mro_image *im = &f->image[j];
-        im->ny = map[i].ny;
-        im->nx = map[i].nx;
-        im->px = map[i].net; /* taken over, like the variance */
-        memcpy(im->axis, stream->axis, sizeof im->axis);
-        f->variance[j] = map[i].variance;
-        map[i].net = map[i].variance = NULL;
-        f->maps.variance[j] = f->variance[j];
-        rc = take_map(s, f, path, &info, symbol[i], o, e);
-    }
-    for (size_t i = 0; i < n; i++) mro_eds_map_release(&map[i]);
-    mro_warn(o,
-             "counts of '%s' are those of a window around one line of each element, net of a straight background; "
-             "overlaps with lines of other elements (Fe K beta on Co) are not taken apart",
-             path);
-    return rc;
-}
-
-/* "Fe=FILE", "Fe,Co,Si=STACK" or "Fe,Co,Si=SPECTRA". */
-static enum mro_code read_maps_of(struct eds *s, const char *text, struct field *f, struct output *o,
-                                  struct mro_error *e)
-{
-    const char *equals = strchr(text, '='), *path = equals ? equals + 1 : text;
-    char role[160], symbol[MRO_EDS_MAX_ELEMENTS][4];
-    struct mro_file *file = NULL;
-    struct mro_eds_stream_info stream;
-    if (equals == NULL || *path == '\0' || equals == text)
-        return MRO_FAIL(e, MRO_EARG, "--map %s does not name its element; write --map Fe=FILE", text);
-    const size_t n = elements_of(text, equals, &f->maps, symbol, e);
-    if (n == 0) return e->code;
-    snprintf(role, sizeof role, "map %.*s", (int)(equals - text), text);
-    MRO_TRY(open_images(s, role, path, &file, o, e));
-    enum mro_code rc = MRO_OK;
-    if (mro_eds_stream_info(file, &stream, NULL) == MRO_OK) {
-        rc = take_spectra(s, f, file, path, &stream, symbol, n, o, e);
-    } else {
-        for (size_t plane = 0; plane < n && rc == MRO_OK; plane++) {
-            size_t image = 0;
-            rc = read_plane(file, path, symbol[plane], plane, &f->image[f->maps.elements], &image, e);
-            if (rc == MRO_OK) rc = take_map(s, f, path, mro_file_info(file, image), symbol[plane], o, e);
-        }
-        if (rc == MRO_OK && n == 1 && mro_file_info(file, 0)->frames > 1)
-            mro_warn(o, "'%s' holds %zu frames; the first is used (for a stack write Fe,Co,...=FILE)", path,
-                     mro_file_info(file, 0)->frames);
-    }
-    keep_file_warnings(o, file);
-    mro_file_close(file);
-    return rc;
 }
 
 /* An image beside the maps. --pixel is for it only when it has their shape. */
@@ -507,22 +297,23 @@ static enum mro_code read_beside(struct eds *s, const char *role, const char *pa
     struct mro_file *file = NULL;
     size_t image = 0;
     char sentence[256];
-    MRO_TRY(open_images(s, role, path, &file, o, e));
-    enum mro_code rc = read_plane(file, path, NULL, 0, im, &image, e);
+    const struct mro_eds_field *m = &f->maps.field;
+    MRO_TRY(cli_sources_open(&o->in, role, path, s->run.common.memory, &file, e));
+    enum mro_code rc = cli_read_plane(file, path, NULL, 0, im, &image, e);
     if (rc == MRO_OK) {
         struct cli_common c = s->run.common;
-        if (f->maps.elements && (im->ny != f->maps.ny || im->nx != f->maps.nx)) c.pixel_nm[0] = c.pixel_nm[1] = 0;
+        if (m->elements && (im->ny != m->ny || im->nx != m->nx)) c.pixel_nm[0] = c.pixel_nm[1] = 0;
         cli_calibrate(&c, mro_file_info(file, image), im->axis, sentence, sizeof sentence);
         if (o->info.axes < 2) o->info = *mro_file_info(file, image);
     }
-    keep_file_warnings(o, file);
+    for (size_t i = 0; mro_file_warning(file, i); i++) mro_warn(o, "%s", mro_file_warning(file, i));
     mro_file_close(file);
     return rc;
 }
 
 struct line_job {
     struct eds *s;
-    const struct field *f;
+    const struct mro_eds_field *maps;
     const struct mro_eds_line *line;
     const char *name;
     struct mro_eds_profile *p;
@@ -531,21 +322,21 @@ struct line_job {
 static enum mro_code sum_line(void *context, enum cli_place place, struct mro_error *e)
 {
     struct line_job *j = context;
-    return mro_eds_line_profile(j->s->run.places->device[place], &j->f->maps, j->line, j->name, j->p, e);
+    return mro_eds_line_profile(j->s->run.places->device[place], j->maps, j->line, j->name, j->p, e);
 }
 
-static enum mro_code measure_lines(struct eds *s, struct field *f, struct output *o, struct mro_eds_line line[2],
-                                   struct mro_eds_result r[2], struct mro_error *e)
+static enum mro_code measure_lines(struct eds *s, const struct mro_eds_field *m, struct output *o,
+                                   struct mro_eds_line line[2], struct mro_eds_result r[2], struct mro_error *e)
 {
     const double *v = s->line.v;
-    line[0] = mro_eds_diagonal(&f->maps);
+    line[0] = mro_eds_diagonal(m);
     if (s->line.n) line[0].x0 = v[0], line[0].y0 = v[1], line[0].x1 = v[2], line[0].y1 = v[3];
     if (s->width_nm > 0) line[0].width_nm = s->width_nm;
-    line[1] = mro_eds_across(&f->maps, &line[0]);
+    line[1] = mro_eds_across(m, &line[0]);
     for (int i = 0; i < 2; i++) {
         struct mro_eds_profile p;
         struct mro_error other;
-        struct line_job job = { s, f, &line[i], o->item.path, &p };
+        struct line_job job = { s, m, &line[i], o->item.path, &p };
         enum mro_code rc = cli_compute(&s->run.common, s->run.places, o->item.path, sum_line, &job, i ? &other : e);
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
         mro_eds_profile_release(&p);
@@ -570,32 +361,36 @@ static enum mro_code do_maps(struct eds *s, struct mro_error *e)
     struct mro_eds_line line[2];
     struct mro_eds_result r[2] = { { 0 }, { 0 } };
     struct mro_eds_groups g = { 0 };
+    struct mro_eds_field *m = f ? &f->maps.field : NULL;
     enum mro_code rc = f ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "no memory left for maps");
     output_begin(s, &o, NULL);
-    for (size_t i = 0; i < s->map.n && rc == MRO_OK; i++) rc = read_maps_of(s, s->map.v[i], f, &o, e);
+    for (size_t i = 0; i < s->map.n && rc == MRO_OK; i++)
+        rc = cli_maps_add(&f->maps, &s->run.common, s->map.v[i], &o.in, &o.warnings, &o.n_warnings, e);
+    if (rc == MRO_OK && m->elements) o.info = f->maps.info;
     if (rc == MRO_OK && s->haadf) rc = read_beside(s, "haadf", s->haadf, f, &f->haadf, &o, e);
     if (rc == MRO_OK && s->mro) rc = read_beside(s, "mro", s->mro, f, &f->mro, &o, e);
     if (rc) goto done;
-    f->maps.at_percent = s->at_maps;
-    if (f->maps.elements == 0) { /* a mask alone: on the pixels of the image, as far as they are worth it */
+    o.item.path = o.in.file[0];
+    m->at_percent = s->at_maps;
+    if (m->elements == 0) { /* a mask alone: on the pixels of the image, as far as they are worth it */
         double pixel[2];
         rc = mro_image_pixel_nm(&f->haadf, s->haadf, pixel, e);
         if (rc) goto done;
         const size_t longest = f->haadf.nx > f->haadf.ny ? f->haadf.nx : f->haadf.ny, k = (longest + 1023) / 1024;
-        f->maps.ny = f->haadf.ny / k;
-        f->maps.nx = f->haadf.nx / k;
-        f->maps.pixel_nm[0] = pixel[0] * (double)f->haadf.ny / (double)f->maps.ny;
-        f->maps.pixel_nm[1] = pixel[1] * (double)f->haadf.nx / (double)f->maps.nx;
-        mro_calibration_text(&f->haadf.axis[0], &f->haadf.axis[1], f->calibration, sizeof f->calibration);
+        m->ny = f->haadf.ny / k;
+        m->nx = f->haadf.nx / k;
+        m->pixel_nm[0] = pixel[0] * (double)f->haadf.ny / (double)m->ny;
+        m->pixel_nm[1] = pixel[1] * (double)f->haadf.nx / (double)m->nx;
+        mro_calibration_text(&f->haadf.axis[0], &f->haadf.axis[1], f->maps.calibration, sizeof f->maps.calibration);
     }
-    o.calibration = f->calibration;
-    memcpy(o.pixel_nm, f->maps.pixel_nm, sizeof o.pixel_nm);
-    if (o.item.path) snprintf(o.item.name, sizeof o.item.name, "%s", o.item.path);
-    o.maps = &f->maps;
-    if (f->maps.elements) rc = measure_lines(s, f, &o, line, r, e);
+    o.calibration = f->maps.calibration;
+    memcpy(o.pixel_nm, m->pixel_nm, sizeof o.pixel_nm);
+    snprintf(o.item.name, sizeof o.item.name, "%s", o.item.path);
+    o.maps = m;
+    if (m->elements) rc = measure_lines(s, m, &o, line, r, e);
     if (rc == MRO_OK && s->haadf) {
         o.haadf = &f->haadf;
-        rc = mro_eds_bright_dark(&f->maps, &f->haadf, s->haadf, s->mro ? &f->mro : NULL, s->mro, &s->options, &g, e);
+        rc = mro_eds_bright_dark(m, &f->haadf, s->haadf, s->mro ? &f->mro : NULL, s->mro, &s->options, &g, e);
         if (rc == MRO_OK) {
             o.report.groups = &g;
             keep_warnings(&o, g.warnings, g.n_warnings);
@@ -647,13 +442,12 @@ static int walk(void *state)
 {
     struct eds *s = state;
     struct mro_error e;
-    char *paths[MAX_INPUTS];
+    char *paths[CLI_MAX_SOURCES];
     struct cli_args inputs = s->run.args; /* with maps, they are inputs in the place of operands */
     const bool tables = inputs.n > 0;
     if (!tables) {
         inputs = (struct cli_args){ .files = paths };
-        for (size_t i = 0; i < s->map.n; i++)
-            paths[inputs.n++] = (char *)(strchr(s->map.v[i], '=') ? strchr(s->map.v[i], '=') + 1 : s->map.v[i]);
+        for (size_t i = 0; i < s->map.n; i++) paths[inputs.n++] = (char *)cli_map_path(s->map.v[i]);
         if (s->haadf) paths[inputs.n++] = (char *)s->haadf;
         if (s->mro) paths[inputs.n++] = (char *)s->mro;
     }

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/maps.h"
 #include "cli/verb.h"
+#include "core/notes.h"
 #include "mroscope/shearband.h"
 #include "report/figure.h"
 
@@ -14,6 +16,16 @@ struct shearband {
     struct cli_run run;
     struct mro_shearband_options options;
     struct cli_numbers line, width;
+    struct cli_list map;
+    const char *k;
+    bool at_maps;
+    double map_pixel_nm[2]; /* x, y; 0 = from the file */
+    struct mro_eds_options eds;
+    /* Maps of the field, read once, and what there is to say of them. */
+    struct cli_maps *maps;
+    struct cli_sources sources;
+    char **warnings;
+    size_t n_warnings;
 };
 
 #define AT(field) offsetof(struct shearband, field)
@@ -39,6 +51,18 @@ static const struct cli_option measure_rows[] = {
       false, 0, 0 },
 };
 
+static const struct cli_option map_rows[] = {
+    { "map", 0, "ELEMENT=FILE", "",
+      "count map of an element in the field of the image, once for each; or ELEMENT,ELEMENT,...=FILE for a stack or a "
+      "Velox file with spectra: composition across each band",
+      CLI_LIST, AT(map), true, 0, 0 },
+    { "k", 0, "LIST", "", "Cliff-Lorimer factors on weight fractions, such as Fe=1,Si=0.9", CLI_STRING, AT(k), true, 0,
+      0 },
+    { "at-maps", 0, NULL, "", "the maps hold at.%, not counts", CLI_FLAG, AT(at_maps), true, 0, 0 },
+    { "map-pixel", 0, "NM", "nm", "pixel size of the maps, or X,Y where it differs; wins over what their files say",
+      CLI_PIXEL, AT(map_pixel_nm), true, 1e-4, 1e6 },
+};
+
 static const char about[] =
     "Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth "
     "with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes "
@@ -49,16 +73,19 @@ static const char notes[] =
     "  NAME.shearband.json            all numbers, and where they come from\n"
     "  NAME.shearband.profile.csv     mean contrast along the normal of each band, its standard error, the fit\n"
     "  NAME.shearband.segments.csv    position, width and depth along each band\n"
+    "  NAME.shearband.elements.csv    composition across each band, with --map\n"
     "  NAME.shearband.bandN.tif       the straightened band: contrast, rows along the band\n"
     "  NAME.shearband.png .svg .pdf   the figure\n\n"
     "Examples\n"
     "  mroscope shearband -o results images/*.dm4\n"
-    "  mroscope shearband --line 20,10,35,190 --thickness 60 -o results images/band.emd";
+    "  mroscope shearband --line 20,10,35,190 --thickness 60 -o results images/band.emd\n"
+    "  mroscope shearband --map Fe=Fe.tif --map Si=Si.tif --k Fe=1,Si=0.9 -o results images/band.tif";
 
 static void defaults(void *state)
 {
     struct shearband *m = state;
     mro_shearband_options_default(&m->options);
+    mro_eds_options_default(&m->eds);
     m->run.seed = &m->options.seed;
 }
 
@@ -66,6 +93,16 @@ static int check(void *state)
 {
     struct shearband *m = state;
     struct mro_shearband_options *o = &m->options;
+    struct mro_error e;
+    if (m->map.n == 0 && (m->k || m->at_maps || m->map_pixel_nm[0] > 0))
+        return cli_wrong_usage("shearband", "%s needs maps: --map Fe=FILE --map Si=FILE",
+                               m->k         ? "--k"
+                               : m->at_maps ? "--at-maps"
+                                            : "--map-pixel");
+    if (m->map.n && m->run.args.n > 1)
+        return cli_wrong_usage("shearband", "--map is of the field of one image, but %zu files are given",
+                               m->run.args.n);
+    if (m->k && mro_eds_k_parse(&m->eds.k, m->k, &e) != MRO_OK) return cli_wrong_usage("shearband", "%s", e.message);
     if (o->segments > 0 && o->segments < 4)
         return cli_wrong_usage("shearband", "--segments can be 0, or 4 to %d", MRO_SHEARBAND_SEGMENTS);
     if (m->width.n && m->width.n != 2)
@@ -89,7 +126,77 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
                              struct mro_error *e)
 {
     struct shearband *m = state;
-    return mro_shearband_measure(m->run.places->device[place], &item->pixels, item->name, &m->options, result, e);
+    struct mro_shearband_result *r = result;
+    MRO_TRY(mro_shearband_measure(m->run.places->device[place], &item->pixels, item->name, &m->options, r, e));
+    if (m->maps == NULL) return MRO_OK;
+    const enum mro_code rc =
+        mro_shearband_composition(m->run.places->device[place], r, &m->maps->field, item->name, &m->eds, e);
+    if (rc)
+        mro_shearband_result_release(r);
+    else
+        for (size_t i = 0; i < m->n_warnings; i++) mro_warn(r, "%s", m->warnings[i]);
+    return rc;
+}
+
+static void release_maps(void *state)
+{
+    struct shearband *m = state;
+    if (m->maps) cli_maps_release(m->maps);
+    free(m->maps);
+    m->maps = NULL;
+    cli_sources_release(&m->sources);
+    mro_notes_release(&m->warnings, &m->n_warnings);
+}
+
+static enum mro_code read_maps(struct shearband *m, struct mro_error *e)
+{
+    struct cli_common c = m->run.common;
+    memcpy(c.pixel_nm, m->map_pixel_nm, sizeof c.pixel_nm); /* --pixel is the image's */
+    c.pixel_manifest = false;
+    release_maps(m);
+    if (m->map.n == 0) return MRO_OK;
+    if ((m->maps = calloc(1, sizeof *m->maps)) == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory left for maps");
+    for (size_t i = 0; i < m->map.n; i++) {
+        const enum mro_code rc = cli_maps_add(m->maps, &c, m->map.v[i], &m->sources, &m->warnings, &m->n_warnings, e);
+        if (rc == MRO_ECALIB)
+            return MRO_FAIL(e, rc, "'%s' has no pixel size in nm; give that of the maps with --map-pixel NM",
+                            cli_map_path(m->map.v[i]));
+        if (rc) return rc;
+    }
+    m->maps->field.at_percent = m->at_maps;
+    m->eds.seed = m->options.seed;
+    return MRO_OK;
+}
+
+static int walk(void *state)
+{
+    struct shearband *m = state;
+    struct mro_error e;
+    char *paths[CLI_MAX_LIST];
+    const struct cli_args maps = { .files = paths, .n = m->map.n };
+    if (read_maps(m, &e)) {
+        cli_report(&m->run.job, &e);
+        return 1;
+    }
+    for (size_t i = 0; i < maps.n; i++) paths[i] = (char *)cli_map_path(m->map.v[i]);
+    m->run.job.beside = &maps;
+    const int rc = cli_each_frame(&m->run.job, &m->run.args);
+    m->run.job.beside = NULL;
+    return rc;
+}
+
+static void print_elements(const struct mro_shearband_result *r)
+{
+    for (size_t k = 0; r->elements && k < r->n_bands; k++)
+        for (size_t j = 0; j < r->elements[k].n; j++) {
+            const struct mro_shearband_element *el = &r->elements[k].element[j];
+            printf("  band at %.1f nm: %-2s %.2f at.%% inside, %.2f beside", r->band[k].position_nm, el->symbol,
+                   el->inside_at, el->outside_at);
+            if (isfinite(el->p))
+                printf("; %+.2f (%.2f to %.2f), p %.2g", el->difference_at, el->difference_ci95[0],
+                       el->difference_ci95[1], el->p);
+            putchar('\n');
+        }
 }
 
 static void print(void *state, const struct cli_item *item, const void *result)
@@ -107,6 +214,7 @@ static void print(void *state, const struct cli_item *item, const void *result)
             used += (size_t)snprintf(value + used, sizeof value - used, "%sat the border", used ? "; " : "");
     }
     cli_print_row(&m->run, item, "width (95 %), depth", value, r->verdict);
+    print_elements(r);
 }
 
 static enum mro_code write_files(void *state, struct cli_item *item, const void *result, struct mro_error *e)
@@ -132,8 +240,9 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
 
 static json_t *json(const void *state, const struct mro_result_head *h, const void *result, struct mro_error *e)
 {
-    (void)state;
-    return mro_json_shearband(h, result, e);
+    const struct shearband *m = state;
+    const struct mro_result_inputs maps = cli_sources_json(&m->sources);
+    return mro_json_shearband(h, result, &maps, e);
 }
 
 static char *const *warnings(const void *result, size_t *n)
@@ -153,10 +262,13 @@ const struct cli_verb cli_verb_shearband = {
     .notes = notes,
     .algorithm = MRO_SHEARBAND_ALGORITHM,
     .state_size = sizeof(struct shearband),
-    .own = { { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 } },
+    .own = { { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 },
+             { "Composition across bands", map_rows, sizeof map_rows / sizeof *map_rows, 0 } },
     .common = CLI_GROUPS_ALL,
     .defaults = defaults,
     .check = check,
+    .walk = walk,
+    .close = release_maps,
     .result_size = sizeof(struct mro_shearband_result),
     .need = need,
     .measure = measure,

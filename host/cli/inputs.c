@@ -387,6 +387,7 @@ struct walk {
     struct cli_progress progress;
     size_t file, files;
     struct cli_file_id *inputs;
+    size_t n_inputs;
     struct mro_hash_job *hash;
     char sha256[65];
     /* Calibration of the last frame, for the result of all frames together. */
@@ -444,7 +445,7 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     item->hash = &w->hash;
     item->sha256 = w->sha256;
     item->inputs = w->inputs;
-    item->n_inputs = w->files;
+    item->n_inputs = w->n_inputs;
     item->n_file = w->n_file;
     int n = snprintf(item->name, sizeof item->name, "%s", path);
     if (several_images && n < (int)sizeof item->name)
@@ -750,7 +751,20 @@ int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
     snprintf(suffix, sizeof suffix, "%s.json", job->usage->verb);
     const int rc = cli_prepare_outputs(job->common, suffix, files->files, files->n);
     if (rc) return rc;
-    if ((w.inputs = cli_identify(files)) == NULL) return 1;
+    struct cli_args all = *files;
+    if (job->beside) {
+        all.n = files->n + job->beside->n;
+        if ((all.files = calloc(all.n, sizeof *all.files)) == NULL) {
+            fputs("mroscope: no memory left for the list of files\n", stderr);
+            return 1;
+        }
+        memcpy(all.files, files->files, files->n * sizeof *all.files);
+        memcpy(all.files + files->n, job->beside->files, job->beside->n * sizeof *all.files);
+    }
+    w.inputs = cli_identify(&all);
+    w.n_inputs = all.n;
+    if (job->beside) free(all.files);
+    if (w.inputs == NULL) return 1;
     cli_progress_begin(&w.progress, job->common->quiet);
     for (w.file = 0; w.file < files->n; w.file++) do_file(&w, files->files[w.file]);
     cli_progress_clear(&w.progress);

@@ -81,9 +81,10 @@ struct cli_job {
     const struct cli_usage *usage;
     const struct cli_common *common;
     void *context;
-    struct cli_places *places;   /* for what is done with frames before; NULL: nothing is */
-    unsigned kinds;              /* bits 1 << MRO_KIND_*: what is measured of a file; 0: images */
-    struct cli_failure *failure; /* NULL: failures are told on stderr */
+    struct cli_places *places;     /* for what is done with frames before; NULL: nothing is */
+    unsigned kinds;                /* bits 1 << MRO_KIND_*: what is measured of a file; 0: images */
+    const struct cli_args *beside; /* files read beside those that are measured, for item->inputs; NULL: none */
+    struct cli_failure *failure;   /* NULL: failures are told on stderr */
     /* Bytes of host memory that measuring an image of this shape and calibration takes beside its pixels and what every
      * program takes; `like` has no pixels. NULL: next to none. */
     size_t (*need)(const void *context, const struct mro_image *like);

@@ -545,22 +545,61 @@ static enum mro_code join_places(struct mro_compare_set *s, struct mro_error *e)
     return rc;
 }
 
+/* -- copies ------------------------------------------------------------------------------------------ */
+
+/* What two rows share that hold one and the same picture: its bytes, frames and how they were measured. free() it; NULL
+ * when that is not known. */
+static char *picture_of(const struct mro_session_row *from, const json_t *result)
+{
+    const json_t *p = json_object_get(result, "provenance"), *sum = json_object_get(p, "input_sha256");
+    if (!json_is_string(sum) || same(from->kind, "eds-map")) return NULL; /* a field is made of several files */
+    char *settings = settings_of(result, from->kind), *text = NULL;
+    json_t *v = json_pack("{s:O,s:s,s:O*,s:O*,s:O*,s:O*}", "sum", sum, "settings", settings, "image",
+                          json_object_get(result, "image"), "frame", json_object_get(result, "frame"), "pixel",
+                          json_object_get(result, "pixel_nm"), "frames", find(p, "options.frames"));
+    if (v && settings) text = json_dumps(v, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(v);
+    free(settings);
+    return text;
+}
+
+/* Says that row `i` is a copy of row `first`. */
+static void tell_copy(struct mro_compare_set *s, const struct mro_session *session, size_t first, size_t i)
+{
+    const struct mro_session_row *a = &session->rows[first], *b = &session->rows[i];
+    if (same(a->state, b->state))
+        mro_warn(s, "left out: row %zu, '%s', is a copy of row %zu, '%s', and no second image", b->row, b->file, a->row,
+                 a->file);
+    else
+        mro_warn(
+            s,
+            "left out: row %zu, '%s' of state '%s', is a copy of row %zu, '%s' of state '%s': correct the table of "
+            "the session",
+            b->row, b->file, b->state, a->row, a->file, a->state);
+}
+
 enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *folder, const char *const *keys,
                                       size_t n_keys, struct mro_error *e)
 {
     struct mro_session session;
-    size_t left_out = 0, stateless = 0;
+    size_t left_out = 0, stateless = 0, n_pictures = 0, *picture_row = NULL;
+    char **pictures = NULL;
     *s = (struct mro_compare_set){ 0 };
     MRO_TRY(mro_session_open(&session, folder, e));
     enum mro_code rc = MRO_OK;
     s->source = strdup(folder);
     s->rows = calloc(session.n_rows + 1, sizeof *s->rows);
-    if (s->source == NULL || s->rows == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, no_memory, folder);
+    picture_row = calloc(session.n_rows + 1, sizeof *picture_row);
+    if (!s->source || !s->rows || !picture_row) rc = MRO_FAIL(e, MRO_EMEMORY, no_memory, folder);
     for (size_t i = 0; i < session.n_warnings; i++) mro_warn(s, "%s", session.warnings[i]);
     for (size_t i = 0; i < session.n_rows && rc == MRO_OK; i++) {
         struct mro_error why;
         json_t *result;
-        if (session.rows[i].first_of_item != i) continue; /* maps that one result was made of */
+        const size_t first = session.rows[i].first_of_item;
+        if (first != i) { /* maps that one result was made of, or a copy that is named alike */
+            if (!same(session.rows[i].kind, "eds-map") && left_out++ < MAX_LEFT_OUT) tell_copy(s, &session, first, i);
+            continue;
+        }
         if (session.rows[i].state[0] == '\0') {
             stateless++;
             continue;
@@ -575,10 +614,21 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
             rc = MRO_OK;
             continue;
         }
-        rc = take_result(s, &session.rows[i], result, keys, n_keys, session.n_rows, e);
+        char *picture = picture_of(&session.rows[i], result);
+        const size_t before = n_pictures, at = picture ? intern(&pictures, &n_pictures, picture) : SIZE_MAX;
+        free(picture);
+        if (at < before) {
+            if (left_out++ < MAX_LEFT_OUT) tell_copy(s, &session, picture_row[at], i);
+        } else {
+            if (at != SIZE_MAX) picture_row[at] = i;
+            rc = take_result(s, &session.rows[i], result, keys, n_keys, session.n_rows, e);
+        }
         json_decref(result);
     }
-    if (left_out > MAX_LEFT_OUT) mro_warn(s, "%zu more rows without a result are left out", left_out - MAX_LEFT_OUT);
+    release_list(&pictures, &n_pictures);
+    free(picture_row);
+    if (left_out > MAX_LEFT_OUT)
+        mro_warn(s, "%zu more rows without a result of their own are left out", left_out - MAX_LEFT_OUT);
     if (stateless) mro_warn(s, "%zu row%s without a state left out", stateless, stateless > 1 ? "s are" : " is");
     if (rc == MRO_OK && s->n_rows == 0)
         rc = MRO_FAIL(e, MRO_EDATA, "'%s' holds no result of an image with a state (%zu rows)%s%s", folder,

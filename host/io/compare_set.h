@@ -50,7 +50,8 @@ struct mro_compare_set {
  * .count, .mean.KEY and .median.KEY); with n_keys 0 those that each kind is usually compared by. Each result is read
  * once and dropped. Rows without a specimen whose files are named alike but for words that tell their settings apart
  * (AQ_0_corr, AQ_0_talos) are taken as images of one specimen, with a warning: the same place twice is not two images.
- * Rows without a result are left out, with a sentence each (ten at most, then a count). Errors: those of
+ * Rows without a result, and copies of a file under another name or in another folder, are left out, with a sentence
+ * each (ten at most, then a count). Errors: those of
  * mro_session_open, and MRO_EDATA when no row has a result. Release with mro_compare_set_release. */
 enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *folder, const char *const *keys,
                                       size_t n_keys, struct mro_error *e);

@@ -110,7 +110,7 @@ static void normalise(struct mro_cell c, char out[LABEL])
             text[n++] = (char)tolower((unsigned char)c.p[i]);
     text[n] = '\0';
     size_t k = 0;
-    for (size_t i = 0; i < n && k + 4 < LABEL;) {
+    for (size_t i = 0; i < n && k + strlen("theta") < LABEL;) { /* the longest of the words */
         bool replaced = false;
         for (size_t w = 0; w < sizeof words / sizeof *words && !replaced; w++) {
             const size_t m = strlen(words[w][0]);

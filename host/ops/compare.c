@@ -24,7 +24,7 @@ struct unit {
     double strain; /* NaN = unknown */
     double covariate[MRO_COMPARE_COVARIATES];
     bool bound;     /* the scatter of its images is cut off at zero */
-    uint64_t class; /* equal for units whose images are spread over blocks in the same way */
+    uint64_t class; /* equal for units with the same shares of their images in each block, however many they have */
 };
 
 struct work {
@@ -42,7 +42,7 @@ struct work {
     size_t lost;              /* to blocks */
     struct mro_arrangement a; /* room for tests: n_units */
     double *z;
-    size_t *label, *start, *order;
+    size_t *label, *start, *order, *by_z, *room;
 };
 
 void mro_compare_options_default(struct mro_compare_options *o)
@@ -220,13 +220,60 @@ static void note_shared_specimens(struct work *w)
             }
 }
 
-/* Scatters numbers that stand for blocks: the sum over images says how they are spread. */
+/* Scatters numbers that stand for blocks: their sum says how images are spread. */
 static uint64_t mix(uint64_t x)
 {
     x += 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
+}
+
+struct place {
+    size_t unit, block;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    if (x->unit != y->unit) return x->unit < y->unit ? -1 : 1;
+    return x->block < y->block ? -1 : x->block > y->block;
+}
+
+static size_t common_divisor(size_t a, size_t b)
+{
+    while (b) {
+        const size_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* Two images of four in a block are one of two: the mean of a unit is what labels are exchanged for, and means of few
+ * and of many images are exchanged alike. */
+static enum mro_code find_classes(struct work *w, struct mro_error *e)
+{
+    const size_t n = w->d->n;
+    struct place *p = malloc((n + 1) * sizeof *p);
+    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "%zu images do not fit in memory", n);
+    for (size_t i = 0; i < n; i++) p[i] = (struct place){ w->unit_of[i], w->block_of[i] };
+    qsort(p, n, sizeof *p, compare_places);
+    for (size_t begin = 0, end; begin < n; begin = end) {
+        size_t divisor = 0;
+        for (size_t i = begin, run; i < n && p[i].unit == p[begin].unit; i += run) {
+            for (run = 1; i + run < n && compare_places(&p[i], &p[i + run]) == 0;) run++;
+            divisor = common_divisor(run, divisor);
+        }
+        for (end = begin; end < n && p[end].unit == p[begin].unit;) {
+            size_t run = 1;
+            while (end + run < n && compare_places(&p[end], &p[end + run]) == 0) run++;
+            w->unit[p[end].unit].class += (run / divisor) * mix(p[end].block);
+            end += run;
+        }
+    }
+    free(p);
+    return MRO_OK;
 }
 
 static enum mro_code make_units(struct work *w, struct mro_error *e)
@@ -250,7 +297,9 @@ static enum mro_code make_units(struct work *w, struct mro_error *e)
     w->label = calloc(w->n_units + 1, sizeof *w->label);
     w->start = calloc(w->n_units + 2, sizeof *w->start);
     w->order = calloc(w->n_units + 1, sizeof *w->order);
-    if (!w->unit || !strains || !w->z || !w->label || !w->start || !w->order) {
+    w->by_z = calloc(w->n_units + 1, sizeof *w->by_z);
+    w->room = calloc(3 * w->n_units + 7, sizeof *w->room); /* two groups at least */
+    if (!w->unit || !strains || !w->z || !w->label || !w->start || !w->order || !w->by_z || !w->room) {
         free(strains);
         return MRO_FAIL(e, MRO_EMEMORY, "%zu images do not fit in memory", d->n);
     }
@@ -264,10 +313,9 @@ static enum mro_code make_units(struct work *w, struct mro_error *e)
         u->v += square(own_sd(m) / (w->additive ? 1 : f));
         u->sigma += square(own_sd_ln(m));
         u->bound |= w->nonnegative && (m->value <= 0 || m->ci95[0] <= 0);
-        u->class += mix(w->block_of[i]);
         if (isfinite(m->strain)) {
-            u->strain += m->strain;
-            strains[w->unit_of[i]]++;
+            /* Equal strains have exactly their own mean: trends tell them apart. */
+            u->strain += (m->strain - u->strain) / ++strains[w->unit_of[i]];
         }
         for (size_t c = 0; c < d->n_covariates; c++) u->covariate[c] += log(m->covariate[c]);
     }
@@ -277,11 +325,11 @@ static enum mro_code make_units(struct work *w, struct mro_error *e)
         u->y /= n;
         u->v /= n * n;
         u->sigma = w->r->logarithmic ? sqrt(u->sigma) / n : sqrt(u->v);
-        u->strain = strains[k] > 0 ? u->strain / strains[k] : NAN;
+        if (strains[k] == 0) u->strain = NAN;
         for (size_t c = 0; c < d->n_covariates; c++) u->covariate[c] /= n; /* of logarithms */
     }
     free(strains);
-    return MRO_OK;
+    return find_classes(w, e);
 }
 
 /* -- states ------------------------------------------------------------------------------------- */
@@ -387,10 +435,9 @@ static void measure_state(struct work *w, size_t k, const struct summary *s)
         t->n++;
         t->images += u->images;
         if (!isfinite(u->strain)) continue;
-        t->strain += u->strain;
-        strains++;
+        t->strain += (u->strain - t->strain) / ++strains;
     }
-    t->strain = strains > 0 ? t->strain / strains : NAN;
+    if (strains == 0) t->strain = NAN;
     if (t->n == 1)
         NOTE(w, "%s has one %s: no interval and no test can be had from it", name,
              w->r->by_specimen ? "specimen" : "image");
@@ -469,6 +516,17 @@ static int compare_classes(const void *a, const void *b)
     return x->class != y->class ? (x->class < y->class ? -1 : 1) : x->unit < y->unit ? -1 : x->unit > y->unit;
 }
 
+struct by_value {
+    double z;
+    size_t at;
+};
+
+static int compare_values(const void *a, const void *b)
+{
+    const struct by_value *x = a, *y = b;
+    return x->z != y->z ? (x->z < y->z ? -1 : 1) : x->at < y->at ? -1 : x->at > y->at;
+}
+
 /* Brings the units with a label (MRO_COMPARE_NONE: left out) into classes, and their values, as logarithms where all
  * are positive, to the mean of their blocks. Values of single images are taken, so that exchanging labels within
  * classes changes nothing else. */
@@ -476,17 +534,25 @@ static enum mro_code arrange(struct work *w, const size_t *label, size_t groups,
 {
     const struct mro_compare_data *d = w->d;
     struct by_class *list = malloc((w->n_units + 1) * sizeof *list);
+    struct by_value *value = malloc((w->n_units + 1) * sizeof *value);
     double *sum = calloc(2 * w->n_blocks + 1, sizeof *sum), *n = sum ? sum + w->n_blocks : NULL;
     size_t k = 0;
-    if (list == NULL || sum == NULL) {
+    if (list == NULL || value == NULL || sum == NULL) {
         free(list);
+        free(value);
         free(sum);
         return MRO_FAIL(e, MRO_EMEMORY, "%zu images do not fit in memory", d->n);
     }
     for (size_t i = 0; i < w->n_units; i++)
         if (label[i] != MRO_COMPARE_NONE) list[k++] = (struct by_class){ w->unit[i].class, i };
     qsort(list, k, sizeof *list, compare_classes);
-    w->a = (struct mro_arrangement){ .n = k, .groups = groups, .z = w->z, .class_start = w->start, .label = w->label };
+    w->a = (struct mro_arrangement){ .n = k,
+                                     .groups = groups,
+                                     .z = w->z,
+                                     .class_start = w->start,
+                                     .label = w->label,
+                                     .by_z = w->by_z,
+                                     .room = w->room };
     for (size_t i = 0; i < k; i++) {
         if (i == 0 || list[i].class != list[i - 1].class) w->start[w->a.n_classes++] = i;
         w->order[list[i].unit] = i;
@@ -504,7 +570,12 @@ static enum mro_code arrange(struct work *w, const size_t *label, size_t groups,
             else
                 sum[b] += g, n[b]++;
         }
+    for (size_t i = 0; i < k; i++) value[i] = (struct by_value){ w->z[i], i };
+    for (size_t c = 0; c < w->a.n_classes; c++)
+        qsort(value + w->start[c], w->start[c + 1] - w->start[c], sizeof *value, compare_values);
+    for (size_t i = 0; i < k; i++) w->by_z[i] = value[i].at;
     free(list);
+    free(value);
     free(sum);
     return MRO_OK;
 }
@@ -892,6 +963,8 @@ done:
     free(w.label);
     free(w.start);
     free(w.order);
+    free(w.by_z);
+    free(w.room);
     if (rc) mro_compare_result_release(r);
     return rc;
 }

@@ -11,7 +11,9 @@ struct mro_arrangement {
     const double *z;           /* n */
     const size_t *class_start; /* n_classes + 1: where each class begins */
     size_t n_classes;
-    size_t *label; /* n; permuted in place, and put back */
+    size_t *label;      /* n; permuted in place, and put back */
+    const size_t *by_z; /* n: where the units of each class are, in rising order of z */
+    size_t *room;       /* 3 groups + 1, for statistics to work in */
 };
 
 /* How far an arrangement is from what chance gives; larger is further. */

@@ -27,9 +27,10 @@
 #define FEW_OUTSIDE 0.2 /* of the field beside bands: the background is not known */
 #define EVEN 0.4        /* of the contrast that each part of a stripe needs */
 #define MOST_PARTS 7
-#define AHEAD 2     /* stripes that are looked at before chance may end the search: one hides another */
-#define STRAYED 2.8 /* times that the width of a fit may differ from that of its stripe */
-#define SOFT 0.6    /* edges over width from which the shape is no slab any more */
+#define AHEAD 2         /* stripes that are looked at before chance may end the search: one hides another */
+#define STRAYED 2.8     /* times that the width of a fit may differ from that of its stripe */
+#define NEAR_BORDER 1.5 /* widths from the centre of a band to the border, that leave too little glass beside it */
+#define SOFT 0.6        /* edges over width from which the shape is no slab any more */
 
 void mro_shearband_options_default(struct mro_shearband_options *o)
 {
@@ -598,6 +599,20 @@ static void find_junctions(struct mro_shearband_result *r)
         }
 }
 
+void mro_sb_reach(const struct mro_shearband *b, const double field[2], double at[2], double reach[2])
+{
+    const double a = b->normal_azimuth_deg * M_PI / 180, n[2] = { cos(a), sin(a) };
+    for (int k = 0; k < 2; k++) at[k] = 0.5 * (b->line_nm[k] + b->line_nm[2 + k]) + b->path[0] * n[k];
+    for (int side = 0; side < 2; side++) {
+        reach[side] = INFINITY;
+        for (int k = 0; k < 2; k++) {
+            const double step = side ? n[k] : -n[k];
+            if (step > 1e-9) reach[side] = fmin(reach[side], (field[1 - k] - at[k]) / step);
+            if (step < -1e-9) reach[side] = fmin(reach[side], -at[k] / step);
+        }
+    }
+}
+
 static void warn_of_band(const struct mro_shearband_options *o, const struct mro_shearband *b,
                          struct mro_shearband_result *r)
 {
@@ -605,10 +620,17 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
         mro_note(
             &r->warnings, &r->n_warnings,
             "the band at %.1f nm has only one edge inside of the field: it has no width, its position is that of the "
-            "edge, and it may be a step in thickness as well",
+            "edge, it may be a step in thickness as well, and it is unreliable",
             b->position_nm);
         return;
     }
+    double at[2], reach[2];
+    mro_sb_reach(b, r->field_nm, at, reach);
+    if (fmin(reach[0], reach[1]) < NEAR_BORDER * b->width_nm)
+        mro_warn(r,
+                 "the band at %.1f nm lies %.1f nm from the border, less than one and a half of its widths: there is "
+                 "too little glass on that side to tell it from the background, and it is unreliable",
+                 b->position_nm, fmax(0, fmin(reach[0], reach[1])));
     if (b->fit_edge_nm > SOFT * b->width_nm / 2)
         mro_note(
             &r->warnings, &r->n_warnings,

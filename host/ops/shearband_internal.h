@@ -58,6 +58,7 @@ double mro_sb_most(const struct mro_sb_stripe *stripe, size_t n);
 struct mro_sb_null {
     size_t n, widths;
     double *square, *count; /* n * widths */
+    double *strongest;      /* n * widths: contrast of the strongest stripe, in standard deviations of one pixel */
     double *most;           /* n: the strongest stripe of each field */
     double *sd;             /* widths */
 };
@@ -115,5 +116,9 @@ double mro_sb_model(const struct mro_sb_band *b, double x, double y);
 enum mro_code mro_sb_refine(const struct mro_sb_grid *fine, const struct mro_shearband_options *o,
                             const struct mro_sb_band *others, size_t n_others, int threads, struct mro_sb_band *b,
                             struct mro_shearband *out, bool *found, struct mro_error *e);
+
+/* The middle of a band's (curved) centre line, x and y in nm, and how far the field (nm: y, x) reaches from there
+ * against its normal and along it. */
+void mro_sb_reach(const struct mro_shearband *b, const double field[2], double at[2], double reach[2]);
 
 #endif

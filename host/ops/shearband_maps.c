@@ -7,6 +7,7 @@
 
 #include "core/notes.h"
 #include "mroscope/shearband.h"
+#include "ops/shearband_internal.h"
 
 #define SAME_FIELD 0.02 /* sizes of image and maps may differ by this share */
 #define BESIDE 1.0      /* widths of a band beside it that are its surroundings, at least MIN_BESIDE pixels */
@@ -18,23 +19,14 @@
 static bool line_across(const struct mro_shearband *b, const struct mro_eds_field *m, struct mro_eds_line *l,
                         double *centre)
 {
-    const double h = fmax(m->pixel_nm[0], m->pixel_nm[1]), w = (double)m->nx * m->pixel_nm[1],
-                 tall = (double)m->ny * m->pixel_nm[0];
-    const double a = b->normal_azimuth_deg * M_PI / 180, c = cos(a), n = sin(a);
-    const double x = 0.5 * (b->line_nm[0] + b->line_nm[2]) + b->path[0] * c,
-                 y = 0.5 * (b->line_nm[1] + b->line_nm[3]) + b->path[0] * n;
-    double reach[2];
-    for (int side = 0; side < 2; side++) {
-        const double sign = side ? 1 : -1;
-        double t = b->width_nm / 2 + 2 * fmax(BESIDE * b->width_nm, MIN_BESIDE * h) + 4 * b->fit_edge_nm;
-        if (sign * c > 1e-9) t = fmin(t, (w - x) / (sign * c));
-        if (sign * c < -1e-9) t = fmin(t, -x / (sign * c));
-        if (sign * n > 1e-9) t = fmin(t, (tall - y) / (sign * n));
-        if (sign * n < -1e-9) t = fmin(t, -y / (sign * n));
-        reach[side] = fmax(0, t * (1 - 1e-9));
-    }
-    *l = (struct mro_eds_line){ x - reach[0] * c, y - reach[0] * n, x + reach[1] * c, y + reach[1] * n,
-                                fmax(ALONG * b->length_nm, h) };
+    const double h = fmax(m->pixel_nm[0], m->pixel_nm[1]), a = b->normal_azimuth_deg * M_PI / 180;
+    const double field[2] = { (double)m->ny * m->pixel_nm[0], (double)m->nx * m->pixel_nm[1] };
+    const double wanted = b->width_nm / 2 + 2 * fmax(BESIDE * b->width_nm, MIN_BESIDE * h) + 4 * b->fit_edge_nm;
+    double at[2], reach[2];
+    mro_sb_reach(b, field, at, reach);
+    for (int side = 0; side < 2; side++) reach[side] = fmax(0, fmin(reach[side], wanted) * (1 - 1e-9));
+    *l = (struct mro_eds_line){ at[0] - reach[0] * cos(a), at[1] - reach[0] * sin(a), at[0] + reach[1] * cos(a),
+                                at[1] + reach[1] * sin(a), fmax(ALONG * b->length_nm, h) };
     *centre = reach[0];
     return reach[0] + reach[1] > 8 * h;
 }
@@ -106,7 +98,8 @@ enum mro_code mro_shearband_composition(struct mro_device *d, struct mro_shearba
             mro_warn(r, "no composition across the band at %.1f nm: %s", b->position_nm, why.message);
             continue;
         }
-        for (size_t i = 0; i < q->profile.n_warnings; i++) mro_warn(r, "%s", q->profile.warnings[i]);
+        for (size_t i = 0; i < q->profile.n_warnings; i++)
+            mro_warn(r, "across the band at %.1f nm: %s", b->position_nm, q->profile.warnings[i]);
         q->n = q->profile.elements;
         for (size_t j = 0; j < q->n; j++)
             compare(b, &q->profile, q->centre_nm, j, fmax(maps->pixel_nm[0], maps->pixel_nm[1]), &q->element[j]);

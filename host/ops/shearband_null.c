@@ -19,6 +19,7 @@ void mro_sb_null_release(struct mro_sb_null *n)
 {
     free(n->square);
     free(n->count);
+    free(n->strongest);
     free(n->most);
     free(n->sd);
     memset(n, 0, sizeof *n);
@@ -259,8 +260,8 @@ static enum mro_code draw_one(struct mro_device *d, const struct mro_sb_grid *li
                 own[y * like->nx + x] = like->v[y * like->nx + x] == like->v[y * like->nx + x] ? v[y * g->nx + x] : NAN;
         mro_sb_flatten(own, like->ny, like->nx, NULL, polynomial, false);
         for (size_t i = 0; i < m; i++) own[i] = own[i] == own[i] ? own[i] : 0;
-        mro_sb_scan_run(s, own, null->sd, null->square + k * null->widths, null->count + k * null->widths, space, best);
-        null->most[k] = mro_sb_most(best, null->widths);
+        mro_sb_scan_run(s, own, NULL, null->square + k * null->widths, null->count + k * null->widths, space, best);
+        for (size_t w = 0; w < null->widths; w++) null->strongest[k * null->widths + w] = best[w].z;
     }
     d->ops->release(d, &spectrum);
     d->ops->release(d, &real);
@@ -284,39 +285,39 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
     float *gain = malloc(g.ny * g.nx * sizeof *gain);
     null->square = calloc(n * null->widths, sizeof *null->square);
     null->count = calloc(n * null->widths, sizeof *null->count);
+    null->strongest = calloc(n * null->widths, sizeof *null->strongest);
     null->most = calloc(n, sizeof *null->most);
     null->sd = calloc(null->widths, sizeof *null->sd);
     enum mro_code rc = MRO_OK;
-    if (gain == NULL || null->square == NULL || null->count == NULL || null->most == NULL || null->sd == NULL) {
+    if (gain == NULL || null->square == NULL || null->count == NULL || null->strongest == NULL || null->most == NULL ||
+        null->sd == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for random fields of %zu x %zu", g.nx, g.ny);
         goto done;
     }
     if ((rc = make_gain(d, residual, taken, &g, gain, e))) goto done;
     /* The first few fields say how much each filter scatters; the strongest stripe is judged in these units. */
     const size_t first = n < 16 ? n : 16;
-    for (size_t k = 0; k < null->widths; k++) null->sd[k] = 1;
-    for (int pass = 0; pass < 2 && rc == MRO_OK; pass++) {
-        const size_t to = pass ? n : first;
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
-        for (size_t k = 0; k < to; k++) {
-            struct mro_error mine = { 0 };
-            const enum mro_code code = draw_one(d, shape, &g, gain, s, polynomial, seed, k, null, &mine);
-            if (code) {
+    for (size_t k = 0; k < n; k++) {
+        struct mro_error mine = { 0 };
+        const enum mro_code code = draw_one(d, shape, &g, gain, s, polynomial, seed, k, null, &mine);
+        if (code) {
 #pragma omp critical(mro_shearband_error)
-                if (rc == MRO_OK) {
-                    rc = code;
-                    if (e) *e = mine;
-                }
+            if (rc == MRO_OK) {
+                rc = code;
+                if (e) *e = mine;
             }
         }
-        for (size_t w = 0; w < null->widths && pass == 0; w++) {
-            double square = 0, count = 0;
-            for (size_t k = 0; k < first; k++) {
-                square += null->square[k * null->widths + w];
-                count += null->count[k * null->widths + w];
-            }
-            null->sd[w] = count > 0 && square > 0 ? sqrt(square / count) : 1;
+    }
+    for (size_t w = 0; w < null->widths; w++) {
+        double square = 0, count = 0;
+        for (size_t k = 0; k < first; k++) {
+            square += null->square[k * null->widths + w];
+            count += null->count[k * null->widths + w];
         }
+        null->sd[w] = count > 0 && square > 0 ? sqrt(square / count) : 1;
+        for (size_t k = 0; k < n; k++)
+            null->most[k] = fmax(null->most[k], null->strongest[k * null->widths + w] / null->sd[w]);
     }
     null->n = n;
 done:

@@ -23,7 +23,7 @@ struct angle {
     int32_t *shift;                                /* one a row or column */
     float *inside, *beside_lo, *beside_hi, *scale; /* widths * bins: filter of a stripe that starts at bin i; scale 0 =
                                                       none there */
-    size_t *n, *flank;                             /* of each width: bins inside, beside */
+    size_t *n, *flank, *places;                    /* of each width: bins inside, beside; stripes that there can be */
 };
 
 struct mro_sb_scan {
@@ -111,12 +111,13 @@ static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const floa
 {
     const size_t n = s->widths * g->bins;
     g->inside = calloc(4 * n, sizeof *g->inside);
-    g->n = calloc(2 * s->widths, sizeof *g->n);
+    g->n = calloc(3 * s->widths, sizeof *g->n);
     if (g->inside == NULL || g->n == NULL) return false;
     g->beside_lo = g->inside + n;
     g->beside_hi = g->beside_lo + n;
     g->scale = g->beside_hi + n;
     g->flank = g->n + s->widths;
+    g->places = g->flank + s->widths;
     const float *sum = area + s->pad; /* sum[b]: pixels below bin b */
     for (size_t k = 0; k < s->widths; k++) {
         const size_t m = (size_t)fmax(2, lround(s->width[k] / fabs(g->step))), f = m / 2 > 2 ? m / 2 : 2;
@@ -140,6 +141,7 @@ static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const floa
             g->beside_lo[i] = (float)(0.5 / lo);
             g->beside_hi[i] = (float)(0.5 / hi);
             g->scale[i] = (float)(1 / sqrt(1 / in + 0.25 / lo + 0.25 / hi));
+            g->places[k]++;
         }
     }
     return true;
@@ -220,7 +222,9 @@ void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *
             if (g->bins < m + 4) continue;
             const float *in = g->inside + at, *lo = g->beside_lo + at, *hi = g->beside_hi + at, *scale = g->scale + at;
             const size_t end = g->bins - m - 1;
-            float largest = 0, squares = 0, there = 0;
+            float largest = 0, squares = 0;
+            if (g->places[k] == 0) continue;
+#pragma omp simd reduction(max : largest) reduction(+ : squares)
             for (size_t b = 2; b < end; b++) {
                 const float z = ((p[b + m] - p[b]) * in[b] - (p[b] - p[(ptrdiff_t)b - (ptrdiff_t)f]) * lo[b] -
                                  (p[b + m + f] - p[b + m]) * hi[b]) *
@@ -228,10 +232,9 @@ void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *
                 const float size = fabsf(z);
                 largest = size > largest ? size : largest;
                 squares += z * z;
-                there += scale[b] > 0;
             }
             if (square) square[k] += squares;
-            if (count) count[k] += there;
+            if (count) count[k] += (double)g->places[k];
             const double unit = sd ? sd[k] : 1;
             if (!(largest > best[k].z * unit)) continue;
             for (size_t b = 2; b < end; b++) {

@@ -353,13 +353,13 @@ static json_t *eds_groups_json(const struct mro_eds_groups *g)
     return take(&b);
 }
 
-static json_t *eds_input_json(const void *items, size_t i)
+static json_t *input_json(const void *items, size_t i)
 {
-    const struct mro_eds_report *r = items;
+    const struct mro_result_inputs *r = items;
     struct builder b = object();
-    put(&b, "role", text(r->input_role[i]));
-    put(&b, "file", text(r->input_file[i]));
-    put(&b, "sha256", text(r->input_sha256[i]));
+    put(&b, "role", text(r->role[i]));
+    put(&b, "file", text(r->file[i]));
+    put(&b, "sha256", text(r->sha256[i]));
     return take(&b);
 }
 
@@ -393,7 +393,7 @@ json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_repor
         put(&b, "across", json_null());
     }
     put(&b, "contrast_groups", r->groups ? eds_groups_json(r->groups) : json_null());
-    put(&b, "inputs", list(r->n_inputs, eds_input_json, r));
+    put(&b, "inputs", list(r->inputs.n, input_json, &r->inputs));
     return end(&b, h, e);
 }
 
@@ -928,7 +928,8 @@ static json_t *junction_json(const void *items, size_t i)
     return take(&b);
 }
 
-json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r, struct mro_error *e)
+json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r,
+                           const struct mro_result_inputs *maps, struct mro_error *e)
 {
     struct builder b = begin(h);
     put(&b, "normal_azimuth_deg", number(r->normal_azimuth_deg));
@@ -940,6 +941,7 @@ json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_she
     put(&b, "position_from", text("top-left corner, along the normal: x cos(azimuth) + y sin(azimuth)"));
     put(&b, "coverage", number(r->coverage));
     put(&b, "black_level", number(r->black_level));
+    put(&b, "inputs", list(maps ? maps->n : 0, input_json, maps));
     return end(&b, h, e);
 }
 

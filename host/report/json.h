@@ -39,6 +39,11 @@ struct mro_result_head {
 json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_result *r, struct mro_error *e);
 json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,
                           const struct mro_bandpass_result *r, struct mro_error *e);
+/* Files that a result of several was made from: what each is, its name, its checksum. */
+struct mro_result_inputs {
+    size_t n;
+    const char *const *role, *const *file, *const *sha256;
+};
 /* What an EDS result was made from, and its parts. Parts that are NULL are null. */
 struct mro_eds_report {
     const struct mro_eds_result *along;
@@ -46,8 +51,7 @@ struct mro_eds_report {
     const struct mro_eds_line *across_line;
     const struct mro_eds_result *across;
     const struct mro_eds_groups *groups;
-    size_t n_inputs; /* all files, when there are several: what each is, its name, its checksum */
-    const char *const *input_role, *const *input_file, *const *input_sha256;
+    struct mro_result_inputs inputs;
 };
 json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e);
 json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e);
@@ -79,7 +83,9 @@ struct mro_pdf_report {
 };
 json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_report *r, struct mro_error *e);
 json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent_result *r, struct mro_error *e);
-json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r, struct mro_error *e);
+/* `maps` are the files of maps, or NULL. */
+json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r,
+                           const struct mro_result_inputs *maps, struct mro_error *e);
 /* One metric of a comparison; `h` says verb, file (the folder or table), warnings, provenance and options. */
 json_t *mro_json_compare(const struct mro_result_head *h, const struct mro_compare_report *c, struct mro_error *e);
 /* `statistics` has one entry an image, or is NULL when pixels were not decoded (numbers are null). */

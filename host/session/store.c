@@ -19,7 +19,7 @@
 #include "io/write.h"
 #include "report/json.h"
 
-enum { MOST_STEM = 180 };
+enum { MOST_STEM = 180, OLD_SECONDS = 3600 /* no file is written for so long */ };
 
 #define ITEM_SCHEMA "mroscope.item/1"
 #define FAILURE_SCHEMA "mroscope.failure/1"
@@ -84,6 +84,9 @@ static struct timespec mtime_of(const struct stat *st)
 #endif
 }
 
+/* Is this a file that is being written (see io/write.c)? */
+static bool is_temporary(const char *name) { return strncmp(name, ".mroscope-", strlen(".mroscope-")) == 0; }
+
 static bool later(struct timespec a, struct timespec b)
 {
     return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
@@ -129,6 +132,7 @@ enum mro_code mro_store_open(struct mro_store *s, const char *folder, struct mro
                           strerror(errno));
         else
             s->now = mtime_of(&st);
+        if (rc == MRO_OK) s->ahead = difftime(s->now.tv_sec, time(NULL));
         if (fd >= 0) close(fd);
         unlink(probe);
     }
@@ -272,12 +276,16 @@ void mro_store_discard(const struct mro_store *s, const char *name)
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
-static int not_hidden(const struct dirent *d) { return d->d_name[0] != '.'; }
+/* A file whose name begins with a dot has results that do. */
+static int is_listed(const struct dirent *d)
+{
+    return strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 && !is_temporary(d->d_name);
+}
 
 bool mro_store_list(const char *folder, const char *suffix, char ***names, size_t *count)
 {
     struct dirent **found = NULL;
-    const int n = scandir(folder, &found, not_hidden, by_name);
+    const int n = scandir(folder, &found, is_listed, by_name);
     const size_t end = strlen(suffix);
     *count = 0;
     *names = n >= 0 ? calloc((size_t)n + 1, sizeof **names) : NULL;
@@ -384,39 +392,42 @@ static int lock_text(char *text, size_t room)
                     start_of((long)getpid()));
 }
 
-/* Is the owner of an open lock gone? */
-static bool is_stale(int fd)
+/* Is the owner of an open lock gone? One that runs on this host is not, however long it was silent: it may have been
+ * stopped for a while. */
+static bool is_stale(const struct mro_store *s, int fd)
 {
     char text[512], host[256];
     struct stat st;
     json_error_t ignored;
     const ssize_t n = pread(fd, text, sizeof text, 0);
     if (fstat(fd, &st) != 0) return false;
-    if (time(NULL) - st.st_mtime > MRO_LOCK_SECONDS) return true;
     json_t *v = n > 0 ? json_loadb(text, (size_t)n, 0, &ignored) : NULL;
     const char *owner = json_string_value(json_object_get(v, "host"));
     const long pid = (long)json_integer_value(json_object_get(v, "pid"));
     const unsigned long long start = (unsigned long long)json_integer_value(json_object_get(v, "start"));
-    bool stale = false;
+    bool stale = difftime(time(NULL), st.st_mtime) + s->ahead > MRO_LOCK_SECONDS;
     host_name(host);
     if (owner && strcmp(owner, host) == 0 && pid > 0) {
         const unsigned long long runs = start_of(pid);
-        stale = (kill((pid_t)pid, 0) != 0 && errno == ESRCH) || (start && runs && start != runs);
+        if (start && runs)
+            stale = start != runs;
+        else if (kill((pid_t)pid, 0) != 0 && errno == ESRCH)
+            stale = true;
     }
     json_decref(v);
     return stale;
 }
 
 /* Takes over a stale lock where it lies: of several that try, one gets it. */
-static bool take_over(const char *path, const char *text, size_t n)
+static bool take_over(const struct mro_store *s, const char *path, const char *text, size_t n)
 {
     struct stat here, there;
     const int fd = open(path, O_RDWR | O_CLOEXEC);
     bool mine = false;
     if (fd < 0) return false;
-    if (is_stale(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (is_stale(s, fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
         /* Still the same file, and still stale: nobody was faster. */
-        if (fstat(fd, &here) == 0 && stat(path, &there) == 0 && here.st_ino == there.st_ino && is_stale(fd))
+        if (fstat(fd, &here) == 0 && stat(path, &there) == 0 && here.st_ino == there.st_ino && is_stale(s, fd))
             mine = ftruncate(fd, 0) == 0 && pwrite(fd, text, n, 0) == (ssize_t)n;
         flock(fd, LOCK_UN);
     }
@@ -442,7 +453,7 @@ enum mro_code mro_store_lock(const struct mro_store *s, const char *name, bool *
     if (rc == MRO_OK && link(own, path) == 0) {
         *mine = true;
     } else if (rc == MRO_OK && errno == EEXIST) {
-        *mine = take_over(path, text, (size_t)n);
+        *mine = take_over(s, path, text, (size_t)n);
     } else if (rc == MRO_OK) { /* a disk without links */
         const int made = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (made >= 0) {
@@ -450,7 +461,7 @@ enum mro_code mro_store_lock(const struct mro_store *s, const char *name, bool *
             close(made);
             if (!*mine) unlink(path);
         } else if (errno == EEXIST) {
-            *mine = take_over(path, text, (size_t)n);
+            *mine = take_over(s, path, text, (size_t)n);
         }
         if (!*mine && errno != EEXIST && made < 0)
             rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
@@ -502,6 +513,21 @@ static void sweep_files(const struct mro_store *s)
     if (d) closedir(d);
 }
 
+/* Removes the files that a process was writing into a folder when it died. Whose they are is not known, so only old
+ * ones go. */
+static void sweep_temporary(const struct mro_store *s, const char *folder)
+{
+    DIR *d = folder ? opendir(folder) : NULL;
+    const struct dirent *entry;
+    while (d && (entry = readdir(d)) != NULL) {
+        struct stat st;
+        if (is_temporary(entry->d_name) && fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode) && difftime(s->now.tv_sec, st.st_mtime) > OLD_SECONDS)
+            unlinkat(dirfd(d), entry->d_name, 0);
+    }
+    if (d) closedir(d);
+}
+
 void mro_store_sweep(const struct mro_store *s)
 {
     char *items = mro_store_path(s, "", "");
@@ -511,13 +537,15 @@ void mro_store_sweep(const struct mro_store *s)
         char name[MRO_ITEM_NAME + 16];
         const char *dot = strrchr(entry->d_name, '.');
         const bool half = dot && strcmp(dot, ".tmp") == 0, lock = dot && strcmp(dot, ".lock") == 0;
-        if ((!half && !lock) || entry->d_name[0] == '.') continue;
+        if ((!half && !lock) || is_temporary(entry->d_name)) continue;
         snprintf(name, sizeof name, "%.*s", (int)(dot - entry->d_name), entry->d_name);
         const size_t n = strlen(name);
         if (half && n > 4 && strcmp(name + n - 4, ".old") == 0) name[n - 4] = '\0';
         mro_store_clear(s, name);
     }
     if (d) closedir(d);
+    sweep_temporary(s, items);
+    sweep_temporary(s, s->folder);
     free(items);
     sweep_files(s);
 }

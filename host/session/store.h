@@ -8,7 +8,7 @@
  *   items/NAME.failed      why it could not be made
  *
  * NAME is the stem of its input and the first 16 digits of its key. A lock is stale when its owner is dead on this
- * host, or when it has not been touched for MRO_LOCK_SECONDS. */
+ * host, or when it is of another and has not been touched for MRO_LOCK_SECONDS. */
 #ifndef MRO_SESSION_STORE_H
 #define MRO_SESSION_STORE_H
 
@@ -22,7 +22,8 @@ enum { MRO_LOCK_SECONDS = 120, MRO_KEY_DIGITS = 16, MRO_ITEM_NAME = 256 };
 
 struct mro_store {
     char *folder;        /* absolute */
-    struct timespec now; /* by the clock of the disk, when it was opened */
+    struct timespec now; /* by the clock of the disk, when it was opened, */
+    double ahead;        /* which is so many seconds ahead of the one here */
 };
 
 /* Opens a folder, which is made if it is missing, and makes sure that it can be written to. MRO_EIO with the system's

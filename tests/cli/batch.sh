@@ -207,19 +207,53 @@ echo '{"pid": 1, "host": "elsewhere", "start": 1}' >"locked/items/$other.lock"
 touch -d '10 minutes ago' "locked/items/$other.lock"
 held=$(basename "$(echo before/items/y.*)")
 echo '{"pid": 1, "host": "elsewhere", "start": 1}' >"locked/items/$held.lock"
+# One that runs here keeps its lock, however long it was silent: it may have been stopped.
+lives=$(basename "$(echo before/items/with*)")
+if [ -r /proc/$$/stat ]; then
+    echo '{"pid": '$$', "host": "'"$(hostname)"'", "start": '"$(sed 's/.*) //' /proc/$$/stat | cut -d' ' -f20)"'}' >"locked/items/$lives.lock"
+    touch -d '10 minutes ago' "locked/items/$lives.lock"
+    touch -d '1 day ago' locked/.mroscope-elsewhere-1.tmp locked/items/.mroscope-1-0.tmp # of processes that died
+fi
 "$program" batch day/session.csv "${options[@]}" -o locked >out.txt 2>err.txt &
 victim=$!
 for _ in $(seq 200); do
-    [ "$(items locked)" -ge 5 ] && [ ! -e "locked/items/$key.tmp" ] && [ -z "$(find locked/items -name '*.tmp')" ] && break
+    [ "$(items locked)" -ge 4 ] && [ ! -e "locked/items/$key.tmp" ] && [ -z "$(find locked/items -name '*.tmp')" ] && break
     sleep 0.05
 done
 expect kill -0 "$victim" # it waits for the one that is held
 expect_not [ -e "locked/items/$held" ]
-rm "locked/items/$held.lock"
+expect_not [ -e "locked/items/$lives" ] || [ ! -r /proc/$$/stat ]
+rm -f "locked/items/$held.lock" "locked/items/$lives.lock"
 wait "$victim"
 code=$?
 expect_code 0
 expect_alike locked before
+nothing_half_made locked
+
+# -- what a name can be: hidden, too long for the names of results; the others are told with it
+mkdir names
+small names/.hidden.tif 3
+long=$(printf 'x%.0s' $(seq 210))
+small "names/$long.tif" 4
+printf '%s\n' file,state,kind,pixel_nm .hidden.tif,A,haadf,0.1 >names/session.csv
+session names/session.csv named
+expect_code 0
+expect_file "$(echo named/items/.hidden.*/.hidden.haadf.json)"
+echo "$long.tif,B,haadf,0.1" >>names/session.csv
+run batch names/session.csv -o named
+expect_code 2
+expect_err "row 3: the name of the file has 214 bytes"
+
+# -- a file that an option names counts by what is in it
+mkdir hard
+cp "$samples/stem/hardness_14x14.csv" hard/map.csv
+printf 'file,state,kind\nmap.csv,A,indent\n' >hard/session.csv
+for values in 1,2,3,2,1,2 1,2,3,2,1,2 1,2,3,2,1,9; do
+    echo "$values" | tr , '\n' >hard/silica.csv
+    run batch hard/session.csv --indent "--permutations 199 --reference silica.csv" -o harder
+    expect_code 0
+done
+expect [ "$(items harder)" -eq 2 ]
 
 # -- files that fail
 mkdir bad
@@ -324,6 +358,10 @@ expect [ "$(grep -c '"item": "items/Fe\.' maps/index.json)" -eq 3 ]
 expect grep -qF '"inputs"' maps/items/Fe.*/record.json
 run batch field/session.csv --eds "--draws 99" -o maps
 expect_out "(0 now, 1 before)"
+sed -i 's/^Si.tif,A,eds-map,0.5/Si.tif,A,eds-map,0.4/' field/session.csv
+run batch field/session.csv -o maps
+expect_code 2
+expect_err "row 3: pixel_nm is 0.4, but row 2, the first of the same group, has another"
 
 # -- a first manifest
 mkdir -p init/AQ init/CTC_e4p5
@@ -333,7 +371,7 @@ cp "$samples/eds_line.csv" init/
 echo text >init/readme.txt
 run batch --init init
 expect_code 0
-expect_out "3 rows; 1 other files are left out"
+expect_out "3 rows; 1 other file is left out"
 expect grep -q $'^AQ/a_haadf.tif,AQ,,haadf,,,,,,,,the file has no calibration: fill in pixel_nm\r$' init/session.csv
 expect grep -q '^CTC_e4p5/b.tif,CTC_e4p5,4.5,hrtem,,,,,,,,the file says 0.02 nm a pixel (ImageJ)' init/session.csv
 expect grep -q '^eds_line.csv,.*,eds-line,' init/session.csv
@@ -342,6 +380,16 @@ expect_code 2
 expect_err "is there already"
 run batch --init init -o list.csv
 expect grep -q '^init/AQ/a_haadf.tif,AQ,' list.csv
+mkdir -p "init/items/g 4 %"
+cp day/plain.tif "init/items/g 4 %/größe.tif"
+cp "$samples/stem/hardness_14x14.csv" init/items/hardness.csv
+head -c 300 day/plain.tif >init/items/cut.tif
+(cd "init/items/g 4 %" && "$program" batch --init ../../items -o ../list.csv >../../../out.txt 2>../../../err.txt)
+expect_out "2 rows; 1 other file is left out"
+expect_err "warning: left out: '../../items/cut.tif'"
+expect [ "$(head -c 7 init/items/list.csv)" = $'\xef\xbb\xbffile' ]
+expect grep -q '^g 4 %/größe.tif,g 4 %,4,hrtem,' init/items/list.csv
+expect grep -q '^hardness.csv,.*,indent,' init/items/list.csv
 run batch init/session.csv -o nothing --dry-run
 expect_code 0
 

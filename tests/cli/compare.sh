@@ -80,10 +80,10 @@ checks=$((checks + 1))
 grep -q "\"'=1+1\"" odd/odd.compare.csv || fail "a formula in the table"
 
 # -- a folder of results
-result() { # NAME STATE STRAIN FRACTION LO HI CS
+result() { # NAME STATE STRAIN FRACTION LO HI CS [SHA256]
     mkdir -p "s/items/$1"
-    printf '{"schema": "mroscope.mro/1", "frame": 0, "fraction": %s, "fraction_ci95": [%s, %s], "density_per_nm2": 0, "size_limit_nm": 1.5, "objects": [{"snr": 5}, {"snr": 7}], "dark": {"count": 3}, "provenance": {"algorithm": "mro 1", "options": {"cs": {"value": %s, "unit": "mm"}, "pixel": {"value": %s}}}}\n' \
-        "$4" "$5" "$6" "$7" "$4" >"s/items/$1/$1.mro.json"
+    printf '{"schema": "mroscope.mro/1", "frame": 0, "fraction": %s, "fraction_ci95": [%s, %s], "density_per_nm2": 0, "size_limit_nm": 1.5, "objects": [{"snr": 5}, {"snr": 7}], "dark": {"count": 3}, "provenance": {"input_sha256": "%s", "algorithm": "mro 1", "options": {"cs": {"value": %s, "unit": "mm"}, "pixel": {"value": %s}}}}\n' \
+        "$4" "$5" "$6" "${8:-$1}" "$7" "$4" >"s/items/$1/$1.mro.json"
     rows="$rows${rows:+, }{\"row\": 2, \"file\": \"$1.tif\", \"state\": \"$2\", \"strain\": $3, \"kind\": \"hrtem\", \"specimen\": null, \"thickness_nm\": null, \"status\": \"done\", \"error\": null, \"verb\": \"mro\", \"item\": \"items/$1\", \"results\": [\"items/$1/$1.mro.json\"]}"
 }
 index() { printf '{"schema": "mroscope.batch/1", "version": "1", "manifest": "s.csv", "rows": [%s]}\n' "$rows" >s/index.json; }
@@ -113,6 +113,17 @@ run compare --json --metric objects.mean.snr --metric objects.count --metric dar
 expect_code 0
 expect_out '"metric": "objects.mean.snr"'
 expect_out '"ratio": 1,'
+# a copy under another name is no second image
+result again AQ 0 0.08 0.05 0.12 0 AQ_2
+result wrong e10 0 0.08 0.05 0.12 0 AQ_2
+index
+run compare --metric fraction s
+expect_code 0
+expect_out "AQ     n = 3"
+expect_out "e10    n = 3"
+expect_err "'again.tif', is a copy of row 2, 'AQ_2.tif', and no second image"
+expect_err "'wrong.tif' of state 'e10', is a copy of row 2, 'AQ_2.tif' of state 'AQ': correct the table"
+session
 # stacks, broken results, rows that failed: left out, and said so
 rows="$rows, {\"row\": 10, \"file\": \"gone.tif\", \"state\": \"AQ\", \"kind\": \"hrtem\", \"status\": \"failed\", \"error\": \"gone.tif is cut short\", \"results\": []}"
 index

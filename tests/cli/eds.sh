@@ -111,29 +111,12 @@ run eds decimals.csv
 expect_code 0
 
 # -- maps. map FILE SEED HEIGHT: a count map of 64 x HEIGHT pixels of 0.5 nm, as 8-bit TIFF with ImageJ calibration
-u16() { printf '%b' "$(printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)))"; }
-u32() { u16 $(($1 & 65535)) && u16 $(($1 >> 16)); }
-tag() { u16 "$1" && u16 "$2" && u32 "$3" && u32 "$4"; }
 map() {
-    local height=$3 note=$'ImageJ=1.53\nunit=nm\n'
-    {
-        printf 'II' && u16 42 && u32 8
-        u16 11
-        tag 256 4 1 64 && tag 257 4 1 "$height" && tag 258 3 1 8 && tag 259 3 1 1 && tag 262 3 1 1
-        tag 270 2 21 154 && tag 273 4 1 192 && tag 278 4 1 "$height" && tag 279 4 1 $((64 * height)) && tag 282 5 1 176 && tag 283 5 1 176
-        u32 0
-        u32 0 && u32 0
-        printf '%s\0' "$note"
-        printf '\0'
-        u32 2 && u32 1
-        u32 0 && u32 0
-        awk -v seed="$2" -v n=$((64 * height)) 'BEGIN { srand(seed); for (i = 0; i < n; i++) {
-            x = i % 64; y = int(i / 64); v = 20 * seed + 9 * sin(x / 3) * sin(y / 4) * (seed == 1 ? 1 : -1)
-            k = 0; for (p = 1; p > exp(-v); k++) p *= rand()
-            printf "%c", (k > 126 ? 126 : (k < 1 ? 1 : k)) } }'
-    } >"$1"
+    awk -v seed="$2" -v n=$((64 * $3)) 'BEGIN { srand(seed); for (i = 0; i < n; i++) {
+        x = i % 64; y = int(i / 64); v = 20 * seed + 9 * sin(x / 3) * sin(y / 4) * (seed == 1 ? 1 : -1)
+        k = 0; for (p = 1; p > exp(-v); k++) p *= rand()
+        printf "%c", (k > 126 ? 126 : (k < 1 ? 1 : k)) } }' | tiff8 "$1" 64 "$3" 2 1
 }
-export LC_ALL=C
 map Si.tif 1 64
 map Fe.tif 3 64
 map H.tif 2 64

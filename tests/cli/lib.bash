@@ -18,6 +18,28 @@ fail() {
     sed 's/^/  stderr: /' err.txt | head -5
 }
 
+# tiff8 FILE WIDTH HEIGHT N M: pixels of one byte each from stdin as a TIFF of N/M pixels a nm, as ImageJ writes it
+export LC_ALL=C
+u16() { printf '%b' "$(printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)))"; }
+u32() { u16 $(($1 & 65535)) && u16 $(($1 >> 16)); }
+tag() { u16 "$1" && u16 "$2" && u32 "$3" && u32 "$4"; }
+tiff8() {
+    local width=$2 height=$3 note=$'ImageJ=1.53\nunit=nm\n'
+    {
+        printf 'II' && u16 42 && u32 8
+        u16 11
+        tag 256 4 1 "$width" && tag 257 4 1 "$height" && tag 258 3 1 8 && tag 259 3 1 1 && tag 262 3 1 1
+        tag 270 2 21 154 && tag 273 4 1 192 && tag 278 4 1 "$height" && tag 279 4 1 $((width * height)) && tag 282 5 1 176 && tag 283 5 1 176
+        u32 0
+        u32 0 && u32 0
+        printf '%s\0' "$note"
+        printf '\0'
+        u32 "$4" && u32 "$5"
+        u32 0 && u32 0
+        cat
+    } >"$1"
+}
+
 # run ARGS...: runs the program; leaves out.txt, err.txt and $code.
 code=0
 run() {

@@ -43,6 +43,65 @@ checks=$((checks + 1))
 run info --json deep/results/shearband.shearband.band0.tif
 expect_out '"unit": ["nm", "nm"]'
 
+# -- maps. map FILE SEED OUTSIDE INSIDE: counts of 64 x 64 pixels of 3.2 nm, other in the wider band than beside it
+map() {
+    awk -v seed="$2" -v out="$3" -v in_="$4" 'BEGIN { srand(seed); c = cos(0.349939); s = sin(0.349939); for (i = 0; i < 4096; i++) {
+        t = (i % 64 + 0.5) * 3.2 * c + (int(i / 64) + 0.5) * 3.2 * s - 140; v = t > -12.5 && t < 12.5 ? in_ : out
+        k = 0; for (p = 1; p > exp(-v); k++) p *= rand()
+        printf "%c", (k > 127 ? 127 : (k < 2 ? 1 : k - 1)) } }' | tiff8 "$1" 64 64 5 16
+}
+map Fe.tif 1 80 72
+map Si.tif 2 20 28
+run shearband --json --alpha 0.02 --surrogates 99 --map Fe=Fe.tif --map Si=Si.tif --k Fe=1,Si=1 -o maps "$image"
+expect_code 0
+expect_json out.txt
+expect_keys out.txt inside_at outside_at difference_at difference_ci95 p inputs role sha256
+expect_out '"role": "map Fe", "file": "Fe.tif"'
+expect_out '"k": {"value": "Fe=1,Si=1"}'
+expect_file maps/shearband.shearband.elements.csv
+expect_file maps/shearband.shearband.png
+# From counts over atomic weights: 33.2 at.% Si beside the wider band and 43.6 in it; the other one is as the glass.
+checks=$((checks + 1))
+grep -oE '"Si": \{"inside_at": [^}]*\}' out.txt | tr -d '[],{}' | tr '\n' ' ' |
+    awk '{ for (i = 1; i < NF; i++) if ($i ~ /"(inside_at|outside_at|difference_at|p)":/) v[++n] = $(i + 1)
+        exit !(n == 8 && v[3] > -2.5 && v[3] < 2.5 && v[4] > 0.001 && v[5] > 42 && v[5] < 45 && v[6] > 32.2 && v[6] < 34.2 && v[7] > 9.2 && v[7] < 11.6 && v[8] < 1e-6) }' ||
+    fail "the composition is not that which was planted"
+run shearband --alpha 0.02 --surrogates 99 --map Fe,Si=Fe.tif "$image"
+expect_code 1
+expect_one_line
+expect_err "names 2 elements"
+map small.tif 1 80 72
+run shearband --map-pixel 1.6 --map Fe=small.tif --map Si=Si.tif --surrogates 99 --alpha 0.02 "$image"
+expect_code 1
+expect_one_line
+expect_err "not of one field"
+cp "$MROSCOPE_TEST_DATA/Si110_5nmX25us_03_none_none.png" plain.png
+run shearband --map Fe=plain.png --map Si=Si.tif "$image"
+expect_code 1
+expect_one_line
+expect_err "--map-pixel"
+run shearband --map Fe=missing.tif "$image"
+expect_code 1
+expect_one_line
+for wrong in "--k Fe=1" "--at-maps" "--map-pixel 3" "--map Fe=Fe.tif --k Fe=x" "--map Fe=Fe.tif $image"; do
+    # shellcheck disable=SC2086
+    run shearband $wrong "$image"
+    expect_code 2
+    expect_one_line
+done
+mkdir clash
+cp "$image" clash/a.tif
+cp Fe.tif clash/a.shearband.band0.tif # a result never replaces a map
+run shearband --alpha 0.02 --surrogates 99 --map Fe=clash/a.shearband.band0.tif -o clash clash/a.tif
+expect_code 1
+expect_one_line
+checks=$((checks + 1))
+cmp -s Fe.tif clash/a.shearband.band0.tif || fail "a result replaced a map"
+printf 'file,state,kind\n%s,AQ,shearband\n' "$image" >maps.csv
+run batch maps.csv -o session --shearband "--map Fe=Fe.tif"
+expect_code 2
+expect_one_line
+
 for wrong in "--line 1,2,3" "--width 5" "--width 9,5" "--segments 2" "--polynomial 9" "--alpha 0.7" "--surrogates 10" \
     "--alpha 0.001" "--thickness -1"; do
     # shellcheck disable=SC2086

@@ -2,26 +2,18 @@
 /* Fuzz target: any bytes, opened as a file of any format and read to the end, on a small budget.
  * Built with clang it is a libFuzzer program (MROSCOPE_FUZZ); with MROSCOPE_REPLAY it gets a main that runs the files
  * it is given once, so that a corpus can be replayed with any compiler. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "io/emi.h"
 #include "mroscope/file.h"
 
+#define FUZZ_NAME "fuzz_readers"
+#include "replay.h"
+
 /* Images and frames looked at in one input: each more costs time and reaches the same code. */
 enum { MAX_IMAGES = 8, MAX_FRAMES = 16 };
 #define BUDGET ((size_t)64 << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok, const char *what)
-{
-    if (ok) return;
-    fprintf(stderr, "fuzz_readers: %s\n", what);
-    abort();
-}
 
 static void open_and_read(const uint8_t *data, size_t size)
 {
@@ -106,25 +98,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(copy);
     return 0;
 }
-
-#ifdef MROSCOPE_REPLAY
-int main(int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        FILE *in = fopen(argv[i], "rb");
-        check(in != NULL && fseek(in, 0, SEEK_END) == 0, argv[i]);
-        const long size = ftell(in);
-        rewind(in);
-        /* Exactly as large as the file, so that a read past its end is one past the block. */
-        uint8_t *p = malloc(size > 0 ? (size_t)size : 1);
-        check(size >= 0 && p != NULL && fread(p, 1, (size_t)size, in) == (size_t)size, argv[i]);
-        fclose(in);
-        LLVMFuzzerTestOneInput(p, (size_t)size);
-        /* And cut, which every reader must survive. */
-        LLVMFuzzerTestOneInput(p, (size_t)size / 2);
-        free(p);
-    }
-    printf("%d files replayed\n", argc - 1);
-    return argc > 1 ? 0 : 1;
-}
-#endif

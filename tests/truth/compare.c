@@ -19,7 +19,7 @@
 #define T5 2.570581835636314
 #define NEAR(a, b) near_to((a), (b), __LINE__)
 
-enum { MOST = 64 };
+enum { MOST = 400 };
 
 static void near_to(double a, double b, int line)
 {
@@ -258,6 +258,50 @@ static void trend_with_strain(void **state)
     assert_false(t.result.state[0].in_trend);
 }
 
+/* Equal strains are one step of the trend, however many images of a specimen share them. */
+static void trend_of_specimens(void **state)
+{
+    (void)state;
+    t.data.n_states = 2;
+    for (size_t s = 0; s < 2; s++)
+        for (size_t i = 0; i < 5; i++) {
+            struct mro_compare_image *m = add(s, 1 + (double)(5 * s + i));
+            m->specimen = 10 * s + (i < 3 ? 0 : i);
+            m->strain = s ? 1.4 : 0.1; /* three times 0.1 is no 0.3 */
+        }
+    compare();
+    assert_true(t.result.by_specimen);
+    NEAR(t.result.trend.j, 9);
+    NEAR(t.result.trend.j_expected, 4.5);
+    NEAR(t.result.trend.jonckheere.p, 0.1);
+    assert_true(t.result.state[1].strain == 1.4);
+}
+
+/* Hundreds of images with ties: every pair, counted one by one. */
+static void trend_of_many(void **state)
+{
+    (void)state;
+    const size_t n = 300;
+    double j = 0, expected = 0;
+    t.data.n_states = 3;
+    t.options.permutations = 2000;
+    for (size_t i = 0; i < n; i++) {
+        const mro_philox_block b = mro_philox(7, 1, i);
+        add(b.v[0] % 3, (double)(b.v[1] % 40 + b.v[0] % 3))->strain = (double)(b.v[0] % 3);
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n; k++) {
+            const struct mro_compare_image *a = &t.image[i], *b = &t.image[k];
+            if (!(a->strain < b->strain)) continue;
+            j += a->value < b->value ? 1 : a->value == b->value ? 0.5 : 0;
+            expected += 0.5;
+        }
+    compare();
+    NEAR(t.result.trend.j, j);
+    NEAR(t.result.trend.j_expected, expected);
+    assert_true(t.result.trend.jonckheere.p > 0 && t.result.trend.jonckheere.p <= 1);
+}
+
 static void trend_weighs_by_known_errors(void **state)
 {
     (void)state;
@@ -333,6 +377,19 @@ static void images_of_a_specimen_are_averaged(void **state)
     assert_int_equal(b->images, 6);
     NEAR(b->ratio_ci95[1], 1.5 * exp(T4 * sqrt(0.08 / 3))); /* as of 8 10 12 and 12 15 18 */
     NEAR(b->test.smallest, 0.1);
+    NEAR(b->test.p, 0.2); /* both have a 12 */
+    /* So they are when they have different numbers of images; also each in equal parts of two blocks. */
+    for (size_t i = 0; i < t.data.n; i++)
+        t.image[i].specimen = 10 * t.image[i].state + (i % 6 < 1 ? 0 : i % 6 < 3 ? 1 : 2);
+    compare();
+    NEAR(t.result.state[1].test.arrangements, 20);
+    NEAR(t.result.state[1].test.smallest, 0.1);
+    for (size_t i = 0; i < t.data.n; i++) t.image[i].specimen = 10 * t.image[i].state + (i % 6 < 4);
+    for (size_t i = 0; i < t.data.n; i++) t.image[i].block = i % 2;
+    compare();
+    NEAR(t.result.state[1].test.arrangements, 6);
+    NEAR(t.result.state[1].test.smallest, 1.0 / 3);
+    for (size_t i = 0; i < t.data.n; i++) t.image[i].block = 0;
     /* One specimen a state: images stay the unit, and it is said what that means. */
     for (size_t i = 0; i < t.data.n; i++) t.image[i].specimen = t.image[i].state;
     compare();
@@ -484,6 +541,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_cut_off_at_zero_keep_their_error, begin, end),
         cmocka_unit_test_setup_teardown(own_errors_are_not_counted_twice, begin, end),
         cmocka_unit_test_setup_teardown(trend_with_strain, begin, end),
+        cmocka_unit_test_setup_teardown(trend_of_specimens, begin, end),
+        cmocka_unit_test_setup_teardown(trend_of_many, begin, end),
         cmocka_unit_test_setup_teardown(trend_weighs_by_known_errors, begin, end),
         cmocka_unit_test_setup_teardown(trend_of_equal_strains, begin, end),
         cmocka_unit_test_setup_teardown(blocks_are_compared_within, begin, end),

@@ -58,6 +58,13 @@ static void expect_band(const struct mro_shearband *b, const struct planted *t, 
     assert_true(b->width_ci95[1] - b->width_ci95[0] < 0.4 * b->width_nm);
 }
 
+static size_t unreliable(const struct mro_shearband_result *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_warnings; i++) n += strstr(r->warnings[i], "unreliable") != NULL;
+    return n;
+}
+
 static void bands_are_found(void **state)
 {
     static const struct planted one[] = {
@@ -77,6 +84,7 @@ static void bands_are_found(void **state)
         assert_true(r.p_value <= 0.0101);
         assert_true(!r.band[0].border && !r.band[0].ends && r.n_warnings >= 1);
         assert_non_null(r.band[0].straight.px);
+        assert_int_equal(unreliable(&r), 0);
         mro_shearband_result_release(&r);
         mro_image_release(&im);
     }
@@ -137,6 +145,16 @@ static void a_given_line_is_measured(void **state)
     assert_int_equal(mro_shearband_measure(d, &im, "planted", &o, &r, &e), MRO_EARG);
     assert_non_null(strstr(e.message, "outside"));
     mro_image_release(&im);
+    /* A band with 11 nm of glass between it and the border. */
+    static const struct planted close = { 90, 18, 14, 0.05, 1.5 };
+    im = plant(&close, 1, 0.03, 10);
+    memcpy(o.line_nm, (double[]){ 5, 18, 200, 18 }, sizeof o.line_nm);
+    ok(mro_shearband_measure(d, &im, "close", &o, &r, &e), &e);
+    assert_int_equal(r.n_bands, 1);
+    assert_true(!r.band[0].border);
+    assert_int_equal(unreliable(&r), 1);
+    mro_shearband_result_release(&r);
+    mro_image_release(&im);
     mro_device_close(d);
 }
 
@@ -153,6 +171,7 @@ static void what_cannot_be_measured(void **state)
     struct mro_image im = plant(&half, 1, 0.02, 3);
     ok(mro_shearband_measure(d, &im, "border", &o, &r, &e), &e);
     for (size_t k = 0; k < r.n_bands; k++) assert_true(!r.band[k].border || isnan(r.band[k].width_nm));
+    assert_int_equal(unreliable(&r), r.n_bands);
     mro_shearband_result_release(&r);
     /* All of the field is band. */
     static const struct planted all = { 10, 100, 900, 0.05, 2 };
@@ -226,6 +245,10 @@ static void elements_across_a_band(void **state)
     ok(mro_eds_k_parse(&eds.k, "Fe=1.988,Si=1", &e), &e); /* at.% as counts: over the atomic weights */
     ok(mro_shearband_measure(d, &im, "planted", &o, &r, &e), &e);
     assert_int_equal(r.n_bands, 1);
+    struct mro_eds_field other = maps;
+    other.pixel_nm[0] = 3;
+    assert_int_equal(mro_shearband_composition(d, &r, &other, "planted", &eds, &e), MRO_EARG);
+    assert_non_null(strstr(e.message, "not of one field"));
     ok(mro_shearband_composition(d, &r, &maps, "planted", &eds, &e), &e);
     const struct mro_shearband_elements *q = &r.elements[0];
     assert_int_equal(q->n, 2);
@@ -234,10 +257,6 @@ static void elements_across_a_band(void **state)
     assert_true(q->element[0].difference_ci95[0] < -4 && q->element[0].difference_ci95[1] > -4 + -0.6);
     assert_true(q->element[0].p < 1e-6 && q->element[1].difference_at > 3);
     near(q->centre_nm, hypot(q->line.x1 - q->line.x0, q->line.y1 - q->line.y0) / 2, 25);
-    mro_shearband_result_release(&r);
-    maps.pixel_nm[0] = 3;
-    ok(mro_shearband_measure(d, &im, "planted", &o, &r, &e), &e);
-    assert_int_equal(mro_shearband_composition(d, &r, &maps, "planted", &eds, &e), MRO_EARG);
     mro_shearband_result_release(&r);
     mro_image_release(&im);
     free(counts);
