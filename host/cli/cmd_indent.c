@@ -17,7 +17,8 @@ struct indent {
     struct mro_indent_options options;
     struct mro_indent_table_options table;
     const char *pitch, *reference;
-    int bins; /* enum mro_indent_edge, in the order of the option's words */
+    char reference_unit[24]; /* as its table says; "" = unknown */
+    int bins;                /* enum mro_indent_edge, in the order of the option's words */
     struct cli_file_id *ids;
     size_t n_ids;
 };
@@ -112,13 +113,18 @@ static enum mro_code read_reference(struct indent *s, struct mro_error *e)
     double mean = 0, square = 0;
     struct mro_indent_table_options o = s->table;
     o.pitch_nm[0] = o.pitch_nm[1] = 0;
+    o.unit = NULL;
     MRO_TRY(read_table(s->reference, &o, &t, sha256, e));
     for (size_t i = 0; i < t.n; i++) mean += t.value[i] / (double)t.n;
     for (size_t i = 0; i < t.n; i++) square += (t.value[i] - mean) * (t.value[i] - mean);
     enum mro_code rc = MRO_OK;
     if (t.n < 5) rc = MRO_FAIL(e, MRO_EDATA, "'%s' has %zu indents; five at least tell their noise", s->reference, t.n);
+    if (rc == MRO_OK && !(square > 0))
+        rc = MRO_FAIL(e, MRO_EDATA, "the indents of '%s' are all equal, so that they tell no noise", s->reference);
     s->options.noise_sd = t.n > 1 ? sqrt(square / ((double)t.n - 1)) : 0;
+    s->options.noise_dof = (double)t.n - 1;
     s->options.noise_source = "reference table";
+    memcpy(s->reference_unit, t.unit, sizeof s->reference_unit);
     mro_indent_table_release(&t);
     return rc;
 }
@@ -191,6 +197,9 @@ static enum mro_code do_table(struct indent *s, const char *path, struct mro_err
     char sha256[65];
     snprintf(item.name, sizeof item.name, "%s", path);
     enum mro_code rc = read_table(path, &s->table, &t, sha256, e);
+    if (rc == MRO_OK && s->reference_unit[0] && t.unit[0] && strcmp(s->reference_unit, t.unit) != 0)
+        rc = MRO_FAIL(e, MRO_EARG, "'%s' is in %s and '%s' in %s: noise needs the unit of the map", s->reference,
+                      s->reference_unit, path, t.unit);
     if (rc == MRO_OK) rc = mro_indent_measure(&t, path, &s->options, &r, e);
     if (rc == MRO_OK) rc = publish(s, &item, &r, sha256, e);
     mro_indent_result_release(&r);

@@ -43,7 +43,7 @@ static const struct cli_option measure_rows[] = {
       AT(options.segments), true, 0, MRO_SHEARBAND_SEGMENTS },
     { "thickness", 0, "NM", "nm", "thickness of the foil: how far the bands can be inclined", CLI_DOUBLE,
       AT(options.thickness_nm), true, 1e-3, 1e6 },
-    { "alpha", 0, "P", "", "list bands that chance gives less often than this", CLI_DOUBLE, AT(options.alpha), true,
+    { "alpha", 0, "P", "", "list bands that chance gives no more often than this", CLI_DOUBLE, AT(options.alpha), true,
       1e-5, 0.5 },
     { "surrogates", 0, "N", "", "random fields of the same spectrum that bands have to beat", CLI_INT,
       AT(options.surrogates), true, 99, 100000 },
@@ -107,7 +107,7 @@ static int check(void *state)
         return cli_wrong_usage("shearband", "--segments can be 0, or 4 to %d", MRO_SHEARBAND_SEGMENTS);
     if (m->width.n && m->width.n != 2)
         return cli_wrong_usage("shearband", "--width wants two widths in nm, LO,HI such as 5,50");
-    if (o->alpha * (o->surrogates + 1) < 1)
+    if (o->alpha * (o->surrogates + 1) < 1 - 1e-9)
         return cli_wrong_usage("shearband", "--alpha %g needs --surrogates %.0f at least", o->alpha,
                                ceil(1 / o->alpha) - 1);
     o->has_line = m->line.n > 0;

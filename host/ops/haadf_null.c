@@ -28,7 +28,9 @@ struct tiles {
     double sd; /* expected, of a sample */
     size_t n;  /* tiles in the pool */
     size_t in_a_field;
-    uint32_t *counts; /* n * BINS; NULL where a field is one tile */
+    uint32_t *counts;       /* n * BINS; NULL where a field is one tile */
+    bool masked;            /* a tile is the whole field: of its samples those count that do in the image */
+    struct mro_buffer mask; /* on the device */
 };
 
 static float bins_from(const struct tiles *t) { return (float)(-REACH * t->sd); }
@@ -113,10 +115,10 @@ static void even_out(const struct mro_haadf_state *s, const struct mro_rings *ri
 
 static enum mro_code observe(struct mro_device *d, const struct mro_haadf_state *s, const struct mro_rings *rings,
                              const struct mro_haadf_filter *f, const struct mro_grid *g, const struct tiles *t,
-                             uint32_t *counts, double *usable_share, struct mro_error *e)
+                             uint32_t *counts, double *usable_share, struct mro_buffer *mask, struct mro_error *e)
 {
     const size_t n = g->ny * g->nx;
-    struct mro_buffer field = { 0 }, mask = { 0 };
+    struct mro_buffer field = { 0 };
     unsigned char *usable = NULL;
     float *v = malloc(n * sizeof *v);
     enum mro_code rc = v ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
@@ -129,12 +131,11 @@ static enum mro_code observe(struct mro_device *d, const struct mro_haadf_state 
     for (size_t i = 0; i < n; i++) in += usable[i];
     *usable_share = (double)in / (double)n;
     if ((rc = d->ops->upload(d, &field, v, n * sizeof *v, e))) goto done;
-    if ((rc = d->ops->alloc(d, &mask, n, e))) goto done;
-    if ((rc = d->ops->upload(d, &mask, usable, n, e))) goto done;
-    rc = d->ops->histogram(d, &field, &mask, n, bins_from(t), bin_width(t), BINS, counts, e);
+    if ((rc = d->ops->alloc(d, mask, n, e))) goto done;
+    if ((rc = d->ops->upload(d, mask, usable, n, e))) goto done;
+    rc = d->ops->histogram(d, &field, mask, n, bins_from(t), bin_width(t), BINS, counts, e);
 done:
     d->ops->release(d, &field);
-    d->ops->release(d, &mask);
     free(usable);
     free(v);
     return rc;
@@ -176,7 +177,8 @@ static enum mro_code draw_tile(struct mro_device *d, const struct tiles *t, cons
     if (rc == MRO_OK) rc = d->ops->noise_spectrum(d, &t->grid, seed, STREAM + k, wide, 0.1, &spectrum, e);
     if (rc == MRO_OK) rc = d->ops->multiply(d, &t->grid, &spectrum, gain, e);
     if (rc == MRO_OK) rc = d->ops->inverse(d, &t->grid, &spectrum, &real, e);
-    if (rc == MRO_OK) rc = d->ops->histogram(d, &real, NULL, n, bins_from(t), bin_width(t), BINS, counts, e);
+    if (rc == MRO_OK)
+        rc = d->ops->histogram(d, &real, t->masked ? &t->mask : NULL, n, bins_from(t), bin_width(t), BINS, counts, e);
     d->ops->release(d, &spectrum);
     d->ops->release(d, &real);
     return rc;
@@ -266,7 +268,8 @@ enum mro_code mro_haadf_draw_null(struct mro_device *d, const struct mro_haadf_s
     float *gain = malloc(t.grid.ny * t.grid.nx * sizeof *gain);
     if (gain == NULL) goto no_memory;
     tile_gain(s, rings, f, &t, gain);
-    if ((rc = observe(d, s, rings, f, &whole, &t, counts, &usable, e))) goto done;
+    if ((rc = observe(d, s, rings, f, &whole, &t, counts, &usable, &t.mask, e))) goto done;
+    t.masked = whole.ny == t.grid.ny && whole.nx == t.grid.nx;
     areas_of(counts, o->thresholds_sd, o->n_thresholds, &observed);
     const size_t asked = (size_t)o->surrogates, least = asked < FEWEST ? asked : FEWEST;
     const double work = floor(FIELD_WORK / ((double)t.grid.ny * (double)t.grid.nx));
@@ -285,6 +288,7 @@ enum mro_code mro_haadf_draw_null(struct mro_device *d, const struct mro_haadf_s
 no_memory:
     rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for random fields of %zu x %zu", t.grid.nx, t.grid.ny);
 done:
+    d->ops->release(d, &t.mask);
     free(gain);
     free(t.counts);
     free(field);

@@ -114,6 +114,7 @@ static enum mro_code merge_repeats(const struct mro_indent_table *t, struct mro_
     r->y = r->x + n;
     r->beside = r->y + n;
     r->places = n;
+    r->noise_share = 1;
     memcpy(r->value, t->value, n * sizeof *r->value);
     for (size_t i = 0; i < n; i++) {
         r->x[i] = t->x ? t->x[i] : NAN;
@@ -132,7 +133,7 @@ static enum mro_code merge_repeats(const struct mro_indent_table *t, struct mro_
         for (size_t i = 0; i < n; i++) p[i] = (struct place){ r->x[i], r->y[i], r->value[i] };
         qsort(p, n, sizeof *p, by_x);
         size_t places = 0;
-        double within = 0, dof = 0;
+        double within = 0, dof = 0, share = 0;
         for (size_t i = 0; i < n;) {
             size_t k = i;
             while (k < n && p[k].x - p[i].x <= near) k++;
@@ -145,6 +146,7 @@ static enum mro_code merge_repeats(const struct mro_indent_table *t, struct mro_
                 for (size_t c = a; c < b; c++) ss += (p[c].v - m) * (p[c].v - m);
                 within += ss;
                 dof += (double)(b - a) - 1;
+                share += 1 / (double)(b - a);
                 r->x[places] = p[a].x;
                 r->y[places] = p[a].y;
                 r->value[places++] = m;
@@ -154,8 +156,10 @@ static enum mro_code merge_repeats(const struct mro_indent_table *t, struct mro_
         }
         free(p);
         r->places = places;
+        r->noise_share = share / (double)places;
         if (places < n && dof > 0) {
             r->noise_sd = sqrt(within / dof);
+            r->noise_dof = dof;
             r->noise_source = "repeats in the table";
         }
     }
@@ -239,7 +243,8 @@ static enum mro_code make_grid(const struct mro_indent_table *t, struct mro_inde
     if (!(px > 0) || !(py > 0)) goto scattered;
     const double gx = round((centre[nx - 1] - centre[0]) / px) + 1,
                  gy = round((centre[n + ny - 1] - centre[n]) / py) + 1;
-    if (gx * gy * FILLED > (double)n && n > 4 && t->placed) goto scattered;
+    /* Few places far apart make a grid of nearly nothing but holes. */
+    if (gx * gy * FILLED > fmax(4, (double)n) && t->placed) goto scattered;
     r->grid_nx = (size_t)gx;
     r->grid_ny = (size_t)gy;
     r->grid = malloc(r->grid_nx * r->grid_ny * sizeof *r->grid);
@@ -370,8 +375,9 @@ static enum mro_code moran(const struct mro_indent_options *o, const struct pair
         }
     for (size_t i = 0; i < n; i++) r->beside[i] = count[i] > 0 ? sum[i] / count[i] : NAN;
     r->moran_expected = -1 / ((double)n - 1);
-    if (!(square > 0)) {
-        mro_warn(r, "all values are equal: likeness of neighbours has no meaning");
+    if (!(square > 0) || !isfinite(square)) {
+        mro_warn(r, square > 0 ? "the values are too large to be squared: likeness of neighbours is not measured"
+                               : "all values are equal: likeness of neighbours has no meaning");
         free(z);
         return MRO_OK;
     }
@@ -632,23 +638,34 @@ static void say(struct mro_indent_result *r)
                  r->moran_i, r->moran_p);
 }
 
-static void take_noise_out(const struct mro_indent_options *o, const struct mro_indent_table *t,
-                           struct mro_indent_result *r)
+/* The variance of places less that of their noise. Both are known within an interval: that of the difference has
+ * ends as far from it as the square root of the squared distances of theirs (Zou and Donner, Stat. Med. 27 (2008)
+ * 1693). */
+static void take_noise_out(const struct mro_indent_options *o, struct mro_indent_result *r)
 {
     if (o->noise_sd > 0) {
         r->noise_sd = o->noise_sd;
+        r->noise_dof = o->noise_dof;
         r->noise_source = o->noise_source;
     }
     if (!isfinite(r->noise_sd) || !isfinite(r->sd)) return;
     /* Places are means of repeats where there are any. */
-    const double each = (double)t->n / (double)r->places, noise = r->noise_sd * r->noise_sd / fmax(1, each);
-    const double left = r->sd * r->sd - noise;
-    r->sd_true = sqrt(fmax(0, left));
-    r->fwhm_true = FWHM * r->sd_true;
-    const double *ci = r->sd_ci95;
-    for (int i = 0; i < 2; i++) r->fwhm_true_ci95[i] = FWHM * sqrt(fmax(0, ci[i] * ci[i] - noise));
-    if (left <= 0)
-        mro_warn(r, "the scatter of the indents is no larger than their noise: the true spread cannot be told from 0");
+    const double noise = r->noise_sd * r->noise_sd * r->noise_share, whole = r->sd * r->sd, left = whole - noise;
+    double of_noise[2] = { r->noise_sd, r->noise_sd };
+    if (r->noise_dof > 0) sd_interval(r->noise_sd, r->noise_dof, of_noise);
+    for (int i = 0; i < 2; i++) {
+        const double own = r->sd_ci95[i] * r->sd_ci95[i] - whole,
+                     other = of_noise[1 - i] * of_noise[1 - i] * r->noise_share - noise;
+        const double end = left + (i ? 1 : -1) * hypot(own, other);
+        r->fwhm_true_ci95[i] = end > 0 ? FWHM * sqrt(end) : end <= 0 ? 0 : NAN;
+    }
+    if (left > 0) {
+        r->sd_true = sqrt(left);
+        r->fwhm_true = FWHM * r->sd_true;
+    } else {
+        mro_warn(r, "the scatter of the indents is no larger than their noise: no true spread is given, but its upper "
+                    "limit");
+    }
 }
 
 enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *name, const struct mro_indent_options *o,
@@ -721,7 +738,7 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
             mro_warn(r, "neighbours are alike, so that %zu indents say as much of the spread as %.0f independent ones",
                      n, for_spread);
     }
-    take_noise_out(o, t, r);
+    take_noise_out(o, r);
     if ((rc = kernel(o, r, for_spread, e))) goto done;
     if ((rc = bins(name, o, r, e))) goto done;
     if (!isfinite(r->noise_sd) && n > 1)

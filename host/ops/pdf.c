@@ -10,12 +10,17 @@
 #include "mroscope/math/philox.h"
 #include "ops/pdf_internal.h"
 
-#define LOW_STEPS 96         /* of the integral below the smallest Q */
-#define ROW_LOW 0.1          /* what the low-r rows are expected to miss by, of the density's line at r_min */
-#define ROW_TAIL 0.05        /* and S in the tail, of 1 */
-#define TAIL_BIN 0.5         /* 1/Angstrom */
-#define ROW_SLOW 0.03        /* size of the slow background's terms in S that needs no other reason */
-#define LEAST_RISE 0.25      /* of the first sharp peak in S */
+#define LOW_STEPS 96   /* of the integral below the smallest Q */
+#define ROW_LOW 0.1    /* what the low-r rows are expected to miss by, of the density's line at r_min */
+#define ROW_TAIL 0.05  /* and S in the tail, of 1 */
+#define TAIL_BIN 0.5   /* 1/Angstrom */
+#define ROW_SLOW 0.03  /* size of the slow background's terms in S that needs no other reason */
+#define LOOSE_SLOW 0.3 /* the same where inelastic scattering is as strong as elastic: another choice */
+#define LOOSE_DEGREE 4
+#define LEAST_RISE 0.25 /* of the first sharp peak in S */
+#define HALF_RING 0.5
+#define SHADOW 0.5           /* of the intensity: less is the shadow of a beam stop */
+#define CUT_PEAK 0.4         /* S at the beginning over that of the first sharp peak: more is on its flank */
 #define END_SHARE 0.75       /* of what the profile reaches is transformed; the rest pins the normalisation */
 #define TAIL_SHARE 0.7       /* where the tail begins */
 #define TO_Q (2 * M_PI / 10) /* from s in 1/nm */
@@ -253,11 +258,13 @@ static size_t aperture_at(const struct points *t)
     return edge > 1 ? edge - 1 : edge;
 }
 
-/* Last point whose ring is nearly whole, by the number of pixels; all of a table. */
+/* Points before the first ring of which less than half counts, by the number of pixels; all of a table. An arm of a
+ * beam stop takes much of the small rings, and a beam beside the middle of the detector leaves parts of the large ones.
+ */
 static size_t whole_rings(const struct mro_profile *p, const struct points *t)
 {
     if (p->pixels == NULL) return t->n;
-    /* A whole ring has pixels in proportion to s; the steady value is the upper quartile of pixels / s. */
+    /* A whole ring has pixels in proportion to s. */
     double most = 0;
     size_t end = t->n;
     for (size_t turn = 0; turn < 2; turn++) {
@@ -266,7 +273,7 @@ static size_t whole_rings(const struct mro_profile *p, const struct points *t)
             for (size_t k = t->from[i]; k < t->from[i + 1]; k++) pixels += isfinite(p->pixels[k]) ? p->pixels[k] : 0;
             pixels /= t->s[i] * (double)(t->from[i + 1] - t->from[i]);
             if (turn == 0 && i > t->n / 8) most = fmax(most, pixels);
-            if (turn == 1 && i > t->n / 4 && pixels < 0.9 * most) {
+            if (turn == 1 && i > t->n / 8 && pixels < HALF_RING * most) {
                 end = i;
                 break;
             }
@@ -317,9 +324,16 @@ static enum mro_code choose_ranges(const struct mro_profile *p, const struct poi
                         "normalised",
                         name, t->s[0], t->s[end - 1]);
     }
-    g->first = 0;
-    for (size_t i = 0; i < g->peak; i++)
-        if (smooth[i] < smooth[g->first]) g->first = i;
+    /* Inward from the peak to the least, but not through the beam's tail into the shadow of the beam stop. */
+    g->first = g->peak;
+    double top = 0;
+    for (size_t i = g->peak; i-- > 0;) {
+        if (p->pixels && normalise && t->v[i] < SHADOW * top) break;
+        top = fmax(top, t->v[i]);
+        if (!(smooth[i] < smooth[g->first])) continue;
+        g->first = i;
+        top = t->v[i];
+    }
     g->end = end;
     free(y);
     if (w->fit_inv_nm[1] > 0) {
@@ -421,6 +435,7 @@ static enum mro_code frame_make(struct mro_pdf_frame *f, const struct mro_profil
     f->terms = f->normalise ? 2 + (size_t)(background > 0 ? background : 0) - (background < 0) : 0;
     f->density_A3 = density_per_nm3 / 1000;
     f->r_min = w->r_min_A;
+    f->slow = ROW_SLOW;
     while (f->nt < f->n && t->s[f->first + f->nt] <= w->s_inv_nm[1] * (1 + 1e-9)) f->nt++;
     f->nr = (size_t)(o->r_max_A / o->r_step_A + 0.5);
     /* Low r, as fine as the range of Q resolves. */
@@ -544,7 +559,7 @@ static bool normalise(const struct mro_pdf_frame *f, const double *v, const doub
         add_row(A, b, m, row, rhs, 1 / (ROW_TAIL * ROW_TAIL));
         A[0] -= noise * extra / (ROW_TAIL * ROW_TAIL);
     }
-    for (size_t i = 2; i < m; i++) A[i * m + i] += 1 / (ROW_SLOW * ROW_SLOW);
+    for (size_t i = 2; i < m; i++) A[i * m + i] += 1 / (f->slow * f->slow);
     if (!mro_pdf_factor(A, m)) return false;
     mro_pdf_solve(A, m, b);
     memcpy(x, b, m * sizeof *x);
@@ -741,12 +756,13 @@ static bool any_error(const struct source *u, const struct mro_pdf_frame *f)
 /* One more analysis with something changed; numbers are NaN where it fails. */
 static void again(const struct mro_profile *p, const struct points *t, const struct ranges *g,
                   const struct mro_pdf_options *o, double damping_A2, double density, struct mro_pdf_places places,
-                  const struct mro_pdf_windows *w, int background, size_t end, const double *values,
+                  const struct mro_pdf_windows *w, int background, double slow, size_t end, const double *values,
                   double number[PDF_NUMBERS])
 {
     struct mro_pdf_frame f = { 0 };
     for (int i = 0; i < PDF_NUMBERS; i++) number[i] = NAN;
     if (frame_make(&f, p, t, g, o, damping_A2, density, w, background, end, NULL)) return;
+    f.slow = slow;
     double *S = malloc((f.n + f.nr) * sizeof *S), x[MRO_PDF_MAX_TERMS];
     if (S && normalise(&f, values + f.first, t->se + f.first, 1, f.density_A3, S, x)) {
         to_G(&f, S, S + f.n);
@@ -761,6 +777,9 @@ struct analysis {
     double value[PDF_NUMBERS], se[PDF_NUMBERS], systematic[MRO_PDF_CHOICES][PDF_NUMBERS];
     double dof;
 };
+
+/* Of two changes the one of the larger size; NaN where one is not known. */
+static double larger(double a, double b) { return isnan(a) || isnan(b) ? NAN : fabs(b) > fabs(a) ? b : a; }
 
 static struct mro_pdf_number number_of(const struct analysis *a, size_t which)
 {
@@ -1109,20 +1128,24 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[c][i] = NAN;
     struct mro_pdf_windows w = r->windows;
     w.s_inv_nm[1] *= 0.9;
-    again(p, t, &g, o, r->damping_A2, density, places, &w, o->background, g.end, t->v, other);
-    for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_S_MAX][i] = fabs(other[i] - a.value[i]);
+    again(p, t, &g, o, r->damping_A2, density, places, &w, o->background, ROW_SLOW, g.end, t->v, other);
+    for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_S_MAX][i] = other[i] - a.value[i];
     if (f.normalise) {
         w = r->windows;
         w.tail_inv_nm *= 0.93;
         size_t end = g.first;
         while (end < g.end && t->s[end] <= fmax(0.93 * r->windows.fit_inv_nm[1], r->windows.s_inv_nm[1])) end++;
-        again(p, t, &g, o, r->damping_A2, density, places, &w, o->background, end, t->v, other);
-        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_FIT][i] = fabs(other[i] - a.value[i]);
-        w = r->windows;
-        again(p, t, &g, o, r->damping_A2, density, places, &w,
-              o->background < MRO_PDF_DEGREE ? o->background + 1 : o->background - 1, g.end, t->v, other);
-        for (int i = 0; i < PDF_NUMBERS; i++)
-            a.systematic[MRO_PDF_BY_FIT][i] = fmax(a.systematic[MRO_PDF_BY_FIT][i], fabs(other[i] - a.value[i]));
+        again(p, t, &g, o, r->damping_A2, density, places, &w, o->background, ROW_SLOW, end, t->v, other);
+        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_FIT][i] = other[i] - a.value[i];
+        /* A background of one degree more, and one that may be as large as S. */
+        const int degree[2] = { o->background < MRO_PDF_DEGREE ? o->background + 1 : o->background - 1,
+                                o->background > LOOSE_DEGREE ? o->background : LOOSE_DEGREE };
+        for (int k = 0; k < 2; k++) {
+            again(p, t, &g, o, r->damping_A2, density, places, &r->windows, degree[k], k ? LOOSE_SLOW : ROW_SLOW, g.end,
+                  t->v, other);
+            for (int i = 0; i < PDF_NUMBERS; i++)
+                a.systematic[MRO_PDF_BY_FIT][i] = larger(a.systematic[MRO_PDF_BY_FIT][i], other[i] - a.value[i]);
+        }
     }
     if (shifted && shifted->intensity) {
         /* Its corners may lie a point nearer or farther. */
@@ -1132,8 +1155,8 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
             gather(p, t, all, v);
             for (size_t k = 0; k < t->n; k++)
                 if (!isfinite(v[k])) v[k] = t->v[k];
-            again(p, t, &g, o, r->damping_A2, density, places, &r->windows, o->background, g.end, v, other);
-            for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_CENTRE][i] = fabs(other[i] - a.value[i]);
+            again(p, t, &g, o, r->damping_A2, density, places, &r->windows, o->background, ROW_SLOW, g.end, v, other);
+            for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_CENTRE][i] = other[i] - a.value[i];
         }
         free(v);
     }
@@ -1146,6 +1169,16 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         r->shell[k].r_A = number_of(&a, PDF_SHELL + 3 * k);
         r->shell[k].height = number_of(&a, PDF_SHELL + 3 * k + 1);
         r->shell[k].area = number_of(&a, PDF_SHELL + 3 * k + 2);
+    }
+    double peak = 0;
+    for (size_t k = 0; k < f.n && f.Q[k] < 1.3 * Q1; k++) peak = fmax(peak, S[k]);
+    if (S[0] > CUT_PEAK * peak) {
+        const struct mro_pdf_number none = { NAN, NAN, { NAN, NAN }, { NAN, NAN, NAN } };
+        r->fsdp.first_moment = r->fsdp.area = r->fsdp.fwhm = none;
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the profile begins at s = %.3g 1/nm, within the first sharp peak: its moment, area and width are not "
+                 "given, and G(r) lacks what is below; check the mask of the beam stop in the figure",
+                 f.s_inv_nm[0]);
     }
     r->coordination = number_of(&a, PDF_COORDINATION);
     r->oscillation = oscillation_of(&a, noise);

@@ -23,6 +23,7 @@ struct mro_pdf_frame {
     double *rl, *Tl, *low0l, *low1l;
     size_t tail; /* first point of it */
     double density_A3, r_min;
+    double slow; /* size of the slow background's terms in S that needs no other reason */
 };
 
 /* Numbers that are read off one S(Q) and G(r), in this order. */

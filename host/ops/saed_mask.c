@@ -16,7 +16,9 @@
 #define SHADE_MOST 512   /* blocks along an axis */
 #define SHADE_DEPTH 0.45 /* of the way down to the darkest place: shaded */
 #define SHADE_SD 4.0
-#define SHADE_LEAST 12 /* blocks of a shade, and one more for so many of the pattern: few counts cluster by chance */
+#define SHADE_DARK 0.2   /* of the level outside, where the beam shines through the stop */
+#define SHADE_BLACK 0.01 /* of it: no darker stop is told from another */
+#define SHADE_LEAST 12   /* blocks of a shade, and one more for so many of the pattern: few counts cluster by chance */
 #define SHADE_SHARE 1500
 #define EDGE 3 /* blocks over which the inner edge of a beam stop falls */
 #define GROW 3 /* pixels around a shade, for its blurred edge */
@@ -288,18 +290,30 @@ static enum mro_code shade_on(const float *px, size_t ny, size_t nx, const struc
     if (known < 64) goto done;
     const float floor_level = mro_select(sorted, known, known / 1000);
     if (!levels_of(&c, ring, n, &l)) goto no_room;
-    /* A beam stop around the centre: from outside in, the level falls within a few blocks and stays down. */
-    size_t inner = 0;
+    /* A beam stop around the centre: from outside in, the level falls within a few blocks and stays down, or, where the
+     * beam shines through, stays down for as long as it took to fall. The inner side of a halo looks alike when it is
+     * few blocks wide, but a stop is darker: the steepest fall counts. */
+    size_t inner = 0, steepest = 0;
+    bool through = false;
+    double most = 0;
     const size_t look = longest / by / 4;
     for (size_t k = EDGE; k + 1 < look; k++) {
-        const float outside = l.bright[k + 1] - floor_level, inside = l.middle[k - EDGE] - floor_level;
-        if (outside > 0 && inside < (1 - 1.2f * (float)SHADE_DEPTH) * outside &&
-            l.bright[k + 1] - l.middle[k - EDGE] > SHADE_SD * l.scatter[k + 1]) {
-            bool low = true;
-            for (size_t j = 0; j + EDGE < k; j++)
-                low = low && !(l.middle[j] - floor_level > (1 - (float)SHADE_DEPTH) * outside);
-            if (low) inner = k + 1;
+        const double outside = l.bright[k + 1] - floor_level, inside = l.middle[k - EDGE] - floor_level;
+        if (!(outside > 0 && inside < (1 - 1.2 * SHADE_DEPTH) * outside &&
+              l.bright[k + 1] - l.middle[k - EDGE] > SHADE_SD * l.scatter[k + 1]))
+            continue;
+        bool low = true, dark_ring = k >= 3 * EDGE && inside < SHADE_DARK * outside;
+        for (size_t j = 0; j + EDGE < k; j++) {
+            const bool bright = l.middle[j] - floor_level > (1 - SHADE_DEPTH) * outside;
+            low = low && !bright;
+            dark_ring = dark_ring && !(bright && j + 2 * EDGE >= k);
         }
+        const double fall = log(outside / fmax(inside, SHADE_BLACK * outside));
+        if (!(low || dark_ring) || (fall < most && !(fall > 0.8 * most && k <= steepest + EDGE))) continue;
+        if (fall > most) steepest = k;
+        most = fmax(most, fall);
+        inner = k + 1;
+        through = !low;
     }
     for (size_t k = 0; k < inner; k++) {
         l.bright[k] = l.bright[inner];
@@ -308,6 +322,7 @@ static enum mro_code shade_on(const float *px, size_t ny, size_t nx, const struc
     for (size_t i = 0; i < all; i++) {
         const float bright = l.bright[ring[i]], depth = bright - c.px[i];
         dark[i] = depth > (float)SHADE_DEPTH * (bright - floor_level) && depth > (float)SHADE_SD * l.scatter[ring[i]];
+        if (through && ring[i] + EDGE < inner) dark[i] = 1;
     }
     if (!keep_regions(dark, c.ny, c.nx, SHADE_LEAST + all / SHADE_SHARE)) goto no_room;
     for (size_t y = 0; y < c.ny * by; y++)

@@ -14,6 +14,8 @@
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
 #define COARSE 128.0                  /* samples along a square field, of the grid that is searched */
 #define VACUUM 0.1                    /* of the usual intensity: no specimen there */
+#define VACUUM_BLOCKS 64 /* along the short side, whose means are compared with it: a pixel's noise is not, */
+#define VACUUM_SAMPLES 4 /* and samples along a side of one, at least */
 #define LEAST_COVERAGE 0.25
 #define LEAST_SIDE 32
 #define WIDEST 0.6      /* of the short side of the field */
@@ -73,7 +75,7 @@ static enum mro_code check_options(const struct mro_shearband_options *o, const 
         return MRO_FAIL(e, MRO_EARG, "%d segments; there can be 4 to %d", o->segments, MRO_SHEARBAND_SEGMENTS);
     if (o->surrogates < 99 || o->surrogates > 100000)
         return MRO_FAIL(e, MRO_EARG, "%d random fields; 99 to 100000 can be drawn", o->surrogates);
-    if (!(o->alpha > 0 && o->alpha <= 0.5) || o->alpha * (o->surrogates + 1.0) < 1)
+    if (!(o->alpha > 0 && o->alpha <= 0.5) || o->alpha * (o->surrogates + 1.0) < 1 - 1e-9)
         return MRO_FAIL(e, MRO_EARG, "alpha is %g; with %d random fields it can be %.2g to 0.5", o->alpha,
                         o->surrogates, 1 / (o->surrogates + 1.0));
     if (!(o->thickness_nm >= 0)) return MRO_FAIL(e, MRO_EARG, "the foil cannot be %g nm thick", o->thickness_nm);
@@ -148,6 +150,42 @@ static double median_of_grid(const struct mro_sb_grid *g, struct mro_error *e, e
     const double m = n ? mro_median(v, n) : NAN;
     free(v);
     return m;
+}
+
+/* Blanks blocks that are vacuum, and those beside them, which hold some of it. Samples that were blanked. */
+static enum mro_code leave_out_vacuum(struct mro_sb_grid *g, double median, size_t *gone, struct mro_error *e)
+{
+    const size_t side = g->ny < g->nx ? g->ny : g->nx,
+                 size = side / VACUUM_BLOCKS > VACUUM_SAMPLES ? side / VACUUM_BLOCKS : VACUUM_SAMPLES;
+    const size_t by = (g->ny + size - 1) / size, bx = (g->nx + size - 1) / size;
+    unsigned char *vacuum = calloc(by * bx, 1);
+    *gone = 0;
+    if (vacuum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
+    for (size_t j = 0; j < by; j++)
+        for (size_t i = 0; i < bx; i++) {
+            double sum = 0, n = 0;
+            for (size_t y = j * size; y < (j + 1) * size && y < g->ny; y++)
+                for (size_t x = i * size; x < (i + 1) * size && x < g->nx; x++) {
+                    const float v = g->v[y * g->nx + x];
+                    if (!(v == v)) continue;
+                    sum += v;
+                    n++;
+                }
+            vacuum[j * bx + i] = n > 0 && sum / n < VACUUM * median;
+        }
+    for (size_t y = 0; y < g->ny; y++)
+        for (size_t x = 0; x < g->nx; x++) {
+            const size_t j = y / size, i = x / size;
+            bool near = false;
+            for (size_t b = j ? j - 1 : 0; b <= j + 1 && b < by && !near; b++)
+                for (size_t a = i ? i - 1 : 0; a <= i + 1 && a < bx && !near; a++) near = vacuum[b * bx + a];
+            float *v = g->v + y * g->nx + x;
+            if (!near || !(*v == *v)) continue;
+            *v = NAN;
+            ++*gone;
+        }
+    free(vacuum);
+    return MRO_OK;
 }
 
 /* Everything of one image on its way. */
@@ -359,6 +397,9 @@ static void keep_line(const struct mro_shearband_options *o, struct mro_sb_grid 
         }
 }
 
+/* Is p above alpha? The least p of so many fields may be alpha itself, but for rounding. */
+static bool beyond(double p, const struct mro_shearband_options *o) { return p > o->alpha * (1 + 1e-9); }
+
 /* All stages against one set of whole fields, with what the bands leave of the spectrum. Those that chance explains are
  * dropped, and the rest judged anew: they must not profit from what was taken out in vain. */
 static enum mro_code judge(struct work *w, const struct stage *stage, const struct mro_sb_near *near,
@@ -398,7 +439,7 @@ static enum mro_code judge(struct work *w, const struct stage *stage, const stru
             for (size_t i = 0; i < null.n; i++) reached += null.most[i] >= z;
             const double p = (1 + (double)reached) / (1 + (double)null.n);
             least = fmin(least, p);
-            if (w->n == 0 || !(p < w->o->alpha)) continue;
+            if (w->n == 0 || beyond(p, w->o)) continue;
             w->band[kept] = w->band[k];
             of[kept] = of[k];
             w->p[kept++] = p;
@@ -642,7 +683,7 @@ static void main_azimuth(struct mro_shearband_result *r)
 
 static void say(struct mro_shearband_result *r, const struct mro_shearband_options *o)
 {
-    if (r->n_bands == 0 && isfinite(r->p_value) && r->p_value >= o->alpha)
+    if (r->n_bands == 0 && isfinite(r->p_value) && beyond(r->p_value, o))
         snprintf(r->verdict, sizeof r->verdict,
                  "no band: a random field of this spectrum shows stripes as strong (p = %.2g)", r->p_value);
     else if (r->n_bands == 0)
@@ -732,12 +773,11 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
         if (!(w.raw.v[i] == w.raw.v[i])) continue;
         lo = w.raw.v[i] < lo ? w.raw.v[i] : lo;
         hi = w.raw.v[i] > hi ? w.raw.v[i] : hi;
-        if (median > 0 && w.raw.v[i] < VACUUM * median && k > 1) {
-            w.raw.v[i] = NAN;
-            vacuum++;
-        } else {
-            kept++;
-        }
+        kept++;
+    }
+    if (median > 0 && hi > lo) {
+        if ((rc = leave_out_vacuum(&w.raw, median, &vacuum, e))) goto done;
+        kept -= vacuum;
     }
     if (!measurable(r, median, (double)kept / (double)n, hi > lo)) goto done;
     if (vacuum)

@@ -473,7 +473,7 @@ static void put_number(struct builder *b, const char *key, const char *name, con
     put(b, other, v ? interval(v->ci95) : json_null());
     snprintf(other, sizeof other, "%s_systematic", name);
     struct builder s = object();
-    for (int c = 0; c < MRO_PDF_CHOICES; c++) put(&s, choices[c], number(v ? v->systematic[c] : NAN));
+    for (int c = 0; c < MRO_PDF_CHOICES; c++) put(&s, choices[c], number(v ? fabs(v->systematic[c]) : NAN));
     put(b, other, take(&s));
 }
 

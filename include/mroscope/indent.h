@@ -72,6 +72,7 @@ enum mro_indent_edge { MRO_INDENT_NONE, MRO_INDENT_LEFT, MRO_INDENT_TOP, MRO_IND
 
 struct mro_indent_options {
     double noise_sd;           /* of one indent, unit of the table; 0 = from repeats in the table, if there are any */
+    double noise_dof;          /* degrees of freedom that it was measured with; 0 = it is exact */
     const char *noise_source;  /* words for noise_sd; static */
     enum mro_indent_edge edge; /* bins against the distance from here */
     int permutations;          /* default 9999 */
@@ -98,8 +99,10 @@ struct mro_indent_result {
     double fwhm, fwhm_ci95[2];               /* of the Gaussian with this sd */
     double fwhm_kernel, fwhm_kernel_ci95[2]; /* of a kernel estimate of the distribution, its smoothing taken out */
     double noise_sd;                         /* of one indent; NaN = unknown */
+    double noise_dof;                        /* it was measured with; 0 = it is exact */
+    double noise_share;                      /* of its variance, in that of a place: 1 without repeats */
     const char *noise_source;                /* "repeats", ...; NULL = unknown */
-    double sd_true, fwhm_true, fwhm_true_ci95[2]; /* noise taken out; NaN = noise unknown */
+    double sd_true, fwhm_true, fwhm_true_ci95[2]; /* noise taken out; NaN = noise unknown, or larger */
     double skewness, minimum, maximum;
     double n_effective; /* independent indents that say as much of the spread */
     double moran_i, moran_expected, moran_p;

@@ -114,8 +114,9 @@ void mro_pdf_options_default(struct mro_pdf_options *o);
 enum mro_pdf_choice { MRO_PDF_BY_CENTRE = 0, MRO_PDF_BY_S_MAX, MRO_PDF_BY_FIT, MRO_PDF_CHOICES };
 struct mro_pdf_number {
     double value, se, ci95[2];
-    double systematic[MRO_PDF_CHOICES]; /* size of the change: centre off by 0.2 px, s_max 10 % lower, another fit range
-                                         */
+    /* Change, with its sign: centre off by 0.2 px; s_max 10 % lower; the largest of another fit range and of slow
+     * backgrounds of more freedom. Of a difference of states: its size. */
+    double systematic[MRO_PDF_CHOICES];
 };
 
 struct mro_pdf_fsdp {

@@ -35,7 +35,7 @@ struct mro_shearband_options {
     double width_nm[2];  /* widths looked for; 0 = as the field allows */
     double black_level;  /* counts of the detector without beam; NaN = unknown, taken as 0 */
     double thickness_nm; /* of the foil; 0 = unknown */
-    double alpha;        /* bands are listed when chance is below this; default 0.01 */
+    double alpha;        /* bands are listed when chance is not above this; default 0.01 */
     int polynomial;      /* degree of the background that the image is divided by, 0 to 4; default 2 */
     int segments;        /* along a band, 4 to 24; 0 = one for every 20 nm, 6 to 16 of them */
     int surrogates;      /* random fields behind p, 99 to 100000; default 199 */

@@ -31,6 +31,14 @@ expect_out "without noise"
 expect_err "--pitch"
 for suffix in json places.csv bins.csv png svg pdf; do expect_file "deep/results/hardness_14x14.indent.$suffix"; done
 expect_json deep/results/hardness_14x14.indent.json
+{ echo 'H (MPa)'; sed 's/\.//; s/$/00/' silica.csv; } >mpa.csv
+run indent --unit GPa --reference mpa.csv "$table"
+expect_code 1
+expect_err "in MPa"
+printf '8\n8\n8\n8\n8\n' >equal.csv
+run indent --unit GPa --reference equal.csv "$table"
+expect_code 1
+expect_err "all equal"
 checks=$((checks + 1))
 [ "$(wc -l <deep/results/hardness_14x14.indent.places.csv)" = 197 ] || fail "not one row for each indent"
 

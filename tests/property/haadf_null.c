@@ -62,8 +62,41 @@ static void smoothed_noise_is_not_called(void **state)
     mro_device_close(d);
 }
 
+/* Nor with most of the field missing: what is left scatters more than a whole field does. */
+static void a_part_of_smoothed_noise_is_not_called(void **state)
+{
+    (void)state;
+    struct mro_device *d = device_of("cpu", 0);
+    struct mro_haadf_options o;
+    float *v = malloc((size_t)N * N * sizeof *v);
+    size_t called = 0, low = 0, edges = 0;
+    assert_non_null(v);
+    mro_haadf_options_default(&o);
+    o.surrogates = 299;
+    for (size_t k = 0; k < DRAWS; k++) {
+        struct mro_image im = { .ny = N, .nx = N, .px = v };
+        struct mro_haadf_result r;
+        struct mro_error e;
+        draw(d, 0.7, 100 + k, v);
+        for (size_t i = 0; i < (size_t)N * N; i++)
+            if (i % N > 0.35 * N) v[i] = NAN;
+        ok(mro_image_set_pixel_nm(&im, pixel, MRO_SOURCE_COMMAND_LINE, &e), &e);
+        ok(mro_haadf_measure(d, &im, "noise", &o, &r, &e), &e);
+        called += r.heterogeneous;
+        low += (r.dark.p_value < 0.05) + (r.bright.p_value < 0.05);
+        for (size_t i = 0; i < r.n_warnings; i++) edges += strstr(r.warnings[i], "straight edge") != NULL;
+        mro_haadf_result_release(&r);
+    }
+    /* Of 32 chances of 5 % more than five are met in one of two hundred such sets. */
+    if (called > 1 || low > 5 || edges)
+        fail_msg("%zu called, %zu of %d below 0.05, %zu edges", called, low, 2 * DRAWS, edges);
+    free(v);
+    mro_device_close(d);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(smoothed_noise_is_not_called) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(smoothed_noise_is_not_called),
+                                        cmocka_unit_test(a_part_of_smoothed_noise_is_not_called) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,6 +122,48 @@ static void numbers_by_hand(void **state)
     near(r.noise_sd, sqrt(2), 1e-12);
     near(r.sd_true, sqrt(4.5 - 1), 1e-12);
     mro_indent_result_release(&r);
+
+    /* One place of four was repeated: the others keep all of their noise. */
+    r = measured("x (um),y (um),H (GPa)\n0,0,9.9\n0,0,10\n0,0,10.1\n10,0,9\n0,10,11\n10,10,12\n", MRO_INDENT_NONE);
+    assert_true(r.places == 4 && r.n == 6);
+    near(r.noise_sd, 0.1, 1e-12);
+    near(r.sd_true, sqrt(5.0 / 3 - 0.01 * (3 + 1 / 3.0) / 4), 1e-12);
+    assert_true(r.fwhm_true_ci95[0] < r.fwhm_true && r.fwhm_true < r.fwhm_true_ci95[1]);
+    mro_indent_result_release(&r);
+
+    /* More noise than scatter: no spread, and never 0, but what it can be at most. */
+    r = measured("x (um),y (um),H (GPa)\n0,0,9\n0,0,11\n10,0,10\n0,10,10.1\n10,10,9.9\n", MRO_INDENT_NONE);
+    assert_true(isnan(r.sd_true) && isnan(r.fwhm_true) && r.fwhm_true_ci95[0] == 0);
+    mro_indent_result_release(&r);
+}
+
+/* The interval of the true spread knows how well the noise is known. */
+static void true_spread_covers(void **state)
+{
+    enum { PLACES = 60, REPEATS = 10, MAPS = 300 };
+    size_t holds = 0;
+    struct mro_indent_options o;
+    (void)state;
+    mro_indent_options_default(&o);
+    o.permutations = 199;
+    for (uint64_t k = 0; k < MAPS; k++) {
+        double v[PLACES + REPEATS], x[PLACES + REPEATS], y[PLACES + REPEATS];
+        struct mro_indent_table t = {
+            .n = PLACES + REPEATS, .value = v, .x = x, .y = y, .placed = true, .source = MRO_INDENT_TABLE
+        };
+        struct mro_indent_result r;
+        struct mro_error e;
+        for (size_t i = 0; i < PLACES + REPEATS; i++) {
+            const size_t place = i < PLACES ? i : PLACES - 1; /* the last one is repeated */
+            v[i] = 9 + 0.3 * normal_of(2000 + k, place) + 0.3 * normal_of(5000 + k, i);
+            x[i] = 1e4 * (double)(place % 10);
+            y[i] = 1e4 * (double)(place / 10);
+        }
+        ok(mro_indent_measure(&t, "repeats", &o, &r, &e), &e);
+        holds += r.fwhm_true_ci95[0] < 0.3 * 2.35482 && r.fwhm_true_ci95[1] > 0.3 * 2.35482;
+        mro_indent_result_release(&r);
+    }
+    if (holds < 276 || holds > 297) fail_msg("%zu of %d intervals hold the true spread", holds, MAPS);
 }
 
 static void holes_and_grids(void **state)
@@ -135,6 +177,10 @@ static void holes_and_grids(void **state)
     near(r.pitch[0], 25000, 1e-6);
     assert_true(isnan(r.grid[1]) && r.grid[0] == 1 && r.grid[5] == 6 && r.pairs == 4);
     near(r.bin[1].distance, 25000, 1e-6);
+    mro_indent_result_release(&r);
+    /* Three places, one far away: not a grid of 30001 x 30001. */
+    r = measured("x (um);y (um);H (GPa)\n0;0;9\n1;1;9,1\n30000;30000;9,2\n", MRO_INDENT_TOP);
+    assert_true(r.grid == NULL && r.places == 3);
     mro_indent_result_release(&r);
     char text[4096] = "x (um),y (um),H (GPa)\n";
     size_t n = strlen(text);
@@ -179,10 +225,8 @@ static void intervals_cover(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_are_read),
-        cmocka_unit_test(numbers_by_hand),
-        cmocka_unit_test(holes_and_grids),
-        cmocka_unit_test(intervals_cover),
+        cmocka_unit_test(tables_are_read), cmocka_unit_test(numbers_by_hand),    cmocka_unit_test(holes_and_grids),
+        cmocka_unit_test(intervals_cover), cmocka_unit_test(true_spread_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,17 @@ static void what_cannot_be_measured(void **state)
     assert_true(r.p_value > 0.02 && isnan(r.normal_azimuth_deg));
     assert_non_null(strstr(r.verdict, "no band"));
     mro_shearband_result_release(&r);
+    /* Vacuum beside the specimen is left out, and its rim is no band; nor are dark pixels of few counts vacuum. */
+    static const struct planted beside = { 20, 140, 12, 0.06, 1.2 };
+    mro_image_release(&im);
+    im = plant(&beside, 1, 0.3, 6);
+    for (size_t y = 0; y < N; y++)
+        for (size_t x = 0; x < N / 4 + y / 8; x++) im.px[y * N + x] = (float)(10 + x % 3);
+    ok(mro_shearband_measure(d, &im, "vacuum", &o, &r, &e), &e);
+    near(r.coverage, 1 - (0.25 + 1 / 16.0), 0.04);
+    assert_int_equal(r.n_bands, 1);
+    near(r.band[0].position_nm, beside.position_nm, 2);
+    mro_shearband_result_release(&r);
     for (size_t i = 0; i < N * N; i++) im.px[i] = 5;
     ok(mro_shearband_measure(d, &im, "constant", &o, &r, &e), &e);
     assert_true(r.n_bands == 0 && r.n_warnings == 1 && isnan(r.p_value));
