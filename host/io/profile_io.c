@@ -153,12 +153,13 @@ static double wavelength_in(const char *text)
     const char *p = strstr(text, "wavelength");
     if (p == NULL) p = strstr(text, "lambda");
     if (p == NULL) return 0;
-    while (*p && !isdigit((unsigned char)*p)) p++;
+    bool nm = false; /* "wavelength (nm): 0.0154" */
+    for (; *p && !isdigit((unsigned char)*p); p++) nm = nm || strncmp(p, "nm", 2) == 0;
     char *end;
     const double v = strtod(p, &end);
     if (!(end > p) || !(v > 0)) return 0;
     while (*end == ' ') end++;
-    if (*end == 'n') return 10 * v;
+    if (*end == 'n' || nm) return 10 * v;
     if (*end == 'm') return 1e10 * v;
     return v < 1e-8 ? 1e10 * v : v; /* metres without saying so, as calibration programs write it */
 }

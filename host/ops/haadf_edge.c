@@ -14,6 +14,8 @@
 #define LEFT_OUT 2.5 /* likewise, that are left out */
 #define HIGH 3.0     /* times the mean power of the ring: 5 % of the modes of a random field are higher */
 #define SURE 7.0     /* standard deviations of their number on one line */
+#define BESIDE 1.5   /* modes from the line, to LEFT_OUT and one more, where an edge has nothing: texture has, */
+#define OF_LINE 0.4  /* at least this much of what the line has */
 
 struct mode {
     double qy, qx;
@@ -63,14 +65,21 @@ enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2
     double most = 0;
     for (int a = 0; a < ANGLES; a++) {
         const double uy = sin(M_PI * a / ANGLES), ux = cos(M_PI * a / ANGLES);
-        double high = 0, count = 0;
+        double high = 0, count = 0, beside[2] = { 0, 0 };
         for (size_t i = 0; i < n; i++) {
-            if (!(fabs(m[i].qy * ux - m[i].qx * uy) < NEAR * unit)) continue;
+            const double away = fabs(m[i].qy * ux - m[i].qx * uy);
+            if (away > BESIDE * unit && away < (LEFT_OUT + 1) * unit) {
+                beside[0] += m[i].power;
+                beside[1]++;
+            }
+            if (!(away < NEAR * unit)) continue;
             count++;
             high += m[i].power;
         }
+        /* Of both shares what chance gives is taken off. */
+        const bool alone = !(beside[1] > 0) || beside[0] / beside[1] - chance < OF_LINE * (high / count - chance);
         const double z = count > 0 ? (high - chance * count) / sqrt(chance * (1 - chance) * count) : 0;
-        if (z > fmax(most, sure)) {
+        if (z > fmax(most, sure) && alone) {
             most = z;
             s->edge[0] = uy;
             s->edge[1] = ux;

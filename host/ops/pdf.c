@@ -20,6 +20,7 @@
 #define LEAST_RISE 0.25 /* of the first sharp peak in S */
 #define HALF_RING 0.5
 #define SHADOW 0.5           /* of the intensity: less is the shadow of a beam stop */
+#define CUT_PEAK 0.4         /* S at the beginning over that of the first sharp peak: more is on its flank */
 #define END_SHARE 0.75       /* of what the profile reaches is transformed; the rest pins the normalisation */
 #define TAIL_SHARE 0.7       /* where the tail begins */
 #define TO_Q (2 * M_PI / 10) /* from s in 1/nm */
@@ -1192,6 +1193,16 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         r->shell[k].r_A = number_of(&a, PDF_SHELL + 3 * k);
         r->shell[k].height = number_of(&a, PDF_SHELL + 3 * k + 1);
         r->shell[k].area = number_of(&a, PDF_SHELL + 3 * k + 2);
+    }
+    double peak = 0;
+    for (size_t k = 0; k < f.n && f.Q[k] < 1.3 * Q1; k++) peak = fmax(peak, S[k]);
+    if (S[0] > CUT_PEAK * peak) {
+        const struct mro_pdf_number none = { NAN, NAN, { NAN, NAN }, { NAN, NAN, NAN } };
+        r->fsdp.first_moment = r->fsdp.area = r->fsdp.fwhm = none;
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the profile begins at s = %.3g 1/nm, within the first sharp peak: its moment, area and width are not "
+                 "given, and G(r) lacks what is below; check the mask of the beam stop in the figure",
+                 f.s_inv_nm[0]);
     }
     r->coordination = number_of(&a, PDF_COORDINATION);
     r->oscillation = oscillation_of(&a, noise);

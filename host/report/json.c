@@ -907,8 +907,8 @@ static json_t *segment_json(const void *items, size_t i)
 
 static json_t *band_elements_json(const struct mro_shearband_elements *q)
 {
-    struct builder b = object();
     if (q == NULL || q->n == 0) return json_null();
+    struct builder b = object();
     for (size_t j = 0; j < q->n; j++) {
         const struct mro_shearband_element *el = &q->element[j];
         struct builder one = object();

@@ -491,6 +491,31 @@ static void a_step_is_no_region(void **state)
 }
 
 /* A large field is compared with fields that are put together of tiles: noise is called at the rate that it says. */
+/* Texture that is drawn out in one direction is contrast, and no edge. */
+static void texture_with_a_direction_is_no_edge(void **state)
+{
+    enum { WAVES = 120 };
+    struct mro_device *d = device_of("cpu", 0);
+    const struct mro_haadf_options o = options_of(299);
+    struct mro_haadf_result r;
+    float *v = zeros(N * N);
+    (void)state;
+    for (uint64_t k = 0; k < WAVES; k++) {
+        const double qy = 0.05 * normal_of(81, k), qx = 0.3 * normal_of(82, k), start = 7 * normal_of(83, k);
+        for (size_t y = 0; y < N; y++)
+            for (size_t x = 0; x < N; x++)
+                v[y * N + x] += cosf((float)(2 * M_PI * pixel * (qy * (double)y + qx * (double)x) + start));
+    }
+    for (size_t i = 0; i < N * N; i++) v[i] = 1 + 0.03F * v[i] / sqrtf(WAVES / 2);
+    expose(v, 200, 0, 0, 84);
+    measure(d, v, N, &o, &r);
+    for (size_t i = 0; i < r.n_warnings; i++) assert_null(strstr(r.warnings[i], "straight edge"));
+    assert_true(r.contrast_sd > 0.022);
+    mro_haadf_result_release(&r);
+    free(v);
+    mro_device_close(d);
+}
+
 static void tiles_make_a_field(void **state)
 {
     enum { LARGE = 800, DRAWS = 8 }; /* 160 nm: two tiles along each axis */
@@ -604,6 +629,7 @@ int main(void)
         cmocka_unit_test(noise_follows_a_strong_wedge),
         cmocka_unit_test(noise_is_told_beside_a_rim),
         cmocka_unit_test(a_step_is_no_region),
+        cmocka_unit_test(texture_with_a_direction_is_no_edge),
         cmocka_unit_test(tiles_make_a_field),
         cmocka_unit_test(what_cannot_be_measured_says_so),
     };
