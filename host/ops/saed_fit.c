@@ -182,17 +182,19 @@ struct round_work {
     double wave[SECTORS][4]; /* cos and sin of the sector's direction and of twice it */
 };
 
+/* Column i is factor[i] times wave i % 4 of the sector. */
+static void factors_at(const struct round_work *w, size_t k, double level, double factor[COLUMNS])
+{
+    const double radius = (double)k, slope = w->slope[k], t = 2 * radius / (double)w->n - 1;
+    const double follows[4] = { w->smooth[k], w->smooth[k] * t, level, level * t };
+    for (int i = 0; i < GEOMETRY; i++) factor[i] = i < 2 ? -slope : -slope * radius;
+    for (int i = GEOMETRY; i < COLUMNS; i++) factor[i] = follows[(i - GEOMETRY) / 4];
+}
+
 static void columns_at(const struct round_work *w, size_t sector, size_t k, double level, double x[COLUMNS])
 {
-    const double radius = (double)k, slope = w->slope[k], *wave = w->wave[sector];
-    const double t = 2 * radius / (double)w->n - 1;
-    const double follows[4] = { w->smooth[k], w->smooth[k] * t, level, level * t };
-    x[0] = -slope * wave[0];
-    x[1] = -slope * wave[1];
-    x[2] = -slope * radius * wave[2];
-    x[3] = -slope * radius * wave[3];
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) x[GEOMETRY + 4 * i + j] = follows[i] * wave[j];
+    factors_at(w, k, level, x);
+    for (int i = 0; i < COLUMNS; i++) x[i] *= w->wave[sector][i % 4];
 }
 
 /* Weighted least squares of the sectors' deviations from their ring. Fills step[4] and cov; false when singular. */
@@ -207,26 +209,31 @@ static bool solve(const struct round_work *w, const bool fitted[COLUMNS], double
     if (used < 4) return false;
     level /= (double)used;
     for (size_t k = 0; k < w->n; k++) {
-        double at[COLUMNS] = { 0 }, sum = 0, x[COLUMNS];
+        /* A column is a number of the ring times one of four waves: sums over sectors are those of the waves. */
+        double mean[4] = { 0 }, sum = 0, wave[4][4] = { { 0 } }, pull[4] = { 0 }, factor[COLUMNS];
         if (!w->used[k]) continue;
         for (size_t s = 0; s < SECTORS; s++) { /* what is common to all sectors belongs to the profile */
             const double q = w->weight[s * w->n + k];
             if (!(q > 0)) continue;
-            columns_at(w, s, k, level, x);
-            for (int i = 0; i < COLUMNS; i++) at[i] += q * x[i];
+            for (int m = 0; m < 4; m++) mean[m] += q * w->wave[s][m];
             sum += q;
         }
+        for (int m = 0; m < 4; m++) mean[m] /= sum;
         for (size_t s = 0; s < SECTORS; s++) {
-            const double q = w->weight[s * w->n + k];
+            const double q = w->weight[s * w->n + k], left = w->mean[s * w->n + k] - w->ring[k];
             if (!(q > 0)) continue;
-            columns_at(w, s, k, level, x);
-            for (int i = 0; i < COLUMNS; i++) x[i] -= at[i] / sum;
-            const double by = q / w->var[k], left = w->mean[s * w->n + k] - w->ring[k];
-            for (int i = 0; i < COLUMNS; i++) {
-                if (!fitted[i]) continue;
-                for (int j = 0; j <= i; j++) normal[i][j] += by * x[i] * x[j];
-                right[i] += by * x[i] * left;
+            for (int m = 0; m < 4; m++) {
+                const double here = q * (w->wave[s][m] - mean[m]);
+                for (int l = 0; l < 4; l++) wave[m][l] += here * (w->wave[s][l] - mean[l]);
+                pull[m] += here * left;
             }
+        }
+        factors_at(w, k, level, factor);
+        for (int i = 0; i < COLUMNS; i++) {
+            if (!fitted[i]) continue;
+            const double by = factor[i] / w->var[k];
+            for (int j = 0; j <= i; j++) normal[i][j] += by * factor[j] * wave[i % 4][j % 4];
+            right[i] += by * pull[i % 4];
         }
     }
     double scale[COLUMNS];
