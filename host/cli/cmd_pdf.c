@@ -360,9 +360,13 @@ static enum mro_code measure_frame(struct pdf *s, enum cli_place place, const st
 }
 
 /* A point of the series; the first also fixes the windows of the others. */
-static enum mro_code add_point(struct pdf *s, const struct one *r, const char *name, struct mro_error *e)
+static enum mro_code add_point(struct pdf *s, const struct one *r, const char *path, const char *name,
+                               struct mro_error *e)
 {
-    const size_t i = s->measured++;
+    size_t i = s->measured++;
+    /* A value a file: one that failed must not shift those after it. */
+    if (s->run.args.n > 1 && s->n_values == s->run.args.n)
+        for (i = 0; i + 1 < s->n_values && strcmp(s->run.args.files[i], path) != 0;) i++;
     if (s->n_values == 0 || r->report.pdf == NULL) return MRO_OK;
     if (i >= s->n_values) return MRO_OK; /* said at the end */
     struct mro_pdf_point *grown = realloc(s->series.point, (s->series.n + 1) * sizeof *grown);
@@ -473,7 +477,7 @@ static enum mro_code pool(void *state, enum cli_place place, const struct cli_it
     const struct one *r = result;
     (void)place;
     if (item->first) forget_frames(s);
-    MRO_TRY(add_point(s, r, item->name, e));
+    MRO_TRY(add_point(s, r, item->path, item->name, e));
     if (item->info->frames < 2) return MRO_OK;
     const struct mro_profile *from = &r->saed.profile;
     struct mro_profile *grown = realloc(s->frame, (s->n_frames + 1) * sizeof *grown);
@@ -583,7 +587,7 @@ static enum mro_code do_table(struct pdf *s, const char *path, struct mro_error 
     if (rc == MRO_OK && s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
     if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
     if (rc == MRO_OK) rc = cli_publish(&s->run, &item, &r, NULL, e);
-    if (rc == MRO_OK) rc = add_point(s, &r, path, e);
+    if (rc == MRO_OK) rc = add_point(s, &r, path, path, e);
     cli_item_release(&item, rc != MRO_OK);
     release(&r);
     return rc;
