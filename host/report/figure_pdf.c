@@ -134,7 +134,7 @@ static void draw_profile(struct mro_canvas *c, const struct pdf_page *p, struct 
     mro_plot_curve(c, &q, f->s_inv_nm + from, f->intensity + from, f->n - from);
     mro_plot_stroke(c, BLUE, 0.9, 0);
     mro_plot_end(c);
-    mro_plot_axes(c, &q, "s = 1/d (nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")", "intensity (counts)");
+    mro_plot_axes(c, &q, "s = 1/d (nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")", "Intensity (counts)");
     mro_plot_legend(c, q.b.x + q.b.w - 42, q.b.y + 4, BLUE, 0.9, 0, "mean around the centre");
     if (v && v->n_profile) mro_plot_legend(c, q.b.x + q.b.w - 42, q.b.y + 7.4, ORANGE, 1, 0, "fit with S = 1");
 }
@@ -267,7 +267,7 @@ static void draw_sectors(struct mro_canvas *c, const struct pdf_page *p, struct 
         mro_plot_stroke(c, ORANGE, 0.9, 0);
     }
     mro_plot_end(c);
-    mro_plot_axes(c, &q, "azimuth (degrees)", "shift of the first halo (%)");
+    mro_plot_axes(c, &q, "Azimuth (degrees)", "Shift of the first halo (%)");
 }
 
 static void point_with_bar(struct mro_canvas *c, const struct mro_plot *q, double x, double y, double se,
@@ -316,9 +316,9 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
         }
     }
     mro_plot_end(c);
-    mro_plot_axes(c, &q, "value (as given)",
-                  areas ? "area of G \xe2\x89\xa5 0 (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")"
-                        : "first moment (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
+    mro_plot_axes(c, &q, "Value (as given)",
+                  areas ? "Area of G \xe2\x89\xa5 0 (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")"
+                        : "First moment (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
     for (size_t k = 0; k < curves && areas; k++) {
         char text[32];
         snprintf(text, sizeof text, "shell %zu", k + 1);
@@ -328,9 +328,9 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
 
 static void draw_pdf(struct mro_canvas *c, const void *page)
 {
-    static const char *const heading[] = { "pattern",           "profile and fit", "structure factor",
-                                           "pair distribution", "second shell",    "first halo by direction",
-                                           "first sharp peak",  "shells" };
+    static const char *const heading[] = { "Pattern",           "Profile and fit", "Structure factor",
+                                           "Pair distribution", "Second shell",    "First halo by direction",
+                                           "First sharp peak",  "Shells" };
     const struct pdf_page *p = page;
     for (size_t i = 0; i < p->panels; i++) {
         const char letter[2] = { (char)('a' + i), '\0' };
