@@ -25,7 +25,7 @@ enum mro_code mro_gpu_phase_slope(struct mro_device *d, const struct mro_grid *g
 {
     const size_t n = g->ny * g->nx;
     struct mro_gpu_room room = { .d = d };
-    mro_c32 *z, *dh;
+    mro_c32 *z = NULL, *dh = NULL;
     enum mro_code rc = mro_gpu_take(&room, &z, n, sizeof *z, e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &dh, n, sizeof *dh, e);
     if (rc == MRO_OK) rc = mro_gpu_transform(d, MRO_TRANSFORM_FORWARD, g->ny, g->nx, 1, h->p, z, e);

@@ -158,10 +158,10 @@ static void consider(struct indexing *best, const struct indexing *t, int *phase
     *phase = this;
 }
 
-#define EACH_INDEX(h)                                             \
-    for (int h##0 = MOST_INDEX; h##0 >= -MOST_INDEX; h##0 --)     \
-        for (int h##1 = MOST_INDEX; h##1 >= -MOST_INDEX; h##1 --) \
-            for (int h##2 = MOST_INDEX; h##2 >= -MOST_INDEX; h##2 --)
+#define EACH_INDEX(h)                                            \
+    for (int h##0 = MOST_INDEX; h##0 >= -MOST_INDEX; --h##0)     \
+        for (int h##1 = MOST_INDEX; h##1 >= -MOST_INDEX; --h##1) \
+            for (int h##2 = MOST_INDEX; h##2 >= -MOST_INDEX; --h##2)
 
 /* One member of each family is enough for the first set: indices that do not fall. */
 static bool representative(const struct mro_phase *p, const int h[3])

@@ -177,7 +177,7 @@ static void follow_background(struct mro_haadf_state *s, const struct places *p,
                               const double *modes)
 {
     /* ln power = const - slope ln background, by least squares; the constant is free. */
-    double w[MOST_BLOCKS], sum = 0, mx = 0, my = 0, xx = 0, xy = 0;
+    double w[MOST_BLOCKS] = { 0 }, sum = 0, mx = 0, my = 0, xx = 0, xy = 0;
     for (size_t k = 0; k < p->n; k++) {
         w[k] = modes[k] > 0 && power[k] > 0 ? 1 / (1 / modes[k] + BLOCK_SCATTER * BLOCK_SCATTER) : 0;
         sum += w[k];

@@ -192,7 +192,7 @@ static enum mro_code draw_tiles(struct mro_device *d, const struct tiles *t, con
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < t->n; k++) {
         struct mro_error mine = { 0 };
-        uint32_t one[BINS], *counts = t->counts ? t->counts + k * BINS : one;
+        uint32_t one[BINS] = { 0 }, *counts = t->counts ? t->counts + k * BINS : one;
         const enum mro_code code = draw_tile(d, t, gain, o->seed, k, counts, &mine);
         if (t->counts == NULL) areas_of(one, o->thresholds_sd, o->n_thresholds, field + k);
         if (code) {

@@ -99,7 +99,8 @@ void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struc
                      struct mro_grid *cells)
 {
     const double ly = (double)im->ny * pixel_nm[0], lx = (double)im->nx * pixel_nm[1];
-    const size_t ny = mro_smooth_size((size_t)ceil(2 * GRID_Q * ly)), nx = mro_smooth_size((size_t)ceil(2 * GRID_Q * lx));
+    const size_t ny = mro_smooth_size((size_t)ceil(2 * GRID_Q * ly)),
+                 nx = mro_smooth_size((size_t)ceil(2 * GRID_Q * lx));
     *grid = (struct mro_grid){ ny < im->ny ? ny : im->ny, nx < im->nx ? nx : im->nx, ly, lx };
     *cells = (struct mro_grid){ mro_smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
                                 mro_smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };

@@ -296,7 +296,7 @@ static enum mro_code choose_ranges(const struct mro_profile *p, const struct poi
     if (t->n < 32)
         return MRO_FAIL(e, MRO_EDATA, "the profile of '%s' has %zu usable points; S(Q) needs 32", name, t->n);
     const bool normalise = p->quantity == MRO_QUANTITY_INTENSITY;
-    double *y = malloc(2 * t->n * sizeof *y), *smooth = y + t->n;
+    double *y = malloc(2 * t->n * sizeof *y), *smooth = y ? y + t->n : NULL;
     if (y == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a profile of %zu points does not fit in memory", t->n);
     const double dQ = (t->s[t->n - 1] - t->s[0]) * TO_Q / (double)(t->n - 1);
     const size_t half = (size_t)fmin(fmax(1, 0.07 / dQ), (double)t->n / 16);
@@ -622,7 +622,7 @@ static enum mro_code source_of(struct source *u, const struct mro_profile *p, co
     u->se = t->se;
     const size_t half = p->n_sectors / 2;
     if (half < 3 || p->sector_mean == NULL) return MRO_OK;
-    double *one = malloc(2 * p->n * sizeof *one), *weight = one + p->n;
+    double *one = malloc(2 * p->n * sizeof *one), *weight = one ? one + p->n : NULL;
     u->mean = malloc(2 * half * t->n * sizeof *u->mean);
     if (one == NULL || u->mean == NULL) {
         free(one);
@@ -1173,7 +1173,7 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     }
     if (shifted && shifted->intensity) {
         /* Its corners may lie a point nearer or farther. */
-        double *v = malloc((t->n + p->n) * sizeof *v), *all = v + t->n;
+        double *v = malloc((t->n + p->n) * sizeof *v), *all = v ? v + t->n : NULL;
         if (v) {
             for (size_t k = 0; k < p->n; k++) all[k] = k < shifted->n ? shifted->intensity[k] : NAN;
             gather(p, t, all, v);

@@ -128,7 +128,7 @@ enum mro_code mro_pdf_onset(const double *x_in, const double *y_in, const double
 {
     (void)seed;
     *o = (struct mro_pdf_onset){ NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN };
-    double *x = malloc(3 * (n_in ? n_in : 1) * sizeof *x), *y = x + n_in, *w = y + n_in;
+    double *x = malloc(3 * (n_in ? n_in : 1) * sizeof *x), *y = x ? x + n_in : NULL, *w = x ? y + n_in : NULL;
     if (x == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a series of %zu points does not fit in memory", n_in);
     size_t n = 0;
     bool weighted = se != NULL;

@@ -319,8 +319,8 @@ static enum mro_code look_for_spots(const struct mro_image *im, const struct mro
     uint32_t *ring = malloc(n * sizeof *ring);
     size_t *start = calloc(rings + 1, sizeof *start);
     float *v = malloc((n + 1) * sizeof *v), *limit = malloc(rings * sizeof *limit);
-    double *excess = calloc(4 * rings, sizeof *excess), *total = excess + rings, *count = total + rings,
-           *square = count + rings;
+    double *excess = calloc(4 * rings, sizeof *excess), *total = excess ? excess + rings : NULL,
+           *count = excess ? total + rings : NULL, *square = excess ? count + rings : NULL;
     enum mro_code rc = MRO_OK;
     if (!ring || !start || !v || !limit || !excess) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the spots of a pattern of %zu x %zu pixels", im->nx, im->ny);
@@ -620,7 +620,8 @@ struct mro_saed_plan {
 static bool drift_of(const struct mro_profile *p, double step_px, double s_min, double s_max, double drift[2])
 {
     enum { TERMS = 4 };
-    double m[TERMS][TERMS + 1] = { { 0 } }, *smooth = malloc(2 * p->n * sizeof *smooth), *slope = smooth + p->n;
+    double m[TERMS][TERMS + 1] = { { 0 } }, *smooth = malloc(2 * p->n * sizeof *smooth),
+                            *slope = smooth ? smooth + p->n : NULL;
     if (smooth == NULL) return false;
     mro_saed_smooth(p->intensity, p->n, DRIFT_REACH, smooth, slope);
     for (size_t k = 0; k < p->n; k++) {

@@ -16,7 +16,7 @@
 bool mro_saed_halo(const struct mro_profile *p, double s_min, double s_max, double window[2], double *position)
 {
     const size_t n = p->n, reach = n / 80 > 3 ? n / 80 : 3;
-    double *v = malloc(3 * n * sizeof *v), *smooth = v + n, *slope = smooth + n;
+    double *v = malloc(3 * n * sizeof *v), *smooth = v ? v + n : NULL, *slope = v ? smooth + n : NULL;
     bool found = false;
     if (v == NULL) return false;
     /* On a steep background a halo is a maximum of the intensity times a power of s only. */
@@ -104,7 +104,7 @@ void mro_saed_anisotropy_of(const struct mro_profile *p, const double window[2],
                             char ***warnings, size_t *n_warnings)
 {
     const size_t n = p->n, pairs = p->n_sectors / 2;
-    double *smooth = malloc(2 * n * sizeof *smooth), *slope = smooth + n;
+    double *smooth = malloc(2 * n * sizeof *smooth), *slope = smooth ? smooth + n : NULL;
     a->sector = calloc(pairs ? pairs : 1, sizeof *a->sector);
     if (smooth == NULL || a->sector == NULL) {
         free(smooth);

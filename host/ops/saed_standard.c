@@ -206,10 +206,9 @@ enum mro_code mro_saed_calibrate(struct mro_device *d, const struct mro_image *i
         used = 0;
         c->worst = 0;
         for (size_t j = 0; j < rings; j++) {
-            const struct peak *nearest = NULL;
-            for (size_t i = 0; i < n; i++)
-                if (nearest == NULL || fabs(peak[i].at * scale - ring[j]) < fabs(nearest->at * scale - ring[j]))
-                    nearest = &peak[i];
+            const struct peak *nearest = peak;
+            for (size_t i = 1; i < n; i++)
+                if (fabs(peak[i].at * scale - ring[j]) < fabs(nearest->at * scale - ring[j])) nearest = &peak[i];
             const double off = nearest->at * scale / ring[j] - 1;
             if (!(fabs(off) < MATCH)) continue;
             const double w = 1 / (0.05 * 0.05 + nearest->se * nearest->se); /* parabolas are good to 0.05 px */

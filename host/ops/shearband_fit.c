@@ -378,14 +378,16 @@ static int by_number(const void *a, const void *b)
 
 static double median_of(double *v, size_t n)
 {
+    if (n == 0) return NAN;
     qsort(v, n, sizeof *v, by_number);
-    return n == 0 ? NAN : n % 2 ? v[n / 2] : 0.5 * (v[n / 2 - 1] + v[n / 2]);
+    return n % 2 ? v[n / 2] : 0.5 * (v[n / 2 - 1] + v[n / 2]);
 }
 
 /* Slope and level of y over x by medians of pairs (Theil and Sen). */
 static void median_line(const double *x, const double *y, size_t n, double *level, double *slope)
 {
-    double pair[MRO_SHEARBAND_SEGMENTS * (MRO_SHEARBAND_SEGMENTS - 1) / 2 + 1], rest[MRO_SHEARBAND_SEGMENTS];
+    double pair[MRO_SHEARBAND_SEGMENTS * (MRO_SHEARBAND_SEGMENTS - 1) / 2 + 1] = { 0 },
+                                                                            rest[MRO_SHEARBAND_SEGMENTS] = { 0 };
     size_t m = 0;
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < i; j++) pair[m++] = (y[i] - y[j]) / (x[i] - x[j]);
@@ -661,7 +663,7 @@ static enum mro_code report(const struct mro_sb_grid *g, const struct mro_shearb
     if (out->width_ci95[0] < 0) out->width_ci95[0] = 0;
     out->normal_azimuth_ci95[0] = out->normal_azimuth_ci95[1] = NAN;
     if (kept >= 4) {
-        double level, slope, rx[MRO_SHEARBAND_SEGMENTS], ry[MRO_SHEARBAND_SEGMENTS];
+        double level, slope, rx[MRO_SHEARBAND_SEGMENTS] = { 0 }, ry[MRO_SHEARBAND_SEGMENTS] = { 0 };
         for (size_t k = 0; k < kept; k++) {
             size_t j = 0;
             for (size_t i = 0; i < kept; i++)

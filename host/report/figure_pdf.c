@@ -142,7 +142,7 @@ static void draw_profile(struct mro_canvas *c, const struct pdf_page *p, struct 
 static void draw_structure(struct mro_canvas *c, const struct pdf_page *p, struct mro_plot q)
 {
     const struct mro_pdf_result *v = p->r->pdf;
-    double *lo = malloc(2 * v->n * sizeof *lo), *hi = lo + v->n;
+    double *lo = malloc(2 * v->n * sizeof *lo), *hi = lo ? lo + v->n : NULL;
     q.x[0] = 0;
     q.x[1] = v->windows.s_inv_nm[1] * 2 * M_PI / 10;
     q.y[0] = 0;
@@ -170,7 +170,7 @@ static void draw_structure(struct mro_canvas *c, const struct pdf_page *p, struc
 static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mro_plot q)
 {
     const struct mro_pdf_result *v = p->r->pdf;
-    double *lo = malloc(2 * v->n_r * sizeof *lo), *hi = lo + v->n_r;
+    double *lo = malloc(2 * v->n_r * sizeof *lo), *hi = lo ? lo + v->n_r : NULL;
     q.x[0] = 0;
     q.x[1] = fmin(v->r_A[v->n_r - 1], 16);
     q.y[0] = q.y[1] = 0;

@@ -41,9 +41,9 @@ mkdir results/items/c results/items/d
 printf '{"schema": "mroscope.mro/1", "file": "cut.tif", "fra' >results/items/c/cut.mro.json
 # A verb that the report knows nothing of, and words that would end a script.
 printf '{"schema": "mroscope.weave/1", "file": "x.tif", "image": 0, "frame": null, "pitch_nm": 2.5, "verdict": "</script><!-- & \xe2\x80\xa8 ]]>", "warnings": [], "provenance": {}}' >results/items/d/x.weave.json
-good=$(row 2 'CTC30_e10_0_corr.tif' strained done mro items/a items/a/CTC30_e10_0_corr.mro.json '')
-index results "$good" "$(row 3 haadf_aged.tif aged done haadf items/b items/b/haadf_aged.haadf.json '')" \
-    "$(row 4 'x</script>.tif' '<b>' done weave items/d items/d/x.weave.json '')" \
+good=$(row 2 'CTC30_e10_0_corr.tif' strained 'done' mro items/a items/a/CTC30_e10_0_corr.mro.json '')
+index results "$good" "$(row 3 haadf_aged.tif aged 'done' haadf items/b items/b/haadf_aged.haadf.json '')" \
+    "$(row 4 'x</script>.tif' '<b>' 'done' weave items/d items/d/x.weave.json '')" \
     "$(row 5 lost.tif aged failed mro '' '' "cannot open 'lost.tif'")" "$(row 6 later.tif aged pending mro '' '' '')"
 
 run report results -o out
@@ -84,8 +84,8 @@ mkdir -p two/items
 cp -r results/items/a two/items/a
 cp -r results/items/a two/items/b
 sed -i 's/"input_sha256": "..../"input_sha256": "0000/' two/items/b/*.mro.json # another image, not a copy
-index two "$(row 2 a.tif 'one </script>' done mro items/a items/a/CTC30_e10_0_corr.mro.json '')" \
-    "$(row 3 b.tif two done mro items/b items/b/CTC30_e10_0_corr.mro.json '')"
+index two "$(row 2 a.tif 'one </script>' 'done' mro items/a items/a/CTC30_e10_0_corr.mro.json '')" \
+    "$(row 3 b.tif two 'done' mro items/b items/b/CTC30_e10_0_corr.mro.json '')"
 run report two -o two_out
 expect_code 0
 for suffix in compare.csv hrtem.fraction.compare.json hrtem.fraction.compare.svg hrtem.fraction.compare.pdf; do expect_file "two_out/comparison/two.$suffix"; done
@@ -103,8 +103,8 @@ expect_one_line
 expect_err "did you mean 'two'?"
 
 # A damaged result, one that is not there, and one of another verb are left out and named; the rest is shown.
-index results "$good" "$(row 3 cut.tif aged done mro items/c items/c/cut.mro.json '')" "$(row 4 gone.tif aged done mro items/e items/e/gone.mro.json '')" \
-    "$(row 5 other.tif aged done haadf items/d items/d/x.weave.json '')"
+index results "$good" "$(row 3 cut.tif aged 'done' mro items/c items/c/cut.mro.json '')" "$(row 4 gone.tif aged 'done' mro items/e items/e/gone.mro.json '')" \
+    "$(row 5 other.tif aged 'done' haadf items/d items/d/x.weave.json '')"
 run report results -o part
 expect_code 1
 expect_out 'part/report.html: 1 measured'

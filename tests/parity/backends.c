@@ -550,7 +550,7 @@ static const struct {
     { "histogram", run_histogram, 0 }, /* counts: all equal */
     { "regions", run_regions, 0 },
     { "strip_sums", run_strip, 0 },
-    { "ring_sums", run_rings, 2e-6 },        /* float64 sums in another order, told as float32 */
+    { "ring_sums", run_rings, 2e-6 }, /* float64 sums in another order, told as float32 */
     { "ring_sums, clipped", run_clipped, 2e-6 },
     { "bandpass", run_bandpass, 1e-4 }, /* counts of 1000 with the mean taken off: 30 of contrast are left */
 };
