@@ -255,17 +255,17 @@ static enum mro_code find_geometry(struct mro_device *d, const struct mro_image 
         MRO_TRY(search(d, im, mask, aspect, f, e));
         if (f->explained > before) MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, true, ellipse, range, f, e));
     }
-    if (!(f->cx >= 0 && f->cy >= 0 && f->cx <= (double)im->nx - 1 && f->cy <= (double)im->ny - 1))
-        return MRO_FAIL(e, MRO_EDATA,
-                        "'%s': the beam lies off the detector (the rings are about %.0f, %.0f px); a profile needs the "
-                        "centre on it",
-                        name, f->cx, f->cy);
     if (f->explained < RINGS_EXPLAIN && centre)
         return MRO_FAIL(
             e, MRO_EDATA,
             "'%s': no rings or halo about any centre were found (the best, about %.0f, %.0f px, accounts for "
             "%.0f %% of the pattern); is the beam on the detector? If so, give --centre X,Y",
             name, f->cx, f->cy, 100 * f->explained);
+    if (!(f->cx >= 0 && f->cy >= 0 && f->cx <= (double)im->nx - 1 && f->cy <= (double)im->ny - 1))
+        return MRO_FAIL(e, MRO_EDATA,
+                        "'%s': the beam lies off the detector (the rings are about %.0f, %.0f px); a profile needs the "
+                        "centre on it",
+                        name, f->cx, f->cy);
     if (!f->settled)
         mro_note(&r->warnings, &r->n_warnings,
                  "the fit of centre and ellipse did not come to rest: its last step was %.2g px", f->moved);
