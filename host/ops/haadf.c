@@ -81,19 +81,6 @@ struct mro_haadf_state *mro_haadf_state_copy(const struct mro_haadf_state *s)
     return c;
 }
 
-/* A multiple of 8 (of 2 below 32) whose odd part has factors 3 and 5 only. */
-size_t mro_haadf_size(size_t n)
-{
-    const size_t unit = n < 32 ? 2 : 8;
-    for (n = (n + unit - 1) / unit * unit;; n += unit) {
-        size_t m = n;
-        while (m % 2 == 0) m /= 2;
-        while (m % 3 == 0) m /= 3;
-        while (m % 5 == 0) m /= 5;
-        if (m == 1) return n;
-    }
-}
-
 /* ------------------------------------------------------------------ raw pixels */
 
 static enum mro_code check_options(const struct mro_haadf_options *o, struct mro_error *e)

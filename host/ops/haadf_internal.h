@@ -52,9 +52,6 @@ void mro_haadf_unknown(struct mro_haadf_result *r);
 enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_state *s, const char *name,
                                 const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e);
 
-/* The next size that transforms fast. */
-size_t mro_haadf_size(size_t n);
-
 /* The verdict of what cannot be measured. */
 void mro_haadf_not_measured(struct mro_haadf_result *r, const char *why);
 

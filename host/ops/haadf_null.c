@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/philox.h"
 #include "ops/haadf_internal.h"
@@ -78,8 +79,8 @@ static double field_limit(const struct mro_rings *rings, const struct mro_haadf_
 
 static struct mro_grid grid_of(double ly, double lx, double most)
 {
-    return (struct mro_grid){ mro_haadf_size((size_t)ceil(2 * most * ly) + 2),
-                              mro_haadf_size((size_t)ceil(2 * most * lx) + 2), ly, lx };
+    return (struct mro_grid){ mro_smooth_size((size_t)ceil(2 * most * ly) + 2),
+                              mro_smooth_size((size_t)ceil(2 * most * lx) + 2), ly, lx };
 }
 
 /* ------------------------------------------------------------------ the observed field */

@@ -9,6 +9,7 @@
 
 #include "core/notes.h"
 #include "core/select.h"
+#include "core/sizes.h"
 #include "mroscope/math/legendre.h"
 #include "ops/clipped.h"
 #include "ops/haadf_internal.h"
@@ -441,8 +442,8 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     }
 
     const double ly = r->field_nm[0], lx = r->field_nm[1], most = MRO_HAADF_GRID_BANDS * o->band_inv_nm[1];
-    const size_t gy = mro_haadf_size((size_t)ceil(2 * most * ly) + 2),
-                 gx = mro_haadf_size((size_t)ceil(2 * most * lx) + 2);
+    const size_t gy = mro_smooth_size((size_t)ceil(2 * most * ly) + 2),
+                 gx = mro_smooth_size((size_t)ceil(2 * most * lx) + 2);
     s->grid = (struct mro_grid){ gy < im->ny ? gy : im->ny, gx < im->nx ? gx : im->nx, ly, lx };
     const size_t ng = s->grid.ny * s->grid.nx;
     s->spectrum = malloc(ng * sizeof *s->spectrum);

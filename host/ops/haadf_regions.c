@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
 
@@ -533,8 +534,8 @@ static enum mro_code lend_image(struct mro_image *im, const struct mro_grid *g, 
 static enum mro_code make_map(struct mro_device *d, const struct mro_haadf_state *s, const struct mro_haadf_filter *f,
                               double per_nm, struct map *m, struct mro_error *e)
 {
-    m->grid = (struct mro_grid){ mro_haadf_size((size_t)ceil(per_nm * s->grid.ly)),
-                                 mro_haadf_size((size_t)ceil(per_nm * s->grid.lx)), s->grid.ly, s->grid.lx };
+    m->grid = (struct mro_grid){ mro_smooth_size((size_t)ceil(per_nm * s->grid.ly)),
+                                 mro_smooth_size((size_t)ceil(per_nm * s->grid.lx)), s->grid.ly, s->grid.lx };
     if (m->grid.ny > s->ny) m->grid.ny = s->ny;
     if (m->grid.nx > s->nx) m->grid.nx = s->nx;
     const size_t n = m->grid.ny * m->grid.nx;

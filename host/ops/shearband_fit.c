@@ -42,28 +42,6 @@ static void slopes(double s, double width, double edge, double d[3])
 
 enum { PARAMETERS = 6 }; /* b0, b1, amplitude, centre, width, edge */
 
-static bool solve(double (*a)[PARAMETERS], double *b, size_t n)
-{
-    for (size_t j = 0; j < n; j++) {
-        for (size_t k = 0; k < j; k++) a[j][j] -= a[j][k] * a[j][k];
-        if (!(a[j][j] > 0)) return false;
-        a[j][j] = sqrt(a[j][j]);
-        for (size_t i = j + 1; i < n; i++) {
-            for (size_t k = 0; k < j; k++) a[i][j] -= a[i][k] * a[j][k];
-            a[i][j] /= a[j][j];
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < i; k++) b[i] -= a[i][k] * b[k];
-        b[i] /= a[i][i];
-    }
-    for (size_t i = n; i-- > 0;) {
-        for (size_t k = i + 1; k < n; k++) b[i] -= a[k][i] * b[k];
-        b[i] /= a[i][i];
-    }
-    return true;
-}
-
 static double chi2_of(const double *s, const double *v, const double *weight, size_t n,
                       const struct mro_sb_profile_fit *f)
 {
@@ -89,7 +67,7 @@ static bool fit_linear(const double *s, const double *v, const double *weight, s
             b[k] += weight[i] * j[k] * v[i];
         }
     }
-    if (!solve(a, b, 3)) return false;
+    if (!mro_sb_solve(a[0], PARAMETERS, b, 3, 0)) return false;
     f->b[0] = b[0];
     f->b[1] = b[1];
     f->amplitude = b[2];
@@ -136,7 +114,7 @@ bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, 
             memcpy(b, a, sizeof b);
             memcpy(step, g, sizeof step);
             for (size_t k = 0; k < m; k++) b[k][k] *= 1 + damping;
-            if (solve(b, step, m)) {
+            if (mro_sb_solve(b[0], PARAMETERS, step, m, 0)) {
                 next.b[0] = now.b[0] + step[0];
                 next.b[1] = now.b[1] + step[1];
                 next.amplitude = now.amplitude + step[2];
@@ -709,7 +687,7 @@ static void bend(struct mro_sb_band *b, const double *x, const double *y, size_t
                 c[k] += t[k] * y[i];
             }
         }
-        if (!solve(a, c, degree + 1)) return;
+        if (!mro_sb_solve(a[0], PARAMETERS, c, degree + 1, 0)) return;
         for (size_t i = 0; i < n; i++) {
             double v = 0, t = 1;
             for (size_t k = 0; k <= degree; k++, t *= x[i] / length) v += c[k] * t;

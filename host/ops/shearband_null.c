@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
 #include "ops/shearband_internal.h"
@@ -43,25 +44,25 @@ static size_t terms_of(double y, double x, int degree, double *t)
 }
 
 /* a x = b in place by Cholesky; false when a is singular. */
-static bool solve(double (*a)[MOST_TERMS], double *b, size_t n)
+bool mro_sb_solve(double *a, size_t row, double *b, size_t n, double least)
 {
     for (size_t j = 0; j < n; j++) {
-        const double whole = a[j][j];
-        for (size_t k = 0; k < j; k++) a[j][j] -= a[j][k] * a[j][k];
-        if (!(a[j][j] > 1e-10 * whole)) return false;
-        a[j][j] = sqrt(a[j][j]);
+        double *const aj = a + j * row, whole = aj[j];
+        for (size_t k = 0; k < j; k++) aj[j] -= aj[k] * aj[k];
+        if (!(aj[j] > least * whole)) return false;
+        aj[j] = sqrt(aj[j]);
         for (size_t i = j + 1; i < n; i++) {
-            for (size_t k = 0; k < j; k++) a[i][j] -= a[i][k] * a[j][k];
-            a[i][j] /= a[j][j];
+            for (size_t k = 0; k < j; k++) a[i * row + j] -= a[i * row + k] * aj[k];
+            a[i * row + j] /= aj[j];
         }
     }
     for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < i; k++) b[i] -= a[i][k] * b[k];
-        b[i] /= a[i][i];
+        for (size_t k = 0; k < i; k++) b[i] -= a[i * row + k] * b[k];
+        b[i] /= a[i * row + i];
     }
     for (size_t i = n; i-- > 0;) {
-        for (size_t k = i + 1; k < n; k++) b[i] -= a[k][i] * b[k];
-        b[i] /= a[i][i];
+        for (size_t k = i + 1; k < n; k++) b[i] -= a[k * row + i] * b[k];
+        b[i] /= a[i * row + i];
     }
     return true;
 }
@@ -92,7 +93,7 @@ bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, in
                 c[i] += t[i] * sum;
             }
         }
-    if (n == 0 || !solve(a, c, n)) return false;
+    if (n == 0 || !mro_sb_solve(a[0], MOST_TERMS, c, n, 1e-10)) return false;
     /* Along a row a polynomial of x: its values there are sums of few products. */
     for (int pass = divide ? 0 : 1; pass < 2; pass++)
         for (size_t y = 0; y < ny; y++) {
@@ -276,8 +277,8 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
                                uint64_t seed, struct mro_sb_null *null, struct mro_error *e)
 {
     const double step[2] = { residual->step[0], residual->step[1] };
-    struct mro_grid g = { mro_haadf_size((size_t)(LARGER * (double)residual->ny)),
-                          mro_haadf_size((size_t)(LARGER * (double)residual->nx)), 0, 0 };
+    struct mro_grid g = { mro_smooth_size((size_t)(LARGER * (double)residual->ny)),
+                          mro_smooth_size((size_t)(LARGER * (double)residual->nx)), 0, 0 };
     g.ly = (double)g.ny * step[0];
     g.lx = (double)g.nx * step[1];
     memset(null, 0, sizeof *null);
