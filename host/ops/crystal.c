@@ -545,8 +545,8 @@ static size_t main_set(const struct crystal_work *w, struct fringe_set **sets, s
             const double strain = 1 / (q * w->o->reference_d_nm) - 1;
             if (fabs(strain) < 0.08) score = 1 + (fabs(strain) > 3 * se ? fabs(strain) : 0);
         } else {
-            struct fringe_step step;
-            if (mro_fringe_find_step(sets[i], w->step, &step)) score = step.size_nm;
+            const struct fringe_step *step = mro_fringe_find_step(sets[i], w->step);
+            if (step->found) score = step->size_nm;
         }
         if (score > most) {
             most = score;

@@ -20,6 +20,15 @@ struct fringe_field {
     double carrier[2]; /* y, x, nm^-1 */
 };
 
+/* A step of the spacing of one set: better than a smooth change, and beyond the noise. None where there is a vortex,
+ * around which the phase has no single value. */
+struct fringe_step {
+    bool searched, found;
+    double gain;                 /* chi2 gained over a plane */
+    double size_nm;              /* root mean square of the displacement along g that a plane leaves */
+    double normal[2], offset_nm; /* y, x; position of the border along it, from the set's centre */
+};
+
 /* One set of fringes with the region that shows it. */
 struct fringe_set {
     struct fringe_field f;
@@ -33,6 +42,7 @@ struct fringe_set {
     double snr;
     bool at_border;
     size_t crystal; /* SIZE_MAX: none yet */
+    struct fringe_step step;
 };
 
 struct fringe_list {
@@ -114,15 +124,8 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
  * list. */
 enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets, struct mro_error *e);
 
-/* A step of the spacing of one set: better than a smooth change, and beyond the noise. None where there is a vortex,
- * around which the phase has no single value. */
-struct fringe_step {
-    bool found;
-    double gain;                 /* chi2 gained over a plane */
-    double size_nm;              /* root mean square of the displacement along g that a plane leaves */
-    double normal[2], offset_nm; /* y, x; position of the border along it, from the set's centre */
-};
-bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out);
+/* Looks for a step once; then s->step is known. */
+const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const double step[2]);
 
 /* -- crystal_index.c -- */
 void mro_crystal_index(const struct mro_crystal_options *o, struct mro_crystal *c);

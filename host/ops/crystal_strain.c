@@ -70,7 +70,7 @@ static double explained(const struct phase_point *p, size_t n, bool step, const 
     return taken_out(a, b, terms);
 }
 
-bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out)
+static void find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out)
 {
     const struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
@@ -78,7 +78,7 @@ bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], stru
     memset(out, 0, sizeof *out);
     if (p == NULL || mro_fringe_vortices(s, step, NULL, 0) > 0) {
         free(p);
-        return false;
+        return;
     }
     const double oy = s->y_nm - (double)f->y0 * step[0], ox = s->x_nm - (double)f->x0 * step[1];
     const double dy = s->g[0] - f->carrier[0], dx = s->g[1] - f->carrier[1];
@@ -134,7 +134,13 @@ bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], stru
     out->gain = (best - plane) / unit;
     out->size_nm = sqrt(fmax(0, best - plane) / weight) / (2 * MRO_PI * q);
     out->found = out->gain > STEP_CHI2 && best > smooth;
-    return out->found;
+}
+
+const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const double step[2])
+{
+    if (!s->step.searched) find_step(s, step, &s->step);
+    s->step.searched = true;
+    return &s->step;
 }
 
 /* -- reference ------------------------------------------------------------------------------------- */
@@ -304,9 +310,10 @@ static void draw_maps(struct crystal_work *w, size_t k, const struct fringe_set 
 
 /* -- sides ----------------------------------------------------------------------------------------- */
 
-static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fringe_set *s,
-                               const struct fringe_step *step, double reference_q, struct mro_error *e)
+static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fringe_set *s, double reference_q,
+                               struct mro_error *e)
 {
+    const struct fringe_step *step = &s->step;
     struct mro_crystal_result *r = w->r;
     const struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
@@ -508,21 +515,17 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
         mro_crystal_warn(r, "crystal %zu: %d phase vortices, and noise alone gives %.2f: they prove no dislocation",
                          k + 1, c->vortices, c->vortices_null);
 
-    struct fringe_step step = { 0 };
     const struct fringe_set *of = NULL;
     for (size_t i = 0; i < c->n_fringes; i++) {
-        struct fringe_step this;
         if ((int)i != c->pair[0] && (int)i != c->pair[1]) continue;
-        if (mro_fringe_find_step(sets[i], w->step, &this) && this.size_nm > step.size_nm) {
-            step = this;
-            of = sets[i];
-        }
+        const struct fringe_step *this = mro_fringe_find_step(sets[i], w->step);
+        if (this->found && (of == NULL || this->size_nm > of->step.size_nm)) of = sets[i];
     }
     if (of) {
         double q = NAN;
         if (known && of == one) q = hypot(ref.g[0][0], ref.g[0][1]);
         if (both && of == two) q = hypot(ref.g[1][0], ref.g[1][1]);
-        rc = add_sides(w, k, of, &step, q, e);
+        rc = add_sides(w, k, of, q, e);
     }
 done:
     free(mask);

@@ -23,6 +23,7 @@
 #define LOOP_WIDTHS 2.2    /* radius of the loop around a vortex, in widths of the mask in real space */
 #define LOOP_POINTS 48
 #define PRIOR_POINTS 2.0 /* that the noise outside counts for, against the scatter inside */
+#define NULL_CLEAR 4.5   /* amplitude over the noise from which noise gives under 1e-5 of them in a crystal */
 #define NULL_FIELDS 12   /* noise fields behind the expected number of vortices */
 #define NULL_SAMPLES 320
 #define NULL_CARRIER 2.5 /* nm^-1: the noise is the same around every wave vector */
@@ -735,6 +736,10 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
     enum mro_code rc = MRO_OK;
     size_t total = 0;
     *mean = NAN;
+    if (s->plateau > NULL_CLEAR * s->noise) {
+        *mean = 0;
+        goto done;
+    }
     if (host == NULL || v == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         goto done;
