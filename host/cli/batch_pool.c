@@ -158,7 +158,7 @@ static void set_error(struct batch_unit *u, const char *text)
 static void answer(struct pool *p, struct batch_unit *u)
 {
     struct mro_error e;
-    if (u->status == BATCH_DONE) batch_look(p->b, u, false, NULL);                     /* its record */
+    if (u->status == BATCH_DONE) batch_look(p->b, u, false, NULL);                   /* its record */
     if (batch_print(p->b, u, &e) != MRO_OK || fflush(stdout) != 0) p->asked = false; /* nobody hears it */
 }
 
