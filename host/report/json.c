@@ -414,6 +414,7 @@ static json_t *fringes_json(const void *items, size_t i)
     put(&b, "g_inv_nm", numbers(g, 2));
     put(&b, "azimuth_deg", number(f->azimuth_deg));
     put(&b, "amplitude", number(f->amplitude));
+    put(&b, "amplitude_over_noise", number(f->amplitude_over_noise));
     put(&b, "snr", number(f->snr));
     put(&b, "strain", number(f->strain));
     put(&b, "hkl", hkl[0] != 0 || hkl[1] != 0 || hkl[2] != 0 ? numbers(hkl, 3) : json_null());
@@ -433,6 +434,17 @@ static json_t *phase_json(const struct mro_crystal *c, const struct mro_crystal_
     put(&b, "residual", number(c->phase_residual));
     put(&b, "angle_residual_deg", number(c->angle_residual_deg));
     put(&b, "zone_axis", zone[0] != 0 || zone[1] != 0 || zone[2] != 0 ? numbers(zone, 3) : json_null());
+    return take(&b);
+}
+
+static json_t *dislocation_json(const void *items, size_t i)
+{
+    const struct mro_dislocation *d = &((const struct mro_dislocation *)items)[i];
+    struct builder b = object();
+    put(&b, "x_nm", number(d->x_nm));
+    put(&b, "y_nm", number(d->y_nm));
+    put(&b, "turns", numbers(d->turns, 2));
+    put(&b, "burgers_nm", isfinite(d->burgers_nm[0]) ? numbers(d->burgers_nm, 2) : json_null());
     return take(&b);
 }
 
@@ -461,6 +473,7 @@ static json_t *crystal_json(const void *items, size_t i)
     put(&b, "reference_nm", isfinite(c->reference_nm[0]) ? numbers(c->reference_nm, 4) : json_null());
     put(&b, "vortices", c->vortices < 0 ? json_null() : json_integer(c->vortices));
     put(&b, "vortices_null", number(c->vortices_null));
+    put(&b, "dislocations", list(c->n_dislocations, dislocation_json, c->dislocations));
     put(&b, "phase", phase_json(c, x->o));
     put(&b, "fringes", list(c->n_fringes, fringes_json, c->fringes));
     put(&b, "band_distance_nm", number(c->band_distance_nm));
