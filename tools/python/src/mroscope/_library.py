@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """libmroscope, loaded through its own header."""
 
+from __future__ import annotations
+
 import os
 import re
 import sys
@@ -21,7 +23,7 @@ def _prototypes(header: str) -> str:
     return text.replace("MRO_EXPORT", "")
 
 
-def _load() -> "tuple[Any, Any]":
+def _load() -> tuple[Any, Any]:
     # In a checkout the tests name the library of their build.
     path = Path(os.environ.get("MROSCOPE_LIBRARY") or _HERE / _NAME)
     header = _HERE / "run.h"
