@@ -35,6 +35,12 @@ static json_t *axis_unit(const void *items, size_t i)
     return text(a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit));
 }
 
+static json_t *axis_offset(const void *items, size_t i)
+{
+    const struct mro_axis *a = &((const struct mro_axis *)items)[i];
+    return a->step > 0 ? number(a->offset) : json_null();
+}
+
 static json_t *frame_shape(const struct mro_image_info *info)
 {
     const size_t skip = info->axes > 2 ? info->axes - 2 : 0;
@@ -582,6 +588,7 @@ static json_t *image_json(const struct mro_image_info *info, size_t index, const
     put(&b, "dtype", text(mro_dtype_name(info->dtype)));
     put(&b, "pixel_size", list(info->axes, axis_step, info->axis));
     put(&b, "unit", list(info->axes, axis_unit, info->axis));
+    put(&b, "offset", list(info->axes, axis_offset, info->axis));
     put(&b, "calibration", text(calibration));
     put(&b, "beam_kv", known(info->beam_kv));
     put(&b, "magnification", known(info->magnification));
