@@ -66,7 +66,7 @@ def annotation(o: Option) -> str:
         "pixel": "float | Sequence[float]",
         "size": "int | str",
         "frames": "int | str | Iterable[int]",
-        "texts": "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any]",
+        "texts": "Mapping[str, Any] | Sequence[str]" if "FILE" in o.arg else "str | Sequence[str | Sequence[float]]",
     }
     if o.kind == "choice":
         kind = "Literal[" + ", ".join(f'"{w}"' for w in o.arg.split("|")) + "]"
