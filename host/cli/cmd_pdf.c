@@ -16,6 +16,7 @@
 #define SHIFT_PX 0.2   /* of the centre, for the systematic part of errors */
 #define SHIFT_FRAMES 4 /* larger stacks go without it: it measures every pattern twice */
 #define MEAN_FRAMES 8  /* of a stack, spread over it, whose mean gives the geometry of all */
+#define LEAST_DRAWS 50 /* where no errors are wanted */
 #define DRIFT_PX 0.5   /* frames that lie farther from it are fitted by themselves */
 
 struct pdf {
@@ -48,6 +49,7 @@ struct pdf {
     bool have_stack;
     char *stack_why; /* NULL, or why its frames are fitted one by one */
     struct mro_saed_plan *plan[CLI_PLACES];
+    struct mro_pdf_windows stack_windows; /* of that mean, for all frames that share its geometry; 0 = none */
     struct mro_pdf_series series;
     struct cli_file_id *ids;
 };
@@ -188,6 +190,7 @@ static void forget_stack(struct pdf *s)
         s->plan[i] = NULL;
     }
     mro_saed_result_release(&s->stack);
+    memset(&s->stack_windows, 0, sizeof s->stack_windows);
     s->have_stack = false;
     free(s->stack_why);
     s->stack_why = NULL;
@@ -313,7 +316,7 @@ static enum mro_code mean_of_frames(const struct pdf *s, const struct cli_item *
     return rc;
 }
 
-/* What the frames of a stack share, before the first of them. When their mean cannot be measured they are fitted one by
+/* What the frames of a stack share, before the first of them: geometry, and windows of S(Q) and G(r). When their mean cannot be measured they are fitted one by
  * one, which is said. */
 static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struct cli_item *item, struct mro_error *e)
 {
@@ -328,6 +331,13 @@ static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struc
     s->have_stack = rc == MRO_OK;
     if (rc == MRO_EMEMORY || rc == MRO_ECALIB || rc == MRO_EARG) return MRO_FAIL(e, rc, "%s", why.message);
     if (rc) s->stack_why = strdup(why.message);
+    if (rc || s->o.composition.n == 0 || s->o.fixed.s_inv_nm[1] > 0) return MRO_OK;
+    struct mro_pdf_options numbers = s->o;
+    struct mro_pdf_result r;
+    numbers.draws = LEAST_DRAWS;
+    numbers.connection_R_A = -1;
+    if (mro_pdf_measure(&s->stack.profile, NULL, item->path, &numbers, &r, &why) == MRO_OK) s->stack_windows = r.windows;
+    mro_pdf_result_release(&r);
     return MRO_OK;
 }
 
@@ -402,6 +412,7 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     bool planned = false;
     if (item->info->frames > 1 && item->frame_given && !s->each) MRO_TRY(measure_frame(s, place, item, r, &planned, e));
     if (!few) numbers.draws = s->frame_draws;
+    if (planned && !(s->o.fixed.s_inv_nm[1] > 0)) numbers.fixed = s->stack_windows;
     return measure_pattern(s, s->run.places->device[place], &item->pixels, item->name, few, planned, &numbers, r, e);
 }
 
@@ -880,7 +891,8 @@ static int walk(void *state)
     if (rc) return rc;
     s->series.n = s->measured = 0;
     if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
-    enum mro_code code = read_mask(s, &e);
+    enum mro_code code = s->o.tables ? MRO_OK : mro_pdf_tables_new(&s->o.tables, &e);
+    if (code == MRO_OK) code = read_mask(s, &e);
     if (code == MRO_OK) code = read_geometry(s, &e);
     if (code == MRO_OK && s->reference && !s->have_reference) code = measure_reference(s, &e);
     if (code) {
@@ -939,6 +951,7 @@ static void close_state(void *state)
     forget_frames(s);
     forget_stack(s);
     mro_pdf_result_release(&s->against);
+    mro_pdf_tables_free(s->o.tables);
     mro_image_release(&s->mask_image);
     free(s->mask_pixels);
     free(s->value);

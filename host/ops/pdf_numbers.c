@@ -39,13 +39,16 @@ double mro_pdf_resolution(enum mro_damping damping, double damping_A2, double Q_
 {
     /* Half height of (1/pi) int_0^Qmax w cos(Q x) dQ, by halving. */
     enum { STEPS = 400 };
-    double lo = 0, hi = 2 * M_PI / Q_max, top = 0;
-    for (int turn = 0; turn < 60; turn++) {
-        const double x = turn ? (lo + hi) / 2 : 0;
-        double v = 0;
+    double lo = 0, hi = 2 * M_PI / Q_max, top = 0, weight[STEPS];
+    for (int i = 0; i < STEPS; i++) weight[i] = mro_pdf_weight(damping, damping_A2, (i + 0.5) * Q_max / STEPS, Q_max);
+    for (int turn = 0; turn < 40; turn++) {
+        const double x = turn ? (lo + hi) / 2 : 0, step = Q_max / STEPS * x, twice = 2 * cos(step);
+        double v = 0, before = cos(step / 2), here = before; /* cosines of neighbouring Q follow from each other */
         for (int i = 0; i < STEPS; i++) {
-            const double Q = (i + 0.5) * Q_max / STEPS;
-            v += mro_pdf_weight(damping, damping_A2, Q, Q_max) * cos(Q * x);
+            const double next = twice * here - before;
+            v += weight[i] * here;
+            before = here;
+            here = next;
         }
         if (turn == 0)
             top = v;
@@ -98,12 +101,18 @@ struct mro_pdf_number mro_pdf_number_of(double value, double se, double dof)
     return v;
 }
 
-/* First index with x >= at. */
+/* First index with x >= at; x rises. */
 static size_t index_of(const double *x, size_t n, double at)
 {
-    size_t i = 0;
-    while (i < n && x[i] < at) i++;
-    return i;
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        const size_t mid = (lo + hi) / 2;
+        if (x[mid] < at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
 /* Top of the highest point in [lo, hi] by a parabola through it and its neighbours `reach` steps away. False when the
