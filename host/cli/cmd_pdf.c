@@ -14,7 +14,7 @@
 #include "report/figure.h"
 
 #define SHIFT_PX 0.2   /* of the centre, for the systematic part of errors */
-#define SHIFT_FRAMES 4 /* larger stacks go without it: it measures every pattern twice */
+#define SHIFT_FRAMES 4 /* frames of larger stacks go without it, as it measures every pattern twice, and without figures */
 #define MEAN_FRAMES 8  /* of a stack, spread over it, whose mean gives the geometry of all */
 #define LEAST_DRAWS 50 /* where no errors are wanted */
 #define DRIFT_PX 0.5   /* frames that lie farther from it are fitted by themselves */
@@ -26,7 +26,7 @@ struct pdf {
     struct mro_profile_options table;
     const char *composition, *mask, *reference, *values;
     int damping, abscissa, radiation;
-    bool whole_mask, each;
+    bool whole_mask, each, frame_figures;
     int frame_draws;
     struct cli_numbers centre, ellipse;
     int standard; /* enum mro_standard */
@@ -83,6 +83,8 @@ static const struct cli_option measure_rows[] = {
     { "draws", 0, "N", "", "of sectors (or errors) for the standard errors", CLI_INT, AT(o.draws), true, 50, 5000 },
     { "frame-draws", 0, "N", "", "the same for the frames of stacks of more than four", CLI_INT, AT(frame_draws), true,
       50, 5000 },
+    { "frame-figures", 0, NULL, "", "a figure of each of them too, which takes longer than measuring it", CLI_FLAG,
+      AT(frame_figures), false, 0, 0 },
     { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(o.seed),
       false, 0, 0 },
     { "reference", 0, "FILE", "", "pattern or table of another state: windows are taken from it, and differences given",
@@ -369,6 +371,9 @@ static enum mro_code measure_frame(struct pdf *s, enum cli_place place, const st
     return MRO_OK;
 }
 
+/* A frame of a stack that is not small. */
+static bool one_of_many(const struct cli_item *item) { return item->frame_given && item->info->frames > SHIFT_FRAMES; }
+
 /* A point of the series; the first also fixes the windows of the others. */
 static enum mro_code add_point(struct pdf *s, const struct one *r, const char *path, const char *name,
                                struct mro_error *e)
@@ -408,7 +413,7 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     struct pdf *s = state;
     struct one *r = result;
     struct mro_pdf_options numbers = s->o;
-    const bool few = item->info->frames <= SHIFT_FRAMES || !item->frame_given;
+    const bool few = !one_of_many(item);
     bool planned = false;
     if (item->info->frames > 1 && item->frame_given && !s->each) MRO_TRY(measure_frame(s, place, item, r, &planned, e));
     if (!few) numbers.draws = s->frame_draws;
@@ -475,6 +480,7 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
         MRO_TRY(cli_write_text(item, &s->run.job, ".sq.csv", mro_csv_pdf_S(&r->pdf, d, e), e));
     if (r->report.pdf) MRO_TRY(cli_write_text(item, &s->run.job, ".gr.csv", mro_csv_pdf_G(&r->pdf, d, e), e));
     char *stem;
+    if (one_of_many(item) && !s->frame_figures) return MRO_OK;
     MRO_TRY(cli_figure_stem(item, &s->run.job, &stem, e));
     const enum mro_code rc = mro_figure_pdf(stem, &item->pixels, cli_short_name(item), &r->report, e);
     free(stem);

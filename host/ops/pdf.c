@@ -98,6 +98,7 @@ static enum mro_code check(const struct mro_profile *p, const char *name, const 
 struct points {
     size_t n;
     double *s, *v, *se, *room; /* 1/nm; values; errors (NaN unknown) */
+    double *f1_2, *ratio;      /* <f>^2 in A^2; <f^2> / <f>^2; both 1 where values are not intensities */
     size_t *from;              /* n + 1: first point of the profile of each */
 };
 
@@ -112,11 +113,28 @@ static bool usable(const struct mro_profile *p, size_t i)
     return isfinite(p->intensity[i]) && isfinite(p->s_inv_nm[i]) && p->s_inv_nm[i] > 0;
 }
 
-static enum mro_code points_of(const struct mro_profile *p, struct points *t, struct mro_error *e)
+static void mean_factors(const struct mro_profile *p, const struct mro_composition *c, double s_inv_nm, double *f1_2,
+                         double *ratio)
+{
+    double f = 0, f2 = 0;
+    *f1_2 = *ratio = 1;
+    if (p->quantity != MRO_QUANTITY_INTENSITY) return;
+    for (size_t i = 0; i < c->n; i++) {
+        const double one = p->radiation == MRO_RADIATION_X_RAYS ? mro_form_factor_x_ray(c->symbol[i], s_inv_nm / 10)
+                                                                : mro_form_factor_electron_A(c->symbol[i], s_inv_nm / 10);
+        f += c->fraction[i] * one;
+        f2 += c->fraction[i] * one * one;
+    }
+    *f1_2 = f * f;
+    *ratio = f2 / *f1_2;
+}
+
+static enum mro_code points_of(const struct mro_profile *p, const struct mro_composition *c, struct points *t,
+                               struct mro_error *e)
 {
     memset(t, 0, sizeof *t);
     const size_t by = (p->n + MRO_PDF_POINTS - 1) / MRO_PDF_POINTS;
-    t->room = calloc(3 * p->n, sizeof *t->room);
+    t->room = calloc(5 * p->n, sizeof *t->room);
     t->from = calloc(p->n + 1, sizeof *t->from);
     if (t->room == NULL || t->from == NULL) {
         points_release(t);
@@ -125,6 +143,8 @@ static enum mro_code points_of(const struct mro_profile *p, struct points *t, st
     t->s = t->room;
     t->v = t->room + p->n;
     t->se = t->v + p->n;
+    t->f1_2 = t->se + p->n;
+    t->ratio = t->f1_2 + p->n;
     for (size_t i = 0; i < p->n;) {
         if (!usable(p, i)) {
             i++;
@@ -140,8 +160,9 @@ static enum mro_code points_of(const struct mro_profile *p, struct points *t, st
         }
         t->s[t->n] = s / (double)k;
         t->v[t->n] = v / (double)k;
-        t->se[t->n++] = sqrt(var) / (double)k;
-        t->from[t->n] = i;
+        t->se[t->n] = sqrt(var) / (double)k;
+        mean_factors(p, c, t->s[t->n], &t->f1_2[t->n], &t->ratio[t->n]);
+        t->from[++t->n] = i;
     }
     return MRO_OK;
 }
@@ -182,13 +203,11 @@ static size_t sharpest(const double *y, size_t n)
 
 /* A first guess of S: intensities less a constant over N <f>^2, both by weighted least squares over the outer two
  * thirds, where S is near 1. False when the intensities do not fall as <f>^2 does. */
-static bool guess_S(const struct mro_profile *p, const struct points *t, const struct mro_composition *c, size_t end,
-                    double *y)
+static bool guess_S(const struct points *t, size_t end, double *y)
 {
     double A[4] = { 0 }, b[2] = { 0 };
     for (size_t i = 0; i < end; i++) {
-        double f2;
-        mro_pdf_mean_factors(c, p->radiation, t->s[i], &y[i], &f2);
+        y[i] = t->f1_2[i];
         if (t->s[i] < t->s[end - 1] / 3) continue;
         const double w = 1 / fmax(fabs(t->v[i]), 1e-30);
         A[0] += w * y[i] * y[i];
@@ -286,7 +305,7 @@ static enum mro_code choose_ranges(const struct mro_profile *p, const struct poi
     const size_t cut = normalise ? aperture_at(t) : t->n;
     g->aperture = cut < end;
     if (g->aperture) end = cut;
-    if (end >= 24 && (!normalise || guess_S(p, t, &o->composition, end, y))) {
+    if (end >= 24 && (!normalise || guess_S(t, end, y))) {
         for (size_t i = 0; i < end; i++) {
             double sum = 0;
             size_t n = 0;
@@ -744,7 +763,8 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     if (g.aperture)
         mro_note(&r->warnings, &r->n_warnings,
                  "the pattern is cut at s = %.3g 1/nm, as by an aperture; it is used to there", r->s_end_inv_nm);
-    const struct common c = { { tables, p->quantity, p->radiation, t->s + g.first, t->se + g.first },
+    const struct common c = { { tables, p->quantity == MRO_QUANTITY_INTENSITY, t->s + g.first, t->se + g.first,
+                                t->f1_2 + g.first, t->ratio + g.first },
                               o,
                               r->damping_A2,
                               density,
@@ -955,7 +975,7 @@ enum mro_code mro_pdf_measure(const struct mro_profile *p, const struct mro_prof
         rc = measure_G(p, name, o, r, e);
     } else {
         if (o->tables == NULL) rc = mro_pdf_tables_new(&own, e);
-        if (rc == MRO_OK) rc = points_of(p, &t, e);
+        if (rc == MRO_OK) rc = points_of(p, &o->composition, &t, e);
         if (rc == MRO_OK) rc = source_of(&u, p, &t, e);
         if (rc == MRO_OK) rc = measure(p, shifted, &t, &u, name, o, own ? own : o->tables, r, e);
         mro_pdf_source_release(&u);

@@ -248,22 +248,26 @@ static void equations(const struct fit *f, const double *p, const double *y, dou
 static void step_within(const struct fit *f, const double *p, const double *A, const double *g, double lambda,
                         double *q)
 {
-    double M[N_PARAMETERS * N_PARAMETERS], d[N_PARAMETERS], held[N_PARAMETERS] = { 0 };
+    double M[N_PARAMETERS * N_PARAMETERS], b[N_PARAMETERS], d[N_PARAMETERS] = { 0 };
     bool fixed[N_PARAMETERS];
     for (int i = 0; i < N_PARAMETERS; i++)
         fixed[i] = (p[i] <= f->lo[i] && g[i] > 0) || (p[i] >= f->hi[i] && g[i] < 0);
-    memcpy(q, p, sizeof held);
+    memcpy(q, p, sizeof d);
     for (int round = 0; round <= N_PARAMETERS; round++) {
-        for (int i = 0; i < N_PARAMETERS; i++) {
-            d[i] = fixed[i] ? held[i] : -g[i];
-            for (int j = 0; j < N_PARAMETERS; j++) {
-                M[i * N_PARAMETERS + j] = fixed[i] || fixed[j] ? (i == j) : A[i * N_PARAMETERS + j];
-                if (!fixed[i] && fixed[j]) d[i] -= A[i * N_PARAMETERS + j] * held[j];
-            }
-            if (!fixed[i]) M[i * N_PARAMETERS + i] += lambda * A[i * N_PARAMETERS + i] + 1e-9;
+        size_t n = 0, at[N_PARAMETERS];
+        for (size_t i = 0; i < N_PARAMETERS; i++)
+            if (!fixed[i]) at[n++] = i;
+        for (size_t i = 0; i < n; i++) {
+            const double *row = A + at[i] * N_PARAMETERS;
+            b[i] = -g[at[i]];
+            for (int j = 0; j < N_PARAMETERS; j++)
+                if (fixed[j]) b[i] -= row[j] * d[j];
+            for (size_t j = 0; j <= i; j++) M[i * n + j] = row[at[j]];
+            M[i * n + i] += lambda * row[at[i]] + 1e-9;
         }
-        if (!mro_pdf_factor(M, N_PARAMETERS)) return;
-        mro_pdf_solve(M, N_PARAMETERS, d);
+        if (!mro_pdf_factor(M, n)) return;
+        mro_pdf_solve(M, n, b);
+        for (size_t i = 0; i < n; i++) d[at[i]] = b[i];
         int first = -1;
         double way = 1;
         for (int i = 0; i < N_PARAMETERS; i++) {
@@ -275,7 +279,7 @@ static void step_within(const struct fit *f, const double *p, const double *A, c
         }
         if (first < 0) break;
         fixed[first] = true;
-        held[first] = (d[first] < 0 ? f->lo[first] : f->hi[first]) - p[first];
+        d[first] = (d[first] < 0 ? f->lo[first] : f->hi[first]) - p[first];
     }
     for (int i = 0; i < N_PARAMETERS; i++) q[i] = fmin(f->hi[i], fmax(f->lo[i], p[i] + d[i]));
 }

@@ -164,20 +164,6 @@ void mro_pdf_frame_release(struct mro_pdf_frame *f)
     memset(f, 0, sizeof *f);
 }
 
-void mro_pdf_mean_factors(const struct mro_composition *c, enum mro_radiation radiation, double s_inv_nm, double *f1_2,
-                          double *f2)
-{
-    double f = 0;
-    *f2 = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        const double one = radiation == MRO_RADIATION_X_RAYS ? mro_form_factor_x_ray(c->symbol[i], s_inv_nm / 10)
-                                                             : mro_form_factor_electron_A(c->symbol[i], s_inv_nm / 10);
-        f += c->fraction[i] * one;
-        *f2 += c->fraction[i] * one * one;
-    }
-    *f1_2 = f * f;
-}
-
 /* What the normalisation asks for, as rows over the intensities and the other terms: what the low r gives, then one
  * row for the mean of S over each oscillation that the tail could hide. */
 static void make_rules(struct mro_pdf_frame *f, const double *se)
@@ -218,7 +204,9 @@ enum mro_code mro_pdf_frame_make(struct mro_pdf_frame *f, const struct mro_pdf_a
     memset(f, 0, sizeof *f);
     f->tables = axis->tables;
     f->n = n;
-    f->normalise = axis->quantity == MRO_QUANTITY_INTENSITY;
+    f->normalise = axis->normalise;
+    f->f1_2 = axis->f1_2;
+    f->ratio = axis->ratio;
     f->terms = f->normalise ? 2 + (size_t)(background > 0 ? background : 0) - (background < 0) : 0;
     f->density_A3 = density_per_nm3 / 1000;
     f->r_min = w->r_min_A;
@@ -232,26 +220,19 @@ enum mro_code mro_pdf_frame_make(struct mro_pdf_frame *f, const struct mro_pdf_a
     f->low_rules = f->normalise && f->density_A3 > 0 ? nl : 0;
     f->rules = f->low_rules;
     if (f->normalise) f->rules += (size_t)fmax(2, (s_end - axis->s_inv_nm[f->tail]) * TO_Q / TAIL_BIN);
-    double *q = f->Q = calloc(f->n * (4 + MRO_PDF_MAX_TERMS), sizeof *q);
+    double *q = f->Q = calloc(f->n * (2 + MRO_PDF_MAX_TERMS), sizeof *q);
     f->r = calloc(f->nr, sizeof *f->r);
     f->rule = calloc(f->rules * (n + MRO_PDF_MAX_TERMS + 2) + 1, sizeof *f->rule);
     if (q == NULL || f->r == NULL || f->rule == NULL) goto no_room;
     f->s_inv_nm = q + f->n;
-    f->f1_2 = q + 2 * f->n;
-    f->ratio = q + 3 * f->n;
-    f->basis = q + 4 * f->n;
+    f->basis = q + 2 * f->n;
     f->by = f->rule;
     f->other = f->by + f->rules * n;
     f->target = f->other + f->rules * MRO_PDF_MAX_TERMS;
     f->noise = f->target + f->rules;
     for (size_t k = 0; k < f->n; k++) {
-        double f2 = 1;
         f->s_inv_nm[k] = axis->s_inv_nm[k];
         f->Q[k] = f->s_inv_nm[k] * TO_Q;
-        f->f1_2[k] = 1;
-        if (f->normalise)
-            mro_pdf_mean_factors(&o->composition, axis->radiation, f->s_inv_nm[k], &f->f1_2[k], &f2);
-        f->ratio[k] = f->normalise ? f2 / f->f1_2[k] : 1;
     }
     for (size_t k = 0; k < f->n && f->normalise; k++) {
         const double x = 2 * (f->Q[k] - f->Q[0]) / (f->Q[f->n - 1] - f->Q[0]) - 1;

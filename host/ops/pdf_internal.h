@@ -20,9 +20,9 @@ static inline double mro_pdf_r(const struct mro_pdf_transform *t, size_t j) { re
 /* What a profile is measured on: its points from the first that is fitted. `se` NaN where unknown. Borrowed. */
 struct mro_pdf_axis {
     struct mro_pdf_tables *tables; /* of one thread; not NULL */
-    enum mro_quantity quantity;
-    enum mro_radiation radiation;
+    bool normalise;                /* the values are intensities, and not S(Q) */
     const double *s_inv_nm, *se;
+    const double *f1_2, *ratio; /* <f>^2 in A^2; <f^2> / <f>^2 */
 };
 
 /* What depends on ranges, composition, density and errors, not on intensities. Arrays are owned; transforms are those
@@ -34,7 +34,7 @@ struct mro_pdf_frame {
     bool normalise; /* false: the values are S(Q) */
     size_t terms;   /* that are fitted */
     double *Q, *s_inv_nm;
-    double *f1_2, *ratio; /* <f>^2 in A^2; <f^2> / <f>^2 */
+    const double *f1_2, *ratio; /* of the axis */
     double *basis;        /* terms * n: what the terms add to S; row 0 is to be multiplied by intensities */
     size_t nr;
     double *r;
@@ -54,10 +54,6 @@ enum mro_code mro_pdf_frame_make(struct mro_pdf_frame *f, const struct mro_pdf_a
                                  const struct mro_pdf_options *o, double damping_A2, double density_per_nm3,
                                  const struct mro_pdf_windows *w, int background, size_t n, struct mro_error *e);
 void mro_pdf_frame_release(struct mro_pdf_frame *f); /* {0} is fine */
-
-/* <f>^2 and <f^2> of a composition. */
-void mro_pdf_mean_factors(const struct mro_composition *c, enum mro_radiation radiation, double s_inv_nm, double *f1_2,
-                          double *f2);
 
 /* S(Q) from intensities: x has 1/N, C/N and the slow background. False when they are not positive or not finite.
  *
