@@ -13,8 +13,9 @@
 #include "mroscope/saed.h"
 #include "report/figure.h"
 
-#define SHIFT_PX 0.2   /* of the centre, for the systematic part of errors */
-#define SHIFT_FRAMES 4 /* frames of larger stacks go without it, as it measures every pattern twice, and without figures */
+#define SHIFT_PX 0.2 /* of the centre, for the systematic part of errors */
+#define SHIFT_FRAMES \
+    4 /* frames of larger stacks go without it, as it measures every pattern twice, and without figures */
 #define MEAN_FRAMES 8  /* of a stack, spread over it, whose mean gives the geometry of all */
 #define LEAST_DRAWS 50 /* where no errors are wanted */
 #define DRIFT_PX 0.5   /* frames that lie farther from it are fitted by themselves */
@@ -318,8 +319,8 @@ static enum mro_code mean_of_frames(const struct pdf *s, const struct cli_item *
     return rc;
 }
 
-/* What the frames of a stack share, before the first of them: geometry, and windows of S(Q) and G(r). When their mean cannot be measured they are fitted one by
- * one, which is said. */
+/* What the frames of a stack share, before the first of them: geometry, and windows of S(Q) and G(r). When their mean
+ * cannot be measured they are fitted one by one, which is said. */
 static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struct cli_item *item, struct mro_error *e)
 {
     struct mro_image mean = { 0 };
@@ -338,7 +339,8 @@ static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struc
     struct mro_pdf_result r;
     numbers.draws = LEAST_DRAWS;
     numbers.connection_R_A = -1;
-    if (mro_pdf_measure(&s->stack.profile, NULL, item->path, &numbers, &r, &why) == MRO_OK) s->stack_windows = r.windows;
+    if (mro_pdf_measure(&s->stack.profile, NULL, item->path, &numbers, &r, &why) == MRO_OK)
+        s->stack_windows = r.windows;
     mro_pdf_result_release(&r);
     return MRO_OK;
 }

@@ -120,8 +120,9 @@ static void mean_factors(const struct mro_profile *p, const struct mro_compositi
     *f1_2 = *ratio = 1;
     if (p->quantity != MRO_QUANTITY_INTENSITY) return;
     for (size_t i = 0; i < c->n; i++) {
-        const double one = p->radiation == MRO_RADIATION_X_RAYS ? mro_form_factor_x_ray(c->symbol[i], s_inv_nm / 10)
-                                                                : mro_form_factor_electron_A(c->symbol[i], s_inv_nm / 10);
+        const double one = p->radiation == MRO_RADIATION_X_RAYS
+                               ? mro_form_factor_x_ray(c->symbol[i], s_inv_nm / 10)
+                               : mro_form_factor_electron_A(c->symbol[i], s_inv_nm / 10);
         f += c->fraction[i] * one;
         f2 += c->fraction[i] * one * one;
     }
@@ -426,7 +427,8 @@ static enum mro_code source_of(struct mro_pdf_source *u, const struct mro_profil
     return MRO_OK;
 }
 
-static double sd_of(const double *number, size_t draws, size_t which)
+/* Standard deviation of one number over the draws, and its mean (may be NULL). */
+static double sd_of(const double *number, size_t draws, size_t which, double *mean)
 {
     double sum = 0, square = 0;
     size_t n = 0;
@@ -436,6 +438,7 @@ static double sd_of(const double *number, size_t draws, size_t which)
         sum += v;
         n++;
     }
+    if (mean) *mean = n ? sum / (double)n : NAN;
     if (n < draws / 2 || n < 20) return NAN;
     for (size_t d = 0; d < draws; d++) {
         const double v = number[d * PDF_NUMBERS + which] - sum / (double)n;
@@ -479,6 +482,7 @@ static void again(const struct common *c, const struct mro_pdf_places *places, c
 
 struct analysis {
     double value[PDF_NUMBERS], se[PDF_NUMBERS], systematic[MRO_PDF_CHOICES][PDF_NUMBERS];
+    double chance[1 + MRO_PDF_SMALL]; /* mean over the draws of what is found in noise alone */
     double dof;
 };
 
@@ -684,6 +688,18 @@ static enum mro_code connect(struct mro_pdf_result *r, const struct mro_pdf_fram
     return MRO_OK;
 }
 
+/* Chance of finding number `which` or more in a search through noise alone, whose finds have a mean and a standard
+ * deviation over the draws (taken as a gamma distribution). A ripple of the transform moves when the largest Q does, so
+ * that no more of it counts than there is with both. */
+static double chance_of(const struct analysis *a, size_t which, size_t search)
+{
+    const double value = fmin(a->value[which], a->value[which] + a->systematic[MRO_PDF_BY_S_MAX][which]);
+    const double mean = a->chance[search], sd = a->se[PDF_CHANCE + search], dof = a->dof;
+    if (!(mean > 0 && sd > 0)) return NAN;
+    const double p = value > 0 ? gsl_cdf_gamma_Q(value, mean * mean / (sd * sd), sd * sd / mean) : 1;
+    return dof < 1e6 && p > 0 && p < 1 ? gsl_cdf_tdist_Q(gsl_cdf_ugaussian_Qinv(p), dof) : p;
+}
+
 static void fill_small(struct mro_pdf_result *r, const struct analysis *a, const struct mro_pdf_places *p)
 {
     static const double near_A[MRO_PDF_SMALL] = { 4, 7 };
@@ -694,9 +710,7 @@ static void fill_small(struct mro_pdf_result *r, const struct analysis *a, const
         m->r_A = p->small[k][0];
         m->height = a->value[PDF_SMALL + k];
         m->se = a->se[PDF_SMALL + k];
-        /* A ripple of the transform moves when the largest Q does: what that changes counts as error. */
-        const double total = hypot(m->se, a->systematic[MRO_PDF_BY_S_MAX][PDF_SMALL + k]);
-        if (isfinite(total)) m->p = gsl_cdf_ugaussian_Q(m->height / total);
+        m->p = chance_of(a, PDF_SMALL + (size_t)k, 1 + (size_t)k);
     }
     struct mro_pdf_split *s = &r->second;
     *s = (struct mro_pdf_split){ false, { NAN, NAN }, NAN, NAN, NAN, NAN };
@@ -706,8 +720,7 @@ static void fill_small(struct mro_pdf_result *r, const struct analysis *a, const
     s->splitting_A = p->split[1] - p->split[0];
     s->dip = a->value[PDF_SPLIT];
     s->dip_se = a->se[PDF_SPLIT];
-    const double total = hypot(s->dip_se, a->systematic[MRO_PDF_BY_S_MAX][PDF_SPLIT]);
-    if (isfinite(total)) s->p = gsl_cdf_ugaussian_Q(s->dip / total);
+    s->p = chance_of(a, PDF_SPLIT, 0);
     s->split = s->p < 0.05;
 }
 
@@ -811,16 +824,18 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     mro_pdf_read(&f, S, r->G, &places, a.value);
 
     for (int i = 0; i < PDF_NUMBERS; i++) a.se[i] = NAN;
+    for (int i = 0; i <= MRO_PDF_SMALL; i++) a.chance[i] = NAN;
     a.dof = INFINITY;
     r->draws = 0;
     double noise = 0;
     if (any_error(u, &f, g.first)) {
-        rc = mro_pdf_draw(&f, g.first, u, o, ROW_SLOW, &places, v, r->S_se, r->G_se, numbers, e);
+        rc = mro_pdf_draw(&f, g.first, u, o, ROW_SLOW, &places, v, r->G, r->S_se, r->G_se, numbers, e);
         if (rc) goto done;
         r->draws = o->draws;
         r->blocks = u->blocks;
         if (u->blocks) a.dof = (double)u->blocks - 1;
-        for (size_t i = 0; i < PDF_NUMBERS; i++) a.se[i] = sd_of(numbers, (size_t)o->draws, i);
+        for (size_t i = 0; i < PDF_NUMBERS; i++)
+            a.se[i] = sd_of(numbers, (size_t)o->draws, i, i < PDF_CHANCE ? NULL : &a.chance[i - PDF_CHANCE]);
         size_t n = 0;
         for (size_t j = 0; j < f.nr; j++) {
             if (f.r[j] < o->beyond_A[0] || f.r[j] > o->beyond_A[1]) continue;
@@ -937,6 +952,7 @@ static enum mro_code measure_G(const struct mro_profile *p, const char *name, co
     places.w = r->windows;
     mro_pdf_find_small(&f, G, &places);
     mro_pdf_read(&f, NULL, G, &places, a.value);
+    for (int i = 0; i <= MRO_PDF_SMALL; i++) a.chance[i] = NAN;
     a.dof = INFINITY;
     for (int i = 0; i < PDF_NUMBERS; i++) {
         a.se[i] = NAN;

@@ -85,8 +85,7 @@ static void line_of(const struct mro_pdf_kernels *k, double sigma, bool slopes, 
     cubic(row - (double)j, w, slope);
     for (int i = 0; i < 4; i++) slope[i] *= rows / sigma;
     const double *a = k->table[j - 1], *b = k->table[j], *c = k->table[j + 1], *d = k->table[j + 2];
-    for (size_t x = 0; x < KERNEL_POINTS; x++)
-        line->K[x] = w[0] * a[x] + w[1] * b[x] + w[2] * c[x] + w[3] * d[x];
+    for (size_t x = 0; x < KERNEL_POINTS; x++) line->K[x] = w[0] * a[x] + w[1] * b[x] + w[2] * c[x] + w[3] * d[x];
     for (size_t x = 0; x < KERNEL_POINTS && slopes; x++)
         line->by_sigma[x] = slope[0] * a[x] + slope[1] * b[x] + slope[2] * c[x] + slope[3] * d[x];
 }
@@ -250,8 +249,7 @@ static void step_within(const struct fit *f, const double *p, const double *A, c
 {
     double M[N_PARAMETERS * N_PARAMETERS], b[N_PARAMETERS], d[N_PARAMETERS] = { 0 };
     bool fixed[N_PARAMETERS];
-    for (int i = 0; i < N_PARAMETERS; i++)
-        fixed[i] = (p[i] <= f->lo[i] && g[i] > 0) || (p[i] >= f->hi[i] && g[i] < 0);
+    for (int i = 0; i < N_PARAMETERS; i++) fixed[i] = (p[i] <= f->lo[i] && g[i] > 0) || (p[i] >= f->hi[i] && g[i] < 0);
     memcpy(q, p, sizeof d);
     for (int round = 0; round <= N_PARAMETERS; round++) {
         size_t n = 0, at[N_PARAMETERS];
@@ -316,7 +314,8 @@ static double minimise(struct fit *f, double *p)
 }
 
 /* Where chi2 has risen by `level` above its least when an area (or the sum) is held: to one side. `with` says how all
- * parameters go with it, by the curvature at the best; `se` is its standard error by that. The root of the rise grows about as the distance does, so that few steps lead there. */
+ * parameters go with it, by the curvature at the best; `se` is its standard error by that. The root of the rise grows
+ * about as the distance does, so that few steps lead there. */
 static double edge(struct fit *f, int which, const double *best, double least, double level, double se,
                    const double *with, int side)
 {
@@ -503,7 +502,8 @@ enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struc
         c->mode[i].centre_A = best[CENTRE + i];
         c->mode[i].area = best[AREA + i];
         sum += best[AREA + i];
-        for (int side = 0; side < 2; side++) c->mode[i].area_ci95[side] = edge(f, i, best, least, level, se[i], with[i], side ? 1 : -1);
+        for (int side = 0; side < 2; side++)
+            c->mode[i].area_ci95[side] = edge(f, i, best, least, level, se[i], with[i], side ? 1 : -1);
     }
     c->together.atoms = 0;
     c->together.area = best[AREA + 1] + best[AREA + 2];
@@ -511,7 +511,8 @@ enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struc
         c->together.area > 0
             ? (best[AREA + 1] * best[CENTRE + 1] + best[AREA + 2] * best[CENTRE + 2]) / c->together.area
             : NAN;
-    for (int side = 0; side < 2; side++) c->together.area_ci95[side] = edge(f, 4, best, least, level, se[4], with[4], side ? 1 : -1);
+    for (int side = 0; side < 2; side++)
+        c->together.area_ci95[side] = edge(f, 4, best, least, level, se[4], with[4], side ? 1 : -1);
     for (int i = 0; i < 4; i++) c->share[i] = sum > 0 ? best[AREA + i] / sum : NAN;
     c->share_together = sum > 0 ? c->together.area / sum : NAN;
 

@@ -83,7 +83,8 @@ static void draw_values(const struct mro_pdf_source *u, size_t first, size_t n, 
 
 enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const struct mro_pdf_source *u,
                            const struct mro_pdf_options *o, double slow, const struct mro_pdf_places *places,
-                           const double *v, double *S_se, double *G_se, double *number, struct mro_error *e)
+                           const double *v, const double *G, double *S_se, double *G_se, double *number,
+                           struct mro_error *e)
 {
     const size_t D = (size_t)o->draws, n = f->n, nr = f->nr, room = 3 * n;
     double *work = malloc(DRAWS * (room + nr + f->nt) * sizeof *work), *sum = calloc(2 * (n + nr), sizeof *sum);
@@ -92,7 +93,7 @@ enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const st
         free(sum);
         return MRO_FAIL(e, MRO_EMEMORY, "%d draws of %zu points do not fit in memory", DRAWS, room + nr);
     }
-    double *const G = work + DRAWS * room, *const less_1 = G + DRAWS * nr, *const square = sum + n + nr;
+    double *const drawn = work + DRAWS * room, *const less_1 = drawn + DRAWS * nr, *const square = sum + n + nr;
     size_t used = 0;
     bool good[DRAWS];
     for (size_t from = 0; from < D; from += DRAWS) {
@@ -107,21 +108,27 @@ enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const st
             good[d] = mro_pdf_normalise(f, V, 2, slow, fmax(density, 0.2 * f->density_A3), S, x);
             for (size_t k = 0; k < f->nt && good[d]; k++) less_1[k * DRAWS + d] = S[k] - 1;
         }
-        mro_pdf_transform_draws(f->G, less_1, G);
+        mro_pdf_transform_draws(f->G, less_1, drawn);
 #pragma omp parallel for schedule(static)
         for (size_t d = 0; d < many; d++) {
             double *to = number + (from + d) * PDF_NUMBERS;
             for (size_t i = 0; i < PDF_NUMBERS; i++) to[i] = NAN;
-            if (good[d]) mro_pdf_read(f, work + d * room, G + d * nr, places, to);
+            if (good[d]) mro_pdf_read(f, work + d * room, drawn + d * nr, places, to);
         }
         for (size_t d = 0; d < many; d++) {
             if (!good[d]) continue;
             for (size_t i = 0; i < n + nr; i++) {
-                const double value = i < n ? work[d * room + i] : G[d * nr + i - n];
+                const double value = i < n ? work[d * room + i] : drawn[d * nr + i - n];
                 sum[i] += value;
                 square[i] += value * value;
             }
             used++;
+        }
+#pragma omp parallel for schedule(static)
+        for (size_t d = 0; d < many; d++) {
+            if (!good[d]) continue;
+            for (size_t j = 0; j < nr; j++) drawn[d * nr + j] -= G[j];
+            mro_pdf_chance(f, drawn + d * nr, places, number + (from + d) * PDF_NUMBERS);
         }
     }
     for (size_t i = 0; i < n + nr; i++) {

@@ -6,11 +6,11 @@
 
 #include "ops/pdf_internal.h"
 
-#define LOW_STEPS 96  /* of the integral below the smallest Q */
-#define ROW_LOW 0.1   /* what the low-r rows are expected to miss by, of the density's line at r_min */
-#define ROW_TAIL 0.05 /* and S in the tail, of 1 */
-#define TAIL_BIN 0.5  /* 1/Angstrom */
-#define TO_Q (2 * M_PI / 10)           /* from s in 1/nm */
+#define LOW_STEPS 96         /* of the integral below the smallest Q */
+#define ROW_LOW 0.1          /* what the low-r rows are expected to miss by, of the density's line at r_min */
+#define ROW_TAIL 0.05        /* and S in the tail, of 1 */
+#define TAIL_BIN 0.5         /* 1/Angstrom */
+#define TO_Q (2 * M_PI / 10) /* from s in 1/nm */
 #define TABLES_BYTES ((size_t)64 << 20) /* of transforms that are kept though nothing uses them */
 
 /* -- transforms ---------------------------------------------------------------------------------------- */
@@ -22,7 +22,7 @@ struct mro_pdf_tables {
         uint64_t last; /* when it was taken */
         int users;
         struct entry *next;
-    } *first;
+    } * first;
     uint64_t clock;
     struct mro_pdf_kernels *kernels;
 };
@@ -113,8 +113,9 @@ static const struct mro_pdf_transform *take(struct mro_pdf_tables *tables, const
     if (x == NULL) {
         if ((x = calloc(1, sizeof *x)) == NULL) return NULL;
         x->bytes = (nr * (n + 2) + 2 * n) * sizeof *Q;
-        x->t = (struct mro_pdf_transform){ .n = n, .nr = nr, .damping = damping, .damping_A2 = damping_A2, .r0 = r0,
-                                           .dr = dr };
+        x->t = (struct mro_pdf_transform){
+            .n = n, .nr = nr, .damping = damping, .damping_A2 = damping_A2, .r0 = r0, .dr = dr
+        };
         x->t.Q = malloc(2 * n * sizeof *Q);
         x->t.rows = malloc(nr * (n + 2) * sizeof *Q);
         if (x->t.Q == NULL || x->t.rows == NULL) {
@@ -336,8 +337,8 @@ void mro_pdf_transform_draws(const struct mro_pdf_transform *t, const double *le
             }
             for (size_t j = 0; j < rows; j++)
                 for (size_t d = 0; d < 8; d++)
-                    G[(part + d) * t->nr + from + j] = sum[j][d] + t->low0[from + j] +
-                                                       t->low1[from + j] * (less_1[part + d] + 1);
+                    G[(part + d) * t->nr + from + j] =
+                        sum[j][d] + t->low0[from + j] + t->low1[from + j] * (less_1[part + d] + 1);
         }
     }
 }

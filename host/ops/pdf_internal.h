@@ -35,7 +35,7 @@ struct mro_pdf_frame {
     size_t terms;   /* that are fitted */
     double *Q, *s_inv_nm;
     const double *f1_2, *ratio; /* of the axis */
-    double *basis;        /* terms * n: what the terms add to S; row 0 is to be multiplied by intensities */
+    double *basis;              /* terms * n: what the terms add to S; row 0 is to be multiplied by intensities */
     size_t nr;
     double *r;
     const struct mro_pdf_transform *G;   /* of the first nt points to r */
@@ -79,7 +79,8 @@ enum {
     PDF_SMALL = PDF_SPLIT + 2,                  /* height of each */
     PDF_COORDINATION = PDF_SMALL + MRO_PDF_SMALL,
     PDF_SQUARE, /* mean square of G over beyond_A */
-    PDF_NUMBERS
+    PDF_CHANCE, /* of the noise of a draw alone: what is looked for as split and as small peaks */
+    PDF_NUMBERS = PDF_CHANCE + 1 + MRO_PDF_SMALL
 };
 
 /* Where numbers are read off, beside the windows. */
@@ -108,12 +109,13 @@ enum mro_code mro_pdf_source_alloc(struct mro_pdf_source *u, size_t blocks, size
 void mro_pdf_source_weigh(struct mro_pdf_source *u); /* after mean and weight were filled in */
 void mro_pdf_source_release(struct mro_pdf_source *u);
 
-/* Runs all draws of the values v; the frame begins at point `first` of the source. Writes the errors of S and G and the
- * numbers of every draw (draws * PDF_NUMBERS, NaN where it failed). Sums are taken in the order of the draws, whatever
- * the number of threads. */
+/* Runs all draws of the values v, whose transform is G; the frame begins at point `first` of the source. Writes the
+ * errors of S and G and the numbers of every draw (draws * PDF_NUMBERS, NaN where it failed). Sums are taken in the
+ * order of the draws, whatever the number of threads. */
 enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const struct mro_pdf_source *u,
                            const struct mro_pdf_options *o, double slow, const struct mro_pdf_places *places,
-                           const double *v, double *S_se, double *G_se, double *number, struct mro_error *e);
+                           const double *v, const double *G, double *S_se, double *G_se, double *number,
+                           struct mro_error *e);
 
 /* Kernels of the connection modes; what tables hold of them may be NULL yet. */
 struct mro_pdf_kernels;
@@ -128,6 +130,11 @@ size_t mro_pdf_find_shells(const struct mro_pdf_frame *f, const double *G, doubl
 
 /* Splitting of the second shell, and shallow maxima near 4 and 7 Angstrom. */
 void mro_pdf_find_small(const struct mro_pdf_frame *f, const double *G, struct mro_pdf_places *p);
+
+/* The same searches in noise alone (nr): the dip and the heights that they find, 0 where there is none. What is found
+ * at the best of many places has to beat this, not one standard error. Writes number[PDF_CHANCE...]. */
+void mro_pdf_chance(const struct mro_pdf_frame *f, const double *noise, const struct mro_pdf_places *p,
+                    double number[PDF_NUMBERS]);
 
 /* Value of a curve at x by straight lines between its points; NaN outside. */
 double mro_pdf_at(const double *x, const double *y, size_t n, double at);

@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
-#define MRO_PDF_ALGORITHM "pdf 2"
+#define MRO_PDF_ALGORITHM "pdf 3"
 
 /* ---- atoms ---- */
 
@@ -110,9 +110,9 @@ struct mro_pdf_options {
     double s_min_inv_nm;   /* 0 = by the rule: the least intensity before the first sharp peak */
     double r_min_A;        /* 0 = by the rule */
     double fsdp_Q[2];      /* 0, 0 = by the rule: the minima to either side */
-    struct mro_pdf_windows fixed; /* of another state; wins over rules, not over options */
-    int draws;                    /* bootstrap, 50 to 5000; default 200 */
-    uint64_t seed;                /* default 1 */
+    struct mro_pdf_windows fixed;  /* of another state; wins over rules, not over options */
+    int draws;                     /* bootstrap, 50 to 5000; default 200 */
+    uint64_t seed;                 /* default 1 */
     struct mro_pdf_tables *tables; /* NULL, or what is kept from one measurement for the next; changes no number */
 };
 void mro_pdf_options_default(struct mro_pdf_options *o);
