@@ -20,7 +20,7 @@ while read -r line; do
     case $line in *--json*) expect_json out.txt ;; esac
 done < <(sed -n '/^```sh$/,/^```$/p' "$readme" "$samples"/../docs/*.md | grep '^build/mroscope ' | awk '!seen[$0]++')
 checks=$((checks + 1))
-[ "$n" -ge 28 ] || fail "only $n commands found in the README and docs/"
+[ "$n" -ge 29 ] || fail "only $n commands found in the README and docs/"
 
 for suffix in json objects.csv sweep.csv png svg pdf score.tif mask.tif filtered.tif acf.tif; do
     expect_file results/CTC30_e10_0_corr.mro.$suffix
