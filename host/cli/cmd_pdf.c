@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/commands.h"
 #include "cli/verb.h"
 #include "core/notes.h"
 #include "io/reader.h"
+#include "io/table.h"
 #include "mroscope/pdf.h"
 #include "mroscope/saed.h"
 #include "report/figure.h"
@@ -724,41 +727,52 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Values by file from a table whose header names "file" and "value". */
+/* Separator of the cells of a header. */
+static char separator_of(const char *text)
+{
+    const size_t n = strcspn(text, ",;\t\r\n");
+    return text[n] == ';' || text[n] == '\t' ? text[n] : ',';
+}
+
+/* Values by file from a table whose header names "file" and "value", such as the session of a batch. */
 static int values_of_table(struct pdf *s, struct mro_bytes b)
 {
-    char *text = malloc(b.size + 1), *save = NULL, *line;
-    if (text == NULL) return cli_wrong_usage("pdf", "no memory left for '%s'", s->values);
-    memcpy(text, b.p, b.size);
-    text[b.size] = '\0';
-    int file_at = -1, value_at = -1, rc = -1;
+    enum { ROOM = 64 };
+    struct mro_lines text = { 0 };
+    struct mro_error e;
+    char *cells[ROOM];
+    size_t n, file_at = SIZE_MAX, value_at = SIZE_MAX;
+    int rc = -1;
     s->n_values = s->run.args.n;
     s->value = malloc((s->n_values + 1) * sizeof *s->value);
-    for (size_t i = 0; s->value && i < s->n_values; i++) s->value[i] = NAN;
-    for (line = strtok_r(text, "\r\n", &save); line && s->value; line = strtok_r(NULL, "\r\n", &save)) {
-        char *cell = line, *name = NULL, *value = NULL;
-        const bool header = file_at < 0;
-        for (int at = 0; cell; at++) {
-            char *comma = strpbrk(cell, ",;\t");
-            if (comma) *comma = '\0';
-            if (header && strcmp(cell, "file") == 0) file_at = at;
-            if (header && strcmp(cell, "value") == 0) value_at = at;
-            if (!header && at == file_at) name = cell;
-            if (!header && at == value_at) value = cell;
-            cell = comma ? comma + 1 : NULL;
-        }
-        if (header && (file_at < 0 || value_at < 0)) {
+    if (s->value == NULL || mro_lines_decode(&text, b.p, b.size, s->values, "", &e) != MRO_OK)
+        return cli_wrong_usage("pdf", "--values: %s", s->value ? e.message : "no memory left");
+    for (size_t i = 0; i < s->n_values; i++) s->value[i] = NAN;
+    struct mro_csv csv = { .at = text.text, .separator = separator_of(text.text) };
+    while (mro_csv_next(&csv, cells, ROOM, &n)) {
+        if (n > ROOM) n = ROOM;
+        if (csv.record == 1) {
+            for (size_t i = 0; i < n; i++) {
+                if (strcasecmp(cells[i], "file") == 0) file_at = i;
+                if (strcasecmp(cells[i], "value") == 0) value_at = i;
+            }
+            if (file_at != SIZE_MAX && value_at != SIZE_MAX) continue;
             rc = cli_wrong_usage("pdf", "the first line of '%s' has to name the columns file and value", s->values);
             break;
         }
-        if (name == NULL || value == NULL) continue;
-        char *end;
-        const double v = strtod(value, &end);
-        for (size_t i = 0; i < s->n_values && end != value; i++)
-            if (strcmp(base_name(s->run.args.files[i]), base_name(name)) == 0) s->value[i] = v;
+        double v;
+        if (file_at >= n || value_at >= n || cells[value_at][0] == '\0') continue;
+        if (!mro_cell_number((struct mro_cell){ cells[value_at], strlen(cells[value_at]) }, &v)) {
+            rc = cli_wrong_usage("pdf", "row %zu of '%s': the value '%s' is no number", csv.record, s->values,
+                                 cells[value_at]);
+            break;
+        }
+        for (char *c = cells[file_at]; *c; c++) *c = *c == '\\' ? '/' : *c;
+        for (size_t i = 0; i < s->n_values; i++)
+            if (strcmp(base_name(s->run.args.files[i]), base_name(cells[file_at])) == 0) s->value[i] = v;
     }
-    free(text);
-    for (size_t i = 0; s->value && i < s->n_values && rc < 0; i++)
+    mro_lines_release(&text);
+    for (size_t i = 0; i < s->n_values && rc < 0; i++)
         if (isnan(s->value[i]))
             rc = cli_wrong_usage("pdf", "'%s' has no value for '%s'", s->values, s->run.args.files[i]);
     return rc;

@@ -72,6 +72,15 @@ printf 'file,value\nT300.csv,1\nT320.csv,2\n' >values.csv
 run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values values.csv T300.csv T320.csv
 expect_code 0
 expect_out "needs six points"
+# the session of a batch: other columns, quotes, decimal commas
+printf 'File;state;Value\r\n"day 1\\T300.csv";AQ;300,5\r\nT320.csv;AQ;320\r\nother.tif;AQ;\r\n' >session.csv
+run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values session.csv T300.csv T320.csv
+expect_code 0
+expect_out '"value": 300.5'
+printf 'file,value\nT300.csv,warm\n' >words.csv
+run pdf --values words.csv T300.csv
+expect_code 2
+expect_err "row 2 of 'words.csv'"
 run pdf --values values.csv T300.csv T400.csv
 expect_code 2
 expect_err "has no value for"
