@@ -452,7 +452,8 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
         n += snprintf(item->name + n, sizeof item->name - (size_t)n, ", image %zu", image);
     if (several_frames && frame_given && n < (int)sizeof item->name)
         snprintf(item->name + n, sizeof item->name - (size_t)n, ", frame %zu", frame);
-    return c->out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
+    const bool left_out = mro_inside_keeps() && !mro_inside->of_stacks && several_frames && frame_given;
+    return c->out && !left_out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
 }
 
 /* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
@@ -558,6 +559,7 @@ static enum mro_code do_frames(struct walk *w, const char *path, bool several, c
     while (code == MRO_OK && more) {
         code = do_frame(w, path, plan->file, plan->image, several, frame, done == 0, stream, &pixels, e);
         done++;
+        if (code == MRO_OK) code = mro_stopped(e);
         if (code) break;
         cli_progress_frame(&w->progress, w->file, w->files, (double)(frame + 1) / (double)frames);
         const size_t seen = w->n_file;

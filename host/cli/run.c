@@ -121,10 +121,10 @@ int mro_run_beam(struct mro_run *r, double kv)
     return MRO_OK;
 }
 
-int mro_run_keep(struct mro_run *r, bool keep)
+void mro_run_keep(struct mro_run *r, bool keep, bool of_stacks)
 {
     r->inside.keep = keep;
-    return MRO_OK;
+    r->inside.of_stacks = of_stacks;
 }
 
 /* -- running --------------------------------------------------------------------------------------- */

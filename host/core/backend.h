@@ -222,8 +222,9 @@ void mro_cuda_describe(size_t card, struct mro_device_info *info);
 struct mro_device {
     const struct mro_backend *ops;
     int threads;
-    size_t memory_bytes; /* for host memory; what a card's memory holds only the card knows */
-    void *state;         /* the backend's own */
+    size_t memory_bytes;             /* for host memory; what a card's memory holds only the card knows */
+    void *state;                     /* the backend's own */
+    struct mro_stoppable *stoppable; /* NULL: nobody can ask it to stop */
     char description[160], note[600];
 };
 

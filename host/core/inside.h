@@ -37,7 +37,8 @@ struct mro_kept {
 struct mro_inside {
     struct mro_lent *lent;
     size_t n_lent;
-    bool keep; /* whether files are kept in place of written */
+    bool keep;      /* whether files are kept in place of written, */
+    bool of_stacks; /* and those of the single frames of stacks too */
     struct mro_kept *kept;
     size_t n_kept;
     char **results; /* texts of JSON */

@@ -59,8 +59,9 @@ MRO_EXPORT int mro_run_beam(struct mro_run *r, double kv);
 /* Lends `size` bytes as the file `name`, of any format that is read; they must stay likewise. */
 MRO_EXPORT int mro_run_bytes(struct mro_run *r, const char *name, const void *bytes, size_t size);
 
-/* Whether maps, tables and figures are made and kept. Default: no. */
-MRO_EXPORT int mro_run_keep(struct mro_run *r, bool keep);
+/* Whether maps, tables and figures are made and kept, and whether for each frame of a stack as well, which takes much
+ * memory. Default: neither. */
+MRO_EXPORT void mro_run_keep(struct mro_run *r, bool keep, bool of_stacks);
 
 /* Runs the verb with the arguments on this thread, and returns when it is done. What was finished before a failure is
  * there. Once a run. With the argument "--help" the result is an object with all options of the verb. */

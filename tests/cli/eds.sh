@@ -4,6 +4,7 @@
 # shellcheck source=lib.bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 line=$samples/eds_line.csv
+head -n 91 "$line" >part.csv # what is not about the numbers takes a part of it
 
 # -- a table
 run eds --json "$line"
@@ -29,12 +30,13 @@ checks=$((checks + 2))
 [ "$(head -1 results/eds_line.eds.profile.csv)" = $'distance_nm,Fe_at_percent,Fe_counting_sd_at_percent,Co_at_percent,Co_counting_sd_at_percent,Si_at_percent,Si_counting_sd_at_percent,P_at_percent,P_counting_sd_at_percent\r' ] ||
     fail "header of the profile"
 [ "$(wc -l <results/eds_line.eds.profile.csv)" -eq 253 ] || fail "points of the profile"
-run eds --json results/eds_line.eds.profile.csv # its own table is one of at.%
+head -n 91 results/eds_line.eds.profile.csv >own.csv
+run eds --json own.csv # its own table is one of at.%
 expect_code 0
-expect_out '"points": 252'
+expect_out '"points": 90'
 
 # -- shares alone: the scatter is an upper bound
-cut -d, -f1-5 "$line" >shares.csv
+cut -d, -f1-5 part.csv >shares.csv
 run eds --json shares.csv
 expect_code 0
 expect_out '"sd_true_at": null, "sd_true_ci95": null'
@@ -170,9 +172,9 @@ for bad in negative short empty missing; do
     expect_err "'$bad.csv'"
     expect_empty left
 done
-run eds --json negative.csv "$line"
+run eds --json negative.csv part.csv
 expect_code 1
-expect_out '"points": 252'
+expect_out '"points": 90'
 run eds Fe.tif
 expect_code 1
 expect_err "--map"

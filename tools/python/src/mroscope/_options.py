@@ -2,6 +2,8 @@
 """The options of the verbs as keyword arguments. Names, kinds, units and defaults are those of the library's own
 tables, which the program parses its command line with; nothing is said twice here."""
 
+from __future__ import annotations
+
 import functools
 import json
 import numbers
@@ -56,21 +58,21 @@ def _keyword(name: str, kind: str, unit: str) -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def describe(verb: str) -> "dict[str, Any]":
+def describe(verb: str) -> dict[str, Any]:
     """What the library says of a verb: about, notes, operands, options."""
     run = lib.mro_run_new()
     try:
         lib.mro_run_argument(run, b"--help")
         if lib.mro_run_start(run, verb.encode()) != 0:
             raise ArgumentError(text(lib.mro_run_message(run)))
-        described: "dict[str, Any]" = json.loads(text(lib.mro_run_result(run, 0)))
+        described: dict[str, Any] = json.loads(text(lib.mro_run_result(run, 0)))
         return described
     finally:
         lib.mro_run_free(run)
 
 
 @functools.lru_cache(maxsize=None)
-def options(verb: str) -> "Mapping[str, Option]":
+def options(verb: str) -> Mapping[str, Option]:
     """The keyword arguments of a verb, in the order of its help."""
     found = {}
     for o in describe(verb)["options"]:
@@ -86,7 +88,8 @@ def options(verb: str) -> "Mapping[str, Option]":
 def _number(o: Option, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) and not hasattr(value, "__float__"):
         raise ArgumentError(f"{o.keyword} wants a number, not {value!r}")
-    return repr(float(value))
+    written = repr(float(value))
+    return written[:-2] if written.endswith(".0") else written
 
 
 def _numbers(o: Option, value: Any, scalar: bool) -> str:
@@ -106,7 +109,7 @@ def _frames(o: Option, value: Any) -> str:
         raise ArgumentError(f"{o.keyword} wants numbers of frames such as range(0, 10), not {value!r}") from None
     if not wanted:
         raise ArgumentError(f"{o.keyword} is empty: no frame would be measured")
-    ranges: "list[list[int]]" = []
+    ranges: list[list[int]] = []
     for k in sorted(set(wanted)):
         if ranges and ranges[-1][1] + 1 == k:
             ranges[-1][1] = k
@@ -115,7 +118,12 @@ def _frames(o: Option, value: Any) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
-def arguments(o: Option, value: Any) -> "list[str]":
+def _is_vector(value: Any) -> bool:
+    """Whether a value is a row of numbers, such as a wave vector."""
+    return isinstance(value, Iterable) and not isinstance(value, str) and all(hasattr(v, "__float__") for v in value)
+
+
+def arguments(o: Option, value: Any) -> list[str]:
     """An option as the program would be given it. Files are not looked at here."""
     if o.kind == "flag":
         if not isinstance(value, (bool, int)) or value not in (0, 1):
@@ -135,8 +143,8 @@ def arguments(o: Option, value: Any) -> "list[str]":
     elif o.kind == "size" and isinstance(value, int):
         written = str(value)
     elif o.kind == "texts":
-        several = [value] if isinstance(value, (str, os.PathLike)) else list(value)
-        return [f"--{o.name}={os.fspath(v)}" for v in several]
+        several = [value] if isinstance(value, (str, os.PathLike)) or _is_vector(value) else list(value)
+        return [f"--{o.name}={_numbers(o, v, False) if _is_vector(v) else os.fspath(v)}" for v in several]
     elif isinstance(value, Mapping):  # Cliff-Lorimer factors
         written = ",".join(f"{k}={_number(o, v)}" for k, v in value.items())
     elif isinstance(value, (str, os.PathLike)):
@@ -150,7 +158,7 @@ def arguments(o: Option, value: Any) -> "list[str]":
     return [f"--{o.name}={written}"]
 
 
-def nearest(word: str, names: Iterable[str]) -> "str | None":
+def nearest(word: str, names: Iterable[str]) -> str | None:
     """The one of the names that was probably meant."""
     import difflib
 

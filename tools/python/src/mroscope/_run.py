@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One run of a verb: what goes in, the thread it runs on, what comes out."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
 import threading
-from typing import Any, Iterable, Mapping
+from typing import Any, Mapping
 
 import numpy as np
 
 from . import _options
 from ._library import ffi, lib, text
-from .errors import ArgumentError, MroscopeError, error_of
+from .errors import CLASSES, ArgumentError, CalibrationError, error_of
+from .hyperspy import unit_missing
 from .image import Image, image_of, pixels, stands_for_image
 from .result import Result, collect
 
@@ -23,8 +26,8 @@ class Run:
         self.handle = ffi.gc(lib.mro_run_new(), lib.mro_run_free)
         if self.handle == ffi.NULL:
             raise MemoryError("no memory left to begin")
-        self._lent: "list[Any]" = []
-        self.keyword: "dict[str, str]" = {}
+        self._lent: list[Any] = []
+        self.keyword: dict[str, str] = {}
 
     def check(self, code: int) -> None:
         if code:
@@ -74,11 +77,11 @@ class Run:
             raise
         return code
 
-    def results(self) -> "list[dict[str, Any]]":
+    def results(self) -> list[dict[str, Any]]:
         count = lib.mro_run_results(self.handle)
         return [json.loads(text(lib.mro_run_result(self.handle, i))) for i in range(count)]
 
-    def files(self, result: int) -> "dict[str, bytes]":
+    def files(self, result: int) -> dict[str, bytes]:
         size = ffi.new("size_t *")
         found = {}
         for i in range(lib.mro_run_files(self.handle)):
@@ -108,7 +111,7 @@ def _is_path(value: Any) -> bool:
 def _lend(run: Run, name: str, value: Any, table: bool) -> str:
     """What stands for an input on the command line: the path, or the name it was lent under."""
     if _is_path(value):
-        return os.fspath(value)
+        return str(os.fspath(value))
     if isinstance(value, Image) and value.whole_file and value.path:
         return value.path
     if table and not isinstance(value, Image) and not hasattr(value, "axes_manager"):
@@ -130,7 +133,7 @@ def _give_option(run: Run, option: _options.Option, value: Any, table: bool) -> 
 
 
 def measure(
-    verb: str, inputs: Any, given: "Mapping[str, Any]", details: "bool | None" = None, table: bool = False
+    verb: str, inputs: Any, given: Mapping[str, Any], details: bool | None = None, table: bool = False
 ) -> Result:
     """Runs a verb on one input or several, with its options as keyword arguments."""
     run = Run()
@@ -151,24 +154,25 @@ def measure(
             raise ArgumentError(f"{verb}() has no option {keyword}{hint}")
         if value is not None:
             _give_option(run, known[keyword], value, table)
-    if details is None:
-        details = given.get("output") is None and not any(_frames(v) > 1 for v in inputs)
-    if given.get("output") is not None and details:
+    to_folder = given.get("output") is not None
+    if to_folder and details:
         raise ArgumentError("output writes maps and figures to a folder, details keeps them in memory: give one")
-    lib.mro_run_keep(run.handle, bool(details))
+    lib.mro_run_keep(run.handle, details is not False and not to_folder, details is True)
     run.argument("--")
     for path in named:
         run.argument(path)
     code = run.start(verb)
     found = [Result(verb, data, run.files(i)) for i, data in enumerate(run.results())]
     if code:
-        raise error_of(code, text(lib.mro_run_message(run.handle)), found, run.keyword)
-    return collect(verb, found)
+        raise error_of(code, text(lib.mro_run_message(run.handle)) + _hint(code, inputs), found, run.keyword)
+    whole = collect(verb, found)
+    if len(inputs) == 1 and hasattr(inputs[0], "axes_manager"):
+        whole._metadata = inputs[0].metadata.as_dictionary()
+    return whole
 
 
-def _frames(value: Any) -> int:
-    """Frames of an input as far as is known without reading: files of one are the rule."""
-    shape = getattr(value, "shape", None)
-    if hasattr(value, "axes_manager"):
-        shape = value.data.shape
-    return math.prod(shape[:-2]) if shape is not None and len(shape) > 2 else 1
+def _hint(code: int, inputs: list[Any]) -> str:
+    """What else helps where a pixel size is missing."""
+    if CLASSES[code - 1] is not CalibrationError or not any(unit_missing(v) for v in inputs):
+        return ""
+    return ", or the signal its units: signal.axes_manager.signal_axes.set(units='nm', scale=...)"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What can go wrong, each with one sentence that says what to do."""
 
+from __future__ import annotations
+
 import re
 from typing import Any, Sequence
 
@@ -46,7 +48,7 @@ class InternalError(MroscopeError, RuntimeError):
 
 
 # In the order of enum mro_code, from 1.
-_CLASSES = (
+CLASSES = (
     ArgumentError,
     FileError,
     FormatError,
@@ -58,13 +60,13 @@ _CLASSES = (
 )
 
 
-def error_of(code: int, message: str, results: Sequence[Any], keyword: "dict[str, str]") -> MroscopeError:
+def error_of(code: int, message: str, results: Sequence[Any], keyword: dict[str, str]) -> MroscopeError:
     """The exception for a code of the library. Options in its sentence get the names they have in Python."""
 
-    def name(match: "re.Match[str]") -> str:
+    def name(match: re.Match[str]) -> str:
         return keyword.get(match.group(1), match.group(0))
 
     message = re.sub(r"--([a-z][a-z-]*[a-z]|[a-z])", name, message)
     message = message.replace("-o DIR", "output=DIR")
-    kind = _CLASSES[code - 1] if 0 < code <= len(_CLASSES) else MroscopeError
+    kind = CLASSES[code - 1] if 0 < code <= len(CLASSES) else MroscopeError
     return kind(message, results)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Images with their calibration, read from files or made from arrays and signals."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
@@ -17,7 +19,7 @@ class Axis:
 
     name: str
     size: int
-    step: "float | None" = None
+    step: float | None = None
     unit: str = ""
     offset: float = 0.0
 
@@ -31,12 +33,12 @@ class Image:
     """An image, or a stack of frames, with axes (slowest first; the last two are y and x) and what is known of its
     origin. Functions of mroscope take it wherever they take an array; ``numpy.asarray(image)`` gives its pixels."""
 
-    array: "npt.NDArray[Any]"
-    axes: "tuple[Axis, ...]"
+    array: npt.NDArray[Any]
+    axes: tuple[Axis, ...]
     title: str = ""
-    beam_kv: "float | None" = None
-    path: "str | None" = None
-    metadata: "Mapping[str, Any]" = field(default_factory=dict)
+    beam_kv: float | None = None
+    path: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     whole_file: bool = False  # the file at `path` holds this image and nothing else
 
     def __post_init__(self) -> None:
@@ -44,16 +46,23 @@ class Image:
             raise ArgumentError(f"the array has {self.array.ndim} axes, but {len(self.axes)} are described")
 
     @property
-    def shape(self) -> "tuple[int, ...]":
+    def shape(self) -> tuple[int, ...]:
+        """Samples along the axes."""
         return self.array.shape
 
     @property
-    def pixel_nm(self) -> "tuple[float | None, float | None]":
+    def pixel_nm(self) -> tuple[float | None, float | None]:
         """Pixel size along y and x; None where it is unknown or not a length."""
         y, x = self.axes[-2:]
         return (y.step if y.unit == "nm" else None, x.step if x.unit == "nm" else None)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> "npt.NDArray[Any]":
+    def to_signal(self) -> Any:
+        """The image as a HyperSpy signal with its axes."""
+        from .hyperspy import image_to_signal
+
+        return image_to_signal(self)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
         return np.array(self.array, dtype=dtype) if copy else np.asarray(self.array, dtype=dtype)
 
     def __repr__(self) -> str:
@@ -63,10 +72,10 @@ class Image:
         return f"<mroscope.Image '{name}', {self.array.dtype}; {axes}{energy}>"
 
 
-def pixels(value: Any, name: str) -> "npt.NDArray[Any]":
+def pixels(value: Any, name: str) -> npt.NDArray[Any]:
     """Pixels as the library reads them: the very array where its type and layout allow, otherwise a copy."""
     if isinstance(value, np.ma.MaskedArray):
-        value = value.astype(np.float32).filled(np.nan)  # masked = no data there
+        value = np.ma.filled(value.astype(np.float32), np.nan)  # masked = no data there
     array = np.asarray(value)
     kind = array.dtype.kind
     if kind == "O":
@@ -119,12 +128,12 @@ def stands_for_image(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike, Image, np.ndarray)) or hasattr(value, "axes_manager")
 
 
-def axes_of(entry: "Mapping[str, Any]") -> "Sequence[Axis]":
+def axes_of(entry: Mapping[str, Any]) -> Sequence[Axis]:
     """Axes of an image in a result of the verb info."""
     shape = entry["shape"]
     names = ["y", "x"] if len(shape) > 1 else ["x"]
     names = [f"axis {i}" for i in range(len(shape) - len(names))] + names
     return [
-        Axis(n, s, step, unit or "")
-        for n, s, step, unit in zip(names, shape, entry["pixel_size"], entry["unit"])
+        Axis(n, s, step, unit or "", offset or 0.0)
+        for n, s, step, unit, offset in zip(names, shape, entry["pixel_size"], entry["unit"], entry["offset"])
     ]
