@@ -25,7 +25,7 @@ import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence, Union
 
 import numpy as np
 
@@ -34,12 +34,13 @@ from ._options import arguments, nearest, options
 from .errors import ArgumentError, MroscopeError
 from .result import Record
 
+VerbOptions = Union[str, Mapping[str, Any], None]
+
 __all__ = ["ClusterError", "Session", "batch", "map_frames"]
 
 # Seconds after which a process without work ends, for those whose client went away.
 _IDLE = 30.0
-# Verbs that rows of a session are measured by, and those that take an image as their first argument.
-_MEASURES = ("mro", "haadf", "eds", "pdf", "lattice", "shearband", "indent")
+# Verbs that take an image and nothing else.
 _OF_IMAGES = ("mro", "haadf", "lattice", "pdf", "shearband", "bandpass")
 
 
@@ -386,10 +387,18 @@ def batch(
     resources: Mapping[str, float] | None = None,
     retries: int = 2,
     program: str | os.PathLike[str] | None = None,
-    **verb_options: str | Mapping[str, Any],
+    mro: VerbOptions = None,
+    haadf: VerbOptions = None,
+    eds: VerbOptions = None,
+    pdf: VerbOptions = None,
+    lattice: VerbOptions = None,
+    shearband: VerbOptions = None,
+    indent: VerbOptions = None,
 ) -> Session:
     """Measures a session on a running Dask cluster: each image is a task. What is finished, by this or by ``mroscope
-    batch``, is not measured again.
+    batch``, is not measured again. Images that cannot be measured are rows with the status "failed". Raises
+    ArgumentError for faults of the table, before anything is measured, and ClusterError when the cluster cannot go on;
+    finished results stay.
 
     Parameters
     ----------
@@ -399,10 +408,12 @@ def batch(
         a ``distributed.Client``
     output
         folder of the results; all workers have to see it, and the images, under the same path
-    kv, cs_mm
-        beam energy [kV] and spherical aberration [mm], for rows that do not say
+    kv
+        beam energy, for rows that do not say [kV]
+    cs_mm
+        spherical aberration of the objective lens, likewise [mm]
     device
-        where to compute: auto, cpu, cuda
+        where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)
     threads
         processor threads of each task
     memory
@@ -413,12 +424,25 @@ def batch(
         how often a task is given to a worker again after one that could not run it
     program
         the program mroscope (default: $MROSCOPE_PROGRAM, the one installed with this package, the one in the PATH)
-    mro, haadf, eds, pdf, lattice, shearband, indent
-        options for the rows that these verbs measure: ``mro={"d_nm": 0.21}``, or as on the command line,
-        ``mro="--d 0.21"``
+    mro
+        options for the rows that mro measures: ``mro={"d_nm": 0.21}``, or as on the command line, ``mro="--d 0.21"``
+    haadf
+        the same of haadf
+    eds
+        the same of eds
+    pdf
+        the same of pdf
+    lattice
+        the same of lattice
+    shearband
+        the same of shearband
+    indent
+        the same of indent
 
-    Images that cannot be measured are rows with the status "failed". Raises ArgumentError for faults of the table,
-    before anything is measured, and ClusterError when the cluster cannot go on; finished results stay.
+    Returns
+    -------
+    Session
+        the rows of the session as they are now
     """
     manifest, output = os.fspath(manifest), os.fspath(output)
     if not hasattr(client, "scheduler_info") or client.asynchronous:
@@ -428,11 +452,8 @@ def batch(
     given = [f"--kv={kv!r}"] if kv is not None else []
     given += [f"--cs={cs_mm!r}"] if cs_mm is not None else []
     given += [f"--device={device}"] if device else []
-    for verb, value in verb_options.items():
-        if verb not in _MEASURES:
-            near = nearest(verb, _MEASURES)
-            raise ArgumentError(f"batch() has no option {verb}{f'; did you mean {near}?' if near else ''}")
-        given.append(f"--{verb}={_verb_options(verb, value)}")
+    of_verbs = dict(mro=mro, haadf=haadf, eds=eds, pdf=pdf, lattice=lattice, shearband=shearband, indent=indent)
+    given += [f"--{verb}={_verb_options(verb, value)}" for verb, value in of_verbs.items() if value is not None]
     command = [program, "batch", manifest, f"--output={output}", *given]
     rows = list(_units(_rows([*command, "--dry-run"])))
     _check_resources(client, resources or {})
@@ -469,10 +490,13 @@ def map_frames(array: Any, verb: str | Callable[..., Any], **given: Any) -> Any:
     """Measures the frames of a stack, a Dask array, each by itself: lazily, block by block.
 
     ``verb`` is mro, haadf, lattice, pdf, shearband or bandpass, as a name or as the function, and options are those of
-    the function; ``pixel_nm`` has to be given, for an array has none. The last two axes are y and x. Returns a Dask array
-    over the other axes, whose elements are results, and for bandpass one of the filtered frames.
+    the function; ``pixel_nm`` has to be given, for an array has none. The last two axes are y and x.
+    ``[r.fraction for r in map_frames(stack, "mro", pixel_nm=0.02, kv=200).compute()]`` are the fractions of all frames.
 
-    >>> fraction = [r.fraction for r in map_frames(stack, "mro", pixel_nm=0.02, kv=200).compute()]
+    Returns
+    -------
+    dask.array.Array
+        results over the other axes; for bandpass the filtered frames
     """
     name = verb if isinstance(verb, str) else getattr(verb, "__name__", str(verb))
     if name not in _OF_IMAGES:
