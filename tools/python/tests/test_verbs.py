@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every verb gives what the program gives."""
 
+import os
 import pickle
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import mroscope
-from conftest import numbers
+from conftest import ROOT, numbers
 
 
 def test_a_file_gives_the_very_results_and_files_of_the_program(samples, program, tmp_path):
@@ -130,9 +132,7 @@ def test_read(samples, tmp_path):
 
 
 def test_options_of_the_package_are_those_of_the_library():
-    import sys
-    from pathlib import Path
-
-    script = Path(__file__).resolve().parents[1] / "generate.py"
-    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    script = ROOT / "tools" / "python" / "generate.py"
+    environment = {**os.environ, "MROSCOPE_LIBRARY": str(mroscope._library.path)}
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -188,7 +188,7 @@ class Result(Record):
         under ``metadata.mroscope``. Of a stack: the maps of all frames."""
         from .hyperspy import to_signal
 
-        return to_signal([r.image(name) for r in self._parts or (self,)], name, self)
+        return to_signal([r.map(name) for r in self._parts or (self,)], name, self)
 
     def _names(self, suffix: str) -> list[str]:
         alone = ["filtered"] if suffix == ".tif" and "tif" in self._files else []
