@@ -328,6 +328,7 @@ def pdf(
     connection_r_A: float | None = None,
     draws: int | None = None,
     frame_draws: int | None = None,
+    frame_figures: bool = False,
     seed: int | None = None,
     reference: Any = None,
     values: str | os.PathLike[str] | Sequence[float] | None = None,
@@ -399,6 +400,8 @@ def pdf(
         of sectors (or errors) for the standard errors (default 200)
     frame_draws
         the same for the frames of stacks of more than four (default 60)
+    frame_figures
+        a figure of each of them too, which takes longer than measuring it
     seed
         start of the random numbers; the same seed gives the same bytes (default 1)
     reference
@@ -553,6 +556,7 @@ def lattice(
 def shearband(
     image: Any,
     *,
+    signal: Literal["mean", "variance"] | None = None,
     line_nm: Sequence[float] | None = None,
     width_nm: Sequence[float] | None = None,
     black_level: float | None = None,
@@ -578,12 +582,16 @@ def shearband(
 ) -> Result:
     """Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth
     with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes
-    as strong. A depth is relative to the glass beside the band, positive where the band is darker.
+    as strong. A depth is relative to the glass beside the band, positive where the band is darker or, with signal
+    variance, more even.
 
     Parameters
     ----------
     image
         an image or stack: array, path, Image, HyperSpy signal, or a list of several
+    signal
+        what a band changes: the mean intensity, or (HRTEM) how strong the speckle is, the variance within 1 nm:
+        mean, variance (default mean)
     line_nm
         two points on a band, from the top-left corner: measure that one in place of looking for bands [nm]
     width_nm
