@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/backend.h"
@@ -145,6 +146,13 @@ void mro_device_close(struct mro_device *d)
     if (d == NULL) return;
     d->ops->close(d);
     free(d);
+}
+
+double mro_seconds(const struct mro_device *d)
+{
+    struct timespec t;
+    clock_gettime(d->processor_time ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 const char *mro_device_backend(const struct mro_device *d) { return d->ops->name; }

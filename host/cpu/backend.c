@@ -182,6 +182,7 @@ const struct mro_backend mro_backend_cpu = {
     .concurrent = true,
     .open = cpu_open,
     .close = cpu_close,
+    .rates = mro_cpu_rates,
     .alloc = cpu_alloc,
     .release = cpu_release,
     .upload = cpu_upload,
