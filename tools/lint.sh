@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Checks of the sources: format, static analysis, licence lines, no absolute paths of somebody's machine.
+# Checks of the sources: format, static analysis, licence lines, links between pages, no absolute paths of somebody's machine.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -52,6 +52,22 @@ fi
 
 for f in "${sources[@]}"; do
     head -1 "$f" | grep -q 'SPDX-License-Identifier: GPL-3.0-or-later' || complain "'$f' has no licence line"
+done
+
+# Links between pages lead to files of the tree, and to headings that are there.
+anchors() { sed -nE 's/^#+ +//p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'; }
+for f in "${all[@]}"; do
+    [[ $f == *.md ]] || continue
+    while read -r link; do
+        page=$f
+        case $link in
+        *://*) continue ;;
+        '#'*) ;;
+        *) page=$(dirname "$f")/${link%%#*} ;;
+        esac
+        [ -e "$page" ] || complain "'$f' links to '$link', which is not there"
+        [[ $link != *'#'* ]] || anchors "$page" | grep -qxF -- "${link#*#}" || complain "'$f' links to '$link', a heading that is not there"
+    done < <(grep -oE '\]\([^) ]+\)' "$f" | sed 's/^](//; s/)$//' | sort -u)
 done
 
 # Paths that exist on one machine only have no place in the tree.

@@ -23,6 +23,8 @@ lint=(
 )
 if [ "${1:-}" = --test ]; then
     needs+=("pkg:cmocka libcmocka-dev")
+    # The tests of the Python package use them where they are.
+    lint+=("py:cffi python3-cffi" "py:numpy python3-numpy" "py:pytest python3-pytest")
 elif [ $# -gt 0 ]; then
     echo "usage: tools/setup.sh [--test]" >&2
     exit 2
@@ -37,6 +39,7 @@ has() {
         return 1 ;;
     glob:*) compgen -G "${1#glob:}" >/dev/null ;;
     pkg:*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pkg:}" ;;
+    py:*) /usr/bin/python3 -c "import ${1#py:}" 2>/dev/null || python3 -c "import ${1#py:}" 2>/dev/null ;;
     */*) [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ] || [ -e "${CONDA_PREFIX:-/nonexistent}/include/$1" ] ||
         [ -e "/opt/homebrew/include/$1" ] ;;
     *) command -v "$1" >/dev/null ;;

@@ -25,9 +25,11 @@ size_t batch_verbs(const struct cli_verb *verbs[BATCH_VERBS]);
 struct batch_options {
     struct cli_common common;
     int jobs;
-    bool init, dry_run, verify;
-    const char *shard_text;
-    size_t shard, shards; /* from 0 */
+    bool init, dry_run, verify, gather;
+    const char *shard_text, *rows_text;
+    size_t shard, shards;   /* from 0 */
+    struct cli_frames rows; /* n = 0: all */
+    bool asked;             /* rows are named on standard input, as they come */
     double kv, cs_mm;
     const char *verb_options[BATCH_VERBS]; /* as written after --VERB, in the order of batch_verbs */
 };
@@ -38,7 +40,7 @@ enum batch_status { BATCH_WAITING, BATCH_RUNNING, BATCH_DONE, BATCH_FAILED };
 struct batch_unit {
     size_t *rows, n; /* places in the manifest */
     const struct batch_kind *kind;
-    bool mine;                         /* of this shard */
+    bool mine;                         /* of this shard, among the rows that were named */
     char (*sha256)[65];                /* of the file of each row; "" = not known yet */
     char key[65], name[MRO_ITEM_NAME]; /* "" = not known yet */
     enum batch_status status;
@@ -93,12 +95,16 @@ char *batch_hash_name(const struct batch *b, const struct mro_manifest_row *r);
 /* Measures units for the process at the other end of `in` and `out` until `in` ends. Never returns. */
 _Noreturn void batch_work(struct batch *b, int in, int out);
 
-/* Measures what is waiting. The number of the signal that ended it early, 0 when it came to its end; -1 after a
- * sentence when it had to stop. */
+/* Measures what is waiting, and what is asked for on standard input until that ends, each with an answer on standard
+ * output. The number of the signal that ended it early, 0 when it came to its end; -1 after a sentence when it had to
+ * stop. */
 int batch_run(struct batch *b);
 
-/* Writes index.json, summary.csv and the checksums of inputs. */
+/* Writes index.json, summary.csv and the checksums of inputs; of rows that are asked for one by one the checksums
+ * alone, for the whole is not known here. */
 enum mro_code batch_write_index(struct batch *b, struct mro_error *e);
+/* Prints the rows of a unit as JSON, one a line; of all when `u` is NULL. */
+enum mro_code batch_print(const struct batch *b, const struct batch_unit *u, struct mro_error *e);
 /* A row of the index. NULL when out of memory. */
 json_t *batch_row_json(const struct batch *b, const struct batch_unit *u, size_t row);
 /* Main numbers of a result file, for the record: { "mro.fraction": 0.1, ... }. NULL when out of memory. */

@@ -157,6 +157,17 @@ json_t *batch_row_json(const struct batch *b, const struct batch_unit *u, size_t
         "error", failed ? text_or_null(u->error) : json_null(), "item", text_or_null(item), "results", results);
 }
 
+enum mro_code batch_print(const struct batch *b, const struct batch_unit *u, struct mro_error *e)
+{
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t k = 0; k < b->units[i].n && (u == NULL || u == &b->units[i]); k++) {
+            json_t *v = batch_row_json(b, &b->units[i], b->units[i].rows[k]);
+            if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory left to print the index");
+            MRO_TRY(cli_print(v, e));
+        }
+    return MRO_OK;
+}
+
 /* -- the summary ----------------------------------------------------------------------------------------- */
 
 /* With the fewest digits that read back exactly. */
@@ -269,7 +280,7 @@ static enum mro_code write_all(struct batch *b, struct mro_error *e)
         goto done;
     }
     rc = mro_hashes_write(&b->hashes, sums, e);
-    if (rc) goto done;
+    if (rc || b->o.asked) goto done;
     look_around(b);
     /* In the order of the manifest. */
     json_t **row = calloc(b->manifest.n, sizeof *row);

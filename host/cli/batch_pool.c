@@ -5,6 +5,7 @@
 #define _GNU_SOURCE /* asprintf */
 #include <errno.h>
 #include <fcntl.h>
+#include <omp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,13 +28,18 @@
 
 enum { OWN_BYTES = 24 << 20, LEAST_SHARE = 32 << 20 };
 
+/* What was read and is not a whole line yet. */
+struct text {
+    char *p;
+    size_t n, room;
+};
+
 struct worker {
     pid_t pid;    /* 0 = none */
     int to, from; /* pipes */
     struct batch_unit *unit;
     size_t memory; /* of it */
-    char *text;    /* an answer that is not whole yet */
-    size_t n, room;
+    struct text said;
 };
 
 struct pool {
@@ -41,7 +47,9 @@ struct pool {
     struct worker *workers;
     size_t n, share, budget, taken; /* workers; bytes: of each, of all, given out */
     int threads;
-    size_t waiting, finished, total, next;
+    size_t waiting, finished, total;
+    bool asked, refused; /* rows may still be asked for; one was that is none */
+    struct text request;
     struct cli_progress progress;
     double alive, index;
     char *disk; /* what is wrong with it: nothing more can be measured */
@@ -61,7 +69,7 @@ static void close_worker(struct worker *w)
     if (w->from >= 0) close(w->from);
     w->to = w->from = -1;
     w->pid = 0;
-    w->n = 0;
+    w->said.n = 0;
 }
 
 static void child(struct pool *p, int in, int out)
@@ -146,13 +154,22 @@ static void set_error(struct batch_unit *u, const char *text)
     u->error = text ? strdup(text) : NULL;
 }
 
+/* Tells who asked for a unit what became of it. */
+static void answer(struct pool *p, struct batch_unit *u)
+{
+    struct mro_error e;
+    if (u->status == BATCH_DONE) batch_look(p->b, u, false, NULL);                   /* its record */
+    if (batch_print(p->b, u, &e) != MRO_OK || fflush(stdout) != 0) p->asked = false; /* nobody hears it */
+}
+
 static void finish_unit(struct pool *p, struct batch_unit *u, enum batch_status status, const char *error)
 {
     u->status = status;
     set_error(u, error);
     p->finished++;
-    if (status == BATCH_FAILED) tell_failure(p, u);
+    if (status == BATCH_FAILED && !p->b->o.asked) tell_failure(p, u);
     cli_progress_frame(&p->progress, p->finished - 1, p->total, 1);
+    if (p->b->o.asked) answer(p, u);
 }
 
 static void wait_again(struct pool *p, struct batch_unit *u)
@@ -328,32 +345,60 @@ static void bury(struct pool *p, struct worker *w)
     finish_unit(p, u, BATCH_FAILED, why);
 }
 
-static void read_worker(struct pool *p, struct worker *w)
+/* Reads on, and hands over each line that is whole. False at the end. */
+static bool read_lines(struct pool *p, int fd, struct text *t, struct worker *w,
+                       void (*take)(struct pool *, struct worker *, const char *))
 {
-    if (w->n + 4096 > w->room) {
-        char *grown = realloc(w->text, 2 * w->room + 8192);
+    if (t->n + 4096 > t->room) {
+        char *grown = realloc(t->p, 2 * t->room + 8192);
         if (grown == NULL) {
-            kill_worker(w);
-            return;
+            if (w) kill_worker(w);
+            return false;
         }
-        w->text = grown;
-        w->room = 2 * w->room + 8192;
+        t->p = grown;
+        t->room = 2 * t->room + 8192;
     }
-    const ssize_t got = read(w->from, w->text + w->n, w->room - w->n - 1);
-    if (got < 0 && errno == EINTR) return;
-    if (got <= 0) {
-        bury(p, w);
+    const ssize_t got = read(fd, t->p + t->n, t->room - t->n - 1);
+    if (got < 0 && errno == EINTR) return true;
+    if (got <= 0) return false;
+    t->n += (size_t)got;
+    t->p[t->n] = '\0';
+    for (char *end; (end = memchr(t->p, '\n', t->n)) != NULL;) {
+        *end = '\0';
+        take(p, w, t->p);
+        const size_t used = (size_t)(end - t->p) + 1;
+        memmove(t->p, t->p + used, t->n - used + 1);
+        t->n -= used;
+    }
+    return true;
+}
+
+/* -- rows that are asked for ----------------------------------------------------------------------------- */
+
+static struct batch_unit *unit_of(const struct batch *b, size_t row)
+{
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t k = 0; k < b->units[i].n; k++)
+            if (b->manifest.rows[b->units[i].rows[k]].row == row) return &b->units[i];
+    return NULL;
+}
+
+static void take_request(struct pool *p, struct worker *none, const char *line)
+{
+    (void)none;
+    struct cli_frames f;
+    struct batch_unit *u =
+        cli_frames_parse(line, &f) && f.n == 1 && f.range[0][0] == f.range[0][1] ? unit_of(p->b, f.range[0][0]) : NULL;
+    if (u == NULL) {
+        fprintf(stderr, "mroscope: '%s' has no row '%s' (its header is row 1)\n", p->b->manifest_path, line);
+        p->refused = true;
         return;
     }
-    w->n += (size_t)got;
-    w->text[w->n] = '\0';
-    for (char *end; (end = memchr(w->text, '\n', w->n)) != NULL;) {
-        *end = '\0';
-        take_answer(p, w, w->text);
-        const size_t used = (size_t)(end - w->text) + 1;
-        memmove(w->text, w->text + used, w->n - used + 1);
-        w->n -= used;
-    }
+    if (u->mine && (u->status == BATCH_WAITING || u->status == BATCH_RUNNING)) return; /* answered when it is done */
+    u->mine = true;
+    u->not_before = 0;
+    p->total++;
+    wait_again(p, u);
 }
 
 /* -- the whole ------------------------------------------------------------------------------------------ */
@@ -378,14 +423,17 @@ static void wait_for_workers(struct pool *p, struct pollfd *fds)
     size_t n = 0;
     for (size_t i = 0; i < p->n; i++)
         if (p->workers[i].pid) fds[n++] = (struct pollfd){ .fd = p->workers[i].from, .events = POLLIN };
+    if (p->asked) fds[n] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
     const int timeout = p->waiting && running(p) < p->n ? (int)(1000 * AGAIN) : 1000;
-    if (poll(fds, (nfds_t)n, timeout) <= 0) return;
+    if (poll(fds, (nfds_t)(n + p->asked), timeout) <= 0) return;
     for (size_t i = 0; i < p->n; i++)
         for (size_t k = 0; k < n; k++)
             if (p->workers[i].pid && p->workers[i].from == fds[k].fd && fds[k].revents) {
-                read_worker(p, &p->workers[i]);
+                struct worker *w = &p->workers[i];
+                if (!read_lines(p, w->from, &w->said, w, take_answer)) bury(p, w);
                 break;
             }
+    if (p->asked && fds[n].revents) p->asked = read_lines(p, STDIN_FILENO, &p->request, NULL, take_request);
 }
 
 /* Ends the workers; what was half made goes. */
@@ -405,11 +453,10 @@ static void end_workers(struct pool *p)
 static void plan(struct pool *p)
 {
     const struct cli_common *c = &p->b->o.common;
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const size_t memory = c->memory ? c->memory : mro_default_memory();
-    p->threads = c->threads > 0 ? c->threads : cores > 0 ? (int)cores : 1;
+    p->threads = c->threads > 0 ? c->threads : omp_get_num_procs(); /* those that this process was given */
     p->n = p->b->o.jobs > 0 ? (size_t)p->b->o.jobs : (size_t)p->threads;
-    if (p->n > p->waiting) p->n = p->waiting;
+    if (p->n > p->waiting && !p->asked) p->n = p->waiting;
     p->budget = memory > 2 * (size_t)OWN_BYTES ? memory - OWN_BYTES : memory / 2;
     /* More processes than there is memory for are of no use. */
     while (p->n > 1 && p->budget / p->n < LEAST_SHARE) p->n--;
@@ -418,17 +465,17 @@ static void plan(struct pool *p)
 
 int batch_run(struct batch *b)
 {
-    struct pool p = { .b = b, .alive = batch_now(), .index = batch_now() };
+    struct pool p = { .b = b, .alive = batch_now(), .index = batch_now(), .asked = b->o.asked };
     struct sigaction old[n_stops], pipes, stop = { .sa_handler = on_stop };
     for (size_t i = 0; i < b->n; i++) p.waiting += b->units[i].mine && b->units[i].status == BATCH_WAITING;
     for (size_t i = 0; i < b->n; i++)
         if (b->units[i].mine && b->units[i].damaged && b->units[i].status == BATCH_WAITING && b->units[i].error)
             tell_damage(&p, &b->units[i], b->units[i].error);
-    if (p.waiting == 0) return 0;
+    if (p.waiting == 0 && !p.asked) return 0;
     plan(&p);
     p.total = p.waiting;
     p.workers = calloc(p.n, sizeof *p.workers);
-    struct pollfd *fds = calloc(p.n, sizeof *fds);
+    struct pollfd *fds = calloc(p.n + 1, sizeof *fds);
     if (p.workers == NULL || fds == NULL) {
         free(p.workers);
         free(fds);
@@ -443,7 +490,7 @@ int batch_run(struct batch *b)
     }
     sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, &pipes);
     cli_progress_begin(&p.progress, b->o.common.quiet);
-    while ((p.waiting || running(&p)) && !stopped_by && !(p.disk && running(&p) == 0)) {
+    while ((p.asked || p.waiting || running(&p)) && !stopped_by && !(p.disk && running(&p) == 0)) {
         give_work(&p);
         wait_for_workers(&p, fds);
         now_and_then(&p);
@@ -455,10 +502,11 @@ int batch_run(struct batch *b)
     if (p.disk)
         fprintf(stderr, "mroscope: %s; %zu of %zu rows are left: run the same command again when that is mended\n",
                 p.disk, p.total - p.finished, p.total);
-    for (size_t i = 0; i < n; i++) free(p.workers[i].text);
+    for (size_t i = 0; i < n; i++) free(p.workers[i].said.p);
+    free(p.request.p);
     free(p.workers);
     free(fds);
-    const bool bad = p.disk != NULL;
+    const bool bad = p.disk != NULL || p.refused;
     free(p.disk);
     return bad ? -1 : (int)stopped_by;
 }

@@ -278,6 +278,27 @@ static void warn_unknown(const struct batch *b)
     }
 }
 
+/* Says which units are to be measured here. */
+static int share_out(struct batch *b)
+{
+    const struct mro_manifest *m = &b->manifest;
+    for (size_t i = 0; i < b->o.rows.n; i++)
+        for (size_t row = b->o.rows.range[i][0]; row <= b->o.rows.range[i][1]; row++) {
+            size_t k = 0;
+            while (k < m->n && m->rows[k].row != row) k++;
+            if (k == m->n)
+                return cli_wrong_usage("batch", "--rows: '%s' has no row %zu (its header is row 1)", b->manifest_path,
+                                       row);
+        }
+    for (size_t i = 0; i < b->n; i++) {
+        struct batch_unit *u = &b->units[i];
+        bool named = false;
+        for (size_t k = 0; k < u->n; k++) named |= cli_frames_has(&b->o.rows, m->rows[u->rows[k]].row);
+        u->mine = named && !b->o.asked && i % b->o.shards == b->o.shard;
+    }
+    return 0;
+}
+
 int batch_plan(struct batch *b)
 {
     struct mro_manifest *m = &b->manifest;
@@ -297,8 +318,8 @@ int batch_plan(struct batch *b)
                 m->n_faults == 1 ? "" : "s");
         return 2;
     }
-    for (size_t i = 0; i < b->n; i++) b->units[i].mine = i % b->o.shards == b->o.shard;
-    return check_options(b);
+    const int rc = share_out(b);
+    return rc ? rc : check_options(b);
 }
 
 void batch_units_release(struct batch *b)

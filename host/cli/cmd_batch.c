@@ -21,6 +21,12 @@ static const struct cli_option session_rows[] = {
       0, 0 },
     { "shard", 0, "I/N", "", "measure the I-th of N parts of the session, from 1, as one of N jobs of a cluster",
       CLI_STRING, AT(shard_text), false, 0, 0 },
+    { "rows", 0, "LIST", "",
+      "measure these rows of the table alone, such as 2,5-9 (its header is row 1); '-' takes them from standard input, "
+      "one a line, and answers each with a line of JSON",
+      CLI_STRING, AT(rows_text), false, 0, 0 },
+    { "gather", 0, NULL, "", "measure nothing; write index.json and summary.csv of what is finished", CLI_FLAG,
+      AT(gather), false, 0, 0 },
 };
 /* Whether the number of an option is right is for the verb to say; here it is only passed on. */
 static const struct cli_option measure_rows[] = {
@@ -42,7 +48,8 @@ static const struct cli_option run_rows[] = {
 static const struct cli_option output_rows[] = {
     { "output", 'o', "DIR", "", "folder of the results, which is made if missing; with --init, the file to write",
       CLI_STRING, AT(common.out), false, 0, 0 },
-    { "json", 0, NULL, "", "print the rows of the index as JSON, one a line", CLI_FLAG, AT(common.json), false, 0, 0 },
+    { "json", 0, NULL, "", "print the rows of the index as JSON, one a line; with --dry-run as they are now", CLI_FLAG,
+      AT(common.json), false, 0, 0 },
     { "quiet", 0, NULL, "", "no progress and no warnings on the terminal (results keep their warnings)", CLI_FLAG,
       AT(common.quiet), false, 0, 0 },
 };
@@ -69,12 +76,24 @@ static const char notes[] =
     "  mroscope batch --init images\n"
     "  mroscope batch images/session.csv --kv 200 --cs 1.2 -o results\n"
     "  mroscope batch session.csv --mro \"--d 0.21 --sweep-band\" --haadf \"--black-level 1200\" -o results\n"
-    "  mroscope batch session.csv --shard $SLURM_ARRAY_TASK_ID/16 -o results";
+    "  mroscope batch session.csv --shard $SLURM_ARRAY_TASK_ID/16 -o results\n"
+    "  mroscope batch session.csv --rows 7,12-15 -o results";
 
-static int read_shard(struct batch_options *o)
+/* Which rows are to be measured. */
+static int read_part(struct batch_options *o)
 {
     char *end;
     o->shards = 1;
+    o->asked = o->rows_text && strcmp(o->rows_text, "-") == 0;
+    if (o->gather && (o->shard_text || o->rows_text || o->dry_run))
+        return cli_wrong_usage("batch", "--gather is of all rows and goes without %s",
+                               o->dry_run      ? "--dry-run"
+                               : o->shard_text ? "--shard"
+                                               : "--rows");
+    if (o->asked && (o->shard_text || o->dry_run))
+        return cli_wrong_usage("batch", "--rows - goes without %s", o->dry_run ? "--dry-run" : "--shard");
+    if (o->rows_text && !o->asked && !cli_frames_parse(o->rows_text, &o->rows))
+        return cli_wrong_usage("batch", "--rows wants rows of the table such as 2,5-9, or -, not '%s'", o->rows_text);
     if (o->shard_text == NULL) return -1;
     const unsigned long i = strtoul(o->shard_text, &end, 10);
     const unsigned long n = *end == '/' ? strtoul(end + 1, &end, 10) : 0;
@@ -95,16 +114,10 @@ static size_t count(const struct batch *b, bool mine, enum batch_status status)
 
 static int print_json(const struct batch *b)
 {
-    for (size_t i = 0; i < b->n; i++)
-        for (size_t k = 0; k < b->units[i].n; k++) {
-            struct mro_error e;
-            json_t *v = batch_row_json(b, &b->units[i], b->units[i].rows[k]);
-            if (v == NULL) MRO_FAIL(&e, MRO_EMEMORY, "no memory left to print the index");
-            if (cli_print(v, &e) == MRO_OK) continue;
-            cli_complain(&e);
-            return 1;
-        }
-    return 0;
+    struct mro_error e;
+    if (batch_print(b, NULL, &e) == MRO_OK) return 0;
+    cli_complain(&e);
+    return 1;
 }
 
 static void print_plan(const struct batch *b)
@@ -127,14 +140,30 @@ static int look(struct batch *b)
     for (size_t i = 0; i < b->n; i++) {
         struct batch_unit *u = &b->units[i];
         if (!u->mine) continue;
-        if (batch_look(b, u, b->o.dry_run && b->store.folder, &e) != MRO_OK) {
+        if (batch_look(b, u, (b->o.dry_run && b->store.folder) || b->o.gather, &e) != MRO_OK) {
             cli_complain(&e);
             return 1;
         }
         u->was_there = u->status == BATCH_DONE;
-        if (u->status == BATCH_FAILED) u->status = BATCH_WAITING; /* it may go well this time */
+        if (u->status == BATCH_FAILED && !b->o.gather) u->status = BATCH_WAITING; /* it may go well this time */
     }
     return 0;
+}
+
+/* What a gathering leaves as it is. */
+static void tell_missing(const struct batch *b)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct batch_unit *u = &b->units[i];
+        left += u->status == BATCH_WAITING && !u->damaged;
+        if (u->status == BATCH_FAILED || u->damaged)
+            fprintf(stderr, "mroscope: row %zu: %s%s\n", b->manifest.rows[u->rows[0]].row,
+                    u->damaged ? "its result is damaged: " : "", u->error ? u->error : "it failed");
+    }
+    if (left)
+        fprintf(stderr, "mroscope: %zu of %zu are not measured yet: run the same command without --gather\n", left,
+                b->n);
 }
 
 static int measure(struct batch *b)
@@ -162,29 +191,36 @@ static int measure(struct batch *b)
     }
     rc = look(b);
     if (rc) return rc;
+    if (b->o.dry_run && b->o.common.json) return print_json(b);
     if (b->o.dry_run) {
         print_plan(b);
         printf("%zu to measure, %zu finished\n", count(b, true, BATCH_WAITING), count(b, true, BATCH_DONE));
         return 0;
     }
-    mro_store_sweep(&b->store);
-    const int ended = batch_run(b);
+    int ended = 0;
+    if (b->o.gather) {
+        tell_missing(b);
+    } else {
+        mro_store_sweep(&b->store);
+        ended = batch_run(b);
+    }
     const enum mro_code written = batch_write_index(b, &e);
     if (ended > 0) { /* the shell is to see what ended the program */
         signal(ended, SIG_DFL);
         raise(ended);
     }
     if (written && ended == 0) cli_complain(&e); /* a full disk was told already */
-    const size_t done = count(b, true, BATCH_DONE), failed = count(b, true, BATCH_FAILED);
-    if (b->o.common.json) {
+    const size_t done = count(b, true, BATCH_DONE), failed = count(b, true, BATCH_FAILED),
+                 left = count(b, true, BATCH_WAITING);
+    if (b->o.common.json && !b->o.asked) {
         rc = print_json(b);
-    } else {
-        printf("%zu of %zu measured (%zu now, %zu before), %zu failed", done,
-               done + failed + count(b, true, BATCH_WAITING), b->done_now, done - b->done_now, failed);
+    } else if (!b->o.asked) {
+        printf("%zu of %zu measured (%zu now, %zu before), %zu failed", done, done + failed + left, b->done_now,
+               done - b->done_now, failed);
         if (written == MRO_OK) printf(": %s/summary.csv", b->o.common.out);
         putchar('\n');
     }
-    return rc || failed || ended || written ? 1 : 0;
+    return rc || failed || left || ended || written ? 1 : 0;
 }
 
 int cmd_batch(int argc, char **argv)
@@ -218,7 +254,7 @@ int cmd_batch(int argc, char **argv)
     if (rc < 0 && args.n > 1)
         rc = cli_wrong_usage("batch", "'batch' takes one %s, but got '%s' as well", b.o.init ? "folder" : "session",
                              args.files[1]);
-    if (rc < 0) rc = read_shard(&b.o);
+    if (rc < 0) rc = read_part(&b.o);
     if (rc < 0 && !b.o.init && b.o.common.out == NULL)
         rc = cli_wrong_usage("batch", "'batch' needs a folder for the results: -o DIR");
     if (rc < 0 && b.o.init) {

@@ -133,10 +133,10 @@ static int check_metrics(const struct compare *s)
         for (size_t k = 0; k < set->n_known && near == NULL; k++)
             if (cli_nearest(last_part(key), (const char *[]){ last_part(set->known[k]) }, 1)) near = set->known[k];
         if (near)
-            fprintf(stderr, "mroscope: compare: '%s' has no metric '%s'; did you mean '%s'?\n", set->source, key, near);
+            cli_say(MRO_EARG, "compare: '%s' has no metric '%s'; did you mean '%s'?", set->source, key, near);
         else
-            fprintf(stderr, "mroscope: compare: '%s' has no metric '%s'; it has %s%s%s%s%s and %zu more\n", set->source,
-                    key, set->n_known ? set->known[0] : "none", set->n_known > 1 ? ", " : "",
+            cli_say(MRO_EARG, "compare: '%s' has no metric '%s'; it has %s%s%s%s%s and %zu more", set->source, key,
+                    set->n_known ? set->known[0] : "none", set->n_known > 1 ? ", " : "",
                     set->n_known > 1 ? set->known[1] : "", set->n_known > 2 ? ", " : "",
                     set->n_known > 2 ? set->known[2] : "", set->n_known > 3 ? set->n_known - 3 : 0);
         return 2;
@@ -154,7 +154,7 @@ static size_t state_of(const struct compare *s, const char *option, const char *
     char list[300] = "";
     for (size_t k = 0; k < s->set.n_states && strlen(list) < 200; k++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%.60s", k ? ", " : "", states[k]);
-    fprintf(stderr, "mroscope: compare: %s: '%s' has no state '%s'; %s%s%s, of %s\n", option, s->set.source, name,
+    cli_say(MRO_EARG, "compare: %s: '%s' has no state '%s'; %s%s%s, of %s", option, s->set.source, name,
             near ? "did you mean '" : "give one of its states", near ? near : "", near ? "'?" : "", list);
     return SIZE_MAX;
 }
@@ -558,8 +558,7 @@ int cmd_compare(int argc, char **argv)
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
     if (rc < 0 && args.n != 1) {
-        fprintf(stderr,
-                "mroscope: compare: wants one folder of results or one table, not %zu; see 'mroscope compare --help'\n",
+        cli_say(MRO_EARG, "compare: wants one folder of results or one table, not %zu; see 'mroscope compare --help'",
                 args.n);
         rc = 2;
     }
@@ -582,7 +581,7 @@ int cmd_compare(int argc, char **argv)
                 cli_complain(&e);
                 rc = 1;
             } else if (told || none[0]) {
-                if (!told) fprintf(stderr, "mroscope: %s\n", none);
+                if (!told) cli_say(MRO_EDATA, "%s", none);
                 rc = 1;
             }
         }

@@ -13,13 +13,18 @@
 /* Options as they are written; those with a list or a word are put into `o` after parsing. */
 struct settings {
     struct mro_crystal_options o;
-    struct cli_list phases;
+    struct cli_list phases, g;
     struct cli_numbers reference, line;
 };
 
 #define AT(field) offsetof(struct settings, field)
 static const struct cli_option measure_rows[] = {
     { "d-range", 0, "LO,HI", "nm", "lattice spacings looked for", CLI_DBAND, AT(o.band_inv_nm), true, 0.05, 2 },
+    { "g", 0, "GX,GY", "1/nm",
+      "a set of fringes to measure, in place of looking for them: its wave vector, or SPACING@AZIMUTH in nm and "
+      "degrees, "
+      "such as 0.2027@30; given once or twice",
+      CLI_LIST, AT(g), true, 0, 0 },
     { "reference-d", 0, "NM", "nm", "spacing without strain (default: a reference area in each crystal)", CLI_DOUBLE,
       AT(o.reference_d_nm), true, 0.05, 2 },
     { "reference", 0, "X0,Y0,X1,Y1", "nm",
@@ -64,6 +69,7 @@ static const char notes[] =
     "Maps are float32 TIFF that open in ImageJ with their scale.\n\n"
     "Examples\n"
     "  mroscope lattice --reference-d 0.2027 -o results images/*.dm4\n"
+    "  mroscope lattice --g 0.2027@30 --g 0.2027@90 --reference 4,4,7,7 -o results crystal.dm4\n"
     "  mroscope lattice --phase gamma-Fe:0.3591:fcc --band-line 0,12,40,18 --band-width 15 -o results band.dm4";
 
 struct lattice {
@@ -90,6 +96,11 @@ static int check(void *state)
                                "strain is relative to a spacing or to an area: give --reference-d or --reference");
     if (isfinite(s->o.band_width_nm) && s->line.n == 0)
         return cli_wrong_usage("lattice", "a band has a line along its middle: give --band-line with --band-width");
+    if (s->g.n > 2)
+        return cli_wrong_usage("lattice", "--g may be given twice at most: strain is from two sets of fringes");
+    for (size_t i = 0; i < s->g.n; i++)
+        if (mro_fringes_parse(s->g.v[i], s->o.g_inv_nm[s->o.n_g++], &e) != MRO_OK)
+            return cli_wrong_usage("lattice", "%s", e.message);
     if (s->phases.n + s->o.n_phases > MRO_PHASES)
         return cli_wrong_usage("lattice", "--phase may be given %zu times at most", MRO_PHASES - s->o.n_phases);
     for (size_t i = 0; i < s->phases.n; i++)

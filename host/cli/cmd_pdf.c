@@ -891,7 +891,7 @@ static int walk(void *state)
     if ((s->ids = cli_identify(&s->run.args)) == NULL) return 1;
     images.files = malloc((images.n + 1) * sizeof *images.files);
     if (images.files == NULL) {
-        fputs("mroscope: no memory left to begin\n", stderr);
+        cli_say(MRO_EMEMORY, "no memory left to begin");
         return 1;
     }
     /* In the order that was given, files of one kind at a time. */

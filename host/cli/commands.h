@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The commands: each parses argv[1..] (argv[0] is the verb), calls the library, prints, and returns the
  * exit code: 0 done, 1 an input failed, 2 wrong usage. Those that measure are described by a struct cli_verb (verb.h).
- * Adding one is a file cmd_NAME.c, a line here and a row in main.c. */
+ * Adding one is a file cmd_NAME.c, a line here and a row in commands.c. */
 #ifndef MRO_CLI_COMMANDS_H
 #define MRO_CLI_COMMANDS_H
 
 #include <jansson.h>
 
 #include "mroscope/error.h"
+
+/* All of them in the order of the help: name and line of help of the i-th. */
+extern const size_t cli_n_commands;
+const char *cli_command_name(size_t i);
+const char *cli_command_help(size_t i);
+
+/* Runs the command of that name; 2 after one sentence when there is none. */
+int cli_command(const char *name, int argc, char **argv);
 
 int cmd_info(int argc, char **argv);
 int cmd_convert(int argc, char **argv);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/progress.h"
+#include "core/inside.h"
 #include "io/stream.h"
 #include "io/write.h"
 
@@ -57,12 +58,11 @@ bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b)
     return fabs(a->step - b->step) <= 5e-7 * a->step;
 }
 
-void cli_complain(const struct mro_error *e) { fprintf(stderr, "mroscope: %s\n", e->message); }
+void cli_complain(const struct mro_error *e) { cli_say(e->code, "%s", e->message); }
 
 void cli_report(const struct cli_job *job, const struct mro_error *e)
 {
     if (job->failure == NULL) {
-        fflush(stdout);
         cli_complain(e);
     } else if (!job->failure->any) {
         job->failure->any = true;
@@ -142,8 +142,7 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
         cli_complain(&e);
         return 1;
     }
-    fprintf(stderr, "mroscope: %s; try 'mroscope %s --help'\n", e.message, verb);
-    return 2;
+    return cli_wrong_usage(verb, "%s", e.message);
 }
 
 enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
@@ -206,7 +205,7 @@ static int check_clashes(const struct cli_common *c, const char *suffix, char *c
     struct stem *stems = calloc(n, sizeof *stems);
     int rc = 0;
     if (stems == NULL) {
-        fputs("mroscope: no memory left for the names of the files\n", stderr);
+        cli_say(MRO_EMEMORY, "no memory left for the names of the files");
         return 1;
     }
     for (size_t i = 0; i < n; i++) {
@@ -216,8 +215,8 @@ static int check_clashes(const struct cli_common *c, const char *suffix, char *c
     qsort(stems, n, sizeof *stems, compare_stems);
     for (size_t i = 1; i < n && rc == 0; i++) {
         if (compare_stems(&stems[i - 1], &stems[i]) != 0) continue;
-        fprintf(stderr, "mroscope: '%s' and '%s' would both write '%s/%.*s.%s'; give them different folders\n",
-                stems[i - 1].path, stems[i].path, c->out, (int)stems[i].length, stems[i].text, suffix);
+        cli_say(MRO_EARG, "'%s' and '%s' would both write '%s/%.*s.%s'; give them different folders", stems[i - 1].path,
+                stems[i].path, c->out, (int)stems[i].length, stems[i].text, suffix);
         rc = 2;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
@@ -225,11 +224,10 @@ static int check_clashes(const struct cli_common *c, const char *suffix, char *c
         while (cut_number(&whole) && rc == 0) {
             const struct stem *other = bsearch(&whole, stems, n, sizeof *stems, compare_stems);
             if (other == NULL) continue;
-            fprintf(
-                stderr,
-                "mroscope: '%s' and '%s' could write the same names, as results of the images and frames of a file are "
-                "numbered .i0, .f0000; measure them into different folders\n",
-                other->path, stems[i].path);
+            cli_say(MRO_EARG,
+                    "'%s' and '%s' could write the same names, as results of the images and frames of a file are "
+                    "numbered .i0, .f0000; measure them into different folders",
+                    other->path, stems[i].path);
             rc = 2;
         }
     }
@@ -267,10 +265,9 @@ int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *co
     if (c->out == NULL) return 0;
     const int clash = check_clashes(c, suffix, files, n);
     if (clash) return clash;
-    const int error = make_folder(c->out);
+    const int error = mro_inside_keeps() ? 0 : make_folder(c->out);
     if (error == 0) return 0;
-    fprintf(stderr, "mroscope: cannot write to the folder '%s': %s; give another one with -o DIR\n", c->out,
-            strerror(error));
+    cli_say(MRO_EIO, "cannot write to the folder '%s': %s; give another one with -o DIR", c->out, strerror(error));
     return 2;
 }
 
@@ -284,7 +281,7 @@ static enum mro_code take_output(struct cli_item *item, char *name, const char *
         free(name);
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
     }
-    for (size_t i = 0; i < item->n_inputs && stat(name, &out) == 0; i++) {
+    for (size_t i = 0; i < item->n_inputs && !mro_inside_keeps() && stat(name, &out) == 0; i++) {
         if (item->inputs[i].device != out.st_dev || item->inputs[i].inode != out.st_ino) continue;
         const enum mro_code code =
             MRO_FAIL(e, MRO_EARG, "'%s': its result '%s' would overwrite an input; give another folder with -o DIR",
@@ -337,17 +334,20 @@ enum mro_code cli_print(json_t *v, struct mro_error *e)
 {
     if (v == NULL) return e->code;
     char *line = mro_json_text(v, false, e);
-    if (line) fputs(line, stdout);
-    free(line);
     json_decref(v);
-    return line ? MRO_OK : e->code;
+    if (line == NULL) return e->code;
+    if (mro_inside) return mro_inside_result(line, e);
+    fputs(line, stdout);
+    free(line);
+    return MRO_OK;
 }
 
 enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t *v, struct mro_error *e)
 {
     enum mro_code code = MRO_OK;
     if (v == NULL) return e->code;
-    if (item->stem) code = cli_write_text(item, job, ".json", mro_json_text(v, true, e), e);
+    /* The text of a result is kept in any case. */
+    if (item->stem && !mro_inside_keeps()) code = cli_write_text(item, job, ".json", mro_json_text(v, true, e), e);
     if (code == MRO_OK && job->common->json) return cli_print(v, e);
     json_decref(v);
     return code;
@@ -370,7 +370,7 @@ enum mro_code cli_item_stem(struct cli_item *item, const char *folder, bool seve
 void cli_item_release(struct cli_item *item, bool failed)
 {
     for (size_t i = 0; i < item->n_written; i++) {
-        if (failed) unlink(item->written[i]);
+        if (failed && !mro_inside_keeps()) unlink(item->written[i]);
         free(item->written[i]);
     }
     free(item->written);
@@ -452,7 +452,8 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
         n += snprintf(item->name + n, sizeof item->name - (size_t)n, ", image %zu", image);
     if (several_frames && frame_given && n < (int)sizeof item->name)
         snprintf(item->name + n, sizeof item->name - (size_t)n, ", frame %zu", frame);
-    return c->out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
+    const bool left_out = mro_inside_keeps() && !mro_inside->of_stacks && several_frames && frame_given;
+    return c->out && !left_out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
 }
 
 /* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
@@ -558,6 +559,7 @@ static enum mro_code do_frames(struct walk *w, const char *path, bool several, c
     while (code == MRO_OK && more) {
         code = do_frame(w, path, plan->file, plan->image, several, frame, done == 0, stream, &pixels, e);
         done++;
+        if (code == MRO_OK) code = mro_stopped(e);
         if (code) break;
         cli_progress_frame(&w->progress, w->file, w->files, (double)(frame + 1) / (double)frames);
         const size_t seen = w->n_file;
@@ -734,7 +736,7 @@ struct cli_file_id *cli_identify(const struct cli_args *files)
 {
     struct cli_file_id *ids = calloc(files->n ? files->n : 1, sizeof *ids);
     if (ids == NULL) {
-        fputs("mroscope: no memory left for the list of files\n", stderr);
+        cli_say(MRO_EMEMORY, "no memory left for the list of files");
         return NULL;
     }
     for (size_t i = 0; i < files->n; i++) {
@@ -755,7 +757,7 @@ int cli_each_frame(const struct cli_job *job, const struct cli_args *files)
     if (job->beside) {
         all.n = files->n + job->beside->n;
         if ((all.files = calloc(all.n, sizeof *all.files)) == NULL) {
-            fputs("mroscope: no memory left for the list of files\n", stderr);
+            cli_say(MRO_EMEMORY, "no memory left for the list of files");
             return 1;
         }
         memcpy(all.files, files->files, files->n * sizeof *all.files);

@@ -7,68 +7,19 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
-#include "cli/verb.h"
+#include "cli/inputs.h"
 #include "io/write.h"
-
-/* A command, or a verb that measures. */
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-    const struct cli_verb *verb;
-} verbs[] = {
-    { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from", NULL },
-    { "convert", cmd_convert, "write images as calibrated TIFF or MRC, in their own pixel type", NULL },
-    { .verb = &cli_verb_mro },
-    { .verb = &cli_verb_eds },
-    { .verb = &cli_verb_bandpass },
-    { .verb = &cli_verb_haadf },
-    { .verb = &cli_verb_lattice },
-    { .verb = &cli_verb_pdf },
-    { .verb = &cli_verb_shearband },
-    { .verb = &cli_verb_indent },
-    { "batch", cmd_batch, "measure a whole session: many files of several states, listed in a table", NULL },
-    { "compare", cmd_compare, "how states differ: ratios with intervals, p, trend; from results or a table", NULL },
-    { "report", cmd_report, "one HTML file of the results of a session, to look at and to pass on", NULL },
-    { "devices", cmd_devices, "where this program can compute", NULL },
-    { "bench", cmd_bench, "prove the answers of a device, then time it", NULL },
-};
-enum { n_verbs = sizeof verbs / sizeof *verbs };
-
-static const char *name_of(size_t i) { return verbs[i].verb ? verbs[i].verb->name : verbs[i].name; }
 
 static void help(FILE *out)
 {
     fputs("Usage: mroscope VERB [options] FILE...\n\n"
           "Image analysis for metallic glasses in the transmission electron microscope.\n\nVerbs\n",
           out);
-    for (size_t i = 0; i < n_verbs; i++)
-        fprintf(out, "  %-10s  %s\n", name_of(i), verbs[i].verb ? verbs[i].verb->help : verbs[i].help);
+    for (size_t i = 0; i < cli_n_commands; i++) fprintf(out, "  %-10s  %s\n", cli_command_name(i), cli_command_help(i));
     fputs("\n'mroscope VERB --help' lists the options of a verb; 'mroscope --version' prints the version.\n\n"
           "Example\n  mroscope mro --kv 200 --cs 1.2 -o results images/*.dm4\n\n"
           "Exit codes: 0 done; 1 at least one file failed, the others are done; 2 wrong usage.\n",
           out);
-}
-
-static int unknown_verb(const char *word)
-{
-    const char *names[n_verbs];
-    for (size_t i = 0; i < n_verbs; i++) names[i] = name_of(i);
-    const char *near = cli_nearest(word, names, n_verbs);
-    if (near)
-        fprintf(stderr, "mroscope: '%s' is no verb of mroscope; did you mean '%s'? try 'mroscope --help'\n", word,
-                near);
-    else
-        fprintf(stderr, "mroscope: '%s' is no verb of mroscope; try 'mroscope --help'\n", word);
-    return 2;
-}
-
-static int run_verb(const char *name, int argc, char **argv)
-{
-    for (size_t i = 0; i < n_verbs; i++)
-        if (strcmp(name, name_of(i)) == 0)
-            return verbs[i].verb ? cli_verb_main(verbs[i].verb, argc, argv) : verbs[i].run(argc, argv);
-    return unknown_verb(name);
 }
 
 static int dispatch(int argc, char **argv)
@@ -79,7 +30,7 @@ static int dispatch(int argc, char **argv)
     }
     const char *word = argv[1];
     const bool asks_help = strcmp(word, "help") == 0;
-    if (asks_help && argc > 2) return run_verb(argv[2], 2, (char *[]){ argv[2], "--help", NULL });
+    if (asks_help && argc > 2) return cli_command(argv[2], 2, (char *[]){ argv[2], "--help", NULL });
     if (asks_help || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
         help(stdout);
         return 0;
@@ -88,7 +39,7 @@ static int dispatch(int argc, char **argv)
         printf("mroscope %s (%s)\n", mro_version(), mro_commit());
         return 0;
     }
-    return run_verb(word, argc - 1, argv + 1);
+    return cli_command(word, argc - 1, argv + 1);
 }
 
 /* Threads that wait should sleep. By default they spin, and on a shared machine, or with one program for each core, the

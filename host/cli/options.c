@@ -10,20 +10,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/inside.h"
+
 #define SEED_MAX 9007199254740992ULL /* 2^53 */
 #define NAME_MAX_CHARS 40
 #define COLUMNS 100
 
 static void *target(const struct cli_group *g, const struct cli_option *o) { return (char *)g->base + o->offset; }
 
+void cli_say(enum mro_code code, const char *format, ...)
+{
+    struct mro_error e = { .code = code, .func = __func__ };
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e.message, sizeof e.message, format, args);
+    va_end(args);
+    if (mro_inside_failed(&e)) return;
+    fflush(stdout);
+    va_start(args, format);
+    fputs("mroscope: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
 int cli_wrong_usage(const char *verb, const char *format, ...)
 {
+    struct mro_error e = { .code = MRO_EARG, .func = __func__ };
     va_list args;
-    fputs("mroscope: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(e.message, sizeof e.message, format, args);
     va_end(args);
-    fprintf(stderr, "; try 'mroscope %s --help'\n", verb);
+    if (!mro_inside_failed(&e)) cli_say(MRO_EARG, "%s; try 'mroscope %s --help'", e.message, verb);
     return 2;
 }
 
@@ -368,8 +386,7 @@ static int walk(const struct cli_usage *u, poptContext ctx, struct row_ref *rows
     int val, rc;
     while ((val = poptGetNextOpt(ctx)) >= 0) {
         if (val == (int)n + 1) {
-            cli_help(u);
-            return 0;
+            return cli_help(u);
         }
         struct row_ref *r = &rows[val - 1];
         char *text = poptGetOptArg(ctx);
@@ -543,7 +560,7 @@ static size_t noun_length(const char *help)
     return n;
 }
 
-void cli_help(const struct cli_usage *u)
+static void print_help(const struct cli_usage *u)
 {
     char text[600], unit[40], standard[80];
     printf("Usage: mroscope %s [options]%s%s\n\n", u->verb, u->operands ? " " : "", u->operands ? u->operands : "");
@@ -564,6 +581,65 @@ void cli_help(const struct cli_usage *u)
     puts("\nHelp");
     help_row("help", 'h', NULL, "show this text");
     if (u->notes) printf("\n%s\n", u->notes);
+}
+
+/* -- help for programs --------------------------------------------------------------------------- */
+
+static const char *kind_name(enum cli_kind kind)
+{
+    switch (kind) {
+    case CLI_DOUBLE: return "number";
+    case CLI_INT:
+    case CLI_SEED: return "integer";
+    case CLI_FLAG: return "flag";
+    case CLI_WORD:
+    case CLI_CHOICE: return "choice";
+    case CLI_STRING: return "text";
+    case CLI_LIST: return "texts";
+    case CLI_BAND:
+    case CLI_DBAND: return "band";
+    case CLI_PIXEL: return "pixel";
+    case CLI_NUMBERS:
+    case CLI_RISING: return "numbers";
+    case CLI_LINE:
+    case CLI_RECTANGLE: return "line";
+    case CLI_SIZE: return "size";
+    case CLI_FRAMES: return "frames";
+    }
+    return "";
+}
+
+/* The options of a command with their help and defaults, as one JSON object. */
+static json_t *usage_json(const struct cli_usage *u)
+{
+    json_t *options = json_array();
+    char standard[80];
+    for (size_t i = 0; i < u->n_groups; i++) {
+        for (size_t k = 0; k < u->groups[i].n; k++) {
+            const struct cli_option *o = &u->groups[i].rows[k];
+            default_text(&u->groups[i], o, standard, sizeof standard);
+            json_array_append_new(options, json_pack("{s:s,s:s,s:s?,s:s,s:s,s:s,s:s}", "name", o->name, "kind",
+                                                     kind_name(o->kind), "arg", o->arg, "unit", o->unit, "help",
+                                                     o->help, "default", standard, "group", u->groups[i].title));
+        }
+    }
+    return json_pack("{s:s,s:s?,s:s,s:s?,s:o}", "verb", u->verb, "operands", u->operands, "about", u->about, "notes",
+                     u->notes, "options", options);
+}
+
+int cli_help(const struct cli_usage *u)
+{
+    struct mro_error e;
+    if (mro_inside == NULL) {
+        print_help(u);
+        return 0;
+    }
+    json_t *v = usage_json(u);
+    char *text = v ? json_dumps(v, JSON_COMPACT) : NULL;
+    json_decref(v);
+    if (text && mro_inside_result(text, &e) == MRO_OK) return 0;
+    cli_say(MRO_EMEMORY, "no memory left for the help of '%s'", u->verb);
+    return 1;
 }
 
 /* -- provenance --------------------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mroscope/error.h"
+
 enum cli_kind {
     CLI_DOUBLE,    /* double, between lo and hi; a default outside of them means "not given" */
     CLI_INT,       /* int, between lo and hi */
@@ -97,12 +99,17 @@ struct cli_args {
 int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args *args);
 void cli_args_release(struct cli_args *args);
 
-/* Prints the help of a command on stdout, with the defaults found in the groups' structs. */
-void cli_help(const struct cli_usage *u);
+/* Prints the help of a command on stdout, with the defaults found in the groups' structs; inside another program
+ * (core/inside.h) it becomes a result, one JSON object. Returns the exit code. */
+int cli_help(const struct cli_usage *u);
 
 /* Every option that can change a number: { "name": { "value": ..., "unit": ... } }, in table order.
  * NULL when out of memory. */
 json_t *cli_options_json(const struct cli_usage *u);
+
+/* "mroscope: ..." on stderr, after what stdout holds; inside another program (core/inside.h) the first sentence is kept
+ * with its code instead. */
+__attribute__((format(printf, 2, 3))) void cli_say(enum mro_code code, const char *format, ...);
 
 /* One sentence about wrong usage on stderr, with where to read more; returns 2. */
 __attribute__((format(printf, 2, 3))) int cli_wrong_usage(const char *verb, const char *format, ...);

@@ -139,7 +139,7 @@ int cli_verb_open(const struct cli_verb *v, int argc, char **argv, struct cli_pl
 {
     struct cli_run *run = *out = calloc(1, v->state_size);
     if (run == NULL) {
-        fputs("mroscope: no memory left to begin\n", stderr);
+        cli_say(MRO_EMEMORY, "no memory left to begin");
         return 1;
     }
     run->places = places ? places : &run->own_places;

@@ -3,8 +3,8 @@
  * with the files of the command line, by `batch` with one row of a session after the other.
  *
  * Adding one: a file cmd_NAME.c with its options, its hooks and `const struct cli_verb cli_verb_NAME`, a line in
- * commands.h and a row in main.c. Hooks are called in the order in which they stand here. A verb that measures images
- * frame by frame fills `measure` and what follows it; one with inputs of its own fills `walk` in their place. */
+ * commands.h and a row in commands.c. Hooks are called in the order in which they stand here. A verb that measures
+ * images frame by frame fills `measure` and what follows it; one with inputs of its own fills `walk` in their place. */
 #ifndef MRO_CLI_VERB_H
 #define MRO_CLI_VERB_H
 

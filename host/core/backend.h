@@ -235,8 +235,9 @@ struct mro_device {
     const struct mro_backend *ops;
     bool processor_time; /* what mro_seconds counts: the processor time of the calling thread, not the clock's */
     int threads;
-    size_t memory_bytes; /* for host memory; what a card's memory holds only the card knows */
-    void *state;         /* the backend's own */
+    size_t memory_bytes;             /* for host memory; what a card's memory holds only the card knows */
+    void *state;                     /* the backend's own */
+    struct mro_stoppable *stoppable; /* NULL: nobody can ask it to stop */
     char description[160], note[600];
 };
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/backend.h"
+#include "core/inside.h"
 
 size_t mro_default_memory(void)
 {
@@ -122,6 +123,56 @@ static void processor(char *text, size_t size)
              2.0 * (double)mro_default_memory() / (double)(1 << 30));
 }
 
+/* -- stopping ------------------------------------------------------------------------------------ */
+
+/* A device that is opened inside another program asks, before the steps that every measurement is made of, whether it
+ * should go on. The threads that call it are not all the one that the run is known to. */
+struct mro_stoppable {
+    struct mro_backend ops;
+    const struct mro_backend *real;
+    const struct mro_inside *inside;
+};
+
+static enum mro_code go_on(const struct mro_device *d, struct mro_error *e)
+{
+    return mro_stopping(d->stoppable->inside) ? MRO_FAIL(e, MRO_ESTOPPED, "stopped before the end") : MRO_OK;
+}
+
+static enum mro_code alloc(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e)
+{
+    MRO_TRY(go_on(d, e));
+    return d->stoppable->real->alloc(d, b, bytes, e);
+}
+
+static enum mro_code inverse(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+                             struct mro_buffer *field, struct mro_error *e)
+{
+    MRO_TRY(go_on(d, e));
+    return d->stoppable->real->inverse(d, g, spectrum, field, e);
+}
+
+static enum mro_code refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                    const struct mro_patch_search *s, struct mro_patch *patches, size_t n,
+                                    struct mro_error *e)
+{
+    MRO_TRY(go_on(d, e));
+    return d->stoppable->real->refine_patches(d, g, field, s, patches, n, e);
+}
+
+static enum mro_code make_stoppable(struct mro_device *d, struct mro_error *e)
+{
+    if (mro_inside == NULL) return MRO_OK;
+    struct mro_stoppable *s = malloc(sizeof *s);
+    if (s == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    *s = (struct mro_stoppable){ *d->ops, d->ops, mro_inside };
+    s->ops.alloc = alloc;
+    s->ops.inverse = inverse;
+    s->ops.refine_patches = refine_patches;
+    d->stoppable = s;
+    d->ops = &s->ops;
+    return MRO_OK;
+}
+
 enum mro_code mro_device_open(struct mro_device **out, const char *name, int threads, size_t memory_bytes,
                               struct mro_error *e)
 {
@@ -136,6 +187,11 @@ enum mro_code mro_device_open(struct mro_device **out, const char *name, int thr
         free(d);
         return rc;
     }
+    const enum mro_code stoppable = make_stoppable(d, e);
+    if (stoppable) {
+        mro_device_close(d);
+        return stoppable;
+    }
     if (d->description[0] == '\0') processor(d->description, sizeof d->description);
     *out = d;
     return MRO_OK;
@@ -145,6 +201,7 @@ void mro_device_close(struct mro_device *d)
 {
     if (d == NULL) return;
     d->ops->close(d);
+    free(d->stoppable);
     free(d);
 }
 

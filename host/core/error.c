@@ -31,6 +31,7 @@ const char *mro_code_name(enum mro_code code)
     case MRO_EDEVICE: return "device error";
     case MRO_EDATA: return "nothing to measure";
     case MRO_EINTERNAL: return "internal error";
+    case MRO_ESTOPPED: return "stopped";
     }
     return "unknown error";
 }

@@ -69,8 +69,8 @@ const char *mro_unit_name(enum mro_unit unit)
 
 const char *mro_source_name(enum mro_source source)
 {
-    static const char *const names[] = { "unknown",         "TIFF resolution tag", "ImageJ",      "OME",
-                                         "vendor metadata", "session manifest",    "command line" };
+    static const char *const names[] = { "unknown",         "TIFF resolution tag", "ImageJ",           "OME",
+                                         "vendor metadata", "axes of the array",   "session manifest", "command line" };
     return names[source];
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/inside.h"
 #include "io/reader.h"
 
 /* Asked in this order; probes look at signatures, so at most one of them says yes. MRC is last: without its magic word
@@ -103,8 +104,13 @@ static enum mro_code map(struct mro_bytes *b, int *kept, const char *path, struc
 {
     enum mro_code rc = MRO_OK;
     struct stat st;
+    const struct mro_lent *lent = mro_inside_lent(path);
     *b = (struct mro_bytes){ NULL, 0 };
     if (kept) *kept = -1;
+    if (lent) {
+        *b = (struct mro_bytes){ lent->bytes, lent->size };
+        return MRO_OK;
+    }
     /* Not blocking: a named pipe must be refused, not waited for. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -147,7 +153,7 @@ enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_er
 
 void mro_bytes_unmap(struct mro_bytes *b)
 {
-    if (b->p != NULL) munmap((void *)b->p, b->size);
+    if (b->p != NULL && !mro_inside_lends(b->p)) munmap((void *)b->p, b->size);
     *b = (struct mro_bytes){ NULL, 0 };
 }
 
@@ -165,8 +171,10 @@ enum mro_code mro_file_open_as(struct mro_file **out, const char *path, const st
         return MRO_FAIL(e, MRO_EMEMORY, "no memory to open '%s'", path);
     }
     f->bytes = b;
-    f->mapping = (void *)b.p;
     f->fd = fd;
+    const struct mro_lent *lent = mro_inside_lent(path);
+    if (lent == NULL) f->mapping = (void *)b.p;
+    if (lent && lent->array) f->reader = &mro_reader_array; /* which nothing in its bytes tells */
     return open_bytes(out, f, reader, memory_bytes, e);
 }
 

@@ -47,7 +47,7 @@ struct mro_reader {
 };
 
 extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg, mro_reader_mrc,
-    mro_reader_ser, mro_reader_emi, mro_reader_emd;
+    mro_reader_ser, mro_reader_emi, mro_reader_emd, mro_reader_array;
 
 /* Appends an image; the returned pointer is valid until the next call. NULL when out of memory.
  * Sets frames from the axes when the caller has filled them: call mro_file_seal_image after. */

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/inside.h"
+
 /* ---------------------------------------------------------------- whole or not at all */
 
 /* Names of the files under way, for mro_write_remove_unfinished. Who takes a name out of its slot owns it, so that a
@@ -59,7 +61,31 @@ void mro_write_abort(struct mro_write *w)
     if (w == NULL) return;
     if (w->out) fclose(w->out);
     if (w->temporary) unlink(w->temporary);
+    free(w->bytes);
     forget(w);
+}
+
+static enum mro_code begin_kept(struct mro_write *w, const char *path, struct mro_error *e)
+{
+    w->path = strdup(path);
+    w->out = w->path ? open_memstream(&w->bytes, &w->size) : NULL;
+    if (w->out) return MRO_OK;
+    forget(w);
+    return MRO_FAIL(e, MRO_EMEMORY, "no memory to keep '%s'", path);
+}
+
+static enum mro_code commit_kept(struct mro_write *w, bool whole, struct mro_error *e)
+{
+    if (!whole) {
+        const enum mro_code rc = MRO_FAIL(e, MRO_EMEMORY, "no memory to keep '%s'", w->path);
+        mro_write_abort(w);
+        return rc;
+    }
+    char *bytes = w->bytes;
+    w->bytes = NULL;
+    const enum mro_code rc = mro_inside_keep(w->path, bytes, w->size, e);
+    forget(w);
+    return rc;
 }
 
 enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_error *e)
@@ -69,6 +95,7 @@ enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_
     struct stat st;
     int fd = -1;
     memset(w, 0, sizeof *w);
+    if (mro_inside_keeps()) return begin_kept(w, path, e);
     /* rename would fail only at the end of the work. */
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return MRO_FAIL(e, MRO_EIO, "cannot write '%s': it is a directory", path);
@@ -116,6 +143,7 @@ enum mro_code mro_write_commit(struct mro_write *w, struct mro_error *e)
     int reason = errno;
     if (fclose(w->out) != 0 && reason == 0) reason = errno;
     w->out = NULL;
+    if (w->temporary == NULL) return commit_kept(w, !failed && flushed && !reason, e);
     if (failed || !flushed || reason)
         rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", w->path, reason ? strerror(reason) : "the disk may be full");
     else if (rename(w->temporary, w->path) != 0)

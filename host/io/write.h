@@ -15,7 +15,9 @@
 struct mro_write {
     FILE *out;       /* write here, in binary */
     char *path;      /* owned: the name it will have */
-    char *temporary; /* owned: the name it has now */
+    char *temporary; /* owned: the name it has now; NULL when it is kept in memory (core/inside.h), */
+    char *bytes;     /* where these are what `out` has taken */
+    size_t size;
 };
 
 /* Starts the file `path`, whose folder must exist. MRO_EIO with the path and the system's reason,

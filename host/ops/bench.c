@@ -271,8 +271,8 @@ static enum mro_code call_local_power(struct bed *b, int k, struct mro_error *e)
 {
     const double *band = b->plan->o.band_inv_nm;
     (void)k;
-    return b->d->ops->local_power(b->d, &b->grid, &b->spectrum, NULL, WHITEN_RADIUS, band[0] - b->plan->edge_inv_nm,
-                                  band[1] + b->plan->edge_inv_nm, &b->plane_out, e);
+    return b->d->ops->local_power(b->d, &b->grid, &b->spectrum, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE,
+                                  band[1] + BAND_EDGE, &b->plane_out, e);
 }
 
 static enum mro_code call_multiply(struct bed *b, int k, struct mro_error *e)
@@ -284,8 +284,7 @@ static enum mro_code call_multiply(struct bed *b, int k, struct mro_error *e)
 static enum mro_code call_noise(struct bed *b, int k, struct mro_error *e)
 {
     (void)k;
-    return b->d->ops->noise_spectrum(b->d, &b->grid, SEED, 5, b->plan->o.band_inv_nm, b->plan->edge_inv_nm,
-                                     &b->complex_out, e);
+    return b->d->ops->noise_spectrum(b->d, &b->grid, SEED, 5, b->plan->o.band_inv_nm, BAND_EDGE, &b->complex_out, e);
 }
 
 static enum mro_code call_inverse(struct bed *b, int k, struct mro_error *e)
@@ -325,7 +324,7 @@ static enum mro_code call_bank(struct bed *b, int k, struct mro_error *e)
     const struct mro_order_plan *p = b->plan;
     const struct mro_bank bank = { .window_s_nm = p->window_s_nm[k],
                                    .band_inv_nm = { p->o.band_inv_nm[0], p->o.band_inv_nm[1] },
-                                   .edge_inv_nm = b->plan->edge_inv_nm,
+                                   .edge_inv_nm = BAND_EDGE,
                                    .g = (const double(*)[2])p->g[k],
                                    .n_g = p->n_g[k] };
     return b->d->ops->bank_maximum(b->d, &b->grid, &b->spectrum, &bank, &b->cells, &b->cells_out, &b->which_out, e);
@@ -369,8 +368,8 @@ static enum mro_code call_fringes(struct bed *b, int k, struct mro_error *e)
 static enum mro_code call_bandpass(struct bed *b, int k, struct mro_error *e)
 {
     (void)k;
-    return b->d->ops->bandpass(b->d, b->im->px, b->im->ny, b->im->nx, b->pixel, b->plan->o.band_inv_nm,
-                               b->plan->edge_inv_nm, b->filtered, e);
+    return b->d->ops->bandpass(b->d, b->im->px, b->im->ny, b->im->nx, b->pixel, b->plan->o.band_inv_nm, BAND_EDGE,
+                               b->filtered, e);
 }
 
 static enum mro_code call_block_sums(struct bed *b, int k, struct mro_error *e)

@@ -31,6 +31,8 @@
 #define SPOT_CHANCE 8.0 /* -ln of the chance that speckle gives a crystal a further set */
 #define SPOT_CLEAR 0.45 /* nm^-1 around a spot that its own rim fills */
 #define SMALLEST_NM 1.2
+#define LEAST_SINE 0.26   /* of the angle between sets that are not collinear */
+#define CLEAR_RIM 4.8     /* amplitude over the noise below which the rim of a crystal is lost in it */
 #define FILTER_RADIUS 0.5 /* nm^-1 */
 #define FILTER_EDGE 0.3
 
@@ -78,12 +80,14 @@ static int by_power(const void *a, const void *b)
     return (u->x > v->x) - (u->x < v->x);
 }
 
-/* Crystals that speckle gives: chance of a window, times the number of windows side by side, times the tops of each. */
+/* Crystals that speckle gives: chance of a window, times the number of windows side by side, times the tops of each. Of
+ * given fringes only the chance that they stand out somewhere. */
 static double false_rate(const struct crystal_work *w, double s, double t)
 {
     const double half = 0.5 * MRO_PI * (w->band[1] * w->band[1] - w->band[0] * w->band[0]);
     const double places = w->grid.ly * w->grid.lx / (2 * MRO_PI * s * s);
-    return places * half * MRO_PI * s * s * (2 * t - 1) * t * exp(-t);
+    const double tops = w->o->n_g ? (double)w->o->n_g : half * MRO_PI * s * s * (2 * t - 1);
+    return places * tops * t * exp(-t);
 }
 
 static double threshold_of(const struct crystal_work *w, double s)
@@ -410,6 +414,45 @@ static enum mro_code search_region(struct crystal_work *w, size_t first, const f
     return MRO_OK;
 }
 
+/* Where each of the given sets stands out: the tops of its amplitude. */
+static enum mro_code detect_given(struct crystal_work *w, struct candidate **list, size_t *n, struct mro_error *e)
+{
+    const ptrdiff_t ny = (ptrdiff_t)w->map.ny, nx = (ptrdiff_t)w->map.nx;
+    const double width = 1 / (2 * MRO_PI * w->o->mask_inv_nm);
+    const ptrdiff_t hy = (ptrdiff_t)ceil(width / w->step[0]), hx = (ptrdiff_t)ceil(width / w->step[1]);
+    size_t room = 0;
+    *n = 0;
+    for (size_t k = 0; k < w->o->n_g; k++) {
+        const double *g = w->o->g_inv_nm[k];
+        double carrier[2], noise;
+        MRO_TRY(mro_fringe_demodulate(w, g, w->o->mask_inv_nm, false, carrier, &noise, e));
+        for (ptrdiff_t i = 0; i < ny * nx; i++) {
+            const mro_c32 h = w->host_h[i];
+            const double power = ((double)h.re * h.re + (double)h.im * h.im) / (noise * noise * w->gain[i]);
+            if (!w->usable[i] || !(power > CRYSTAL_OVER_NOISE * CRYSTAL_OVER_NOISE)) continue;
+            bool top = true;
+            for (ptrdiff_t y = i / nx - hy; y <= i / nx + hy && top; y++)
+                for (ptrdiff_t x = i % nx - hx; x <= i % nx + hx && top; x++) {
+                    if (y < 0 || x < 0 || y >= ny || x >= nx) continue;
+                    const mro_c32 v = w->host_h[y * nx + x];
+                    top = v.re * v.re + v.im * v.im <= h.re * h.re + h.im * h.im;
+                }
+            if (!top) continue;
+            if (*n == room) {
+                room = room ? 2 * room : 64;
+                struct candidate *grown = realloc(*list, room * sizeof *grown);
+                if (grown == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+                *list = grown;
+            }
+            (*list)[(*n)++] = (struct candidate){
+                (double)(i / nx) * w->step[0], (double)(i % nx) * w->step[1], { g[0], g[1] }, power, width
+            };
+        }
+    }
+    if (*n) qsort(*list, *n, sizeof **list, by_power);
+    return MRO_OK;
+}
+
 static enum mro_code find_sets(struct crystal_work *w, const struct mro_buffer *white, const struct candidate *list,
                                size_t n, struct mro_error *e)
 {
@@ -434,7 +477,7 @@ static enum mro_code find_sets(struct crystal_work *w, const struct mro_buffer *
         const size_t at = w->sets.n;
         tries++;
         if ((rc = try_set(w, list[i].g, list[i].y, list[i].x, 0.5 + list[i].window, least, &kept, e))) goto done;
-        if (!kept || searched++ >= MOST_SPECTRA) continue;
+        if (!kept || w->o->n_g || searched++ >= MOST_SPECTRA) continue;
         if ((rc = search_region(w, at, host, work, power, &field, &spectrum, least, e))) goto done;
     }
     if (searched > MOST_SPECTRA)
@@ -480,9 +523,10 @@ static struct mro_fringes fringes_of(const struct crystal_work *w, const struct 
     return (struct mro_fringes){ .g_inv_nm = { sign * s->g[0], sign * s->g[1] },
                                  .d_nm = 1 / q,
                                  .d_crlb_nm = bound,
-                                 .d_se_nm = bound * sqrt(fmax(1, s->chi2)),
+                                 .d_se_nm = bound * sqrt(s->chi2),
                                  .azimuth_deg = azimuth_of(s->g),
                                  .amplitude = 2 * s->plateau * w->unit,
+                                 .amplitude_over_noise = s->plateau / s->noise,
                                  .snr = s->snr,
                                  .strain = NAN,
                                  .residual = NAN };
@@ -501,8 +545,8 @@ static size_t main_set(const struct crystal_work *w, struct fringe_set **sets, s
             const double strain = 1 / (q * w->o->reference_d_nm) - 1;
             if (fabs(strain) < 0.08) score = 1 + (fabs(strain) > 3 * se ? fabs(strain) : 0);
         } else {
-            struct fringe_step step;
-            if (mro_fringe_find_step(sets[i], w->step, &step)) score = 1e3 + step.gain;
+            const struct fringe_step *step = mro_fringe_find_step(sets[i], w->step);
+            if (step->found) score = step->size_nm;
         }
         if (score > most) {
             most = score;
@@ -519,11 +563,34 @@ static size_t main_set(const struct crystal_work *w, struct fringe_set **sets, s
     return best;
 }
 
-/* Groups sets into crystals; `of` receives for each crystal its sets in the order of the crystal's list. */
+/* Sets of one crystal, in the order of its list. */
 struct members {
     struct fringe_set *set[MRO_CRYSTAL_FRINGES];
 };
 
+/* Whether g is a sum of whole or half multiples of two sets of the crystal, within 5 % of them. */
+static bool on_lattice(const double (*known)[2], size_t n, const double g[2])
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i + 1; j < n; j++) {
+            const double *u = known[i], *v = known[j], det = u[0] * v[1] - u[1] * v[0];
+            if (fabs(det) < LEAST_SINE * hypot(u[0], u[1]) * hypot(v[0], v[1])) continue;
+            const double a = 2 * (g[0] * v[1] - g[1] * v[0]) / det, b = 2 * (u[0] * g[1] - u[1] * g[0]) / det;
+            if (fabs(a - round(a)) < 0.1 && fabs(b - round(b)) < 0.1) return true;
+        }
+    return false;
+}
+
+/* Whether a set that stands out of the noise in a part of a crystal only is one more of its lattice. */
+static bool part_of(const struct crystal_work *w, const struct members *m, size_t n, const struct fringe_set *s)
+{
+    double known[MRO_CRYSTAL_FRINGES][2];
+    if (shared_area(w, s, m->set[0]) < 0.8 * s->area_nm2) return false;
+    for (size_t i = 0; i < n && i < MRO_CRYSTAL_FRINGES; i++) memcpy(known[i], m->set[i]->g, sizeof known[i]);
+    return on_lattice((const double(*)[2])known, n, s->g);
+}
+
+/* Groups sets into crystals; `of` receives the sets of each. */
 static enum mro_code group_sets(struct crystal_work *w, struct members **of, struct mro_error *e)
 {
     struct fringe_list *l = &w->sets;
@@ -537,11 +604,14 @@ static enum mro_code group_sets(struct crystal_work *w, struct members **of, str
     for (size_t i = 0; i < l->n; i++) {
         struct fringe_set *s = &l->v[i];
         size_t k = 0;
-        while (k < r->n_crystals && !same_crystal(w, m[k].set[0], s)) k++;
+        while (k < r->n_crystals && !same_crystal(w, m[k].set[0], s) && !part_of(w, &m[k], r->crystals[k].n_fringes, s))
+            k++;
         struct mro_crystal *c = &r->crystals[k];
         if (k == r->n_crystals) r->n_crystals++;
-        if (c->n_fringes == MRO_CRYSTAL_FRINGES) continue;
         s->crystal = k;
+        bool again = c->n_fringes == MRO_CRYSTAL_FRINGES; /* or a part of fringes that a fault interrupts */
+        for (size_t j = 0; j < c->n_fringes; j++) again |= apart(s->g, m[k].set[j]->g) < 0.5 * s->mask;
+        if (again) continue;
         m[k].set[c->n_fringes++] = s;
     }
     return MRO_OK;
@@ -549,14 +619,15 @@ static enum mro_code group_sets(struct crystal_work *w, struct members **of, str
 
 static void describe(const struct crystal_work *w, struct members *m, struct mro_crystal *c)
 {
-    double weight = 0, y = 0, x = 0, size = 0, area = 0;
+    double weight = 0, y = 0, x = 0, size = 0, area = 0, largest = 0;
     const size_t first = main_set(w, m->set, c->n_fringes);
     struct fringe_set *swap = m->set[first]; /* the others stay by strength */
     for (size_t i = first; i > 0; i--) m->set[i] = m->set[i - 1];
     m->set[0] = swap;
+    for (size_t i = 0; i < c->n_fringes; i++) largest = fmax(largest, m->set[i]->area_nm2);
     for (size_t i = 0; i < c->n_fringes; i++) {
         const struct fringe_set *s = m->set[i];
-        const double a = s->snr;
+        const double a = s->area_nm2 > 0.5 * largest ? s->snr : 0; /* less is a part of the crystal */
         weight += a;
         y += a * s->y_nm;
         x += a * s->x_nm;
@@ -579,7 +650,7 @@ static void describe(const struct crystal_work *w, struct members *m, struct mro
         const double *u = c->fringes[0].g_inv_nm, *v = c->fringes[i].g_inv_nm;
         const double sine = fabs(u[0] * v[1] - u[1] * v[0]) / (hypot(u[0], u[1]) * hypot(v[0], v[1]));
         const double score = sine * sqrt(c->fringes[i].snr);
-        if (sine < 0.26 || score <= best) continue;
+        if (sine < LEAST_SINE || score <= best) continue;
         best = score;
         c->pair[1] = (int)i;
     }
@@ -763,6 +834,26 @@ static enum mro_code check(const struct mro_crystal_options *o, const struct mro
             return MRO_FAIL(e, MRO_EARG,
                             "strain is relative to a spacing or to an area: give --reference-d or --reference");
     }
+    for (size_t i = 0; i < o->n_g; i++) {
+        const double *g = o->g_inv_nm[i], q = hypot(g[0], g[1]);
+        if (!(q >= o->band_inv_nm[0] && q <= fmin(o->band_inv_nm[1], nyquist - NYQUIST_ROOM)))
+            return MRO_FAIL(
+                e, MRO_EARG,
+                "'%s': fringes of %.4g nm are not among the spacings looked for, %.3g to %.3g nm (--d-range, "
+                "and what pixels of %.3g nm show)",
+                name, 1 / q, 1 / fmin(o->band_inv_nm[1], nyquist - NYQUIST_ROOM), 1 / o->band_inv_nm[0],
+                fmax(pixel[0], pixel[1]));
+    }
+    if (o->n_g == 2) {
+        const double *u = o->g_inv_nm[0], *v = o->g_inv_nm[1];
+        const double sine = fabs(u[0] * v[1] - u[1] * v[0]) / (hypot(u[0], u[1]) * hypot(v[0], v[1]));
+        if (sine < LEAST_SINE)
+            return MRO_FAIL(
+                e, MRO_EARG,
+                "the two given sets of fringes are collinear (%.2g degrees apart): strain in the plane takes "
+                "two that are at least 15 degrees apart",
+                asin(sine) * 180 / MRO_PI);
+    }
     if (isfinite(o->band_width_nm) && !isfinite(o->band_line_nm[0]))
         return MRO_FAIL(e, MRO_EARG, "a band has a line along its middle: give --band-line with --band-width");
     if (isfinite(o->band_line_nm[0]) &&
@@ -789,9 +880,13 @@ static void mark_usable(const struct crystal_work *w, const struct mro_image *im
         }
 }
 
-static void give_verdict(struct mro_crystal_result *r)
+static void give_verdict(const struct mro_crystal_options *o, struct mro_crystal_result *r)
 {
     const size_t n = r->n_crystals;
+    if (n == 0 && o->n_g) {
+        snprintf(r->verdict, sizeof r->verdict, "no crystal: the given fringes do not stand out of the speckle");
+        return;
+    }
     if (n == 0) {
         snprintf(r->verdict, sizeof r->verdict,
                  "no crystal: no fringes stand out of the speckle between %.3g and %.3g nm", 1 / r->band_inv_nm[1],
@@ -825,7 +920,25 @@ static void warn_of_crystals(struct crystal_work *w)
             mro_crystal_warn(
                 r, "crystal %zu is cut by the border of the image: position and size are of the part that is seen",
                 k + 1);
-        if (c->pair[1] >= 0) continue;
+        if (c->fringes[0].amplitude_over_noise < CLEAR_RIM)
+            mro_crystal_warn(
+                r,
+                "crystal %zu: its fringes are %.1f times as high as the noise only, and its rim is lost in "
+                "that: its size is of the part that stands out",
+                k + 1, c->fringes[0].amplitude_over_noise);
+        if (c->pair[1] >= 0) {
+            const double known[2][2] = { { c->fringes[c->pair[0]].g_inv_nm[0], c->fringes[c->pair[0]].g_inv_nm[1] },
+                                         { c->fringes[c->pair[1]].g_inv_nm[0], c->fringes[c->pair[1]].g_inv_nm[1] } };
+            size_t others = 0;
+            for (size_t i = 0; i < c->n_fringes; i++) others += !on_lattice(known, 2, c->fringes[i].g_inv_nm);
+            if (others)
+                mro_crystal_warn(
+                    r,
+                    "crystal %zu: %zu of its %zu sets of fringes do not fit the lattice of the others: two "
+                    "crystals may lie over each other",
+                    k + 1, others, c->n_fringes);
+            continue;
+        }
         if (c->n_fringes == 1)
             mro_crystal_warn(
                 r,
@@ -913,7 +1026,8 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
     if ((rc = measure_gain(w, &white, e))) goto done;
-    if ((rc = detect(w, &white, &list, &n_list, e))) goto done;
+    rc = w->o->n_g ? detect_given(w, &list, &n_list, e) : detect(w, &white, &list, &n_list, e);
+    if (rc) goto done;
     if ((rc = find_sets(w, &white, list, n_list, e))) goto done;
     if ((rc = group_sets(w, &of, e))) goto done;
     for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);
@@ -957,7 +1071,7 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     }
     warn_of_crystals(w);
     if (isfinite(w->o->band_line_nm[0])) mro_crystal_band_measure(w->o, w->usable, &w->map, w->pixel_nm, r);
-    give_verdict(r);
+    give_verdict(w->o, r);
 done:
     d->ops->release(d, &white);
     d->ops->release(d, &power);

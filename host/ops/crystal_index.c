@@ -50,6 +50,27 @@ enum mro_code mro_phase_parse(const char *text, struct mro_phase *p, struct mro_
                     word);
 }
 
+enum mro_code mro_fringes_parse(const char *text, double g_inv_nm[2], struct mro_error *e)
+{
+    char *end;
+    const double first = strtod(text, &end);
+    const char between = *end;
+    if (end != text && (between == ',' || between == '@')) {
+        const char *rest = end + 1;
+        const double second = strtod(rest, &end);
+        const double q = between == '@' ? 1 / first : hypot(first, second);
+        if (end != rest && *end == '\0' && isfinite(second) && q >= 0.1 && q <= 100) {
+            g_inv_nm[0] = between == '@' ? q * sin(second * MRO_PI / 180) : second;
+            g_inv_nm[1] = between == '@' ? q * cos(second * MRO_PI / 180) : first;
+            return MRO_OK;
+        }
+    }
+    return MRO_FAIL(e, MRO_EARG,
+                    "a set of fringes is GX,GY in 1/nm such as 4.3,2.3 or SPACING@AZIMUTH in nm and degrees such as "
+                    "0.2027@30, not '%s'",
+                    text);
+}
+
 static bool allowed(const struct mro_phase *p, const int h[3])
 {
     const int odd = (h[0] & 1) + (h[1] & 1) + (h[2] & 1), sum = h[0] + h[1] + h[2];

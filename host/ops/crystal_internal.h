@@ -20,6 +20,15 @@ struct fringe_field {
     double carrier[2]; /* y, x, nm^-1 */
 };
 
+/* A step of the spacing of one set: better than a smooth change, and beyond the noise. None where there is a vortex,
+ * around which the phase has no single value. */
+struct fringe_step {
+    bool searched, found;
+    double gain;                 /* chi2 gained over a plane */
+    double size_nm;              /* root mean square of the displacement along g that a plane leaves */
+    double normal[2], offset_nm; /* y, x; position of the border along it, from the set's centre */
+};
+
 /* One set of fringes with the region that shows it. */
 struct fringe_set {
     struct fringe_field f;
@@ -28,11 +37,12 @@ struct fringe_set {
     double noise;                             /* root mean square of |v| where there are none */
     double plateau;                           /* |v| in the middle */
     double g[2], cov[3];                      /* y, x; covariance yy, yx, xx of the noise alone */
-    double chi2;                              /* of the phase around a plane, over what noise gives */
+    double chi2;                              /* of the phase around a plane, over what noise outside gives */
     double y_nm, x_nm, diameter_nm, area_nm2; /* from sample (0, 0) */
     double snr;
     bool at_border;
     size_t crystal; /* SIZE_MAX: none yet */
+    struct fringe_step step;
 };
 
 struct fringe_list {
@@ -79,16 +89,30 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
 void mro_fringe_release(struct fringe_set *s);
 
 /* Wave vector (y, x) of the fringes over the points of `mask` (h * w; NULL = all inside), by the phase's plane with
- * weights |v|^2, its covariance by the noise, and the scatter around it. False: too few points. */
+ * weights |v|^2; its covariance by the noise outside, and chi2, by which it is to be multiplied: the scatter around the
+ * plane over what that noise gives. A crystal that takes the place of glass is quieter than that, one that is bent is
+ * not; of few independent points chi2 is drawn to 1. False: too few points. */
 bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsigned char *mask, double g[2],
                     double cov[3], double *chi2);
+
+/* A copy of the set whose field is demodulated with the mask on g. Next to the rim of a crystal the phase of fringes
+ * that lie off the mask's centre is bent; where the spacing changes inside a crystal, no mask is centred on all of it.
+ */
+enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set *s, const double g[2],
+                                 struct fringe_set *copy, struct mro_error *e);
 
 /* Standard deviation of the spacing of wave vector g with covariance cov. */
 double mro_spacing_se(const double g[2], const double cov[3]);
 
 /* Phase vortices inside: loops of 2.2 mask widths around zeros, along which the amplitude stays over the noise, with a
- * turn. */
-int mro_fringe_vortices(const struct fringe_set *s, const double step[2]);
+ * turn. `at` (NULL = only count) receives y, x, nm from sample (0, 0), of the first `room`. */
+size_t mro_fringe_vortices(const struct fringe_set *s, const double step[2], double (*at)[2], size_t room);
+
+/* Turns of the phase along such a loop around a place; NaN where it leaves the region or the amplitude is too small. */
+double mro_fringe_turns(const struct fringe_set *s, const double step[2], double y_nm, double x_nm);
+
+/* Radius of these loops. */
+double mro_fringe_loop(const struct fringe_set *s);
 
 /* Mean number of them that noise alone gives in a perfect crystal of this shape. */
 enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct fringe_set *s, double *mean,
@@ -100,13 +124,8 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
  * list. */
 enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets, struct mro_error *e);
 
-/* A step of the spacing of one set: better than a smooth change, and beyond the noise. */
-struct fringe_step {
-    bool found;
-    double gain;                 /* chi2 gained over a plane */
-    double normal[2], offset_nm; /* y, x; position of the border along it, from the set's centre */
-};
-bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out);
+/* Looks for a step once; then s->step is known. */
+const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const double step[2]);
 
 /* -- crystal_index.c -- */
 void mro_crystal_index(const struct mro_crystal_options *o, struct mro_crystal *c);

@@ -70,13 +70,16 @@ static double explained(const struct phase_point *p, size_t n, bool step, const 
     return taken_out(a, b, terms);
 }
 
-bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out)
+static void find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out)
 {
     const struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
     struct phase_point *p = malloc(m * sizeof *p);
     memset(out, 0, sizeof *out);
-    if (p == NULL) return false;
+    if (p == NULL || mro_fringe_vortices(s, step, NULL, 0) > 0) {
+        free(p);
+        return;
+    }
     const double oy = s->y_nm - (double)f->y0 * step[0], ox = s->x_nm - (double)f->x0 * step[1];
     const double dy = s->g[0] - f->carrier[0], dx = s->g[1] - f->carrier[1];
     double re = 0, im = 0;
@@ -100,7 +103,8 @@ bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], stru
     const double any[2] = { 1, 0 };
     const double smooth = explained(p, n, false, any, 0);
     const double radius = 0.5 * s->diameter_nm, q = hypot(s->g[0], s->g[1]);
-    double plane = 0, best = 0;
+    double plane = 0, best = 0, weight = 0;
+    for (size_t i = 0; i < n; i++) weight += p[i].weight;
     {
         double a[9] = { 0 }, b[3] = { 0 };
         for (size_t i = 0; i < n; i++) {
@@ -128,8 +132,15 @@ bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], stru
     }
     free(p);
     out->gain = (best - plane) / unit;
+    out->size_nm = sqrt(fmax(0, best - plane) / weight) / (2 * MRO_PI * q);
     out->found = out->gain > STEP_CHI2 && best > smooth;
-    return out->found;
+}
+
+const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const double step[2])
+{
+    if (!s->step.searched) find_step(s, step, &s->step);
+    s->step.searched = true;
+    return &s->step;
 }
 
 /* -- reference ------------------------------------------------------------------------------------- */
@@ -137,6 +148,7 @@ bool mro_fringe_find_step(const struct fringe_set *s, const double step[2], stru
 /* Reference wave vectors (y, x) of the pair; the second is NaN where there is one set only. */
 struct reference {
     double g[2][2];
+    double se[2];  /* of their spacings, relative; 0 = given */
     bool oriented; /* false: only lengths and the angle are known */
 };
 
@@ -298,9 +310,10 @@ static void draw_maps(struct crystal_work *w, size_t k, const struct fringe_set 
 
 /* -- sides ----------------------------------------------------------------------------------------- */
 
-static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fringe_set *s,
-                               const struct fringe_step *step, double reference_q, struct mro_error *e)
+static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fringe_set *s, double reference_q,
+                               struct mro_error *e)
 {
+    const struct fringe_step *step = &s->step;
     struct mro_crystal_result *r = w->r;
     const struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
@@ -325,18 +338,25 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
             n += mask[i] && f->inside[i];
         }
         double g[2], cov[3], chi2, azimuth = atan2(step->normal[0], step->normal[1]) * DEGREES;
-        good = good && (double)n * cell >= LEAST_SIDE_NM2 && mro_fringe_fit(s, w->step, mask, g, cov, &chi2);
+        good = good && (double)n * cell >= LEAST_SIDE_NM2 && mro_fringe_fit(s, w->step, mask, g, cov, NULL);
         if (!good) break;
-        const double q = hypot(g[0], g[1]), inflate = sqrt(fmax(1, chi2));
-        double fringe = atan2(g[0], g[1]) * DEGREES;
-        fringe = fmod(fringe + 360, 180);
+        struct fringe_set own; /* the mask on the fringes of this side */
+        const enum mro_code rc = mro_fringe_centred(w, s, g, &own, e);
+        if (rc) {
+            free(mask);
+            return rc;
+        }
+        good = mro_fringe_fit(&own, w->step, mask, g, cov, &chi2);
+        mro_fringe_release(&own);
+        if (!good) break;
+        const double q = hypot(g[0], g[1]), fringe = fmod(atan2(g[0], g[1]) * DEGREES + 360, 180);
         both[side] = (struct mro_crystal_side){ .crystal = k,
                                                 .plus = side,
                                                 .normal_azimuth_deg = fmod(azimuth + 360, 360),
                                                 .azimuth_deg = fringe,
                                                 .strain = reference_q / q - 1,
                                                 .d_nm = 1 / q,
-                                                .d_se_nm = mro_spacing_se(g, cov) * inflate,
+                                                .d_se_nm = mro_spacing_se(g, cov) * sqrt(chi2),
                                                 .area_nm2 = (double)n * cell };
         both[side].strain_se = both[side].d_se_nm * q;
         both[side].border_nm[0] = s->x_nm + step->offset_nm * step->normal[1] + 0.5 * w->pixel_nm[1];
@@ -349,6 +369,47 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
         r->sides[r->n_sides++] = both[1];
     }
     return MRO_OK;
+}
+
+/* -- dislocations ---------------------------------------------------------------------------------- */
+
+/* A dislocation shows in one set or in both: vortices of the two that lie within a loop of each other are one. */
+static void count_dislocations(const struct crystal_work *w, struct mro_crystal *c, const struct fringe_set *one,
+                               const struct fringe_set *two)
+{
+    double at[2 * MRO_DISLOCATIONS][2];
+    size_t n = mro_fringe_vortices(one, w->step, at, MRO_DISLOCATIONS), more = 0;
+    size_t kept = n < MRO_DISLOCATIONS ? n : MRO_DISLOCATIONS;
+    if (two) more = mro_fringe_vortices(two, w->step, at + kept, MRO_DISLOCATIONS);
+    const size_t first = kept;
+    for (size_t i = first; i < first + more && i < first + MRO_DISLOCATIONS; i++) {
+        bool known = false;
+        for (size_t k = 0; k < first; k++)
+            known |= hypot(at[i][0] - at[k][0], at[i][1] - at[k][1]) < mro_fringe_loop(one);
+        if (known) continue;
+        memcpy(at[kept++], at[i], sizeof at[i]);
+    }
+    /* Where there are more than are kept, the larger number of the two sets. */
+    c->vortices = (int)(kept > n && kept > more ? kept : n > more ? n : more);
+    c->n_dislocations = kept < MRO_DISLOCATIONS ? kept : MRO_DISLOCATIONS;
+    for (size_t i = 0; i < c->n_dislocations; i++) {
+        struct mro_dislocation *d = &c->dislocations[i];
+        d->y_nm = at[i][0] + 0.5 * w->pixel_nm[0];
+        d->x_nm = at[i][1] + 0.5 * w->pixel_nm[1];
+        d->burgers_nm[0] = d->burgers_nm[1] = d->turns[1] = NAN;
+        const struct fringe_set *const pair[2] = { one, two };
+        for (int k = 0; k < 2 && pair[k]; k++) {
+            const double *g = c->fringes[c->pair[k]].g_inv_nm, *own = pair[k]->g;
+            const double sign = g[0] * own[0] + g[1] * own[1] < 0 ? -1 : 1; /* that of the list */
+            d->turns[k] = sign * mro_fringe_turns(pair[k], w->step, at[i][0], at[i][1]);
+        }
+        if (two == NULL) continue;
+        /* The phase is 2 pi g (r - u): g b = -turns for both. */
+        const double *u = c->fringes[c->pair[0]].g_inv_nm, *v = c->fringes[c->pair[1]].g_inv_nm;
+        const double det = u[1] * v[0] - u[0] * v[1];
+        d->burgers_nm[0] = -(d->turns[0] * v[0] - d->turns[1] * u[0]) / det;
+        d->burgers_nm[1] = -(d->turns[1] * u[1] - d->turns[0] * v[1]) / det;
+    }
 }
 
 /* -- one crystal ----------------------------------------------------------------------------------- */
@@ -395,7 +456,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
         for (int i = 0; i < 2 && fits && pair[i]; i++) {
             const struct fringe_field *f = &pair[i]->f;
             size_t in, all;
-            double cov[3];
+            double cov[3], chi2;
             unsigned char *grown = realloc(mask, f->h * f->w);
             if (grown == NULL) {
                 rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
@@ -404,12 +465,13 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
             mask = grown;
             rectangle(pair[i], w->step, box, mask, &in, &all);
             const bool good = (double)in >= REFERENCE_SHARE * (double)all &&
-                              mro_fringe_fit(pair[i], w->step, mask, ref.g[i], cov, NULL);
+                              mro_fringe_fit(pair[i], w->step, mask, ref.g[i], cov, &chi2);
             if (i == 0) known = good;
             if (!good) {
                 ref.g[i][0] = ref.g[i][1] = NAN;
                 break;
             }
+            ref.se[i] = mro_spacing_se(ref.g[i], cov) * sqrt(chi2) * hypot(ref.g[i][0], ref.g[i][1]);
         }
         if (known)
             for (int i = 0; i < 4; i++) c->reference_nm[i] = box[i] + corner[i % 2 == 0];
@@ -422,7 +484,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
     if (known) {
         const double q = hypot(ref.g[0][0], ref.g[0][1]);
         c->enn = q * c->fringes[c->pair[0]].d_nm - 1;
-        c->e_se = c->fringes[c->pair[0]].d_se_nm / c->fringes[c->pair[0]].d_nm;
+        c->e_se = hypot(c->fringes[c->pair[0]].d_se_nm / c->fringes[c->pair[0]].d_nm, ref.se[0]);
         for (size_t i = 0; i < c->n_fringes; i++) {
             const double d = isfinite(o->reference_d_nm) ? o->reference_d_nm : i == (size_t)c->pair[0] ? 1 / q : NAN;
             if (fabs(c->fringes[i].d_nm / d - 1) < D_MATCH) c->fringes[i].strain = c->fringes[i].d_nm / d - 1;
@@ -437,40 +499,33 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
             turned = ref.oriented ? 0 : mean.rotation;
             c->rotation_deg = ref.oriented ? remainder(mean.rotation, 2 * MRO_PI) * DEGREES : NAN;
             const struct mro_fringes *f2 = &c->fringes[c->pair[1]];
-            c->e_se = hypot(c->e_se, f2->d_se_nm / f2->d_nm) / sqrt(2);
+            c->e_se = hypot(c->e_se, hypot(f2->d_se_nm / f2->d_nm, ref.se[1])) / sqrt(2);
         }
     }
     draw_maps(w, k, one, two, known ? &ref : NULL, both, turned);
 
-    c->vortices = mro_fringe_vortices(one, w->step);
+    count_dislocations(w, c, one, two);
     if ((rc = mro_fringe_vortices_null(w, one, &c->vortices_null, e))) goto done;
     if (two) {
         double more;
-        /* A dislocation shows in one set or in both; the larger number is that of the crystal. */
-        const int second = mro_fringe_vortices(two, w->step);
         if ((rc = mro_fringe_vortices_null(w, two, &more, e))) goto done;
-        c->vortices = second > c->vortices ? second : c->vortices;
         c->vortices_null += more;
     }
     if (c->vortices > 0 && c->vortices_null > 0.05 * c->vortices)
         mro_crystal_warn(r, "crystal %zu: %d phase vortices, and noise alone gives %.2f: they prove no dislocation",
                          k + 1, c->vortices, c->vortices_null);
 
-    struct fringe_step step = { 0 };
     const struct fringe_set *of = NULL;
     for (size_t i = 0; i < c->n_fringes; i++) {
-        struct fringe_step this;
         if ((int)i != c->pair[0] && (int)i != c->pair[1]) continue;
-        if (mro_fringe_find_step(sets[i], w->step, &this) && this.gain > step.gain) {
-            step = this;
-            of = sets[i];
-        }
+        const struct fringe_step *this = mro_fringe_find_step(sets[i], w->step);
+        if (this->found && (of == NULL || this->size_nm > of->step.size_nm)) of = sets[i];
     }
     if (of) {
         double q = NAN;
         if (known && of == one) q = hypot(ref.g[0][0], ref.g[0][1]);
         if (both && of == two) q = hypot(ref.g[1][0], ref.g[1][1]);
-        rc = add_sides(w, k, of, &step, q, e);
+        rc = add_sides(w, k, of, q, e);
     }
 done:
     free(mask);

@@ -22,7 +22,9 @@
 #define RIM_WIDTHS 2.0     /* widths of the mask in real space along the border of the image where fields wrap around */
 #define LOOP_WIDTHS 2.2    /* radius of the loop around a vortex, in widths of the mask in real space */
 #define LOOP_POINTS 48
-#define NULL_FIELDS 12 /* noise fields behind the expected number of vortices */
+#define PRIOR_POINTS 2.0 /* that the noise outside counts for, against the scatter inside */
+#define NULL_CLEAR 4.5   /* amplitude over the noise from which noise gives under 1e-5 of them in a crystal */
+#define NULL_FIELDS 12   /* noise fields behind the expected number of vortices */
 #define NULL_SAMPLES 320
 #define NULL_CARRIER 2.5 /* nm^-1: the noise is the same around every wave vector */
 
@@ -165,6 +167,15 @@ static double plateau_of(float *amplitude, size_t n, double noise)
 
 /* ------------------------------------------------------------------ regions */
 
+static void release_field(struct fringe_field *f)
+{
+    free(f->v);
+    free(f->slope[0]);
+    free(f->slope[1]);
+    free(f->inside);
+    memset(f, 0, sizeof *f);
+}
+
 /* Points connected to the seed whose |h| is over the level; in `state` they become 1 (all others 0 before), and
  * their numbers go to `list`. */
 static size_t flood(const struct crystal_work *w, size_t seed, double level, unsigned char *state, uint32_t *list)
@@ -246,6 +257,26 @@ static bool straighten(const struct crystal_work *w, struct fringe_set *s)
     return true;
 }
 
+/* Memory for a window of the map, and the field and its slopes in it; inside is 0. */
+static enum mro_code field_window(const struct crystal_work *w, struct fringe_field *f, struct mro_error *e)
+{
+    const size_t m = f->h * f->w, all = w->map.ny * w->map.nx;
+    f->v = malloc(m * sizeof *f->v);
+    f->inside = calloc(m, 1);
+    for (int k = 0; k < 2; k++) f->slope[k] = malloc(m * sizeof(float));
+    if (!f->v || !f->inside || !f->slope[0] || !f->slope[1]) {
+        release_field(f);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    }
+    for (size_t y = 0; y < f->h; y++)
+        for (size_t x = 0; x < f->w; x++) {
+            const size_t from = (f->y0 + y) * w->map.nx + f->x0 + x;
+            f->v[y * f->w + x] = w->host_h[from];
+            for (size_t k = 0; k < 2; k++) f->slope[k][y * f->w + x] = w->host_slope[k * all + from];
+        }
+    return MRO_OK;
+}
+
 /* Cuts the window of the region out of the map, fills holes. */
 static enum mro_code cut(const struct crystal_work *w, const uint32_t *list, size_t n, const double carrier[2],
                          struct fringe_set *s, struct mro_error *e)
@@ -269,21 +300,12 @@ static enum mro_code cut(const struct crystal_work *w, const uint32_t *list, siz
     const size_t m = f->h * f->w;
     f->carrier[0] = carrier[0];
     f->carrier[1] = carrier[1];
-    f->v = malloc(m * sizeof *f->v);
-    f->inside = calloc(m, 1);
-    for (int k = 0; k < 2; k++) f->slope[k] = malloc(m * sizeof(float));
+    MRO_TRY(field_window(w, f, e));
     uint32_t *open = malloc(m * sizeof *open);
-    if (!f->v || !f->inside || !f->slope[0] || !f->slope[1] || !open) {
-        free(open);
+    if (open == NULL) {
         mro_fringe_release(s);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     }
-    for (size_t y = 0; y < f->h; y++)
-        for (size_t x = 0; x < f->w; x++) {
-            const size_t from = (y0 + y) * nx + x0 + x;
-            f->v[y * f->w + x] = w->host_h[from];
-            for (int k = 0; k < 2; k++) f->slope[k][y * f->w + x] = w->host_slope[(size_t)k * ny * nx + from];
-        }
     for (size_t i = 0; i < n; i++) f->inside[(list[i] / nx - y0) * f->w + list[i] % nx - x0] = 1;
     /* What cannot be reached from the rim of the window is a hole: it becomes part of the region. */
     size_t left = 0, done = 0;
@@ -313,14 +335,7 @@ static enum mro_code cut(const struct crystal_work *w, const uint32_t *list, siz
     return MRO_OK;
 }
 
-void mro_fringe_release(struct fringe_set *s)
-{
-    free(s->f.v);
-    free(s->f.slope[0]);
-    free(s->f.slope[1]);
-    free(s->f.inside);
-    memset(&s->f, 0, sizeof s->f);
-}
+void mro_fringe_release(struct fringe_set *s) { release_field(&s->f); }
 
 /* Place, size and border of a region that has been cut out. */
 static void measure_place(const struct crystal_work *w, struct fringe_set *s)
@@ -488,6 +503,19 @@ done:
 
 /* ------------------------------------------------------------------ wave vectors */
 
+enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set *s, const double g[2],
+                                 struct fringe_set *copy, struct mro_error *e)
+{
+    const struct fringe_field *from = &s->f;
+    double noise;
+    *copy = *s;
+    memcpy(copy->centre, g, sizeof copy->centre);
+    MRO_TRY(mro_fringe_demodulate(w, g, s->mask, true, copy->f.carrier, &noise, e));
+    MRO_TRY(field_window(w, &copy->f, e));
+    memcpy(copy->f.inside, from->inside, from->h * from->w);
+    return MRO_OK;
+}
+
 double mro_spacing_se(const double g[2], const double cov[3])
 {
     const double q2 = g[0] * g[0] + g[1] * g[1];
@@ -554,15 +582,24 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
         dx += ex;
         if (hypot(ey, ex) < 1e-6) break;
     }
-    const double det = yy * xx - yx * yx, cell = step[0] * step[1];
-    const double level = s->noise * s->noise / (MRO_PI * s->mask * s->mask);
-    const double unit = 0.5 * level / (4 * MRO_PI * MRO_PI * cell * det);
+    const double cell = step[0] * step[1], square = s->noise * s->noise;
+    const double white = 0.5 * square / (MRO_PI * s->mask * s->mask) / (4 * MRO_PI * MRO_PI * cell);
+    /* Below the width of the mask noise is not white: the slope at a point errs by no more than the mask lets through.
+     */
+    const double point = 0.25 * s->mask * s->mask * square * (double)n / weight;
+    yy += white / point;
+    xx += white / point;
+    const double unit = white / (yy * xx - yx * yx);
     g[0] = f->carrier[0] + dy;
     g[1] = f->carrier[1] + dx;
     cov[0] = unit * xx;
     cov[1] = -unit * yx;
     cov[2] = unit * yy;
-    if (chi2) *chi2 = scatter / ((double)n * 0.5 * s->noise * s->noise);
+    if (chi2) {
+        const double points = (double)n * cell * 2 * MRO_PI * s->mask * s->mask; /* independent ones */
+        const double sum = points * scatter / ((double)n * 0.5 * s->noise * s->noise);
+        *chi2 = (sum + PRIOR_POINTS) / (fmax(0, points - 3) + PRIOR_POINTS);
+    }
     return true;
 }
 
@@ -592,46 +629,95 @@ static bool on_loop(const struct vortex_field *f, double y, double x, double lea
     return hypot(v->re, v->im) > least;
 }
 
-static int vortices_in(const struct vortex_field *f, const double step[2], double mask, double least)
+/* Turns of the phase along a loop around sample (y, x); NaN where it is not inside or not over `least`. */
+static double turns_around(const struct vortex_field *f, const double step[2], double y, double x, double radius,
+                           double least)
+{
+    double sum = 0;
+    mro_c32 first = { 0, 0 }, last = { 0, 0 };
+    for (int k = 0; k <= LOOP_POINTS; k++) {
+        const double t = 2 * MRO_PI * (k % LOOP_POINTS) / LOOP_POINTS;
+        mro_c32 v = first;
+        if (k < LOOP_POINTS && !on_loop(f, y + radius * sin(t) / step[0], x + radius * cos(t) / step[1], least, &v))
+            return NAN;
+        if (k == 0)
+            first = v;
+        else
+            sum += turn(last, v);
+        last = v;
+    }
+    return sum / (2 * MRO_PI);
+}
+
+/* A zero of the field, with the sign of the turn around it; 0 = done with. */
+struct field_zero {
+    double y, x, sign;
+};
+
+static size_t vortices_in(const struct vortex_field *f, const double step[2], double mask, double least,
+                          double (*at)[2], size_t room)
 {
     enum { MOST = 256 };
-    double seen[MOST][2];
-    int n = 0;
+    struct field_zero zero[MOST];
+    size_t n = 0, zeros = 0;
     const double radius = LOOP_WIDTHS * width_of(mask);
     for (size_t y = 0; y + 1 < f->h; y++)
         for (size_t x = 0; x + 1 < f->w; x++) {
             const size_t i = y * f->w + x;
-            if (!f->inside[i] || n == MOST) continue;
+            if (!f->inside[i] || zeros == MOST) continue;
             const mro_c32 a = f->v[i], b = f->v[i + 1], c = f->v[i + f->w + 1], d = f->v[i + f->w];
             const double around = turn(a, b) + turn(b, c) + turn(c, d) + turn(d, a);
             if (fabs(around) < MRO_PI) continue;
-            bool clear = true;
-            for (int k = 0; k < n && clear; k++)
-                clear = hypot(((double)y - seen[k][0]) * step[0], ((double)x - seen[k][1]) * step[1]) > 1.5 * radius;
-            double sum = 0;
-            mro_c32 first = { 0, 0 }, last = { 0, 0 };
-            for (int k = 0; k <= LOOP_POINTS && clear; k++) {
-                const double t = 2 * MRO_PI * (k % LOOP_POINTS) / LOOP_POINTS;
-                mro_c32 v;
-                clear = on_loop(f, (double)y + 0.5 + radius * sin(t) / step[0],
-                                (double)x + 0.5 + radius * cos(t) / step[1], least, &v);
-                if (k == 0)
-                    first = v;
-                else if (clear)
-                    sum += turn(last, k == LOOP_POINTS ? first : v);
-                last = v;
-            }
-            if (!clear || fabs(sum) < MRO_PI) continue;
-            seen[n][0] = (double)y;
-            seen[n++][1] = (double)x;
+            zero[zeros++] = (struct field_zero){ (double)y + 0.5, (double)x + 0.5, around < 0 ? -1 : 1 };
         }
+    for (size_t i = 0; i < zeros; i++) {
+        if (zero[i].sign == 0) continue;
+        double y = 0, x = 0, like = 0; /* a dislocation that turns the phase twice has two zeros side by side */
+        for (size_t k = i; k < zeros; k++) {
+            const double away = hypot((zero[k].y - zero[i].y) * step[0], (zero[k].x - zero[i].x) * step[1]);
+            if (zero[k].sign != zero[i].sign || away > 1.5 * radius) continue;
+            y += zero[k].y;
+            x += zero[k].x;
+            like++;
+        }
+        y /= like;
+        x /= like;
+        double turns = turns_around(f, step, y, x, radius, least);
+        if (!(fabs(turns) > 0.5)) {
+            y = zero[i].y;
+            x = zero[i].x;
+            turns = turns_around(f, step, y, x, radius, least);
+        }
+        if (!(fabs(turns) > 0.5)) continue;
+        for (size_t k = i; k < zeros; k++)
+            if (hypot((zero[k].y - y) * step[0], (zero[k].x - x) * step[1]) < 1.5 * radius) zero[k].sign = 0;
+        if (at && n < room) {
+            at[n][0] = y * step[0];
+            at[n][1] = x * step[1];
+        }
+        n++;
+    }
     return n;
 }
 
-int mro_fringe_vortices(const struct fringe_set *s, const double step[2])
+double mro_fringe_loop(const struct fringe_set *s) { return LOOP_WIDTHS * width_of(s->mask); }
+
+size_t mro_fringe_vortices(const struct fringe_set *s, const double step[2], double (*at)[2], size_t room)
 {
     const struct vortex_field f = { s->f.v, s->f.inside, s->f.h, s->f.w };
-    return vortices_in(&f, step, s->mask, CRYSTAL_OVER_NOISE * s->noise);
+    const size_t n = vortices_in(&f, step, s->mask, CRYSTAL_OVER_NOISE * s->noise, at, room);
+    for (size_t i = 0; at && i < n && i < room; i++) {
+        at[i][0] += (double)s->f.y0 * step[0];
+        at[i][1] += (double)s->f.x0 * step[1];
+    }
+    return n;
+}
+
+double mro_fringe_turns(const struct fringe_set *s, const double step[2], double y_nm, double x_nm)
+{
+    const struct vortex_field f = { s->f.v, s->f.inside, s->f.h, s->f.w };
+    return round(turns_around(&f, step, y_nm / step[0] - (double)s->f.y0, x_nm / step[1] - (double)s->f.x0,
+                              mro_fringe_loop(s), CRYSTAL_OVER_NOISE * s->noise));
 }
 
 enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct fringe_set *s, double *mean,
@@ -650,6 +736,10 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
     enum mro_code rc = MRO_OK;
     size_t total = 0;
     *mean = NAN;
+    if (s->plateau > NULL_CLEAR * s->noise) {
+        *mean = 0;
+        goto done;
+    }
     if (host == NULL || v == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         goto done;
@@ -669,7 +759,7 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
             v[i].im = unit * z.im;
         }
         const struct vortex_field f = { v, s->f.inside, s->f.h, s->f.w };
-        total += (size_t)vortices_in(&f, w->step, s->mask, CRYSTAL_OVER_NOISE * s->noise);
+        total += vortices_in(&f, w->step, s->mask, CRYSTAL_OVER_NOISE * s->noise, NULL, 0);
     }
     *mean = (double)total / NULL_FIELDS;
 done:

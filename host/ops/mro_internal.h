@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Parts of the MRO measurement: the plan with its null, detected patches, and the way from patches to an area. */
+/* Parts of the MRO measurement, in the order of the work: the plan with its null, whitening, scores of cells, patches,
+ * and the way from patches to an area. */
 #ifndef MRO_OPS_MRO_INTERNAL_H
 #define MRO_OPS_MRO_INTERNAL_H
 
@@ -11,6 +12,9 @@
 #define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
 #define WHITEN_RADIUS 0.22 /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
 #define GAIN_S_NM 1.0      /* Gaussian of the local gain */
+#define TILE_NM 25.6       /* side of the null's speckle fields */
+#define TILE_SAMPLES 360   /* over twice the band's reach */
+#define TILE_CELLS 64
 
 /* One patch found, its powers divided by the local gain. */
 struct mro_found {
@@ -49,7 +53,6 @@ struct mro_views; /* ops/mro_views.c: what the plan keeps for the views */
 struct mro_order_plan {
     struct mro_device *d;
     struct mro_order_options o;
-    double edge_inv_nm;               /* of the pass band */
     struct mro_grid tile, tile_cells; /* of the null's speckle fields */
     struct mro_views *views;
     double g_range[2];
@@ -62,9 +65,96 @@ struct mro_order_plan {
     double power_curve[2]; /* detection power: Phi((sqrt(snr) - [0]) / [1]) */
 };
 
+/* ---- mro_null.c ---- */
+
+/* Draws the speckle fields of the plan's options and fills p->null and the views' part of it. MRO_EARG where the fields
+ * are too few. */
+enum mro_code mro_null_draw(struct mro_order_plan *p, struct mro_error *e);
+
+/* p->power_curve, detection power against sqrt(snr): spheres planted in speckle, found by the same code, and a normal
+ * curve fitted by maximum likelihood. After mro_null_draw. */
+enum mro_code mro_power_measure(struct mro_order_plan *p, struct mro_error *e);
+
+/* ---- mro_whiten.c ---- */
+
+/* What is known beforehand of the contrast c of snr = c D^4 (nm^-4): mean and standard deviation of its logarithm. */
+struct mro_contrast {
+    double log_c, log_sd;
+};
+
+struct mro_whitened {
+    struct mro_grid grid;
+    struct mro_buffer spectrum; /* on the device: whitened contrast in the band, sign of the lens set right */
+    struct mro_buffer power;    /* on the device: local power, free to be used as work space */
+    struct mro_contrast expected;
+    bool lens_known;
+};
+
+/* Whitens an image on w->grid, which is given. r->pixel_nm is read; r->ctf, r->filtered (with views) and warnings are
+ * filled in. Release `w` in any case. */
+enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
+                         struct mro_whitened *w, struct mro_order_result *r, struct mro_error *e);
+void mro_whitened_release(struct mro_device *d, struct mro_whitened *w);
+
+/* ---- mro_score.c ---- */
+
 /* The coarse grid that an image is measured on, and that of its cells. */
 void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
                      struct mro_grid *cells);
+
+/* The windowed powers of a whitened, band-limited spectrum on the grid of cells, over the local gain. */
+struct mro_scores {
+    struct mro_grid grid, cells;
+    float *power[MRO_WINDOWS];
+    int32_t *which[MRO_WINDOWS]; /* wave vector of p->g */
+    float *gain;                 /* local mean square over what white noise has */
+    struct mro_buffer field;     /* on the device */
+    float *surprise;             /* -ln(min p) once the null is known */
+};
+
+/* Fills all of `s` but the surprise; nothing is left to release after a failure. */
+enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
+                              const struct mro_buffer *spectrum, struct mro_scores *s, struct mro_error *e);
+void mro_scores_release(struct mro_device *d, struct mro_scores *s);
+
+/* Fills s->gain from s->field. `mean`: room for the cells on the device. */
+enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *mean,
+                               struct mro_error *e);
+
+/* The gain at a place, between cells; the field is periodic. */
+double mro_gain_at(const struct mro_scores *s, double y_nm, double x_nm);
+
+/* Tabulates -ln of the null's chance to exceed a score from the ascending scores of null cells, up to where 100 of them
+ * are left. */
+void mro_null_tabulate(struct mro_null *null, int window, const float *sorted, size_t n);
+
+/* s->surprise of every cell, by the tables of the null. */
+void mro_fill_surprise(const struct mro_order_plan *p, struct mro_scores *s);
+
+/* The wave vector (y, x, nm^-1) that gave cell i its surprise. */
+const double *mro_strongest_wave(const struct mro_order_plan *p, const struct mro_scores *s, size_t i);
+
+/* ---- mro_objects.c ---- */
+
+/* false: out of memory */
+bool mro_found_push(struct mro_found_list *l, const struct mro_found *f);
+
+/* The most significant first; equal ones by their place. */
+void mro_found_sort(struct mro_found_list *l);
+
+/* Patches at the local maxima of the surprise where `allowed` (NULL: everywhere) and farther than `margin_nm` from the
+ * border, with a significance of `least` or more: the strongest first, weaker ones close to stronger ones left out.
+ * Added to `out`, whose v is the caller's to free. */
+enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_scores *s, const unsigned char *allowed,
+                               double margin_nm, double least, struct mro_found_list *out, struct mro_error *e);
+
+/* A crystal's spots raise the local median that whitens them, the more the smaller the field. So the power is taken
+ * once more from the field without the patches found, and their powers are measured anew. `spectrum` and s->field are
+ * whitened anew; `power`: room for the field on the device. */
+enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
+                            struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e);
+
+/* ---- mro_area.c ---- */
 
 /* What is seen of a patch of ratio `snr`: it raises the local mean square that its own power is divided by. */
 #define MRO_GAIN_SNR 150.0
@@ -72,11 +162,6 @@ static inline double mro_seen_snr(double snr) { return snr / (1 + snr / MRO_GAIN
 
 /* Shape of a patch: apparent diameter, its error, power there, snr. */
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);
-
-/* What is known beforehand of the contrast c of snr = c D^4 (nm^-4): mean and standard deviation of its logarithm. */
-struct mro_contrast {
-    double log_c, log_sd;
-};
 
 /* What a list of patches says of the area. */
 struct mro_area {

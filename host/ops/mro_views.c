@@ -109,7 +109,7 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
 {
     struct mro_device *d = p->d;
     const size_t n = grid->ny * grid->nx;
-    const double *band = p->o.band_inv_nm, edge = p->edge_inv_nm;
+    const double *band = p->o.band_inv_nm, edge = BAND_EDGE;
     const double inner = band[0] - edge, outer = band[1] + edge;
     /* Spectra are scaled for noise of unit variance a sample: on fewer samples contrast comes out larger. */
     const float unit = (float)sqrt((double)n / ((double)im->ny * (double)im->nx));
@@ -273,8 +273,7 @@ static enum mro_code draw_acf_null(struct mro_order_plan *p, struct mro_error *e
     if ((rc = d->ops->alloc(d, &spectrum, grid->ny * grid->nx * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &field, grid->ny * grid->nx * sizeof(float), e))) goto done;
     for (size_t t = 0; t < tiles; t++) {
-        if ((rc = d->ops->noise_spectrum(d, grid, p->o.seed, t, p->o.band_inv_nm, p->edge_inv_nm, &spectrum, e)))
-            goto done;
+        if ((rc = d->ops->noise_spectrum(d, grid, p->o.seed, t, p->o.band_inv_nm, BAND_EDGE, &spectrum, e))) goto done;
         if ((rc = d->ops->inverse(d, grid, &spectrum, &field, e))) goto done;
         if ((rc = d->ops->acf_fringes(d, grid, &field, MRO_ORDER_ACF_WINDOW_NM, range, (const double(*)[2])at, each,
                                       score + t * each, e)))

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/inside.h"
 #include "io/write.h"
 #include "report/png.h"
 
@@ -483,6 +484,7 @@ enum mro_code mro_canvas_write(const char *path_stem, const char *title, double 
     struct mro_sink out[PAGES] = { { 0 } };
     cairo_surface_t *pixels = NULL;
     bool drawn[PAGES] = { false };
+    MRO_TRY(mro_stopped(e));
     /* Packing the pixels takes as long as drawing the two vector pages: side by side. */
     if (title == NULL) title = "";
     drawn[PAGE_PNG] = draw_page(PAGE_PNG, title, width_mm, height_mm, draw, data, &out[PAGE_PNG], &pixels);

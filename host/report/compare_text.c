@@ -105,14 +105,19 @@ void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, 
     const double scale = mro_compare_scale(c, &unit);
     text[0] = '\0';
     if (!t->measured) return;
-    const double v = t->logarithmic ? 100 * expm1(t->slope) : scale * t->slope;
+    /* Over the range that was measured: a unit of strain may be far more than that. */
+    const double range = t->strain[1] - t->strain[0];
+    const double v = t->logarithmic ? 100 * expm1(range * t->slope) : scale * range * t->slope;
     double ci[2];
-    for (int i = 0; i < 2; i++) ci[i] = t->logarithmic ? 100 * expm1(t->slope_ci95[i]) : scale * t->slope_ci95[i];
-    const int n = decimals_of(isfinite(ci[1]) ? ci[1] - ci[0] : fabs(v) / 10, t->logarithmic ? 1 : 0);
+    for (int i = 0; i < 2; i++) {
+        const double slope = range * t->slope_ci95[i];
+        ci[i] = t->logarithmic ? 100 * expm1(slope) : scale * slope;
+    }
+    const int n = decimals_of(isfinite(ci[1]) ? ci[1] - ci[0] : fabs(v) / 10, 0);
     say(text, size, "%s changes by %+.*f%s%s", c->metric, n, v, t->logarithmic || unit[0] ? " " : "",
         t->logarithmic ? "%" : unit);
     if (isfinite(ci[0])) say(text, size, " [%+.*f, %+.*f]", n, ci[0], n, ci[1]);
-    say(text, size, " for each unit of strain (%g to %g, n = %zu)", t->strain[0], t->strain[1], t->n);
+    say(text, size, " from strain %g to %g, n = %zu", t->strain[0], t->strain[1], t->n);
     if (isfinite(t->p)) say(text, size, ", p = %.2g", t->p);
     say_p(text, size, "; Jonckheere p", &t->jonckheere);
 }

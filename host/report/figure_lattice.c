@@ -55,6 +55,20 @@ static void number_at(struct mro_canvas *c, struct mro_box inside, double x, dou
     mro_canvas_text(c, x + w / 2, y + 2.35, PT, MRO_CENTRE, 0, colour, text);
 }
 
+/* The sign of an edge dislocation: the foot across the Burgers vector where that is known, else level. */
+static void mark_dislocation(struct mro_canvas *c, const struct mro_dislocation *d, double x, double y, unsigned colour)
+{
+    const bool known = isfinite(d->burgers_nm[0]);
+    const double turn = known ? atan2(d->burgers_nm[1], d->burgers_nm[0]) : 0, size = 1.5;
+    const double co = size * cos(turn), si = size * sin(turn);
+    cairo_new_path(c->cr);
+    cairo_move_to(c->cr, x - co, y - si);
+    cairo_line_to(c->cr, x + co, y + si);
+    cairo_move_to(c->cr, x, y);
+    cairo_line_to(c->cr, x + si, y - co);
+    mro_plot_stroke(c, colour, 1.0, 0);
+}
+
 static void outline_all(struct mro_canvas *c, const struct lattice_page *p, struct mro_box b, bool numbers)
 {
     const struct mro_crystal_result *r = p->r;
@@ -70,6 +84,11 @@ static void outline_all(struct mro_canvas *c, const struct lattice_page *p, stru
         const struct mro_crystal *x = &r->crystals[k];
         number_at(c, b, b.x + (x->x_nm + 0.38 * x->diameter_nm) * scale,
                   b.y + (x->y_nm - 0.5 * x->diameter_nm) * scale - 2, k, k < MOST_SPOTS ? colours[k] : 0xffffff);
+        for (size_t i = 0; i < x->n_dislocations; i++) {
+            const struct mro_dislocation *d = &x->dislocations[i];
+            mark_dislocation(c, d, b.x + d->x_nm * scale, b.y + d->y_nm * scale,
+                             k < MOST_SPOTS ? colours[k] : 0xffffff);
+        }
     }
 }
 

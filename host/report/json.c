@@ -1,112 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "report/json.h"
-
+/* What the JSON of every result has; the JSON of files and devices. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* An object under construction; one failed insertion spoils it, so that no key is ever silently missing. */
-struct builder {
-    json_t *root;
-    bool failed;
-};
-
-static struct builder object(void)
-{
-    json_t *root = json_object();
-    return (struct builder){ root, root == NULL };
-}
-
-static void put(struct builder *b, const char *key, json_t *v)
-{
-    if (b->root == NULL) json_decref(v);
-    if (b->root == NULL || json_object_set_new(b->root, key, v)) b->failed = true;
-}
-
-/* The finished object, or NULL. */
-static json_t *take(struct builder *b)
-{
-    if (!b->failed) return b->root;
-    json_decref(b->root);
-    return NULL;
-}
+#include "report/json_build.h"
 
 static json_t *checked(struct builder *b, struct mro_error *e)
 {
     json_t *v = take(b);
     if (v == NULL) MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
     return v;
-}
-
-static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
-static json_t *known(double v) { return v > 0 ? number(v) : json_null(); } /* 0 = not known */
-static json_t *count(size_t v) { return json_integer((json_int_t)v); }
-
-/* File names and titles may hold bytes that are no UTF-8; those become U+FFFD. */
-static json_t *text(const char *s)
-{
-    if (s == NULL) return json_null();
-    json_t *v = json_string(s);
-    if (v) return v;
-    const size_t n = strlen(s);
-    char *clean = malloc(3 * n + 1), *out = clean;
-    if (clean == NULL) return NULL;
-    for (size_t i = 0; i < n;) {
-        size_t length = 0;
-        for (size_t k = 1; k <= 4 && i + k <= n && length == 0; k++) {
-            json_t *one = json_stringn(s + i, k);
-            if (one) length = k;
-            json_decref(one);
-        }
-        memcpy(out, length ? s + i : "\xef\xbf\xbd", length ? length : 3);
-        out += length ? length : 3;
-        i += length ? length : 1;
-    }
-    *out = '\0';
-    v = json_string(clean);
-    free(clean);
-    return v;
-}
-
-static json_t *numbers(const double *v, size_t n)
-{
-    json_t *a = json_array();
-    for (size_t i = 0; a && i < n; i++) {
-        if (json_array_append_new(a, number(v[i]))) {
-            json_decref(a);
-            return NULL;
-        }
-    }
-    return a;
-}
-
-/* An interval that was not measured is null, not a list of nulls. */
-static json_t *interval(const double v[2]) { return isfinite(v[0]) && isfinite(v[1]) ? numbers(v, 2) : json_null(); }
-
-static json_t *texts(const char *const *s, size_t n)
-{
-    json_t *a = json_array();
-    for (size_t i = 0; a && i < n; i++) {
-        if (json_array_append_new(a, text(s[i]))) {
-            json_decref(a);
-            return NULL;
-        }
-    }
-    return a;
-}
-
-/* An array of objects made by `make(i)`. */
-static json_t *list(size_t n, json_t *(*make)(const void *items, size_t i), const void *items)
-{
-    json_t *a = json_array();
-    for (size_t i = 0; a && i < n; i++) {
-        if (json_array_append_new(a, make(items, i))) {
-            json_decref(a);
-            return NULL;
-        }
-    }
-    return a;
 }
 
 /* -- what every result has ---------------------------------------------------------------------- */
@@ -131,13 +35,19 @@ static json_t *axis_unit(const void *items, size_t i)
     return text(a->unit == MRO_UNIT_OTHER ? a->unit_text : mro_unit_name(a->unit));
 }
 
+static json_t *axis_offset(const void *items, size_t i)
+{
+    const struct mro_axis *a = &((const struct mro_axis *)items)[i];
+    return a->step > 0 ? number(a->offset) : json_null();
+}
+
 static json_t *frame_shape(const struct mro_image_info *info)
 {
     const size_t skip = info->axes > 2 ? info->axes - 2 : 0;
     return list(info->axes - skip, axis_size, info->axis + skip);
 }
 
-static struct builder begin(const struct mro_result_head *h)
+struct builder mro_json_begin(const struct mro_result_head *h)
 {
     struct builder b = object();
     char schema[64];
@@ -190,167 +100,11 @@ static json_t *provenance(const struct mro_provenance *p, const struct mro_image
     return take(&b);
 }
 
-static json_t *end(struct builder *b, const struct mro_result_head *h, struct mro_error *e)
+json_t *mro_json_end(struct builder *b, const struct mro_result_head *h, struct mro_error *e)
 {
     put(b, "warnings", texts(h->warnings, h->n_warnings));
     put(b, "provenance", provenance(h->provenance, h->info, h->options));
     return checked(b, e);
-}
-
-/* -- mro ---------------------------------------------------------------------------------------- */
-
-static json_t *sweep_json(const void *items, size_t i)
-{
-    const struct mro_order_sweep *s = &((const struct mro_order_sweep *)items)[i];
-    struct builder b = object();
-    put(&b, "band_inv_nm", numbers(s->band_inv_nm, 2));
-    put(&b, "fraction", number(s->fraction));
-    put(&b, "fraction_ci95", interval(s->fraction_ci95));
-    return take(&b);
-}
-
-static json_t *object_json(const void *items, size_t i)
-{
-    const struct mro_order_object *o = &((const struct mro_order_object *)items)[i];
-    struct builder b = object();
-    put(&b, "x_nm", number(o->x_nm));
-    put(&b, "y_nm", number(o->y_nm));
-    put(&b, "diameter_nm", number(o->diameter_nm));
-    put(&b, "d_nm", number(o->d_nm));
-    put(&b, "azimuth_deg", number(o->azimuth_deg));
-    put(&b, "snr", number(o->snr));
-    put(&b, "grade", text((char[]){ o->grade, '\0' }));
-    return take(&b);
-}
-
-static json_t *ctf_json(const struct mro_ctf *c)
-{
-    struct builder b = object();
-    put(&b, "defocus_nm", c->known ? number(c->defocus_nm) : json_null());
-    put(&b, "astigmatism_nm", c->known ? number(c->astigmatism_nm) : json_null());
-    put(&b, "azimuth_deg", c->known ? number(c->azimuth_deg) : json_null());
-    put(&b, "delocalisation_nm", number(c->delocalisation_nm));
-    return take(&b);
-}
-
-static json_t *grades_json(const double v[3])
-{
-    struct builder b = object();
-    put(&b, "A", number(v[0]));
-    put(&b, "B", number(v[1]));
-    put(&b, "C", number(v[2]));
-    return take(&b);
-}
-
-json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_result *r, struct mro_error *e)
-{
-    struct builder b = begin(h);
-    put(&b, "band_inv_nm", numbers(r->band_inv_nm, 2));
-    put(&b, "d_nm", number(r->d_nm));
-    put(&b, "false_positive_rate", number(r->false_positive_rate));
-    put(&b, "cells", count(r->cells));
-    put(&b, "region_nm", isfinite(r->region_nm[0]) ? numbers(r->region_nm, 4) : json_null());
-    put(&b, "fraction_raw", number(r->fraction_raw));
-    put(&b, "fraction", number(r->fraction));
-    put(&b, "fraction_ci95", interval(r->fraction_ci95));
-    put(&b, "null_fraction", number(r->null_fraction));
-    put(&b, "p_image", number(r->p_image));
-    put(&b, "distinguishable", json_boolean(r->distinguishable));
-    put(&b, "verdict", text(r->verdict));
-    put(&b, "fraction_acf", number(r->fraction_acf));
-    put(&b, "density_per_nm2", number(r->density_per_nm2));
-    put(&b, "diameter_median_nm", number(r->diameter_median_nm));
-    put(&b, "sweep", list(r->n_sweep, sweep_json, r->sweep));
-    put(&b, "grade_fractions", grades_json(r->grade_fractions));
-    put(&b, "size_limit_nm", number(r->size_limit_nm));
-    put(&b, "coverage", number(r->coverage));
-    put(&b, "ctf", ctf_json(&r->ctf));
-    put(&b, "objects", list(r->n_objects, object_json, r->objects));
-    return end(&b, h, e);
-}
-
-/* -- eds ------------------------------------------------------------------------------------------ */
-
-static json_t *eds_element_json(const struct mro_eds_element *el)
-{
-    struct builder b = object();
-    put(&b, "mean_at", number(el->mean_at));
-    put(&b, "sd_at", number(el->sd_at));
-    put(&b, "sd_counting_at", number(el->sd_counting_at));
-    put(&b, "sd_true_at", number(el->sd_true_at));
-    put(&b, "sd_true_ci95", interval(el->sd_true_ci95));
-    put(&b, "p_heterogeneous", number(el->p_heterogeneous));
-    put(&b, "wavelength_nm", number(el->wavelength_nm));
-    put(&b, "p_periodic", number(el->p_periodic));
-    return take(&b);
-}
-
-static void put_eds_line(struct builder *b, const struct mro_eds_result *r, const struct mro_eds_line *line)
-{
-    struct builder elements = object(), pairs = object();
-    put(b, "line_nm", line ? numbers((double[]){ line->x0, line->y0, line->x1, line->y1 }, 4) : json_null());
-    put(b, "width_nm", line ? number(line->width_nm) : json_null());
-    put(b, "points", count(r->points));
-    put(b, "step_nm", number(r->step_nm));
-    put(b, "length_nm", number(r->length_nm));
-    put(b, "replicates", count(r->replicates));
-    put(b, "roughness", number(r->roughness));
-    for (size_t j = 0; j < r->elements; j++) put(&elements, r->element[j].symbol, eds_element_json(&r->element[j]));
-    for (size_t i = 0; i < r->n_pairs; i++) {
-        const struct mro_eds_pair *q = &r->pair[i];
-        struct builder pair = object();
-        char name[16];
-        snprintf(name, sizeof name, "%s-%s", r->element[q->a].symbol, r->element[q->b].symbol);
-        put(&pair, "r", number(q->r));
-        put(&pair, "r_counting", number(q->r_counting));
-        put(&pair, "p", number(q->p));
-        put(&pair, "points_effective", number(q->n_eff));
-        put(&pairs, name, take(&pair));
-    }
-    put(b, "elements", take(&elements));
-    put(b, "pairs", take(&pairs));
-}
-
-static json_t *eds_k_json(const struct mro_eds_result *r)
-{
-    struct builder b = object();
-    for (size_t j = 0; j < r->elements; j++) put(&b, r->element[j].symbol, number(r->element[j].k));
-    return take(&b);
-}
-
-static json_t *eds_group_json(const struct mro_eds_groups *g, const struct mro_eds_group *one)
-{
-    struct builder b = object(), mean = object(), se = object();
-    put(&b, "area_fraction", number(one->area_fraction));
-    put(&b, "pixels", count(one->pixels));
-    for (size_t j = 0; j < g->elements; j++) {
-        put(&mean, g->symbol[j], number(one->mean_at[j]));
-        put(&se, g->symbol[j], number(one->se_at[j]));
-    }
-    put(&b, "mean_at", take(&mean));
-    put(&b, "se_at", take(&se));
-    return take(&b);
-}
-
-static json_t *eds_groups_json(const struct mro_eds_groups *g)
-{
-    struct builder b = object(), p = object(), mro = object();
-    put(&b, "bright", eds_group_json(g, &g->bright));
-    put(&b, "dark", eds_group_json(g, &g->dark));
-    put(&b, "p", number(g->p));
-    for (size_t j = 0; j < g->elements; j++) put(&p, g->symbol[j], number(g->p_element[j]));
-    put(&b, "p_elements", take(&p));
-    put(&b, "blocks", count(g->blocks));
-    put(&b, "shift_nm", g->registered ? numbers(g->shift_nm, 2) : json_null());
-    put(&b, "registration_z", number(g->registration));
-    put(&mro, "share_in_bright", number(g->mro_bright));
-    put(&mro, "share_in_dark", number(g->mro_dark));
-    put(&mro, "share_by_chance", number(g->bright.area_fraction));
-    put(&mro, "p", number(g->mro_p));
-    json_t *shares = take(&mro);
-    put(&b, "mro", g->has_mro ? json_incref(shares) : json_null());
-    json_decref(shares);
-    return take(&b);
 }
 
 static json_t *input_json(const void *items, size_t i)
@@ -363,103 +117,9 @@ static json_t *input_json(const void *items, size_t i)
     return take(&b);
 }
 
-json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_report *r, struct mro_error *e)
-{
-    static const struct mro_eds_result none = { .step_nm = NAN, .length_nm = NAN, .roughness = NAN };
-    const struct mro_eds_result *a = r->along ? r->along : &none;
-    struct builder b = begin(h);
-    put_eds_line(&b, a, r->line);
-    put(&b, "k_factors", a->counts ? eds_k_json(a) : json_null());
-    put(&b, "k_source",
-        !a->counts        ? json_null()
-        : a->k_from_table ? text("table")
-        : a->k_assumed    ? text("assumed")
-                          : text("command line"));
-    if (r->across) {
-        struct builder across = object(), both = object();
-        put_eds_line(&across, r->across, r->across_line);
-        const size_t n = a->points < r->across->points ? a->points : r->across->points;
-        for (size_t j = 0; j < a->elements; j++) {
-            struct builder one = object();
-            double n_eff, rr, pp;
-            mro_eds_compare(a->element[j].at, r->across->element[j].at, n, &rr, &pp, &n_eff);
-            put(&one, "r", number(rr));
-            put(&one, "p", number(pp));
-            put(&both, a->element[j].symbol, take(&one));
-        }
-        put(&across, "r_with_line", take(&both));
-        put(&b, "across", take(&across));
-    } else {
-        put(&b, "across", json_null());
-    }
-    put(&b, "contrast_groups", r->groups ? eds_groups_json(r->groups) : json_null());
-    put(&b, "inputs", list(r->inputs.n, input_json, &r->inputs));
-    return end(&b, h, e);
-}
+json_t *mro_json_inputs(const struct mro_result_inputs *r) { return list(r ? r->n : 0, input_json, r); }
 
-/* -- haadf -------------------------------------------------------------------------------------- */
-
-static json_t *level_json(const void *items, size_t i)
-{
-    const struct mro_haadf_level *l = &((const struct mro_haadf_level *)items)[i];
-    struct builder b = object();
-    put(&b, "threshold_sd", number(l->threshold_sd));
-    put(&b, "count", count(l->count));
-    put(&b, "density_per_nm2", number(l->density_per_nm2));
-    put(&b, "area_fraction", number(l->area_fraction));
-    put(&b, "diameter_nm", number(l->diameter_nm));
-    put(&b, "null_area_fraction", number(l->null_area_fraction));
-    put(&b, "null_density_per_nm2", number(l->null_density_per_nm2));
-    put(&b, "null_diameter_nm", number(l->null_diameter_nm));
-    return take(&b);
-}
-
-static json_t *regions_json(const struct mro_haadf_regions *r)
-{
-    struct builder b = object();
-    put(&b, "threshold_sd", number(r->threshold_sd));
-    put(&b, "two_levels", json_boolean(r->two_levels));
-    put(&b, "count", isfinite(r->area_fraction) ? count(r->count) : json_null());
-    put(&b, "density_per_nm2", number(r->density_per_nm2));
-    put(&b, "area_fraction", number(r->area_fraction));
-    put(&b, "diameter_nm", number(r->diameter_nm));
-    put(&b, "null_ratio", number(r->null_ratio));
-    put(&b, "null_threshold_sd", number(r->null_threshold_sd));
-    put(&b, "p_value", number(r->p_value));
-    put(&b, "levels", list(r->n_levels, level_json, r->level));
-    return take(&b);
-}
-
-json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_result *r, struct mro_error *e)
-{
-    struct builder b = begin(h);
-    put(&b, "band_inv_nm", numbers(r->band_inv_nm, 2));
-    put(&b, "frames", count(r->frames));
-    put(&b, "contrast_sd", number(r->contrast_sd));
-    put(&b, "contrast_sd_ci95", interval(r->contrast_sd_ci95));
-    put(&b, "normalised_variance", number(r->normalised_variance));
-    put(&b, "fwhm", number(r->fwhm));
-    put(&b, "skewness", number(r->skewness));
-    put(&b, "skewness_ci95", interval(r->skewness_ci95));
-    put(&b, "noise_sd", number(r->noise_sd));
-    put(&b, "line_noise_sd", number(r->line_noise_sd));
-    put(&b, "correlation_length_nm", number(r->correlation_length_nm));
-    put(&b, "wavelength_nm", number(r->wavelength_nm));
-    put(&b, "wavelength_p", number(r->wavelength_p));
-    put(&b, "coherence_nm", number(r->coherence_nm));
-    put(&b, "smoothing_nm", number(r->smoothing_nm));
-    put(&b, "dark", regions_json(&r->dark));
-    put(&b, "bright", regions_json(&r->bright));
-    put(&b, "p_value", number(r->p_value));
-    put(&b, "heterogeneous", isfinite(r->p_value) ? json_boolean(r->heterogeneous) : json_null());
-    put(&b, "verdict", text(r->verdict));
-    put(&b, "coverage", number(r->coverage));
-    put(&b, "black_level", number(r->black_level));
-    put(&b, "clipped_fraction", number(r->clipped_fraction));
-    return end(&b, h, e);
-}
-
-/* -- pair distributions --------------------------------------------------------------------------- */
+/* -- pair distributions ------------------------------------------------------------------------------ */
 
 /* A number as KEY, KEY_se, KEY_ci95, KEY_systematic; `name` is the key without its unit, for the last three. */
 static void put_number(struct builder *b, const char *key, const char *name, const struct mro_pdf_number *v)
@@ -686,7 +346,7 @@ static void put_pattern(struct builder *b, const struct mro_pdf_report *r)
 
 json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_report *r, struct mro_error *e)
 {
-    struct builder b = begin(h), f = object(), o = object();
+    struct builder b = mro_json_begin(h), f = object(), o = object();
     const struct mro_pdf_result *p = r->pdf;
     char composition[160] = "";
     if (r->composition && r->composition->n) mro_composition_text(r->composition, composition, sizeof composition);
@@ -737,10 +397,10 @@ json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_repor
         : p->blocks                ? text("blocks drawn again")
                                    : text("errors of the points"));
     put(&b, "blocks", p ? count(p->blocks) : json_null());
-    return end(&b, h, e);
+    return mro_json_end(&b, h, e);
 }
 
-/* -- crystals ------------------------------------------------------------------------------------- */
+/* -- crystals ---------------------------------------------------------------------------------------- */
 
 /* A crystal with the options it was measured with. */
 struct crystal_context {
@@ -760,6 +420,7 @@ static json_t *fringes_json(const void *items, size_t i)
     put(&b, "g_inv_nm", numbers(g, 2));
     put(&b, "azimuth_deg", number(f->azimuth_deg));
     put(&b, "amplitude", number(f->amplitude));
+    put(&b, "amplitude_over_noise", number(f->amplitude_over_noise));
     put(&b, "snr", number(f->snr));
     put(&b, "strain", number(f->strain));
     put(&b, "hkl", hkl[0] != 0 || hkl[1] != 0 || hkl[2] != 0 ? numbers(hkl, 3) : json_null());
@@ -779,6 +440,17 @@ static json_t *phase_json(const struct mro_crystal *c, const struct mro_crystal_
     put(&b, "residual", number(c->phase_residual));
     put(&b, "angle_residual_deg", number(c->angle_residual_deg));
     put(&b, "zone_axis", zone[0] != 0 || zone[1] != 0 || zone[2] != 0 ? numbers(zone, 3) : json_null());
+    return take(&b);
+}
+
+static json_t *dislocation_json(const void *items, size_t i)
+{
+    const struct mro_dislocation *d = &((const struct mro_dislocation *)items)[i];
+    struct builder b = object();
+    put(&b, "x_nm", number(d->x_nm));
+    put(&b, "y_nm", number(d->y_nm));
+    put(&b, "turns", numbers(d->turns, 2));
+    put(&b, "burgers_nm", isfinite(d->burgers_nm[0]) ? numbers(d->burgers_nm, 2) : json_null());
     return take(&b);
 }
 
@@ -807,6 +479,7 @@ static json_t *crystal_json(const void *items, size_t i)
     put(&b, "reference_nm", isfinite(c->reference_nm[0]) ? numbers(c->reference_nm, 4) : json_null());
     put(&b, "vortices", c->vortices < 0 ? json_null() : json_integer(c->vortices));
     put(&b, "vortices_null", number(c->vortices_null));
+    put(&b, "dislocations", list(c->n_dislocations, dislocation_json, c->dislocations));
     put(&b, "phase", phase_json(c, x->o));
     put(&b, "fringes", list(c->n_fringes, fringes_json, c->fringes));
     put(&b, "band_distance_nm", number(c->band_distance_nm));
@@ -872,7 +545,7 @@ json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crys
                           const struct mro_crystal_options *o, struct mro_error *e)
 {
     const struct crystal_context x = { r, o };
-    struct builder b = begin(h), m = object();
+    struct builder b = mro_json_begin(h), m = object();
     put(&b, "band_inv_nm", numbers(r->band_inv_nm, 2));
     put(&b, "crystals", list(r->n_crystals, crystal_json, &x));
     put(&b, "sides", list(r->n_sides, crystal_side_json, r->sides));
@@ -887,187 +560,19 @@ json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crys
     put(&b, "false_expected", number(r->false_expected));
     put(&b, "size_limit_nm", number(r->size_limit_nm));
     put(&b, "verdict", text(r->verdict));
-    return end(&b, h, e);
+    return mro_json_end(&b, h, e);
 }
 
-/* -- shearband ---------------------------------------------------------------------------------- */
-
-static json_t *segment_json(const void *items, size_t i)
-{
-    const struct mro_shearband_segment *q = &((const struct mro_shearband_segment *)items)[i];
-    struct builder b = object();
-    put(&b, "x_nm", number(q->x_nm));
-    put(&b, "y_nm", number(q->y_nm));
-    put(&b, "along_nm", number(q->along_nm));
-    put(&b, "offset_nm", number(q->offset_nm));
-    put(&b, "width_nm", number(q->width_nm));
-    put(&b, "depth", number(q->depth));
-    return take(&b);
-}
-
-static json_t *band_elements_json(const struct mro_shearband_elements *q)
-{
-    if (q == NULL || q->n == 0) return json_null();
-    struct builder b = object();
-    for (size_t j = 0; j < q->n; j++) {
-        const struct mro_shearband_element *el = &q->element[j];
-        struct builder one = object();
-        put(&one, "inside_at", number(el->inside_at));
-        put(&one, "inside_se_at", number(el->inside_se));
-        put(&one, "outside_at", number(el->outside_at));
-        put(&one, "outside_se_at", number(el->outside_se));
-        put(&one, "difference_at", number(el->difference_at));
-        put(&one, "difference_ci95", interval(el->difference_ci95));
-        put(&one, "p", number(el->p));
-        put(&b, el->symbol, take(&one));
-    }
-    return take(&b);
-}
-
-static json_t *band_json(const void *items, size_t i)
-{
-    const struct mro_shearband_result *r = items;
-    const struct mro_shearband *q = &r->band[i];
-    struct builder b = object();
-    put(&b, "position_nm", number(q->position_nm));
-    put(&b, "normal_azimuth_deg", number(q->normal_azimuth_deg));
-    put(&b, "normal_azimuth_ci95", interval(q->normal_azimuth_ci95));
-    put(&b, "line_nm", numbers(q->line_nm, 4));
-    put(&b, "length_nm", number(q->length_nm));
-    put(&b, "ends_inside", json_boolean(q->ends));
-    put(&b, "at_border", json_boolean(q->border));
-    put(&b, "width_nm", number(q->width_nm));
-    put(&b, "width_ci95", interval(q->width_ci95));
-    put(&b, "width_sd_nm", number(q->width_sd_nm));
-    put(&b, "depth", number(q->depth));
-    put(&b, "depth_ci95", interval(q->depth_ci95));
-    put(&b, "edge_nm", number(q->edge_nm));
-    put(&b, "inclination_max_deg", number(q->inclination_max_deg));
-    put(&b, "waviness_nm", number(q->waviness_nm));
-    put(&b, "bow_nm", number(q->bow_nm));
-    put(&b, "p_value", number(q->p_value));
-    put(&b, "p_segments", number(q->p_segments));
-    put(&b, "segments", list(q->n_segments, segment_json, q->segment));
-    put(&b, "elements", band_elements_json(r->elements ? &r->elements[i] : NULL));
-    return take(&b);
-}
-
-static json_t *junction_json(const void *items, size_t i)
-{
-    const struct mro_shearband_junction *q = &((const struct mro_shearband_junction *)items)[i];
-    struct builder b = object();
-    put(&b, "bands", numbers((double[]){ (double)q->a, (double)q->b }, 2));
-    put(&b, "x_nm", number(q->x_nm));
-    put(&b, "y_nm", number(q->y_nm));
-    put(&b, "angle_deg", number(q->angle_deg));
-    return take(&b);
-}
-
-json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_shearband_result *r,
-                           const struct mro_result_inputs *maps, struct mro_error *e)
-{
-    struct builder b = begin(h);
-    put(&b, "normal_azimuth_deg", number(r->normal_azimuth_deg));
-    put(&b, "bands", list(r->n_bands, band_json, r));
-    put(&b, "junctions", list(r->n_junctions, junction_json, r->junction));
-    put(&b, "p_value", number(r->p_value));
-    put(&b, "verdict", text(r->verdict));
-    put(&b, "searched_width_nm", interval(r->searched_nm));
-    put(&b, "position_from", text("top-left corner, along the normal: x cos(azimuth) + y sin(azimuth)"));
-    put(&b, "coverage", number(r->coverage));
-    put(&b, "black_level", number(r->black_level));
-    put(&b, "inputs", list(maps ? maps->n : 0, input_json, maps));
-    return end(&b, h, e);
-}
-
-/* -- indent -------------------------------------------------------------------------------------- */
-
-static json_t *bin_json(const void *items, size_t i)
-{
-    const struct mro_indent_result *r = items;
-    const struct mro_indent_bin *q = &r->bin[i];
-    const bool known = mro_indent_length_known(r);
-    struct builder b = object();
-    put(&b, known ? "distance_um" : "distance_steps", number(known ? q->distance / 1e3 : q->distance));
-    put(&b, "n", count(q->n));
-    put(&b, "mean", number(q->mean));
-    put(&b, "mean_ci95", interval(q->mean_ci95));
-    put(&b, "sd", number(q->sd));
-    put(&b, "fwhm", number(q->fwhm));
-    put(&b, "fwhm_ci95", interval(q->fwhm_ci95));
-    return take(&b);
-}
-
-static json_t *indent_trend_json(const struct mro_indent_trend *t, bool known)
-{
-    const double unit = known ? 1e3 : 1, ci[2] = { unit * t->slope_ci95[0], unit * t->slope_ci95[1] };
-    struct builder b = object();
-    put(&b, known ? "slope_per_um" : "slope_per_step", number(unit * t->slope));
-    put(&b, "slope_ci95", interval(ci));
-    put(&b, "p", number(t->p));
-    return take(&b);
-}
-
-json_t *mro_json_indent(const struct mro_result_head *h, const struct mro_indent_result *r, struct mro_error *e)
-{
-    static const char *const edges[] = { NULL, "left", "top", "right", "bottom" };
-    const bool known = mro_indent_length_known(r);
-    struct builder b = begin(h), grid = object(), trend = object();
-    put(&b, "quantity", r->quantity[0] ? text(r->quantity) : json_null());
-    put(&b, "unit", r->unit[0] ? text(r->unit) : json_null());
-    put(&b, "indents", count(r->n));
-    put(&b, "places", count(r->places));
-    put(&b, "holes", count(r->holes));
-    put(&b, "mean", number(r->mean));
-    put(&b, "mean_ci95", interval(r->mean_ci95));
-    put(&b, "sd", number(r->sd));
-    put(&b, "sd_ci95", interval(r->sd_ci95));
-    put(&b, "fwhm", number(r->fwhm));
-    put(&b, "fwhm_ci95", interval(r->fwhm_ci95));
-    put(&b, "fwhm_kernel", number(r->fwhm_kernel));
-    put(&b, "fwhm_kernel_ci95", interval(r->fwhm_kernel_ci95));
-    put(&b, "noise_sd", number(r->noise_sd));
-    put(&b, "noise_source", text(r->noise_source));
-    put(&b, "sd_true", number(r->sd_true));
-    put(&b, "fwhm_true", number(r->fwhm_true));
-    put(&b, "fwhm_true_ci95", interval(r->fwhm_true_ci95));
-    put(&b, "skewness", number(r->skewness));
-    put(&b, "minimum", number(r->minimum));
-    put(&b, "maximum", number(r->maximum));
-    put(&b, "n_effective", number(r->n_effective));
-    put(&b, "moran_i", number(r->moran_i));
-    put(&b, "moran_expected", number(r->moran_expected));
-    put(&b, "moran_p", number(r->moran_p));
-    put(&b, "neighbour_pairs", count(r->pairs));
-    put(&b, known ? "correlation_length_um" : "correlation_length_steps",
-        number(known ? r->correlation_length / 1e3 : r->correlation_length));
-    put(&grid, "rows", count(r->grid_ny));
-    put(&grid, "columns", count(r->grid_nx));
-    put(&grid, "pitch_um", known ? numbers((double[]){ r->pitch[0] / 1e3, r->pitch[1] / 1e3 }, 2) : json_null());
-    json_t *cells = take(&grid);
-    put(&b, "grid", r->grid ? json_incref(cells) : json_null());
-    json_decref(cells);
-    put(&b, "bins_from", r->edge ? text(edges[r->edge]) : json_null());
-    put(&b, "bins", list(r->n_bins, bin_json, r));
-    put(&trend, "mean", indent_trend_json(&r->mean_trend, known));
-    put(&trend, "fwhm", indent_trend_json(&r->fwhm_trend, known));
-    json_t *lines = take(&trend);
-    put(&b, "trend", r->edge ? json_incref(lines) : json_null());
-    json_decref(lines);
-    put(&b, "verdict", text(r->verdict));
-    return end(&b, h, e);
-}
-
-/* -- bandpass, info, devices ---------------------------------------------------------------------- */
+/* -- bandpass, info, devices ------------------------------------------------------------------------- */
 
 json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,
                           const struct mro_bandpass_result *r, struct mro_error *e)
 {
-    struct builder b = begin(h);
+    struct builder b = mro_json_begin(h);
     put(&b, "band_inv_nm", numbers(o->band_inv_nm, 2));
     put(&b, "rms_in", number(r->rms_in));
     put(&b, "rms_out", number(r->rms_out));
-    return end(&b, h, e);
+    return mro_json_end(&b, h, e);
 }
 
 static json_t *image_json(const struct mro_image_info *info, size_t index, const struct mro_statistics *s)
@@ -1083,6 +588,7 @@ static json_t *image_json(const struct mro_image_info *info, size_t index, const
     put(&b, "dtype", text(mro_dtype_name(info->dtype)));
     put(&b, "pixel_size", list(info->axes, axis_step, info->axis));
     put(&b, "unit", list(info->axes, axis_unit, info->axis));
+    put(&b, "offset", list(info->axes, axis_offset, info->axis));
     put(&b, "calibration", text(calibration));
     put(&b, "beam_kv", known(info->beam_kv));
     put(&b, "magnification", known(info->magnification));
@@ -1107,23 +613,23 @@ static json_t *image_json(const struct mro_image_info *info, size_t index, const
 json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
                       const struct mro_statistics *statistics, struct mro_error *e)
 {
-    struct builder b = begin(h);
+    struct builder b = mro_json_begin(h);
     json_t *images = json_array();
     put(&b, "format", text(mro_file_format(f)));
     for (size_t i = 0; i < mro_file_images(f); i++)
         if (json_array_append_new(images, image_json(mro_file_info(f, i), i, statistics ? &statistics[i] : NULL)))
             b.failed = true;
     put(&b, "images", images);
-    return end(&b, h, e);
+    return mro_json_end(&b, h, e);
 }
 
 json_t *mro_json_convert(const struct mro_result_head *h, const char *output, size_t frames, struct mro_error *e)
 {
-    struct builder b = begin(h);
+    struct builder b = mro_json_begin(h);
     put(&b, "output", text(output));
     put(&b, "frames", count(frames));
     put(&b, "dtype", text(mro_dtype_name(h->info->dtype)));
-    return end(&b, h, e);
+    return mro_json_end(&b, h, e);
 }
 
 /* "13.0"; null for 0.0. */
@@ -1161,174 +667,4 @@ json_t *mro_json_devices(struct mro_error *e)
     put(&b, "commit", text(mro_commit()));
     put(&b, "devices", list(mro_device_count(), device_json, NULL));
     return checked(&b, e);
-}
-
-/* -- compare ------------------------------------------------------------------------------------- */
-
-static json_t *sentence(void (*say)(const struct mro_compare_report *c, size_t state, char *text, size_t size),
-                        const struct mro_compare_report *c, size_t state)
-{
-    char words[600];
-    say(c, state, words, sizeof words);
-    return words[0] ? text(words) : json_null();
-}
-
-/* An interval without an upper end is [lo, null]. */
-static json_t *open_interval(const double v[2]) { return isfinite(v[0]) ? numbers(v, 2) : json_null(); }
-
-static void put_permutation(struct builder *b, const struct mro_permutation *p)
-{
-    const bool tested = isfinite(p->p);
-    put(b, "p", number(p->p));
-    put(b, "p_exact", tested ? json_boolean(p->exact) : json_null());
-    put(b, "p_se", number(p->se));
-    put(b, "p_smallest", number(p->smallest));
-    put(b, "arrangements", number(p->arrangements));
-}
-
-static json_t *compare_state_json(const void *items, size_t k)
-{
-    static const char *const intervals[] = { NULL, "log", "fieller" };
-    const struct mro_compare_report *c = items;
-    const struct mro_compare_result *r = c->result;
-    const struct mro_compare_state *t = &r->state[k];
-    const bool reference = k == r->reference;
-    struct builder b = object();
-    put(&b, "state", text(c->data->state[k]));
-    put(&b, "strain", number(t->strain));
-    put(&b, "n", count(t->n));
-    put(&b, "images", count(t->images));
-    put(&b, "mean", number(t->mean));
-    put(&b, "mean_ci95", interval(t->mean_ci95));
-    put(&b, "sd", number(t->sd));
-    put(&b, "ratio", reference ? json_real(1) : number(t->ratio));
-    put(&b, "ratio_ci95", open_interval(t->ratio_ci95));
-    put(&b, "ratio_interval", text(intervals[t->interval]));
-    put(&b, "difference", number(t->difference));
-    put(&b, "difference_ci95", interval(t->difference_ci95));
-    put_permutation(&b, &t->test);
-    put(&b, "p_holm", number(t->p_holm));
-    put(&b, "identifiable", reference ? json_null() : json_boolean(t->identifiable));
-    put(&b, "sentence", reference ? json_null() : sentence(mro_compare_sentence, c, k));
-    put(&b, "remark", reference ? json_null() : sentence(mro_compare_remark, c, k));
-    return take(&b);
-}
-
-/* Of the states that have images. */
-static json_t *compare_states(const struct mro_compare_report *c, json_t *(*make)(const void *items, size_t i),
-                              const void *items)
-{
-    json_t *a = json_array();
-    for (size_t k = 0; a && k < c->result->n_states; k++) {
-        if (c->result->state[k].n > 0 && json_array_append_new(a, make(items, k))) {
-            json_decref(a);
-            return NULL;
-        }
-    }
-    return a;
-}
-
-static json_t *compare_trend_json(const struct mro_compare_report *c)
-{
-    const struct mro_compare_trend *t = &c->result->trend;
-    struct builder b = object(), j = object();
-    char words[600];
-    if (!t->measured) {
-        json_decref(take(&b));
-        json_decref(take(&j));
-        return json_null();
-    }
-    mro_compare_trend_sentence(c, words, sizeof words);
-    put(&b, "n", count(t->n));
-    put(&b, "strain", numbers(t->strain, 2));
-    put(&b, "scale", text(t->logarithmic ? "ln" : "linear"));
-    put(&b, "slope", number(t->slope));
-    put(&b, "slope_ci95", interval(t->slope_ci95));
-    put(&b, "centre", numbers(t->centre, 2));
-    put(&b, "p", number(t->p));
-    put(&b, "tau", number(t->tau));
-    put(&j, "j", number(t->j));
-    put(&j, "expected", number(t->j_expected));
-    put_permutation(&j, &t->jonckheere);
-    put(&b, "jonckheere", take(&j));
-    put(&b, "sentence", text(words));
-    return take(&b);
-}
-
-struct compare_covariate {
-    const struct mro_compare_report *c;
-    const struct mro_compare_covariate *v;
-};
-
-static json_t *compare_adjusted_json(const void *items, size_t k)
-{
-    const struct compare_covariate *x = items;
-    struct builder b = object();
-    put(&b, "state", text(x->c->data->state[k]));
-    put(&b, "mean", number(x->v->mean[k]));
-    put(&b, "ratio", number(x->v->ratio[k]));
-    put(&b, "ratio_ci95", interval(x->v->ratio_ci95[k]));
-    put(&b, "variance_inflation", number(x->v->inflation[k]));
-    return take(&b);
-}
-
-static json_t *compare_covariate_json(const void *items, size_t i)
-{
-    const struct mro_compare_report *c = items;
-    const struct mro_compare_covariate *v = &c->result->covariate[i];
-    const struct compare_covariate x = { c, v };
-    struct builder b = object();
-    put(&b, "name", text(c->data->covariate[i]));
-    put(&b, "known", json_boolean(v->known));
-    put(&b, "slope", number(v->slope));
-    put(&b, "slope_ci95", interval(v->slope_ci95));
-    put(&b, "p", number(v->p));
-    put(&b, "states", compare_states(c, compare_adjusted_json, &x));
-    return take(&b);
-}
-
-static json_t *compare_image_json(const void *items, size_t i)
-{
-    const struct mro_compare_report *c = items;
-    const struct mro_compare_image *m = &c->data->image[i];
-    struct builder b = object();
-    put(&b, "file", text(c->file[i]));
-    put(&b, "state", text(c->data->state[m->state]));
-    put(&b, "specimen", c->specimen[i][0] ? text(c->specimen[i]) : json_null());
-    put(&b, "strain", number(m->strain));
-    put(&b, "setting", count(m->block));
-    put(&b, "value", number(m->value));
-    put(&b, "ci95", interval(m->ci95));
-    return take(&b);
-}
-
-json_t *mro_json_compare(const struct mro_result_head *h, const struct mro_compare_report *c, struct mro_error *e)
-{
-    static const struct mro_image_info none = { 0 };
-    const struct mro_compare_result *r = c->result;
-    struct mro_result_head head = *h;
-    struct builder b = object();
-    head.info = &none;
-    put(&b, "schema", text("mroscope.compare/1"));
-    put(&b, "file", text(h->file));
-    put(&b, "frame", json_null());
-    put(&b, "shape", json_null());
-    put(&b, "pixel_nm", json_null());
-    put(&b, "calibration", json_null());
-    put(&b, "kind", c->kind[0] ? text(c->kind) : json_null());
-    put(&b, "metric", text(c->metric));
-    put(&b, "metric_unit", text(c->unit));
-    put(&b, "reference", text(c->data->state[r->reference]));
-    put(&b, "unit", text(r->by_specimen ? "specimen" : "image"));
-    put(&b, "scale", text(r->logarithmic ? "ln" : "linear"));
-    put(&b, "states", compare_states(c, compare_state_json, c));
-    put(&b, "trend", compare_trend_json(c));
-    put(&b, "covariates", list(r->n_covariates, compare_covariate_json, c));
-    put(&b, "blocks", count(r->blocks));
-    put(&b, "block_factors", numbers(r->block_factor, r->blocks > 1 ? r->blocks : 0));
-    put(&b, "settings_differ_in", c->settings[0] ? text(c->settings) : json_null());
-    put(&b, "scatter_ln", number(r->scatter_ln));
-    put(&b, "n_for_ratio_1.5", number(r->n_for_ratio));
-    put(&b, "images", list(c->data->n, compare_image_json, c));
-    return end(&b, &head, e);
 }

@@ -22,10 +22,11 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_CRYSTAL_ALGORITHM "lattice 1"
+#define MRO_CRYSTAL_ALGORITHM "lattice 2"
 
 #define MRO_CRYSTAL_FRINGES 8 /* most fringe sets of one crystal that are kept */
 #define MRO_PHASES 16         /* most phases that crystals are compared with */
+#define MRO_DISLOCATIONS 16   /* most dislocations of one crystal whose places are kept */
 
 enum mro_structure { MRO_BCC, MRO_FCC, MRO_HCP, MRO_SC, MRO_DIAMOND };
 
@@ -41,8 +42,14 @@ struct mro_phase {
 enum mro_code mro_phase_parse(const char *text, struct mro_phase *p, struct mro_error *e);
 const char *mro_structure_name(enum mro_structure s); /* "bcc", ... */
 
+/* Reads a set of fringes, "GX,GY" in nm^-1 or "SPACING@AZIMUTH" in nm and degrees, to y, x in nm^-1. MRO_EARG: neither.
+ */
+enum mro_code mro_fringes_parse(const char *text, double g_inv_nm[2], struct mro_error *e);
+
 struct mro_crystal_options {
     double band_inv_nm[2];               /* 1/d of fringes looked for; default 1/0.37, 1/0.13 */
+    double g_inv_nm[2][2];               /* y, x: the fringe sets to measure, in place of looking for them */
+    size_t n_g;                          /* of them given: 0, 1 or 2 */
     double mask_inv_nm;                  /* standard deviation of the Gaussian mask around each spot; default 0.4 */
     double reference_d_nm;               /* spacing without strain; NaN = a reference area is used */
     double reference_nm[4];              /* x0, y0, x1, y1 of the reference area; x1 <= x0 = chosen in each crystal */
@@ -62,10 +69,18 @@ struct mro_fringes {
     double d_crlb_nm; /* Cramer-Rao bound of d_se_nm: noise of the surroundings alone, lattice perfect */
     double azimuth_deg;
     double amplitude; /* of the fringes, relative to the mean intensity: contrast = amplitude * cos(...) */
-    double snr;       /* power of the fringes over that of the noise, of the whole crystal */
-    double strain;    /* d_nm over the reference, minus 1; NaN without a reference */
-    int hkl[3];       /* 0, 0, 0 = not indexed */
-    double residual;  /* d_nm over the phase's spacing, minus 1; NaN */
+    double amplitude_over_noise;
+    double snr;      /* power of the fringes over that of the noise, of the whole crystal */
+    double strain;   /* d_nm over the reference, minus 1; NaN without a reference */
+    int hkl[3];      /* 0, 0, 0 = not indexed */
+    double residual; /* d_nm over the phase's spacing, minus 1; NaN */
+};
+
+/* A dislocation: a place around which the phase of a fringe set of the pair turns. */
+struct mro_dislocation {
+    double x_nm, y_nm;
+    double turns[2];      /* of the phase of each set along a loop from +x toward +y; NaN = not clear there */
+    double burgers_nm[2]; /* x, y: what the displacement gains along that loop; NaN = not known from both sets */
 };
 
 struct mro_crystal {
@@ -76,10 +91,12 @@ struct mro_crystal {
     int pair[2]; /* fringe sets that the strain is from; the second < 0: one set only, strain along its normal */
     /* Mean over the crystal of the local strain; NaN what cannot be told from one set of fringes. */
     double exx, eyy, exy, rotation_deg;
-    double enn;                /* along the normal of the first set */
-    double e_se;               /* standard error of a component of the mean strain */
-    double reference_nm[4];    /* x0, y0, x1, y1 of the area that strain is relative to; NaN: to reference_d_nm */
-    int vortices;              /* dislocations: phase vortices in the fringe sets of the pair; < 0: not counted */
+    double enn;             /* along the normal of the first set */
+    double e_se;            /* standard error of a component of the mean strain, that of the reference area in it */
+    double reference_nm[4]; /* x0, y0, x1, y1 of the area that strain is relative to; NaN: to reference_d_nm */
+    int vortices;           /* dislocations: phase vortices in the fringe sets of the pair; < 0: not counted */
+    struct mro_dislocation dislocations[MRO_DISLOCATIONS]; /* the first n_dislocations of them */
+    size_t n_dislocations;
     double vortices_null;      /* mean number in a perfect crystal of this size under the same noise */
     int phase;                 /* of the options; < 0: none fits */
     double phase_residual;     /* root mean square of the residuals */
@@ -144,10 +161,11 @@ struct mro_crystal_result {
 /* Measures one frame. `name` is the file for messages. Filled also when there is nothing to find (constant image, no
  * crystal): a reason in warnings, MRO_OK.
  * Errors: MRO_ECALIB (no pixel size), MRO_EARG (an option out of range, band beyond Nyquist, reference outside the
- * image), MRO_EDATA (under 8 pixels along an axis), MRO_EMEMORY. Release with mro_crystal_result_release. Same input,
- * options and seed: same bytes at any number of threads. One call a device at a time.
- * Source: Hytch, Snoeck, Kilaas, Ultramicroscopy 74 (1998) 131; Rouviere and Sarigiannidou, Ultramicroscopy 106 (2005)
- * 1; bound of frequency after Rife and Boorstyn, IEEE Trans. Inf. Theory 20 (1974) 591. */
+ * image, given fringes that are collinear or outside of the band), MRO_EDATA (under 8 pixels along an axis),
+ * MRO_EMEMORY. Release with mro_crystal_result_release. Same input, options and seed: same bytes at any number of
+ * threads. One call a device at a time. Source: Hytch, Snoeck, Kilaas, Ultramicroscopy 74 (1998) 131; Rouviere and
+ * Sarigiannidou, Ultramicroscopy 106 (2005) 1; bound of frequency after Rife and Boorstyn, IEEE Trans. Inf. Theory 20
+ * (1974) 591. */
 enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *im, const char *name,
                                   const struct mro_crystal_options *o, struct mro_crystal_result *r,
                                   struct mro_error *e);

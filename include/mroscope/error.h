@@ -22,7 +22,8 @@ enum mro_code {
     MRO_EMEMORY, /* the memory budget or the machine's memory does not suffice */
     MRO_EDEVICE, /* a compute device is missing or failed */
     MRO_EDATA,   /* the image is readable but cannot be measured (constant, empty, all masked) */
-    MRO_EINTERNAL
+    MRO_EINTERNAL,
+    MRO_ESTOPPED /* the caller asked it to stop */
 };
 
 struct mro_error {

@@ -35,6 +35,7 @@ enum mro_source {
     MRO_SOURCE_IMAGEJ,
     MRO_SOURCE_OME,
     MRO_SOURCE_VENDOR,
+    MRO_SOURCE_CALLER, /* axes of an array that a program lent (run.h) */
     MRO_SOURCE_MANIFEST,
     MRO_SOURCE_COMMAND_LINE
 };

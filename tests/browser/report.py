@@ -184,6 +184,11 @@ def test_overview(b, url):
     ratio = next(x for x in compared['fraction']['states'] if x['state'] == 'AQ')
     check('and the ratio is shown', f"{ratio['ratio']:.2f}" in b.js('return document.getElementById("compared").textContent'))
     check('with its sentence', ratio['sentence'] in b.js('return document.getElementById("compared").textContent'))
+    check('its unit is told', 'the image is the unit of every comparison' in b.js('return document.querySelector(".lead").textContent'))
+    for unit, words in (('specimen', 'the unit of every comparison is the specimen'), (None, 'the specimen where several images show one')):
+        said = b.js('const c = report.compare, was = c.map((x) => x.unit); c.forEach((x, i) => { x.unit = arguments[0] || ["image", "specimen"][i % 2]; });'
+                    'const said = unitOfComparisons(); c.forEach((x, i) => { x.unit = was[i]; }); return said', unit)
+        check('in all cases', words in said, said)
     metrics = b.js('return [...document.getElementById("metric").options].map((o) => o.value)')
     for metric in metrics:
         b.js('const s = document.getElementById("metric"); s.value = arguments[0]; s.dispatchEvent(new Event("change"))', metric)

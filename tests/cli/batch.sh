@@ -137,6 +137,35 @@ expect [ $? -eq 0 ]
 expect [ $(($(sed -n 's/.*(\([0-9]*\) now.*/\1/p' first.txt) + $(sed -n 's/.*(\([0-9]*\) now.*/\1/p' out.txt))) -eq 6 ]
 expect_alike both before
 
+# -- single rows, rows as they are asked for, and what there is gathered
+run batch day/session.csv "${options[@]}" -o asked --dry-run --json
+expect_code 0
+expect_json out.txt
+expect [ "$(grep -c '"status": "pending"' out.txt)" -eq 6 ]
+expect_not [ -e asked ]
+run batch day/session.csv "${options[@]}" -o asked --rows 3,6-7
+expect_code 0
+expect_out "3 of 3 measured (3 now, 0 before), 0 failed: asked/summary.csv"
+run batch day/session.csv "${options[@]}" -o asked --gather
+expect_code 1
+expect_out "3 of 6 measured (0 now, 3 before), 0 failed"
+expect_err "3 of 6 are not measured yet"
+cp asked/index.json index.json
+run batch day/session.csv "${options[@]}" -o asked --rows - --jobs 1 < <(printf '%s\n' 2 3 5 2)
+expect_code 0
+expect_json out.txt
+expect [ "$(sed 's/.*"row": \([0-9]*\),.*"status": "\([a-z]*\)".*/\1 \2/' out.txt | sort -u | tr '\n' ' ')" = "2 done 3 done 5 done " ]
+expect_same asked/index.json index.json
+run batch day/session.csv "${options[@]}" -o asked --rows - < <(printf '%s\n' 4 9)
+expect_code 1
+expect_out '"row": 4,'
+expect_err "'day/session.csv' has no row '9'"
+run batch day/session.csv "${options[@]}" -o asked --gather
+expect_code 0
+expect_out "6 of 6 measured (0 now, 6 before), 0 failed"
+expect_alike asked before
+nothing_half_made asked
+
 # -- killed at some moments: finished results stay, the next run goes on, and the bytes are the same
 for wait in 0.05 0.15 0.3; do
     "$program" batch day/session.csv "${options[@]}" --jobs 2 -o killed >/dev/null 2>&1 &
@@ -302,9 +331,15 @@ for text in "row 2: there is no file 'none.tif'" "row 3: 'hartem' is no kind; di
     expect_err "$text"
 done
 expect_not [ -e nothing ]
-for wrong in --shard=3/2 --shard=1 --jobs=0 --haadf=--nonsense --haadf=--threads=x "--haadf='a"; do
+for wrong in --shard=3/2 --shard=1 --rows=8 --rows=x --jobs=0 --haadf=--nonsense --haadf=--threads=x "--haadf='a"; do
     run batch day/session.csv -o nothing "$wrong"
     expect_code 2
+done
+for wrong in "--rows=- --shard=1/2" "--rows=- --dry-run" "--gather --rows=2" "--gather --shard=1/2" "--gather --dry-run"; do
+    # shellcheck disable=SC2086 # two options
+    run batch day/session.csv -o nothing $wrong
+    expect_code 2
+    expect_err "goes without"
 done
 run batch day/session.csv
 expect_code 2

@@ -4,26 +4,19 @@
 # shellcheck source=lib.bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 line=$samples/eds_line.csv
+head -n 91 "$line" >part.csv # what is not about the numbers takes a part of it
 
 # -- a table
 run eds --json "$line"
-expect_code 0
-expect_json out.txt
-expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance points step_nm length_nm elements Fe \
-    mean_at sd_at sd_counting_at sd_true_at sd_true_ci95 p_heterogeneous wavelength_nm p_periodic pairs Fe-Si r \
-    r_counting p k_factors contrast_groups inputs input_sha256 seed
-expect_out '"schema": "mroscope.eds/1"'
+expect_result eds points step_nm length_nm elements Fe mean_at sd_at sd_counting_at sd_true_at sd_true_ci95 \
+    p_heterogeneous wavelength_nm p_periodic pairs Fe-Si r r_counting p k_factors contrast_groups inputs input_sha256 \
+    seed
 expect_out '"points": 252'
 expect_out '"contrast_groups": null'
 expect_out '"k_source": "table"'
 expect_out '"draws": {"value": 999}'
-checks=$((checks + 1))
-grep -qE '"(threads|memory|output|quiet)":' out.txt && fail "an execution option is in the result"
-cp out.txt one.txt
-run eds --json --threads 1 "$line"
-expect_same out.txt one.txt
-run eds --json --threads 3 "$line"
-expect_same out.txt one.txt
+expect_again eds --json --threads 1 "$line"
+expect_again eds --json --threads 3 "$line"
 run eds --json --k Fe=1,Co=1.05,Si=0.9,P=0.95 "$line"
 expect_out '"k_factors": {"Fe": 1, "Co": 1.05, "Si": 0.9, "P": 0.95}, "k_source": "command line"'
 expect_out '"k": {"value": "Fe=1,Co=1.05,Si=0.9,P=0.95"}'
@@ -37,12 +30,13 @@ checks=$((checks + 2))
 [ "$(head -1 results/eds_line.eds.profile.csv)" = $'distance_nm,Fe_at_percent,Fe_counting_sd_at_percent,Co_at_percent,Co_counting_sd_at_percent,Si_at_percent,Si_counting_sd_at_percent,P_at_percent,P_counting_sd_at_percent\r' ] ||
     fail "header of the profile"
 [ "$(wc -l <results/eds_line.eds.profile.csv)" -eq 253 ] || fail "points of the profile"
-run eds --json results/eds_line.eds.profile.csv # its own table is one of at.%
+head -n 91 results/eds_line.eds.profile.csv >own.csv
+run eds --json own.csv # its own table is one of at.%
 expect_code 0
-expect_out '"points": 252'
+expect_out '"points": 90'
 
 # -- shares alone: the scatter is an upper bound
-cut -d, -f1-5 "$line" >shares.csv
+cut -d, -f1-5 part.csv >shares.csv
 run eds --json shares.csv
 expect_code 0
 expect_out '"sd_true_at": null, "sd_true_ci95": null'
@@ -178,9 +172,9 @@ for bad in negative short empty missing; do
     expect_err "'$bad.csv'"
     expect_empty left
 done
-run eds --json negative.csv "$line"
+run eds --json negative.csv part.csv
 expect_code 1
-expect_out '"points": 252'
+expect_out '"points": 90'
 run eds Fe.tif
 expect_code 1
 expect_err "--map"

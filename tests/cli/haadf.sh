@@ -6,27 +6,20 @@
 image=$samples/stem/haadf_ascast.tif
 
 run haadf --json "$image"
-expect_code 0
-expect_json out.txt
-expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance band_inv_nm contrast_sd \
-    contrast_sd_ci95 normalised_variance fwhm skewness noise_sd correlation_length_nm wavelength_nm wavelength_p dark \
-    bright threshold_sd count density_per_nm2 area_fraction diameter_nm null_ratio p_value levels verdict line_noise_sd \
-    smoothing_nm heterogeneous clipped_fraction coverage black_level
-expect_out '"schema": "mroscope.haadf/1"'
+expect_result haadf band_inv_nm contrast_sd contrast_sd_ci95 normalised_variance fwhm skewness noise_sd \
+    correlation_length_nm wavelength_nm wavelength_p dark bright threshold_sd count density_per_nm2 area_fraction \
+    diameter_nm null_ratio p_value levels verdict line_noise_sd smoothing_nm heterogeneous clipped_fraction coverage \
+    black_level
 expect_out '"signal": {"value": "haadf"}'
 expect_out '"polynomial": {"value": 3}'
 expect_out '"thresholds": {"value": "1,1.5,2,3", "unit": "standard deviations"}'
 expect_out '"algorithm": "haadf 2"'
 expect_out 'dark regions of 2'
 expect_out '"heterogeneous": true'
-checks=$((checks + 1))
-grep -qE '"(threads|memory|device|output|quiet)":' out.txt && fail "an execution option is in the result"
-cp out.txt two.txt
-run haadf --json --threads 1 "$image"
-expect_same out.txt two.txt
+expect_again haadf --json --threads 1 "$image"
 run haadf --json --seed 2 "$image"
 checks=$((checks + 1))
-cmp -s out.txt two.txt && fail "another seed gave the same bytes"
+cmp -s out.txt before.txt && fail "another seed gave the same bytes"
 
 run haadf -o deep/results "$image"
 expect_code 0

@@ -11,13 +11,13 @@ expect_json out.txt
 expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance crystals x_nm y_nm diameter_nm d_nm \
     d_se_nm azimuth_deg strain exx eyy exy rotation_deg vortices vortices_null phase zone_axis fringes hkl residual sides \
     strain_se normal_azimuth_deg border_nm band mask_inv_nm resolution_nm filter noise_fringe_length_nm false_expected \
-    size_limit_nm verdict reference_nm at_border d_crlb_nm
+    size_limit_nm verdict reference_nm at_border d_crlb_nm amplitude_over_noise dislocations
 expect_out '"schema": "mroscope.lattice/1"'
 expect_out '"vortices": 0'
 expect_out '"name": "alpha-Fe"'
 expect_out '"hkl": [1, 1, 0]'
 expect_out '"reference-d": {"value": 0.2027, "unit": "nm"}'
-expect_out '"algorithm": "lattice 1"'
+expect_out '"algorithm": "lattice 2"'
 expect_out "a step of strain along the fringe normal"
 checks=$((checks + 1))
 grep -qE '"(threads|memory|device|output|quiet)":' out.txt && fail "an execution option is in the result"
@@ -60,7 +60,11 @@ expect_out '"phase": {"value": ["gamma-Fe:0.3591:fcc", "Co:0.2507:hcp"], "unit":
 expect_out '"reference_nm": [4, 4, 6, 6]'
 expect_out '"inside": {"count": 0'
 expect_out "three are needed"
-for wrong in "--phase Fe" "--phase Fe:0.28:xyz" "--phase Fe:28:bcc" "--reference 5,5,1,9" "--reference-d 0" "--mask 9" \
+run lattice --json --g 0.2027@29 --g 0,4.93 "$image"
+expect_code 0
+expect_out '"g": {"value": ["0.2027@29", "0,4.93"], "unit": "1/nm"}'
+expect_out "1 crystal"
+for wrong in "--g 4" "--g 0.2@x" "--g 1,2 --g 2,1 --g 3,3" "--phase Fe" "--phase Fe:0.28:xyz" "--phase Fe:28:bcc" "--reference 5,5,1,9" "--reference-d 0" "--mask 9" \
     "--band-width 3" "--reference 1,1,3,3 --reference-d 0.2" "--d-range 0.3,0.2" "--band-line 1,2,3" "--false-crystals 0"; do
     # shellcheck disable=SC2086
     run lattice $wrong "$image"
@@ -71,6 +75,13 @@ run lattice --reference 1,1,500,9 "$image"
 expect_code 1
 expect_one_line
 expect_err "no rectangle inside the field"
+run lattice --g 0.2027@29 --g 0.2027@35 "$image"
+expect_code 1
+expect_one_line
+expect_err "collinear"
+run lattice --g 0.5@29 "$image"
+expect_code 1
+expect_one_line
 run lattice --band-line 3,3,3,3 "$image"
 expect_code 1
 expect_one_line

@@ -110,6 +110,27 @@ expect_keys() {
     done
 }
 
+# expect_result VERB KEY...: the last run gave a JSON result of VERB with these keys and those that every result has, and
+# without the options that only say how it was computed
+expect_result() {
+    local verb=$1
+    shift
+    expect_code 0
+    expect_json out.txt
+    expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance options "$@"
+    expect_out "\"schema\": \"mroscope.$verb/1\""
+    checks=$((checks + 1))
+    grep -qE '"(threads|memory|device|output|quiet)":' out.txt && fail "an execution option is in the result"
+}
+
+# expect_again ARGS...: runs the program and expects what the run before it printed, to the byte
+expect_again() {
+    cp out.txt before.txt
+    run "$@"
+    expect_code 0
+    expect_same out.txt before.txt
+}
+
 finish() {
     echo "$checks checks, $failures failures"
     [ "$checks" -gt 0 ] && [ "$failures" -eq 0 ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Every command of the README that measures samples works as written, and its files and keys are there.
+# Every command of the README and of docs/ that measures samples works as written, and its files and keys are there.
 # shellcheck source=lib.bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 readme=$samples/../README.md
@@ -18,9 +18,9 @@ while read -r line; do
     checks=$((checks + 1))
     [ -s out.txt ] || fail "no output of: $line"
     case $line in *--json*) expect_json out.txt ;; esac
-done < <(sed -n '/^```sh$/,/^```$/p' "$readme" | grep '^build/mroscope ')
+done < <(sed -n '/^```sh$/,/^```$/p' "$readme" "$samples"/../docs/*.md | grep '^build/mroscope ' | awk '!seen[$0]++')
 checks=$((checks + 1))
-[ "$n" -ge 9 ] || fail "only $n commands found in the README"
+[ "$n" -ge 29 ] || fail "only $n commands found in the README and docs/"
 
 for suffix in json objects.csv sweep.csv png svg pdf score.tif mask.tif filtered.tif acf.tif; do
     expect_file results/CTC30_e10_0_corr.mro.$suffix

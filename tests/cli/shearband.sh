@@ -6,17 +6,11 @@
 image=$samples/stem/shearband.tif
 
 run shearband --json --alpha 0.02 --surrogates 99 "$image"
-expect_code 0
-expect_json out.txt
-expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance normal_azimuth_deg bands position_nm \
-    width_nm width_ci95 depth depth_ci95 normal_azimuth_ci95 line_nm length_nm segments p_value p_segments edge_nm junctions \
-    verdict searched_width_nm position_from
-expect_out '"schema": "mroscope.shearband/1"'
+expect_result shearband normal_azimuth_deg bands position_nm width_nm width_ci95 depth depth_ci95 normal_azimuth_ci95 \
+    line_nm length_nm segments p_value p_segments edge_nm junctions verdict searched_width_nm position_from
 expect_out '"algorithm": "shearband 1"'
 expect_out '2 bands beyond chance'
 expect_out 'widths are projected'
-checks=$((checks + 1))
-grep -qE '"(threads|memory|device|output|quiet)":' out.txt && fail "an execution option is in the result"
 # Planted: bands of 12 and 25 nm at 60 and 140 nm, 5 and 4 % deep, the normal at 20.05 degrees.
 checks=$((checks + 1))
 grep -oE '"position_nm": [0-9.]+|"width_nm": [0-9.]+, "width_ci95"|"depth": [0-9.]+, "depth_ci95"' out.txt |
@@ -24,9 +18,7 @@ grep -oE '"position_nm": [0-9.]+|"width_nm": [0-9.]+, "width_ci95"|"depth": [0-9
     awk '{ exit !($1 > 59.4 && $1 < 60.8 && $2 > 11.4 && $2 < 12.6 && $3 > 0.046 && $3 < 0.054 &&
                   $4 > 139.4 && $4 < 140.8 && $5 > 24 && $5 < 26 && $6 > 0.037 && $6 < 0.043) }' ||
     fail "the bands are not those that were planted"
-cp out.txt two.txt
-run shearband --json --alpha 0.02 --surrogates 99 --threads 1 "$image"
-expect_same out.txt two.txt
+expect_again shearband --json --alpha 0.02 --surrogates 99 --threads 1 "$image"
 
 run shearband --line 82,0,12,190 --thickness 60 --segments 8 --alpha 0.02 --surrogates 99 -o deep/results "$image"
 expect_code 0

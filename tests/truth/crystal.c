@@ -231,9 +231,103 @@ static void dislocations_are_counted(void **state)
         struct mro_crystal_result r = measured(d, 448, 0.032, 70, &c, 1, &o);
         assert_int_equal(r.n_crystals, 1);
         assert_int_equal(r.crystals[0].vortices, k == 1 ? 0 : 1);
+        assert_int_equal(r.crystals[0].n_dislocations, r.crystals[0].vortices);
         assert_true(r.crystals[0].vortices_null < 0.1);
+        c.sets = k == 1 ? 2 : 1; /* for the last one */
+        c.d_nm[1] = 0.2027;
+        c.azimuth_deg[1] = 110;
+        if (k == 2) {
+            const struct mro_dislocation *at = r.crystals[0].dislocations;
+            near(at->x_nm, 7.4, 0.3);
+            near(at->y_nm, 6.5, 0.3);
+            assert_true(at->turns[0] == 0 || at->turns[1] == 0); /* of the set along 110 degrees */
+            near(fabs(at->turns[0] + at->turns[1]), 1, 1e-12);
+            /* One fringe along 20 degrees: with a phase that grows, the displacement goes against it. */
+            near(at->burgers_nm[0], -0.2027 * cos(20 * M_PI / 180), 0.01);
+            near(at->burgers_nm[1], -0.2027 * sin(20 * M_PI / 180), 0.01);
+        } else if (k == 0) {
+            near(r.crystals[0].dislocations[0].turns[0], -1, 1e-12);
+            assert_true(isnan(r.crystals[0].dislocations[0].turns[1]));
+            assert_true(isnan(r.crystals[0].dislocations[0].burgers_nm[0]));
+        }
         mro_crystal_result_release(&r);
     }
+    mro_device_close(d);
+}
+
+/* Two sets that are given in place of being looked for; what is given wrongly. */
+static void fringes_may_be_given(void **state)
+{
+    (void)state;
+    struct mro_device *d = device_of("cpu", 2);
+    struct mro_crystal_options o = usual();
+    struct planted c[2] = { plain_crystal(5, 5.4, 5, 0.2027, 20), plain_crystal(9.5, 9, 3.5, 0.25, 75) };
+    struct mro_crystal_result r;
+    double g[2];
+    c[0].sets = 3;
+    c[0].d_nm[1] = c[0].d_nm[2] = 0.2027;
+    c[0].azimuth_deg[1] = 80;
+    c[0].azimuth_deg[2] = 140;
+    c[0].strain_deg = 20;
+    c[0].minus = c[0].plus = 0.01;
+    o.reference_d_nm = 0.2027;
+    ok(mro_fringes_parse("0.2@22", o.g_inv_nm[0], &e), &e);
+    ok(mro_fringes_parse("0.86,4.87", o.g_inv_nm[1], &e), &e);
+    near(o.g_inv_nm[0][0], 5 * sin(22 * M_PI / 180), 1e-12);
+    near(o.g_inv_nm[1][0], 4.87, 1e-12);
+    o.n_g = 2;
+    r = measured(d, 320, 0.04, 45, c, 2, &o);
+    assert_int_equal(r.n_crystals, 1);
+    assert_int_equal(r.crystals[0].n_fringes, 2);
+    near(r.crystals[0].fringes[0].azimuth_deg, 20, 0.5);
+    near(r.crystals[0].enn, 0.01, 0.001);
+    near(r.crystals[0].exx, 0.01 * cos(20 * M_PI / 180) * cos(20 * M_PI / 180), 0.0015);
+    mro_crystal_result_release(&r);
+    o.n_g = 1;
+    ok(mro_fringes_parse("0.17@120", o.g_inv_nm[0], &e), &e); /* that no crystal has */
+    r = measured(d, 320, 0.04, 45, c, 2, &o);
+    assert_int_equal(r.n_crystals, 0);
+    assert_non_null(strstr(r.verdict, "given fringes do not stand out"));
+    mro_crystal_result_release(&r);
+
+    float px[64] = { 1, 2 };
+    const struct mro_image im = counts_image(px, 8, 0.04);
+    o.n_g = 2;
+    ok(mro_fringes_parse("0.17@130", o.g_inv_nm[1], &e), &e);
+    assert_int_equal(mro_crystal_measure(d, &im, "test", &o, &r, &e), MRO_EARG);
+    assert_non_null(strstr(e.message, "collinear"));
+    ok(mro_fringes_parse("0.5@130", o.g_inv_nm[1], &e), &e);
+    assert_int_equal(mro_crystal_measure(d, &im, "test", &o, &r, &e), MRO_EARG);
+    assert_non_null(strstr(e.message, "not among the spacings"));
+    static const char *const wrong[] = { "",        "4",    "4,",  "4,x", "4,3,2",  "0@30",
+                                         "-0.2@30", "0.2@", "0,0", "4;3", "1e999,0" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(mro_fringes_parse(wrong[i], g, &e), MRO_EARG);
+    mro_device_close(d);
+}
+
+/* Three sets of one lattice, the third so weak that it shows in a part only; and a second crystal over the first. */
+static void sets_are_put_together(void **state)
+{
+    (void)state;
+    struct mro_device *d = device_of("cpu", 2);
+    const struct mro_crystal_options o = usual();
+    struct planted c[2] = { plain_crystal(6, 6, 6, 0.2027, 20), plain_crystal(6, 6, 6, 0.2027, 50) };
+    for (int k = 0; k < 2; k++) {
+        c[k].sets = 2;
+        c[k].d_nm[1] = 0.2027;
+        c[k].azimuth_deg[1] = c[k].azimuth_deg[0] + 60;
+    }
+    struct mro_crystal_result r = measured(d, 320, 0.04, 47, c, 2, &o);
+    assert_int_equal(r.n_crystals, 1);
+    assert_int_equal(r.crystals[0].n_fringes, 4);
+    assert_true(warned(&r, "two crystals may lie over each other"));
+    mro_crystal_result_release(&r);
+    c[0].amplitude = 0.035;
+    r = measured(d, 320, 0.04, 48, c, 1, &o);
+    assert_int_equal(r.n_crystals, 1);
+    assert_true(warned(&r, "its size is of the part that stands out"));
+    mro_crystal_result_release(&r);
     mro_device_close(d);
 }
 
@@ -459,6 +553,8 @@ int main(void)
         cmocka_unit_test(a_step_of_strain),
         cmocka_unit_test(strain_has_its_signs),
         cmocka_unit_test(dislocations_are_counted),
+        cmocka_unit_test(fringes_may_be_given),
+        cmocka_unit_test(sets_are_put_together),
         cmocka_unit_test(a_crystal_may_fill_the_field),
         cmocka_unit_test(same_bytes_at_any_number_of_threads),
         cmocka_unit_test(phases_and_their_planes),

@@ -148,7 +148,7 @@ function overview() {
   const failed = rows.filter((r) => r.status === 'failed'), pending = rows.filter((r) => r.status === 'pending');
   const warned = chief.filter((i) => warningsOf(items[i]).length);
   const out = [h('div', { class: 'head' }, h('h1', {}, named(report.title)),
-    h('p', { class: 'lead' }, `${plural(chief.length, 'result')} of ${plural(rows.length, 'row')} of the session, ${plural(states.length, 'state')}. Intervals are 95 %. Each dot is one image; the image is the unit of every comparison.`))];
+    h('p', { class: 'lead' }, `${plural(chief.length, 'result')} of ${plural(rows.length, 'row')} of the session, ${plural(states.length, 'state')}. Intervals are 95 %. Each dot is one image${unitOfComparisons()}.`))];
   out.push(h('dl', { class: 'tiles' },
     tile('Measured', `${chief.length}`, `of ${rows.length}`),
     tile('States', `${states.length}`, states.slice(0, 6).join(', ') + (states.length > 6 ? ', …' : '')),
@@ -164,6 +164,14 @@ function overview() {
   return out;
 }
 const tile = (name, value, sub) => h('div', { class: 'tile' }, h('dt', {}, name), h('dd', {}, value, sub && h('small', {}, named(sub))));
+
+// What counts as one piece of evidence: the image, or the specimen where specimens were imaged more than once.
+function unitOfComparisons() {
+  const units = [...new Set((report.compare || []).map((c) => c.unit))];
+  if (units.length === 0) return '';
+  if (units.length > 1) return '; the unit of a comparison is the specimen where several images show one, else the image';
+  return units[0] === 'specimen' ? '; the unit of every comparison is the specimen, by the mean of its images' : '; the image is the unit of every comparison';
+}
 
 function resultTable(verb) {
   const list = chief.filter((i) => items[i].verb === verb);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Patches: fringes with the profile of a sphere, fitted at the most surprising cells of a field. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "mroscope/math/band.h"
+#include "mroscope/math/grid.h"
+#include "ops/mro_internal.h"
+
+#define CANDIDATE 5.0 /* -ln p of cells whose neighbourhood is searched for a patch */
+
+bool mro_found_push(struct mro_found_list *l, const struct mro_found *f)
+{
+    if (l->n == l->room) {
+        const size_t room = l->room ? 2 * l->room : 64;
+        struct mro_found *v = realloc(l->v, room * sizeof *v);
+        if (v == NULL) return false;
+        l->v = v;
+        l->room = room;
+    }
+    l->v[l->n++] = *f;
+    return true;
+}
+
+static int by_significance(const void *a, const void *b)
+{
+    const struct mro_found *x = a, *y = b;
+    if (x->significance != y->significance) return x->significance < y->significance ? 1 : -1;
+    if (x->y_nm != y->y_nm) return x->y_nm < y->y_nm ? -1 : 1;
+    return (x->x_nm > y->x_nm) - (x->x_nm < y->x_nm);
+}
+
+void mro_found_sort(struct mro_found_list *l)
+{
+    if (l->n) qsort(l->v, l->n, sizeof *l->v, by_significance);
+}
+
+enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_scores *s, const unsigned char *allowed,
+                               double margin_nm, double least, struct mro_found_list *out, struct mro_error *e)
+{
+    const size_t ny = s->cells.ny, nx = s->cells.nx;
+    const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
+    struct mro_patch *patches = NULL;
+    size_t n = 0, room = 0;
+    enum mro_code rc = MRO_OK;
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            const size_t i = y * nx + x;
+            const float v = s->surprise[i];
+            if (v < CANDIDATE || (allowed && !allowed[i])) continue;
+            bool top = true;
+            for (int dy = -1; dy <= 1 && top; dy++)
+                for (int dx = -1; dx <= 1; dx++) {
+                    const size_t j =
+                        (y + ny + (size_t)(dy + (int)ny)) % ny * nx + (x + nx + (size_t)(dx + (int)nx)) % nx;
+                    if (s->surprise[j] > v || (j < i && s->surprise[j] == v)) top = false;
+                }
+            if (!top) continue;
+            if (n == room) {
+                room = room ? 2 * room : 64;
+                struct mro_patch *more = realloc(patches, room * sizeof *more);
+                if (more == NULL) {
+                    rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+                    goto done;
+                }
+                patches = more;
+            }
+            const double *g = mro_strongest_wave(p, s, i);
+            patches[n++] = (struct mro_patch){ .y_nm = (double)y * py, .x_nm = (double)x * px, .gy = g[0], .gx = g[1] };
+        }
+    if ((rc = p->d->ops->refine_patches(p->d, &s->grid, &s->field, &p->search, patches, n, e))) goto done;
+
+    struct mro_found_list all = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        const struct mro_patch *q = patches + i;
+        if (q->y_nm < margin_nm || q->x_nm < margin_nm || q->y_nm > s->cells.ly - margin_nm ||
+            q->x_nm > s->cells.lx - margin_nm)
+            continue;
+        struct mro_found f = { .y_nm = q->y_nm, .x_nm = q->x_nm, .gy = q->gy, .gx = q->gx, .best = q->best };
+        const double gain = mro_gain_at(s, q->y_nm, q->x_nm);
+        for (int k = 0; k < MRO_PATCH_SIZES; k++) f.power[k] = q->power[k] / gain;
+        f.second_power = q->second_power / gain;
+        const double t = fmax(f.power[f.best], 2);
+        f.significance = t - log(2 * t - 1) - p->size_cost[f.best];
+        if (f.significance < least) continue;
+        mro_found_shape(p, &f);
+        if (!mro_found_push(&all, &f)) {
+            free(all.v);
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+            goto done;
+        }
+    }
+    mro_found_sort(&all);
+    for (size_t i = 0; i < all.n && rc == MRO_OK; i++) {
+        bool alone = true;
+        for (size_t j = 0; j < out->n; j++) {
+            const double reach = fmax(0.8, 0.5 * p->search.diameter_nm[out->v[j].best] + 0.45);
+            if (hypot(out->v[j].y_nm - all.v[i].y_nm, out->v[j].x_nm - all.v[i].x_nm) < reach) alone = false;
+        }
+        if (alone && !mro_found_push(out, all.v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    }
+    free(all.v);
+done:
+    free(patches);
+    return rc;
+}
+
+enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
+                            struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const struct mro_grid *g = &s->grid;
+    const size_t n = g->ny * g->nx, nc = s->cells.ny * s->cells.nx;
+    const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx;
+    struct mro_buffer rest = { 0 }, mean = { 0 };
+    float *field = malloc(n * sizeof *field), *gain = malloc(n * sizeof *gain);
+    struct mro_patch *patches = calloc(found->n + 1, sizeof *patches);
+    enum mro_code rc = MRO_OK;
+    if (field == NULL || gain == NULL || patches == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    if ((rc = d->ops->download(d, field, &s->field, n * sizeof(float), e))) goto done;
+    for (size_t i = 0; i < n; i++) gain[i] = 1;
+    for (size_t i = 0; i < found->n; i++) {
+        const struct mro_found *f = found->v + i;
+        const double reach = 0.5 * p->search.diameter_nm[f->best] + 0.35; /* to the end of the soft edge */
+        for (ptrdiff_t y = (ptrdiff_t)floor((f->y_nm - reach) / py); y <= (ptrdiff_t)ceil((f->y_nm + reach) / py); y++)
+            for (ptrdiff_t x = (ptrdiff_t)floor((f->x_nm - reach) / px); x <= (ptrdiff_t)ceil((f->x_nm + reach) / px);
+                 x++) {
+                const double r = hypot((double)y * py - f->y_nm, (double)x * px - f->x_nm);
+                const double w = fmin(fmax((r - reach) / 0.35 + 1, 0), 1);
+                const size_t j = (size_t)((y + 2 * (ptrdiff_t)g->ny) % (ptrdiff_t)g->ny) * g->nx +
+                                 (size_t)((x + 2 * (ptrdiff_t)g->nx) % (ptrdiff_t)g->nx);
+                gain[j] = fminf(gain[j], (float)(w * w * (3 - 2 * w)));
+            }
+    }
+    double kept = 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        float line = 0;
+        for (size_t x = 0; x < g->nx; x++) {
+            const size_t i = y * g->nx + x;
+            field[i] *= gain[i];
+            line += gain[i] * gain[i];
+        }
+        kept += line;
+    }
+    kept /= (double)n;
+    if (kept < 0.3) goto done; /* too little is left to tell the speckle from */
+    if ((rc = d->ops->alloc(d, &rest, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &mean, nc * sizeof(float), e))) goto done;
+    if ((rc = d->ops->upload(d, &s->field, field, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->forward(d, g, &s->field, &rest, e))) goto done;
+    const double *band = p->o.band_inv_nm;
+    if ((rc =
+             d->ops->local_power(d, g, &rest, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, power, e)))
+        goto done;
+    if ((rc = d->ops->download(d, gain, power, n * sizeof(float), e))) goto done;
+    for (size_t i = 0; i < n; i++) gain[i] = gain[i] > 0 ? (float)sqrt(kept / gain[i]) : 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = mro_frequency(y, g->ny, g->ly);
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = mro_frequency(x, g->nx, g->lx);
+            /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
+            gain[y * g->nx + x] *=
+                mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band[0], (float)band[1], (float)BAND_EDGE);
+        }
+    }
+    if ((rc = d->ops->multiply(d, g, spectrum, gain, e))) goto done;
+    if ((rc = d->ops->inverse(d, g, spectrum, &s->field, e))) goto done;
+    if ((rc = mro_measure_gain(p, s, &mean, e))) goto done;
+    for (size_t i = 0; i < found->n; i++)
+        patches[i] = (struct mro_patch){
+            .y_nm = found->v[i].y_nm, .x_nm = found->v[i].x_nm, .gy = found->v[i].gy, .gx = found->v[i].gx
+        };
+    if ((rc = d->ops->refine_patches(d, g, &s->field, &p->search, patches, found->n, e))) goto done;
+    for (size_t i = 0; i < found->n; i++) {
+        struct mro_found *f = found->v + i;
+        const double again = mro_gain_at(s, f->y_nm, f->x_nm);
+        for (int k = 0; k < MRO_PATCH_SIZES; k++) f->power[k] = patches[i].power[k] / again;
+        f->second_power = patches[i].second_power / again;
+        f->best = patches[i].best;
+        mro_found_shape(p, f);
+    }
+done:
+    d->ops->release(d, &rest);
+    d->ops->release(d, &mean);
+    free(field);
+    free(gain);
+    free(patches);
+    return rc;
+}

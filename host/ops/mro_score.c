@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Scores of one whitened field: windowed spectra over the local gain, and how surprising they are under the null. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/sizes.h"
+#include "mroscope/math/band.h"
+#include "mroscope/math/grid.h"
+#include "ops/mro_internal.h"
+
+#define GRID_Q 6.7        /* nm^-1 that the coarse grid holds, for the band and the rings around it */
+#define CELL_STEP_NM 0.42 /* at most */
+
+void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
+                     struct mro_grid *cells)
+{
+    const double ly = (double)im->ny * pixel_nm[0], lx = (double)im->nx * pixel_nm[1];
+    const size_t ny = mro_smooth_size((size_t)ceil(2 * GRID_Q * ly)),
+                 nx = mro_smooth_size((size_t)ceil(2 * GRID_Q * lx));
+    *grid = (struct mro_grid){ ny < im->ny ? ny : im->ny, nx < im->nx ? nx : im->nx, ly, lx };
+    *cells = (struct mro_grid){ mro_smooth_size((size_t)ceil(ly / CELL_STEP_NM)),
+                                mro_smooth_size((size_t)ceil(lx / CELL_STEP_NM)), ly, lx };
+}
+
+void mro_scores_release(struct mro_device *d, struct mro_scores *s)
+{
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        free(s->power[k]);
+        free(s->which[k]);
+    }
+    free(s->gain);
+    free(s->surprise);
+    d->ops->release(d, &s->field);
+    memset(s, 0, sizeof *s);
+}
+
+/* Mean of the squared band gain over a grid: the mean square of white noise in the band. */
+static double band_energy(const struct mro_grid *g, const double band[2])
+{
+    double sum = 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = mro_frequency(y, g->ny, g->ly);
+        double line = 0;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
+            if (q2 < (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE) ||
+                q2 > (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE))
+                continue;
+            const double b = mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)BAND_EDGE);
+            line += b * b;
+        }
+        sum += line;
+    }
+    return sum / ((double)g->ny * (double)g->nx);
+}
+
+enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *mean,
+                               struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t n = s->cells.ny * s->cells.nx;
+    MRO_TRY(d->ops->local_mean_square(d, &s->grid, &s->field, GAIN_S_NM, &s->cells, mean, e));
+    MRO_TRY(d->ops->download(d, s->gain, mean, n * sizeof(float), e));
+    const float unit = (float)(1 / band_energy(&s->grid, p->o.band_inv_nm));
+    for (size_t i = 0; i < n; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    return MRO_OK;
+}
+
+enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
+                              const struct mro_buffer *spectrum, struct mro_scores *s, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t n = cells->ny * cells->nx;
+    struct mro_buffer power = { 0 }, which = { 0 };
+    enum mro_code rc = MRO_OK;
+    memset(s, 0, sizeof *s);
+    s->grid = *grid;
+    s->cells = *cells;
+    s->gain = malloc(n * sizeof *s->gain);
+    s->surprise = malloc(n * sizeof *s->surprise);
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        s->power[k] = malloc(n * sizeof *s->power[k]);
+        s->which[k] = malloc(n * sizeof *s->which[k]);
+        if (!s->power[k] || !s->which[k]) rc = MRO_EMEMORY;
+    }
+    if (rc || !s->gain || !s->surprise) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &s->field, grid->ny * grid->nx * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &which, n * sizeof(int32_t), e))) goto done;
+    if ((rc = d->ops->inverse(d, grid, spectrum, &s->field, e))) goto done;
+    if ((rc = mro_measure_gain(p, s, &power, e))) goto done;
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        const struct mro_bank bank = { .window_s_nm = p->window_s_nm[k],
+                                       .band_inv_nm = { p->o.band_inv_nm[0], p->o.band_inv_nm[1] },
+                                       .edge_inv_nm = BAND_EDGE,
+                                       .g = (const double(*)[2])p->g[k],
+                                       .n_g = p->n_g[k] };
+        if ((rc = d->ops->bank_maximum(d, grid, spectrum, &bank, cells, &power, &which, e))) goto done;
+        if ((rc = d->ops->download(d, s->power[k], &power, n * sizeof(float), e))) goto done;
+        if ((rc = d->ops->download(d, s->which[k], &which, n * sizeof(int32_t), e))) goto done;
+        for (size_t i = 0; i < n; i++) s->power[k][i] /= s->gain[i];
+    }
+done:
+    d->ops->release(d, &power);
+    d->ops->release(d, &which);
+    if (rc) mro_scores_release(d, s);
+    return rc;
+}
+
+void mro_null_tabulate(struct mro_null *null, int window, const float *sorted, size_t n)
+{
+    const size_t join = n - 100;
+    null->joint[window] = sorted[join];
+    size_t above = 0; /* first sample beyond t */
+    for (int i = 0; i <= MRO_SURPRISES; i++) {
+        const double t = null->joint[window] * i / MRO_SURPRISES;
+        while (above < join && sorted[above] <= t) above++;
+        null->surprise[window][i] = (float)-log((double)(n - above) / (double)n);
+    }
+}
+
+/* -ln of the null's chance to exceed score t in one cell: counted, and beyond the counts along the tail
+ * (2 t - 1) exp(-t) of the largest windowed power of a Gaussian field. */
+static double surprise_of(const struct mro_null *null, int window, double t)
+{
+    const double joint = null->joint[window];
+    const float *v = null->surprise[window];
+    if (t >= joint) return v[MRO_SURPRISES] + (t - joint) - log((2 * t - 1) / (2 * joint - 1));
+    const double f = fmax(t, 0) / joint * MRO_SURPRISES;
+    const int i = (int)f;
+    return v[i] + (f - i) * (v[i + 1] - v[i]);
+}
+
+void mro_fill_surprise(const struct mro_order_plan *p, struct mro_scores *s)
+{
+    const size_t n = s->cells.ny * s->cells.nx;
+#pragma omp parallel for schedule(static) num_threads(p->d->threads)
+    for (size_t i = 0; i < n; i++) {
+        double most = 0;
+        for (int k = 0; k < MRO_WINDOWS; k++) most = fmax(most, surprise_of(&p->null, k, s->power[k][i]));
+        s->surprise[i] = (float)most;
+    }
+}
+
+const double *mro_strongest_wave(const struct mro_order_plan *p, const struct mro_scores *s, size_t i)
+{
+    int best = 0;
+    double most = -1;
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        const double u = surprise_of(&p->null, k, s->power[k][i]);
+        if (u > most) {
+            most = u;
+            best = k;
+        }
+    }
+    /* cppcheck-suppress CastIntegerToAddressAtReturn ; a row of the table of wave vectors */
+    return p->g[best][s->which[best][i]];
+}
+
+double mro_gain_at(const struct mro_scores *s, double y_nm, double x_nm)
+{
+    const double fy = y_nm / s->cells.ly * (double)s->cells.ny, fx = x_nm / s->cells.lx * (double)s->cells.nx;
+    const double y0 = floor(fy), x0 = floor(fx), wy = fy - y0, wx = fx - x0;
+    const size_t ny = s->cells.ny, nx = s->cells.nx;
+    const size_t a = ((size_t)((ptrdiff_t)y0 % (ptrdiff_t)ny + (ptrdiff_t)ny)) % ny, b = (a + 1) % ny;
+    const size_t c = ((size_t)((ptrdiff_t)x0 % (ptrdiff_t)nx + (ptrdiff_t)nx)) % nx, f = (c + 1) % nx;
+    return (1 - wy) * ((1 - wx) * s->gain[a * nx + c] + wx * s->gain[a * nx + f]) +
+           wy * ((1 - wx) * s->gain[b * nx + c] + wx * s->gain[b * nx + f]);
+}

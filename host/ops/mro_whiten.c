@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* From pixels to a whitened spectrum: contrast, the lens's rings, local power, and the sign the lens reversed. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/notes.h"
+#include "mroscope/math/band.h"
+#include "mroscope/math/ctf.h"
+#include "mroscope/math/grid.h"
+#include "mroscope/math/lattice.h"
+#include "ops/ctf.h"
+#include "ops/mro_internal.h"
+#include "ops/mro_views.h"
+
+#define MODEL_FLOOR 0.1           /* of sin^2 chi in the whitening model */
+#define CONTRAST_PER_POWER 1.0e-3 /* nm^-2: pi a0^2 / 32 for the fringe amplitude a0 of bcc Fe (110) per nm */
+#define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
+#define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
+
+/* Fills the whitening model and the sign of the lens's transfer wherever the local power of the band lo..hi looks; 1
+ * elsewhere. Both are even in q. */
+static void lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, double lo, double hi,
+                       float *model, float *sign)
+{
+    const struct mro_lattice l = mro_lattice_of(g->ny, g->nx, g->ly, g->lx, WHITEN_RADIUS, lo, hi);
+    const double reach = l.radius + 2 / fmin(g->ly, g->lx); /* of a disc */
+    const double from = fmax(l.inner - reach, 0), to = l.outer + reach;
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
+    for (size_t y = 0; y <= g->ny / 2; y++) {
+        const double qy = mro_frequency(y, g->ny, g->ly);
+        const size_t mirror = y ? g->ny - y : 0;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
+            const size_t i = y * g->nx + x, j = mirror * g->nx + (x ? g->nx - x : 0);
+            if (mirror == y && j < i) continue; /* written with its partner */
+            const bool seen = q2 >= from * from && q2 <= to * to;
+            model[i] = model[j] = seen ? (float)(mro_ctf_fit_transfer(fit, qy, qx) + MODEL_FLOOR) : 1;
+            sign[i] = sign[j] = seen && sin(mro_ctf_fit_chi(fit, qy, qx)) < 0 ? -1.0f : 1.0f;
+        }
+    }
+}
+
+/* The contrast c of snr = c D^4 that the image itself leads to expect: the fringes of a sphere of iron have a known
+ * amplitude per nm, and what they compete with, speckle and shot noise, is the power measured at their spatial
+ * frequency. So thickness, dose and lens enter through what is seen. `power` is that of the contrast per coefficient of
+ * a unitary transform; `model` the lens's |transfer|^2 over the foil's depth, NULL where no rings tell it. */
+static void expect_contrast(const struct mro_order_plan *p, const struct mro_grid *g, const float *power,
+                            const float *model, const double pixel_nm[2], double kv, bool lens_known,
+                            struct mro_contrast *out)
+{
+    const double lambda = mro_wavelength_nm(kv > 0 ? kv : 200), lo = 0.95 / p->o.d_nm, hi = 1.05 / p->o.d_nm;
+    double signal = 0, amplitude = 0, noise = 0, n = 0;
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = mro_frequency(y, g->ny, g->ly);
+        if (fabs(qy) > hi) continue;
+        double line = 0, line_amplitude = 0, line_noise = 0, line_n = 0;
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
+            const size_t i = y * g->nx + x;
+            if (q2 < lo * lo || q2 > hi * hi) continue;
+            const double spread = MRO_PI * lambda * FOCAL_SPREAD_NM * q2;
+            const double transfer =
+                (model ? fmax(model[i] - MODEL_FLOOR, 0) : UNKNOWN_TRANSFER) * exp(-spread * spread);
+            line += transfer;
+            line_amplitude += sqrt(transfer);
+            line_noise += power[i];
+            line_n++;
+        }
+        signal += line;
+        amplitude += line_amplitude;
+        noise += line_noise;
+        n += line_n;
+    }
+    /* The matched patches are not weighted by the lens: over its zeros a sphere's amplitudes add up to less. */
+    const double coherent = signal > 0 ? amplitude * amplitude / (signal * n) : 1;
+    const double c = noise > 0 ? CONTRAST_PER_POWER * coherent * signal / noise / (pixel_nm[0] * pixel_nm[1]) : 1;
+    /* Unknown ghosts share a sphere's signal. */
+    out->log_c = log(fmin(fmax(lens_known ? c : 0.6 * c, 0.1), 6));
+    out->log_sd = lens_known ? 0.4 : 0.6;
+}
+
+/* Fits the lens to the rings of the contrast's spectrum, or says why it stays unknown. */
+static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, const char *name, struct mro_whitened *w,
+                              struct mro_ctf_fit *fit, struct mro_order_result *r, struct mro_error *e)
+{
+    const size_t n = w->grid.ny * w->grid.nx;
+    if (kv > 0 && isfinite(p->o.cs_mm)) {
+        mro_c32 *spectrum = malloc(n * sizeof *spectrum);
+        if (spectrum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+        enum mro_code rc = p->d->ops->download(p->d, spectrum, &w->spectrum, n * sizeof(mro_c32), e);
+        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, fit, e);
+        free(spectrum);
+        if (rc) return rc;
+        const double g = 1 / p->o.d_nm;
+        if (fit->rings) {
+            w->lens_known = true;
+            r->ctf = (struct mro_ctf){ .known = true,
+                                       .defocus_nm = fit->defocus_nm,
+                                       .astigmatism_nm = fit->astigmatism_nm,
+                                       .azimuth_deg = fmod(fit->azimuth * 180 / MRO_PI + 360, 180),
+                                       .delocalisation_nm =
+                                           mro_delocalisation_nm(g, fit->lambda_nm, fit->defocus_nm, fit->cs_nm) };
+        } else if (fabs(p->o.cs_mm) < 0.1) {
+            /* A corrected lens that shows no ring up to 6.5 nm^-1 has turned the phase by less than pi there. */
+            w->lens_known = true;
+            mro_warn(r,
+                     "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as "
+                     "without rings at Cs %g mm",
+                     p->o.cs_mm);
+        } else {
+            mro_warn(r,
+                     "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval "
+                     "is widened");
+        }
+    } else {
+        mro_warn(
+            r,
+            "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval "
+            "is widened; give --kv KV --cs MM",
+            kv > 0                 ? "the spherical aberration is"
+            : isfinite(p->o.cs_mm) ? "the beam energy is"
+                                   : "beam energy and spherical aberration are");
+    }
+    return MRO_OK;
+}
+
+enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
+                         struct mro_whitened *w, struct mro_order_result *r, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const struct mro_grid *grid = &w->grid;
+    const size_t n = grid->ny * grid->nx;
+    const double kv = p->o.kv > 0 ? p->o.kv : im->beam_kv;
+    const double *band = p->o.band_inv_nm, inner = band[0] - BAND_EDGE, outer = band[1] + BAND_EDGE;
+    struct mro_ctf_fit fit = { 0 };
+    float *model = NULL, *sign = NULL, *gain = malloc(n * sizeof *gain);
+    size_t spikes = 0;
+    enum mro_code rc = MRO_OK;
+    if (gain == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &w->power, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, grid, &w->spectrum,
+                                        &spikes, e)))
+        goto done;
+    if (spikes > im->ny * im->nx / 1000)
+        mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
+                 100.0 * (double)spikes / (double)(im->ny * im->nx));
+    if ((rc = fit_lens(p, kv, name, w, &fit, r, e))) goto done;
+    if (fit.rings) {
+        model = malloc(n * sizeof *model);
+        sign = malloc(n * sizeof *sign);
+        if (model == NULL || sign == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+            goto done;
+        }
+        lens_model(d->threads, grid, &fit, inner, outer, model, sign);
+    }
+    if (p->o.views && (rc = mro_views_filtered(p, grid, &w->spectrum, im, r, e))) goto done;
+    if ((rc = d->ops->local_power(d, grid, &w->spectrum, model, WHITEN_RADIUS, inner, outer, &w->power, e))) goto done;
+    if ((rc = d->ops->download(d, gain, &w->power, n * sizeof(float), e))) goto done;
+    expect_contrast(p, grid, gain, model, r->pixel_nm, kv, w->lens_known, &w->expected);
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t y = 0; y < grid->ny; y++) {
+        const double qy = mro_frequency(y, grid->ny, grid->ly);
+        for (size_t x = 0; x < grid->nx; x++) {
+            const double qx = mro_frequency(x, grid->nx, grid->lx), q2 = qy * qy + qx * qx;
+            const size_t i = y * grid->nx + x;
+            if (!(gain[i] > 0) || q2 < inner * inner || q2 > outer * outer) {
+                gain[i] = 0;
+                continue;
+            }
+            /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
+             * own transfer is divided out, and only the sign was left. */
+            gain[i] = mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)BAND_EDGE) /
+                      sqrtf(gain[i]) * (sign ? sign[i] : 1.0f);
+        }
+    }
+    rc = d->ops->multiply(d, grid, &w->spectrum, gain, e);
+done:
+    free(model);
+    free(sign);
+    free(gain);
+    return rc;
+}
+
+void mro_whitened_release(struct mro_device *d, struct mro_whitened *w)
+{
+    d->ops->release(d, &w->spectrum);
+    d->ops->release(d, &w->power);
+}

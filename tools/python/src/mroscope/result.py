@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results: the objects that the program writes as JSON, with attributes of the same names."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import html
+from typing import Any, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ArgumentError
+from .image import Image
+
+
+class Record(Mapping[str, Any]):
+    """A JSON object whose keys are attributes as well. Numbers that could not be measured are None."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._data = data
+
+    def __getitem__(self, key: str) -> Any:
+        return _wrap(self._data[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no '{name}' here; there are {', '.join(self)}") from None
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(k for k in self if k.isidentifier())]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A copy as plain dictionaries and lists: the JSON object of the program."""
+        return copy.deepcopy(dict(self._data))
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {value}" for name, value in _rows(self._data))
+
+
+def _wrap(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Record(value)
+    if isinstance(value, list):
+        return tuple(_wrap(v) for v in value)
+    return value
+
+
+# -- as text ---------------------------------------------------------------------------------------
+
+# What every result says of itself; shown apart from the numbers.
+_HEAD = ("schema", "file", "image", "frame", "shape", "pixel_nm", "calibration", "warnings", "provenance", "options")
+# Ends of names that are units, longest first.
+_UNITS = (
+    ("_per_nm3", "nm⁻³"),
+    ("_per_nm2", "nm⁻²"),
+    ("_inv_nm", "nm⁻¹"),
+    ("_inv_A", "Å⁻¹"),
+    ("_deg", "°"),
+    ("_nm", "nm"),
+    ("_kv", "kV"),
+    ("_at", "at.%"),
+    ("_mm", "mm"),
+    ("_um", "µm"),
+    ("_px", "px"),
+    ("_A", "Å"),
+)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        if len(value) > 6 or any(isinstance(v, (dict, list)) for v in value):
+            return f"{len(value)} of them" if value else "none"
+        return ", ".join(_number(v) for v in value) or "none"
+    if isinstance(value, dict):
+        if any(isinstance(v, dict) for v in value.values()):
+            return ", ".join(value)
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+    return _number(value)
+
+
+def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values for people: with units, and with the interval or error that belongs to a number."""
+    for key, value in data.items():
+        if key in _HEAD or (key.endswith("_ci95") and key[:-5] in data) or (key.endswith("_se") and key[:-3] in data):
+            continue
+        unit = next((unit for end, unit in _UNITS if key.endswith(end)), "")
+        written = _text(value)
+        if value is not None and not isinstance(value, (list, dict)):
+            written += f" {unit}" if unit else ""
+            error, interval = data.get(f"{key}_se"), data.get(f"{key}_ci95")
+            if error is not None:
+                written = f"{_number(value)} ± {_number(error)}" + (f" {unit}" if unit else "")
+            if interval and None not in interval:
+                written += f" (95 %: {_number(interval[0])} to {_number(interval[1])})"
+        elif unit and value:
+            written += f" {unit}"
+        yield key, written
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+class Result(Record):
+    """A result of a verb. Its numbers are attributes named as the keys of the program's JSON, ``result["fraction"]`` and
+    ``result.fraction``; docs/ of the project says what they mean. Of a stack it is the result of all frames together,
+    and ``frames`` holds those of each."""
+
+    def __init__(self, verb: str, data: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        super().__init__(data)
+        self._verb = verb
+        self._files = {_suffix(name, verb): content for name, content in files.items()}
+        self._frames: tuple[Result, ...] = ()
+        self._metadata: dict[str, Any] | None = None  # of the signal that was measured
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and not self._data and self._frames:
+            raise AttributeError(f"'{self._verb}' measures these {len(self._frames)} by themselves; see .frames")
+        return super().__getattr__(name)
+
+    @property
+    def frames(self) -> tuple[Result, ...]:
+        """Results of the frames of a stack, or of several inputs; empty for one image."""
+        return self._frames
+
+    @property
+    def maps(self) -> dict[str, npt.NDArray[Any]]:
+        """Arrays by name ("score", "mask"), as the program writes them to NAME.VERB.score.tif. ``image(name)`` gives
+        them with their axes."""
+        return {name: self.image(name).array for name in self._names(".tif")}
+
+    def image(self, name: str) -> Image:
+        """A map with its axes."""
+        from .reading import image_of_bytes
+
+        # The image that 'bandpass' makes is its whole result, and has no name of its own.
+        alone = name == "filtered" and "tif" in self._files
+        return image_of_bytes(f"{name}.tif", self._file("tif" if alone else f"{name}.tif"))
+
+    @property
+    def tables(self) -> dict[str, npt.NDArray[Any]]:
+        """Tables by name ("objects", "survival") as structured arrays, with the headers of the program's CSV files."""
+        tables = {}
+        for name in self._names(".csv"):
+            lines = self._file(f"{name}.csv").decode().splitlines()
+            tables[name] = np.genfromtxt(
+                lines, delimiter=",", names=True, dtype=None, encoding="utf-8", deletechars="", replace_space=" "
+            )
+        return tables
+
+    def figure(self, format: str = "png") -> bytes:
+        """The figure that the program draws, as the bytes of a "png", "svg" or "pdf" file."""
+        if format not in ("png", "svg", "pdf"):
+            raise ArgumentError(f"the figure is drawn as png, svg or pdf, not {format!r}")
+        return self._file(format)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Shows the figure in matplotlib axes (new ones by default) and returns them."""
+        from io import BytesIO
+
+        import matplotlib.pyplot as plt
+
+        picture = plt.imread(BytesIO(self.figure("png")), format="png")
+        if ax is None:
+            ny, nx = picture.shape[:2]
+            _, ax = plt.subplots(figsize=(nx / 300, ny / 300), dpi=150)
+        ax.imshow(picture)
+        ax.set_axis_off()
+        return ax
+
+    def to_signal(self, name: str) -> Any:
+        """A map as a HyperSpy signal, with its axes, the metadata of the signal that was measured, and this result
+        under ``metadata.mroscope``. Of a stack: the maps of all frames."""
+        from .hyperspy import to_signal
+
+        return to_signal([r.image(name) for r in self._frames or (self,)], name, self)
+
+    def _names(self, suffix: str) -> list[str]:
+        alone = ["filtered"] if suffix == ".tif" and "tif" in self._files else []
+        return alone + [f[: -len(suffix)] for f in self._files if f.endswith(suffix)]
+
+    def _file(self, name: str) -> bytes:
+        if name in self._files:
+            return self._files[name]
+        if self._files:
+            raise ArgumentError(f"there is no {name} of '{self._verb}'; there are {', '.join(self._files)}")
+        if self._frames:
+            raise ArgumentError(
+                "frames of stacks have maps and figures when they are measured with details=True; see .frames"
+            )
+        raise ArgumentError(
+            "maps, tables and figures were not kept; measure with details=True (the default for single images)"
+        )
+
+    def __repr__(self) -> str:
+        if not self._data:
+            return f"<mroscope {self._verb}: {len(self._frames)} results, see .frames>"
+        head = f"mroscope {self._verb} of {self._data.get('file')}"
+        if self._frames:
+            head += f", {len(self._frames)} frames together"
+        lines = [head, *(f"  {name}: {value}" for name, value in _rows(self._data))]
+        lines += [f"  warning: {w}" for w in self._data.get("warnings") or ()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        if not self._data:
+            return "".join(r._repr_html_() for r in self._frames)
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in _rows(self._data)
+        )
+        notes = "".join(f"<p>⚠ {html.escape(w)}</p>" for w in self._data.get("warnings") or ())
+        picture = ""
+        if "png" in self._files:
+            data = base64.b64encode(self._files["png"]).decode()
+            picture = f"<img style='max-width:100%' src='data:image/png;base64,{data}'>"
+        title = html.escape(f"mroscope {self._verb}: {self._data.get('file')}")
+        return f"<div><b>{title}</b>{picture}<table>{rows}</table>{notes}</div>"
+
+
+def _suffix(name: str, verb: str) -> str:
+    """'score.tif' of 'image.mro.score.tif'."""
+    at = name.rfind(f".{verb}.")
+    return name[at + len(verb) + 2 :] if at >= 0 else name
+
+
+def collect(verb: str, found: Sequence[Result]) -> Result:
+    """One result of what a run gave: that of all frames together with those of the frames in it."""
+    if len(found) == 1:
+        return found[0]
+    together = [r for r in found if r._data.get("frame", 0) is None]
+    whole = together[0] if len(together) == 1 else Result(verb, {}, {})
+    whole._frames = tuple(r for r in found if r is not whole)
+    return whole

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every verb gives what the program gives."""
+
+import pickle
+import subprocess
+
+import numpy as np
+import pytest
+
+import mroscope
+from conftest import PROGRAM, numbers
+
+
+def test_a_file_gives_the_very_results_of_the_program(samples, program):
+    path = samples / "AQ_0_corr.tif"
+    result = mroscope.mro(path, kv=200, cs_mm=-0.01, surrogates=8, band_inv_nm=(4.0, 5.9), seed=3)
+    assert [result.to_dict()] == program(
+        "mro", "--kv=200", "--cs=-0.01", "--surrogates=8", "--band=4,5.9", "--seed=3", path
+    )
+
+
+def test_files_that_are_kept_are_those_that_are_written(samples, tmp_path):
+    if not PROGRAM:
+        pytest.skip("MROSCOPE_PROGRAM does not name the program to compare with")
+    path = samples / "AQ_0_corr.tif"
+    subprocess.run([PROGRAM, "mro", "--surrogates=8", "--quiet", "-o", tmp_path, path], check=True, stdout=-3)
+    result = mroscope.mro(path, surrogates=8)
+    written = {p.name[len("AQ_0_corr.mro.") :]: p.read_bytes() for p in tmp_path.iterdir()}
+    del written["json"]
+    assert result._files == written
+    assert result.maps["score"].shape == result.maps["mask"].shape
+    score = result.image("score")
+    assert score.pixel_nm == pytest.approx((0.4, 0.4))
+    assert len(result.tables["objects"]) == len(result.objects)
+    assert result.figure("svg").startswith(b"<?xml") and result.figure().startswith(b"\x89PNG")
+    again = pickle.loads(pickle.dumps(result))
+    assert again.to_dict() == result.to_dict() and np.array_equal(
+        again.maps["mask"], result.maps["mask"], equal_nan=True
+    )
+    page = result._repr_html_()
+    assert "data:image/png;base64," in page and "fraction" in page
+    text = repr(result)
+    assert f"fraction: {result.fraction:.4g} (95 %: " in text and "nm" in text
+
+
+CASES = {
+    "haadf": (dict(surrogates=299), ["--surrogates=299"], "stem/haadf_aged.tif"),
+    "eds": (dict(draws=99, k={"Fe": 1, "Si": 0.9}), ["--draws=99", "--k=Fe=1,Si=0.9"], "eds_line.csv"),
+    "indent": (dict(unit="GPa", permutations=999), ["--unit=GPa", "--permutations=999"], "stem/hardness_14x14.csv"),
+    "compare": (dict(permutations=999), ["--permutations=999"], "states.csv"),
+    "lattice": (dict(reference_d_nm=0.2027), ["--reference-d=0.2027"], "stem/nanocrystal.tif"),
+    "shearband": (dict(surrogates=99), ["--surrogates=99"], "stem/shearband.tif"),
+    "pdf": (
+        dict(composition="Fe82B18", density_per_nm3=83, kv=200, draws=50),
+        ["--composition=Fe82B18", "--density=83", "--kv=200", "--draws=50"],
+        "stem/saed_glass.tif",
+    ),
+    "info": ({}, [], "stem/saed_mro.tif"),
+}
+
+
+@pytest.mark.parametrize("verb", CASES)
+def test_every_verb_gives_the_results_of_the_program(verb, samples, program):
+    options, arguments, name = CASES[verb]
+    details = {} if verb == "info" else {"details": False}
+    result = getattr(mroscope, verb)(samples / name, **options, **details)
+    expected = program(verb, *arguments, samples / name)
+    assert [r.to_dict() for r in result.frames or [result]] == expected
+
+
+def test_arrays_give_the_numbers_of_files(samples):
+    path = samples / "stem" / "nanocrystal.tif"
+    image = mroscope.read(path)
+    of_file = mroscope.lattice(path, details=False)
+    lent = mroscope.lattice(mroscope.Image(image.array, image.axes), details=False)
+    assert numbers(lent) == numbers(of_file)
+    assert lent.calibration == "axes of the array"
+
+
+def test_maps_of_elements_from_arrays(noise, tmp_path):
+    rng = np.random.default_rng(1)
+    iron, silicon = rng.poisson(60, (64, 64)), rng.poisson(30, (64, 64))
+    result = mroscope.eds(map={"Fe": iron, "Si": silicon}, pixel_nm=0.5, draws=99)
+    assert set(result.elements) == {"Fe", "Si"}
+    assert result.elements.Fe.mean_at == pytest.approx(50, abs=3)  # counts stand for weight
+    stack = mroscope.eds(map={"Fe,Si": np.stack([iron, silicon])}, pixel_nm=0.5, draws=99)
+    assert numbers(stack)["elements"] == numbers(result)["elements"]
+
+
+def test_tables_from_arrays(samples):
+    path = samples / "stem" / "hardness_14x14.csv"
+    values = np.genfromtxt(path, delimiter=",")
+    of_array = mroscope.indent(values, unit="GPa", pitch="10um", permutations=999, details=False)
+    of_file = mroscope.indent(path, unit="GPa", pitch="10um", permutations=999, details=False)
+    assert of_array.mean == of_file.mean and of_array.moran_p == of_file.moran_p
+    with pytest.raises(mroscope.errors.ArgumentError, match="rows and columns"):
+        mroscope.indent(values[0], unit="GPa")
+
+
+def test_stacks(noise):
+    stack = np.stack([noise, noise[::-1]])
+    plain = mroscope.bandpass(stack, pixel_nm=0.05)
+    assert [f.frame for f in plain.frames] == [0, 1]
+    with pytest.raises(AttributeError, match="see .frames"):
+        plain.rms_in
+    with pytest.raises(mroscope.errors.ArgumentError, match="details=True"):
+        plain.maps["filtered"] if plain.maps else plain.figure()
+    whole = mroscope.bandpass(stack, pixel_nm=0.05, details=True)
+    assert [set(f.maps) for f in whole.frames] == [{"filtered"}] * 2
+    assert mroscope.bandpass(stack, pixel_nm=0.05, frames=[1]).frame == 1
+    assert mroscope.bandpass(stack, pixel_nm=0.05, reduce="mean").rms_in < plain.frames[0].rms_in
+
+
+def test_results_can_go_to_a_folder(noise, tmp_path):
+    result = mroscope.bandpass(noise, pixel_nm=0.05, output=tmp_path / "new")
+    names = {p.name for p in (tmp_path / "new").iterdir()}
+    assert {"image.bandpass.json", "image.bandpass.tif", "image.bandpass.png"} <= names
+    with pytest.raises(mroscope.errors.ArgumentError, match="not kept"):
+        result.figure()
+
+
+def test_read(samples, tmp_path):
+    image = mroscope.read(samples / "AQ_0_corr.tif")
+    assert image.array.dtype == np.uint16 and image.shape == (800, 800)
+    assert image.pixel_nm == (0.02, 0.02) and [a.unit for a in image.axes] == ["nm", "nm"]
+    assert not image.array.flags.writeable and np.asarray(image) is image.array
+    data = samples.parent / "tests" / "data"
+    stack = mroscope.read(data / "tiff" / "sto_imagej_nm_stack.tif")
+    assert stack.array.ndim == 3
+    assert np.array_equal(mroscope.read(data / "tiff" / "sto_imagej_nm_stack.tif", frames=1).array, stack.array[1])
+    pattern = mroscope.read(data / "test_diffraction_pattern.dm3")
+    assert pattern.axes[-1].unit == "1/nm"
+    with pytest.raises(mroscope.errors.ArgumentError, match="has no image 7"):
+        mroscope.read(samples / "AQ_0_corr.tif", image=7)
+    colour = mroscope.read(data / "PtCo.jpg")
+    assert colour.array.ndim == 2
+
+
+def test_options_of_the_package_are_those_of_the_library():
+    import sys
+    from pathlib import Path
+
+    script = Path(__file__).resolve().parents[1] / "generate.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
