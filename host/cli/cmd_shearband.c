@@ -15,6 +15,7 @@
 struct shearband {
     struct cli_run run;
     struct mro_shearband_options options;
+    int signal; /* of enum mro_shearband_signal */
     struct cli_numbers line, width;
     struct cli_list map;
     const char *k;
@@ -30,6 +31,9 @@ struct shearband {
 
 #define AT(field) offsetof(struct shearband, field)
 static const struct cli_option measure_rows[] = {
+    { "signal", 0, "mean|variance", "",
+      "what a band changes: the mean intensity, or (HRTEM) how strong the speckle is, the variance within 1 nm",
+      CLI_CHOICE, AT(signal), true, 0, 0 },
     { "line", 0, "X0,Y0,X1,Y1", "nm",
       "two points on a band, from the top-left corner: measure that one in place of looking for bands", CLI_LINE,
       AT(line), true, -1e9, 1e9 },
@@ -67,7 +71,8 @@ static const char about[] =
     "Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth "
     "with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes "
     "as "
-    "strong. A depth is relative to the glass beside the band, positive where the band is darker.";
+    "strong. A depth is relative to the glass beside the band, positive where the band is darker or, with --signal "
+    "variance, more even.";
 static const char notes[] =
     "Files written with -o DIR, for each image\n"
     "  NAME.shearband.json            all numbers, and where they come from\n"
@@ -78,6 +83,7 @@ static const char notes[] =
     "  NAME.shearband.png .svg .pdf   the figure\n\n"
     "Examples\n"
     "  mroscope shearband -o results images/*.dm4\n"
+    "  mroscope shearband --signal variance -o results hrtem.dm4\n"
     "  mroscope shearband --line 20,10,35,190 --thickness 60 -o results images/band.emd\n"
     "  mroscope shearband --map Fe=Fe.tif --map Si=Si.tif --k Fe=1,Si=0.9 -o results images/band.tif";
 
@@ -110,6 +116,7 @@ static int check(void *state)
     if (o->alpha * (o->surrogates + 1) < 1 - 1e-9)
         return cli_wrong_usage("shearband", "--alpha %g needs --surrogates %.0f at least", o->alpha,
                                ceil(1 / o->alpha) - 1);
+    o->signal = (enum mro_shearband_signal)m->signal;
     o->has_line = m->line.n > 0;
     if (o->has_line) memcpy(o->line_nm, m->line.v, sizeof o->line_nm);
     if (m->width.n) memcpy(o->width_nm, m->width.v, sizeof o->width_nm);

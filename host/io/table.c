@@ -179,14 +179,22 @@ bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n)
     }
 }
 
-void mro_csv_put(FILE *out, const char *text, const char *after)
+static void put(FILE *out, const char *text, const char *after, bool formula)
 {
-    const bool quoted = strpbrk(text, ",;\t\"\r\n") != NULL;
+    const bool quoted = formula || strpbrk(text, ",;\t\"\r\n") != NULL;
     if (quoted) fputc('"', out);
+    if (formula) fputc('\'', out);
     for (; *text; text++) {
         if (*text == '"') fputc('"', out);
         fputc(*text, out);
     }
     if (quoted) fputc('"', out);
     fputs(after, out);
+}
+
+void mro_csv_put(FILE *out, const char *text, const char *after) { put(out, text, after, false); }
+
+void mro_csv_put_text(FILE *out, const char *text, const char *after)
+{
+    put(out, text, after, text[0] && strchr("=+-@\t\r", text[0]));
 }

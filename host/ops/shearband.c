@@ -628,8 +628,8 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
     mro_sb_reach(b, r->field_nm, at, reach);
     if (fmin(reach[0], reach[1]) < NEAR_BORDER * b->width_nm)
         mro_warn(r,
-                 "the band at %.1f nm lies %.1f nm from the border, less than one and a half of its widths: there is "
-                 "too little glass on that side to tell it from the background, and it is unreliable",
+                 "the band at %.1f nm lies %.1f nm from the border, less than one and a half of its widths: "
+                 "it is unreliable if another strip lies between the two, which would make a band of the gap",
                  b->position_nm, fmax(0, fmin(reach[0], reach[1])));
     if (b->fit_edge_nm > SOFT * b->width_nm / 2)
         mro_note(
@@ -752,6 +752,7 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
     memset(r, 0, sizeof *r);
     r->normal_azimuth_deg = r->p_value = r->searched_nm[0] = r->searched_nm[1] = r->coverage = NAN;
     r->black_level = isfinite(o->black_level) ? o->black_level : 0;
+    r->signal = o->signal;
     MRO_TRY(mro_image_pixel_nm(im, name, r->pixel_nm, e));
     for (int i = 0; i < 2; i++) r->field_nm[i] = (double)(i ? im->nx : im->ny) * r->pixel_nm[i];
     MRO_TRY(check_options(o, r->field_nm, name, e));
@@ -760,9 +761,12 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
                         LEAST_SIDE);
     size_t k = 1;
     while ((im->ny / k) * (im->nx / k) > FINE_PIXELS && im->ny / (k + 1) >= 256 && im->nx / (k + 1) >= 256) k++;
-    if ((rc = shrink(im->px, im->ny, im->nx, r->pixel_nm, im->ny / k, im->nx / k, r->black_level, d->threads, &w.raw,
-                     e)))
-        goto done;
+    const bool mean = o->signal == MRO_SHEARBAND_MEAN;
+    if (mean)
+        rc = shrink(im->px, im->ny, im->nx, r->pixel_nm, im->ny / k, im->nx / k, r->black_level, d->threads, &w.raw, e);
+    else
+        rc = mro_sb_speckle(im, r->pixel_nm, r->black_level, d->threads, name, &w.raw, r, e);
+    if (rc) goto done;
     if ((rc = copy_of(&w.raw, &w.fine, e))) goto done;
     const size_t n = w.raw.ny * w.raw.nx;
     const double median = median_of_grid(&w.raw, e, &rc);
@@ -775,7 +779,7 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
         hi = w.raw.v[i] > hi ? w.raw.v[i] : hi;
         kept++;
     }
-    if (median > 0 && hi > lo) {
+    if (mean && median > 0 && hi > lo) {
         if ((rc = leave_out_vacuum(&w.raw, median, &vacuum, e))) goto done;
         kept -= vacuum;
     }

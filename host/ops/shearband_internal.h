@@ -13,6 +13,14 @@ struct mro_sb_grid {
     float *v;       /* ny * nx */
 };
 
+/* -- shearband_speckle.c ---------------------------------------------------------------------------- */
+
+/* Variance within blocks of 1 nm over the square of the mean (less `black`), that is, of the speckle and of the counts;
+ * NaN in vacuum and crystals. Fills g, whose v the caller frees. MRO_EARG (too coarse, too small), MRO_EMEMORY. */
+enum mro_code mro_sb_speckle(const struct mro_image *im, const double pixel_nm[2], double black, int threads,
+                             const char *name, struct mro_sb_grid *g, struct mro_shearband_result *r,
+                             struct mro_error *e);
+
 /* -- shearband_scan.c: stripes in line sums --------------------------------------------------------- */
 
 #define MRO_SB_WIDTHS 24 /* at most */

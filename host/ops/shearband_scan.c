@@ -10,7 +10,7 @@
 
 #define ANGLES 120
 #define WIDTH_RATIO 1.35
-#define UNEVEN 0.04      /* lengths beside a stripe may differ from those inside by this share, */
+#define UNEVEN 0.3       /* lengths beside a stripe may differ from those inside by this share, */
 #define UNEVEN_WIDE 2.0  /* and more for wide ones */
 #define LEAST_LENGTH 0.4 /* of a stripe, in short sides of the field: shorter ones in corners are no bands */
 

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/table.h"
 #include "report/json.h"
+#include "report/text_stream.h"
 
 /* Is it a share of something, which people read in percent? */
 static bool is_share(const struct mro_compare_report *c)
@@ -139,39 +141,6 @@ void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *t
 
 /* -- tables -------------------------------------------------------------------------------------- */
 
-static FILE *begin(char **text, size_t *size, struct mro_error *e)
-{
-    FILE *out = open_memstream(text, size);
-    if (out == NULL) MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
-    return out;
-}
-
-static char *finish(FILE *out, char **text, struct mro_error *e)
-{
-    const bool failed = ferror(out) != 0;
-    if (fclose(out) == 0 && !failed) return *text;
-    free(*text);
-    MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
-    return NULL;
-}
-
-/* A field of text. Spreadsheets take one that begins like a formula for one, so it gets a mark before it. */
-static void put_text(FILE *out, const char *s)
-{
-    const bool formula = s[0] && strchr("=+-@\t\r", s[0]);
-    if (!formula && strpbrk(s, ",\"\r\n") == NULL) {
-        fputs(s, out);
-        return;
-    }
-    putc('"', out);
-    if (formula) putc('\'', out);
-    for (; *s; s++) {
-        if (*s == '"') putc('"', out);
-        putc(*s, out);
-    }
-    putc('"', out);
-}
-
 static void put_number(FILE *out, double v)
 {
     char text[32] = "";
@@ -181,19 +150,16 @@ static void put_number(FILE *out, double v)
 
 static void put_metric(FILE *out, const struct mro_compare_report *c)
 {
-    put_text(out, c->kind);
-    putc(',', out);
-    put_text(out, c->metric);
-    putc(',', out);
-    put_text(out, c->unit);
-    putc(',', out);
+    mro_csv_put_text(out, c->kind, ",");
+    mro_csv_put_text(out, c->metric, ",");
+    mro_csv_put_text(out, c->unit, ",");
 }
 
 char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_error *e)
 {
     char *text = NULL;
     size_t size;
-    FILE *out = begin(&text, &size, e);
+    FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
     fputs("kind,metric,unit,reference,state,strain,n,images,mean,mean_lo95,mean_hi95,sd,ratio,ratio_lo95,ratio_hi95,"
           "difference,difference_lo95,difference_hi95,p,p_holm,p_smallest,identifiable\r\n",
@@ -203,9 +169,8 @@ char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_e
             const struct mro_compare_state *t = &c[i].result->state[k];
             if (t->n == 0) continue;
             put_metric(out, &c[i]);
-            put_text(out, c[i].data->state[c[i].result->reference]);
-            putc(',', out);
-            put_text(out, c[i].data->state[k]);
+            mro_csv_put_text(out, c[i].data->state[c[i].result->reference], ",");
+            mro_csv_put_text(out, c[i].data->state[k], "");
             const double v[] = { t->strain,
                                  (double)t->n,
                                  (double)t->images,
@@ -225,28 +190,26 @@ char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_e
             for (size_t j = 0; j < sizeof v / sizeof *v; j++) put_number(out, v[j]);
             fprintf(out, ",%s\r\n", k == c[i].result->reference ? "" : t->identifiable ? "yes" : "no");
         }
-    return finish(out, &text, e);
+    return mro_text_end(out, &text, e);
 }
 
 char *mro_csv_compare_images(const struct mro_compare_report *c, size_t n, struct mro_error *e)
 {
     char *text = NULL;
     size_t size;
-    FILE *out = begin(&text, &size, e);
+    FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
     fputs("kind,metric,unit,file,state,specimen,strain,setting,value,lo95,hi95\r\n", out);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < c[i].data->n; j++) {
             const struct mro_compare_image *m = &c[i].data->image[j];
             put_metric(out, &c[i]);
-            put_text(out, c[i].file[j]);
-            putc(',', out);
-            put_text(out, c[i].data->state[m->state]);
-            putc(',', out);
-            put_text(out, c[i].specimen[j]);
+            mro_csv_put_text(out, c[i].file[j], ",");
+            mro_csv_put_text(out, c[i].data->state[m->state], ",");
+            mro_csv_put_text(out, c[i].specimen[j], "");
             const double v[] = { m->strain, (double)m->block, m->value, m->ci95[0], m->ci95[1] };
             for (size_t k = 0; k < sizeof v / sizeof *v; k++) put_number(out, v[k]);
             fputs("\r\n", out);
         }
-    return finish(out, &text, e);
+    return mro_text_end(out, &text, e);
 }

@@ -61,7 +61,7 @@ static void draw_bands(struct mro_canvas *c, const struct page *p, struct mro_bo
 }
 
 static void draw_profile(struct mro_canvas *c, const struct mro_shearband *q, unsigned colour, struct mro_box b,
-                         const char *letter)
+                         const char *letter, enum mro_shearband_signal signal)
 {
     struct mro_plot p = { .b = b };
     double lo = INFINITY, hi = -INFINITY;
@@ -95,7 +95,7 @@ static void draw_profile(struct mro_canvas *c, const struct mro_shearband *q, un
     mro_plot_curve(c, &p, q->offset_nm, v, q->n_profile);
     mro_plot_stroke(c, colour, 1.4, 0);
     mro_plot_end(c);
-    mro_plot_axes(c, &p, "Offset (nm)", "Contrast (%)");
+    mro_plot_axes(c, &p, "Offset (nm)", signal == MRO_SHEARBAND_MEAN ? "Contrast (%)" : "Change of variance (%)");
     mro_plot_legend(c, b.x + 1.6, b.y + 3.4, INK, 0.8, 0, "mean, 95" TEXT_NBSP "%");
     mro_plot_legend(c, b.x + b.w / 2 + 2, b.y + 3.4, colour, 1.4, 0, "fit");
     free(v);
@@ -213,7 +213,7 @@ static void draw(struct mro_canvas *c, const void *data)
             const struct mro_box plot = { left + i * (width + GAP) + PLOT_LEFT, y, width - PLOT_LEFT - 0.5,
                                           ROW - PLOT_BELOW };
             if (i == 0)
-                draw_profile(c, q, colour_of(k), plot, letters[1]);
+                draw_profile(c, q, colour_of(k), plot, letters[1], r->signal);
             else if (r->elements && r->elements[k].n)
                 draw_elements(c, q, &r->elements[k], plot, letters[2]);
             else
@@ -251,6 +251,8 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
     if (r->n_bands)
         mro_fig_say(&w, "Positions are distances of centre lines from the top-left corner along the normal; widths are "
                         "projected. ");
+    if (r->n_bands && r->signal == MRO_SHEARBAND_VARIANCE)
+        mro_fig_say(&w, "Depths are of the variance within 1" TEXT_NBSP "nm over the squared mean. ");
     mro_fig_say_sentence(&w, "Verdict: ", r->verdict);
     if (isnan(r->p_value) && r->n_warnings) mro_fig_say_sentence(&w, " Reason: ", r->warnings[0]);
     (void)a;

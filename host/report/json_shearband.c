@@ -80,6 +80,7 @@ json_t *mro_json_shearband(const struct mro_result_head *h, const struct mro_she
     put(&b, "normal_azimuth_deg", number(r->normal_azimuth_deg));
     put(&b, "bands", list(r->n_bands, band_json, r));
     put(&b, "junctions", list(r->n_junctions, junction_json, r->junction));
+    put(&b, "signal", text(r->signal == MRO_SHEARBAND_MEAN ? "mean" : "variance"));
     put(&b, "p_value", number(r->p_value));
     put(&b, "verdict", text(r->verdict));
     put(&b, "searched_width_nm", interval(r->searched_nm));

@@ -23,13 +23,20 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_SHEARBAND_ALGORITHM "shearband 1"
+#define MRO_SHEARBAND_ALGORITHM "shearband 2"
 
 #define MRO_SHEARBAND_MOST 12     /* bands in one image */
 #define MRO_SHEARBAND_SEGMENTS 24 /* of one band */
 #define MRO_SHEARBAND_DEGREE 4    /* largest degree of the background */
 
+/* What bands change. */
+enum mro_shearband_signal {
+    MRO_SHEARBAND_MEAN,    /* the mean intensity */
+    MRO_SHEARBAND_VARIANCE /* the variance of the speckle within 1 nm over the mean squared: HRTEM */
+};
+
 struct mro_shearband_options {
+    enum mro_shearband_signal signal;
     bool has_line;
     double line_nm[4];   /* x0, y0, x1, y1: two points on a band, in place of looking for bands */
     double width_nm[2];  /* widths looked for; 0 = as the field allows */
@@ -102,6 +109,7 @@ struct mro_shearband_elements {
 
 /* Result of one image. Numbers that could not be measured are NaN, with a sentence in warnings. */
 struct mro_shearband_result {
+    enum mro_shearband_signal signal;
     double pixel_nm[2], field_nm[2];
     double normal_azimuth_deg;  /* of the deepest of the parallel bands that cover most; NaN = no band */
     struct mro_shearband *band; /* rising position */
@@ -124,7 +132,8 @@ struct mro_shearband_result {
  * Stripes are found in line sums over all directions; the null is drawn: Gaussian random fields with the spectrum of
  * the image less its bands, through the same code. A profile along the normal is b0 + b1 x + A/2 (erf((x - x1)/(sqrt(2)
  * s)) - erf((x - x2)/(sqrt(2) s))), fitted to the mean over the band and to segments of it.
- * Errors: MRO_ECALIB (no pixel size), MRO_EARG (an option out of range, a line outside of the field), MRO_EDATA (under
+ * Errors: MRO_ECALIB (no pixel size), MRO_EARG (an option out of range, a line outside of the field, pixels
+ * too coarse or a field too small for the variance), MRO_EDATA (under
  * 32 pixels along an axis), MRO_EMEMORY. Release with mro_shearband_result_release. Same input, options and seed: same
  * bytes at any number of threads. One call a device at a time.
  * Source: profile as in Rosner et al., Ultramicroscopy 142 (2014) 1; random fields after Theiler et al., Physica D 58

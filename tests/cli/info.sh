@@ -15,7 +15,7 @@ expect_json out.txt
 expect_keys out.txt schema file frame shape pixel_nm calibration warnings provenance images index title kind dtype \
     pixel_size unit beam_kv min max mean sd not_finite
 expect_out '"schema": "mroscope.info/1", "file": "'"$image"'"'
-expect_out '"pixel_size": [0.02, 0.02], "unit": ["nm", "nm"], "calibration": "ImageJ"'
+expect_out '"pixel_size": [0.02, 0.02], "unit": ["nm", "nm"], "offset": [0, 0], "calibration": "ImageJ"'
 expect_out '"input_sha256": "'"$(sha256sum <"$image" | cut -d' ' -f1)"'"'
 
 # Headers only: no values, no checksum, the rest the same.
@@ -47,7 +47,7 @@ expect_code 0
 expect_out "pixel 0.02 nm along x, 0.025 nm along y (command line), field 16 x 20 nm"
 expect_err "--pixel 0.025 nm differs by 25 % from the 0.02 nm of the file (ImageJ) along y"
 run info --json --pixel 0.0201 "$image"
-expect_out '"pixel_size": [0.0201, 0.0201], "unit": ["nm", "nm"], "calibration": "command line"'
+expect_out '"pixel_size": [0.0201, 0.0201], "unit": ["nm", "nm"], "offset": [0, 0], "calibration": "command line"'
 expect_out '"warnings": []'
 run info "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
 expect_out "axis 0 without calibration"

@@ -7,8 +7,8 @@ image=$samples/stem/shearband.tif
 
 run shearband --json --alpha 0.02 --surrogates 99 "$image"
 expect_result shearband normal_azimuth_deg bands position_nm width_nm width_ci95 depth depth_ci95 normal_azimuth_ci95 \
-    line_nm length_nm segments p_value p_segments edge_nm junctions verdict searched_width_nm position_from
-expect_out '"algorithm": "shearband 1"'
+    line_nm length_nm segments p_value p_segments edge_nm junctions verdict searched_width_nm position_from signal
+expect_out '"algorithm": "shearband 2"'
 expect_out '2 bands beyond chance'
 expect_out 'widths are projected'
 # Planted: bands of 12 and 25 nm at 60 and 140 nm, 5 and 4 % deep, the normal at 20.05 degrees.
@@ -34,6 +34,13 @@ checks=$((checks + 1))
 [ "$(wc -l <deep/results/shearband.shearband.segments.csv)" = 9 ] || fail "not one row for each of 8 segments"
 run info --json deep/results/shearband.shearband.band0.tif
 expect_out '"unit": ["nm", "nm"]'
+
+run shearband --signal variance "$image"
+expect_code 1
+expect_one_line
+expect_err "do not show the speckle"
+run shearband --signal both "$image"
+expect_code 2
 
 # -- maps. map FILE SEED OUTSIDE INSIDE: counts of 64 x 64 pixels of 3.2 nm, other in the wider band than beside it
 map() {

@@ -213,6 +213,53 @@ static void what_cannot_be_measured(void **state)
     mro_device_close(d);
 }
 
+/* A band that changes the speckle, not the mean; spikes and a crystal on it. */
+static void a_band_in_the_speckle(void **state)
+{
+    enum { M = 480 };
+    struct mro_device *d = device_of("cpu", 0);
+    struct mro_shearband_options o;
+    struct mro_shearband_result r;
+    struct mro_error e;
+    (void)state;
+    quick(&o);
+    o.signal = MRO_SHEARBAND_VARIANCE;
+    struct mro_image im = { 0 };
+    ok(mro_image_alloc(&im, M, M, &e), &e);
+    ok(mro_image_set_pixel_nm(&im, 0.1, MRO_SOURCE_COMMAND_LINE, &e), &e);
+    const double a = 30 * M_PI / 180, variance = 1 - 0.3;
+    for (size_t y = 0; y < M; y++)
+        for (size_t x = 0; x < M; x++) {
+            const double s = ((double)x + 0.5) * 0.1 * cos(a) + ((double)y + 0.5) * 0.1 * sin(a);
+            const double v = sqrt(1 + (variance - 1) * shape(s - 34, 9, 0.5)),
+                         crystal = hypot(x - 60.0, y - 400.0) < 30;
+            im.px[y * M + x] =
+                (float)(800 * (1 + 0.1 * (double)x / M) *
+                        (1 + 0.06 * v * normal_of(77, y * M + x) + 0.3 * crystal * sin(2.5 * (double)x)));
+        }
+    for (size_t i = 0; i < 40; i++) im.px[i * 5003 % (M * M)] *= 4;
+    ok(mro_shearband_measure(d, &im, "speckle", &o, &r, &e), &e);
+    assert_int_equal(r.n_bands, 1);
+    near(r.band[0].position_nm, 34, 0.5);
+    near(r.band[0].normal_azimuth_deg, 30, 1.5);
+    near(r.band[0].width_nm, 9, 1.2);
+    near(r.band[0].depth, 0.3, 0.05);
+    mro_shearband_result_release(&r);
+    o.signal = MRO_SHEARBAND_MEAN;
+    ok(mro_shearband_measure(d, &im, "speckle", &o, &r, &e), &e);
+    assert_int_equal(r.n_bands, 0);
+    mro_shearband_result_release(&r);
+    o.signal = MRO_SHEARBAND_VARIANCE;
+    ok(mro_image_set_pixel_nm(&im, 0.11, MRO_SOURCE_COMMAND_LINE, &e), &e);
+    assert_int_equal(mro_shearband_measure(d, &im, "coarse", &o, &r, &e), MRO_EARG);
+    assert_non_null(strstr(e.message, "do not show the speckle"));
+    ok(mro_image_set_pixel_nm(&im, 0.05, MRO_SOURCE_COMMAND_LINE, &e), &e);
+    assert_int_equal(mro_shearband_measure(d, &im, "small", &o, &r, &e), MRO_EARG);
+    assert_non_null(strstr(e.message, "too small"));
+    mro_image_release(&im);
+    mro_device_close(d);
+}
+
 static void elements_across_a_band(void **state)
 {
     static const struct planted one = { 25, 100, 20, 0.05, 2 };
@@ -284,9 +331,10 @@ static void profiles_are_fitted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(profiles_are_fitted),    cmocka_unit_test(bands_are_found),
-        cmocka_unit_test(two_bands_and_threads),  cmocka_unit_test(a_given_line_is_measured),
-        cmocka_unit_test(elements_across_a_band), cmocka_unit_test(what_cannot_be_measured),
+        cmocka_unit_test(profiles_are_fitted),     cmocka_unit_test(bands_are_found),
+        cmocka_unit_test(two_bands_and_threads),   cmocka_unit_test(a_given_line_is_measured),
+        cmocka_unit_test(a_band_in_the_speckle),   cmocka_unit_test(elements_across_a_band),
+        cmocka_unit_test(what_cannot_be_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes src/mroscope/verbs.py: the functions of the package, with signatures and docstrings made of the option tables
-that libmroscope gives. Run it after an option was added or changed; a test says when that was forgotten.
+"""Writes src/mroscope/verbs.py, the functions of the package with signatures and docstrings made of the option tables
+that libmroscope gives, and docs/python_api.md, a page of all docstrings. Run it after an option was added or changed; a
+test says when that was forgotten.
 
     MROSCOPE_LIBRARY=build/libmroscope.so python3 tools/python/generate.py [--check]"""
 
+import ast
 import re
 import sys
 import textwrap
@@ -48,6 +50,11 @@ from ._run import measure
 from .result import Result
 
 '''
+PAGE = """<!-- Made by tools/python/generate.py from the docstrings: change those, and run it again. -->
+# Functions of the Python package
+
+[python.md](python.md) is the manual; this page lists what there is. Functions return a `Result`.
+"""
 DETAILS = (
     "also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a single "
     "image, and not for stacks or with output"
@@ -66,7 +73,7 @@ def annotation(o: Option) -> str:
         "pixel": "float | Sequence[float]",
         "size": "int | str",
         "frames": "int | str | Iterable[int]",
-        "texts": "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any]",
+        "texts": "Mapping[str, Any] | Sequence[str]" if "FILE" in o.arg else "str | Sequence[str | Sequence[float]]",
     }
     if o.kind == "choice":
         kind = "Literal[" + ", ".join(f'"{w}"' for w in o.arg.split("|")) + "]"
@@ -121,15 +128,54 @@ def function(verb: str, what: str, may_be: str, optional: bool, table: bool) -> 
     return "\n".join(lines) + "\n"
 
 
+def documented(tree: ast.Module, name: str) -> str:
+    """Signature and docstring of a function, or of a class with its methods and properties."""
+    node = next(n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == name)
+    if isinstance(node, ast.FunctionDef):
+        text = ast.get_docstring(node) or ""
+        about, _, parameters = text.partition("Parameters\n----------\n")
+        parameters, _, returns = parameters.partition("Returns\n-------\n")
+        rows = re.findall(r"^(\S+)\n((?:    .*\n?)+)", parameters + "\n", re.M)
+        lines = [f"## {name}\n", " ".join(about.split()), "\n| argument | |\n|---|---|"]
+        lines += ["| `{}` | {} |".format(key, " ".join(value.split()).replace("|", "\\|")) for key, value in rows]
+        lines += ["\n" + " ".join(returns.split()[1:])] if returns else []
+        return "\n".join(lines) + "\n"
+    lines = [f"## {name}\n", " ".join((ast.get_docstring(node) or "").split()) + "\n"]
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+            is_property = any(getattr(d, "id", "") == "property" for d in item.decorator_list)
+            call = "" if is_property else f"({', '.join(a.arg for a in item.args.args[1:])})"
+            lines.append(f"- `{item.name}{call}`: {' '.join((ast.get_docstring(item) or '').split())}")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def page(verbs: str) -> str:
+    """All docstrings as one page."""
+    source = HERE / "src" / "mroscope"
+
+    def tree(name: str) -> ast.Module:
+        return ast.parse((source / name).read_text(encoding="utf-8"))
+
+    made = ast.parse(verbs)
+    parts = [documented(made, verb) for verb, *_ in VERBS]
+    parts.append(documented(tree("reading.py"), "read"))
+    parts += [documented(tree("image.py"), name) for name in ("Image", "Axis")]
+    parts += [documented(tree("result.py"), name) for name in ("Result", "Record")]
+    errors = tree("errors.py")
+    listed = [n for n in errors.body if isinstance(n, ast.ClassDef)]
+    parts.append("## errors\n\n" + "".join(f"- `{n.name}`: {ast.get_docstring(n)}\n" for n in listed))
+    return PAGE + "\n" + "\n".join(parts)
+
+
 def main() -> int:
-    text = HEAD + "\n" + "\n\n".join(function(*v) for v in VERBS)
-    path = HERE / "src" / "mroscope" / "verbs.py"
-    if "--check" in sys.argv:
-        if path.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{path.name} is not what generate.py makes of the options; run it", file=sys.stderr)
-        return 1
-    path.write_text(text, encoding="utf-8")
+    verbs = HEAD + "\n" + "\n\n".join(function(*v) for v in VERBS)
+    files = {HERE / "src" / "mroscope" / "verbs.py": verbs, HERE.parents[1] / "docs" / "python_api.md": page(verbs)}
+    for path, text in files.items():
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            print(f"{path.name} is not what tools/python/generate.py makes; run it", file=sys.stderr)
+            return 1
     return 0
 
 

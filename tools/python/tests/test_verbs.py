@@ -8,23 +8,14 @@ import numpy as np
 import pytest
 
 import mroscope
-from conftest import PROGRAM, numbers
+from conftest import numbers
 
 
-def test_a_file_gives_the_very_results_of_the_program(samples, program):
+def test_a_file_gives_the_very_results_and_files_of_the_program(samples, program, tmp_path):
     path = samples / "AQ_0_corr.tif"
     result = mroscope.mro(path, kv=200, cs_mm=-0.01, surrogates=8, band_inv_nm=(4.0, 5.9), seed=3)
-    assert [result.to_dict()] == program(
-        "mro", "--kv=200", "--cs=-0.01", "--surrogates=8", "--band=4,5.9", "--seed=3", path
-    )
-
-
-def test_files_that_are_kept_are_those_that_are_written(samples, tmp_path):
-    if not PROGRAM:
-        pytest.skip("MROSCOPE_PROGRAM does not name the program to compare with")
-    path = samples / "AQ_0_corr.tif"
-    subprocess.run([PROGRAM, "mro", "--surrogates=8", "--quiet", "-o", tmp_path, path], check=True, stdout=-3)
-    result = mroscope.mro(path, surrogates=8)
+    options = ["--kv=200", "--cs=-0.01", "--surrogates=8", "--band=4,5.9", "--seed=3"]
+    assert [result.to_dict()] == program("mro", *options, "-o", tmp_path, path)
     written = {p.name[len("AQ_0_corr.mro.") :]: p.read_bytes() for p in tmp_path.iterdir()}
     del written["json"]
     assert result._files == written

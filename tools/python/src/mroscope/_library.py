@@ -24,11 +24,10 @@ def _prototypes(header: str) -> str:
 
 
 def _load() -> tuple[Any, Any]:
-    # In a checkout the tests name the library of their build.
-    path = Path(os.environ.get("MROSCOPE_LIBRARY") or _HERE / _NAME)
-    header = _HERE / "run.h"
-    if not header.exists():
-        header = _HERE.parents[3] / "include" / "mroscope" / "run.h"
+    path, header = _HERE / _NAME, _HERE / "run.h"
+    if not header.exists():  # a checkout, and a library that was built in it
+        path, header = _HERE.parents[3] / "build" / _NAME, _HERE.parents[3] / "include" / "mroscope" / "run.h"
+    path = Path(os.environ.get("MROSCOPE_LIBRARY") or path)
     if not path.exists() or not header.exists():
         raise ImportError(
             f"mroscope: '{path}' is missing; install the package with 'pip install ./tools/python', "

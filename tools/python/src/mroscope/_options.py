@@ -118,6 +118,11 @@ def _frames(o: Option, value: Any) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
+def _is_vector(value: Any) -> bool:
+    """Whether a value is a row of numbers, such as a wave vector."""
+    return isinstance(value, Iterable) and not isinstance(value, str) and all(hasattr(v, "__float__") for v in value)
+
+
 def arguments(o: Option, value: Any) -> list[str]:
     """An option as the program would be given it. Files are not looked at here."""
     if o.kind == "flag":
@@ -138,8 +143,8 @@ def arguments(o: Option, value: Any) -> list[str]:
     elif o.kind == "size" and isinstance(value, int):
         written = str(value)
     elif o.kind == "texts":
-        several = [value] if isinstance(value, (str, os.PathLike)) else list(value)
-        return [f"--{o.name}={os.fspath(v)}" for v in several]
+        several = [value] if isinstance(value, (str, os.PathLike)) or _is_vector(value) else list(value)
+        return [f"--{o.name}={_numbers(o, v, False) if _is_vector(v) else os.fspath(v)}" for v in several]
     elif isinstance(value, Mapping):  # Cliff-Lorimer factors
         written = ",".join(f"{k}={_number(o, v)}" for k, v in value.items())
     elif isinstance(value, (str, os.PathLike)):

@@ -47,6 +47,7 @@ class Image:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Samples along the axes."""
         return self.array.shape
 
     @property

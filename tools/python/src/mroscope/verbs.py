@@ -228,7 +228,7 @@ def haadf(
 def eds(
     lines: Any = None,
     *,
-    map: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any] | None = None,
+    map: Mapping[str, Any] | Sequence[str] | None = None,
     at_maps: bool = False,
     haadf: Any = None,
     mro: Any = None,
@@ -472,10 +472,11 @@ def lattice(
     image: Any,
     *,
     d_range_nm: Sequence[float] | None = None,
+    g: str | Sequence[str | Sequence[float]] | None = None,
     reference_d_nm: float | None = None,
     reference_nm: Sequence[float] | None = None,
     mask_inv_nm: float | None = None,
-    phase: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any] | None = None,
+    phase: str | Sequence[str | Sequence[float]] | None = None,
     band_line_nm: Sequence[float] | None = None,
     band_width_nm: float | None = None,
     false_crystals: float | None = None,
@@ -502,6 +503,9 @@ def lattice(
         an image or stack: array, path, Image, HyperSpy signal, or a list of several
     d_range_nm
         lattice spacings looked for [nm]
+    g
+        a set of fringes to measure, in place of looking for them: its wave vector, or SPACING@AZIMUTH in nm and
+        degrees, such as 0.2027@30; given once or twice [1/nm]
     reference_d_nm
         spacing without strain (default: a reference area in each crystal) [nm]
     reference_nm
@@ -558,7 +562,7 @@ def shearband(
     alpha: float | None = None,
     surrogates: int | None = None,
     seed: int | None = None,
-    map: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any] | None = None,
+    map: Mapping[str, Any] | Sequence[str] | None = None,
     k: str | Mapping[str, float] | Sequence[str] | None = None,
     at_maps: bool = False,
     map_pixel_nm: float | Sequence[float] | None = None,
@@ -696,7 +700,7 @@ def indent(
 def compare(
     results: Any,
     *,
-    metric: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any] | None = None,
+    metric: str | Sequence[str | Sequence[float]] | None = None,
     reference: str | os.PathLike[str] | None = None,
     trend: str | os.PathLike[str] | None = None,
     paired: bool = False,
