@@ -12,15 +12,16 @@ cd "$(dirname "$0")/../.."
 
 record=tools/bench/results/instructions.txt
 tolerance=10 # percent
-program=build-portable/mroscope
+build=${BUILD:-build-portable}
+program=$build/mroscope
 # Small, and of few draws: what counts is that every hot path is walked often enough to be seen. Fringes of 0.5 nm need
 # fewer wave vectors than those of 0.2 nm; the image of a shear band is the smallest scanned one.
 cases=(
     "mro|mro --device cpu --quiet --threads 1 --json --kv 200 --cs 1.2 --d 0.5 --band 1.6,2.5 --surrogates 8 samples/AQ_0_corr.tif"
-    "pdf|pdf --device cpu --quiet --threads 1 --json --kv 200 --composition Fe78Si9B13 --draws 20 --centre 255.5,255.5 --ellipse none samples/stem/saed_glass.tif"
+    "pdf|pdf --device cpu --quiet --threads 1 --json --kv 200 --composition Fe78Si9B13 --draws 50 --centre 255.5,255.5 --ellipse 1,0 samples/stem/saed_glass.tif"
     "lattice|lattice --device cpu --quiet --threads 1 --json samples/stem/nanocrystal.tif"
-    "haadf|haadf --device cpu --quiet --threads 1 --json --surrogates 299 samples/stem/shearband.tif"
-    "eds|eds --quiet --threads 1 --json --draws 49 samples/eds_line.csv"
+    "haadf|haadf --device cpu --quiet --threads 1 --json --surrogates 299 --band 0.02,0.5 samples/stem/shearband.tif"
+    "eds|eds --quiet --threads 1 --json --draws 99 samples/eds_line.csv"
     "tiff|info --json samples/AQ_0_corr.tif"
     "dm|info --json tests/data/test_stackbuilder_imagestack.dm3"
     "mrc|info --json tests/data/HAADFscan_one_block.mrc"
@@ -41,8 +42,8 @@ if [ "${1:-}" != --record ] && [ "$(sed -n 's/^# counted on: //p' "$record")" !=
     echo "instructions: the record is of other versions than '$machine': nothing compared"
     exit 0
 fi
-{ cmake -S . --preset no-native -DMROSCOPE_CUDA=off -DMROSCOPE_TESTS=OFF &&
-    cmake --build build-portable --parallel "$(getconf _NPROCESSORS_ONLN)" --target mroscope; } >/dev/null
+{ cmake -S . -B "$build" -DMROSCOPE_NATIVE=OFF -DMROSCOPE_CUDA=off -DMROSCOPE_TESTS=OFF &&
+    cmake --build "$build" --parallel "$(getconf _NPROCESSORS_ONLN)" --target mroscope; } >/dev/null
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
