@@ -123,7 +123,8 @@ struct cli_places {
 };
 
 /* Calls work(context, CLI_CHOSEN). When a GPU has no room for it (MRO_EMEMORY), or fails (MRO_EDEVICE) and nobody had
- * asked for one by name, calls work(context, CLI_CPU) and says so in one line, unless --quiet. `work` leaves nothing behind when it fails. `name` is of the image. */
+ * asked for one by name, calls work(context, CLI_CPU) and says so in one line, unless --quiet. `work` leaves nothing
+ * behind when it fails. `name` is of the image. */
 enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
                           enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
                           void *context, struct mro_error *e);

@@ -17,11 +17,11 @@ struct mro_device; /* opaque; one measurement at a time */
 
 /* Opens a device by name: "cpu"; "cuda:N", the graphics card of that number; "cuda", the first card that can be used;
  * "cuda:all/K", the first that can be used of all cards in turn from number K on, so that processes with K = 0, 1, 2,
- * ... share them ("cuda:all" is K = 0); "auto", "cuda" or else the CPU; "strict", the kernels of the cards run by the processor with every access to
- * memory checked, slowly, for tests. NULL is "auto" for callers who asked for nothing: see mro_device_note.
- * `threads` 0 = all cores; `memory_bytes` 0 = half of the machine's memory, for what is held on the host. Errors:
- * MRO_EARG for an unknown name, MRO_EDEVICE for a device that this build or machine lacks or that cannot be used.
- * Free with mro_device_close. */
+ * ... share them ("cuda:all" is K = 0); "auto", "cuda" or else the CPU; "strict", the kernels of the cards run by the
+ * processor with every access to memory checked, slowly, for tests. NULL is "auto" for callers who asked for nothing:
+ * see mro_device_note. `threads` 0 = all cores; `memory_bytes` 0 = half of the machine's memory, for what is held on
+ * the host. Errors: MRO_EARG for an unknown name, MRO_EDEVICE for a device that this build or machine lacks or that
+ * cannot be used. Free with mro_device_close. */
 enum mro_code mro_device_open(struct mro_device **d, const char *name, int threads, size_t memory_bytes,
                               struct mro_error *e);
 void mro_device_close(struct mro_device *d); /* NULL is fine */
