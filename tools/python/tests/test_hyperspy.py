@@ -83,7 +83,7 @@ def test_signals_of_hyperspy(noise):
     s.axes_manager.signal_axes.set(units="Å", scale=0.5)
     result = bandpass(s, details=True)
     plain = bandpass(noise, pixel_nm=0.05)
-    assert result.frames[0].rms_out == pytest.approx(plain.rms_out, rel=1e-6)
+    assert result.parts[0].rms_out == pytest.approx(plain.rms_out, rel=1e-6)
     filtered = result.to_signal("filtered")
     assert filtered.axes_manager.navigation_shape == (2,)
     assert [a.units for a in filtered.axes_manager.signal_axes] == ["nm", "nm"]
@@ -91,8 +91,8 @@ def test_signals_of_hyperspy(noise):
     assert filtered.metadata.General.title == "glass filtered"
     assert filtered.metadata.Sample.description == "as cast"
     assert filtered.metadata.mroscope.verb == "bandpass"
-    assert numbers(bandpass(s.as_lazy()).frames[1]) == numbers(result.frames[1])
-    assert bandpass(s.inav[1]).rms_out == result.frames[1].rms_out
+    assert numbers(bandpass(s.as_lazy()).parts[1]) == numbers(result.parts[1])
+    assert bandpass(s.inav[1]).rms_out == result.parts[1].rms_out
     image = mroscope.Image(noise, (mroscope.Axis("y", 128, 0.05, "nm"), mroscope.Axis("x", 128, 0.05, "nm")))
     assert bandpass(image.to_signal()).rms_out == plain.rms_out
 

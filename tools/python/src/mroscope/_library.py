@@ -23,7 +23,7 @@ def _prototypes(header: str) -> str:
     return text.replace("MRO_EXPORT", "")
 
 
-def _load() -> tuple[Any, Any]:
+def _load() -> tuple[Any, Any, Path]:
     path, header = _HERE / _NAME, _HERE / "run.h"
     if not header.exists():  # a checkout, and a library that was built in it
         path, header = _HERE.parents[3] / "build" / _NAME, _HERE.parents[3] / "include" / "mroscope" / "run.h"
@@ -45,10 +45,10 @@ def _load() -> tuple[Any, Any]:
     finally:
         if quiet:
             del os.environ["OMP_WAIT_POLICY"]
-    return ffi, lib
+    return ffi, lib, path
 
 
-ffi, lib = _load()
+ffi, lib, path = _load()
 
 
 def text(pointer: Any) -> str:

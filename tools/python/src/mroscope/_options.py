@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
-from ._library import ffi, lib, text
+from ._library import lib, text
 from .errors import ArgumentError
 
 # How a unit ends a name, as in the results: pixel_nm, band_inv_nm, density_per_nm3.

@@ -128,6 +128,6 @@ def to_signal(images: Sequence[Image], name: str, result: Result) -> Any:
     if len(images) == 1:
         return _signal(images[0].array, images[0].axes, metadata)
     if any(i.shape != images[0].shape for i in images):
-        raise ArgumentError(f"the frames have maps '{name}' of different shapes; see .frames")
+        raise ArgumentError(f"the frames have maps '{name}' of different shapes; see .parts")
     axes = (Axis("frame", len(images)), *images[0].axes)
     return _signal(np.stack([i.array for i in images]), axes, metadata)

@@ -119,32 +119,32 @@ def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 class Result(Record):
     """A result of a verb. Its numbers are attributes named as the keys of the program's JSON, ``result["fraction"]`` and
     ``result.fraction``; docs/ of the project says what they mean. Of a stack it is the result of all frames together,
-    and ``frames`` holds those of each."""
+    and ``parts`` holds those of each."""
 
     def __init__(self, verb: str, data: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         super().__init__(data)
         self._verb = verb
         self._files = {_suffix(name, verb): content for name, content in files.items()}
-        self._frames: tuple[Result, ...] = ()
+        self._parts: tuple[Result, ...] = ()
         self._metadata: dict[str, Any] | None = None  # of the signal that was measured
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and not self._data and self._frames:
-            raise AttributeError(f"'{self._verb}' measures these {len(self._frames)} by themselves; see .frames")
+        if not name.startswith("_") and not self._data and self._parts:
+            raise AttributeError(f"'{self._verb}' measures these {len(self._parts)} by themselves; see .parts")
         return super().__getattr__(name)
 
     @property
-    def frames(self) -> tuple[Result, ...]:
-        """Results of the frames of a stack, or of several inputs; empty for one image."""
-        return self._frames
+    def parts(self) -> tuple[Result, ...]:
+        """Results of the single frames of a stack, or of several inputs; empty for one image."""
+        return self._parts
 
     @property
     def maps(self) -> dict[str, npt.NDArray[Any]]:
-        """Arrays by name ("score", "mask"), as the program writes them to NAME.VERB.score.tif. ``image(name)`` gives
+        """Arrays by name ("score", "mask"), as the program writes them to NAME.VERB.score.tif. ``map(name)`` gives
         them with their axes."""
-        return {name: self.image(name).array for name in self._names(".tif")}
+        return {name: self.map(name).array for name in self._names(".tif")}
 
-    def image(self, name: str) -> Image:
+    def map(self, name: str) -> Image:
         """A map with its axes."""
         from .reading import image_of_bytes
 
@@ -188,7 +188,7 @@ class Result(Record):
         under ``metadata.mroscope``. Of a stack: the maps of all frames."""
         from .hyperspy import to_signal
 
-        return to_signal([r.image(name) for r in self._frames or (self,)], name, self)
+        return to_signal([r.map(name) for r in self._parts or (self,)], name, self)
 
     def _names(self, suffix: str) -> list[str]:
         alone = ["filtered"] if suffix == ".tif" and "tif" in self._files else []
@@ -199,9 +199,9 @@ class Result(Record):
             return self._files[name]
         if self._files:
             raise ArgumentError(f"there is no {name} of '{self._verb}'; there are {', '.join(self._files)}")
-        if self._frames:
+        if self._parts:
             raise ArgumentError(
-                "frames of stacks have maps and figures when they are measured with details=True; see .frames"
+                "frames of stacks have maps and figures when they are measured with details=True; see .parts"
             )
         raise ArgumentError(
             "maps, tables and figures were not kept; measure with details=True (the default for single images)"
@@ -209,17 +209,17 @@ class Result(Record):
 
     def __repr__(self) -> str:
         if not self._data:
-            return f"<mroscope {self._verb}: {len(self._frames)} results, see .frames>"
+            return f"<mroscope {self._verb}: {len(self._parts)} results, see .parts>"
         head = f"mroscope {self._verb} of {self._data.get('file')}"
-        if self._frames:
-            head += f", {len(self._frames)} frames together"
+        if self._parts:
+            head += f", {len(self._parts)} frames together"
         lines = [head, *(f"  {name}: {value}" for name, value in _rows(self._data))]
         lines += [f"  warning: {w}" for w in self._data.get("warnings") or ()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         if not self._data:
-            return "".join(r._repr_html_() for r in self._frames)
+            return "".join(r._repr_html_() for r in self._parts)
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
             f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
@@ -246,5 +246,5 @@ def collect(verb: str, found: Sequence[Result]) -> Result:
         return found[0]
     together = [r for r in found if r._data.get("frame", 0) is None]
     whole = together[0] if len(together) == 1 else Result(verb, {}, {})
-    whole._frames = tuple(r for r in found if r is not whole)
+    whole._parts = tuple(r for r in found if r is not whole)
     return whole

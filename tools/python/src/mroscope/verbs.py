@@ -553,6 +553,7 @@ def lattice(
 def shearband(
     image: Any,
     *,
+    signal: Literal["mean", "variance"] | None = None,
     line_nm: Sequence[float] | None = None,
     width_nm: Sequence[float] | None = None,
     black_level: float | None = None,
@@ -578,12 +579,16 @@ def shearband(
 ) -> Result:
     """Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth
     with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes
-    as strong. A depth is relative to the glass beside the band, positive where the band is darker.
+    as strong. A depth is relative to the glass beside the band, positive where the band is darker or, with signal
+    variance, more even.
 
     Parameters
     ----------
     image
         an image or stack: array, path, Image, HyperSpy signal, or a list of several
+    signal
+        what a band changes: the mean intensity, or (HRTEM) how strong the speckle is, the variance within 1 nm:
+        mean, variance (default mean)
     line_nm
         two points on a band, from the top-left corner: measure that one in place of looking for bands [nm]
     width_nm
