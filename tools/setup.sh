@@ -24,7 +24,7 @@ lint=(
 if [ "${1:-}" = --test ]; then
     needs+=("pkg:cmocka libcmocka-dev")
     # The tests of the Python package use them where they are.
-    lint+=("py:cffi python3-cffi" "py:numpy python3-numpy" "py:pytest python3-pytest")
+    lint+=("py:cffi python3-cffi" "py:numpy python3-numpy" "py:pytest python3-pytest" "py:distributed python3-distributed")
 elif [ $# -gt 0 ]; then
     echo "usage: tools/setup.sh [--test]" >&2
     exit 2

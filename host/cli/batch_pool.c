@@ -433,7 +433,8 @@ static void wait_for_workers(struct pool *p, struct pollfd *fds)
                 if (!read_lines(p, w->from, &w->said, w, take_answer)) bury(p, w);
                 break;
             }
-    if (p->asked && fds[n].revents) p->asked = read_lines(p, STDIN_FILENO, &p->request, NULL, take_request);
+    if (p->asked && fds[n].revents)
+        p->asked = read_lines(p, STDIN_FILENO, &p->request, NULL, take_request) && !p->refused;
 }
 
 /* Ends the workers; what was half made goes. */

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/commands.h"
 #include "cli/verb.h"
 #include "core/notes.h"
 #include "io/reader.h"
+#include "io/table.h"
 #include "mroscope/pdf.h"
 #include "mroscope/saed.h"
 #include "report/figure.h"
 
-#define SHIFT_PX 0.2   /* of the centre, for the systematic part of errors */
-#define SHIFT_FRAMES 4 /* larger stacks go without it: it measures every pattern twice */
+#define SHIFT_PX 0.2 /* of the centre, for the systematic part of errors */
+#define SHIFT_FRAMES \
+    4 /* frames of larger stacks go without it, as it measures every pattern twice, and without figures */
 #define MEAN_FRAMES 8  /* of a stack, spread over it, whose mean gives the geometry of all */
+#define LEAST_DRAWS 50 /* where no errors are wanted */
 #define DRIFT_PX 0.5   /* frames that lie farther from it are fitted by themselves */
 
 struct pdf {
@@ -25,7 +30,7 @@ struct pdf {
     struct mro_profile_options table;
     const char *composition, *mask, *reference, *values;
     int damping, abscissa, radiation;
-    bool whole_mask, each;
+    bool whole_mask, each, frame_figures;
     int frame_draws;
     struct cli_numbers centre, ellipse;
     int standard; /* enum mro_standard */
@@ -48,6 +53,7 @@ struct pdf {
     bool have_stack;
     char *stack_why; /* NULL, or why its frames are fitted one by one */
     struct mro_saed_plan *plan[CLI_PLACES];
+    struct mro_pdf_windows stack_windows; /* of that mean, for all frames that share its geometry; 0 = none */
     struct mro_pdf_series series;
     struct cli_file_id *ids;
 };
@@ -81,6 +87,8 @@ static const struct cli_option measure_rows[] = {
     { "draws", 0, "N", "", "of sectors (or errors) for the standard errors", CLI_INT, AT(o.draws), true, 50, 5000 },
     { "frame-draws", 0, "N", "", "the same for the frames of stacks of more than four", CLI_INT, AT(frame_draws), true,
       50, 5000 },
+    { "frame-figures", 0, NULL, "", "a figure of each of them too, which takes longer than measuring it", CLI_FLAG,
+      AT(frame_figures), false, 0, 0 },
     { "seed", 0, "N", "", "start of the random numbers; the same seed gives the same bytes", CLI_SEED, AT(o.seed),
       false, 0, 0 },
     { "reference", 0, "FILE", "", "pattern or table of another state: windows are taken from it, and differences given",
@@ -188,6 +196,7 @@ static void forget_stack(struct pdf *s)
         s->plan[i] = NULL;
     }
     mro_saed_result_release(&s->stack);
+    memset(&s->stack_windows, 0, sizeof s->stack_windows);
     s->have_stack = false;
     free(s->stack_why);
     s->stack_why = NULL;
@@ -313,8 +322,8 @@ static enum mro_code mean_of_frames(const struct pdf *s, const struct cli_item *
     return rc;
 }
 
-/* What the frames of a stack share, before the first of them. When their mean cannot be measured they are fitted one by
- * one, which is said. */
+/* What the frames of a stack share, before the first of them: geometry, and windows of S(Q) and G(r). When their mean
+ * cannot be measured they are fitted one by one, which is said. */
 static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struct cli_item *item, struct mro_error *e)
 {
     struct mro_image mean = { 0 };
@@ -328,6 +337,14 @@ static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struc
     s->have_stack = rc == MRO_OK;
     if (rc == MRO_EMEMORY || rc == MRO_ECALIB || rc == MRO_EARG) return MRO_FAIL(e, rc, "%s", why.message);
     if (rc) s->stack_why = strdup(why.message);
+    if (rc || s->o.composition.n == 0 || s->o.fixed.s_inv_nm[1] > 0) return MRO_OK;
+    struct mro_pdf_options numbers = s->o;
+    struct mro_pdf_result r;
+    numbers.draws = LEAST_DRAWS;
+    numbers.connection_R_A = -1;
+    if (mro_pdf_measure(&s->stack.profile, NULL, item->path, &numbers, &r, &why) == MRO_OK)
+        s->stack_windows = r.windows;
+    mro_pdf_result_release(&r);
     return MRO_OK;
 }
 
@@ -358,6 +375,9 @@ static enum mro_code measure_frame(struct pdf *s, enum cli_place place, const st
     }
     return MRO_OK;
 }
+
+/* A frame of a stack that is not small. */
+static bool one_of_many(const struct cli_item *item) { return item->frame_given && item->info->frames > SHIFT_FRAMES; }
 
 /* A point of the series; the first also fixes the windows of the others. */
 static enum mro_code add_point(struct pdf *s, const struct one *r, const char *path, const char *name,
@@ -398,10 +418,11 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     struct pdf *s = state;
     struct one *r = result;
     struct mro_pdf_options numbers = s->o;
-    const bool few = item->info->frames <= SHIFT_FRAMES || !item->frame_given;
+    const bool few = !one_of_many(item);
     bool planned = false;
     if (item->info->frames > 1 && item->frame_given && !s->each) MRO_TRY(measure_frame(s, place, item, r, &planned, e));
     if (!few) numbers.draws = s->frame_draws;
+    if (planned && !(s->o.fixed.s_inv_nm[1] > 0)) numbers.fixed = s->stack_windows;
     return measure_pattern(s, s->run.places->device[place], &item->pixels, item->name, few, planned, &numbers, r, e);
 }
 
@@ -464,6 +485,7 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
         MRO_TRY(cli_write_text(item, &s->run.job, ".sq.csv", mro_csv_pdf_S(&r->pdf, d, e), e));
     if (r->report.pdf) MRO_TRY(cli_write_text(item, &s->run.job, ".gr.csv", mro_csv_pdf_G(&r->pdf, d, e), e));
     char *stem;
+    if (one_of_many(item) && !s->frame_figures) return MRO_OK;
     MRO_TRY(cli_figure_stem(item, &s->run.job, &stem, e));
     const enum mro_code rc = mro_figure_pdf(stem, &item->pixels, cli_short_name(item), &r->report, e);
     free(stem);
@@ -705,41 +727,52 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Values by file from a table whose header names "file" and "value". */
+/* Separator of the cells of a header. */
+static char separator_of(const char *text)
+{
+    const size_t n = strcspn(text, ",;\t\r\n");
+    return text[n] == ';' || text[n] == '\t' ? text[n] : ',';
+}
+
+/* Values by file from a table whose header names "file" and "value", such as the session of a batch. */
 static int values_of_table(struct pdf *s, struct mro_bytes b)
 {
-    char *text = malloc(b.size + 1), *save = NULL, *line;
-    if (text == NULL) return cli_wrong_usage("pdf", "no memory left for '%s'", s->values);
-    memcpy(text, b.p, b.size);
-    text[b.size] = '\0';
-    int file_at = -1, value_at = -1, rc = -1;
+    enum { ROOM = 64 };
+    struct mro_lines text = { 0 };
+    struct mro_error e;
+    char *cells[ROOM];
+    size_t n, file_at = SIZE_MAX, value_at = SIZE_MAX;
+    int rc = -1;
     s->n_values = s->run.args.n;
     s->value = malloc((s->n_values + 1) * sizeof *s->value);
-    for (size_t i = 0; s->value && i < s->n_values; i++) s->value[i] = NAN;
-    for (line = strtok_r(text, "\r\n", &save); line && s->value; line = strtok_r(NULL, "\r\n", &save)) {
-        char *cell = line, *name = NULL, *value = NULL;
-        const bool header = file_at < 0;
-        for (int at = 0; cell; at++) {
-            char *comma = strpbrk(cell, ",;\t");
-            if (comma) *comma = '\0';
-            if (header && strcmp(cell, "file") == 0) file_at = at;
-            if (header && strcmp(cell, "value") == 0) value_at = at;
-            if (!header && at == file_at) name = cell;
-            if (!header && at == value_at) value = cell;
-            cell = comma ? comma + 1 : NULL;
-        }
-        if (header && (file_at < 0 || value_at < 0)) {
+    if (s->value == NULL || mro_lines_decode(&text, b.p, b.size, s->values, "", &e) != MRO_OK)
+        return cli_wrong_usage("pdf", "--values: %s", s->value ? e.message : "no memory left");
+    for (size_t i = 0; i < s->n_values; i++) s->value[i] = NAN;
+    struct mro_csv csv = { .at = text.text, .separator = separator_of(text.text) };
+    while (mro_csv_next(&csv, cells, ROOM, &n)) {
+        if (n > ROOM) n = ROOM;
+        if (csv.record == 1) {
+            for (size_t i = 0; i < n; i++) {
+                if (strcasecmp(cells[i], "file") == 0) file_at = i;
+                if (strcasecmp(cells[i], "value") == 0) value_at = i;
+            }
+            if (file_at != SIZE_MAX && value_at != SIZE_MAX) continue;
             rc = cli_wrong_usage("pdf", "the first line of '%s' has to name the columns file and value", s->values);
             break;
         }
-        if (name == NULL || value == NULL) continue;
-        char *end;
-        const double v = strtod(value, &end);
-        for (size_t i = 0; i < s->n_values && end != value; i++)
-            if (strcmp(base_name(s->run.args.files[i]), base_name(name)) == 0) s->value[i] = v;
+        double v;
+        if (file_at >= n || value_at >= n || cells[value_at][0] == '\0') continue;
+        if (!mro_cell_number((struct mro_cell){ cells[value_at], strlen(cells[value_at]) }, &v)) {
+            rc = cli_wrong_usage("pdf", "row %zu of '%s': the value '%s' is no number", csv.record, s->values,
+                                 cells[value_at]);
+            break;
+        }
+        for (char *c = cells[file_at]; *c; c++) *c = *c == '\\' ? '/' : *c;
+        for (size_t i = 0; i < s->n_values; i++)
+            if (strcmp(base_name(s->run.args.files[i]), base_name(cells[file_at])) == 0) s->value[i] = v;
     }
-    free(text);
-    for (size_t i = 0; s->value && i < s->n_values && rc < 0; i++)
+    mro_lines_release(&text);
+    for (size_t i = 0; i < s->n_values && rc < 0; i++)
         if (isnan(s->value[i]))
             rc = cli_wrong_usage("pdf", "'%s' has no value for '%s'", s->values, s->run.args.files[i]);
     return rc;
@@ -880,7 +913,8 @@ static int walk(void *state)
     if (rc) return rc;
     s->series.n = s->measured = 0;
     if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
-    enum mro_code code = read_mask(s, &e);
+    enum mro_code code = s->o.tables ? MRO_OK : mro_pdf_tables_new(&s->o.tables, &e);
+    if (code == MRO_OK) code = read_mask(s, &e);
     if (code == MRO_OK) code = read_geometry(s, &e);
     if (code == MRO_OK && s->reference && !s->have_reference) code = measure_reference(s, &e);
     if (code) {
@@ -939,6 +973,7 @@ static void close_state(void *state)
     forget_frames(s);
     forget_stack(s);
     mro_pdf_result_release(&s->against);
+    mro_pdf_tables_free(s->o.tables);
     mro_image_release(&s->mask_image);
     free(s->mask_pixels);
     free(s->value);

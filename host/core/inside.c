@@ -25,16 +25,18 @@ bool mro_inside_keeps(void) { return mro_inside && mro_inside->keep; }
 enum mro_code mro_inside_keep(const char *name, void *bytes, size_t size, struct mro_error *e)
 {
     struct mro_inside *in = mro_inside;
-    char *copy = strdup(name);
-    struct mro_kept *grown = realloc(in->kept, (in->n_kept + 1) * sizeof *grown);
-    if (grown) in->kept = grown;
-    if (grown == NULL || copy == NULL) {
-        free(copy);
-        free(bytes);
-        return MRO_FAIL(e, MRO_EMEMORY, "no memory left to keep '%s'", name);
+    struct mro_kept *grown = realloc(in->kept, (in->n_kept + 1) * sizeof *grown), *k;
+    if (grown) {
+        in->kept = grown;
+        k = &in->kept[in->n_kept];
+        *k = (struct mro_kept){ strdup(name), bytes, size, in->n_results };
+        if (k->name) {
+            in->n_kept++;
+            return MRO_OK;
+        }
     }
-    in->kept[in->n_kept++] = (struct mro_kept){ copy, bytes, size, in->n_results };
-    return MRO_OK;
+    free(bytes);
+    return MRO_FAIL(e, MRO_EMEMORY, "no memory left to keep '%s'", name);
 }
 
 enum mro_code mro_inside_result(char *text, struct mro_error *e)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cholesky.h"
 #include "ops/crystal_internal.h"
 
 #define LEAST_SIDE_NM2 1.2  /* of a side, beyond the gap */
@@ -15,33 +16,13 @@
 
 /* -- a step ---------------------------------------------------------------------------------------- */
 
-/* Solves the n x n normal equations in place by Cholesky; false: singular. */
-static bool solve(double *a, double *b, int n)
-{
-    for (int i = 0; i < n; i++) {
-        for (int j = 0; j <= i; j++) {
-            double sum = a[i * n + j];
-            for (int k = 0; k < j; k++) sum -= a[i * n + k] * a[j * n + k];
-            if (i != j)
-                a[i * n + j] = sum / a[j * n + j];
-            else if (sum > 1e-9 * a[i * n + i])
-                a[i * n + i] = sqrt(sum);
-            else
-                return false;
-        }
-        double sum = b[i];
-        for (int k = 0; k < i; k++) sum -= a[i * n + k] * b[k];
-        b[i] = sum / a[i * n + i];
-    }
-    return true;
-}
-
 /* Weighted sum of squares that a model takes out of the phase: what is left of b after the elimination, squared. */
-static double taken_out(double *a, double *b, int n)
+static double taken_out(double *a, double *b, size_t n)
 {
     double sum = 0;
-    if (!solve(a, b, n)) return 0;
-    for (int i = 0; i < n; i++) sum += b[i] * b[i];
+    if (!mro_cholesky_factor(a, n, n, 1e-9)) return 0;
+    mro_cholesky_forward(a, n, n, b);
+    for (size_t i = 0; i < n; i++) sum += b[i] * b[i];
     return sum;
 }
 
@@ -55,15 +36,15 @@ enum { MODEL = 6 };
  * second-order surface. */
 static double explained(const struct phase_point *p, size_t n, bool step, const double normal[2], double t)
 {
-    const int terms = step ? 4 : 6;
+    const size_t terms = step ? 4 : 6;
     double a[MODEL * MODEL] = { 0 }, b[MODEL] = { 0 };
     for (size_t i = 0; i < n; i++) {
         const double s = p[i].y * normal[0] + p[i].x * normal[1] - t;
         const double f[MODEL] = {
             1, p[i].y, p[i].x, step ? fmax(0, s) : p[i].y * p[i].y, p[i].y * p[i].x, p[i].x * p[i].x
         };
-        for (int j = 0; j < terms; j++) {
-            for (int k = 0; k <= j; k++) a[j * terms + k] += p[i].weight * f[j] * f[k];
+        for (size_t j = 0; j < terms; j++) {
+            for (size_t k = 0; k <= j; k++) a[j * terms + k] += p[i].weight * f[j] * f[k];
             b[j] += p[i].weight * f[j] * p[i].phase;
         }
     }

@@ -11,6 +11,7 @@
 
 #include "core/notes.h"
 #include "mroscope/math/philox.h"
+#include "ops/indent_internal.h"
 
 #define FWHM 2.3548200450309493
 #define SAME_PLACE 1e-6 /* of the extent of a table: repeats of one indent */
@@ -403,15 +404,10 @@ static enum mro_code moran(const struct mro_indent_options *o, const struct pair
     return MRO_OK;
 }
 
-/* How many independent values say as much of mean and spread as these, whose neighbours are alike: from the
- * correlations over all lags of the grid, as far as they stand out. `hidden`: the share of the variance that went into
- * the mean of the map. */
-static void independent(struct mro_indent_result *r, double mean, double *for_mean, double *for_spread, double *hidden)
+/* The distance over which indents are alike, from correlations over all lags of the grid. */
+static void correlation_length(struct mro_indent_result *r, double mean)
 {
     const size_t nx = r->grid_nx, ny = r->grid_ny, n = r->places;
-    *for_mean = *for_spread = (double)n;
-    *hidden = 0;
-    if (r->grid == NULL || n < 9 || !(r->moran_p < ALIKE)) return;
     double var = 0;
     for (size_t i = 0; i < nx * ny; i++)
         if (isfinite(r->grid[i])) var += (r->grid[i] - mean) * (r->grid[i] - mean);
@@ -436,7 +432,7 @@ static void independent(struct mro_indent_result *r, double mean, double *for_me
      * variance of the mean: known after a first pass. */
     double of_mean = 0;
     for (int pass = 0; pass < 3; pass++) {
-        double first = 0, second = 0, before = 1;
+        double first = 0, before = 1;
         r->correlation_length = NAN;
         for (size_t k = 1; k <= reach; k++) {
             if (!(pairs[k] > 0)) break;
@@ -446,13 +442,9 @@ static void independent(struct mro_indent_result *r, double mean, double *for_me
             before = rho;
             if (rho < 2 / sqrt(pairs[k]) || rho < 0.05) break;
             first += 2 * pairs[k] / (double)n * rho;
-            second += 2 * pairs[k] / (double)n * fmax(0, rho * rho - 1 / pairs[k]);
         }
-        *for_mean = fmax(1.5, (double)n / (1 + first));
-        *for_spread = fmax(2, (double)n / (1 + second));
-        of_mean = fmin(0.5, 1 / *for_mean);
+        of_mean = fmin(0.5, (1 + first) / (double)n);
     }
-    *hidden = of_mean;
 }
 
 /* ------------------------------------------------------------------ kernel estimate */
@@ -539,6 +531,11 @@ static enum mro_code kernel(const struct mro_indent_options *o, struct mro_inden
         qsort(width, m, sizeof *width, by_number);
         r->fwhm_kernel_ci95[0] = width[(size_t)(0.025 * (double)(m - 1))];
         r->fwhm_kernel_ci95[1] = width[(size_t)ceil(0.975 * (double)(m - 1))];
+        /* Where neighbours are alike, draws from this map do not show what the map as a whole may be off. */
+        for (int i = 0; i < 2 && n_effective < (double)n; i++) {
+            const double own = log(r->fwhm_kernel_ci95[i] / r->fwhm_kernel), whole = log(r->fwhm_ci95[i] / r->fwhm);
+            r->fwhm_kernel_ci95[i] = r->fwhm_kernel * exp((i ? 1 : -1) * hypot(own, whole));
+        }
     }
     free(sorted);
     free(room);
@@ -720,26 +717,31 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
     }
     if (n < 2) mro_warn(r, "one value has no spread: standard deviation and width are not measured");
     if ((rc = moran(o, &pairs, r, e))) goto done;
-    double for_mean, for_spread, hidden, dof = NAN;
-    independent(r, m.mean, &for_mean, &for_spread, &hidden);
-    const double whole = m.sd * sqrt(1 + hidden); /* of the glass, not of this map */
     if (n > 1) {
-        const double t95 = gsl_cdf_tdist_Pinv(0.975, fmax(1, for_spread - 1)), half = t95 * whole / sqrt(for_mean);
+        /* Tails: the variance of a variance is (kurtosis - (n-3)/(n-1)) / n of its square. */
+        const double tails = n >= FEW && m.kurtosis > 3 ? (m.kurtosis - 1) / 2 : 1;
+        double half = gsl_cdf_tdist_Pinv(0.975, (double)n - 1) * m.sd / sqrt((double)n);
+        r->n_effective = (double)n;
+        if (r->grid && n >= 9 && m.sd > 0 && r->moran_p < ALIKE) {
+            struct mro_indent_alike a;
+            correlation_length(r, m.mean);
+            if ((rc = mro_indent_alike(r, m.mean, m.sd, tails, &a, e))) goto done;
+            half = a.mean_half;
+            memcpy(r->sd_ci95, a.sd_ci95, sizeof r->sd_ci95);
+            r->n_effective = a.n_effective;
+        } else {
+            sd_interval(m.sd, ((double)n - 1) / tails, r->sd_ci95);
+        }
         r->mean_ci95[0] = m.mean - half;
         r->mean_ci95[1] = m.mean + half;
-        /* Tails: the variance of a variance is (kurtosis - (n-3)/(n-1)) / n of its square. */
-        dof = for_spread - 1;
-        if (n >= FEW && m.kurtosis > 3) dof *= 2 / (m.kurtosis - 1);
-        sd_interval(whole, dof, r->sd_ci95);
         for (int i = 0; i < 2; i++) r->fwhm_ci95[i] = FWHM * r->sd_ci95[i];
-        r->n_effective = for_spread;
         if (n < FEW) mro_warn(r, "%zu indents say little of a spread: see the interval", n);
-        if (for_spread < 0.5 * (double)n)
+        if (r->n_effective < 0.5 * (double)n)
             mro_warn(r, "neighbours are alike, so that %zu indents say as much of the spread as %.0f independent ones",
-                     n, for_spread);
+                     n, r->n_effective);
     }
     take_noise_out(o, r);
-    if ((rc = kernel(o, r, for_spread, e))) goto done;
+    if ((rc = kernel(o, r, r->n_effective, e))) goto done;
     if ((rc = bins(name, o, r, e))) goto done;
     if (!isfinite(r->noise_sd) && n > 1)
         mro_warn(

@@ -10,10 +10,6 @@
 #include "mroscope/math/philox.h"
 #include "ops/pdf_internal.h"
 
-#define LOW_STEPS 96   /* of the integral below the smallest Q */
-#define ROW_LOW 0.1    /* what the low-r rows are expected to miss by, of the density's line at r_min */
-#define ROW_TAIL 0.05  /* and S in the tail, of 1 */
-#define TAIL_BIN 0.5   /* 1/Angstrom */
 #define ROW_SLOW 0.03  /* size of the slow background's terms in S that needs no other reason */
 #define LOOSE_SLOW 0.3 /* the same where inelastic scattering is as strong as elastic: another choice */
 #define LOOSE_DEGREE 4
@@ -102,6 +98,7 @@ static enum mro_code check(const struct mro_profile *p, const char *name, const 
 struct points {
     size_t n;
     double *s, *v, *se, *room; /* 1/nm; values; errors (NaN unknown) */
+    double *f1_2, *ratio;      /* <f>^2 in A^2; <f^2> / <f>^2; both 1 where values are not intensities */
     size_t *from;              /* n + 1: first point of the profile of each */
 };
 
@@ -116,11 +113,29 @@ static bool usable(const struct mro_profile *p, size_t i)
     return isfinite(p->intensity[i]) && isfinite(p->s_inv_nm[i]) && p->s_inv_nm[i] > 0;
 }
 
-static enum mro_code points_of(const struct mro_profile *p, struct points *t, struct mro_error *e)
+static void mean_factors(const struct mro_profile *p, const struct mro_composition *c, double s_inv_nm, double *f1_2,
+                         double *ratio)
+{
+    double f = 0, f2 = 0;
+    *f1_2 = *ratio = 1;
+    if (p->quantity != MRO_QUANTITY_INTENSITY) return;
+    for (size_t i = 0; i < c->n; i++) {
+        const double one = p->radiation == MRO_RADIATION_X_RAYS
+                               ? mro_form_factor_x_ray(c->symbol[i], s_inv_nm / 10)
+                               : mro_form_factor_electron_A(c->symbol[i], s_inv_nm / 10);
+        f += c->fraction[i] * one;
+        f2 += c->fraction[i] * one * one;
+    }
+    *f1_2 = f * f;
+    *ratio = f2 / *f1_2;
+}
+
+static enum mro_code points_of(const struct mro_profile *p, const struct mro_composition *c, struct points *t,
+                               struct mro_error *e)
 {
     memset(t, 0, sizeof *t);
     const size_t by = (p->n + MRO_PDF_POINTS - 1) / MRO_PDF_POINTS;
-    t->room = calloc(3 * p->n, sizeof *t->room);
+    t->room = calloc(5 * p->n, sizeof *t->room);
     t->from = calloc(p->n + 1, sizeof *t->from);
     if (t->room == NULL || t->from == NULL) {
         points_release(t);
@@ -129,6 +144,8 @@ static enum mro_code points_of(const struct mro_profile *p, struct points *t, st
     t->s = t->room;
     t->v = t->room + p->n;
     t->se = t->v + p->n;
+    t->f1_2 = t->se + p->n;
+    t->ratio = t->f1_2 + p->n;
     for (size_t i = 0; i < p->n;) {
         if (!usable(p, i)) {
             i++;
@@ -144,8 +161,9 @@ static enum mro_code points_of(const struct mro_profile *p, struct points *t, st
         }
         t->s[t->n] = s / (double)k;
         t->v[t->n] = v / (double)k;
-        t->se[t->n++] = sqrt(var) / (double)k;
-        t->from[t->n] = i;
+        t->se[t->n] = sqrt(var) / (double)k;
+        mean_factors(p, c, t->s[t->n], &t->f1_2[t->n], &t->ratio[t->n]);
+        t->from[++t->n] = i;
     }
     return MRO_OK;
 }
@@ -163,20 +181,6 @@ static void gather(const struct mro_profile *p, const struct points *t, const do
         }
         out[i] = n ? sum / (double)n : NAN;
     }
-}
-
-static void mean_factors(const struct mro_composition *c, enum mro_radiation radiation, double s_inv_nm, double *f1_2,
-                         double *f2)
-{
-    double f = 0;
-    *f2 = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        const double one = radiation == MRO_RADIATION_X_RAYS ? mro_form_factor_x_ray(c->symbol[i], s_inv_nm / 10)
-                                                             : mro_form_factor_electron_A(c->symbol[i], s_inv_nm / 10);
-        f += c->fraction[i] * one;
-        *f2 += c->fraction[i] * one * one;
-    }
-    *f1_2 = f * f;
 }
 
 /* The first sharp peak: the interior maximum of y, over the first n points, that stands highest over the minima between
@@ -200,13 +204,11 @@ static size_t sharpest(const double *y, size_t n)
 
 /* A first guess of S: intensities less a constant over N <f>^2, both by weighted least squares over the outer two
  * thirds, where S is near 1. False when the intensities do not fall as <f>^2 does. */
-static bool guess_S(const struct mro_profile *p, const struct points *t, const struct mro_composition *c, size_t end,
-                    double *y)
+static bool guess_S(const struct points *t, size_t end, double *y)
 {
     double A[4] = { 0 }, b[2] = { 0 };
     for (size_t i = 0; i < end; i++) {
-        double f2;
-        mean_factors(c, p->radiation, t->s[i], &y[i], &f2);
+        y[i] = t->f1_2[i];
         if (t->s[i] < t->s[end - 1] / 3) continue;
         const double w = 1 / fmax(fabs(t->v[i]), 1e-30);
         A[0] += w * y[i] * y[i];
@@ -304,7 +306,7 @@ static enum mro_code choose_ranges(const struct mro_profile *p, const struct poi
     const size_t cut = normalise ? aperture_at(t) : t->n;
     g->aperture = cut < end;
     if (g->aperture) end = cut;
-    if (end >= 24 && (!normalise || guess_S(p, t, &o->composition, end, y))) {
+    if (end >= 24 && (!normalise || guess_S(t, end, y))) {
         for (size_t i = 0; i < end; i++) {
             double sum = 0;
             size_t n = 0;
@@ -390,246 +392,21 @@ static enum mro_code choose_ranges(const struct mro_profile *p, const struct poi
     return MRO_OK;
 }
 
-/* -- the frame ----------------------------------------------------------------------------------------- */
-
-static void frame_release(struct mro_pdf_frame *f)
-{
-    free(f->Q);
-    free(f->r);
-    free(f->T);
-    free(f->rl);
-    memset(f, 0, sizeof *f);
-}
-
-#define ROWS 32 /* that one recurrence runs over; it loses no more than a few units in the last place */
-
-/* Rows of the sine transform over Q[0..n): trapezoids, and below Q[0] S - 1 = S[0] (Q / Q[0])^2 - 1. The r are all one
- * step apart, so that sin(Q r) of a row follows from those of the two before. `weight` has room for n. */
-static void transform_rows(const double *Q, size_t n, enum mro_damping damping, double damping_A2, const double *r,
-                           size_t nr, double *weight, double *T, double *low0, double *low1)
-{
-    const double Q_max = Q[n - 1], dq = Q[0] / LOW_STEPS, dr = nr > 1 ? r[1] - r[0] : 0;
-    double low[LOW_STEPS];
-    for (size_t k = 0; k < n; k++) {
-        const double width = (Q[k + 1 < n ? k + 1 : k] - Q[k > 0 ? k - 1 : k]) / 2;
-        weight[k] = 2 / M_PI * width * Q[k] * mro_pdf_weight(damping, damping_A2, Q[k], Q_max);
-    }
-    for (size_t i = 0; i < LOW_STEPS; i++) {
-        const double q = ((double)i + 0.5) * dq;
-        low[i] = 2 / M_PI * dq * q * mro_pdf_weight(damping, damping_A2, q, Q_max);
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t from = 0; from < nr; from += ROWS) {
-        const size_t end = from + ROWS < nr ? from + ROWS : nr;
-        for (size_t k = 0; k < n; k++) {
-            const double twice = 2 * cos(Q[k] * dr);
-            double before = weight[k] * sin(Q[k] * (r[from] - dr)), here = weight[k] * sin(Q[k] * r[from]);
-            for (size_t j = from; j < end; j++) {
-                const double next = twice * here - before;
-                T[j * n + k] = here;
-                before = here;
-                here = next;
-            }
-        }
-        for (size_t j = from; j < end; j++) low0[j] = low1[j] = 0;
-        for (size_t i = 0; i < LOW_STEPS; i++) {
-            const double q = ((double)i + 0.5) * dq, twice = 2 * cos(q * dr), square = q * q / (Q[0] * Q[0]);
-            double before = low[i] * sin(q * (r[from] - dr)), here = low[i] * sin(q * r[from]);
-            for (size_t j = from; j < end; j++) {
-                const double next = twice * here - before;
-                low0[j] -= here;
-                low1[j] += here * square;
-                before = here;
-                here = next;
-            }
-        }
-    }
-}
-
-static enum mro_code frame_make(struct mro_pdf_frame *f, const struct mro_profile *p, const struct points *t,
-                                const struct ranges *g, const struct mro_pdf_options *o, double damping_A2,
-                                double density_per_nm3, const struct mro_pdf_windows *w, int background, size_t end,
-                                struct mro_error *e)
-{
-    memset(f, 0, sizeof *f);
-    f->first = g->first;
-    f->n = end - g->first;
-    f->normalise = p->quantity == MRO_QUANTITY_INTENSITY;
-    f->terms = f->normalise ? 2 + (size_t)(background > 0 ? background : 0) - (background < 0) : 0;
-    f->density_A3 = density_per_nm3 / 1000;
-    f->r_min = w->r_min_A;
-    f->slow = ROW_SLOW;
-    while (f->nt < f->n && t->s[f->first + f->nt] <= w->s_inv_nm[1] * (1 + 1e-9)) f->nt++;
-    f->nr = (size_t)(o->r_max_A / o->r_step_A + 0.5);
-    /* Low r, as fine as the range of Q resolves. */
-    const double Q_end = t->s[end - 1] * TO_Q;
-    f->nl = (size_t)fmax(6, ceil(w->r_min_A / (M_PI / (2 * Q_end))));
-    double *q = calloc(f->n * (4 + MRO_PDF_MAX_TERMS), sizeof *q);
-    double *r = calloc(3 * f->nr, sizeof *r), *T = malloc(f->nr * f->nt * sizeof *T);
-    double *l = calloc(f->nl * (3 + f->n) + f->n, sizeof *l);
-    if (q == NULL || r == NULL || T == NULL || l == NULL) {
-        free(q);
-        free(r);
-        free(T);
-        free(l);
-        return MRO_FAIL(e, MRO_EMEMORY, "the transform of %zu by %zu points does not fit in memory", f->nt, f->nr);
-    }
-    f->Q = q;
-    f->s_inv_nm = q + f->n;
-    f->f1_2 = q + 2 * f->n;
-    f->ratio = q + 3 * f->n;
-    f->basis = q + 4 * f->n;
-    f->r = r;
-    f->low0 = r + f->nr;
-    f->low1 = r + 2 * f->nr;
-    f->T = T;
-    f->rl = l;
-    f->low0l = l + f->nl;
-    f->low1l = l + 2 * f->nl;
-    f->Tl = l + 3 * f->nl;
-    double *const weight = f->Tl + f->nl * f->n;
-    f->tail = f->n;
-    for (size_t k = 0; k < f->n; k++) {
-        double f2 = 1;
-        f->s_inv_nm[k] = t->s[f->first + k];
-        f->Q[k] = f->s_inv_nm[k] * TO_Q;
-        f->f1_2[k] = 1;
-        if (f->normalise) mean_factors(&o->composition, p->radiation, f->s_inv_nm[k], &f->f1_2[k], &f2);
-        f->ratio[k] = f->normalise ? f2 / f->f1_2[k] : 1;
-        if (f->tail == f->n && f->s_inv_nm[k] >= fmin(w->tail_inv_nm, 0.9 * t->s[end - 1])) f->tail = k;
-    }
-    for (size_t k = 0; k < f->n && f->normalise; k++) {
-        const double x = 2 * (f->Q[k] - f->Q[0]) / (f->Q[f->n - 1] - f->Q[0]) - 1;
-        double legendre[MRO_PDF_DEGREE + 2] = { 1, x };
-        for (int m = 1; m < MRO_PDF_DEGREE; m++)
-            legendre[m + 1] = ((2 * m + 1) * x * legendre[m] - m * legendre[m - 1]) / (m + 1);
-        f->basis[k] = 1 / f->f1_2[k];
-        if (f->terms > 1) f->basis[f->n + k] = -1 / f->f1_2[k];
-        for (size_t m = 2; m < f->terms; m++) f->basis[m * f->n + k] = -legendre[m - 1];
-    }
-    for (size_t j = 0; j < f->nr; j++) f->r[j] = (double)(j + 1) * o->r_step_A;
-    for (size_t j = 0; j < f->nl; j++) f->rl[j] = w->r_min_A * ((double)j + 0.5) / (double)f->nl;
-    transform_rows(f->Q, f->nt, o->damping, damping_A2, f->r, f->nr, weight, f->T, f->low0, f->low1);
-    /* Lorch's damping here in any case: without it the first shell's ripples fill the low r. */
-    transform_rows(f->Q, f->n, MRO_DAMPING_LORCH, 0, f->rl, f->nl, weight, f->Tl, f->low0l, f->low1l);
-    return MRO_OK;
-}
-
-/* -- normalisation ------------------------------------------------------------------------------------- */
-
-/* Adds weight * (row . x - rhs)^2 to normal equations. */
-static void add_row(double *A, double *b, size_t m, const double *row, double rhs, double weight)
-{
-    for (size_t i = 0; i < m; i++) {
-        for (size_t j = 0; j < m; j++) A[i * m + j] += weight * row[i] * row[j];
-        b[i] += weight * row[i] * rhs;
-    }
-}
-
-/* S(Q) from intensities: x has 1/N, C/N and the slow background. False when they are not positive or not finite.
- *
- * The intensities are unknown's factors here, so their noise would make 1/N too small: what it adds to the equations on
- * the average is taken off. `se` are their errors (NaN = unknown, taken as none), `noise` times whose square the noise
- * has. */
-static bool normalise(const struct mro_pdf_frame *f, const double *v, const double *se, double noise, double density_A3,
-                      double *S, double x[MRO_PDF_MAX_TERMS])
-{
-    const size_t m = f->terms;
-    double A[MRO_PDF_MAX_TERMS * MRO_PDF_MAX_TERMS] = { 0 }, b[MRO_PDF_MAX_TERMS] = { 0 }, scale[MRO_PDF_MAX_TERMS];
-    double row[MRO_PDF_MAX_TERMS];
-    memset(x, 0, MRO_PDF_MAX_TERMS * sizeof *x);
-    if (!f->normalise) {
-        memcpy(S, v, f->n * sizeof *S);
-        return true;
-    }
-    /* Each term is scaled to 1 at its largest, so that the equations are well balanced. */
-    for (size_t i = 0; i < m; i++) {
-        scale[i] = 0;
-        for (size_t k = 0; k < f->n; k++) scale[i] = fmax(scale[i], fabs(f->basis[i * f->n + k] * (i == 0 ? v[k] : 1)));
-        if (!(scale[i] > 0)) return false;
-    }
-    if (density_A3 > 0) {
-        const double unit = ROW_LOW * 4 * M_PI * density_A3 * f->r_min;
-        for (size_t j = 0; j < f->nl; j++) {
-            const double *T = f->Tl + j * f->n;
-            double rhs = -4 * M_PI * density_A3 * f->rl[j] - f->low0l[j] - f->low1l[j] * (1 - f->ratio[0]);
-            double extra = 0;
-            memset(row, 0, sizeof row);
-            for (size_t k = 0; k < f->n; k++) {
-                const double per = (T[k] + (k == 0 ? f->low1l[j] : 0)) * f->basis[k] / scale[0];
-                rhs += T[k] * f->ratio[k];
-                row[0] += per * v[k];
-                if (isfinite(se[k])) extra += per * per * se[k] * se[k];
-                for (size_t i = 1; i < m; i++) row[i] += T[k] * f->basis[i * f->n + k] / scale[i];
-            }
-            for (size_t i = 1; i < m; i++) row[i] += f->low1l[j] * f->basis[i * f->n] / scale[i];
-            add_row(A, b, m, row, rhs, 1 / (unit * unit));
-            A[0] -= noise * extra / (unit * unit);
-        }
-    }
-    /* The tail: one row for the mean over each oscillation that it could hide. */
-    const size_t rows = (size_t)fmax(2, (f->Q[f->n - 1] - f->Q[f->tail]) / TAIL_BIN), points = f->n - f->tail;
-    for (size_t one = 0; one < rows; one++) {
-        const size_t from = f->tail + one * points / rows, to = f->tail + (one + 1) * points / rows;
-        double rhs = 0, extra = 0;
-        memset(row, 0, sizeof row);
-        for (size_t k = from; k < to; k++) {
-            const double share = 1 / (double)(to - from), per = share * f->basis[k] / scale[0];
-            row[0] += per * v[k];
-            for (size_t i = 1; i < m; i++) row[i] += share * f->basis[i * f->n + k] / scale[i];
-            rhs += share * f->ratio[k];
-            if (isfinite(se[k])) extra += per * per * se[k] * se[k];
-        }
-        add_row(A, b, m, row, rhs, 1 / (ROW_TAIL * ROW_TAIL));
-        A[0] -= noise * extra / (ROW_TAIL * ROW_TAIL);
-    }
-    for (size_t i = 2; i < m; i++) A[i * m + i] += 1 / (f->slow * f->slow);
-    if (!mro_pdf_factor(A, m)) return false;
-    mro_pdf_solve(A, m, b);
-    memcpy(x, b, m * sizeof *x);
-    for (size_t i = 0; i < m; i++) x[i] /= scale[i];
-    for (size_t k = 0; k < f->n; k++) {
-        S[k] = 1 - f->ratio[k] + x[0] * f->basis[k] * v[k];
-        for (size_t i = 1; i < m; i++) S[k] += x[i] * f->basis[i * f->n + k];
-    }
-    return x[0] > 0;
-}
-
-static void to_G(const struct mro_pdf_frame *f, const double *S, double *G)
-{
-    for (size_t j = 0; j < f->nr; j++) {
-        const double *T = f->T + j * f->nt;
-        double sum = f->low0[j] + f->low1[j] * S[0];
-        for (size_t k = 0; k < f->nt; k++) sum += T[k] * (S[k] - 1);
-        G[j] = sum;
-    }
-}
-
-/* -- draws --------------------------------------------------------------------------------------------- */
-
-/* What the errors come from. */
-struct source {
-    size_t blocks;         /* 0: `se` */
-    double *mean, *weight; /* blocks * points; NaN and 0 where there is nothing */
-    const double *se;      /* of the points */
-};
+/* -- the measurement ----------------------------------------------------------------------------------- */
 
 /* Friedel mates share their speckle: they are one block. */
-static enum mro_code source_of(struct source *u, const struct mro_profile *p, const struct points *t,
+static enum mro_code source_of(struct mro_pdf_source *u, const struct mro_profile *p, const struct points *t,
                                struct mro_error *e)
 {
-    memset(u, 0, sizeof *u);
+    const size_t half = p->sector_mean ? p->n_sectors / 2 : 0;
+    MRO_TRY(mro_pdf_source_alloc(u, half < 3 ? 0 : half, t->n, e));
     u->se = t->se;
-    const size_t half = p->n_sectors / 2;
-    if (half < 3 || p->sector_mean == NULL) return MRO_OK;
+    if (u->blocks == 0) return MRO_OK;
     double *one = malloc(2 * p->n * sizeof *one), *weight = one ? one + p->n : NULL;
-    u->mean = malloc(2 * half * t->n * sizeof *u->mean);
-    if (one == NULL || u->mean == NULL) {
-        free(one);
-        free(u->mean);
+    if (one == NULL) {
+        mro_pdf_source_release(u);
         return MRO_FAIL(e, MRO_EMEMORY, "%zu sectors of %zu points do not fit in memory", half, t->n);
     }
-    u->weight = u->mean + half * t->n;
     for (size_t i = 0; i < half; i++) {
         for (size_t k = 0; k < p->n; k++) {
             double sum = 0, total = 0;
@@ -646,110 +423,12 @@ static enum mro_code source_of(struct source *u, const struct mro_profile *p, co
         gather(p, t, weight, u->weight + i * t->n);
     }
     free(one);
-    u->blocks = half;
+    mro_pdf_source_weigh(u);
     return MRO_OK;
 }
 
-static double normal(uint64_t seed, uint64_t stream, uint64_t i)
-{
-    const mro_philox_block b = mro_philox(seed, stream, i / 2);
-    const mro_c32 z = mro_normal_pair(b.v[0], b.v[1]);
-    return (double)(i % 2 ? z.im : z.re);
-}
-
-/* Values of draw `d` over points [first, first + n). `centre` are the measured ones. */
-static void draw_values(const struct source *u, const struct points *t, size_t first, size_t n, uint64_t seed, size_t d,
-                        const double *centre, double *v)
-{
-    if (u->blocks == 0) {
-        for (size_t k = 0; k < n; k++) {
-            const double se = u->se[first + k];
-            v[k] = centre[k] + (isfinite(se) ? se * normal(seed, 2 * d + 2, first + k) : 0);
-        }
-        return;
-    }
-    /* Drawn with replacement, a block counts 0, 1, 2... times. The deviation from the mean of all is spread by
-     * sqrt(B / (B - 1)), which is what drawing from B blocks is too narrow by. */
-    size_t times[512] = { 0 };
-    const size_t B = u->blocks < 512 ? u->blocks : 512;
-    for (size_t i = 0; i < B; i++) {
-        const mro_philox_block b = mro_philox(seed, 2 * d + 2, i);
-        times[(size_t)(((uint64_t)b.v[0] * B) >> 32)]++;
-    }
-    const double spread = sqrt((double)B / (double)(B - 1));
-    for (size_t k = 0; k < n; k++) {
-        double sum = 0, total = 0, all = 0, weight = 0;
-        for (size_t i = 0; i < B; i++) {
-            const double m = u->mean[i * t->n + first + k], w = u->weight[i * t->n + first + k];
-            if (!isfinite(m) || !(w > 0)) continue;
-            all += w * m;
-            weight += w;
-            sum += (double)times[i] * w * m;
-            total += (double)times[i] * w;
-        }
-        /* Against the mean of the blocks: the profile's own may leave out outliers that sectors hold. */
-        v[k] = centre[k] + (total > 0 && weight > 0 ? spread * (sum / total - all / weight) : 0);
-    }
-}
-
-struct spread {
-    double *S_sum, *S_square, *G_sum, *G_square; /* f->n, f->nr */
-    double *number;                              /* draws * PDF_NUMBERS */
-};
-
-/* Runs all draws. Sums are taken in the order of the draws, whatever the number of threads. */
-static enum mro_code run_draws(const struct mro_pdf_frame *f, const struct points *t, const struct source *u,
-                               const struct mro_pdf_options *o, const struct mro_pdf_places *places, const double *v,
-                               double *S_se, double *G_se, double *number, struct mro_error *e)
-{
-    const size_t D = (size_t)o->draws, room = 2 * f->n + f->nr, block = 32;
-    double *work = malloc(block * room * sizeof *work), *sum = calloc(2 * (f->n + f->nr), sizeof *sum);
-    if (work == NULL || sum == NULL) {
-        free(work);
-        free(sum);
-        return MRO_FAIL(e, MRO_EMEMORY, "%zu draws of %zu points do not fit in memory", block, room);
-    }
-    double *const square = sum + f->n + f->nr;
-    size_t used = 0;
-    bool good[32];
-    for (size_t from = 0; from < D; from += block) {
-        const size_t many = D - from < block ? D - from : block;
-#pragma omp parallel for schedule(static)
-        for (size_t d = 0; d < many; d++) {
-            double *V = work + d * room, *S = V + f->n, *G = S + f->n, x[MRO_PDF_MAX_TERMS];
-            const double density =
-                f->density_A3 > 0 ? f->density_A3 + o->density_se_per_nm3 / 1000 * normal(o->seed, 1, from + d) : 0;
-            draw_values(u, t, f->first, f->n, o->seed, from + d, v, V);
-            good[d] = normalise(f, V, t->se + f->first, 2, fmax(density, 0.2 * f->density_A3), S, x);
-            if (good[d]) {
-                to_G(f, S, G);
-                mro_pdf_read(f, S, G, places, number + (from + d) * PDF_NUMBERS);
-            } else {
-                for (size_t i = 0; i < PDF_NUMBERS; i++) number[(from + d) * PDF_NUMBERS + i] = NAN;
-            }
-        }
-        for (size_t d = 0; d < many; d++) {
-            if (!good[d]) continue;
-            const double *S = work + d * room + f->n;
-            for (size_t i = 0; i < f->n + f->nr; i++) {
-                sum[i] += S[i];
-                square[i] += S[i] * S[i];
-            }
-            used++;
-        }
-    }
-    for (size_t i = 0; i < f->n + f->nr; i++) {
-        const double mean = sum[i] / (double)used;
-        const double se =
-            used > 10 ? sqrt(fmax(0, (square[i] - (double)used * mean * mean) / (double)(used - 1))) : NAN;
-        *(i < f->n ? S_se + i : G_se + (i - f->n)) = se;
-    }
-    free(work);
-    free(sum);
-    return MRO_OK;
-}
-
-static double sd_of(const double *number, size_t draws, size_t which)
+/* Standard deviation of one number over the draws, and its mean (may be NULL). */
+static double sd_of(const double *number, size_t draws, size_t which, double *mean)
 {
     double sum = 0, square = 0;
     size_t n = 0;
@@ -759,6 +438,7 @@ static double sd_of(const double *number, size_t draws, size_t which)
         sum += v;
         n++;
     }
+    if (mean) *mean = n ? sum / (double)n : NAN;
     if (n < draws / 2 || n < 20) return NAN;
     for (size_t d = 0; d < draws; d++) {
         const double v = number[d * PDF_NUMBERS + which] - sum / (double)n;
@@ -767,38 +447,42 @@ static double sd_of(const double *number, size_t draws, size_t which)
     return sqrt(square / (double)(n - 1));
 }
 
-/* -- the measurement ----------------------------------------------------------------------------------- */
-
-static bool any_error(const struct source *u, const struct mro_pdf_frame *f)
+static bool any_error(const struct mro_pdf_source *u, const struct mro_pdf_frame *f, size_t first)
 {
     if (u->blocks) return true;
     for (size_t k = 0; k < f->n; k++)
-        if (u->se[f->first + k] > 0) return true;
+        if (u->se[first + k] > 0) return true;
     return false;
 }
 
+/* What all analyses of one profile share. */
+struct common {
+    struct mro_pdf_axis axis;
+    const struct mro_pdf_options *o;
+    double damping_A2, density_per_nm3;
+    size_t first; /* point of the profile that the axis begins at */
+};
+
 /* One more analysis with something changed; numbers are NaN where it fails. */
-static void again(const struct mro_profile *p, const struct points *t, const struct ranges *g,
-                  const struct mro_pdf_options *o, double damping_A2, double density, struct mro_pdf_places places,
-                  const struct mro_pdf_windows *w, int background, double slow, size_t end, const double *values,
-                  double number[PDF_NUMBERS])
+static void again(const struct common *c, const struct mro_pdf_places *places, const struct mro_pdf_windows *w,
+                  int background, double slow, size_t n, const double *values, double number[PDF_NUMBERS])
 {
-    struct mro_pdf_frame f = { 0 };
+    struct mro_pdf_frame f;
     for (int i = 0; i < PDF_NUMBERS; i++) number[i] = NAN;
-    if (frame_make(&f, p, t, g, o, damping_A2, density, w, background, end, NULL)) return;
-    f.slow = slow;
+    if (mro_pdf_frame_make(&f, &c->axis, c->o, c->damping_A2, c->density_per_nm3, w, background, n, NULL)) return;
     double *S = malloc((f.n + f.nr) * sizeof *S), x[MRO_PDF_MAX_TERMS];
-    if (S && normalise(&f, values + f.first, t->se + f.first, 1, f.density_A3, S, x)) {
-        to_G(&f, S, S + f.n);
+    if (S && mro_pdf_normalise(&f, values + c->first, 1, slow, f.density_A3, S, x)) {
+        mro_pdf_transform(f.G, S, S + f.n);
         /* A shell's edges move with the resolution; its area must not lose them. */
-        mro_pdf_read(&f, S, S + f.n, &places, number);
+        mro_pdf_read(&f, S, S + f.n, places, number);
     }
     free(S);
-    frame_release(&f);
+    mro_pdf_frame_release(&f);
 }
 
 struct analysis {
     double value[PDF_NUMBERS], se[PDF_NUMBERS], systematic[MRO_PDF_CHOICES][PDF_NUMBERS];
+    double chance[1 + MRO_PDF_SMALL]; /* mean over the draws of what is found in noise alone */
     double dof;
 };
 
@@ -857,8 +541,8 @@ static enum mro_code keep_curves(struct mro_pdf_result *r, const struct mro_pdf_
     return MRO_OK;
 }
 
-static enum mro_code keep_fit(struct mro_pdf_result *r, const struct mro_pdf_frame *f, const struct points *t,
-                              const double x[MRO_PDF_MAX_TERMS], struct mro_error *e)
+static enum mro_code keep_fit(struct mro_pdf_result *r, const struct mro_pdf_frame *f, const double *v,
+                              const double *se, const double x[MRO_PDF_MAX_TERMS], struct mro_error *e)
 {
     r->n_profile = f->n;
     r->s_inv_nm = malloc(f->n * sizeof *r->s_inv_nm);
@@ -873,8 +557,8 @@ static enum mro_code keep_fit(struct mro_pdf_result *r, const struct mro_pdf_fra
         double S = 1 - f->ratio[k];
         for (size_t i = 1; i < f->terms; i++) S += x[i] * f->basis[i * f->n + k];
         r->s_inv_nm[k] = f->s_inv_nm[k];
-        r->intensity[k] = t->v[f->first + k];
-        r->intensity_se[k] = t->se[f->first + k];
+        r->intensity[k] = v[k];
+        r->intensity_se[k] = se[k];
         r->fit[k] = (1 - S) * f->f1_2[k] / x[0]; /* the intensity that has S = 1 */
     }
     return MRO_OK;
@@ -886,9 +570,9 @@ static void judge(struct mro_pdf_result *r, const struct mro_pdf_frame *f, const
     double sum = 0, square = 0, line = 0;
     for (size_t k = f->tail; k < f->n; k++) sum += S[k];
     r->tail_mean = sum / (double)(f->n - f->tail);
-    for (size_t j = 0; j < f->nl && density > 0; j++) {
-        const double *T = f->Tl + j * f->n, want = -4 * M_PI * density * f->rl[j];
-        double G = f->low0l[j] + f->low1l[j] * S[0];
+    for (size_t j = 0; j < f->low->nr && density > 0; j++) {
+        const double *T = f->low->rows + j * f->n, want = -4 * M_PI * density * mro_pdf_r(f->low, j);
+        double G = f->low->low0[j] + f->low->low1[j] * S[0];
         for (size_t k = 0; k < f->n; k++) G += T[k] * (S[k] - 1);
         square += (G - want) * (G - want);
         line += want * want;
@@ -972,7 +656,7 @@ static enum mro_code connect(struct mro_pdf_result *r, const struct mro_pdf_fram
         const double se = mro_pdf_at(f->r, r->G_se, f->nr, x[i]);
         want += se * se;
         const size_t row = (size_t)fmin((double)f->nr - 1, x[i] / o->r_step_A - 0.5);
-        for (size_t k = 0; k < f->nt; k++) T[i * f->nt + k] = f->T[row * f->nt + k] * r->S_se[k];
+        for (size_t k = 0; k < f->nt; k++) T[i * f->nt + k] = f->G->rows[row * f->nt + k] * r->S_se[k];
     }
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++) {
@@ -985,7 +669,7 @@ static enum mro_code connect(struct mro_pdf_result *r, const struct mro_pdf_fram
     for (size_t i = 0; i < n * n; i++) C[i] = known ? C[i] * want / have : (i % (n + 1) ? 0 : 1e-4);
     struct mro_pdf_second_shell shell = { n, x, G, C, Q_max, r->damping_A2, r->damping, f->density_A3 * 1000, R };
     struct mro_error why;
-    const enum mro_code rc = mro_pdf_connect(&shell, c, &why);
+    const enum mro_code rc = mro_pdf_connect_with(mro_pdf_tables_kernels(f->tables), &shell, c, &why);
     free(room);
     if (rc == MRO_EMEMORY) return MRO_FAIL(e, rc, "%s", why.message);
     if (rc) {
@@ -1004,6 +688,18 @@ static enum mro_code connect(struct mro_pdf_result *r, const struct mro_pdf_fram
     return MRO_OK;
 }
 
+/* Chance of finding number `which` or more in a search through noise alone, whose finds have a mean and a standard
+ * deviation over the draws (taken as a gamma distribution). A ripple of the transform moves when the largest Q does, so
+ * that no more of it counts than there is with both. */
+static double chance_of(const struct analysis *a, size_t which, size_t search)
+{
+    const double value = fmin(a->value[which], a->value[which] + a->systematic[MRO_PDF_BY_S_MAX][which]);
+    const double mean = a->chance[search], sd = a->se[PDF_CHANCE + search], dof = a->dof;
+    if (!(mean > 0 && sd > 0)) return NAN;
+    const double p = value > 0 ? gsl_cdf_gamma_Q(value, mean * mean / (sd * sd), sd * sd / mean) : 1;
+    return dof < 1e6 && p > 0 && p < 1 ? gsl_cdf_tdist_Q(gsl_cdf_ugaussian_Qinv(p), dof) : p;
+}
+
 static void fill_small(struct mro_pdf_result *r, const struct analysis *a, const struct mro_pdf_places *p)
 {
     static const double near_A[MRO_PDF_SMALL] = { 4, 7 };
@@ -1014,9 +710,7 @@ static void fill_small(struct mro_pdf_result *r, const struct analysis *a, const
         m->r_A = p->small[k][0];
         m->height = a->value[PDF_SMALL + k];
         m->se = a->se[PDF_SMALL + k];
-        /* A ripple of the transform moves when the largest Q does: what that changes counts as error. */
-        const double total = hypot(m->se, a->systematic[MRO_PDF_BY_S_MAX][PDF_SMALL + k]);
-        if (isfinite(total)) m->p = gsl_cdf_ugaussian_Q(m->height / total);
+        m->p = chance_of(a, PDF_SMALL + (size_t)k, 1 + (size_t)k);
     }
     struct mro_pdf_split *s = &r->second;
     *s = (struct mro_pdf_split){ false, { NAN, NAN }, NAN, NAN, NAN, NAN };
@@ -1026,8 +720,7 @@ static void fill_small(struct mro_pdf_result *r, const struct analysis *a, const
     s->splitting_A = p->split[1] - p->split[0];
     s->dip = a->value[PDF_SPLIT];
     s->dip_se = a->se[PDF_SPLIT];
-    const double total = hypot(s->dip_se, a->systematic[MRO_PDF_BY_S_MAX][PDF_SPLIT]);
-    if (isfinite(total)) s->p = gsl_cdf_ugaussian_Q(s->dip / total);
+    s->p = chance_of(a, PDF_SPLIT, 0);
     s->split = s->p < 0.05;
 }
 
@@ -1057,8 +750,8 @@ static void note_density(struct mro_pdf_result *r, const struct mro_pdf_options 
 }
 
 static enum mro_code measure(const struct mro_profile *p, const struct mro_profile *shifted, const struct points *t,
-                             const struct source *u, const char *name, const struct mro_pdf_options *o,
-                             struct mro_pdf_result *r, struct mro_error *e)
+                             const struct mro_pdf_source *u, const char *name, const struct mro_pdf_options *o,
+                             struct mro_pdf_tables *tables, struct mro_pdf_result *r, struct mro_error *e)
 {
     struct ranges g = { 0 };
     struct mro_pdf_frame f = { 0 };
@@ -1083,7 +776,14 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     if (g.aperture)
         mro_note(&r->warnings, &r->n_warnings,
                  "the pattern is cut at s = %.3g 1/nm, as by an aperture; it is used to there", r->s_end_inv_nm);
-    rc = frame_make(&f, p, t, &g, o, r->damping_A2, density, &r->windows, o->background, g.end, e);
+    const struct common c = { { tables, p->quantity == MRO_QUANTITY_INTENSITY, t->s + g.first, t->se + g.first,
+                                t->f1_2 + g.first, t->ratio + g.first },
+                              o,
+                              r->damping_A2,
+                              density,
+                              g.first };
+    const double *v = t->v + g.first;
+    rc = mro_pdf_frame_make(&f, &c.axis, o, r->damping_A2, density, &r->windows, o->background, g.end - g.first, e);
     if (rc) return rc;
     r->windows.s_inv_nm[1] = f.s_inv_nm[f.nt - 1];
     const double Q_max = f.Q[f.nt - 1];
@@ -1094,16 +794,16 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         rc = MRO_FAIL(e, MRO_EMEMORY, "%d draws do not fit in memory", o->draws);
         goto done;
     }
-    if (!normalise(&f, t->v + f.first, t->se + f.first, 1, f.density_A3, S, x)) {
+    if (!mro_pdf_normalise(&f, v, 1, ROW_SLOW, f.density_A3, S, x)) {
         rc = MRO_FAIL(
             e, MRO_EDATA,
             "the intensities of '%s' cannot be normalised with this composition: the fit gives no positive scale",
             name);
         goto done;
     }
-    to_G(&f, S, S + f.n);
+    mro_pdf_transform(f.G, S, S + f.n);
     rc = keep_curves(r, &f, S, S + f.n, e);
-    if (rc == MRO_OK && f.normalise) rc = keep_fit(r, &f, t, x, e);
+    if (rc == MRO_OK && f.normalise) rc = keep_fit(r, &f, v, c.axis.se, x, e);
     if (rc) goto done;
     judge(r, &f, S, f.density_A3);
 
@@ -1124,16 +824,18 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     mro_pdf_read(&f, S, r->G, &places, a.value);
 
     for (int i = 0; i < PDF_NUMBERS; i++) a.se[i] = NAN;
+    for (int i = 0; i <= MRO_PDF_SMALL; i++) a.chance[i] = NAN;
     a.dof = INFINITY;
     r->draws = 0;
     double noise = 0;
-    if (any_error(u, &f)) {
-        rc = run_draws(&f, t, u, o, &places, t->v + f.first, r->S_se, r->G_se, numbers, e);
+    if (any_error(u, &f, g.first)) {
+        rc = mro_pdf_draw(&f, g.first, u, o, ROW_SLOW, &places, v, r->G, r->S_se, r->G_se, numbers, e);
         if (rc) goto done;
         r->draws = o->draws;
         r->blocks = u->blocks;
         if (u->blocks) a.dof = (double)u->blocks - 1;
-        for (size_t i = 0; i < PDF_NUMBERS; i++) a.se[i] = sd_of(numbers, (size_t)o->draws, i);
+        for (size_t i = 0; i < PDF_NUMBERS; i++)
+            a.se[i] = sd_of(numbers, (size_t)o->draws, i, i < PDF_CHANCE ? NULL : &a.chance[i - PDF_CHANCE]);
         size_t n = 0;
         for (size_t j = 0; j < f.nr; j++) {
             if (f.r[j] < o->beyond_A[0] || f.r[j] > o->beyond_A[1]) continue;
@@ -1148,41 +850,40 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
 
     /* What other choices give. */
     double other[PDF_NUMBERS];
-    for (int c = 0; c < MRO_PDF_CHOICES; c++)
-        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[c][i] = NAN;
+    for (int choice = 0; choice < MRO_PDF_CHOICES; choice++)
+        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[choice][i] = NAN;
     struct mro_pdf_windows w = r->windows;
     w.s_inv_nm[1] *= 0.9;
-    again(p, t, &g, o, r->damping_A2, density, places, &w, o->background, ROW_SLOW, g.end, t->v, other);
+    again(&c, &places, &w, o->background, ROW_SLOW, f.n, t->v, other);
     for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_S_MAX][i] = other[i] - a.value[i];
     if (f.normalise) {
         w = r->windows;
         w.tail_inv_nm *= 0.93;
         size_t end = g.first;
         while (end < g.end && t->s[end] <= fmax(0.93 * r->windows.fit_inv_nm[1], r->windows.s_inv_nm[1])) end++;
-        again(p, t, &g, o, r->damping_A2, density, places, &w, o->background, ROW_SLOW, end, t->v, other);
+        again(&c, &places, &w, o->background, ROW_SLOW, end - g.first, t->v, other);
         for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_FIT][i] = other[i] - a.value[i];
         /* A background of one degree more, and one that may be as large as S. */
         const int degree[2] = { o->background < MRO_PDF_DEGREE ? o->background + 1 : o->background - 1,
                                 o->background > LOOSE_DEGREE ? o->background : LOOSE_DEGREE };
         for (int k = 0; k < 2; k++) {
-            again(p, t, &g, o, r->damping_A2, density, places, &r->windows, degree[k], k ? LOOSE_SLOW : ROW_SLOW, g.end,
-                  t->v, other);
+            again(&c, &places, &r->windows, degree[k], k ? LOOSE_SLOW : ROW_SLOW, f.n, t->v, other);
             for (int i = 0; i < PDF_NUMBERS; i++)
                 a.systematic[MRO_PDF_BY_FIT][i] = larger(a.systematic[MRO_PDF_BY_FIT][i], other[i] - a.value[i]);
         }
     }
     if (shifted && shifted->intensity) {
         /* Its corners may lie a point nearer or farther. */
-        double *v = malloc((t->n + p->n) * sizeof *v), *all = v ? v + t->n : NULL;
-        if (v) {
+        double *moved = malloc((t->n + p->n) * sizeof *moved), *all = moved ? moved + t->n : NULL;
+        if (moved) {
             for (size_t k = 0; k < p->n; k++) all[k] = k < shifted->n ? shifted->intensity[k] : NAN;
-            gather(p, t, all, v);
+            gather(p, t, all, moved);
             for (size_t k = 0; k < t->n; k++)
-                if (!isfinite(v[k])) v[k] = t->v[k];
-            again(p, t, &g, o, r->damping_A2, density, places, &r->windows, o->background, ROW_SLOW, g.end, v, other);
+                if (!isfinite(moved[k])) moved[k] = t->v[k];
+            again(&c, &places, &r->windows, o->background, ROW_SLOW, f.n, moved, other);
             for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_CENTRE][i] = other[i] - a.value[i];
         }
-        free(v);
+        free(moved);
     }
 
     r->fsdp.Q = number_of(&a, PDF_FSDP_Q);
@@ -1211,7 +912,7 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
 done:
     free(S);
     free(numbers);
-    frame_release(&f);
+    mro_pdf_frame_release(&f);
     return rc;
 }
 
@@ -1251,6 +952,7 @@ static enum mro_code measure_G(const struct mro_profile *p, const char *name, co
     places.w = r->windows;
     mro_pdf_find_small(&f, G, &places);
     mro_pdf_read(&f, NULL, G, &places, a.value);
+    for (int i = 0; i <= MRO_PDF_SMALL; i++) a.chance[i] = NAN;
     a.dof = INFINITY;
     for (int i = 0; i < PDF_NUMBERS; i++) {
         a.se[i] = NAN;
@@ -1272,7 +974,7 @@ static enum mro_code measure_G(const struct mro_profile *p, const char *name, co
     mro_note(&r->warnings, &r->n_warnings,
              "'%s' holds G(r) without its range of Q and its errors: only shells are read off it", name);
 done:
-    frame_release(&f);
+    mro_pdf_frame_release(&f);
     return rc;
 }
 
@@ -1280,20 +982,21 @@ enum mro_code mro_pdf_measure(const struct mro_profile *p, const struct mro_prof
                               const struct mro_pdf_options *o, struct mro_pdf_result *r, struct mro_error *e)
 {
     struct points t = { 0 };
-    struct source u = { 0 };
+    struct mro_pdf_source u = { 0 };
+    struct mro_pdf_tables *own = NULL;
     memset(r, 0, sizeof *r);
     MRO_TRY(check(p, name, o, e));
-    enum mro_code rc;
+    enum mro_code rc = MRO_OK;
     if (p->quantity == MRO_QUANTITY_G) {
         rc = measure_G(p, name, o, r, e);
     } else {
-        rc = points_of(p, &t, e);
-        if (rc == MRO_OK) {
-            rc = source_of(&u, p, &t, e);
-            if (rc == MRO_OK) rc = measure(p, shifted, &t, &u, name, o, r, e);
-            free(u.mean);
-            points_release(&t);
-        }
+        if (o->tables == NULL) rc = mro_pdf_tables_new(&own, e);
+        if (rc == MRO_OK) rc = points_of(p, &o->composition, &t, e);
+        if (rc == MRO_OK) rc = source_of(&u, p, &t, e);
+        if (rc == MRO_OK) rc = measure(p, shifted, &t, &u, name, o, own ? own : o->tables, r, e);
+        mro_pdf_source_release(&u);
+        points_release(&t);
+        mro_pdf_tables_free(own);
     }
     if (rc) mro_pdf_result_release(r);
     return rc;

@@ -7,24 +7,66 @@
 
 #define MRO_PDF_MAX_TERMS (2 + MRO_PDF_DEGREE) /* of the normalisation: 1/N, C/N, the polynomial */
 
-/* What depends on ranges, composition and density, not on intensities. Arrays are owned. */
+/* The sine transform of one axis: G = rows (S - 1) + low1 S[0] + low0, at the distances r0 + j dr. */
+struct mro_pdf_transform {
+    size_t n, nr;
+    enum mro_damping damping;
+    double damping_A2, r0, dr;
+    double *Q;                  /* n */
+    double *rows, *low0, *low1; /* nr * n; nr */
+};
+static inline double mro_pdf_r(const struct mro_pdf_transform *t, size_t j) { return t->r0 + (double)j * t->dr; }
+
+/* What a profile is measured on: its points from the first that is fitted. `se` NaN where unknown. Borrowed. */
+struct mro_pdf_axis {
+    struct mro_pdf_tables *tables; /* of one thread; not NULL */
+    bool normalise;                /* the values are intensities, and not S(Q) */
+    const double *s_inv_nm, *se;
+    const double *f1_2, *ratio; /* <f>^2 in A^2; <f^2> / <f>^2 */
+};
+
+/* What depends on ranges, composition, density and errors, not on intensities. Arrays are owned; transforms are those
+ * of `tables`. */
 struct mro_pdf_frame {
+    struct mro_pdf_tables *tables;
     size_t n;       /* points of the fit */
     size_t nt;      /* of them are transformed, from the first on */
-    size_t first;   /* of the profile's points */
     bool normalise; /* false: the values are S(Q) */
     size_t terms;   /* that are fitted */
     double *Q, *s_inv_nm;
-    double *f1_2, *ratio; /* <f>^2 in A^2; <f^2> / <f>^2 */
-    double *basis;        /* terms * n: what the terms add to S; row 0 is to be multiplied by intensities */
+    const double *f1_2, *ratio; /* of the axis */
+    double *basis;              /* terms * n: what the terms add to S; row 0 is to be multiplied by intensities */
     size_t nr;
-    double *r, *T, *low0, *low1; /* G = T (S - 1) + low1 S[0] + low0; T is nr * nt */
-    size_t nl;                   /* low r: the same over the whole fit, damped after Lorch */
-    double *rl, *Tl, *low0l, *low1l;
-    size_t tail; /* first point of it */
+    double *r;
+    const struct mro_pdf_transform *G;   /* of the first nt points to r */
+    const struct mro_pdf_transform *low; /* of all to distances below r_min, damped after Lorch */
+    size_t tail;                         /* first point of it */
     double density_A3, r_min;
-    double slow; /* size of the slow background's terms in S that needs no other reason */
+    /* What the fit asks for: `rules` rows, low_rules of them at distances of `low`. A row is by . intensities / N +
+     * other . terms = target (less 4 pi rho r at low r); `noise`: what the errors add to the square of by . v. */
+    size_t rules, low_rules;
+    double *rule, *by, *other, *target, *noise; /* all of rule; rules * n; rules * MRO_PDF_MAX_TERMS; rules */
+    double most[MRO_PDF_MAX_TERMS];             /* largest size of each row of basis */
 };
+
+/* The first n points of the axis, over the windows w. Release with mro_pdf_frame_release. MRO_EMEMORY. */
+enum mro_code mro_pdf_frame_make(struct mro_pdf_frame *f, const struct mro_pdf_axis *axis,
+                                 const struct mro_pdf_options *o, double damping_A2, double density_per_nm3,
+                                 const struct mro_pdf_windows *w, int background, size_t n, struct mro_error *e);
+void mro_pdf_frame_release(struct mro_pdf_frame *f); /* {0} is fine */
+
+/* S(Q) from intensities: x has 1/N, C/N and the slow background. False when they are not positive or not finite.
+ *
+ * The intensities are unknown's factors here, so their noise would make 1/N too small: what it adds to the equations on
+ * the average is taken off; `noise` is how many times the square of the errors it has. `slow` is the size of the slow
+ * background's terms in S that needs no other reason. */
+bool mro_pdf_normalise(const struct mro_pdf_frame *f, const double *v, double noise, double slow, double density_A3,
+                       double *S, double x[MRO_PDF_MAX_TERMS]);
+
+/* G (nr) of one S; of MRO_PDF_DRAWS at once, given as S - 1, n * MRO_PDF_DRAWS, to MRO_PDF_DRAWS * nr. */
+#define MRO_PDF_DRAWS 32
+void mro_pdf_transform(const struct mro_pdf_transform *t, const double *S, double *G);
+void mro_pdf_transform_draws(const struct mro_pdf_transform *t, const double *less_1, double *G);
 
 /* Numbers that are read off one S(Q) and G(r), in this order. */
 enum {
@@ -37,7 +79,8 @@ enum {
     PDF_SMALL = PDF_SPLIT + 2,                  /* height of each */
     PDF_COORDINATION = PDF_SMALL + MRO_PDF_SMALL,
     PDF_SQUARE, /* mean square of G over beyond_A */
-    PDF_NUMBERS
+    PDF_CHANCE, /* of the noise of a draw alone: what is looked for as split and as small peaks */
+    PDF_NUMBERS = PDF_CHANCE + 1 + MRO_PDF_SMALL
 };
 
 /* Where numbers are read off, beside the windows. */
@@ -54,6 +97,32 @@ struct mro_pdf_places {
 void mro_pdf_read(const struct mro_pdf_frame *f, const double *S, const double *G, const struct mro_pdf_places *p,
                   double number[PDF_NUMBERS]);
 
+/* What the errors come from: blocks (opposite sectors, patterns) that are drawn with replacement, or the errors of the
+ * points, where blocks is 0. */
+struct mro_pdf_source {
+    size_t blocks, n;
+    double *mean, *weight; /* blocks * n; once weighed, mean is times its weight, and 0 where there is nothing */
+    double *all;           /* n: mean over the blocks */
+    const double *se;      /* n; borrowed */
+};
+enum mro_code mro_pdf_source_alloc(struct mro_pdf_source *u, size_t blocks, size_t n, struct mro_error *e);
+void mro_pdf_source_weigh(struct mro_pdf_source *u); /* after mean and weight were filled in */
+void mro_pdf_source_release(struct mro_pdf_source *u);
+
+/* Runs all draws of the values v, whose transform is G; the frame begins at point `first` of the source. Writes the
+ * errors of S and G and the numbers of every draw (draws * PDF_NUMBERS, NaN where it failed). Sums are taken in the
+ * order of the draws, whatever the number of threads. */
+enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const struct mro_pdf_source *u,
+                           const struct mro_pdf_options *o, double slow, const struct mro_pdf_places *places,
+                           const double *v, const double *G, double *S_se, double *G_se, double *number,
+                           struct mro_error *e);
+
+/* Kernels of the connection modes; what tables hold of them may be NULL yet. */
+struct mro_pdf_kernels;
+struct mro_pdf_kernels **mro_pdf_tables_kernels(struct mro_pdf_tables *tables);
+enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struct mro_pdf_second_shell *shell,
+                                   struct mro_pdf_connection *c, struct mro_error *e);
+
 /* The window of the first sharp peak around Q1: the minima to either side. Then the shells: first near r1. */
 void mro_pdf_find_peak(const struct mro_pdf_frame *f, const double *S, double Q1, double window[2]);
 size_t mro_pdf_find_shells(const struct mro_pdf_frame *f, const double *G, double r1, double resolution_A,
@@ -61,6 +130,11 @@ size_t mro_pdf_find_shells(const struct mro_pdf_frame *f, const double *G, doubl
 
 /* Splitting of the second shell, and shallow maxima near 4 and 7 Angstrom. */
 void mro_pdf_find_small(const struct mro_pdf_frame *f, const double *G, struct mro_pdf_places *p);
+
+/* The same searches in noise alone (nr): the dip and the heights that they find, 0 where there is none. What is found
+ * at the best of many places has to beat this, not one standard error. Writes number[PDF_CHANCE...]. */
+void mro_pdf_chance(const struct mro_pdf_frame *f, const double *noise, const struct mro_pdf_places *p,
+                    double number[PDF_NUMBERS]);
 
 /* Value of a curve at x by straight lines between its points; NaN outside. */
 double mro_pdf_at(const double *x, const double *y, size_t n, double at);

@@ -39,13 +39,16 @@ double mro_pdf_resolution(enum mro_damping damping, double damping_A2, double Q_
 {
     /* Half height of (1/pi) int_0^Qmax w cos(Q x) dQ, by halving. */
     enum { STEPS = 400 };
-    double lo = 0, hi = 2 * M_PI / Q_max, top = 0;
-    for (int turn = 0; turn < 60; turn++) {
-        const double x = turn ? (lo + hi) / 2 : 0;
-        double v = 0;
+    double lo = 0, hi = 2 * M_PI / Q_max, top = 0, weight[STEPS];
+    for (int i = 0; i < STEPS; i++) weight[i] = mro_pdf_weight(damping, damping_A2, (i + 0.5) * Q_max / STEPS, Q_max);
+    for (int turn = 0; turn < 40; turn++) {
+        const double x = turn ? (lo + hi) / 2 : 0, step = Q_max / STEPS * x, twice = 2 * cos(step);
+        double v = 0, before = cos(step / 2), here = before; /* cosines of neighbouring Q follow from each other */
         for (int i = 0; i < STEPS; i++) {
-            const double Q = (i + 0.5) * Q_max / STEPS;
-            v += mro_pdf_weight(damping, damping_A2, Q, Q_max) * cos(Q * x);
+            const double next = twice * here - before;
+            v += weight[i] * here;
+            before = here;
+            here = next;
         }
         if (turn == 0)
             top = v;
@@ -98,12 +101,18 @@ struct mro_pdf_number mro_pdf_number_of(double value, double se, double dof)
     return v;
 }
 
-/* First index with x >= at. */
+/* First index with x >= at; x rises. */
 static size_t index_of(const double *x, size_t n, double at)
 {
-    size_t i = 0;
-    while (i < n && x[i] < at) i++;
-    return i;
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        const size_t mid = (lo + hi) / 2;
+        if (x[mid] < at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
 /* Top of the highest point in [lo, hi] by a parabola through it and its neighbours `reach` steps away. False when the
@@ -347,37 +356,58 @@ static bool stands_out(const struct mro_pdf_frame *f, const double *G, double lo
     return best > 0;
 }
 
+static const double near_A[MRO_PDF_SMALL] = { 4, 7 };
+#define SMALL_WITHIN 0.5 /* of where small peaks are looked for */
+#define SMALL_REACH 0.8  /* to either side for their minima */
+
+/* The two highest maxima in [lo, hi], and what lies lowest between them: their r. Returns how far the lower one stands
+ * above it; 0: there are no two. */
+static double dip_of(const struct mro_pdf_frame *f, const double *G, double lo, double hi, double split[3])
+{
+    size_t top[2] = { 0, 0 };
+    for (size_t i = index_of(f->r, f->nr, lo) + 1; i + 1 < f->nr && f->r[i] < hi; i++) {
+        if (!(G[i] > G[i - 1] && G[i] >= G[i + 1])) continue;
+        if (top[0] == 0 || G[i] > G[top[0]]) {
+            top[1] = top[0];
+            top[0] = i;
+        } else if (top[1] == 0 || G[i] > G[top[1]]) {
+            top[1] = i;
+        }
+    }
+    if (top[1] == 0) return 0;
+    const size_t a = top[0] < top[1] ? top[0] : top[1], b = top[0] < top[1] ? top[1] : top[0];
+    size_t dip = a;
+    for (size_t i = a; i <= b; i++)
+        if (G[i] < G[dip]) dip = i;
+    split[0] = f->r[a];
+    split[1] = f->r[b];
+    split[2] = f->r[dip];
+    return fmin(G[a], G[b]) - G[dip];
+}
+
+void mro_pdf_chance(const struct mro_pdf_frame *f, const double *noise, const struct mro_pdf_places *p,
+                    double number[PDF_NUMBERS])
+{
+    const double *w = p->w.shell_A[1];
+    double split[3];
+    number[PDF_CHANCE] = w[1] > w[0] ? dip_of(f, noise, w[0], w[1], split) : NAN;
+    for (int k = 0; k < MRO_PDF_SMALL; k++) {
+        size_t top, side[2];
+        const bool found =
+            stands_out(f, noise, near_A[k] - SMALL_WITHIN, near_A[k] + SMALL_WITHIN, SMALL_REACH, &top, side);
+        number[PDF_CHANCE + 1 + k] = found ? noise[top] - fmax(noise[side[0]], noise[side[1]]) : 0;
+    }
+}
+
 void mro_pdf_find_small(const struct mro_pdf_frame *f, const double *G, struct mro_pdf_places *p)
 {
-    static const double near_A[MRO_PDF_SMALL] = { 4, 7 };
     memset(p->split, 0, sizeof p->split);
     memset(p->small, 0, sizeof p->small);
     const double *w = p->w.shell_A[1];
-    if (w[1] > w[0]) {
-        /* The two highest maxima of the second shell, and what lies lowest between them. */
-        size_t top[2] = { 0, 0 };
-        for (size_t i = index_of(f->r, f->nr, w[0]) + 1; i + 1 < f->nr && f->r[i] < w[1]; i++) {
-            if (!(G[i] > G[i - 1] && G[i] >= G[i + 1])) continue;
-            if (top[0] == 0 || G[i] > G[top[0]]) {
-                top[1] = top[0];
-                top[0] = i;
-            } else if (top[1] == 0 || G[i] > G[top[1]]) {
-                top[1] = i;
-            }
-        }
-        if (top[1]) {
-            const size_t a = top[0] < top[1] ? top[0] : top[1], b = top[0] < top[1] ? top[1] : top[0];
-            size_t dip = a;
-            for (size_t i = a; i <= b; i++)
-                if (G[i] < G[dip]) dip = i;
-            p->split[0] = f->r[a];
-            p->split[1] = f->r[b];
-            p->split[2] = f->r[dip];
-        }
-    }
+    if (w[1] > w[0]) dip_of(f, G, w[0], w[1], p->split);
     for (int k = 0; k < MRO_PDF_SMALL; k++) {
         size_t top = 0, side[2] = { 0, 0 };
-        if (!stands_out(f, G, near_A[k] - 0.5, near_A[k] + 0.5, 0.8, &top, side)) continue;
+        if (!stands_out(f, G, near_A[k] - SMALL_WITHIN, near_A[k] + SMALL_WITHIN, SMALL_REACH, &top, side)) continue;
         bool shell = false; /* the top of a shell is no peak beside it */
         for (int i = 0; i < MRO_PDF_SHELLS; i++) {
             double at, height;

@@ -211,8 +211,10 @@ void mro_azimuth_limits(const struct mro_azimuth *a, size_t frame, size_t k, flo
 
 /* How many times the variance of a mean is that of independent pixels: scatter between pairs of opposite sectors over
  * what their pixels' scatter gives, less smooth dependence on the direction. Speckle is wider than a pixel and repeats
- * on the opposite side, so that pixels are not independent. Adds to *chi2 and *dof. */
-static void between_pairs(const struct mro_profile *p, const double *weight2, size_t k, double *chi2, double *dof)
+ * on the opposite side, so that pixels are not independent. `wave`: cosine and sine of twice a sector's direction. Adds
+ * to *chi2 and *dof. */
+static void between_pairs(const struct mro_profile *p, const double (*wave)[2], const double *weight2, size_t k,
+                          double *chi2, double *dof)
 {
     const size_t pairs = p->n_sectors / 2;
     double m[5][6] = { { 0 } }, rest = 0; /* normal equations of 1, cos 2 chi, sin 2 chi with the right-hand side */
@@ -226,8 +228,7 @@ static void between_pairs(const struct mro_profile *p, const double *weight2, si
             if (!(w1 > 2 && w2 > 2)) continue;
             const double w = w1 + w2, y = (w1 * p->sector_mean[i * p->n + k] + w2 * p->sector_mean[j * p->n + k]) / w;
             const double of_mean = var * (weight2[i * p->n + k] + weight2[j * p->n + k]) / (w * w);
-            const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors;
-            const double row[3] = { 1, cos(2 * chi), sin(2 * chi) }, inverse = 1 / of_mean;
+            const double row[3] = { 1, wave[i][0], wave[i][1] }, inverse = 1 / of_mean;
             if (pass == 0) {
                 for (int r = 0; r < 3; r++) {
                     for (int c = 0; c < 3; c++) m[r][c] += inverse * row[r] * row[c];
@@ -256,9 +257,10 @@ enum mro_code mro_azimuth_profile(const struct mro_azimuth *a, size_t frame, dou
                                   struct mro_error *e)
 {
     const size_t n = a->n_rings, pieces = n * a->n_sectors;
-    double *work = malloc((pieces + 3 * n) * sizeof *work);
+    double *work = malloc((pieces + 3 * n + 2 * a->n_sectors) * sizeof *work);
     if (work == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a profile");
     double *weight2 = work, *total2 = work + pieces, *chi2 = total2 + n, *dof = chi2 + n;
+    double(*wave)[2] = (double(*)[2])(dof + n);
     const enum mro_code rc = mro_profile_alloc(p, n, a->n_sectors, e);
     if (rc) {
         free(work);
@@ -296,7 +298,12 @@ enum mro_code mro_azimuth_profile(const struct mro_azimuth *a, size_t frame, dou
         p->sd[k] = w > 0 && free_weight > 1e-9 ? sqrt(fmax(var, 0) / free_weight) : NAN;
     }
     memset(chi2, 0, 2 * n * sizeof *chi2);
-    for (size_t k = 0; k < n; k++) between_pairs(p, weight2, k, &chi2[k], &dof[k]);
+    for (size_t i = 0; i < a->n_sectors; i++) {
+        const double chi = 2 * MRO_PI * (double)i / (double)a->n_sectors;
+        wave[i][0] = cos(2 * chi);
+        wave[i][1] = sin(2 * chi);
+    }
+    for (size_t k = 0; k < n; k++) between_pairs(p, (const double(*)[2])wave, weight2, k, &chi2[k], &dof[k]);
     for (size_t k = 0; k < n; k++) {
         double c = 0, f = 0;
         for (size_t j = k > SPREAD_REACH ? k - SPREAD_REACH : 0; j < n && j <= k + SPREAD_REACH; j++) {

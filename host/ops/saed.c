@@ -620,16 +620,21 @@ struct mro_saed_plan {
 static bool drift_of(const struct mro_profile *p, double step_px, double s_min, double s_max, double drift[2])
 {
     enum { TERMS = 4 };
-    double m[TERMS][TERMS + 1] = { { 0 } }, *smooth = malloc(2 * p->n * sizeof *smooth),
-                            *slope = smooth ? smooth + p->n : NULL;
+    double m[TERMS][TERMS + 1] = { { 0 } }, *smooth = malloc(2 * (p->n + p->n_sectors) * sizeof *smooth),
+                            *slope = smooth ? smooth + p->n : NULL, *wave = smooth ? slope + p->n : NULL;
     if (smooth == NULL) return false;
+    for (size_t i = 0; i < p->n_sectors; i++) {
+        const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors;
+        wave[2 * i] = cos(chi);
+        wave[2 * i + 1] = sin(chi);
+    }
     mro_saed_smooth(p->intensity, p->n, DRIFT_REACH, smooth, slope);
     for (size_t k = 0; k < p->n; k++) {
         const double var = p->sd[k] * p->sd[k];
         if (!(p->s_inv_nm[k] >= s_min && p->s_inv_nm[k] <= s_max && var > 0 && slope[k] == slope[k])) continue;
         for (size_t i = 0; i < p->n_sectors; i++) {
             const double w = p->sector_weight[i * p->n + k] / var, y = p->sector_mean[i * p->n + k] - p->intensity[k];
-            const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors, c = cos(chi), s = sin(chi);
+            const double c = wave[2 * i], s = wave[2 * i + 1];
             const double x[TERMS] = { -slope[k] * c / step_px, -slope[k] * s / step_px, smooth[k] * c, smooth[k] * s };
             if (!(w > 0) || !(y == y)) continue;
             for (int a = 0; a < TERMS; a++) {

@@ -352,6 +352,7 @@ enum mro_code mro_saed_mask_shade(const float *px, size_t ny, size_t nx, const s
     /* Coarser blocks see through speckle and few counts, finer ones follow a thin arm. */
     enum mro_code rc = shade_on(px, ny, nx, round, by, threads, mask, bits, e);
     if (rc == MRO_OK) rc = shade_on(px, ny, nx, round, 2 * by, threads, mask, bits, e);
+    if (rc == MRO_OK) rc = mro_saed_follow_arms(px, ny, nx, round, mask, bits, e);
     if (rc == MRO_OK) rc = grow(bits, ny, nx, MRO_SAED_BEAM_STOP, GROW + by / 2, e);
     for (size_t i = 0; rc == MRO_OK && i < ny * nx; i++) mask[i] |= bits[i];
     free(bits);

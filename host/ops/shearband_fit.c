@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cholesky.h"
 #include "core/notes.h"
 #include "ops/shearband_internal.h"
 
@@ -67,7 +68,7 @@ static bool fit_linear(const double *s, const double *v, const double *weight, s
             b[k] += weight[i] * j[k] * v[i];
         }
     }
-    if (!mro_sb_solve(a[0], PARAMETERS, b, 3, 0)) return false;
+    if (!mro_cholesky_solve(a[0], 3, PARAMETERS, b, 0)) return false;
     f->b[0] = b[0];
     f->b[1] = b[1];
     f->amplitude = b[2];
@@ -114,7 +115,7 @@ bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, 
             memcpy(b, a, sizeof b);
             memcpy(step, g, sizeof step);
             for (size_t k = 0; k < m; k++) b[k][k] *= 1 + damping;
-            if (mro_sb_solve(b[0], PARAMETERS, step, m, 0)) {
+            if (mro_cholesky_solve(b[0], m, PARAMETERS, step, 0)) {
                 next.b[0] = now.b[0] + step[0];
                 next.b[1] = now.b[1] + step[1];
                 next.amplitude = now.amplitude + step[2];
@@ -687,7 +688,7 @@ static void bend(struct mro_sb_band *b, const double *x, const double *y, size_t
                 c[k] += t[k] * y[i];
             }
         }
-        if (!mro_sb_solve(a[0], PARAMETERS, c, degree + 1, 0)) return;
+        if (!mro_cholesky_solve(a[0], degree + 1, PARAMETERS, c, 0)) return;
         for (size_t i = 0; i < n; i++) {
             double v = 0, t = 1;
             for (size_t k = 0; k <= degree; k++, t *= x[i] / length) v += c[k] * t;

@@ -79,10 +79,6 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
                                uint64_t seed, struct mro_sb_null *null, struct mro_error *e);
 void mro_sb_null_release(struct mro_sb_null *null); /* {0} is fine */
 
-/* Solves a x = b by Cholesky's way for a positive matrix of n x n in rows of `row` numbers, lower half; x replaces b
- * and the factor replaces a. False where a pivot is at most `least` of what it was. */
-bool mro_sb_solve(double *a, size_t row, double *b, size_t n, double least);
-
 /* Removes the best polynomial of the degree (in x and y together) from the finite pixels of v; `use` (may be NULL) says
  * which count for the fit. With `divide` v becomes v / polynomial - 1. False: too few pixels, or a background that is
  * not positive; v is not touched. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cholesky.h"
 #include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
@@ -43,30 +44,6 @@ static size_t terms_of(double y, double x, int degree, double *t)
     return n;
 }
 
-/* a x = b in place by Cholesky; false when a is singular. */
-bool mro_sb_solve(double *a, size_t row, double *b, size_t n, double least)
-{
-    for (size_t j = 0; j < n; j++) {
-        double *const aj = a + j * row, whole = aj[j];
-        for (size_t k = 0; k < j; k++) aj[j] -= aj[k] * aj[k];
-        if (!(aj[j] > least * whole)) return false;
-        aj[j] = sqrt(aj[j]);
-        for (size_t i = j + 1; i < n; i++) {
-            for (size_t k = 0; k < j; k++) a[i * row + j] -= a[i * row + k] * aj[k];
-            a[i * row + j] /= aj[j];
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < i; k++) b[i] -= a[i * row + k] * b[k];
-        b[i] /= a[i * row + i];
-    }
-    for (size_t i = n; i-- > 0;) {
-        for (size_t k = i + 1; k < n; k++) b[i] -= a[k * row + i] * b[k];
-        b[i] /= a[i * row + i];
-    }
-    return true;
-}
-
 bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide)
 {
     double a[MOST_TERMS][MOST_TERMS] = { { 0 } }, c[MOST_TERMS] = { 0 }, t[MOST_TERMS];
@@ -93,7 +70,7 @@ bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, in
                 c[i] += t[i] * sum;
             }
         }
-    if (n == 0 || !mro_sb_solve(a[0], MOST_TERMS, c, n, 1e-10)) return false;
+    if (n == 0 || !mro_cholesky_solve(a[0], n, MOST_TERMS, c, 1e-10)) return false;
     /* Along a row a polynomial of x: its values there are sums of few products. */
     for (int pass = divide ? 0 : 1; pass < 2; pass++)
         for (size_t y = 0; y < ny; y++) {

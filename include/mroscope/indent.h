@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same table and options give other numbers. */
-#define MRO_INDENT_ALGORITHM "indent 1"
+#define MRO_INDENT_ALGORITHM "indent 2"
 
 #define MRO_INDENT_MOST 4000000 /* indents in a table */
 

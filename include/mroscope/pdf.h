@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
-#define MRO_PDF_ALGORITHM "pdf 2"
+#define MRO_PDF_ALGORITHM "pdf 3"
 
 /* ---- atoms ---- */
 
@@ -76,6 +76,12 @@ double mro_density_estimate(const struct mro_composition *c);
 #define MRO_PDF_DEGREE 6 /* largest degree of the slow background */
 #define MRO_PDF_POINTS 4096
 
+/* Tables that profiles on the same axis share, filled in as they are measured: stacks and series take a fraction of the
+ * time with them. Of one thread at a time. MRO_EMEMORY. */
+struct mro_pdf_tables;
+enum mro_code mro_pdf_tables_new(struct mro_pdf_tables **tables, struct mro_error *e);
+void mro_pdf_tables_free(struct mro_pdf_tables *tables); /* NULL is fine */
+
 enum mro_damping { MRO_DAMPING_LORCH = 0, MRO_DAMPING_NONE, MRO_DAMPING_GAUSSIAN };
 
 /* Where numbers are taken from. Found in the first measurement; kept fixed over states that are compared. All 0: to be
@@ -104,9 +110,10 @@ struct mro_pdf_options {
     double s_min_inv_nm;   /* 0 = by the rule: the least intensity before the first sharp peak */
     double r_min_A;        /* 0 = by the rule */
     double fsdp_Q[2];      /* 0, 0 = by the rule: the minima to either side */
-    struct mro_pdf_windows fixed; /* of another state; wins over rules, not over options */
-    int draws;                    /* bootstrap, 50 to 5000; default 200 */
-    uint64_t seed;                /* default 1 */
+    struct mro_pdf_windows fixed;  /* of another state; wins over rules, not over options */
+    int draws;                     /* bootstrap, 50 to 5000; default 200 */
+    uint64_t seed;                 /* default 1 */
+    struct mro_pdf_tables *tables; /* NULL, or what is kept from one measurement for the next; changes no number */
 };
 void mro_pdf_options_default(struct mro_pdf_options *o);
 

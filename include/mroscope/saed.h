@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same pattern and options give other numbers. */
-#define MRO_SAED_ALGORITHM "saed 1"
+#define MRO_SAED_ALGORITHM "saed 2"
 
 enum mro_saed_how {
     MRO_SAED_FIT = 0,  /* from the pattern itself */

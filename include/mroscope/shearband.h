@@ -93,10 +93,11 @@ struct mro_shearband_junction {
     double x_nm, y_nm, angle_deg;
 };
 
-/* Composition across one band, from count maps of the same field. */
+/* Composition across one band, from count maps of the same field. The interval and p of a difference hold counting or
+ * the scatter between segments of the band, whichever is more. */
 struct mro_shearband_element {
     char symbol[4];
-    double inside_at, inside_se, outside_at, outside_se; /* at.%, with counting errors */
+    double inside_at, inside_se, outside_at, outside_se; /* at.%, with counting errors; NaN from maps of at.% */
     double difference_at, difference_ci95[2], p;         /* inside less outside; p of no difference */
 };
 struct mro_shearband_elements {

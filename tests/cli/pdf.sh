@@ -72,6 +72,15 @@ printf 'file,value\nT300.csv,1\nT320.csv,2\n' >values.csv
 run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values values.csv T300.csv T320.csv
 expect_code 0
 expect_out "needs six points"
+# the session of a batch: other columns, quotes, decimal commas
+printf 'File;state;Value\r\n"day 1\\T300.csv";AQ;300,5\r\nT320.csv;AQ;320\r\nother.tif;AQ;\r\n' >session.csv
+run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values session.csv T300.csv T320.csv
+expect_code 0
+expect_out '"value": 300.5'
+printf 'file,value\nT300.csv,warm\n' >words.csv
+run pdf --values words.csv T300.csv
+expect_code 2
+expect_err "row 2 of 'words.csv'"
 run pdf --values values.csv T300.csv T400.csv
 expect_code 2
 expect_err "has no value for"
@@ -125,13 +134,17 @@ expect_err "not both"
 # -- a stack has one geometry, and --each fits every frame
 "$program" convert --to mrc -o . au.tif >/dev/null 2>err.txt
 { head -c 8 au.mrc && printf '\x05\x00\x00\x00' && tail -c +13 au.mrc && for _ in 1 2 3 4; do tail -c 262144 au.mrc; done; } >stack.mrc
-run pdf --json --step 0.06 stack.mrc
+run pdf --json --step 0.06 -o stack stack.mrc
 expect_code 0
-checks=$((checks + 2))
+expect_file stack/stack.f0004.pdf.json
+expect_file stack/stack.pdf.png
+checks=$((checks + 3))
+[ ! -e stack/stack.f0004.pdf.png ] || fail "a figure of every frame, unasked"
 [ "$(grep -c '"frame": [0-4]' out.txt)" -eq 5 ] || fail "frames of the stack"
 [ "$(grep -oE '"centre_px": \[[^]]*' out.txt | sort -u | wc -l)" -eq 1 ] || fail "one geometry for the stack"
-run pdf --json --each --step 0.06 stack.mrc
+run pdf --json --each --frame-figures --step 0.06 -o each stack.mrc
 expect_code 0
+expect_file each/stack.f0004.pdf.png
 
 # -- bad input: a sentence each
 run pdf --composition Xx50Fe50 "$glass"

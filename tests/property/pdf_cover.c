@@ -84,6 +84,78 @@ static void intervals_cover(void **state)
     assert_true(share > 0.88 && share < 0.995);
 }
 
+/* S(Q) of the glass with noise, and with a peak of G that is `planted` high (1/A^2) at 3.7 A. */
+static struct mro_profile noisy_S(double noise, double planted, uint64_t seed)
+{
+    enum { N = 160 };
+    struct mro_profile p;
+    assert_int_equal(mro_profile_alloc(&p, N, 0, &e), MRO_OK);
+    p.quantity = MRO_QUANTITY_S;
+    for (size_t k = 0; k < N; k++) {
+        const mro_philox_block b = mro_philox(seed, 8, k);
+        p.s_inv_nm[k] = 1.6 + 14.4 * (double)k / (N - 1);
+        const double Q = p.s_inv_nm[k] * 2 * M_PI / 10;
+        p.se[k] = noise;
+        /* Lorch's damping to 10 1/A leaves 1.88 of a delta's sine wave. */
+        p.intensity[k] = glass_S(Q, 1) + planted / 1.88 * sin(3.7 * Q) / Q +
+                         (seed ? noise * (double)mro_normal_pair(b.v[0], b.v[1]).re : 0);
+    }
+    return p;
+}
+
+/* Shallow peaks, and splits of the second shell, that noise alone makes in S(Q) of a glass that has none: their p is
+ * below 0.05 in no more than one of twenty draws, but for chance. Those that are there are seen. */
+static void finds_by_chance(double noise, int draws)
+{
+    struct mro_pdf_options o;
+    struct mro_pdf_result r;
+    int found[3] = { 0 }, taken[3] = { 0 };
+    mro_pdf_options_default(&o);
+    assert_int_equal(mro_pdf_tables_new(&o.tables, &e), MRO_OK);
+    o.density_per_nm3 = 1000 * GLASS_RHO;
+    o.draws = 60;
+    o.r_step_A = 0.05;
+    o.r_max_A = 15;
+    o.connection_R_A = -1;
+    for (int d = 0; d <= draws; d++) { /* the first without noise */
+        struct mro_profile p = noisy_S(noise, 0, (uint64_t)d);
+        o.seed = (uint64_t)d + 1;
+        assert_int_equal(mro_pdf_measure(&p, NULL, "glass", &o, &r, &e), MRO_OK);
+        for (int k = 0; k < 3; k++) {
+            const double p_of = k < 2 ? r.small[k].p : r.second.p, height = k < 2 ? r.small[k].height : r.second.dip;
+            if (d == 0) assert_false(isfinite(height));
+            found[k] += isfinite(height);
+            taken[k] += p_of < 0.05;
+        }
+        if (d == 0) o.fixed = r.windows;
+        mro_pdf_result_release(&r);
+        mro_profile_release(&p);
+    }
+    struct mro_profile p = noisy_S(0.02, 2, 1);
+    assert_int_equal(mro_pdf_measure(&p, NULL, "glass", &o, &r, &e), MRO_OK);
+    print_message("planted: %g at %g, p %.2g\n", r.small[0].height, r.small[0].r_A, r.small[0].p);
+    assert_true(fabs(r.small[0].r_A - 3.7) < 0.15);
+    assert_true(r.small[0].p < 0.01);
+    mro_pdf_result_release(&r);
+    mro_profile_release(&p);
+    for (int k = 0; k < 3; k++) {
+        print_message("noise %g, %s: in %d of %d draws, %d of them with p < 0.05\n", noise,
+                      k == 2 ? "split"
+                      : k    ? "near 7 A"
+                             : "near 4 A",
+                      found[k], draws, taken[k]);
+        assert_true(taken[k] <= 0.05 * draws + 3 * sqrt(0.05 * 0.95 * draws));
+    }
+    mro_pdf_tables_free(o.tables);
+}
+
+static void chance_finds_are_told(void **state)
+{
+    (void)state;
+    finds_by_chance(0.6, draws_of(40));
+    finds_by_chance(0.3, draws_of(20));
+}
+
 /* Four modes beside a first and a third shell, seen through a range of Q, with noise of S that does not depend on Q. */
 static void modes_cover(double Q_max, bool lorch, double noise, int draws)
 {
@@ -159,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(intervals_cover),
+        cmocka_unit_test(chance_finds_are_told),
         cmocka_unit_test(modes_are_within_their_intervals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

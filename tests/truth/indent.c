@@ -222,11 +222,49 @@ static void intervals_cover(void **state)
     assert_true(structure >= 3 && structure <= 20);
 }
 
+/* The same of maps whose neighbours are alike: white values smoothed over a cell. */
+static void intervals_of_smooth_maps_cover(void **state)
+{
+    enum { SIDE = 10, REACH = 3, WHOLE = SIDE + 2 * REACH, MAPS = 60 };
+    size_t width = 0, mean = 0;
+    double weight[2 * REACH + 1], energy = 0;
+    struct mro_indent_options o;
+    (void)state;
+    mro_indent_options_default(&o);
+    o.permutations = 199;
+    for (int i = -REACH; i <= REACH; i++) energy += pow(weight[i + REACH] = exp(-0.5 * i * i), 2);
+    for (uint64_t k = 0; k < MAPS; k++) {
+        double v[SIDE * SIDE], x[SIDE * SIDE], y[SIDE * SIDE];
+        struct mro_indent_table t = { .n = SIDE * SIDE, .value = v, .x = x, .y = y, .source = MRO_INDENT_ORDER };
+        struct mro_indent_result r;
+        struct mro_error e;
+        for (size_t i = 0; i < SIDE * SIDE; i++) {
+            v[i] = 9;
+            x[i] = (double)(i % SIDE);
+            y[i] = (double)(i / SIDE);
+            for (size_t b = 0; b <= 2 * REACH; b++)
+                for (size_t a = 0; a <= 2 * REACH; a++)
+                    v[i] += weight[a] * weight[b] / energy * normal_of(9000 + k, (i / SIDE + b) * WHOLE + i % SIDE + a);
+        }
+        ok(mro_indent_measure(&t, "smooth", &o, &r, &e), &e);
+        assert_true(r.moran_p < 0.01 && r.n_effective > 3 && r.n_effective < 60);
+        width += r.fwhm_ci95[0] < 2.35482 && r.fwhm_ci95[1] > 2.35482;
+        mean += r.mean_ci95[0] < 9 && r.mean_ci95[1] > 9;
+        mro_indent_result_release(&r);
+    }
+    if (width < 53 || mean < 53)
+        fail_msg("of %d maps %zu intervals of the width hold, %zu of the mean", MAPS, width, mean);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_are_read), cmocka_unit_test(numbers_by_hand),    cmocka_unit_test(holes_and_grids),
-        cmocka_unit_test(intervals_cover), cmocka_unit_test(true_spread_covers),
+        cmocka_unit_test(tables_are_read),
+        cmocka_unit_test(numbers_by_hand),
+        cmocka_unit_test(holes_and_grids),
+        cmocka_unit_test(intervals_cover),
+        cmocka_unit_test(intervals_of_smooth_maps_cover),
+        cmocka_unit_test(true_spread_covers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

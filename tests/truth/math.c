@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "core/cholesky.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
 #include "mroscope/math/patch.h"
@@ -142,12 +143,39 @@ static void sphere_profile_and_form_factor(void **state)
     near(sum / all, mro_sphere_form_factor(q, d), 1e-4); /* midpoints of 5 pm */
 }
 
+/* By hand: {{4, 2, 2}, {2, 5, 3}, {2, 3, 6}} has the factor {{2}, {1, 2}, {1, 1, 2}}. */
+static void systems_of_equations(void **state)
+{
+    (void)state;
+    enum { ROW = 5 };
+    const double whole[3][3] = { { 4, 2, 2 }, { 2, 5, 3 }, { 2, 3, 6 } };
+    double a[3][ROW], b[3] = { 14, 21, 26 }, forward[3] = { 14, 21, 26 };
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < ROW; k++) a[i][k] = k <= i ? whole[i][k] : NAN; /* the upper half is not read */
+    assert_true(mro_cholesky_solve(a[0], 3, ROW, b, 1e-12));
+    const double factor[3][3] = { { 2 }, { 1, 2 }, { 1, 1, 2 } };
+    for (int i = 0; i < 3; i++) {
+        near(b[i], i + 1, 1e-14);
+        for (int k = 0; k <= i; k++) near(a[i][k], factor[i][k], 1e-14);
+    }
+    mro_cholesky_forward(a[0], 3, ROW, forward);
+    near(forward[0], 7, 1e-14);
+    near(forward[1], 7, 1e-14);
+    near(forward[2], 6, 1e-14);
+    /* Without full rank, not positive, no numbers. */
+    double twice[2][2] = { { 1, 0 }, { 1.0 / 3, 1.0 / 9 + 1e-16 } }, negative[1] = { -1 }, none[1] = { NAN };
+    assert_false(mro_cholesky_factor(twice[0], 2, 2, 1e-12));
+    assert_false(mro_cholesky_factor(negative, 1, 1, 0));
+    assert_false(mro_cholesky_factor(none, 1, 1, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wavelength_of_the_electron), cmocka_unit_test(transfer_of_known_lenses),
         cmocka_unit_test(philox_known_answers),       cmocka_unit_test(random_numbers_have_their_moments),
         cmocka_unit_test(band_is_half_at_its_limits), cmocka_unit_test(sphere_profile_and_form_factor),
+        cmocka_unit_test(systems_of_equations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,6 +102,8 @@ static void centre_and_ellipse(void **state)
         { "small camera length",
           { 320, 320, 163.7, 155.4, 1, 0, 0.14, 400, 5, 1, 6, 180, 0, 0, 0, false, 0, 0, 69, 0 } },
         { "beam shows", { 320, 320, 163.7, 155.4, 1.01, 30, 0.06, 400, 5, 1, 16, 200, 0, 0, 0, false, 0, 0, 70, 2 } },
+        { "wide arm", { 320, 320, 163.7, 155.4, 1.01, 30, 0.1, 100, 20, 1, 30, 285, 0, 0, 0, false, 0, 0, 71, 0 } },
+        { "arm of few counts", { 320, 320, 150.2, 170.4, 1, 0, 0.1, 25, 4, 1, 10, 133, 0, 0, 0, false, 0, 0, 72, 0 } },
         { "weak halos", { 512, 512, 250.3, 260.1, 1.01, 45, 0.06, 400, 0, 0.15, 0, 0, 0, 0, 0, false, 0, 0, 68, 0 } },
     };
     struct mro_device *d = device_of("cpu", 2);
@@ -136,6 +138,16 @@ static void centre_and_ellipse(void **state)
             }
             const double a = t->arm_deg * MRO_PI / 180, at = 5 * t->stop;
             assert_true(r.mask[(size_t)lround(t->cy + at * sin(a)) * t->nx + (size_t)lround(t->cx + at * cos(a))]);
+            size_t arm = 0, seen = 0; /* of the arm to the border */
+            for (size_t i = 0; i < t->ny * t->nx; i++) {
+                const double dx = (double)(i % t->nx) - t->cx, dy = (double)(i / t->nx) - t->cy;
+                if (!(dx * cos(a) + dy * sin(a) > 3 * t->stop && fabs(dy * cos(a) - dx * sin(a)) < 0.3 * t->stop))
+                    continue;
+                arm++;
+                seen += r.mask[i] != 0;
+            }
+            if (!((double)seen > 0.97 * (double)arm))
+                fail_msg("%s: %zu of %zu pixels of the arm are masked", cases[c].name, seen, arm);
             assert_true(r.s_min_inv_nm > (t->stop - 4) * t->step);
             assert_true(r.s_min_inv_nm < 4);
             assert_true(!r.crystalline);

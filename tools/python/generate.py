@@ -128,7 +128,7 @@ def function(verb: str, what: str, may_be: str, optional: bool, table: bool) -> 
     return "\n".join(lines) + "\n"
 
 
-def documented(tree: ast.Module, name: str) -> str:
+def documented(tree: ast.Module, name: str, module: str = "") -> str:
     """Signature and docstring of a function, or of a class with its methods and properties."""
     node = next(n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name == name)
     if isinstance(node, ast.FunctionDef):
@@ -136,11 +136,11 @@ def documented(tree: ast.Module, name: str) -> str:
         about, _, parameters = text.partition("Parameters\n----------\n")
         parameters, _, returns = parameters.partition("Returns\n-------\n")
         rows = re.findall(r"^(\S+)\n((?:    .*\n?)+)", parameters + "\n", re.M)
-        lines = [f"## {name}\n", " ".join(about.split()), "\n| argument | |\n|---|---|"]
+        lines = [f"## {module}{name}\n", " ".join(about.split()), "\n| argument | |\n|---|---|"]
         lines += ["| `{}` | {} |".format(key, " ".join(value.split()).replace("|", "\\|")) for key, value in rows]
         lines += ["\n" + " ".join(returns.split()[1:])] if returns else []
         return "\n".join(lines) + "\n"
-    lines = [f"## {name}\n", " ".join((ast.get_docstring(node) or "").split()) + "\n"]
+    lines = [f"## {module}{name}\n", " ".join((ast.get_docstring(node) or "").split()) + "\n"]
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
             is_property = any(getattr(d, "id", "") == "property" for d in item.decorator_list)
@@ -161,6 +161,8 @@ def page(verbs: str) -> str:
     parts.append(documented(tree("reading.py"), "read"))
     parts += [documented(tree("image.py"), name) for name in ("Image", "Axis")]
     parts += [documented(tree("result.py"), name) for name in ("Result", "Record")]
+    on_clusters = tree("distributed.py")
+    parts += [documented(on_clusters, name, "distributed.") for name in ("batch", "map_frames", "Session", "ClusterError")]
     errors = tree("errors.py")
     listed = [n for n in errors.body if isinstance(n, ast.ClassDef)]
     parts.append("## errors\n\n" + "".join(f"- `{n.name}`: {ast.get_docstring(n)}\n" for n in listed))

@@ -328,6 +328,7 @@ def pdf(
     connection_r_A: float | None = None,
     draws: int | None = None,
     frame_draws: int | None = None,
+    frame_figures: bool = False,
     seed: int | None = None,
     reference: Any = None,
     values: str | os.PathLike[str] | Sequence[float] | None = None,
@@ -399,6 +400,8 @@ def pdf(
         of sectors (or errors) for the standard errors (default 200)
     frame_draws
         the same for the frames of stacks of more than four (default 60)
+    frame_figures
+        a figure of each of them too, which takes longer than measuring it
     seed
         start of the random numbers; the same seed gives the same bytes (default 1)
     reference

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Parts of the statistics of indents. */
+#ifndef MRO_OPS_INDENT_INTERNAL_H
+#define MRO_OPS_INDENT_INTERNAL_H
+
+#include "mroscope/indent.h"
+
+/* Intervals of a map whose neighbours are alike. */
+struct mro_indent_alike {
+    double mean_half;   /* half of the 95 % interval of the mean */
+    double sd_ci95[2];  /* of the standard deviation of the material, not of this map */
+    double n_effective; /* independent indents that say as much of the spread */
+};
+
+/* Fills `a` for the grid of `r` (mean and standard deviation over it are given; `tails`: the variance of squares over
+ * that of a Gaussian, 1 or more). Correlations c exp(-(d/L)^p) over a grid of c, L and p are weighted by the restricted
+ * likelihood of the map, in tiles where it is large; each gives the mean a t and the variance a chi squared
+ * distribution, with degrees of freedom by its first two moments, and the intervals are of their mixture. MRO_EMEMORY.
+ * Source: restricted likelihood after Patterson and Thompson, Biometrika 58 (1971) 545; moments after Satterthwaite,
+ * Biometrics Bull. 2 (1946) 110. */
+enum mro_code mro_indent_alike(const struct mro_indent_result *r, double mean, double sd, double tails,
+                               struct mro_indent_alike *a, struct mro_error *e);
+
+#endif
