@@ -2,14 +2,10 @@
 #include "mroscope/run.h"
 
 #include <gsl/gsl_errno.h>
-#include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __APPLE__
-#include <xlocale.h>
-#endif
 
 #include "cli/commands.h"
 #include "core/inside.h"

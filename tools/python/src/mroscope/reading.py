@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import Any, Iterable
+from typing import Any, Iterable, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ def pixels_of(
     """Pixels of an image of a file or of lent bytes."""
     shape = tuple(entry["shape"])
     plane, count = shape[-2:], int(np.prod(shape[:-2], dtype=np.int64))
-    if hasattr(frames, "__index__"):
+    if isinstance(frames, SupportsIndex):
         frames = operator.index(frames)
     wanted = range(count) if frames is None else [frames] if isinstance(frames, int) else list(frames)
     if any(not 0 <= k < count for k in wanted) or len(wanted) == 0:
