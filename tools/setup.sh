@@ -14,11 +14,11 @@ needs=(
     "pkg:expat libexpat1-dev"
     "stb/stb_image.h libstb-dev" "hdf5 libhdf5-dev"
 )
-# The checks of tools/lint.sh and the test of the report in a browser use these where they are; a system without them
-# can still run every other test.
+# The checks of tools/lint.sh, the counts of instructions and the test of the report in a browser use these where they
+# are; a system without them can still run every other test.
 lint=(
     "python3 python3" "chromium chromium" "chromedriver chromium-driver"
-    "clang-format-14 clang-format-14" "cppcheck cppcheck" "clang clang"
+    "clang-format-14 clang-format-14" "cppcheck cppcheck" "clang clang" "valgrind valgrind"
     "glob:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a libclang-rt-14-dev"
 )
 if [ "${1:-}" = --test ]; then

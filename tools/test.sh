@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # All tests: the whole suite, then again under the address and undefined-behaviour sanitizers, a minute of fuzzing where
-# clang is, then the checks of the sources. The first build has CUDA where nvcc is, the others never. The last line is 'N passed, N failed'.
+# clang is, the counts of instructions, then the checks of the sources. The first build has CUDA where nvcc is, the others never. The last line is 'N passed, N failed'.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -81,5 +81,7 @@ if echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n); int LLVMFuz
     clang -x c - -fsanitize=fuzzer,address -o /dev/null 2>/dev/null; then step fuzz; else
     echo "no clang with libFuzzer here: no fuzzing"
 fi
+# Passes, with a sentence, where valgrind or the versions of the record are not.
+step tools/bench/instructions.sh
 step tools/lint.sh
 finish

@@ -72,9 +72,13 @@ static void close_worker(struct worker *w)
     w->said.n = 0;
 }
 
-static void child(struct pool *p, int in, int out)
+static void child(struct pool *p, size_t number, int in, int out)
 {
+    static char device[64]; /* this process's share of what all were told; it lives as long as the process */
     const pid_t parent = getppid();
+    const char *asked = p->b->o.common.device ? p->b->o.common.device : getenv("MROSCOPE_DEVICE");
+    mro_device_share(asked, number, device, sizeof device);
+    if (device[0]) p->b->o.common.device = device;
     for (size_t i = 0; i < p->n; i++) close_worker(&p->workers[i]);
     for (int i = 0; i < n_stops; i++) signal(stops[i], SIG_DFL);
     setpgid(0, 0); /* Ctrl-C is for the parent, which then ends this process and its children */
@@ -110,7 +114,7 @@ static bool start_worker(struct pool *p, struct worker *w)
     if (pid == 0) {
         close(to[1]);
         close(from[0]);
-        child(p, to[0], from[1]);
+        child(p, (size_t)(w - p->workers), to[0], from[1]);
     }
     close(to[0]);
     close(from[1]);

@@ -39,8 +39,9 @@ static const struct cli_option run_rows[] = {
     { "jobs", 'j', "N", "", "files measured at the same time (default: one a processor)", CLI_INT, AT(jobs), false, 1,
       1024 },
     { "device", 0, "NAME", "",
-      "where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)", CLI_STRING,
-      AT(common.device), false, 0, 0 },
+      "where to compute: auto, cpu, cuda, cuda:all to deal the jobs over all cards, or a name that 'mroscope devices' "
+      "lists (default auto)",
+      CLI_STRING, AT(common.device), false, 0, 0 },
     { "threads", 0, "N", "", "processor threads of all jobs together, 0 = all cores", CLI_INT, AT(common.threads),
       false, 0, 4096 },
     { "memory", 0, "SIZE", "", "limit for all jobs together, such as 16G (default: half of this machine's memory)",

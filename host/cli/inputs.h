@@ -115,14 +115,16 @@ void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info
  * message. */
 int cli_open_device(const struct cli_common *c, const char *verb, struct mro_device **d);
 
-/* Where a command computes: on the device that was chosen, and on the CPU what a GPU has no room for. */
+/* Where a command computes: on the device that was chosen, and on the CPU what a GPU has no room for, or cannot do any
+ * more where the choice was left open. */
 enum cli_place { CLI_CHOSEN, CLI_CPU, CLI_PLACES };
 struct cli_places {
     struct mro_device *device[CLI_PLACES]; /* the CPU is opened when it is needed, and NULL before */
 };
 
-/* Calls work(context, CLI_CHOSEN). When a GPU has no room for it (MRO_EMEMORY), calls work(context, CLI_CPU) and says
- * so in one line, unless --quiet. `work` leaves nothing behind when it fails. `name` is of the image. */
+/* Calls work(context, CLI_CHOSEN). When a GPU has no room for it (MRO_EMEMORY), or fails (MRO_EDEVICE) and nobody had
+ * asked for one by name, calls work(context, CLI_CPU) and says so in one line, unless --quiet. `work` leaves nothing
+ * behind when it fails. `name` is of the image. */
 enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
                           enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
                           void *context, struct mro_error *e);

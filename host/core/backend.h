@@ -57,6 +57,15 @@ struct mro_ring_map {
     struct mro_buffer start, pixel, fraction; /* uint32_t, n_sectors * n_rings + 1; uint32_t; float */
 };
 
+/* What a device does in a second at best, all threads together. */
+struct mro_rates {
+    double flops;     /* float32 operations */
+    double transform; /* those of fast Fourier transforms, 5 n log2 n for n complex numbers */
+    double bytes;     /* read from and written to its memory */
+    double link;      /* moved from host to device, or back */
+    char basis[160];  /* where the numbers come from */
+};
+
 struct mro_gpu_runtime; /* gpu/gpu.h */
 
 struct mro_backend {
@@ -65,6 +74,9 @@ struct mro_backend {
     bool concurrent; /* the functions below may be called from several threads at once, each then using one */
     enum mro_code (*open)(struct mro_device *d, int index, struct mro_error *e);
     void (*close)(struct mro_device *d);
+    /* The processor's are measured, within a tenth of a second or two; a card's follow from its clocks and widths, but
+     * for the link, which is measured. NULL: of no interest. */
+    enum mro_code (*rates)(struct mro_device *d, struct mro_rates *r, struct mro_error *e);
 
     enum mro_code (*alloc)(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e);
     void (*release)(struct mro_device *d, struct mro_buffer *b); /* {0} is fine; zeroes *b */
@@ -221,11 +233,15 @@ void mro_cuda_describe(size_t card, struct mro_device_info *info);
 
 struct mro_device {
     const struct mro_backend *ops;
+    bool processor_time; /* what mro_seconds counts: the processor time of the calling thread, not the clock's */
     int threads;
     size_t memory_bytes;             /* for host memory; what a card's memory holds only the card knows */
     void *state;                     /* the backend's own */
     struct mro_stoppable *stoppable; /* NULL: nobody can ask it to stop */
     char description[160], note[600];
 };
+
+/* For the difference of two: seconds of a clock that only runs forward. */
+double mro_seconds(const struct mro_device *d);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/backend.h"
@@ -40,16 +41,42 @@ static enum mro_code open_card(struct mro_device *d, size_t card, struct mro_err
 }
 #endif
 
-/* The first card that can be used. When there is none, `why` is what the first one said. */
-static enum mro_code open_first_card(struct mro_device *d, bool *present, struct mro_error *why)
+/* The first card that can be used, of all in turn from number `from` on (which may be beyond the last). When there is
+ * none, `why` is what the first one said. */
+static enum mro_code open_first_card(struct mro_device *d, size_t from, bool *present, struct mro_error *why)
 {
     struct mro_error later;
     const size_t n = cards(present, why);
     if (n == 0) return why->code;
     *present = true;
     for (size_t i = 0; i < n; i++)
-        if (open_card(d, i, i ? &later : why) == MRO_OK) return MRO_OK;
+        if (open_card(d, (from + i) % n, i ? &later : why) == MRO_OK) return MRO_OK;
     return why->code;
+}
+
+#define ALL_CARDS "cuda:all"
+
+/* "cuda:all" or "cuda:all/3". */
+static bool all_cards(const char *name, size_t *share)
+{
+    const size_t n = strlen(ALL_CARDS);
+    char *end = (char *)"";
+    *share = 0;
+    if (strncmp(name, ALL_CARDS, n) != 0) return false;
+    if (name[n] == '/' && name[n + 1] >= '0' && name[n + 1] <= '9')
+        *share = strtoul(name + n + 1, &end, 10);
+    else if (name[n] != '\0')
+        return false;
+    return *end == '\0';
+}
+
+void mro_device_share(const char *name, size_t share, char *out, size_t room)
+{
+    size_t before;
+    if (name && all_cards(name, &before))
+        snprintf(out, room, ALL_CARDS "/%zu", share);
+    else
+        snprintf(out, room, "%s", name ? name : "");
 }
 
 static enum mro_code open_cuda(struct mro_device *d, const char *name, struct mro_error *e)
@@ -58,8 +85,9 @@ static enum mro_code open_cuda(struct mro_device *d, const char *name, struct mr
     struct mro_error why;
     enum mro_code rc;
     bool present;
-    if (number == NULL) {
-        rc = open_first_card(d, &present, &why);
+    size_t share = 0;
+    if (number == NULL || all_cards(name, &share)) {
+        rc = open_first_card(d, share, &present, &why);
     } else {
         char *end = (char *)number;
         const unsigned long card = number[1] >= '0' && number[1] <= '9' ? strtoul(number + 1, &end, 10) : 0;
@@ -85,7 +113,7 @@ static enum mro_code open_any(struct mro_device *d, bool asked, struct mro_error
 {
     struct mro_error why;
     bool present;
-    if (open_first_card(d, &present, &why) == MRO_OK) return MRO_OK;
+    if (open_first_card(d, 0, &present, &why) == MRO_OK) return MRO_OK;
     if (asked || present) snprintf(d->note, sizeof d->note, "computing on the CPU: %s", why.message);
     d->ops = &mro_backend_cpu;
     return d->ops->open(d, 0, e);
@@ -202,6 +230,13 @@ void mro_device_close(struct mro_device *d)
     d->ops->close(d);
     free(d->stoppable);
     free(d);
+}
+
+double mro_seconds(const struct mro_device *d)
+{
+    struct timespec t;
+    clock_gettime(d->processor_time ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 const char *mro_device_backend(const struct mro_device *d) { return d->ops->name; }

@@ -3,7 +3,10 @@
 #ifndef MRO_CORE_SELECT_H
 #define MRO_CORE_SELECT_H
 
+#include <math.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 /* The k-th smallest (from 0) of n > k floats without NaN; reorders v. Quickselect with a median-of-three pivot,
  * so that the work is linear on the noise it is used on. */
@@ -35,5 +38,26 @@ static inline float mro_select(float *v, size_t n, size_t k)
 
 /* Median (upper one for even n) of n > 0 floats without NaN; reorders v. */
 static inline float mro_median(float *v, size_t n) { return mro_select(v, n, n / 2); }
+
+/* The same of numbers >= 0, which have the order of their bits; leaves v as it is. Bit by bit, from how many numbers
+ * lie below: for up to some thousand numbers that is faster, as nothing is moved and no branch depends on them. */
+static inline float mro_median_positive(const float *v, size_t n)
+{
+    const uint32_t middle = (uint32_t)(n / 2);
+    uint32_t found = 0;
+    for (int bit = 30; bit >= 0; bit--) {
+        const uint32_t trial = found | (uint32_t)1 << bit;
+        float limit;
+        memcpy(&limit, &trial, sizeof limit);
+        uint32_t below = 0;
+        if (!(limit < INFINITY)) continue;
+#pragma omp simd reduction(+ : below)
+        for (size_t i = 0; i < n; i++) below += v[i] < limit;
+        if (below <= middle) found = trial;
+    }
+    float median;
+    memcpy(&median, &found, sizeof median);
+    return median;
+}
 
 #endif

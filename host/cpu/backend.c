@@ -102,33 +102,30 @@ static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_g
 static enum mro_code cpu_inverse(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
                                  struct mro_buffer *field, struct mro_error *e)
 {
-    const size_t n = g->ny * g->nx;
-    mro_c32 *t = fftwf_malloc(n * sizeof *t);
-    if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
-    memcpy(t, spectrum->p, n * sizeof *t);
-    const enum mro_code rc = mro_fft2(t, g->ny, g->nx, FFTW_BACKWARD, d->threads, e);
-    if (rc == MRO_OK) {
-        float *f = field->p;
-        const float unit = (float)(1 / sqrt((double)n));
-#pragma omp parallel for simd schedule(static) num_threads(d->threads)
-        for (size_t i = 0; i < n; i++) f[i] = t[i].re * unit;
-    }
-    fftwf_free(t);
-    return rc;
+    const float unit = (float)(1 / sqrt((double)g->ny * (double)g->nx));
+    return mro_fft_real_inverse(spectrum->p, g->ny, g->nx, unit, field->p, d->threads, e);
 }
 
 static enum mro_code cpu_forward(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  struct mro_buffer *spectrum, struct mro_error *e)
 {
-    const size_t n = g->ny * g->nx;
-    mro_c32 *s = spectrum->p;
-    const float *f = field->p, unit = (float)(1 / sqrt((double)n));
-#pragma omp parallel for simd schedule(static) num_threads(d->threads)
-    for (size_t i = 0; i < n; i++) {
-        s[i].re = f[i] * unit;
-        s[i].im = 0;
+    const size_t ny = g->ny, nx = g->nx, kept = nx / 2 + 1;
+    const float unit = (float)(1 / sqrt((double)ny * (double)nx));
+    mro_c32 *s = spectrum->p, *half = malloc(ny * kept * sizeof *half);
+    if (half == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny);
+    const enum mro_code rc = mro_fft_real(field->p, ny, nx, false, kept, half, d->threads, e);
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (rc == MRO_OK)
+    for (size_t y = 0; y < ny; y++) {
+        const mro_c32 *from = half + y * kept, *mirror = half + (y ? ny - y : 0) * kept;
+        mro_c32 *to = s + y * nx;
+        for (size_t x = 0; rc == MRO_OK && x < nx; x++) {
+            const mro_c32 v = x < kept ? from[x] : mirror[nx - x];
+            to[x].re = unit * v.re;
+            to[x].im = x < kept ? unit * v.im : -unit * v.im;
+        }
     }
-    return mro_fft2(s, g->ny, g->nx, FFTW_FORWARD, d->threads, e);
+    free(half);
+    return rc;
 }
 
 static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mro_grid *g,
@@ -136,26 +133,21 @@ static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mr
                                            struct mro_buffer *mean_square, struct mro_error *e)
 {
     const size_t n = g->ny * g->nx, m = out->ny * out->nx;
-    const float *f = field->p;
+    const double c = 2 * MRO_PI * MRO_PI * s_nm * s_nm;
+    const double reach = 0.8 / s_nm; /* exp(-2 pi^2 0.64) = 3e-6 */
+    const ptrdiff_t hy = (ptrdiff_t)fmin(reach * g->ly, (double)((g->ny - 1) / 2));
+    const ptrdiff_t hx = (ptrdiff_t)fmin(reach * g->lx, (double)((g->nx - 1) / 2));
+    const size_t kept = (size_t)hx + 1;
     float *r = mean_square->p;
-    mro_c32 *t = fftwf_malloc(n * sizeof *t), *u = fftwf_malloc(m * sizeof *u);
+    mro_c32 *t = malloc(g->ny * kept * sizeof *t), *u = fftwf_malloc(m * sizeof *u);
     enum mro_code rc = MRO_OK;
     if (t == NULL || u == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
         goto done;
     }
-#pragma omp parallel for simd schedule(static) num_threads(d->threads)
-    for (size_t i = 0; i < n; i++) {
-        t[i].re = f[i] * f[i];
-        t[i].im = 0;
-    }
-    rc = mro_fft2(t, g->ny, g->nx, FFTW_FORWARD, d->threads, e);
+    rc = mro_fft_real(field->p, g->ny, g->nx, true, kept, t, d->threads, e);
     if (rc) goto done;
     memset(u, 0, m * sizeof *u);
-    const double c = 2 * MRO_PI * MRO_PI * s_nm * s_nm;
-    const double reach = 0.8 / s_nm; /* exp(-2 pi^2 0.64) = 3e-6 */
-    const ptrdiff_t hy = (ptrdiff_t)fmin(reach * g->ly, (double)((g->ny - 1) / 2));
-    const ptrdiff_t hx = (ptrdiff_t)fmin(reach * g->lx, (double)((g->nx - 1) / 2));
     for (ptrdiff_t j = -hy; j <= hy; j++)
         for (ptrdiff_t i = -hx; i <= hx; i++) {
             const double qy = (double)j / g->ly, qx = (double)i / g->lx;
@@ -163,16 +155,16 @@ static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mr
             ptrdiff_t ty = j % (ptrdiff_t)out->ny, tx = i % (ptrdiff_t)out->nx;
             if (ty < 0) ty += (ptrdiff_t)out->ny;
             if (tx < 0) tx += (ptrdiff_t)out->nx;
-            const mro_c32 v =
-                t[(size_t)(j < 0 ? j + (ptrdiff_t)g->ny : j) * g->nx + (size_t)(i < 0 ? i + (ptrdiff_t)g->nx : i)];
+            const ptrdiff_t row = i < 0 ? -j : j; /* coefficients of a real field come in conjugate pairs */
+            const mro_c32 v = t[(size_t)(row < 0 ? row + (ptrdiff_t)g->ny : row) * kept + (size_t)(i < 0 ? -i : i)];
             u[(size_t)ty * out->nx + (size_t)tx].re += w * v.re;
-            u[(size_t)ty * out->nx + (size_t)tx].im += w * v.im;
+            u[(size_t)ty * out->nx + (size_t)tx].im += i < 0 ? -w * v.im : w * v.im;
         }
     rc = mro_fft2(u, out->ny, out->nx, FFTW_BACKWARD, d->threads, e);
     if (rc) goto done;
     for (size_t i = 0; i < m; i++) r[i] = u[i].re > 0 ? u[i].re : 0;
 done:
-    fftwf_free(t);
+    free(t);
     fftwf_free(u);
     return rc;
 }
@@ -182,6 +174,7 @@ const struct mro_backend mro_backend_cpu = {
     .concurrent = true,
     .open = cpu_open,
     .close = cpu_close,
+    .rates = mro_cpu_rates,
     .alloc = cpu_alloc,
     .release = cpu_release,
     .upload = cpu_upload,

@@ -113,18 +113,25 @@ static bool background_smooth(int threads, struct background *b, double *sum, do
     for (int k = 0; k < 2; k++) {
         for (int axis = 0; axis < 2; axis++) {
             const double sigma = axis ? sigma_x : sigma_y;
-            const ptrdiff_t h = (ptrdiff_t)ceil(4 * sigma), len = (ptrdiff_t)(axis ? b->nx : b->ny);
+            const ptrdiff_t h = (ptrdiff_t)ceil(4 * sigma);
             for (ptrdiff_t i = 0; i <= h; i++) bell[i] = exp(-0.5 * (double)(i * i) / (sigma * sigma));
             const double *src = axis ? t : data[k];
             double *dst = axis ? u : t;
+            /* Shifted rows are added up, weight by weight: every sum runs in rising order of what it adds. */
 #pragma omp parallel for schedule(static) num_threads(threads)
-            for (size_t i = 0; i < n; i++) {
-                const ptrdiff_t y = (ptrdiff_t)(i / b->nx), x = (ptrdiff_t)(i % b->nx), at = axis ? x : y;
-                const ptrdiff_t lo = at - h < 0 ? 0 : at - h, hi = at + h >= len ? len - 1 : at + h;
-                double s = 0;
-                for (ptrdiff_t j = lo; j <= hi; j++)
-                    s += bell[labs(j - at)] * src[axis ? (size_t)y * b->nx + (size_t)j : (size_t)j * b->nx + (size_t)x];
-                dst[i] = s;
+            for (size_t y = 0; y < b->ny; y++) {
+                double *to = dst + y * b->nx;
+                memset(to, 0, b->nx * sizeof *to);
+                for (ptrdiff_t j = -h; j <= h; j++) {
+                    const double w = bell[labs(j)];
+                    const ptrdiff_t at = (ptrdiff_t)y + (axis ? 0 : j), shift = axis ? j : 0;
+                    if (at < 0 || at >= (ptrdiff_t)b->ny) continue;
+                    const double *from = src + (size_t)at * b->nx;
+                    const ptrdiff_t lo = shift < 0 ? -shift : 0;
+                    const ptrdiff_t hi = shift > 0 ? (ptrdiff_t)b->nx - shift : (ptrdiff_t)b->nx;
+#pragma omp simd
+                    for (ptrdiff_t x = lo; x < hi; x++) to[x] += w * from[x + shift];
+                }
             }
         }
         memcpy(data[k], u, n * sizeof *u);
@@ -154,10 +161,12 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     mro_c32 *half = malloc(ny * kept * sizeof *half);
     float *jump_y = malloc(nx * sizeof *jump_y), *jump_x = malloc(ny * sizeof *jump_x);
     mro_c32 *hat_y = fftwf_malloc((nx / 2 + 1) * sizeof *hat_y), *hat_x = fftwf_malloc((ny / 2 + 1) * sizeof *hat_x);
-    fftwf_plan row = mro_fft_plan_real_line(nx), column = mro_fft_plan_real_line(ny);
+    fftwf_plan rows = mro_fft_plan_line(nx, FFTW_FORWARD);
+    fftwf_plan row = mro_fft_plan_real_line(nx), column = mro_fft_plan_real_line(ny); /* of the jumps */
     bool failed = false;
     size_t replaced = 0;
-    if (!border || !sum || !count || !bg.mean || !half || !jump_y || !jump_x || !hat_y || !hat_x || !row || !column) {
+    if (!border || !sum || !count || !bg.mean || !half || !jump_y || !jump_x || !hat_y || !hat_x || !rows || !row ||
+        !column) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
         goto done;
     }
@@ -167,32 +176,36 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
      * and again below: that is cheaper than keeping a clean copy of the image. */
 #pragma omp parallel num_threads(d->threads) reduction(+ : replaced)
     {
-        float *line = malloc(nx * sizeof *line);
-        if (line == NULL) {
+        float *line = malloc(nx * sizeof *line), *s = malloc(2 * nx * sizeof *s); /* sums of columns, then counts */
+        const bool ready = line && s;
+        if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
         for (size_t by = 0; by < bg.ny; by++) {
-            if (line == NULL) continue;
+            if (!ready) continue;
             const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
+            memset(s, 0, 2 * nx * sizeof *s);
             for (size_t y = by * bg.block; y < y1; y++) {
                 replaced += despike_row(px, y, ny, nx, threshold, line);
-                for (size_t bx = 0; bx < bg.nx; bx++) {
-                    const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
-                    float s = 0, n = 0;
-#pragma omp simd reduction(+ : s, n)
-                    for (size_t x = bx * bg.block; x < x1; x++) {
-                        const bool finite = line[x] == line[x];
-                        s += finite ? line[x] : 0.0f;
-                        n += finite ? 1.0f : 0.0f;
-                    }
-                    sum[by * bg.nx + bx] += s;
-                    count[by * bg.nx + bx] += n;
+#pragma omp simd
+                for (size_t x = 0; x < nx; x++) {
+                    const bool finite = line[x] == line[x];
+                    s[x] += finite ? line[x] : 0.0f;
+                    s[nx + x] += finite ? 1.0f : 0.0f;
+                }
+            }
+            for (size_t bx = 0; bx < bg.nx; bx++) {
+                const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
+                for (size_t x = bx * bg.block; x < x1; x++) {
+                    sum[by * bg.nx + bx] += s[x];
+                    count[by * bg.nx + bx] += s[nx + x];
                 }
             }
         }
         free(line);
+        free(s);
     }
     if (failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
@@ -216,29 +229,40 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
 
 #pragma omp parallel num_threads(d->threads)
     {
-        float *line = fftwf_malloc(nx * sizeof *line), *mean = malloc((nx + bg.nx) * sizeof *mean);
-        mro_c32 *hat = fftwf_malloc((nx / 2 + 1) * sizeof *hat);
-        const bool ready = line && mean && hat;
+        float *line = malloc(nx * sizeof *line), *mean = malloc((nx + bg.nx) * sizeof *mean);
+        mro_c32 *both = fftwf_malloc(nx * sizeof *both), *hat = fftwf_malloc((nx + 1) * sizeof *hat);
+        const bool ready = line && mean && both && hat;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y = 0; y < ny; y++) {
+        for (size_t pair = 0; pair < (ny + 1) / 2; pair++) {
             if (!ready) continue;
-            background_row(&bg, y, nx, mean + nx, mean);
-            despike_row(px, y, ny, nx, threshold, line);
+            for (size_t y = 2 * pair; y < 2 * pair + 2; y++) {
+                if (y < ny) {
+                    background_row(&bg, y, nx, mean + nx, mean);
+                    despike_row(px, y, ny, nx, threshold, line);
 #pragma omp simd
-            for (size_t x = 0; x < nx; x++) line[x] = mro_contrast(line[x], mean[x], scale);
-            jump_x[y] = line[nx - 1] - line[0];
-            if (y == 0) memcpy(border, line, nx * sizeof *line);
-            if (y == ny - 1) memcpy(border + nx, line, nx * sizeof *line);
-            fftwf_execute_dft_r2c(row, line, (fftwf_complex *)hat);
-            memcpy(half + y * kept, hat, kept * sizeof *hat);
+                    for (size_t x = 0; x < nx; x++) line[x] = mro_contrast(line[x], mean[x], scale);
+                    jump_x[y] = line[nx - 1] - line[0];
+                    if (y == 0) memcpy(border, line, nx * sizeof *line);
+                    if (y == ny - 1) memcpy(border + nx, line, nx * sizeof *line);
+                } else {
+                    memset(line, 0, nx * sizeof *line);
+                }
+                if (y % 2 == 0)
+                    for (size_t x = 0; x < nx; x++) both[x].re = line[x];
+                else
+                    for (size_t x = 0; x < nx; x++) both[x].im = line[x];
+            }
+            mro_c32 *even = half + 2 * pair * kept;
+            mro_fft_two_rows(rows, nx, both, hat, kept, even, 2 * pair + 1 < ny ? even + kept : NULL);
         }
-        fftwf_free(line);
-        fftwf_free(hat);
+        free(line);
         free(mean);
+        fftwf_free(both);
+        fftwf_free(hat);
     }
     if (failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");

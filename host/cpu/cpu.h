@@ -5,6 +5,7 @@
 
 #include "core/backend.h"
 
+enum mro_code mro_cpu_rates(struct mro_device *d, struct mro_rates *r, struct mro_error *e);
 enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
                                         struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e);

@@ -180,3 +180,103 @@ enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threa
     if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
     return mro_fft_columns(plane, ny, nx, nx, sign, threads, e);
 }
+
+void mro_fft_two_rows(fftwf_plan rows, size_t nx, mro_c32 *both, mro_c32 *hat, size_t columns, mro_c32 *even,
+                      mro_c32 *odd)
+{
+    fftwf_execute_dft(rows, (fftwf_complex *)both, (fftwf_complex *)hat);
+    hat[nx] = hat[0];
+    for (size_t k = 0; k < columns; k++) {
+        const mro_c32 a = hat[k], b = hat[nx - k];
+        even[k].re = 0.5f * (a.re + b.re);
+        even[k].im = 0.5f * (a.im - b.im);
+        if (odd == NULL) continue;
+        odd[k].re = 0.5f * (a.im + b.im);
+        odd[k].im = 0.5f * (b.re - a.re);
+    }
+}
+
+enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, bool squared, size_t columns, mro_c32 *half,
+                           int threads, struct mro_error *e)
+{
+    fftwf_plan p = mro_fft_plan_line(nx, FFTW_FORWARD);
+    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
+    bool failed = false;
+#pragma omp parallel num_threads(threads)
+    {
+        mro_c32 *both = fftwf_malloc(nx * sizeof *both), *hat = fftwf_malloc((nx + 1) * sizeof *hat);
+        const bool ready = both && hat;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < ny; y += 2) {
+            if (!ready) continue;
+            const bool pair = y + 1 < ny;
+            const float *f = field + y * nx, *next = pair ? f + nx : f;
+#pragma omp simd
+            for (size_t x = 0; x < nx; x++) {
+                both[x].re = squared ? f[x] * f[x] : f[x];
+                both[x].im = squared ? next[x] * next[x] : next[x];
+            }
+            mro_c32 *even = half + y * columns;
+            mro_fft_two_rows(p, nx, both, hat, columns, even, pair ? even + columns : NULL);
+        }
+        fftwf_free(both);
+        fftwf_free(hat);
+    }
+    if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
+    return mro_fft_columns(half, ny, columns, columns, FFTW_FORWARD, threads, e);
+}
+
+enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx, float unit, float *field, int threads,
+                                   struct mro_error *e)
+{
+    const size_t columns = nx / 2 + 1;
+    fftwf_plan p = mro_fft_plan_line(nx, FFTW_BACKWARD);
+    mro_c32 *half = malloc(ny * columns * sizeof *half);
+    enum mro_code rc = MRO_OK;
+    bool failed = false;
+    if (p == NULL || half == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny);
+        goto done;
+    }
+    for (size_t y = 0; y < ny; y++) memcpy(half + y * columns, spectrum + y * nx, columns * sizeof *half);
+    if ((rc = mro_fft_columns(half, ny, columns, columns, FFTW_BACKWARD, threads, e))) goto done;
+#pragma omp parallel num_threads(threads)
+    {
+        mro_c32 *hat = fftwf_malloc(nx * sizeof *hat), *both = fftwf_malloc(nx * sizeof *both);
+        const bool ready = hat && both;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < ny; y += 2) {
+            if (!ready) continue;
+            const bool pair = y + 1 < ny;
+            const mro_c32 *a = half + y * columns, *b = pair ? a + columns : a;
+            /* a + i b, and what Hermitian symmetry makes of it beyond the middle. */
+            for (size_t k = 0; k < columns; k++) {
+                const bool alone = k == 0 || 2 * k == nx; /* its own partner: real */
+                const float ai = alone ? 0 : a[k].im, bi = alone ? 0 : b[k].im;
+                hat[k].re = a[k].re - bi;
+                hat[k].im = ai + b[k].re;
+                if (alone) continue;
+                hat[nx - k].re = a[k].re + bi;
+                hat[nx - k].im = b[k].re - ai;
+            }
+            fftwf_execute_dft(p, (fftwf_complex *)hat, (fftwf_complex *)both);
+            float *to = field + y * nx;
+            for (size_t x = 0; x < nx; x++) to[x] = both[x].re * unit;
+            for (size_t x = 0; pair && x < nx; x++) to[nx + x] = both[x].im * unit;
+        }
+        fftwf_free(hat);
+        fftwf_free(both);
+    }
+    if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
+done:
+    free(half);
+    return rc;
+}

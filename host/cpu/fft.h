@@ -42,4 +42,20 @@ enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threa
 enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,
                               struct mro_error *e);
 
+/* Two real rows make one complex line, which takes about the time of one real row. `rows` is mro_fft_plan_line(nx,
+ * FFTW_FORWARD); `both` holds one row as real, the other as imaginary part; `hat` is room for nx + 1. The first
+ * `columns`
+ * <= nx / 2 + 1 coefficients of each go to `even` and `odd` (NULL: there is no second row). */
+void mro_fft_two_rows(fftwf_plan rows, size_t nx, mro_c32 *both, mro_c32 *hat, size_t columns, mro_c32 *even,
+                      mro_c32 *odd);
+
+/* Unnormalised transform of a real plane: columns 0 to columns - 1 <= nx / 2 of its spectrum, ny x columns. `squared`:
+ * of the squares of its values. */
+enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, bool squared, size_t columns, mro_c32 *half,
+                           int threads, struct mro_error *e);
+
+/* Unnormalised inverse of a full Hermitian plane, times `unit`, as a real one. */
+enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx, float unit, float *field, int threads,
+                                   struct mro_error *e);
+
 #endif

@@ -7,6 +7,7 @@
 #include "cpu/cpu.h"
 
 #define MAX_SPAN 96 /* samples across the largest sphere; a coarser bound than any grid in use needs */
+#define LANES 16    /* samples taken together; MAX_SPAN is a multiple */
 
 struct search {
     const struct mro_grid *g;
@@ -24,12 +25,13 @@ static double matched_power(const struct search *c, int k, double y, double x, d
     const ptrdiff_t span = x1 - x0 + 1;
     if (span < 1 || span > MAX_SPAN || y1 < y0) return 0;
     const ptrdiff_t ny = (ptrdiff_t)c->g->ny, nx = (ptrdiff_t)c->g->nx;
-    float cr[MAX_SPAN], ci[MAX_SPAN], dx2[MAX_SPAN];
+    float cr[MAX_SPAN], ci[MAX_SPAN], dx2[MAX_SPAN], wrapped[MAX_SPAN];
+    const ptrdiff_t wide = (span + LANES - 1) / LANES * LANES; /* what lies beyond the sphere weighs nothing */
     /* Fringe phase along x by recurrence: one sine and cosine a row of the patch would cost more than the patch. */
     const double step = -2 * MRO_PI * gx * c->px, first = -2 * MRO_PI * gx * ((double)x0 - fx) * c->px;
     double re = cos(first), im = sin(first);
     const double ur = cos(step), ui = sin(step);
-    for (ptrdiff_t i = 0; i < span; i++) {
+    for (ptrdiff_t i = 0; i < wide; i++) {
         const double dx = ((double)(x0 + i) - fx) * c->px;
         cr[i] = (float)re;
         ci[i] = (float)im;
@@ -43,41 +45,39 @@ static double matched_power(const struct search *c, int k, double y, double x, d
     double ca = cos(first_y), sa = sin(first_y);
     const double vr = cos(step_y), vi = sin(step_y);
     const float r2 = (float)(radius * radius);
-    double sum_re = 0, sum_im = 0, norm = 0;
+    float sum_re[LANES] = { 0 }, sum_im[LANES] = { 0 }, sum_norm[LANES] = { 0 };
     ptrdiff_t left = x0 % nx;
     if (left < 0) left += nx;
     for (ptrdiff_t j = y0; j <= y1; j++) {
         const double dy = ((double)j - fy) * c->py;
-        const float rest = r2 - (float)(dy * dy);
+        const float rest = r2 - (float)(dy * dy), a = (float)ca, b = (float)sa;
         ptrdiff_t row = j % ny;
         if (row < 0) row += ny;
-        const float *f = c->field + (size_t)row * (size_t)nx;
-        float line_re = 0, line_im = 0, line_norm = 0;
-        if (left + span <= nx) {
-            const float *p = f + left;
-#pragma omp simd reduction(+ : line_re, line_im, line_norm)
-            for (ptrdiff_t i = 0; i < span; i++) {
-                const float h = rest - dx2[i], h2 = h > 0 ? h : 0, t = sqrtf(h2); /* half chord */
-                line_re += t * p[i] * cr[i];
-                line_im += t * p[i] * ci[i];
-                line_norm += h2;
-            }
-        } else {
-            for (ptrdiff_t i = 0; i < span; i++) {
-                const float h = rest - dx2[i], h2 = h > 0 ? h : 0, t = sqrtf(h2), v = f[(left + i) % nx];
-                line_re += t * v * cr[i];
-                line_im += t * v * ci[i];
-                line_norm += h2;
+        const float *p = c->field + (size_t)row * (size_t)nx + left;
+        if (left + wide > nx) {
+            for (ptrdiff_t i = 0; i < wide; i++) wrapped[i] = c->field[row * nx + (left + i) % nx];
+            p = wrapped;
+        }
+        for (ptrdiff_t i = 0; i < wide; i += LANES) {
+#pragma omp simd
+            for (ptrdiff_t l = 0; l < LANES; l++) {
+                const float h = rest - dx2[i + l], h2 = h > 0 ? h : 0, v = sqrtf(h2) * p[i + l]; /* half chord */
+                sum_re[l] += v * (cr[i + l] * a - ci[i + l] * b);
+                sum_im[l] += v * (cr[i + l] * b + ci[i + l] * a);
+                sum_norm[l] += h2;
             }
         }
-        sum_re += line_re * ca - line_im * sa;
-        sum_im += line_re * sa + line_im * ca;
-        norm += line_norm;
         const double turned = ca * vr - sa * vi;
         sa = ca * vi + sa * vr;
         ca = turned;
     }
-    return norm > 0 ? (sum_re * sum_re + sum_im * sum_im) / (norm * mro_patch_energy(c->s, k, gy, gx)) : 0;
+    double all_re = 0, all_im = 0, norm = 0;
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        all_re += sum_re[l];
+        all_im += sum_im[l];
+        norm += sum_norm[l];
+    }
+    return norm > 0 ? (all_re * all_re + all_im * all_im) / (norm * mro_patch_energy(c->s, k, gy, gx)) : 0;
 }
 
 enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,

@@ -21,7 +21,7 @@ static float disc_median(const struct mro_lattice *l, const float *p, ptrdiff_t 
         ptrdiff_t count, x = mro_disc_row(&disc, y, &count);
         for (; count > 0; count--, x += disc.stride) scratch[n++] = row[x < 0 ? x + (ptrdiff_t)l->nx : x];
     }
-    return n ? mro_median(scratch, n) / (float)M_LN2 : 0;
+    return n ? mro_median_positive(scratch, n) / (float)M_LN2 : 0;
 }
 
 enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,

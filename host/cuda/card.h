@@ -94,6 +94,9 @@ enum mro_code mro_cuda_download(struct mro_device *d, void *host, const struct m
                                 struct mro_error *e);
 enum mro_code mro_cuda_zero(struct mro_device *d, void *p, size_t bytes, struct mro_error *e);
 
+/* Bytes a second that page-locked memory is copied to the card with, measured; 0 where no memory can be locked. */
+enum mro_code mro_cuda_link_rate(struct mro_device *d, double *rate, struct mro_error *e);
+
 /* Makes the work area hold `bytes` at least; never NULL afterwards, whatever `bytes` is. `keep` (may be NULL) is a
  * plan that must outlive it. */
 enum mro_code mro_cuda_area(struct mro_device *d, size_t bytes, const struct mro_cuda_plan *keep, struct mro_error *e);

@@ -296,6 +296,29 @@ static enum mro_code cuda_open(struct mro_device *d, int index, struct mro_error
     return MRO_OK;
 }
 
+/* Float32 lanes of a multiprocessor (CUDA C++ Programming Guide, throughput of arithmetic instructions). */
+static int lanes_of(int major, int minor) { return major == 7 || (major == 8 && minor == 0) ? 64 : 128; }
+
+static enum mro_code cuda_rates(struct mro_device *d, struct mro_rates *r, struct mro_error *e)
+{
+    static const enum cudaDeviceAttr asked[] = { cudaDevAttrMultiProcessorCount,    cudaDevAttrClockRate,
+                                                 cudaDevAttrMemoryClockRate,        cudaDevAttrGlobalMemoryBusWidth,
+                                                 cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor };
+    enum { UNITS, CLOCK, MEMORY_CLOCK, WIDTH, MAJOR, MINOR, ASKED };
+    const struct mro_cuda *s = d->state;
+    int v[ASKED];
+    MRO_TRY(mro_cuda_enter(d, e));
+    for (int i = 0; i < ASKED; i++)
+        MRO_CUDA_TRY(d, e, "to ask for its clocks", cudaDeviceGetAttribute, &v[i], asked[i], s->card);
+    r->flops = 2e3 * v[CLOCK] * v[UNITS] * lanes_of(v[MAJOR], v[MINOR]); /* kHz; a multiply-add is two */
+    r->transform = r->flops;                         /* bound by memory: every pass over it is in the bytes */
+    r->bytes = 2e3 * v[MEMORY_CLOCK] * v[WIDTH] / 8; /* both edges of the clock */
+    MRO_TRY(mro_cuda_link_rate(d, &r->link, e));
+    words(r->basis, sizeof r->basis, "from its clocks: %d multiprocessors at %.2f GHz, memory %d bit wide at %.2f GHz",
+          v[UNITS], 1e-6 * v[CLOCK], v[WIDTH], 1e-6 * v[MEMORY_CLOCK]);
+    return MRO_OK;
+}
+
 void mro_cuda_describe(size_t card, struct mro_device_info *info)
 {
     struct mro_device d = { .ops = &mro_backend_cuda, .threads = 1 };
@@ -333,6 +356,7 @@ const struct mro_backend mro_backend_cuda = { .name = "cuda",
                                               .runtime = &runtime,
                                               .open = cuda_open,
                                               .close = cuda_close,
+                                              .rates = cuda_rates,
                                               .alloc = mro_cuda_alloc,
                                               .release = mro_cuda_release,
                                               .upload = mro_cuda_upload,

@@ -2,6 +2,7 @@
 /* Memory of a card, and the way there and back. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cuda/card.h"
 
@@ -248,4 +249,28 @@ enum mro_code mro_cuda_zero(struct mro_device *d, void *p, size_t bytes, struct 
     MRO_TRY(mro_cuda_enter(d, e));
     if (bytes) MRO_CUDA_TRY(d, e, "to clear memory", cudaMemsetAsync, p, 0, bytes, s->stream);
     return MRO_OK;
+}
+
+enum mro_code mro_cuda_link_rate(struct mro_device *d, double *rate, struct mro_error *e)
+{
+    const struct mro_cuda *s = d->state;
+    struct mro_buffer b;
+    *rate = 0;
+    MRO_TRY(mro_cuda_alloc(d, &b, MRO_STAGE_BYTES, e));
+    enum mro_code code = MRO_OK;
+    for (int run = 0; run < 4 && staged(d) && code == MRO_OK; run++) { /* the first one warms up */
+        struct timespec from, to;
+        const struct mro_cuda_stage *stage = s->stage;
+        code = mro_cuda_wait(d, e);
+        clock_gettime(CLOCK_MONOTONIC, &from);
+        const cudaError_t rc =
+            code ? cudaSuccess : cudaMemcpyAsync(b.p, stage->host, MRO_STAGE_BYTES, cudaMemcpyHostToDevice, s->stream);
+        if (rc) code = mro_cuda_fail(d, rc, "cudaMemcpyAsync", "to time copies", e);
+        if (code == MRO_OK) code = mro_cuda_wait(d, e);
+        clock_gettime(CLOCK_MONOTONIC, &to);
+        const double seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+        if (code == MRO_OK && run && (double)MRO_STAGE_BYTES > seconds * *rate) *rate = MRO_STAGE_BYTES / seconds;
+    }
+    mro_cuda_release(d, &b);
+    return code;
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "mroscope/bandpass.h"
 #include "mroscope/math/band.h"
@@ -13,6 +12,7 @@
 #include "mroscope/math/patch.h"
 #include "mroscope/math/philox.h"
 #include "ops/ctf.h"
+#include "ops/meter.h"
 #include "ops/mro_internal.h"
 
 #define PIXEL_NM 0.02
@@ -33,26 +33,21 @@
 #define WIDE_BAND \
     (double[2]) { -1, 1e3 }
 
-double mro_bench_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int by_double(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-void mro_bench_add(struct mro_bench *b, const char *name, double *seconds, int runs, double pixels, double bytes)
+void mro_bench_add(struct mro_bench *b, const char *name, double *seconds, int runs, double pixels,
+                   const struct mro_work *work)
 {
     if (b->stages == MRO_BENCH_ROWS) return;
     struct mro_bench_stage *s = b->stage + b->stages++;
     qsort(seconds, (size_t)runs, sizeof *seconds, by_double);
     const double median = 0.5 * (seconds[(runs - 1) / 2] + seconds[runs / 2]);
-    *s = (struct mro_bench_stage){ .ms = 1e3 * median, .pixels = pixels, .bytes = bytes };
+    *s = (struct mro_bench_stage){ .ms = 1e3 * median, .pixels = pixels, .bytes = work ? work->bytes : 0 };
+    if (work && b->rates.flops > 0) s->floor_ms = 1e3 * mro_floor_s(work, &b->rates);
     snprintf(s->name, sizeof s->name, "%s", name);
 }
 
@@ -72,13 +67,14 @@ static void plant(float *field, size_t n, double cy, double cx, double diameter,
         }
 }
 
-enum mro_code mro_bench_image(size_t n, bool planted, struct mro_image *im, double (**spheres)[3], size_t *n_spheres,
-                              struct mro_error *e)
+enum mro_code mro_bench_image(size_t n, enum mro_bench_planted planted, struct mro_image *im, double (**spheres)[3],
+                              size_t *n_spheres, struct mro_error *e)
 {
     if (n < 256 || n > 65536) return MRO_FAIL(e, MRO_EARG, "an image of %zu pixels a side: give 256 to 65536", n);
     const double length = (double)n * PIXEL_NM, lambda = mro_wavelength_nm(MRO_BENCH_KV);
     const struct mro_grid grid = { n, n, length, length };
-    const size_t side = (size_t)(length / PITCH_NM), bytes = n * n * sizeof(mro_c32);
+    const double pitch = planted == MRO_BENCH_CRYSTALS ? length / 4 : PITCH_NM, largest = 0.6 * pitch;
+    const size_t side = (size_t)(length / pitch), bytes = n * n * sizeof(mro_c32);
     struct mro_buffer spectrum = { 0 }, field = { 0 };
     struct mro_device *d = NULL;
     float *transfer = NULL;
@@ -97,12 +93,13 @@ enum mro_code mro_bench_image(size_t n, bool planted, struct mro_image *im, doub
     if ((rc = d->ops->noise_spectrum(d, &grid, SEED, 0, WIDE_BAND, 1, &spectrum, e))) goto done;
     if ((rc = d->ops->inverse(d, &grid, &spectrum, &field, e))) goto done;
     if ((rc = d->ops->download(d, im->px, &field, n * n * sizeof(float), e))) goto done;
-    for (size_t i = 0; planted && i < side * side; i++) {
+    for (size_t i = 0; planted != MRO_BENCH_GLASS && i < side * side; i++) {
         const mro_philox_block b = mro_philox(SEED, 1, i), c = mro_philox(SEED, 2, i);
         if (mro_uniform_open(b.v[0]) > 0.6f) continue;
-        const double diameter = 1.8 + 0.6 * mro_uniform_open(b.v[1]);
-        const double cy = PITCH_NM * ((double)(i / side) + 0.4 + 0.2 * mro_uniform_open(c.v[0]));
-        const double cx = PITCH_NM * ((double)(i % side) + 0.4 + 0.2 * mro_uniform_open(c.v[1]));
+        const double diameter = planted == MRO_BENCH_CRYSTALS ? fmin(largest, 4 + 4 * mro_uniform_open(b.v[1]))
+                                                              : 1.8 + 0.6 * mro_uniform_open(b.v[1]);
+        const double cy = pitch * ((double)(i / side) + 0.4 + 0.2 * mro_uniform_open(c.v[0]));
+        const double cx = pitch * ((double)(i % side) + 0.4 + 0.2 * mro_uniform_open(c.v[1]));
         /* The glass beside a crystal takes part in its fringes: what is measured is the crystal alone. */
         plant(im->px, n, cy, cx, diameter + MRO_INTERFACE_NM, MRO_PI * mro_uniform_open(b.v[2]),
               2 * MRO_PI * mro_uniform_open(b.v[3]), 4.93);
@@ -453,31 +450,30 @@ static const struct {
     enum mro_code (*call)(struct bed *b, int k, struct mro_error *e);
     int k; /* window of the bank */
     enum output output;
-    double bytes_a_sample; /* of the grid, read and written once; 0 = not counted */
 } primitives[] = {
-    { "contrast spectrum", call_contrast, 0, COMPLEX, 0 },
-    { "local power", call_local_power, 0, PLANE, 0 },
-    { "whitening", call_multiply, 0, COMPLEX, 2 * sizeof(mro_c32) + sizeof(float) },
-    { "noise spectrum", call_noise, 0, COMPLEX, sizeof(mro_c32) },
-    { "inverse transform", call_inverse, 0, PLANE, sizeof(mro_c32) + sizeof(float) },
-    { "forward transform", call_forward, 0, COMPLEX, sizeof(mro_c32) + sizeof(float) },
-    { "correlation", call_correlate, 0, COMPLEX, 3 * sizeof(mro_c32) },
-    { "correlation, moved sum", call_add_moved, 0, COMPLEX, 6 * sizeof(mro_c32) },
-    { "fringes, demodulated", call_demodulate, 0, COMPLEX, 2 * sizeof(mro_c32) },
-    { "fringes, slope of phase", call_phase_slope, 0, COMPLEX, 2 * sizeof(mro_c32) },
-    { "local gain", call_mean_square, 0, CELLS, 0 },
-    { "bank, window 1", call_bank, 0, BANK, 0 },
-    { "bank, window 2", call_bank, 1, BANK, 0 },
-    { "bank, window 3", call_bank, 2, BANK, 0 },
-    { "refine patches", call_refine, 0, PATCHES, 0 },
-    { "autocorrelations shown", call_acf, 0, TILED, 0 },
-    { "autocorrelation scores", call_fringes, 0, FRINGES, 0 },
-    { "band-pass of the image", call_bandpass, 0, IMAGE, 0 },
-    { "sums of blocks", call_block_sums, 0, COUNTED, sizeof(float) },
-    { "background division", call_divide, 0, PLANE, 4 * sizeof(float) },
-    { "histogram", call_histogram, 0, COUNTED, 3 * sizeof(float) },
-    { "regions", call_regions, 0, COUNTED, 0 },
-    { "sums along a line", call_strip, 0, COUNTED, 0 },
+    { "contrast spectrum", call_contrast, 0, COMPLEX },
+    { "local power", call_local_power, 0, PLANE },
+    { "whitening", call_multiply, 0, COMPLEX },
+    { "noise spectrum", call_noise, 0, COMPLEX },
+    { "inverse transform", call_inverse, 0, PLANE },
+    { "forward transform", call_forward, 0, COMPLEX },
+    { "correlation", call_correlate, 0, COMPLEX },
+    { "correlation, moved sum", call_add_moved, 0, COMPLEX },
+    { "fringes, demodulated", call_demodulate, 0, COMPLEX },
+    { "fringes, slope of phase", call_phase_slope, 0, COMPLEX },
+    { "local gain", call_mean_square, 0, CELLS },
+    { "bank, window 1", call_bank, 0, BANK },
+    { "bank, window 2", call_bank, 1, BANK },
+    { "bank, window 3", call_bank, 2, BANK },
+    { "refine patches", call_refine, 0, PATCHES },
+    { "autocorrelations shown", call_acf, 0, TILED },
+    { "autocorrelation scores", call_fringes, 0, FRINGES },
+    { "band-pass of the image", call_bandpass, 0, IMAGE },
+    { "sums of blocks", call_block_sums, 0, COUNTED },
+    { "background division", call_divide, 0, PLANE },
+    { "histogram", call_histogram, 0, COUNTED },
+    { "regions", call_regions, 0, COUNTED },
+    { "sums along a line", call_strip, 0, COUNTED },
 };
 enum { n_primitives = sizeof primitives / sizeof *primitives };
 
@@ -642,7 +638,7 @@ static enum mro_code check_planted(struct mro_order_plan *p, struct mro_order_pl
     struct mro_order_result r = { 0 }, r2 = { 0 };
     double(*spheres)[3] = NULL;
     size_t n = 0;
-    enum mro_code rc = mro_bench_image(PLANTED_PIXELS, true, &im, &spheres, &n, e);
+    enum mro_code rc = mro_bench_image(PLANTED_PIXELS, MRO_BENCH_CLUSTERS, &im, &spheres, &n, e);
     if (rc == MRO_OK) rc = mro_order_measure(p, &im, "the planted image", &r, e);
     if (rc == MRO_OK) rc = mro_order_measure(reference, &im, "the planted image", &r2, e);
     if (rc == MRO_OK) {
@@ -659,7 +655,7 @@ static enum mro_code check_planted(struct mro_order_plan *p, struct mro_order_pl
     mro_image_release(&im);
     free(spheres);
     MRO_TRY(rc);
-    MRO_TRY(mro_bench_image(PLANTED_PIXELS, false, &im, NULL, NULL, e));
+    MRO_TRY(mro_bench_image(PLANTED_PIXELS, MRO_BENCH_GLASS, &im, NULL, NULL, e));
     rc = mro_order_measure(p, &im, "the image of a glass", &r, e);
     if (rc == MRO_OK) {
         struct mro_bench_check *c = add_check(b, "nothing planted", r.fraction_raw, 0.04);
@@ -683,7 +679,7 @@ enum mro_code mro_bench_prove(struct mro_device *d, struct mro_device *reference
     *passed = false;
     enum mro_code rc = mro_order_plan_new(&p, d, &o, e);
     if (rc == MRO_OK) rc = mro_order_plan_new(&p2, reference, &o, e);
-    if (rc == MRO_OK) rc = mro_bench_image(PROVE_PIXELS, true, &im, NULL, NULL, e);
+    if (rc == MRO_OK) rc = mro_bench_image(PROVE_PIXELS, MRO_BENCH_CLUSTERS, &im, NULL, NULL, e);
     if (rc == MRO_OK) rc = bed_make(&bed, d, &im, p, e);
     if (rc == MRO_OK) rc = bed_make(&bed2, reference, &im, p2, e);
     if (rc == MRO_OK) rc = compare_primitives(&bed, &bed2, exact, b, e);
@@ -707,22 +703,22 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
     struct mro_order_options o;
     struct mro_order_plan *p = NULL;
     struct bed bed = { 0 };
+    struct mro_meter meter = { .of = NULL };
     mro_c32 *spectrum = NULL;
     double *t = malloc((size_t)runs * sizeof *t);
     bench_options(&o);
     o.views = false; /* as without -o */
     if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    enum mro_code rc = MRO_OK;
+    enum mro_code rc = mro_meter_open(&meter, d, e);
     for (int k = 0; k < runs && rc == MRO_OK; k++) { /* the proof has made one: it is warm */
         mro_order_plan_free(p);
-        const double start = mro_bench_now();
+        const double start = mro_seconds(d);
         rc = mro_order_plan_new(&p, d, &o, e);
-        t[k] = mro_bench_now() - start;
+        t[k] = mro_seconds(d) - start;
     }
     if (rc) goto done;
-    mro_bench_add(b, "plan: null and power, once", t, runs, 0, 0);
-    if ((rc = bed_make(&bed, d, im, p, e)) || (rc = give_inputs(&bed, &bed, e))) goto done;
-    const double n = (double)samples(&bed.grid);
+    mro_bench_add(b, "plan: null and power, once", t, runs, 0, NULL);
+    if ((rc = bed_make(&bed, &meter.device, im, p, e)) || (rc = give_inputs(&bed, &bed, e))) goto done;
     if ((spectrum = malloc(samples(&bed.grid) * sizeof *spectrum)) == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
@@ -730,36 +726,40 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
     if ((rc = d->ops->download(d, spectrum, &bed.spectrum, samples(&bed.grid) * sizeof *spectrum, e))) goto done;
     for (size_t i = 0; i < n_primitives; i++) {
         char name[40];
+        struct mro_work work = { 0 };
         for (int k = -1; k < runs; k++) {
-            const double start = mro_bench_now();
+            mro_meter_reset(&meter);
+            const double start = mro_seconds(d);
             if ((rc = primitives[i].call(&bed, primitives[i].k, e)) || (rc = settle(&bed, primitives[i].output, e)))
                 goto done;
-            if (k >= 0) t[k] = mro_bench_now() - start;
+            if (k >= 0) t[k] = mro_seconds(d) - start;
         }
+        for (size_t k = 0; k < MRO_METER_STAGES; k++) mro_work_add(&work, &meter.stage[k].work);
         snprintf(name, sizeof name, "%s", primitives[i].name);
         if (primitives[i].output == PATCHES || primitives[i].output == FRINGES)
             snprintf(name, sizeof name, "%s (%zu)", primitives[i].name, bed.n_patches);
-        mro_bench_add(b, name, t, runs, primitives[i].output == TILED ? 0 : pixels, primitives[i].bytes_a_sample * n);
+        mro_bench_add(b, name, t, runs, primitives[i].output == TILED ? 0 : pixels, &work);
         if (i > 0) continue; /* the fit follows the contrast spectrum, as in a measurement */
         for (int k = -1; k < runs; k++) {
             struct mro_ctf_fit fit;
-            const double start = mro_bench_now();
+            const double start = mro_seconds(d);
             if ((rc = mro_ctf_fit_rings(&bed.grid, spectrum, o.kv, o.cs_mm, &fit, e))) goto done;
-            if (k >= 0) t[k] = mro_bench_now() - start;
+            if (k >= 0) t[k] = mro_seconds(d) - start;
         }
-        mro_bench_add(b, "rings fit", t, runs, pixels, 0);
+        mro_bench_add(b, "rings fit", t, runs, pixels, NULL);
     }
     bed_free(&bed); /* the whole measurement needs the room */
     for (int k = -1; k < runs; k++) {
         struct mro_order_result r;
-        const double start = mro_bench_now();
+        const double start = mro_seconds(d);
         if ((rc = mro_order_measure(p, im, "the image", &r, e))) goto done;
-        if (k >= 0) t[k] = mro_bench_now() - start;
+        if (k >= 0) t[k] = mro_seconds(d) - start;
         mro_order_result_release(&r);
     }
-    mro_bench_add(b, "whole measurement, without plan", t, runs, pixels, 0);
+    mro_bench_add(b, "whole measurement, without plan", t, runs, pixels, NULL);
 done:
     bed_free(&bed);
+    mro_meter_close(&meter);
     mro_order_plan_free(p);
     free(spectrum);
     free(t);

@@ -6,6 +6,7 @@
 
 #include "core/backend.h"
 #include "mroscope/mro.h"
+#include "ops/limits.h"
 
 #define MRO_BENCH_ROWS 48
 #define MRO_BENCH_KV 200.0
@@ -22,23 +23,39 @@ struct mro_bench_check {
 /* One stage, timed. */
 struct mro_bench_stage {
     char name[40];
-    double ms;     /* median of the runs */
-    double pixels; /* of the image it works for; 0 = does not depend on an image */
-    double bytes;  /* moved through memory at least; 0 = not counted */
+    double ms;       /* median of the runs */
+    double floor_ms; /* below which the machine cannot do it (ops/limits.h); 0 = not counted */
+    double pixels;   /* of the image it works for; 0 = does not depend on an image */
+    double bytes;    /* moved through memory at least; 0 = not counted */
 };
+
+/* One stage of a whole measurement of one image. */
+struct mro_bench_part {
+    const char *measurement; /* "mro" */
+    char name[40];           /* of the primitive; "on the host" for what no primitive does; "all" for the whole */
+    double calls;            /* 0 where it makes no sense */
+    double ms, floor_ms;     /* 0 = not counted */
+};
+#define MRO_BENCH_PARTS 160
 
 struct mro_bench {
     struct mro_bench_check check[MRO_BENCH_ROWS];
     size_t checks;
     struct mro_bench_stage stage[MRO_BENCH_ROWS];
     size_t stages;
+    struct mro_bench_part part[MRO_BENCH_PARTS];
+    size_t parts;
+    struct mro_rates rates; /* of the device; all 0 = not known */
 };
 
-/* A micrograph of n x n pixels of 0.02 nm: speckle of a glass and, when `planted`, ordered spheres of 1.8 to 2.4 nm
- * over an eighth of the area, seen through a lens of MRO_BENCH_CS_MM. The same image for the same n. `spheres`
- * (n_spheres rows of y, x, diameter in nm; free() it) may be NULL. MRO_EARG (n < 256), MRO_EMEMORY. Release `im`. */
-enum mro_code mro_bench_image(size_t n, bool planted, struct mro_image *im, double (**spheres)[3], size_t *n_spheres,
-                              struct mro_error *e);
+enum mro_bench_planted { MRO_BENCH_GLASS, MRO_BENCH_CLUSTERS, MRO_BENCH_CRYSTALS };
+
+/* A micrograph of n x n pixels of 0.02 nm: speckle of a glass and, as `planted`, ordered clusters of 1.8 to 2.4 nm over
+ * an eighth of the area, or up to sixteen crystals of 4 to 8 nm, seen through a lens of MRO_BENCH_CS_MM. The same image
+ * for the same n. `spheres` (n_spheres rows of y, x, diameter in nm; free() it) may be NULL. MRO_EARG (n < 256),
+ * MRO_EMEMORY. Release `im`. */
+enum mro_code mro_bench_image(size_t n, enum mro_bench_planted planted, struct mro_image *im, double (**spheres)[3],
+                              size_t *n_spheres, struct mro_error *e);
 
 /* Fills b->check: all primitives and a whole measurement of `d` against `reference`, and planted and empty images
  * against what was planted. `exact`: both run the same backend, and must agree to the byte; else within 1e-4.
@@ -47,14 +64,19 @@ enum mro_code mro_bench_prove(struct mro_device *d, struct mro_device *reference
                               bool *passed, struct mro_error *e);
 
 /* Appends to b->stage the median time of `runs` runs of the plan, of every stage of measuring `im`, and of the whole,
- * the latter after one run that is not counted. `im` must be calibrated. */
+ * the latter after one run that is not counted, with their floors where b->rates is known. `im` must be calibrated. */
 enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, int runs, struct mro_bench *b,
                              struct mro_error *e);
 
-/* Seconds of a clock that only runs forward. */
-double mro_bench_now(void);
+/* Appends to b->part how whole measurements of one image split into primitives: `mro` and `bandpass` of `im`, and of
+ * made-up data of `n` x `n` pixels `haadf`, `lattice`, `shearband` and `pdf` (a pattern of a stack); n = 0: not those.
+ * Each after one run that is not counted; of `runs` runs the one of median time. */
+enum mro_code mro_bench_measurements(struct mro_device *d, const struct mro_image *im, size_t n, int runs,
+                                     struct mro_bench *b, struct mro_error *e);
 
-/* Appends one stage with the median of `runs` times in seconds; reorders them. */
-void mro_bench_add(struct mro_bench *b, const char *name, double *seconds, int runs, double pixels, double bytes);
+/* Appends one stage with the median of `runs` times in seconds; reorders them. `work`: the least of one run; NULL = not
+ * counted. */
+void mro_bench_add(struct mro_bench *b, const char *name, double *seconds, int runs, double pixels,
+                   const struct mro_work *work);
 
 #endif

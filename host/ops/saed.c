@@ -14,6 +14,7 @@
 
 #define AXIS_TEXT "s = 1/d in nm^-1"
 #define LEAST_SIZE 64
+#define STEP_DISAGREES 0.01 /* relative, of a step that is given and the file's */
 #define FIT_MOST 1024       /* pixels along an axis that the rings are fitted on */
 #define START_MOST 320      /* and the first estimate */
 #define RINGS_EXPLAIN 0.5   /* share of the variation: less is no pattern around a centre */
@@ -83,6 +84,27 @@ static void unknown(struct mro_saed_result *r)
 
 /* ------------------------------------------------------------------ calibration */
 
+/* Step of the file's own axis, nm^-1; 0 = unknown. */
+static double step_of_file(const struct mro_image *im, double kv)
+{
+    const struct mro_axis *y = &im->axis[0], *x = &im->axis[1];
+    if (!(x->step > 0 && y->step > 0) || x->unit != y->unit) return 0;
+    if (x->unit == MRO_UNIT_INV_NM) return x->step;
+    return x->unit == MRO_UNIT_RAD && kv > 0 ? x->step / mro_wavelength_nm(kv) : 0;
+}
+
+/* A step that is given against the file's. */
+static void tell_disagreement(const struct mro_image *im, double kv, struct mro_saed_result *r)
+{
+    const double file = step_of_file(im, kv);
+    if (file > 0 && fabs(r->step_inv_nm / file - 1) > STEP_DISAGREES)
+        mro_note(
+            &r->warnings, &r->n_warnings,
+            "a pixel is given as %.5g nm^-1, and is %.5g in the file (%s): what is given is used, which changes every "
+            "Q and r by %.1f %%",
+            r->step_inv_nm, file, mro_source_name(im->axis[1].source), 100 * fabs(r->step_inv_nm / file - 1));
+}
+
 /* nm^-1 per pixel along x, the height of a pixel over its width; *wavelength_nm > 0 where the camera length gave it. */
 static enum mro_code calibrate(const struct mro_image *im, const char *name, const struct mro_saed_options *o,
                                struct mro_saed_result *r, double *aspect, double *wavelength_nm, struct mro_error *e)
@@ -96,6 +118,7 @@ static enum mro_code calibrate(const struct mro_image *im, const char *name, con
         *aspect = 1;
         r->step_source = MRO_SOURCE_COMMAND_LINE;
         snprintf(r->step_text, sizeof r->step_text, "%.6g nm^-1 a pixel, by option", o->step_inv_nm);
+        tell_disagreement(im, kv, r);
         return MRO_OK;
     }
     if (o->camera_length_mm > 0) {
@@ -116,11 +139,8 @@ static enum mro_code calibrate(const struct mro_image *im, const char *name, con
                  o->camera_length_mm, o->detector_pixel_um, kv);
         return MRO_OK;
     }
-    if (x->step > 0 && y->step > 0 && x->unit == MRO_UNIT_INV_NM && y->unit == MRO_UNIT_INV_NM) {
-        r->step_inv_nm = x->step;
-    } else if (x->step > 0 && y->step > 0 && x->unit == MRO_UNIT_RAD && y->unit == MRO_UNIT_RAD && kv > 0) {
-        r->step_inv_nm = x->step / mro_wavelength_nm(kv);
-    } else {
+    r->step_inv_nm = step_of_file(im, kv);
+    if (!(r->step_inv_nm > 0)) {
         if (x->step > 0 && x->unit == MRO_UNIT_NM)
             return MRO_FAIL(
                 e, MRO_ECALIB,

@@ -16,14 +16,19 @@ extern "C" {
 struct mro_device; /* opaque; one measurement at a time */
 
 /* Opens a device by name: "cpu"; "cuda:N", the graphics card of that number; "cuda", the first card that can be used;
- * "auto", the same or else the CPU; "strict", the kernels of the cards run by the processor with every access to
- * memory checked, slowly, for tests. NULL is "auto" for callers who asked for nothing: see mro_device_note.
- * `threads` 0 = all cores; `memory_bytes` 0 = half of the machine's memory, for what is held on the host. Errors:
- * MRO_EARG for an unknown name, MRO_EDEVICE for a device that this build or machine lacks or that cannot be used.
- * Free with mro_device_close. */
+ * "cuda:all/K", the first that can be used of all cards in turn from number K on, so that processes with K = 0, 1, 2,
+ * ... share them ("cuda:all" is K = 0); "auto", "cuda" or else the CPU; "strict", the kernels of the cards run by the
+ * processor with every access to memory checked, slowly, for tests. NULL is "auto" for callers who asked for nothing:
+ * see mro_device_note. `threads` 0 = all cores; `memory_bytes` 0 = half of the machine's memory, for what is held on
+ * the host. Errors: MRO_EARG for an unknown name, MRO_EDEVICE for a device that this build or machine lacks or that
+ * cannot be used. Free with mro_device_close. */
 enum mro_code mro_device_open(struct mro_device **d, const char *name, int threads, size_t memory_bytes,
                               struct mro_error *e);
 void mro_device_close(struct mro_device *d); /* NULL is fine */
+
+/* The name that process number `share` of several opens where all were told `name`: cards are dealt where that is
+ * "cuda:all", everything else stays as it is (NULL: ""). */
+void mro_device_share(const char *name, size_t share, char *out, size_t room);
 
 const char *mro_device_backend(const struct mro_device *d); /* "cpu", "strict", "cuda": goes into provenance */
 size_t mro_device_memory(const struct mro_device *d);       /* budget for host memory, bytes */

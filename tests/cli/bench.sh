@@ -9,7 +9,7 @@ run bench --size 300 --runs 1 --threads 2 --json
 expect_code 0
 expect_json out.txt
 expect_keys out.txt schema version commit backend device threads file shape runs proven proof stages name difference \
-    allowed passed ms mpixel_per_s gb_per_s
+    allowed passed ms floor_ms mpixel_per_s gb_per_s rates processor_time measurements measurement stage calls
 expect_out '"schema": "mroscope.bench/1"'
 expect_out '"proven": true'
 expect_out '"shape": [300, 300]'
@@ -19,9 +19,13 @@ done
 checks=$((checks + 1))
 grep -qF '"passed": false' out.txt && fail "a check failed"
 
-run bench --runs 1 "$image"
+for part in bandpass lattice haadf shearband pdf; do expect_out "\"measurement\": \"$part\", \"stage\": \"all\""; done
+
+run bench --runs 1 --processor-time "$image"
 expect_code 0
 expect_out "read and decode"
+expect_out "1 thread:"
+expect_out "on the host"
 expect_out "image of 800 x 800 pixels"
 
 run bench --runs 1 missing.tif

@@ -40,7 +40,13 @@ grep -oE '"oscillation_ratio_ci95": \[[0-9.]+' out.txt | awk '{ exit !(substr($2
 run pdf "${of[@]}" --reference "$glass" "$mro"
 expect_out "times that of the reference"
 
-# without a composition: geometry and profile, and a sentence
+# without a composition: geometry and profile, and a sentence; a scale that is not the file's is told from 1 % on
+run pdf --json --step 0.0603 "$glass"
+expect_code 0
+checks=$((checks + 1))
+grep -q 'a pixel is given as' out.txt && fail "a step of 0.5 % off is told"
+run pdf --json --step 0.062 "$glass"
+expect_out "given as 0.062 nm^-1, and is 0.06 in the file"
 run pdf --json "$glass"
 expect_code 0
 expect_out "--composition"

@@ -536,6 +536,35 @@ static void cards_are_told_apart(void **state)
         mro_device_close(d);
         nothing_left();
     }
+    /* Dealt in turn, and past the one that is busy. */
+    fake.cards = 3;
+    static const struct {
+        const char *name, *card;
+    } shares[] = { { "cuda:all", "card 1" },   { "cuda:all/0", "card 1" }, { "cuda:all/1", "card 1" },
+                   { "cuda:all/2", "card 2" }, { "cuda:all/3", "card 1" }, { "cuda:all/5", "card 2" } };
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        struct mro_device *one = card(shares[i].name);
+        assert_non_null(strstr(mro_device_description(one), shares[i].card));
+        mro_device_close(one);
+    }
+    fake.cards = 2;
+    refused("cuda:all/", MRO_EARG, "no number of a card");
+    refused("cuda:allx", MRO_EARG, "no number of a card");
+    char share[32];
+    mro_device_share("cuda:all", 7, share, sizeof share);
+    assert_string_equal(share, "cuda:all/7");
+    mro_device_share("cuda:1", 7, share, sizeof share);
+    assert_string_equal(share, "cuda:1");
+    mro_device_share(NULL, 7, share, sizeof share);
+    assert_string_equal(share, "");
+    /* Its rates, as the clocks have them. */
+    struct mro_device *timed = card("cuda");
+    struct mro_rates rates;
+    ok(timed->ops->rates(timed, &rates, &e), &e);
+    assert_true(rates.flops > 66e12 && rates.flops < 67e12 && rates.bytes > 4.9e12 && rates.bytes < 4.95e12);
+    assert_true(rates.link > 0);
+    mro_device_close(timed);
+    nothing_left();
     /* Two at once, from one thread. */
     fake.card[0].busy = false;
     struct mro_device *d[2] = { card("cuda:0"), card("cuda:1") };

@@ -348,6 +348,18 @@ cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attribute, int ca
         *v = fake.card[card].mode;
     else if (attribute == cudaDevAttrMemoryPoolsSupported)
         *v = fake.card[card].pools;
+    else if (attribute == cudaDevAttrMultiProcessorCount)
+        *v = 132;
+    else if (attribute == cudaDevAttrClockRate)
+        *v = 1980000;
+    else if (attribute == cudaDevAttrMemoryClockRate)
+        *v = 3201000;
+    else if (attribute == cudaDevAttrGlobalMemoryBusWidth)
+        *v = 6144;
+    else if (attribute == cudaDevAttrComputeCapabilityMajor)
+        *v = fake.card[card].major;
+    else if (attribute == cudaDevAttrComputeCapabilityMinor)
+        *v = fake.card[card].minor;
     else
         trouble("attribute %d is not known here", (int)attribute);
     return cudaSuccess;

@@ -103,6 +103,43 @@ expect_code 1
 expect_one_line
 expect_empty lost
 
+# Who left the choice open gets the same bytes as on the CPU, and a line that says why.
+on "cards=1" bandpass --json --device cpu "$image"
+cp out.txt cpu.json
+on "kernel_fault=3" bandpass --json "$image"
+expect_code 0
+expect_same out.txt cpu.json
+expect_err "mroscope: '$image' was measured on the CPU: card 0 (Pretend A) was lost"
+checks=$((checks + 1))
+[ "$(wc -l <err.txt)" -eq 1 ] || fail "expected one line"
+on "kernel_fault=3" bandpass --json --device auto --quiet "$image" "$samples/null_0_corr.tif"
+expect_code 0
+expect_quiet
+
+# -- a session on several cards: dealt in turn, the same bytes as on one; a card that cannot be used is passed over --
+echo 'file,state,strain,kind' >session.csv
+for i in 0 1 2 3 4 5; do
+    tail -c $((2304 * (i + 1))) "$image" | head -c 2304 | tiff8 "small$i.tif" 48 48 10 1
+    echo "small$i.tif,s,$i,haadf" >>session.csv
+done
+# dealt MACHINE DEVICE FOLDER
+dealt() { on "$1" batch session.csv --jobs 3 --device "$2" --haadf "--surrogates 299" -o "$3"; }
+dealt "cards=1" cuda one
+expect_code 0
+dealt "cards=3 busy=1" cuda:all three
+expect_code 0
+checks=$((checks + 1))
+diff -r one three >diff.txt || fail "one card and three differ: $(head -3 diff.txt)"
+dealt "cards=2" cuda:all/1 two
+expect_code 0
+on "cards=0" mro --device cuda:all "$image"
+expect_code 1
+expect_one_line
+expect_err "device 'cuda:all' asked for, but the NVIDIA driver shows no card"
+on "cards=2" bandpass --device cuda:all/x "$image"
+expect_code 2
+expect_one_line
+
 # -- any call that fails ends in a result or in one sentence --
 for error in 1 2 700; do
     for at in 5 9 13 16 19 23 28 34 41 49 58 68; do

@@ -55,15 +55,15 @@ static void image_holds_what_it_says(void **state)
     struct mro_error e;
     double(*spheres)[3];
     size_t n;
-    assert_int_equal(mro_bench_image(100, true, &im, NULL, NULL, &e), MRO_EARG);
-    assert_int_equal(mro_bench_image(700, true, &im, &spheres, &n, &e), MRO_OK);
+    assert_int_equal(mro_bench_image(100, MRO_BENCH_CLUSTERS, &im, NULL, NULL, &e), MRO_EARG);
+    assert_int_equal(mro_bench_image(700, MRO_BENCH_CLUSTERS, &im, &spheres, &n, &e), MRO_OK);
     assert_true(n >= 3 && n <= 9); /* 9 places, three in five taken */
     for (size_t i = 0; i < n; i++) {
         assert_true(spheres[i][2] >= 1.8 && spheres[i][2] <= 2.4);
         for (int k = 0; k < 2; k++)
             assert_true(spheres[i][k] > 0.5 * spheres[i][2] && spheres[i][k] < 14 - 0.5 * spheres[i][2]);
     }
-    assert_int_equal(mro_bench_image(700, true, &again, NULL, NULL, &e), MRO_OK);
+    assert_int_equal(mro_bench_image(700, MRO_BENCH_CLUSTERS, &again, NULL, NULL, &e), MRO_OK);
     assert_memory_equal(im.px, again.px, 700 * 700 * sizeof(float));
     free(spheres);
     mro_image_release(&im);

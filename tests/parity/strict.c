@@ -264,7 +264,7 @@ static void measurements_fail_cleanly(void **state)
     o.surrogates = 8;
     o.kv = 200;
     o.cs_mm = 1.2;
-    ok(mro_bench_image(256, true, &im, NULL, NULL, &e), &e);
+    ok(mro_bench_image(256, MRO_BENCH_CLUSTERS, &im, NULL, NULL, &e), &e);
     for (size_t k = 0; k < 400; k += 67) { /* while the null is made */
         mro_strict_fail(d, k, MRO_EDEVICE);
         assert_int_equal(mro_order_plan_new(&plan, d, &o, &e), MRO_EDEVICE);
