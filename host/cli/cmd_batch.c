@@ -10,6 +10,7 @@
 
 #include "cli/batch.h"
 #include "cli/commands.h"
+#include "core/inside.h"
 
 #define AT(field) offsetof(struct batch_options, field)
 static const struct cli_option session_rows[] = {
@@ -255,6 +256,8 @@ int cmd_batch(int argc, char **argv)
     if (rc < 0 && args.n > 1)
         rc = cli_wrong_usage("batch", "'batch' takes one %s, but got '%s' as well", b.o.init ? "folder" : "session",
                              args.files[1]);
+    /* It changes the working folder, starts processes and takes signals. */
+    if (rc < 0 && mro_inside) rc = cli_wrong_usage("batch", "'batch' needs a process of its own: run the program");
     if (rc < 0) rc = read_part(&b.o);
     if (rc < 0 && !b.o.init && b.o.common.out == NULL)
         rc = cli_wrong_usage("batch", "'batch' needs a folder for the results: -o DIR");

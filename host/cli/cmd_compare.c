@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "core/inside.h"
 #include "core/notes.h"
 #include "io/compare_set.h"
 #include "io/reader.h"
@@ -458,10 +459,13 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
         goto done;
     }
     /* Metrics do not depend on each other; what is told of them comes in their order. */
+    const locale_t locale = uselocale((locale_t)0);
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < s->set.n_metrics; i++) {
         ones[i].metric = i;
+        const locale_t before = uselocale(locale);
         outcome[i].code = compare_one(s, &ones[i], &outcome[i].why);
+        uselocale(before);
     }
     for (size_t i = 0; i < s->set.n_metrics; i++) {
         if (outcome[i].code == MRO_OK) {

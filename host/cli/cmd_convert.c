@@ -251,10 +251,7 @@ int cmd_convert(int argc, char **argv)
     int rc = cli_parse(&usage, argc, argv, &args);
     c.job = (struct cli_job){ .usage = &usage, .common = &c.common };
     c.args = &args;
-    if (rc < 0 && c.common.out == NULL) {
-        fputs("mroscope: give the folder to write to with -o DIR; try 'mroscope convert --help'\n", stderr);
-        rc = 2;
-    }
+    if (rc < 0 && c.common.out == NULL) rc = cli_wrong_usage("convert", "give the folder to write to with -o DIR");
     if (rc < 0) {
         const int clash = cli_prepare_outputs(&c.common, c.to == TO_MRC ? "mrc" : "tif", args.files, args.n);
         if (clash) rc = clash;

@@ -38,15 +38,8 @@ int cmd_devices(int argc, char **argv)
     if (rc < 0) {
         rc = 0;
         if (opt.json) {
-            json_t *v = mro_json_devices(&e);
-            char *text = v ? mro_json_text(v, false, &e) : NULL;
-            if (text)
-                fputs(text, stdout);
-            else
-                cli_complain(&e);
-            rc = text ? 0 : 1;
-            free(text);
-            json_decref(v);
+            rc = cli_print(mro_json_devices(&e), &e) == MRO_OK ? 0 : 1;
+            if (rc) cli_complain(&e);
         } else {
             print_table();
         }

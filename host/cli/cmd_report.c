@@ -102,14 +102,10 @@ int cmd_report(int argc, char **argv)
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
     if (rc < 0) {
-        rc = 2;
         if (args.n != 1)
-            fprintf(
-                stderr,
-                "mroscope: 'report' takes one folder of results, and %zu were given; try 'mroscope report --help'\n",
-                args.n);
+            rc = cli_wrong_usage("report", "'report' takes one folder of results, and %zu were given", args.n);
         else if (opt.common.out == NULL)
-            fprintf(stderr, "mroscope: 'report' needs the folder to write to; give it with -o DIR\n");
+            rc = cli_wrong_usage("report", "'report' needs the folder to write to; give it with -o DIR");
         else
             rc = make(&opt, args.files[0]);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/verb.h"
+#include "core/inside.h"
 
 /* A command, or a verb that measures. */
 static const struct {
@@ -45,8 +46,9 @@ int cli_command(const char *name, int argc, char **argv)
     }
     const char *near = cli_nearest(name, names, N_COMMANDS);
     if (near)
-        cli_say(MRO_EARG, "'%s' is no verb of mroscope; did you mean '%s'? try 'mroscope --help'", name, near);
+        cli_say(MRO_EARG, "'%s' is no verb of mroscope; did you mean '%s'?%s", name, near,
+                mro_inside ? "" : " try 'mroscope --help'");
     else
-        cli_say(MRO_EARG, "'%s' is no verb of mroscope; try 'mroscope --help'", name);
+        cli_say(MRO_EARG, "'%s' is no verb of mroscope%s", name, mro_inside ? "" : "; try 'mroscope --help'");
     return 2;
 }

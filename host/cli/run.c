@@ -3,6 +3,7 @@
 
 #include <gsl/gsl_errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,10 +31,52 @@ void mro_run_free(struct mro_run *r)
     free(r);
 }
 
+/* -- what the caller's process shares with us --------------------------------------------------------- */
+
+/* Functions of GSL without a value give a number that is not known, not the end of the program: while any run goes on,
+ * on whatever thread; then the caller has his handler back. */
+static pthread_mutex_t gsl_lock = PTHREAD_MUTEX_INITIALIZER;
+static gsl_error_handler_t *callers;
+static size_t gsl_users;
+
+struct entered {
+    struct mro_inside *before;
+    locale_t plain, locale;
+};
+
+/* Makes `r` the run of this thread. Numbers are read and written with a point, whatever the caller's language. */
+static enum mro_code enter(struct mro_run *r, struct entered *in)
+{
+    *in = (struct entered){ mro_inside, newlocale(LC_ALL_MASK, "C", (locale_t)0), (locale_t)0 };
+    if (in->plain == (locale_t)0) return MRO_FAIL(&r->error, MRO_EMEMORY, "no memory left to begin");
+    in->locale = uselocale(in->plain);
+    pthread_mutex_lock(&gsl_lock);
+    if (gsl_users++ == 0) callers = gsl_set_error_handler_off();
+    pthread_mutex_unlock(&gsl_lock);
+    mro_inside = &r->inside;
+    return MRO_OK;
+}
+
+static void leave(const struct entered *in)
+{
+    mro_inside = in->before;
+    pthread_mutex_lock(&gsl_lock);
+    if (--gsl_users == 0) gsl_set_error_handler(callers);
+    pthread_mutex_unlock(&gsl_lock);
+    uselocale(in->locale);
+    freelocale(in->plain);
+}
+
+static enum mro_code missing(struct mro_run *r, const char *what)
+{
+    return MRO_FAIL(&r->error, MRO_EARG, "%s is missing (NULL)", what);
+}
+
 /* -- what goes in ---------------------------------------------------------------------------------- */
 
 int mro_run_argument(struct mro_run *r, const char *argument)
 {
+    if (argument == NULL) return missing(r, "the argument");
     char *copy = strdup(argument), **grown = realloc(r->arguments, (r->n_arguments + 1) * sizeof *grown);
     if (grown) r->arguments = grown;
     if (grown == NULL || copy == NULL) {
@@ -47,6 +90,7 @@ int mro_run_argument(struct mro_run *r, const char *argument)
 static enum mro_code lend(struct mro_run *r, const char *name, const void *bytes, size_t size, struct mro_lent **lent)
 {
     struct mro_inside *in = &r->inside;
+    if (bytes == NULL && size) return MRO_FAIL(&r->error, MRO_EARG, "'%s' is lent without its bytes (NULL)", name);
     for (size_t i = 0; i < in->n_lent; i++)
         if (strcmp(in->lent[i].name, name) == 0)
             return MRO_FAIL(&r->error, MRO_EARG, "'%s' is lent twice; give each file a name of its own", name);
@@ -65,6 +109,7 @@ static enum mro_code lend(struct mro_run *r, const char *name, const void *bytes
 int mro_run_bytes(struct mro_run *r, const char *name, const void *bytes, size_t size)
 {
     struct mro_lent *lent;
+    if (name == NULL) return missing(r, "the name of a lent file");
     return lend(r, name, bytes, size, &lent);
 }
 
@@ -73,6 +118,7 @@ int mro_run_array(struct mro_run *r, const char *name, const void *pixels, const
 {
     struct mro_lent *lent;
     enum mro_dtype type = MRO_U8;
+    if (name == NULL || dtype == NULL || size == NULL) return missing(r, "the name, type or shape of a lent array");
     while (type <= MRO_F64 && strcmp(mro_dtype_name(type), dtype) != 0) type++;
     if (type > MRO_F64)
         return MRO_FAIL(&r->error, MRO_EARG, "'%s' has pixels of type %s, which cannot be measured", name, dtype);
@@ -104,6 +150,7 @@ int mro_run_axis(struct mro_run *r, size_t axis, double step, double offset, con
 {
     struct mro_lent *lent = last_array(r);
     if (lent == NULL) return MRO_EARG;
+    if (unit == NULL) return missing(r, "the unit of an axis");
     if (axis >= lent->axes) return MRO_FAIL(&r->error, MRO_EARG, "'%s' has no axis %zu", lent->name, axis);
     struct mro_axis *a = &lent->axis[axis];
     const size_t size = a->size;
@@ -131,6 +178,8 @@ void mro_run_keep(struct mro_run *r, bool keep, bool of_stacks)
 
 int mro_run_start(struct mro_run *r, const char *verb)
 {
+    struct entered in;
+    if (verb == NULL) return missing(r, "the verb");
     if (r->started) return MRO_FAIL(&r->error, MRO_EARG, "a run starts once");
     r->started = true;
     char **argv = calloc(r->n_arguments + 5, sizeof *argv);
@@ -141,14 +190,14 @@ int mro_run_start(struct mro_run *r, const char *verb)
     if (strcmp(verb, "devices") != 0) argv[argc++] = "--quiet";
     if (r->inside.keep) argv[argc++] = "--output=.";
     for (size_t i = 0; i < r->n_arguments; i++) argv[argc++] = r->arguments[i];
-    struct mro_inside *before = mro_inside;
-    /* A function without a value is a number that is not known, not the end of the program. */
-    gsl_error_handler_t *handler = gsl_set_error_handler_off();
-    mro_inside = &r->inside;
-    const int rc = cli_command(verb, argc, argv);
-    mro_inside = before;
-    if (handler) gsl_set_error_handler(handler);
+    const enum mro_code entered = enter(r, &in);
+    int rc = entered;
+    if (entered == MRO_OK) {
+        rc = cli_command(verb, argc, argv);
+        leave(&in);
+    }
     free(argv);
+    if (entered) return entered;
     if (mro_stopping(&r->inside)) return MRO_FAIL(&r->error, MRO_ESTOPPED, "%s: stopped before the end", verb);
     if (rc == 0 && !r->inside.failed) return MRO_OK;
     if (r->inside.failed)
@@ -196,9 +245,11 @@ const void *mro_run_file(const struct mro_run *r, size_t file, size_t *size)
 int mro_run_read(struct mro_run *r, const char *path, size_t image, size_t frame, void *out, size_t size)
 {
     struct mro_file *f = NULL;
-    struct mro_inside *before = mro_inside;
-    mro_inside = &r->inside;
-    enum mro_code rc = mro_file_open(&f, path, 0, &r->error);
+    struct entered in;
+    if (path == NULL || out == NULL) return missing(r, "the path, or the room for the pixels,");
+    enum mro_code rc = enter(r, &in);
+    if (rc) return rc;
+    rc = mro_file_open(&f, path, 0, &r->error);
     const struct mro_image_info *info = rc == MRO_OK ? mro_file_info(f, image) : NULL;
     if (rc == MRO_OK && info == NULL) rc = MRO_FAIL(&r->error, MRO_EARG, "'%s' has no image %zu", path, image);
     if (rc == MRO_OK) {
@@ -208,7 +259,7 @@ int mro_run_read(struct mro_run *r, const char *path, size_t image, size_t frame
                            : MRO_FAIL(&r->error, MRO_EARG, "a frame of '%s' has %zu bytes, not %zu", path, bytes, size);
     }
     mro_file_close(f);
-    mro_inside = before;
+    leave(&in);
     return rc;
 }
 

@@ -2,13 +2,18 @@
 /* What stands for files, the terminal and Ctrl-C while a verb runs inside another program (mroscope/run.h): files that
  * are lent under a name, files that are kept in memory in place of written, results and the sentence of a failure in
  * place of lines on a terminal, and a request to stop. One set belongs to the thread that runs the verb, so that runs
- * on different threads know nothing of each other. */
+ * on different threads know nothing of each other. That thread writes numbers with a point, whatever the locale of the
+ * program: loops on several threads that write numbers hand its uselocale() on to the others, and take it back. */
 #ifndef MRO_CORE_INSIDE_H
 #define MRO_CORE_INSIDE_H
 
+#include <locale.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
 
 #include "mroscope/image.h"
 

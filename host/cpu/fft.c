@@ -89,8 +89,7 @@ void mro_fft_close(void)
         while (n_kept) fftwf_destroy_plan(kept[--n_kept].plan);
         free(kept);
         kept = NULL;
-        room = 0;
-        fftwf_cleanup();
+        room = 0; /* no fftwf_cleanup: it would take the plans of a program that we run in, too */
     }
     pthread_mutex_unlock(&planner);
 }

@@ -489,13 +489,18 @@ enum mro_code mro_canvas_write(const char *path_stem, const char *title, double 
     if (title == NULL) title = "";
     drawn[PAGE_PNG] = draw_page(PAGE_PNG, title, width_mm, height_mm, draw, data, &out[PAGE_PNG], &pixels);
     if (drawn[PAGE_PNG]) {
+        const locale_t locale = uselocale((locale_t)0);
 #pragma omp parallel sections num_threads(2)
         {
 #pragma omp section
             encode_page(&out[PAGE_PNG], pixels);
 #pragma omp section
-            for (int i = PAGE_SVG; i < PAGES; i++)
-                drawn[i] = draw_page((enum page)i, title, width_mm, height_mm, draw, data, &out[i], NULL);
+            {
+                const locale_t before = uselocale(locale);
+                for (int i = PAGE_SVG; i < PAGES; i++)
+                    drawn[i] = draw_page((enum page)i, title, width_mm, height_mm, draw, data, &out[i], NULL);
+                uselocale(before);
+            }
         }
     }
     for (int i = 0; i < PAGES && rc == MRO_OK; i++)

@@ -16,8 +16,10 @@
  *     mro_run_free(r);
  *
  * Functions that return an int return a code of mroscope/error.h, 0 when all is well; the sentence is mro_run_message.
- * A run is used by one thread at a time but for mro_run_stop; runs on different threads are independent. The prototypes
- * use plain types alone, so that bindings read this file as it is. */
+ * A run is used by one thread at a time but for mro_run_stop, and freed when no other uses it; runs on different
+ * threads are independent, and neither the locale nor the signal handlers of the program matter or change. 'batch' and
+ * 'bench' need a process of their own and are refused. The prototypes use plain types alone, so that bindings read this
+ * file as it is. */
 #ifndef MROSCOPE_RUN_H
 #define MROSCOPE_RUN_H
 

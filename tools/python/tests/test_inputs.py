@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Arrays of any layout and type give the numbers of the plain one; what cannot be measured is refused."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -107,6 +110,8 @@ OPTIONS = {
     "not a number": (dict(pixel_nm=float("nan")), "pixel_nm wants a length in nm"),
     "band in the wrong order": (dict(pixel_nm=0.05, band_inv_nm=(5, 4)), "band_inv_nm.*wrong order"),
     "band of one": (dict(pixel_nm=0.05, band_inv_nm=[5]), "band_inv_nm wants two limits"),
+    "several numbers": (dict(pixel_nm=0.05, edge_inv_nm=np.ones(2)), "edge_inv_nm wants a number, not array"),
+    "a zero byte": (dict(pixel_nm=0.05, device="cpu\0"), "'device=cpu.x00' holds a zero byte"),
     "half a number": (dict(pixel_nm=0.05, threads=0.5), "threads wants a whole number"),
     "no such word": (dict(pixel_nm=0.05, reduce="median"), "reduce wants one of none.mean.aligned"),
     "no such frame": (dict(pixel_nm=0.05, frames=[3]), "has no frame 3"),
@@ -135,6 +140,22 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "-odd name.tif").write_text("")
     with pytest.raises(mroscope.errors.FormatError, match="is empty"):
         mroscope.info(tmp_path / "-odd name.tif")
+
+
+def test_what_was_changed_in_an_image_counts(samples, tmp_path):
+    image = mroscope.read(samples / "stem" / "nanocrystal.tif")
+    assert bandpass(image).calibration == bandpass(image.path).calibration  # the file itself
+    coarse = dataclasses.replace(image, axes=tuple(dataclasses.replace(a, step=2 * a.step) for a in image.axes))
+    assert bandpass(coarse, d_band_nm=(0.3, 0.5)).pixel_nm == tuple(2 * p for p in bandpass(image).pixel_nm)
+    twice = dataclasses.replace(image, array=image.array * 2.0)
+    assert bandpass(twice).rms_in == pytest.approx(2 * bandpass(image).rms_in)
+    with pytest.raises(mroscope.errors.ArgumentError, match="described with"):
+        dataclasses.replace(image, array=image.array[:64])
+    copied = tmp_path / "image.tif"
+    copied.write_bytes(Path(image.path).read_bytes())
+    read = mroscope.read(copied)
+    copied.unlink()
+    assert bandpass(read).rms_in == bandpass(image).rms_in
 
 
 def test_finished_frames_stay_when_a_later_one_fails(noise, tmp_path):

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Other threads go on during a measurement, and Ctrl-C ends it."""
 
+import locale
 import os
+import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -61,6 +64,29 @@ def test_runs_on_several_threads_know_nothing_of_each_other(noise):
     for scale in (1, 2, 4):
         assert results[scale].rms_in == pytest.approx(scale * results[1].rms_in, rel=1e-5)
     assert isinstance(results[3], mroscope.errors.CalibrationError)
+
+
+def test_the_locale_does_not_matter(noise, tmp_path, monkeypatch):
+    """Toolkits for windows set that of the user, where a number may be written 0,05."""
+    (tmp_path / "comma.txt").write_text(
+        'LC_NUMERIC\ndecimal_point "<U002C>"\nthousands_sep "<U002E>"\ngrouping 3\nEND LC_NUMERIC\n'
+    )
+    made = ["localedef", "-c", "-i", tmp_path / "comma.txt", "-f", "UTF-8", tmp_path / "comma"]
+    if shutil.which("localedef"):
+        subprocess.run(made, capture_output=True)
+    if not (tmp_path / "comma" / "LC_NUMERIC").exists():
+        pytest.skip("no locale can be made here")
+    plain = mroscope.bandpass(noise, pixel_nm=0.05)
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
+    before = locale.setlocale(locale.LC_NUMERIC)
+    try:
+        locale.setlocale(locale.LC_NUMERIC, "comma")
+        assert locale.str(1.5) == "1,5"
+        with_comma = mroscope.bandpass(noise, pixel_nm=0.05)
+        assert locale.str(1.5) == "1,5"
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, before)
+    assert with_comma.to_dict() == plain.to_dict() and with_comma.figure("svg") == plain.figure("svg")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

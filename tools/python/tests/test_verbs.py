@@ -92,6 +92,22 @@ def test_tables_from_arrays(samples):
         mroscope.indent(values[0], unit="GPa")
 
 
+def test_tables_of_results():
+    csv = b'file,state,n,value,lo95\n"a, b.tif",AQ,3,0.5,\n'
+    result = mroscope.Result("compare", {"schema": "x"}, {"s.compare.csv": csv, "s.compare.images.csv": csv})
+    table = result.tables["images"]
+    assert table.dtype.names == ("file", "state", "n", "value", "lo95") and len(table) == 1
+    assert table["file"][0] == "a, b.tif" and table["n"].dtype == np.int64 and np.isnan(table["lo95"][0])
+    assert set(result.tables) == {"states", "images"}
+
+
+def test_warnings_name_options_as_python_does(samples):
+    result = mroscope.bandpass(samples / "AQ_0_corr.tif", pixel_nm=0.05, details=False)
+    assert result.warnings[0].startswith("pixel_nm 0.05 nm differs") and "--" not in repr(result)
+    assert result.to_dict()["warnings"][0].startswith("--pixel")
+    assert result == result.to_dict() and result.provenance == result.to_dict()["provenance"]
+
+
 def test_stacks(noise):
     stack = np.stack([noise, noise[::-1]])
     plain = mroscope.bandpass(stack, pixel_nm=0.05)

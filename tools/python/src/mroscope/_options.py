@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import json
 import numbers
+import operator
 import os
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
@@ -86,9 +87,12 @@ def options(verb: str) -> Mapping[str, Option]:
 
 
 def _number(o: Option, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) and not hasattr(value, "__float__"):
-        raise ArgumentError(f"{o.keyword} wants a number, not {value!r}")
-    written = repr(float(value))
+    try:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) and not hasattr(value, "__float__"):
+            raise TypeError
+        written = repr(float(value))
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentError(f"{o.keyword} wants a number, not {value!r}") from None
     return written[:-2] if written.endswith(".0") else written
 
 
@@ -133,15 +137,15 @@ def arguments(o: Option, value: Any) -> list[str]:
         written = _number(o, value)
     elif o.kind == "integer":
         try:
-            written = str(value.__index__())
-        except AttributeError:
+            written = str(operator.index(value))
+        except TypeError:
             raise ArgumentError(f"{o.keyword} wants a whole number, not {value!r}") from None
     elif o.kind in ("band", "numbers", "line", "pixel"):
         written = _numbers(o, value, o.kind == "pixel")
     elif o.kind == "frames":
         written = _frames(o, value)
-    elif o.kind == "size" and isinstance(value, int):
-        written = str(value)
+    elif o.kind == "size" and hasattr(value, "__index__"):
+        written = str(operator.index(value))
     elif o.kind == "texts":
         several = [value] if isinstance(value, (str, os.PathLike)) or _is_vector(value) else list(value)
         return [f"--{o.name}={_numbers(o, v, False) if _is_vector(v) else os.fspath(v)}" for v in several]
@@ -153,8 +157,6 @@ def arguments(o: Option, value: Any) -> list[str]:
         written = ",".join(str(v) for v in value)
     else:
         raise ArgumentError(f"{o.keyword} wants {o.arg}, not {value!r}")
-    if "\0" in written:
-        raise ArgumentError(f"{o.keyword} holds a zero byte")
     return [f"--{o.name}={written}"]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _options
 from ._library import ffi, lib, text
-from .errors import CLASSES, ArgumentError, CalibrationError, error_of
+from .errors import CLASSES, ArgumentError, CalibrationError, error_of, in_python
 from .hyperspy import unit_missing
 from .image import Image, image_of, pixels, stands_for_image
 from .result import Result, collect
@@ -34,6 +34,8 @@ class Run:
             raise error_of(code, text(lib.mro_run_message(self.handle)), (), self.keyword)
 
     def argument(self, argument: str) -> None:
+        if "\0" in argument:
+            raise ArgumentError(in_python(f"{argument!r} holds a zero byte", self.keyword))
         self.check(lib.mro_run_argument(self.handle, os.fsencode(argument)))
 
     def lend_bytes(self, name: str, data: bytes) -> None:
@@ -51,6 +53,8 @@ class Run:
         for i, axis in enumerate(image.axes):
             if axis.step is None:
                 continue
+            if i + 2 < array.ndim and not (math.isfinite(axis.step) and axis.step > 0):
+                continue  # frames may go by anything
             if not (math.isfinite(axis.step) and axis.step > 0):
                 raise ArgumentError(f"{name}: the step of axis {axis.name} is {axis.step!r}; it has to be above 0")
             self.check(lib.mro_run_axis(self.handle, i, axis.step, axis.offset, axis.unit.encode()))
@@ -112,7 +116,7 @@ def _lend(run: Run, name: str, value: Any, table: bool) -> str:
     """What stands for an input on the command line: the path, or the name it was lent under."""
     if _is_path(value):
         return str(os.fspath(value))
-    if isinstance(value, Image) and value.whole_file and value.path:
+    if isinstance(value, Image) and value.path and value.is_file():
         return value.path
     if table and not isinstance(value, Image) and not hasattr(value, "axes_manager"):
         name += ".csv"

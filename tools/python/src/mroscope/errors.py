@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 
 class MroscopeError(Exception):
@@ -60,13 +60,16 @@ CLASSES = (
 )
 
 
-def error_of(code: int, message: str, results: Sequence[Any], keyword: dict[str, str]) -> MroscopeError:
-    """The exception for a code of the library. Options in its sentence get the names they have in Python."""
+def in_python(sentence: str, keyword: Mapping[str, str]) -> str:
+    """A sentence of the library, whose options get the names they have in Python."""
 
     def name(match: re.Match[str]) -> str:
         return keyword.get(match.group(1), match.group(0))
 
-    message = re.sub(r"--([a-z][a-z-]*[a-z]|[a-z])", name, message)
-    message = message.replace("-o DIR", "output=DIR")
+    return re.sub(r"--([a-z][a-z-]*[a-z]|[a-z])", name, sentence).replace("-o DIR", "output=DIR")
+
+
+def error_of(code: int, message: str, results: Sequence[Any], keyword: Mapping[str, str]) -> MroscopeError:
+    """The exception for a code of the library."""
     kind = CLASSES[code - 1] if 0 < code <= len(CLASSES) else MroscopeError
-    return kind(message, results)
+    return kind(in_python(message, keyword), results)

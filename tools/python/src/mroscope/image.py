@@ -39,11 +39,22 @@ class Image:
     beam_kv: float | None = None
     path: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    whole_file: bool = False  # the file at `path` holds this image and nothing else
+    # State of the file at `path` when this image, and nothing else, was read from it. An image that is made of another,
+    # as by dataclasses.replace, has none: what was changed in it must count.
+    _file_state: tuple[int, ...] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.array.ndim != len(self.axes):
             raise ArgumentError(f"the array has {self.array.ndim} axes, but {len(self.axes)} are described")
+        for axis, size in zip(self.axes, self.array.shape):
+            if axis.size != size:
+                raise ArgumentError(
+                    f"axis {axis.name} is described with {axis.size} samples, and the array has {size} along it"
+                )
+
+    def is_file(self) -> bool:
+        """Whether the file it was read from still holds this image, and nothing else."""
+        return self.path is not None and self._file_state is not None and file_state(self.path) == self._file_state
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,6 +81,15 @@ class Image:
         axes = ", ".join(repr(a)[1:-1] for a in self.axes)
         energy = f", {self.beam_kv:g} kV" if self.beam_kv else ""
         return f"<mroscope.Image '{name}', {self.array.dtype}; {axes}{energy}>"
+
+
+def file_state(path: str) -> tuple[int, ...] | None:
+    """What changes when a file does."""
+    try:
+        now = os.stat(path)
+    except OSError:
+        return None
+    return (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
 
 
 def pixels(value: Any, name: str) -> npt.NDArray[Any]:

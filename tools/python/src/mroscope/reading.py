@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from typing import Any, Iterable
+from typing import Any, Iterable, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ._library import ffi, lib
 from ._run import Run
 from .errors import ArgumentError
-from .image import Axis, Image, axes_of
+from .image import Axis, Image, axes_of, file_state
 
 _COLOUR = {"rgb8": ("uint8", 3), "rgba8": ("uint8", 4), "rgb16": ("uint16", 3), "rgba16": ("uint16", 4)}
 
@@ -55,6 +56,7 @@ def read(
         does not say is None.
     """
     path = os.fspath(path)
+    before = file_state(path)
     run = Run()
     listed = images(run, path)
     if image is None:
@@ -70,7 +72,10 @@ def read(
     elif found.shape != tuple(entry["shape"]):  # some frames
         axes = [Axis("frame", len(found)), *axes[-2:]]
     metadata = {k: v for k, v in entry.items() if k not in ("index", "shape", "dtype", "pixel_size", "unit", "offset")}
-    return Image(found, tuple(axes), entry.get("title") or "", entry.get("beam_kv"), path, metadata, whole)
+    made = Image(found, tuple(axes), entry.get("title") or "", entry.get("beam_kv"), path, metadata)
+    if whole:
+        object.__setattr__(made, "_file_state", before)
+    return made
 
 
 def pixels_of(
@@ -79,6 +84,8 @@ def pixels_of(
     """Pixels of an image of a file or of lent bytes."""
     shape = tuple(entry["shape"])
     plane, count = shape[-2:], int(np.prod(shape[:-2], dtype=np.int64))
+    if isinstance(frames, SupportsIndex):
+        frames = operator.index(frames)
     wanted = range(count) if frames is None else [frames] if isinstance(frames, int) else list(frames)
     if any(not 0 <= k < count for k in wanted) or len(wanted) == 0:
         raise ArgumentError(f"'{path}' has {count} frames, counted from 0; frames is {frames!r}")

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import base64
 import copy
+import csv
 import html
+import io
 from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ArgumentError
+from ._options import options
+from .errors import ArgumentError, in_python
 from .image import Image
 
 
@@ -23,6 +26,10 @@ class Record(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         return _wrap(self._data[key])
+
+    def __eq__(self, other: object) -> bool:
+        data = other._data if isinstance(other, Record) else other
+        return bool(self._data == data) if isinstance(data, dict) else NotImplemented
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._data)
@@ -116,6 +123,10 @@ def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 # -- results ---------------------------------------------------------------------------------------
 
 
+# Names for files that have none of their own: the image that 'bandpass' makes, the table of 'compare'.
+_ALONE = {".tif": "filtered", ".csv": "states"}
+
+
 class Result(Record):
     """A result of a verb. Its numbers are attributes named as the keys of the program's JSON, ``result["fraction"]`` and
     ``result.fraction``; docs/ of the project says what they mean. Of a stack it is the result of all frames together,
@@ -133,6 +144,17 @@ class Result(Record):
             raise AttributeError(f"'{self._verb}' measures these {len(self._parts)} by themselves; see .parts")
         return super().__getattr__(name)
 
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key)
+        if key != "warnings":
+            return value
+        # They name options as the command line does.
+        keyword = {o.name: o.keyword for o in options(self._verb).values()}
+        return tuple(in_python(w, keyword) for w in value)
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and (not isinstance(other, Result) or self._parts == other._parts)
+
     @property
     def parts(self) -> tuple[Result, ...]:
         """Results of the single frames of a stack, or of several inputs; empty for one image."""
@@ -148,20 +170,12 @@ class Result(Record):
         """A map with its axes."""
         from .reading import image_of_bytes
 
-        # The image that 'bandpass' makes is its whole result, and has no name of its own.
-        alone = name == "filtered" and "tif" in self._files
-        return image_of_bytes(f"{name}.tif", self._file("tif" if alone else f"{name}.tif"))
+        return image_of_bytes(f"{name}.tif", self._named(name, ".tif"))
 
     @property
     def tables(self) -> dict[str, npt.NDArray[Any]]:
         """Tables by name ("objects", "survival") as structured arrays, with the headers of the program's CSV files."""
-        tables = {}
-        for name in self._names(".csv"):
-            lines = self._file(f"{name}.csv").decode().splitlines()
-            tables[name] = np.genfromtxt(
-                lines, delimiter=",", names=True, dtype=None, encoding="utf-8", deletechars="", replace_space=" "
-            )
-        return tables
+        return {name: _table(self._named(name, ".csv")) for name in self._names(".csv")}
 
     def figure(self, format: str = "png") -> bytes:
         """The figure that the program draws, as the bytes of a "png", "svg" or "pdf" file."""
@@ -171,11 +185,9 @@ class Result(Record):
 
     def plot(self, ax: Any = None) -> Any:
         """Shows the figure in matplotlib axes (new ones by default) and returns them."""
-        from io import BytesIO
-
         import matplotlib.pyplot as plt
 
-        picture = plt.imread(BytesIO(self.figure("png")), format="png")
+        picture = plt.imread(io.BytesIO(self.figure("png")), format="png")
         if ax is None:
             ny, nx = picture.shape[:2]
             _, ax = plt.subplots(figsize=(nx / 300, ny / 300), dpi=150)
@@ -191,8 +203,12 @@ class Result(Record):
         return to_signal([r.map(name) for r in self._parts or (self,)], name, self)
 
     def _names(self, suffix: str) -> list[str]:
-        alone = ["filtered"] if suffix == ".tif" and "tif" in self._files else []
+        alone = [_ALONE[suffix]] if suffix[1:] in self._files else []
         return alone + [f[: -len(suffix)] for f in self._files if f.endswith(suffix)]
+
+    def _named(self, name: str, suffix: str) -> bytes:
+        alone = name == _ALONE[suffix] and suffix[1:] in self._files
+        return self._file(suffix[1:] if alone else name + suffix)
 
     def _file(self, name: str) -> bytes:
         if name in self._files:
@@ -214,7 +230,7 @@ class Result(Record):
         if self._parts:
             head += f", {len(self._parts)} frames together"
         lines = [head, *(f"  {name}: {value}" for name, value in _rows(self._data))]
-        lines += [f"  warning: {w}" for w in self._data.get("warnings") or ()]
+        lines += [f"  warning: {w}" for w in self.get("warnings") or ()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -225,13 +241,35 @@ class Result(Record):
             f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
             for name, value in _rows(self._data)
         )
-        notes = "".join(f"<p>⚠ {html.escape(w)}</p>" for w in self._data.get("warnings") or ())
+        notes = "".join(f"<p>⚠ {html.escape(w)}</p>" for w in self.get("warnings") or ())
         picture = ""
         if "png" in self._files:
             data = base64.b64encode(self._files["png"]).decode()
             picture = f"<img style='max-width:100%' src='data:image/png;base64,{data}'>"
         title = html.escape(f"mroscope {self._verb}: {self._data.get('file')}")
         return f"<div><b>{title}</b>{picture}<table>{rows}</table>{notes}</div>"
+
+
+def _column(values: list[str]) -> npt.NDArray[Any]:
+    """A column of a table: whole numbers, numbers (an empty cell is NaN), or words."""
+    if any(values):
+        try:
+            return np.array([int(v) for v in values], np.int64)
+        except (ValueError, OverflowError):
+            pass
+    try:
+        return np.array([float(v) if v else np.nan for v in values], np.float64)
+    except ValueError:
+        return np.array(values, str)
+
+
+def _table(text: bytes) -> npt.NDArray[Any]:
+    names, *rows = csv.reader(io.StringIO(text.decode(), newline=""))
+    columns = [_column([row[i] for row in rows]) for i in range(len(names))]
+    table = np.empty(len(rows), [(name, column.dtype) for name, column in zip(names, columns)])
+    for name, column in zip(names, columns):
+        table[name] = column
+    return table
 
 
 def _suffix(name: str, verb: str) -> str:
