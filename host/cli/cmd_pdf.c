@@ -808,7 +808,7 @@ static int read_values(struct pdf *s)
 }
 
 #define COLUMN(field) offsetof(struct mro_pdf_point, field)
-static enum mro_code onset_of(struct pdf *s, size_t value_at, size_t se_at, struct mro_pdf_onset *onset,
+static enum mro_code onset_of(struct pdf *s, size_t value_at, size_t se_at, struct mro_onset *onset,
                               struct mro_error *e)
 {
     const size_t n = s->series.n;
@@ -820,7 +820,7 @@ static enum mro_code onset_of(struct pdf *s, size_t value_at, size_t se_at, stru
         memcpy(&x[n + i], p + value_at, sizeof *x);
         memcpy(&x[2 * n + i], p + se_at, sizeof *x);
     }
-    const enum mro_code rc = mro_pdf_onset(x, x + n, x + 2 * n, n, s->o.seed, onset, e);
+    const enum mro_code rc = mro_onset_find(x, x + n, x + 2 * n, n, onset, e);
     free(x);
     return rc;
 }

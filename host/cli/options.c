@@ -252,12 +252,14 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
                                    o->lo, o->hi, text);
         *(double *)t = v;
         return -1;
-    case CLI_INT:
-        if (!parse_count(text, &end, &n) || *end || (double)n < o->lo || (double)n > o->hi)
+    case CLI_INT: {
+        const int sign = o->lo < 0 && text[0] == '-' ? -1 : 1;
+        if (!parse_count(text + (sign < 0), &end, &n) || *end || sign * (double)n < o->lo || sign * (double)n > o->hi)
             return cli_wrong_usage(u->verb, "--%s wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo,
                                    o->hi, text);
-        *(int *)t = (int)n;
+        *(int *)t = sign * (int)n;
         return -1;
+    }
     case CLI_SEED:
         if (!parse_count(text, &end, &n) || *end || n > SEED_MAX)
             return cli_wrong_usage(u->verb, "--%s wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX,

@@ -8,6 +8,7 @@
 
 #define INFLATION_MOST 10.0 /* variance of a ratio that a covariate may cost before it counts as not told apart */
 #define ALIKE 0.05          /* difference of ln(covariate) between states that needs no words */
+#define ONSET_LEVELS 4      /* strains that are needed to tell where a bend is */
 #define STREAM_TREND 1000000
 
 /* -- trend -------------------------------------------------------------------------------------- */
@@ -93,6 +94,7 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
                                      .tau = NAN,
                                      .j = NAN,
                                      .j_expected = NAN,
+                                     .onset = { NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN },
                                      .logarithmic = true };
     t->jonckheere = (struct mro_permutation){ .p = NAN, .se = NAN, .smallest = NAN, .arrangements = NAN };
     if (x == NULL || label == NULL) {
@@ -137,6 +139,11 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
     }
     t->measured = true;
     fit_trend(w, x, y, sigma, weight, k);
+    if (groups >= ONSET_LEVELS) {
+        for (size_t i = 0; i < k; i++) sigma[i] = hypot(sigma[i], t->tau);
+        rc = mro_onset_find(x, y, sigma, k, &t->onset, e);
+        if (rc) goto done;
+    }
     rc = mro_compare_arrange(w, label, groups, positive, e);
     if (rc) goto done;
     mro_jonckheere(&w->a, &t->j, &t->j_expected);

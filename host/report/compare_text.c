@@ -122,6 +122,9 @@ void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, 
     say(text, size, " from strain %g to %g, n = %zu", t->strain[0], t->strain[1], t->n);
     if (isfinite(t->p)) say(text, size, ", p = %.2g", t->p);
     say_p(text, size, "; Jonckheere p", &t->jonckheere);
+    if (isfinite(t->onset.x))
+        say(text, size, "; it bends at strain %.3g [%.3g, %.3g], p = %.2g", t->onset.x, t->onset.ci95[0],
+            t->onset.ci95[1], t->onset.p);
 }
 
 void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *text, size_t size)

@@ -304,7 +304,7 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
     if (areas) q.y[1] += 0.4 * (q.y[1] - q.y[0]); /* for the legend */
     mro_plot_begin(c, &q);
     for (size_t k = 0; k < curves; k++) {
-        const struct mro_pdf_onset *o = areas ? &s->shell_area[k] : &s->first_moment;
+        const struct mro_onset *o = areas ? &s->shell_area[k] : &s->first_moment;
         for (size_t i = 0; i < s->n; i++) {
             const struct mro_pdf_point *v = &s->point[i];
             point_with_bar(c, &q, v->value, areas ? v->shell_area[k] : v->first_moment,

@@ -119,6 +119,17 @@ static json_t *input_json(const void *items, size_t i)
 
 json_t *mro_json_inputs(const struct mro_result_inputs *r) { return list(r ? r->n : 0, input_json, r); }
 
+json_t *mro_json_onset(const struct mro_onset *o)
+{
+    struct builder b = object();
+    put(&b, "onset", number(o->x));
+    put(&b, "onset_ci95", interval(o->ci95));
+    put(&b, "p", number(o->p));
+    put(&b, "slopes", numbers(o->slope, 2));
+    put(&b, "slopes_se", numbers(o->slope_se, 2));
+    return take(&b);
+}
+
 /* -- bandpass, info, devices ------------------------------------------------------------------------- */
 
 json_t *mro_json_bandpass(const struct mro_result_head *h, const struct mro_bandpass_options *o,

@@ -15,6 +15,7 @@
 #include "mroscope/haadf.h"
 #include "mroscope/indent.h"
 #include "mroscope/mro.h"
+#include "mroscope/onset.h"
 #include "mroscope/pdf.h"
 #include "mroscope/saed.h"
 #include "mroscope/shearband.h"
@@ -68,7 +69,7 @@ struct mro_pdf_point {
 struct mro_pdf_series {
     struct mro_pdf_point *point;
     size_t n;
-    struct mro_pdf_onset first_moment, fsdp_area, oscillation, shell_area[MRO_PDF_SHELLS];
+    struct mro_onset first_moment, fsdp_area, oscillation, shell_area[MRO_PDF_SHELLS];
 };
 
 /* What a pair distribution was made from, and its parts; parts that are NULL are null. */

@@ -117,4 +117,7 @@ json_t *mro_json_end(struct builder *b, const struct mro_result_head *h, struct 
 /* Files that a result was made from; `r` NULL: an empty array. */
 json_t *mro_json_inputs(const struct mro_result_inputs *r);
 
+/* Where a series bends; what is not known is null. */
+json_t *mro_json_onset(const struct mro_onset *o);
+
 #endif

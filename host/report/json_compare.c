@@ -91,6 +91,7 @@ static json_t *compare_trend_json(const struct mro_compare_report *c)
     put(&j, "expected", number(t->j_expected));
     put_permutation(&j, &t->jonckheere);
     put(&b, "jonckheere", take(&j));
+    put(&b, "onset", mro_json_onset(&t->onset));
     put(&b, "sentence", text(words));
     return take(&b);
 }

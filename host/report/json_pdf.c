@@ -108,17 +108,6 @@ static json_t *anisotropy_json(const struct mro_saed_anisotropy *a)
     return take(&b);
 }
 
-static json_t *onset_json(const struct mro_pdf_onset *o)
-{
-    struct builder b = object();
-    put(&b, "onset", number(o->x));
-    put(&b, "onset_ci95", interval(o->ci95));
-    put(&b, "p", number(o->p));
-    put(&b, "slopes", numbers(o->slope, 2));
-    put(&b, "slopes_se", numbers(o->slope_se, 2));
-    return take(&b);
-}
-
 static json_t *point_json(const void *items, size_t i)
 {
     const struct mro_pdf_point *p = &((const struct mro_pdf_point *)items)[i];
@@ -139,15 +128,15 @@ static json_t *point_json(const void *items, size_t i)
 
 static json_t *shell_onset_json(const void *items, size_t i)
 {
-    return onset_json(&((const struct mro_pdf_onset *)items)[i]);
+    return mro_json_onset(&((const struct mro_onset *)items)[i]);
 }
 
 static json_t *onsets_json(const struct mro_pdf_series *s)
 {
     struct builder b = object();
-    put(&b, "first_moment", onset_json(&s->first_moment));
-    put(&b, "fsdp_area", onset_json(&s->fsdp_area));
-    put(&b, "oscillation", onset_json(&s->oscillation));
+    put(&b, "first_moment", mro_json_onset(&s->first_moment));
+    put(&b, "fsdp_area", mro_json_onset(&s->fsdp_area));
+    put(&b, "oscillation", mro_json_onset(&s->oscillation));
     put(&b, "shell_area", list(MRO_PDF_SHELLS, shell_onset_json, s->shell_area));
     return take(&b);
 }

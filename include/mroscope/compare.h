@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "mroscope/error.h"
+#include "mroscope/onset.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -88,6 +89,7 @@ struct mro_compare_trend {
     double tau;                  /* true scatter between units, in the same scale as slope, without their own errors */
     struct mro_permutation jonckheere;
     double j, j_expected;
+    struct mro_onset onset; /* where the units' values bend, in the same scale; NaN: nowhere, or too few */
 };
 
 /* One covariate: how the states differ in it, and the ratios with it held equal. */

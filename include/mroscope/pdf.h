@@ -244,14 +244,6 @@ enum mro_code mro_pdf_compare(const struct mro_pdf_result *r, const struct mro_p
                               struct mro_pdf_difference *d, struct mro_error *e);
 void mro_pdf_difference_release(struct mro_pdf_difference *d);
 
-/* Where a curve of y against x bends: least squares by two straight lines that meet. NaN with fewer than 6 points, or
- * where the bend is not significant (p). se may be NULL or NaN. */
-struct mro_pdf_onset {
-    double x, ci95[2], slope[2], slope_se[2], p;
-};
-enum mro_code mro_pdf_onset(const double *x, const double *y, const double *se, size_t n, uint64_t seed,
-                            struct mro_pdf_onset *onset, struct mro_error *e);
-
 /* Patterns of one place or state as one profile whose blocks are the patterns: errors then come from what differs
  * between them. All must have the points of the first. MRO_EARG, MRO_EMEMORY. */
 enum mro_code mro_profile_pool(struct mro_profile *pooled, const struct mro_profile *const *each, size_t n,

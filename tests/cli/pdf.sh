@@ -59,6 +59,9 @@ run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" profile.csv
 expect_code 0
 expect_out '"centre_px": null'
 expect_out '"r_A": 2.5'
+run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --background -1 profile.csv # neither constant nor slope
+expect_code 0
+expect_out '"background": {"value": -1}'
 run pdf --json --composition Fe82B18 --density 83 results/saed_glass.pdf.sq.csv
 expect_code 0
 expect_out '"r_A": 2.5'

@@ -129,7 +129,8 @@ expect_code 0
 dealt "cards=3 busy=1" cuda:all three
 expect_code 0
 checks=$((checks + 1))
-diff -r one three >diff.txt || fail "one card and three differ: $(head -3 diff.txt)"
+# inputs.json says when checksums were taken
+diff -r --exclude=inputs.json one three >diff.txt || fail "one card and three differ: $(head -3 diff.txt)"
 dealt "cards=2" cuda:all/1 two
 expect_code 0
 on "cards=0" mro --device cuda:all "$image"

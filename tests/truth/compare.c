@@ -302,6 +302,27 @@ static void trend_of_many(void **state)
     assert_true(t.result.trend.jonckheere.p > 0 && t.result.trend.jonckheere.p <= 1);
 }
 
+/* A metric that stays as it is up to a strain of 4 and then rises; three strains alone cannot tell where. */
+static void trend_that_bends(void **state)
+{
+    (void)state;
+    t.data.n_states = 8;
+    t.options.permutations = 999;
+    for (size_t s = 0; s < 8; s++)
+        for (size_t i = 0; i < 3; i++) {
+            const double strain = (double)s, rise = strain > 4 ? 0.2 * (strain - 4) : 0;
+            add(s, exp(0.01 * ((double)((7 * s + 5 * i) % 9) - 4) + rise))->strain = strain;
+        }
+    compare();
+    const struct mro_onset *o = &t.result.trend.onset;
+    assert_true(o->ci95[0] < 4 && 4 < o->ci95[1] && o->ci95[1] - o->ci95[0] < 1 && o->p < 1e-6);
+    assert_true(fabs(o->slope[0]) < 0.02 && fabs(o->slope[1] - 0.2) < 0.02);
+    for (size_t i = 0; i < t.data.n; i++)
+        if (t.image[i].state % 3) t.image[i].strain = NAN;
+    compare();
+    assert_true(isnan(o->x) && isnan(o->p));
+}
+
 static void trend_weighs_by_known_errors(void **state)
 {
     (void)state;
@@ -543,6 +564,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trend_with_strain, begin, end),
         cmocka_unit_test_setup_teardown(trend_of_specimens, begin, end),
         cmocka_unit_test_setup_teardown(trend_of_many, begin, end),
+        cmocka_unit_test_setup_teardown(trend_that_bends, begin, end),
         cmocka_unit_test_setup_teardown(trend_weighs_by_known_errors, begin, end),
         cmocka_unit_test_setup_teardown(trend_of_equal_strains, begin, end),
         cmocka_unit_test_setup_teardown(blocks_are_compared_within, begin, end),

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "mroscope/onset.h"
 #include "pdf_draw.h"
 
 static struct mro_error e;
@@ -362,7 +363,7 @@ static void bends_are_found(void **state)
 {
     (void)state;
     double x[24], y[24], se[24];
-    struct mro_pdf_onset o;
+    struct mro_onset o;
     int covered = 0, false_bends = 0;
     for (uint64_t draw = 0; draw < 100; draw++) {
         for (size_t i = 0; i < 24; i++) {
@@ -372,16 +373,16 @@ static void bends_are_found(void **state)
             y[i] = 3 + 0.0002 * x[i] + (x[i] > 523 ? 0.001 * (x[i] - 523) : 0) +
                    se[i] * (double)mro_normal_pair(b.v[0], b.v[1]).re;
         }
-        assert_int_equal(mro_pdf_onset(x, y, se, 24, 1, &o, &e), MRO_OK);
+        assert_int_equal(mro_onset_find(x, y, se, 24, &o, &e), MRO_OK);
         assert_true(o.p < 1e-3);
         covered += o.ci95[0] <= 523 && 523 <= o.ci95[1];
         for (size_t i = 0; i < 24; i++) y[i] -= x[i] > 523 ? 0.001 * (x[i] - 523) : 0;
-        assert_int_equal(mro_pdf_onset(x, y, NULL, 24, 1, &o, &e), MRO_OK);
+        assert_int_equal(mro_onset_find(x, y, NULL, 24, &o, &e), MRO_OK);
         false_bends += isfinite(o.x);
     }
     assert_in_range(covered, 88, 100);
     assert_in_range(false_bends, 0, 14);
-    assert_int_equal(mro_pdf_onset(x, y, NULL, 4, 1, &o, &e), MRO_OK);
+    assert_int_equal(mro_onset_find(x, y, NULL, 4, &o, &e), MRO_OK);
     assert_true(isnan(o.x) && isnan(o.p));
 }
 
