@@ -17,8 +17,8 @@ enum mro_code mro_saed_mask_pixels(const float *px, size_t ny, size_t nx, const 
 enum mro_code mro_saed_mask_shade(const float *px, size_t ny, size_t nx, const struct mro_round *round, int threads,
                                   unsigned char *mask, struct mro_error *e);
 
-/* Where the shade in `bits` (ny * nx, MRO_SAED_BEAM_STOP or 0) has a straight narrow arm outward, adds the rest of it to
- * the border, if that is darker than what is beside it. MRO_EMEMORY. */
+/* Where the shade in `bits` (ny * nx, MRO_SAED_BEAM_STOP or 0) has a straight narrow arm outward, adds the rest of it
+ * to the border, if that is darker than what is beside it. MRO_EMEMORY. */
 enum mro_code mro_saed_follow_arms(const float *px, size_t ny, size_t nx, const struct mro_round *round,
                                    const unsigned char *mask, unsigned char *bits, struct mro_error *e);
 
