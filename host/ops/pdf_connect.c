@@ -252,7 +252,7 @@ static void step_within(const struct fit *f, const double *p, const double *A, c
     for (int i = 0; i < N_PARAMETERS; i++) fixed[i] = (p[i] <= f->lo[i] && g[i] > 0) || (p[i] >= f->hi[i] && g[i] < 0);
     memcpy(q, p, sizeof d);
     for (int round = 0; round <= N_PARAMETERS; round++) {
-        size_t n = 0, at[N_PARAMETERS];
+        size_t n = 0, at[N_PARAMETERS] = { 0 };
         for (size_t i = 0; i < N_PARAMETERS; i++)
             if (!fixed[i]) at[n++] = i;
         for (size_t i = 0; i < n; i++) {
