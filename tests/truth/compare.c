@@ -34,7 +34,7 @@ static struct table {
     struct mro_compare_result result;
 } t;
 
-static const char *const states[] = { "A", "B", "C", "D" };
+static const char *const states[] = { "A", "B", "C", "D", "E", "F", "G", "H" };
 static const char *const covariates[] = { "thickness", "dose" };
 
 static int begin(void **state)
