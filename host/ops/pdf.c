@@ -217,8 +217,8 @@ static bool guess_S(const struct points *t, size_t end, double *y)
         b[0] += w * y[i] * t->v[i];
         b[1] += w * t->v[i];
     }
-    if (!mro_pdf_factor(A, 2)) return false;
-    mro_pdf_solve(A, 2, b);
+    if (!mro_cholesky_factor(A, 2, 2, MRO_PDF_RANK)) return false;
+    mro_cholesky_apply(A, 2, 2, b);
     if (!(b[0] > 0)) return false;
     for (size_t i = 0; i < end; i++) y[i] = (t->v[i] - b[1]) / (b[0] * y[i]);
     return true;

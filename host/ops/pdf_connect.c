@@ -263,8 +263,8 @@ static void step_within(const struct fit *f, const double *p, const double *A, c
             for (size_t j = 0; j <= i; j++) M[i * n + j] = row[at[j]];
             M[i * n + i] += lambda * row[at[i]] + 1e-9;
         }
-        if (!mro_pdf_factor(M, n)) return;
-        mro_pdf_solve(M, n, b);
+        if (!mro_cholesky_factor(M, n, n, MRO_PDF_RANK)) return;
+        mro_cholesky_apply(M, n, n, b);
         for (size_t i = 0; i < n; i++) d[at[i]] = b[i];
         int first = -1;
         double way = 1;
@@ -428,7 +428,7 @@ enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struc
     }
     /* Points closer than the resolution share their errors: 0.1 % beside keeps the matrix regular. */
     for (size_t i = 0; i < s->n * s->n; i++) f->whiten[i] = s->covariance[i] + (i % (s->n + 1) == 0 ? 0.001 * mean : 0);
-    if (!mro_pdf_factor(f->whiten, s->n)) {
+    if (!mro_cholesky_factor(f->whiten, s->n, s->n, MRO_PDF_RANK)) {
         rc = MRO_FAIL(e, MRO_EDATA, "the errors of G(r) in the second shell are not positive");
         goto done;
     }
@@ -481,13 +481,13 @@ enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struc
         A[i * N_PARAMETERS + i] += 12 / (width * width);
     }
     double se[5] = { 1, 1, 1, 1, 1 }, with[5][N_PARAMETERS] = { { 0 } };
-    const bool curved = mro_pdf_factor(A, N_PARAMETERS);
+    const bool curved = mro_cholesky_factor(A, N_PARAMETERS, N_PARAMETERS, MRO_PDF_RANK);
     for (int i = 0; i < 5; i++) {
         const int of[2] = { i == 4 ? AREA + 1 : AREA + i, i == 4 ? AREA + 2 : AREA + i };
         double *by = with[i];
         by[of[0]] = by[of[1]] = 1;
         if (!curved) continue;
-        mro_pdf_solve(A, N_PARAMETERS, by);
+        mro_cholesky_apply(A, N_PARAMETERS, N_PARAMETERS, by);
         for (int j = 0; j < 4 && i < 4; j++) inverse[i][j] = by[AREA + j];
         const double square = of[0] == of[1] ? by[of[0]] : by[of[0]] + by[of[1]];
         se[i] = sqrt(square);

@@ -295,8 +295,8 @@ bool mro_pdf_normalise(const struct mro_pdf_frame *f, const double *v, double no
         A[0] -= weight * noise * f->noise[j] / (scale[0] * scale[0]);
     }
     for (size_t i = 2; i < m; i++) A[i * m + i] += 1 / (slow * slow);
-    if (!mro_pdf_factor(A, m)) return false;
-    mro_pdf_solve(A, m, b);
+    if (!mro_cholesky_factor(A, m, m, MRO_PDF_RANK)) return false;
+    mro_cholesky_apply(A, m, m, b);
     memcpy(x, b, m * sizeof *x);
     for (size_t i = 0; i < m; i++) x[i] /= scale[i];
     for (size_t k = 0; k < f->n; k++) {

@@ -3,6 +3,7 @@
 #ifndef MRO_OPS_PDF_INTERNAL_H
 #define MRO_OPS_PDF_INTERNAL_H
 
+#include "core/cholesky.h"
 #include "mroscope/pdf.h"
 
 #define MRO_PDF_MAX_TERMS (2 + MRO_PDF_DEGREE) /* of the normalisation: 1/N, C/N, the polynomial */
@@ -145,10 +146,9 @@ double mro_pdf_weight(enum mro_damping damping, double damping_A2, double Q, dou
 /* Full width at half maximum of a sharp distance after it. */
 double mro_pdf_resolution(enum mro_damping damping, double damping_A2, double Q_max);
 
-/* Cholesky's factor of a symmetric matrix (m * m, lower half used) in its place; false when it is not positive
- * definite. Then solves for b in its place. */
-bool mro_pdf_factor(double *A, size_t m);
-void mro_pdf_solve(const double *factor, size_t m, double *b);
+/* Pivots of mro_cholesky_factor at most this part of what they were: rounding leaves that of a matrix without full
+ * rank. */
+#define MRO_PDF_RANK 1e-14
 
 /* A number with its errors: 95 % by Student's t with `dof` degrees of freedom. */
 struct mro_pdf_number mro_pdf_number_of(double value, double se, double dof);

@@ -60,36 +60,6 @@ double mro_pdf_resolution(enum mro_damping damping, double damping_A2, double Q_
     return lo + hi;
 }
 
-bool mro_pdf_factor(double *A, size_t m)
-{
-    for (size_t i = 0; i < m; i++) {
-        for (size_t j = 0; j <= i; j++) {
-            double sum = A[i * m + j];
-            for (size_t k = 0; k < j; k++) sum -= A[i * m + k] * A[j * m + k];
-            if (i > j) {
-                A[i * m + j] = sum / A[j * m + j];
-            } else {
-                /* Against what rounding leaves of a matrix without full rank. */
-                if (!(sum > 1e-14 * fabs(A[i * m + i])) || !isfinite(sum)) return false;
-                A[i * m + i] = sqrt(sum);
-            }
-        }
-    }
-    return true;
-}
-
-void mro_pdf_solve(const double *factor, size_t m, double *b)
-{
-    for (size_t i = 0; i < m; i++) {
-        for (size_t k = 0; k < i; k++) b[i] -= factor[i * m + k] * b[k];
-        b[i] /= factor[i * m + i];
-    }
-    for (size_t i = m; i-- > 0;) {
-        for (size_t k = i + 1; k < m; k++) b[i] -= factor[k * m + i] * b[k];
-        b[i] /= factor[i * m + i];
-    }
-}
-
 struct mro_pdf_number mro_pdf_number_of(double value, double se, double dof)
 {
     struct mro_pdf_number v = { value, se, { NAN, NAN }, { NAN, NAN, NAN } };
