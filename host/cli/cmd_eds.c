@@ -126,7 +126,7 @@ static void number_text(char *out, size_t size, double v)
 
 static void print_line(const char *name, const struct mro_eds_result *r)
 {
-    printf("%s: %zu points of %.4g nm\n", name, r->points, r->step_nm);
+    printf("%s: %zu points of %.4g nm, contents in at.%%\n", name, r->points, r->step_nm);
     printf("  %-8s %8s %8s %9s  %-22s %11s %14s\n", "element", "mean", "scatter", "counting", "true part (95 %)",
            "p variation", "wavelength");
     for (size_t j = 0; j < r->elements; j++) {
