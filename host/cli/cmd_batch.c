@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/batch.h"
@@ -264,8 +265,12 @@ int cmd_batch(int argc, char **argv)
     if (rc < 0 && b.o.init) {
         rc = batch_init(&b.o, args.files[0]);
     } else if (rc < 0) {
+        struct stat st;
         b.manifest_path = args.files[0];
-        if (mro_manifest_read(&b.manifest, b.manifest_path, &e) == MRO_OK) {
+        if (stat(b.manifest_path, &st) == 0 && S_ISDIR(st.st_mode)) {
+            rc = cli_wrong_usage("batch", "'%s' is a folder: 'mroscope batch --init %s' writes a table of its files",
+                                 b.manifest_path, b.manifest_path);
+        } else if (mro_manifest_read(&b.manifest, b.manifest_path, &e) == MRO_OK) {
             rc = measure(&b);
         } else {
             cli_complain(&e);

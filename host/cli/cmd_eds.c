@@ -78,6 +78,7 @@ static const char notes[] =
     "Files written with -o DIR\n"
     "  NAME.eds.json           all numbers, and where they come from\n"
     "  NAME.eds.profile.csv    composition of every point, and its standard deviation by counting\n"
+    "  NAME.eds.across.csv     the same along the line at a right angle, with maps\n"
     "  NAME.eds.spectrum.csv   power spectra, with red noise and the best wave\n"
     "  NAME.eds.groups.tif     bright (1) and dark (-1) regions, with --haadf\n"
     "  NAME.eds.png .svg .pdf  the figure\n"

@@ -21,8 +21,7 @@ struct settings {
 static const struct cli_option measure_rows[] = {
     { "d-range", 0, "LO,HI", "nm", "lattice spacings looked for", CLI_DBAND, AT(o.band_inv_nm), true, 0.05, 2 },
     { "g", 0, "GX,GY", "1/nm",
-      "a set of fringes to measure, in place of looking for them: its wave vector, or SPACING@AZIMUTH in nm and "
-      "degrees, "
+      "wave vector of a set of fringes to measure in place of looking for any; or SPACING@AZIMUTH in nm and degrees, "
       "such as 0.2027@30; given once or twice",
       CLI_LIST, AT(g), true, 0, 0 },
     { "reference-d", 0, "NM", "nm", "spacing without strain (default: a reference area in each crystal)", CLI_DOUBLE,
@@ -33,11 +32,11 @@ static const struct cli_option measure_rows[] = {
     { "mask", 0, "INV_NM", "1/nm", "standard deviation of the Gaussian mask around each spot", CLI_DOUBLE,
       AT(o.mask_inv_nm), true, 0.1, 1.2 },
     { "phase", 0, "NAME:A:STRUCTURE", "nm",
-      "a phase to index with beside alpha-Fe: bcc, fcc, hcp, sc or diamond, such as Fe3B:0.863:fcc; may be repeated",
+      "name and lattice parameter A of a phase to index with beside alpha-Fe; its structure is bcc, fcc, hcp (and :C "
+      "behind it), sc or diamond, such as gamma-Fe:0.3591:fcc; may be repeated",
       CLI_LIST, AT(phases), true, 0, 0 },
     { "band-line", 0, "X0,Y0,X1,Y1", "nm",
-      "a line along the middle of a shear band: spacing, size and number of crystals "
-      "against the distance from it",
+      "a line along the middle of a shear band: spacing, size and number of crystals against the distance from it",
       CLI_LINE, AT(line), true, -1e9, 1e9 },
     { "band-width", 0, "NM", "nm", "width of that band: crystals inside against outside", CLI_DOUBLE,
       AT(o.band_width_nm), true, 1e-3, 1e9 },

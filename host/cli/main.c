@@ -29,9 +29,9 @@ static int dispatch(int argc, char **argv)
         return 2;
     }
     const char *word = argv[1];
-    const bool asks_help = strcmp(word, "help") == 0;
+    const bool asks_help = strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
     if (asks_help && argc > 2) return cli_command(argv[2], 2, (char *[]){ argv[2], "--help", NULL });
-    if (asks_help || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+    if (asks_help) {
         help(stdout);
         return 0;
     }
