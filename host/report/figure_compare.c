@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The figure of a comparison of states. */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,13 +203,19 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     enum { N = 81 };
     double x[N], y[N], lo[N], hi[N];
     struct mro_plot p = { .b = b };
-    const double span = t->strain[1] - t->strain[0];
+    const double span = t->x[1] - t->x[0];
     value_range(page, p.y);
-    p.x[0] = t->strain[0] - 0.05 * span;
-    p.x[1] = t->strain[1] + 0.05 * span;
-    mro_fig_heading(c, MARGIN, b.y, "c", "Trend with strain");
+    p.x[0] = t->x[0] - 0.05 * span;
+    p.x[1] = t->x[1] + 0.05 * span;
+    char over[96], heading[128], axis[180], unit[64];
+    mro_text_clean(over, sizeof over, d->over);
+    mro_text_clean(unit, sizeof unit, d->over_unit);
+    snprintf(heading, sizeof heading, "Trend with %s", over);
+    snprintf(axis, sizeof axis, "%s%s%s%s", over, unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
+    axis[0] = (char)toupper((unsigned char)axis[0]);
+    mro_fig_heading(c, MARGIN, b.y, "c", heading);
     for (int i = 0; i < N; i++) {
-        x[i] = t->strain[0] + span * i / (N - 1);
+        x[i] = t->x[0] + span * i / (N - 1);
         const double dx = x[i] - t->centre[0], a = t->centre[1] + t->slope_ci95[0] * dx,
                      z = t->centre[1] + t->slope_ci95[1] * dx, m = t->centre[1] + t->slope * dx;
         y[i] = page->scale * (t->logarithmic ? exp(m) : m);
@@ -219,11 +226,15 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     if (isfinite(t->slope_ci95[0])) mro_plot_band(c, &p, x, lo, hi, N, 0xd0d0d0, 0.7);
     mro_plot_curve(c, &p, x, y, N);
     mro_plot_stroke(c, INK, 1.1, 0);
+    if (isfinite(t->onset.x)) { /* where it bends, with the interval of that place */
+        mro_plot_vertical(c, &p, t->onset.x, INK, 0.7, 1);
+        for (int i = 0; i < 2; i++) mro_plot_vertical(c, &p, t->onset.ci95[i], INK, 0.4, 0.4);
+    }
     for (size_t i = 0; i < d->n; i++)
-        if (isfinite(d->image[i].strain) && page->c->result->state[d->image[i].state].in_trend)
-            dot(c, &p, &d->image[i], d->image[i].strain, value_of(page, i), colours[d->image[i].state % n_colours]);
+        if (isfinite(d->image[i].x) && page->c->result->state[d->image[i].state].in_trend)
+            dot(c, &p, &d->image[i], d->image[i].x, value_of(page, i), colours[d->image[i].state % n_colours]);
     mro_plot_end(c);
-    mro_plot_axes(c, &p, "Strain", page->axis);
+    mro_plot_axes(c, &p, axis, page->axis);
 }
 
 static double trend_top(const struct compare_page *p) { return MARGIN + HEAD + p->rows_h + ROWS_BELOW; }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The figure of a pair distribution. */
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -316,7 +317,12 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
         }
     }
     mro_plot_end(c);
-    mro_plot_axes(c, &q, "Value (as given)",
+    char axis[180], name[96], unit[64];
+    mro_text_clean(name, sizeof name, s->value_name);
+    mro_text_clean(unit, sizeof unit, s->value_unit);
+    snprintf(axis, sizeof axis, "%s%s%s%s", name, unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
+    axis[0] = (char)toupper((unsigned char)axis[0]);
+    mro_plot_axes(c, &q, axis,
                   areas ? "Area of G \xe2\x89\xa5 0 (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")"
                         : "First moment (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
     for (size_t k = 0; k < curves && areas; k++) {
@@ -440,8 +446,9 @@ enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, 
     if (r->pattern && r->pattern->crystalline) mro_fig_say(&w, "There are spots on the rings: crystals. ");
     if (r->pdf) say_pdf(&w, r);
     if (r->series && isfinite(r->series->first_moment.x))
-        say(&w, "The first moment bends at %.4g (%.4g to %.4g), p = %.2g. ", r->series->first_moment.x,
-            r->series->first_moment.ci95[0], r->series->first_moment.ci95[1], r->series->first_moment.p);
+        say(&w, "The first moment bends at %s %.4g (%.4g to %.4g)%s%s, p = %.2g. ", r->series->value_name,
+            r->series->first_moment.x, r->series->first_moment.ci95[0], r->series->first_moment.ci95[1],
+            r->series->value_unit[0] ? " " : "", r->series->value_unit, r->series->first_moment.p);
     if (w.failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
         goto done;
