@@ -94,7 +94,7 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
                                      .tau = NAN,
                                      .j = NAN,
                                      .j_expected = NAN,
-                                     .onset = { NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN },
+                                     .onset = { NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN, NAN },
                                      .logarithmic = true };
     t->jonckheere = (struct mro_permutation){ .p = NAN, .se = NAN, .smallest = NAN, .arrangements = NAN };
     if (x == NULL || label == NULL) {

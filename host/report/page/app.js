@@ -319,8 +319,9 @@ function ratioText(x) {
 function trendLine(c, points) {
   const t = c && c.trend;
   if (!t || !isNumber(t.slope) || !Array.isArray(t.centre) || !isNumber(t.centre[1])) return null;
-  const xs = points.map((p) => p.x), x0 = Math.min(...xs), x1 = Math.max(...xs), at1 = (x) => t.centre[1] + t.slope * (x - t.centre[0]);
-  const y = (x) => (t.scale === 'ln' ? Math.exp(at1(x)) : at1(x)), n = t.scale === 'ln' ? 24 : 1;
+  const xs = points.map((p) => p.x), x0 = Math.min(...xs), x1 = Math.max(...xs), bend = t.onset && isNumber(t.onset.onset) ? t.onset : null;
+  const at1 = (x) => (bend ? bend.level + bend.slopes[x > bend.onset ? 1 : 0] * (x - bend.onset) : t.centre[1] + t.slope * (x - t.centre[0]));
+  const y = (x) => (t.scale === 'ln' ? Math.exp(at1(x)) : at1(x)), n = bend || t.scale === 'ln' ? 60 : 1;
   return Array.from({ length: n + 1 }, (_, k) => x0 + ((x1 - x0) * k) / n).map((x) => [x, y(x)]);
 }
 
