@@ -40,7 +40,8 @@ struct pdf {
     size_t standard_shape[2]; /* ny, nx; 0 = there is none */
     bool have_geometry;       /* standard and ellipse are read */
 
-    double *value; /* of the series, n_values */
+    struct mro_value_head value_head; /* what the values are */
+    double *value;                    /* of the series, n_values */
     size_t n_values, measured;
     bool have_reference;
     struct mro_pdf_result against; /* the reference's */
@@ -464,8 +465,10 @@ static void print(void *state, const struct cli_item *item, const void *result)
     else
         snprintf(value, sizeof value, "%.3f A", p->shell[0].r_A.value);
     if (r->report.series && isfinite(r->report.series->first_moment.x))
-        snprintf(verdict, sizeof verdict, "first moment bends at %.4g (%.4g to %.4g)", r->report.series->first_moment.x,
-                 r->report.series->first_moment.ci95[0], r->report.series->first_moment.ci95[1]);
+        snprintf(verdict, sizeof verdict, "first moment bends at %s %.4g (%.4g to %.4g)%s%s",
+                 r->report.series->value_name, r->report.series->first_moment.x, r->report.series->first_moment.ci95[0],
+                 r->report.series->first_moment.ci95[1], r->report.series->value_unit[0] ? " " : "",
+                 r->report.series->value_unit);
     else if (r->report.difference)
         snprintf(verdict, sizeof verdict, "order beyond %.1f nm is %.2f (%.2f to %.2f) times that of the reference",
                  p->beyond_A[0] / 10, r->difference.oscillation_ratio.value, r->difference.oscillation_ratio.ci95[0],
@@ -758,7 +761,7 @@ static int values_of_table(struct pdf *s, struct mro_bytes b)
         if (csv.record == 1) {
             for (size_t i = 0; i < n; i++) {
                 if (strcasecmp(cells[i], "file") == 0) file_at = i;
-                if (strcasecmp(cells[i], "value") == 0) value_at = i;
+                if (mro_value_head_parse(&s->value_head, cells[i])) value_at = i;
             }
             if (file_at != SIZE_MAX && value_at != SIZE_MAX) continue;
             rc = cli_wrong_usage("pdf", "the first line of '%s' has to name the columns file and value", s->values);
@@ -788,6 +791,7 @@ static int read_values(struct pdf *s)
     free(s->value);
     s->value = NULL;
     s->n_values = 0;
+    mro_value_head_parse(&s->value_head, "value");
     if (s->values == NULL) return -1;
     if (strspn(s->values, "0123456789.,+-eE ") == strlen(s->values)) {
         size_t room = 1;
@@ -844,6 +848,8 @@ static enum mro_code do_series(struct pdf *s, struct mro_error *e)
     struct one r = { 0 };
     r.report.composition = &s->o.composition;
     r.report.series = &s->series;
+    s->series.value_name = s->value_head.name;
+    s->series.value_unit = s->value_head.unit;
     info.axis[0].size = s->series.n;
     if (s->measured != s->n_values)
         mro_note(&r.warnings, &r.n_warnings, "%zu values were given for %zu profiles", s->n_values, s->measured);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/table.h"
 #include "report/json.h"
 #include "report/text_stream.h"
 
@@ -106,7 +107,11 @@ char *mro_csv_pdf_series(const struct mro_pdf_series *s, struct mro_error *e)
     double row[7 + 3 * MRO_PDF_SHELLS];
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fputs("value,first_moment_inv_A,first_moment_se,fsdp_area_inv_A,fsdp_area_se,oscillation,oscillation_se", out);
+    char head[110];
+    snprintf(head, sizeof head, "%s%s%s%s", s->value_name, s->value_unit[0] ? " (" : "", s->value_unit,
+             s->value_unit[0] ? ")" : "");
+    mro_csv_put_text(out, head, "");
+    fputs(",first_moment_inv_A,first_moment_se,fsdp_area_inv_A,fsdp_area_se,oscillation,oscillation_se", out);
     for (int k = 1; k <= MRO_PDF_SHELLS; k++) fprintf(out, ",r%d_A,area%d,area%d_se", k, k, k);
     fputs("\r\n", out);
     for (size_t i = 0; i < s->n; i++) {

@@ -103,6 +103,29 @@ static void check_two(const void *bytes, size_t n, const char *what)
     mro_manifest_release(&m);
 }
 
+/* What the values are may stand in the head of their column. */
+static void values_have_a_name_and_a_unit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *name, *unit;
+    } heads[] = { { "value", "value", "" },
+                  { "Value (K)", "value", "K" },
+                  { "value: temperature (K)", "temperature", "K" },
+                  { "\"value, dose [e/nm2]\"", "dose", "e/nm2" } };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        struct mro_manifest m;
+        char text[200];
+        snprintf(text, sizeof text, "file,state,strain,kind,%s\na.tif,AQ,,hrtem,300\n", heads[i].head);
+        if (read_text(&m, text) != MRO_OK) fail_msg("%s: %s", heads[i].head, e.message);
+        assert_string_equal(m.rows[0].value, "300");
+        assert_string_equal(m.value.name, heads[i].name);
+        assert_string_equal(m.value.unit, heads[i].unit);
+        assert_int_equal(m.n_unknown, 0);
+        mro_manifest_release(&m);
+    }
+}
+
 static void every_spelling_gives_the_same_rows(void **state)
 {
     (void)state;
@@ -284,6 +307,8 @@ static void tables_for_people_hold_no_formulas(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_have_a_name_and_a_unit),
+        cmocka_unit_test(values_have_a_name_and_a_unit),
         cmocka_unit_test(every_spelling_gives_the_same_rows),
         cmocka_unit_test(files_are_found_as_windows_and_old_systems_name_them),
         cmocka_unit_test(all_faults_are_told_with_their_rows),

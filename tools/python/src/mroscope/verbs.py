@@ -711,6 +711,7 @@ def compare(
     metric: str | Sequence[str | Sequence[float]] | None = None,
     reference: str | os.PathLike[str] | None = None,
     trend: str | os.PathLike[str] | None = None,
+    over: str | os.PathLike[str] | None = None,
     paired: bool = False,
     ignore_settings: bool = False,
     permutations: int | None = None,
@@ -719,9 +720,9 @@ def compare(
     details: bool | None = None,
 ) -> Result:
     """Compares states by numbers of their images: means, ratios with 95 % intervals, exact permutation tests, the
-    trend with strain, and what thickness and settings have to do with it. The unit is the image, or the specimen
-    where there are several of them; never a cell or an object. From the results of 'mroscope batch', or from a
-    table with a column 'state'.
+    trend with strain, temperature or dose and where it bends, and what thickness and settings have to do with it.
+    The unit is the image, or the specimen where there are several of them; never a cell or an object. From the
+    results of 'mroscope batch', or from a table with a column 'state'.
 
     Parameters
     ----------
@@ -733,7 +734,10 @@ def compare(
     reference
         state that the others are divided by (default: the first)
     trend
-        states the trend with strain is taken over, such as A,B,C (default: all with a strain)
+        states the trend is taken over, such as A,B,C (default: all with a strain, or what over says)
+    over
+        what the trend is over: the strain, the value of a session (temperature, dose), or a column of a table
+        (default: strain where there is one, else value)
     paired
         a specimen with images in several states is one piece, measured in each: compare within it
     ignore_settings
