@@ -223,7 +223,7 @@ static char *summary(const struct batch *b)
             mro_csv_put_text(out, r->file, ",");
             mro_csv_put_text(out, r->state, ",");
             put_double(out, r->strain, ",");
-            mro_csv_put(out, r->value, ",");
+            mro_csv_put_text(out, r->value, ",");
             mro_csv_put(out, u->kind->name, ",");
             mro_csv_put_text(out, r->specimen, ",");
             put_double(out, r->thickness_nm, ",");

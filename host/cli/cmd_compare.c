@@ -67,8 +67,9 @@ static const char about[] =
     "a "
     "column 'state'.";
 static const char notes[] =
-    "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or kv, cs, "
-    "optics, session: images that differ in it are compared within it). Every other column of numbers is a metric.\n\n"
+    "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or\n"
+    "kv, cs, optics, session: images that differ in it are compared within it). Every other column of numbers\n"
+    "is a metric.\n\n"
     "Files written with -o DIR\n"
     "  NAME.compare.csv                        all states of all metrics\n"
     "  NAME.compare.images.csv                 the numbers of single images\n"
