@@ -65,11 +65,10 @@ static const char about[] = "Measures every file of a session: a table (CSV, as 
                             "machines, can work on one "
                             "folder of results.";
 static const char notes[] =
-    "Further columns, where they are wanted: pixel_nm, frames, specimen, thickness_nm, kv, cs_mm, group and element "
-    "(maps\n"
-    "of one field share a group; element is Fe, or HAADF for the image beside the maps), value, note. A column wins "
-    "over\n"
-    "an option. Changed options make new results; the old ones stay and are left out of the index.\n\n"
+    "Further columns, where they are wanted: pixel_nm, frames, specimen, thickness_nm, kv, cs_mm, group and\n"
+    "element (maps of one field share a group; element is Fe, or HAADF for the image beside the maps), value,\n"
+    "note. A column wins over an option. Changed options make new results; the old ones stay and are left\n"
+    "out of the index.\n\n"
     "Files in the folder of results\n"
     "  summary.csv             the main numbers, a line for each result\n"
     "  index.json              every row: done, failed (why) or pending, and its result files\n"

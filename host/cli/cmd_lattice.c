@@ -60,16 +60,15 @@ static const char notes[] =
     "  NAME.lattice.json             all numbers, and where they come from\n"
     "  NAME.lattice.crystals.csv     a line for every set of fringes of every crystal\n"
     "  NAME.lattice.png .svg .pdf    the figure\n"
-    "  NAME.lattice.exx.tif .eyy.tif .exy.tif   strain, where the amplitude is over three times the noise (else NaN)\n"
+    "  NAME.lattice.exx.tif .eyy.tif .exy.tif   strain; NaN where fringes are below three times the noise\n"
     "  NAME.lattice.rotation.tif     rotation of the lattice, degrees\n"
     "  NAME.lattice.normal.tif       strain along the normal of the main set of fringes\n"
-    "  NAME.lattice.filtered.tif     the image of the spots alone; the JSON says their mask. It shows fringes in noise "
-    "too\n"
+    "  NAME.lattice.filtered.tif     the image of the spots alone; shows fringes in noise too\n"
     "Maps are float32 TIFF that open in ImageJ with their scale.\n\n"
     "Examples\n"
     "  mroscope lattice --reference-d 0.2027 -o results images/*.dm4\n"
     "  mroscope lattice --g 0.2027@30 --g 0.2027@90 --reference 4,4,7,7 -o results crystal.dm4\n"
-    "  mroscope lattice --phase gamma-Fe:0.3591:fcc --band-line 0,12,40,18 --band-width 15 -o results band.dm4";
+    "  mroscope lattice --phase gamma-Fe:0.3591:fcc --band-line 0,12,40,18 --band-width 15 -o out band.dm4";
 
 struct lattice {
     struct cli_run run;
