@@ -220,12 +220,12 @@ static char *summary(const struct batch *b)
         if (u->status != BATCH_DONE) continue;
         json_array_foreach(json_object_get(u->record, "results"), at, entry)
         {
-            mro_csv_put(out, r->file, ",");
-            mro_csv_put(out, r->state, ",");
+            mro_csv_put_text(out, r->file, ",");
+            mro_csv_put_text(out, r->state, ",");
             put_double(out, r->strain, ",");
-            mro_csv_put(out, r->value, ",");
+            mro_csv_put_text(out, r->value, ",");
             mro_csv_put(out, u->kind->name, ",");
-            mro_csv_put(out, r->specimen, ",");
+            mro_csv_put_text(out, r->specimen, ",");
             put_double(out, r->thickness_nm, ",");
             put_number(out, json_object_get(entry, "frame"), "");
             json_object_foreach(columns, name, v)

@@ -67,8 +67,9 @@ static const char about[] =
     "a "
     "column 'state'.";
 static const char notes[] =
-    "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or kv, cs, "
-    "optics, session: images that differ in it are compared within it). Every other column of numbers is a metric.\n\n"
+    "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or\n"
+    "kv, cs, optics, session: images that differ in it are compared within it). Every other column of numbers\n"
+    "is a metric.\n\n"
     "Files written with -o DIR\n"
     "  NAME.compare.csv                        all states of all metrics\n"
     "  NAME.compare.images.csv                 the numbers of single images\n"
@@ -161,8 +162,8 @@ static size_t state_of(const struct compare *s, const char *option, const char *
     char list[300] = "";
     for (size_t k = 0; k < s->set.n_states && strlen(list) < 200; k++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%.60s", k ? ", " : "", states[k]);
-    cli_say(MRO_EARG, "compare: %s: '%s' has no state '%s'; %s%s%s, of %s", option, s->set.source, name,
-            near ? "did you mean '" : "give one of its states", near ? near : "", near ? "'?" : "", list);
+    cli_say(MRO_EARG, "compare: %s: '%s' has no state '%s'; %s%s%sit has %s", option, s->set.source, name,
+            near ? "did you mean '" : "", near ? near : "", near ? "'? " : "", list);
     return SIZE_MAX;
 }
 
@@ -415,7 +416,7 @@ static void print_one(const struct one *m)
     int width = 5;
     for (size_t k = 0; k < r->n_states; k++)
         if (r->state[k].n && width_of(c->data->state[k]) > width) width = width_of(c->data->state[k]);
-    printf("%s%s%s, one number %s\n", c->kind, c->kind[0] ? " " : "", c->metric,
+    printf("%s%s%s, one number %s: mean [95 %% interval]\n", c->kind, c->kind[0] ? " " : "", c->metric,
            r->by_specimen ? "a specimen" : "an image");
     for (size_t k = 0; k < r->n_states; k++) {
         if (r->state[k].n == 0) continue;

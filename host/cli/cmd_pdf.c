@@ -77,7 +77,7 @@ static const struct cli_option measure_rows[] = {
     { "background", 0, "DEGREE", "",
       "degree of the slow background beside the constant, at most r-min Q / pi; -1 = neither", CLI_INT,
       AT(o.background), true, -1, MRO_PDF_DEGREE },
-    { "r-min", 0, "A", "A", "below, no two atoms: the low-r rule (default: 0.62 of the first shell's place)",
+    { "r-min", 0, "A", "A", "no two atoms are closer: the low-r rule (default: 0.62 of the first shell's place)",
       CLI_DOUBLE, AT(o.r_min_A), true, 0, 5 },
     { "r-max", 0, "A", "A", "end of G(r)", CLI_DOUBLE, AT(o.r_max_A), true, 4, 200 },
     { "fsdp", 0, "LO,HI", "1/A", "window in Q of the first sharp peak (default: the minima to either side)", CLI_BAND,
@@ -100,11 +100,13 @@ static const struct cli_option measure_rows[] = {
       CLI_STRING, AT(values), true, 0, 0 },
 };
 static const struct cli_option pattern_rows[] = {
-    { "step", 0, "PER_NM", "1/nm", "of a pixel of the pattern", CLI_DOUBLE, AT(saed.step_inv_nm), true, 0, 10 },
-    { "camera-length", 0, "MM", "mm", "with --detector-pixel and --kv, in place of --step", CLI_DOUBLE,
+    { "step", 0, "PER_NM", "1/nm", "of a pixel of the pattern (default: the file's)", CLI_DOUBLE, AT(saed.step_inv_nm),
+      true, 0, 10 },
+    { "camera-length", 0, "MM", "mm",
+      "of the pattern; with --detector-pixel and --kv in place of --step (default: none)", CLI_DOUBLE,
       AT(saed.camera_length_mm), true, 0, 1e5 },
-    { "detector-pixel", 0, "UM", "um", "of a pixel of the image as it is", CLI_DOUBLE, AT(saed.detector_pixel_um), true,
-      0, 1e4 },
+    { "detector-pixel", 0, "UM", "um", "size on the detector of a pixel of the image (default: none)", CLI_DOUBLE,
+      AT(saed.detector_pixel_um), true, 0, 1e4 },
     { "kv", 0, "KV", "kV", "voltage of the microscope (default: the file's)", CLI_DOUBLE, AT(saed.beam_kv), true, 0,
       3000 },
     { "centre", 0, "X,Y", "px", "of the pattern (default: found)", CLI_NUMBERS, AT(centre), true, -1e5, 1e5 },
@@ -132,10 +134,12 @@ static const struct cli_option table_rows[] = {
       true, 0, 0 },
     { "radiation", 0, "auto|electrons|x-rays|neutrons", "", "that a table is of (default: its header's, else X-rays)",
       CLI_CHOICE, AT(radiation), true, 0, 0 },
-    { "wavelength", 0, "A", "A", "for two theta", CLI_DOUBLE, AT(table.wavelength_A), true, 0, 100 },
+    { "wavelength", 0, "A", "A", "of the radiation; for two theta (default: none)", CLI_DOUBLE, AT(table.wavelength_A),
+      true, 0, 100 },
     { "column", 0, "N", "", "of the values, from 1; 0 = by the header, else the second", CLI_INT, AT(table.column),
       true, 0, 1000 },
-    { "error-column", 0, "N", "", "of their errors", CLI_INT, AT(table.error_column), true, 0, 1000 },
+    { "error-column", 0, "N", "", "of their errors, from 1; 0 = by the header, else the third if those can be", CLI_INT,
+      AT(table.error_column), true, 0, 1000 },
 };
 
 static const char about[] =

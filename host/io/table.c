@@ -213,5 +213,8 @@ void mro_csv_put(FILE *out, const char *text, const char *after) { put(out, text
 
 void mro_csv_put_text(FILE *out, const char *text, const char *after)
 {
-    put(out, text, after, text[0] && strchr("=+-@\t\r", text[0]));
+    char *end;
+    const bool formula = text[0] && strchr("=+-@\t\r", text[0]);
+    if (formula) (void)strtod(text, &end);
+    put(out, text, after, formula && *end != '\0'); /* -5 is a number, and stays one */
 }

@@ -61,7 +61,8 @@ bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n);
 /* Writes a cell, in quotes where it needs them, and `after` behind it. */
 void mro_csv_put(FILE *out, const char *text, const char *after);
 
-/* The same in tables for people: spreadsheets would compute a text that begins like a formula, so it gets a mark. */
+/* The same in tables for people: spreadsheets would compute a text that begins like a formula, so it gets an
+ * apostrophe before it. */
 void mro_csv_put_text(FILE *out, const char *text, const char *after);
 
 #endif

@@ -207,7 +207,7 @@ expect_one_line
 expect_err "did you mean 'AQ'?"
 run compare --reference zzz hard.csv
 expect_code 2
-expect_err "of AQ, CTC30, CTC30_e04"
+expect_err "it has AQ, CTC30, CTC30_e04"
 run compare --trend AQ,x hard.csv
 expect_code 2
 run compare

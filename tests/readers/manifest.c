@@ -291,6 +291,19 @@ static void cells_are_written_so_that_they_read_back(void **state)
     free(text);
 }
 
+static void tables_for_people_hold_no_formulas(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "=1+2", "-minus", "@a", "+b", "-5", "a=b" };
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    for (size_t i = 0; i < 6; i++) mro_csv_put_text(f, texts[i], i < 5 ? "," : "");
+    fclose(f);
+    assert_string_equal(text, "\"'=1+2\",\"'-minus\",\"'@a\",\"'+b\",-5,a=b");
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +316,7 @@ int main(void)
         cmocka_unit_test(two_pixel_sizes_and_unknown_columns),
         cmocka_unit_test(cut_and_altered_tables_do_no_harm),
         cmocka_unit_test(cells_are_written_so_that_they_read_back),
+        cmocka_unit_test(tables_for_people_hold_no_formulas),
     };
     return cmocka_run_group_tests_name("manifest", tests, make_files, remove_files);
 }

@@ -93,7 +93,7 @@ function valueNode(key, v, beside, under = '') {
   if (isNumber(v)) {
     const bare = key.replace(/_(nm|at)$/, ''), ci = beside && !Array.isArray(beside) ? beside[`${bare}_ci95`] || beside[`${key}_ci95`] : null;
     const range = interval(ci, unit);
-    return quantity(v, unit) + (range ? ` ${range}` : '');
+    return quantity(v, unit, ci) + (range ? ` ${range}` : '');
   }
   if (typeof v === 'string') return named(v);
   if (Array.isArray(v) && v.every((x) => x === null || isNumber(x))) {
@@ -134,7 +134,7 @@ function listTable(key, list) {
       if (probe && x.probe) return {};
       const v = x[k];
       if (Array.isArray(v) && /_ci95$/.test(k)) return { text: interval(v, unit), value: v[0] };
-      if (isNumber(v) && ciOf(k)) return { text: `${quantity(v, unit === 'p' || unit === '%' ? unit : '')} ${interval(x[ciOf(k)], unit)}`, value: v };
+      if (isNumber(v) && ciOf(k)) return { text: `${quantity(v, unit === 'p' || unit === '%' ? unit : '', x[ciOf(k)])} ${interval(x[ciOf(k)], unit)}`, value: v };
       return { text: isNumber(v) ? (unit === '%' ? percent(v) : unit === 'p' ? chance(v) : plain(v)) : v === null || v === undefined ? DASH : String(valueNode(k, v, x) instanceof Node ? v : valueNode(k, v, x)), value: isNumber(v) || typeof v === 'string' ? v : null };
     } };
   });
@@ -298,7 +298,7 @@ function comparisonOf(m) {
   out.push(sortable(`${title}: states against ${c.reference}`, [
     { title: 'State', of: (x, probe) => (probe ? {} : { node: stateChip(x.state), value: x.state }) },
     { title: `n (${c.unit === 'specimen' ? 'specimens' : 'images'})`, n: true, of: (x, probe) => (probe ? {} : { text: plain(x.n), value: x.n }) },
-    { title: 'Mean', n: true, of: (x, probe) => (probe ? {} : { text: `${quantity(x.mean, unit)} ${interval(x.mean_ci95, unit)}`, value: x.mean }) },
+    { title: 'Mean', n: true, of: (x, probe) => (probe ? {} : { text: `${quantity(x.mean, unit, x.mean_ci95)} ${interval(x.mean_ci95, unit)}`, value: x.mean }) },
     { title: 'Ratio', n: true, of: (x, probe) => (probe ? {} : { text: x.state === c.reference ? 'reference' : isNumber(x.ratio) ? ratioText(x) : DASH, value: x.ratio }) },
     { title: 'p', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p), value: x.p }) },
     { title: 'smallest p possible', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p_smallest), value: x.p_smallest }) },
@@ -313,8 +313,8 @@ function comparisonOf(m) {
   return out;
 }
 function ratioText(x) {
-  const ci = x.ratio_ci95, end = (v) => (isNumber(v) ? v.toFixed(2) : '∞');
-  return x.ratio.toFixed(2) + (ci && isNumber(ci[0]) ? ` [${end(ci[0])}, ${end(ci[1])}${isNumber(ci[1]) ? ']' : ')'}` : '');
+  const ci = x.ratio_ci95, two = (v) => (v >= 0.1 || v <= 0 ? v.toFixed(2) : plain(v, 2)), end = (v) => (isNumber(v) ? two(v) : '∞');
+  return two(x.ratio) + (ci && isNumber(ci[0]) ? ` [${end(ci[0])}, ${end(ci[1])}${isNumber(ci[1]) ? ']' : ')'}` : '');
 }
 function trendLine(c, points) {
   const t = c && c.trend;
@@ -331,7 +331,7 @@ function trendLine(c, points) {
 function field(v) {
   if (v === null || v === undefined) return '';
   if (typeof v === 'number') return String(v);
-  const text = /^[=+\-@\t\r]/.test(v) ? `'${v}` : String(v);
+  const text = /^[=+\-@\t\r]/.test(v) && Number.isNaN(Number(v)) ? `'${v}` : String(v);
   return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 }
 function csvText() {
