@@ -445,6 +445,8 @@ static int check(void *state)
         return cli_wrong_usage("eds", "--haadf needs maps (--map) or a mask (--mro) to compare");
     if (files && (s->map.n || s->haadf || s->mro || s->line.n))
         return cli_wrong_usage("eds", "tables and maps are separate measurements: give one or the other");
+    if (s->replicates && s->run.args.n < 2)
+        return cli_wrong_usage("eds", "--replicates needs two tables or more of one line");
     return -1;
 }
 

@@ -135,7 +135,9 @@ void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *t
     const double scale = mro_compare_scale(c, &unit), *ci = t->mean_ci95;
     text[0] = '\0';
     if (isfinite(ci[0])) {
-        const int n = decimals_of(scale * (ci[1] - ci[0]), 0);
+        /* Two figures of a mean, also where its interval is far wider than it. */
+        const int figures = decimals_of(scale * fabs(t->mean), 0);
+        const int n = decimals_of(scale * (ci[1] - ci[0]), figures < 2 ? figures : 2);
         say(text, size, "%.*f [%.*f, %.*f]", n, scale * t->mean, n, scale * ci[0], n, scale * ci[1]);
     } else {
         say(text, size, "%.3g", scale * t->mean);
