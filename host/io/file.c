@@ -16,6 +16,7 @@
 
 #include "core/inside.h"
 #include "io/reader.h"
+#include "mroscope/device.h"
 
 /* Asked in this order; probes look at signatures, so at most one of them says yes. MRC is last: without its magic word
  * it is known by numbers that make sense. */
@@ -34,13 +35,6 @@ enum {
 
 /* ---------------------------------------------------------------- open and close */
 
-static size_t default_budget(void)
-{
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (pages <= 0 || page <= 0) return (size_t)1 << 30;
-    return (size_t)pages / 2 * (size_t)page;
-}
-
 static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *e)
 {
     char first[16 * 3 + 1] = "";
@@ -56,7 +50,7 @@ static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, const
                                 size_t memory_bytes, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
-    f->memory_bytes = memory_bytes ? memory_bytes : default_budget();
+    f->memory_bytes = memory_bytes ? memory_bytes : mro_default_memory();
     if (f->bytes.size == 0) {
         rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' is empty", f->name);
         goto done;

@@ -85,7 +85,9 @@ bool mro_lzw_decode(struct mro_lzw *z, unsigned char *out, size_t want, const un
         const unsigned char *from = z->string[code];
         const unsigned length = z->length[code];
         if (length <= BLOCK && end - out >= BLOCK) {
-            memcpy(out, from, BLOCK);
+            unsigned char block[BLOCK]; /* of which the end may be what is written over */
+            memcpy(block, from, BLOCK);
+            memcpy(out, block, BLOCK);
             /* The code that was just made: its last byte is its first, which was not there to be copied. */
             if (code + 1 == free_code && last != NULL) out[length - 1] = *from;
         } else {
