@@ -6,19 +6,20 @@
 #include "kernel.h"
 #include "mroscope/math/azimuth.h"
 
-/* Sums over one piece of the rings of one frame. One block a piece and frame: a piece of a pattern of 1024 pixels has
- * some 40 of them, so a block is one warp. */
+/* Sums over the pieces of the rings of frames, one thread a lane of a slice; `lanes` of a frame and blocks of it. */
 struct mro_ring_sums_args {
     const float *frames, *limits; /* limits may be NULL */
-    const uint32_t *start, *pixel;
+    const uint32_t *first, *count, *pixel;
     const float *fraction;
-    size_t frame_pixels, n_rings, pieces;
+    size_t frame_pixels, n_rings, pieces, lanes, slices; /* slices: of a sector */
     struct mro_ring_sums *sums;
 };
-enum { mro_ring_sums_THREADS = 32, mro_ring_sums_PHASES = 2 };
-struct mro_ring_sums_shared {
-    struct mro_ring_sums part[mro_ring_sums_THREADS];
-};
+enum { mro_ring_sums_THREADS = 64, mro_ring_sums_PHASES = 1 };
+MRO_NO_SHARED(ring_sums);
+MRO_HD size_t mro_ring_sums_blocks(size_t lanes) /* of a frame */
+{
+    return (lanes + mro_ring_sums_THREADS - 1) / mro_ring_sums_THREADS;
+}
 
 /* Whether the limits take what they took before: all pixels. */
 MRO_HD bool mro_ring_settled(const struct mro_ring_sums *s, double lo, double hi, uint32_t pixels)
@@ -29,45 +30,37 @@ MRO_HD bool mro_ring_settled(const struct mro_ring_sums *s, double lo, double hi
 MRO_HD void mro_ring_sums_phase(int phase, const struct mro_ring_sums_args *a, const struct mro_thread *t,
                                 struct mro_ring_sums_shared *s)
 {
-    if (phase == 1 && t->thread) return; /* one thread adds up, in a fixed order */
-    const size_t frame = t->block / a->pieces, piece = t->block % a->pieces;
-    const uint32_t from = a->start[piece], to = a->start[piece + 1];
-    const float *limit = a->limits ? a->limits + 2 * (frame * a->n_rings + piece % a->n_rings) : NULL;
+    (void)phase;
+    (void)s;
+    const size_t blocks = mro_ring_sums_blocks(a->lanes);
+    const size_t frame = t->block / blocks, lane = t->block % blocks * mro_ring_sums_THREADS + t->thread;
+    if (lane >= a->lanes) return;
+    const size_t slice = lane / MRO_RING_LANES;
+    const size_t ring = slice % a->slices * MRO_RING_LANES + lane % MRO_RING_LANES;
+    if (ring >= a->n_rings) return;
+    struct mro_ring_sums *to = &a->sums[frame * a->pieces + slice / a->slices * a->n_rings + ring];
+    const float *limit = a->limits ? a->limits + 2 * (frame * a->n_rings + ring) : NULL;
     const float lo = limit ? limit[0] : -INFINITY, hi = limit ? limit[1] : INFINITY;
-    if (limit && mro_ring_settled(&a->sums[t->block], lo, hi, to - from)) return; /* the same for all threads */
-    if (phase == 0) {
-        const float *px = a->frames + frame * a->frame_pixels;
-        struct mro_ring_sums r = { 0, 0, 0, 0, 0, 0, INFINITY, -INFINITY };
-        for (uint32_t i = from + t->thread; i < to; i += mro_ring_sums_THREADS) {
-            const float x = px[a->pixel[i]];
-            if (!(fabsf(x) < INFINITY)) continue;
-            r.lo = x < r.lo ? x : r.lo;
-            r.hi = x > r.hi ? x : r.hi;
-            if (!(x >= lo && x <= hi)) continue;
-            const double v = x, f = a->fraction[i];
-            r.n += 1;
-            r.f += f;
-            r.v += v;
-            r.fv += f * v;
-            r.vv += v * v;
-            r.fvv += f * v * v;
-        }
-        s->part[t->thread] = r;
-    } else {
-        struct mro_ring_sums r = s->part[0];
-        for (int i = 1; i < mro_ring_sums_THREADS; i++) {
-            const struct mro_ring_sums *p = &s->part[i];
-            r.n += p->n;
-            r.f += p->f;
-            r.v += p->v;
-            r.fv += p->fv;
-            r.vv += p->vv;
-            r.fvv += p->fvv;
-            r.lo = p->lo < r.lo ? p->lo : r.lo;
-            r.hi = p->hi > r.hi ? p->hi : r.hi;
-        }
-        a->sums[t->block] = r;
+    const uint32_t count = a->count[lane];
+    if (limit && (isnan(lo) || mro_ring_settled(to, lo, hi, count))) return;
+    const float *px = a->frames + frame * a->frame_pixels;
+    struct mro_ring_sums r = { 0, 0, 0, 0, 0, 0, INFINITY, -INFINITY };
+    size_t at = (size_t)a->first[slice] * MRO_RING_LANES + lane % MRO_RING_LANES;
+    for (uint32_t i = 0; i < count; i++, at += MRO_RING_LANES) {
+        const float x = px[a->pixel[at]];
+        if (!(fabsf(x) < INFINITY)) continue;
+        r.lo = x < r.lo ? x : r.lo;
+        r.hi = x > r.hi ? x : r.hi;
+        if (!(x >= lo && x <= hi)) continue;
+        const double v = x, f = a->fraction[at];
+        r.n += 1;
+        r.f += f;
+        r.v += v;
+        r.fv += f * v;
+        r.vv += v * v;
+        r.fvv += f * v * v;
     }
+    *to = r;
 }
 
 #endif

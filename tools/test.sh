@@ -61,21 +61,28 @@ else
     failed=$((failed + 1))
 fi
 # Some seconds of fuzzing from the test data of each format; README.md says how to go on for longer.
+fuzz_one() { # KIND, one of those below
+    local target=fuzz_readers seeds options=()
+    echo "fuzzing from $1"
+    case $1 in
+    tables)
+        target=fuzz_tables options=(-max_len=2048)
+        seeds=$(find tests/fuzz/corpus/tables samples -path '*/tables/*' -type f -o -name '*.csv' | paste -sd,)
+        ;;
+    emd)
+        target=fuzz_hdf5
+        mkdir -p build-fuzz/seeds && build-fuzz/tests/fuzz/fuzz_hdf5_seed build-fuzz/seeds tests/data/emd/*.emd || return 1
+        seeds=$(find build-fuzz/seeds -type f | paste -sd,)
+        ;;
+    *) seeds=$(find tests/data -name "*.$1" -size -300k | paste -sd,) ;;
+    esac
+    "build-fuzz/tests/fuzz/$target" -max_total_time=7 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -artifact_prefix=build-fuzz/ \
+        "${options[@]}" "-seed_inputs=$seeds"
+}
 fuzz() {
-    local kind seeds
-    cmake -S . -B build-fuzz --preset fuzz && cmake --build build-fuzz --parallel "$jobs" --target fuzz_readers fuzz_tables fuzz_hdf5 fuzz_hdf5_seed || return 1
-    for kind in dm3 dm4 tif mrc ser emi png jpg; do
-        seeds=$(find tests/data -name "*.$kind" -size -300k | paste -sd,)
-        echo "fuzzing from files of kind $kind"
-        build-fuzz/tests/fuzz/fuzz_readers -max_total_time=6 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -artifact_prefix=build-fuzz/ \
-            "-seed_inputs=$seeds" || return 1
-    done
-    echo "fuzzing from tables"
-    seeds=$(find tests/fuzz/corpus/tables samples -path '*/tables/*' -type f -o -name '*.csv' | paste -sd,)
-    build-fuzz/tests/fuzz/fuzz_tables -max_total_time=6 -max_len=2048 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -artifact_prefix=build-fuzz/ \
-        "-seed_inputs=$seeds" || return 1
-    mkdir -p build-fuzz/seeds && build-fuzz/tests/fuzz/fuzz_hdf5_seed build-fuzz/seeds tests/data/emd/*.emd || return 1
-    build-fuzz/tests/fuzz/fuzz_hdf5 -max_total_time=10 -rss_limit_mb=2048 -verbosity=0 -print_funcs=0 -artifact_prefix=build-fuzz/ build-fuzz/seeds
+    cmake -S . -B build-fuzz --preset fuzz && cmake --build build-fuzz --parallel "$jobs" || return 1
+    export -f fuzz_one
+    printf '%s\n' dm3 dm4 tif mrc ser emi png jpg tables emd | xargs -P "$jobs" -I {} bash -c 'fuzz_one {}'
 }
 if echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n); int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return !p && n; }' |
     clang -x c - -fsanitize=fuzzer,address -o /dev/null 2>/dev/null; then step fuzz; else

@@ -137,15 +137,16 @@ static void print_result(const char *name, const struct mro_indent_result *r)
     if (r->grid) printf(", grid of %zu x %zu", r->grid_nx, r->grid_ny);
     printf("\n  mean %.4g %s", r->mean, unit);
     if (isfinite(r->mean_ci95[0])) printf(" (%.4g to %.4g)", r->mean_ci95[0], r->mean_ci95[1]);
-    if (isfinite(r->sd)) printf(", sd %.3g, FWHM %.3g", r->sd, r->fwhm);
+    if (isfinite(r->sd)) printf(", sd %.3g %s, FWHM %.3g %s", r->sd, unit, r->fwhm, unit);
     if (isfinite(r->fwhm_ci95[0])) printf(" (%.3g to %.3g)", r->fwhm_ci95[0], r->fwhm_ci95[1]);
-    if (isfinite(r->fwhm_true)) printf(", without noise %.3g", r->fwhm_true);
+    if (isfinite(r->fwhm_true)) printf(", without noise %.3g %s", r->fwhm_true, unit);
     printf("\n  %s\n", r->verdict);
     if (r->edge && isfinite(r->mean_trend.slope)) {
         const bool known = mro_indent_length_known(r);
-        printf("  mean against distance: %.3g %s per %s (p %.2g); FWHM: %.3g (p %.2g)\n",
-               (known ? 1e3 : 1) * r->mean_trend.slope, unit, known ? "um" : "step", r->mean_trend.p,
-               (known ? 1e3 : 1) * r->fwhm_trend.slope, r->fwhm_trend.p);
+        const char *length = known ? "um" : "step";
+        printf("  mean against distance: %.3g %s per %s (p %.2g); FWHM: %.3g %s per %s (p %.2g)\n",
+               (known ? 1e3 : 1) * r->mean_trend.slope, unit, length, r->mean_trend.p,
+               (known ? 1e3 : 1) * r->fwhm_trend.slope, unit, length, r->fwhm_trend.p);
     }
 }
 

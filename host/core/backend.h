@@ -48,14 +48,22 @@ struct mro_region_sums {
     size_t samples; /* of all sets */
 };
 
-/* Pixels of a frame sorted into pieces of rings: piece p has the pixels pixel[start[p]] to pixel[start[p + 1] - 1], in
- * rising order; fraction[i] is how far pixel[i] lies from the inner radius of its piece to the outer one. Pieces run
- * through the rings of sector 0, then of sector 1, ... Pixels that are in no piece are left out. */
+/* Pixels of a frame sorted into pieces of rings, which run through the rings of sector 0, then of sector 1, ... Pieces
+ * of MRO_RING_LANES neighbouring rings of a sector (of fewer, and empty ones, at its end) lie side by side as a slice:
+ * step i of slice k has its pixels at [(first[k] + i) * MRO_RING_LANES + lane] of `pixel` and `fraction`, for as many
+ * steps as count[k * MRO_RING_LANES + lane] says. `pixel` is the place in a frame, rising; `fraction` how far the pixel
+ * lies from the inner radius of its piece to the outer one. Beyond the count both are 0. Pixels that are in no piece
+ * are left out. */
 struct mro_ring_map {
-    size_t n_sectors, n_rings, n_pixels;      /* n_pixels: in the pieces */
-    size_t frame_pixels;                      /* of a frame */
-    struct mro_buffer start, pixel, fraction; /* uint32_t, n_sectors * n_rings + 1; uint32_t; float */
+    size_t n_sectors, n_rings, n_pixels; /* n_pixels: in the pieces */
+    size_t frame_pixels;                 /* of a frame */
+    struct mro_buffer first, count;      /* uint32_t: slices + 1; slices * MRO_RING_LANES */
+    struct mro_buffer pixel, fraction;   /* uint32_t, float: first[slices] * MRO_RING_LANES */
 };
+static inline size_t mro_ring_slices(const struct mro_ring_map *t) /* of a sector */
+{
+    return (t->n_rings + MRO_RING_LANES - 1) / MRO_RING_LANES;
+}
 
 /* What a device does in a second at best, all threads together. */
 struct mro_rates {
@@ -209,7 +217,8 @@ struct mro_backend {
     /* Sums over the pieces of n_frames frames, `frames` (n_frames * t->frame_pixels floats) to `sums` (as many struct
      * mro_ring_sums for each frame as it has pieces). NaN counts for nothing. With `limits` (lo, hi for each ring of
      * each frame, n_frames * n_rings * 2 floats) only pixels within them count, and `sums` has to hold what a call for
-     * the same frames gave before: pieces which that does not change are not gone through again. */
+     * the same frames gave before: rings whose lo is NaN keep it, and pieces which the limits do not change are not
+     * gone through again. */
     enum mro_code (*ring_sums)(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
                                size_t n_frames, const struct mro_buffer *limits, struct mro_buffer *sums,
                                struct mro_error *e);

@@ -1,54 +1,135 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Azimuthal sums. */
 #include "kernels/azimuth.h"
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+#include <string.h>
+
 #include "cpu/cpu.h"
 
-/* One piece. Values out of the limits, and NaN, are turned to zeros instead of skipped, so that the loop has no branch
- * and its order of summation depends on nothing but the piece. */
-static struct mro_ring_sums piece_sums(const float *px, const uint32_t *pixel, const float *fraction, size_t count,
-                                       float lo, float hi)
+#define LANES MRO_RING_LANES
+
+/* A number of each lane of a slice. What the compiler makes of loops over lanes leaves the sums in memory. */
+typedef float lanes_float __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t lanes_int __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef double lanes_double __attribute__((vector_size(LANES * sizeof(double))));
+
+static inline lanes_double widen(lanes_float x)
 {
-    double n = 0, sf = 0, sv = 0, sfv = 0, svv = 0, sfvv = 0;
-    float least = INFINITY, most = -INFINITY;
-#pragma omp simd reduction(+ : n, sf, sv, sfv, svv, sfvv) reduction(min : least) reduction(max : most)
-    for (size_t i = 0; i < count; i++) {
-        const float x = px[pixel[i]];
-        const int finite = fabsf(x) < INFINITY, take = finite & (x >= lo) & (x <= hi);
-        const float low = finite ? x : INFINITY, high = finite ? x : -INFINITY;
-        least = low < least ? low : least;
-        most = high > most ? high : most;
-        const double v = take ? x : 0.0f, f = take ? fraction[i] : 0.0f;
-        n += take ? 1.0 : 0.0;
-        sf += f;
-        sv += v;
-        sfv += f * v;
-        svv += v * v;
-        sfvv += f * v * v;
-    }
-    return (struct mro_ring_sums){ n, sf, sv, sfv, svv, sfvv, least, most };
+#ifdef __AVX512F__ /* in one instruction, which GCC does not find */
+    return (lanes_double)_mm512_cvtps_pd((__m256)x);
+#else
+    return __builtin_convertvector(x, lanes_double);
+#endif
 }
 
-/* The same where every pixel counts: no comparisons. False, and nothing in *r, when one of them has no data. */
-static bool plain_sums(const float *px, const uint32_t *pixel, const float *fraction, size_t count,
-                       struct mro_ring_sums *r)
+static inline lanes_float pick(lanes_int where, lanes_float a, lanes_float b)
 {
-    double sf = 0, sv = 0, sfv = 0, svv = 0, sfvv = 0;
-    float least = INFINITY, most = -INFINITY;
-#pragma omp simd reduction(+ : sf, sv, sfv, svv, sfvv) reduction(min : least) reduction(max : most)
-    for (size_t i = 0; i < count; i++) {
-        const float x = px[pixel[i]];
-        const double v = x, f = fraction[i], fv = f * v;
-        least = x < least ? x : least;
-        most = x > most ? x : most;
-        sf += f;
-        sv += v;
-        sfv += fv;
-        svv += v * v;
-        sfvv += fv * v;
+    return (lanes_float)((where & (lanes_int)a) | (~where & (lanes_int)b));
+}
+
+struct slice {
+    const uint32_t *pixel;
+    const float *fraction;
+    lanes_int count;
+    size_t whole, steps; /* that all lanes have; that the longest has */
+};
+
+struct sums {
+    lanes_double n, f, v, fv, vv, fvv;
+    lanes_float lo, hi;
+};
+
+static inline lanes_float values_at(const float *px, const uint32_t *pixel)
+{
+    lanes_float x;
+    for (int j = 0; j < LANES; j++) x[j] = px[pixel[j]];
+    return x;
+}
+
+static inline void add(struct sums *s, lanes_float x, lanes_float fraction)
+{
+    const lanes_double v = widen(x), f = widen(fraction), fv = f * v;
+    s->f += f;
+    s->v += v;
+    s->fv += fv;
+    s->vv += v * v;
+    s->fvv += fv * v;
+}
+
+/* Values out of the limits, and NaN, are turned to zeros instead of skipped, so that the order of summation depends on
+ * nothing but the piece. */
+static inline void add_within(struct sums *s, lanes_float x, lanes_float fraction, lanes_int there, lanes_float lo,
+                              lanes_float hi)
+{
+    const lanes_int finite = there & (x - x == 0), take = finite & (x >= lo) & (x <= hi);
+    s->lo = pick(finite & (x < s->lo), x, s->lo);
+    s->hi = pick(finite & (x > s->hi), x, s->hi);
+    s->n -= __builtin_convertvector(take, lanes_double); /* all bits set are -1 */
+    add(s, (lanes_float)(take & (lanes_int)x), (lanes_float)(take & (lanes_int)fraction));
+}
+
+static struct sums sum_within(const float *px, const struct slice *a, lanes_float lo, lanes_float hi)
+{
+    struct sums s = { .lo = (lanes_float){ 0 } + INFINITY, .hi = (lanes_float){ 0 } - INFINITY };
+    for (size_t i = 0; i < a->steps; i++) {
+        lanes_float fraction;
+        memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
+        add_within(&s, values_at(px, a->pixel + i * LANES), fraction, (lanes_int){ 0 } + (int32_t)i < a->count, lo, hi);
     }
-    if (!(svv < INFINITY)) return false;
-    *r = (struct mro_ring_sums){ (double)count, sf, sv, sfv, svv, sfvv, least, most };
-    return true;
+    return s;
+}
+
+/* The same where every pixel counts: no comparisons but at the end, where not all lanes have one. False, and nothing of
+ * use in *to, when one of them has no data. */
+static bool sum_all(const float *px, const struct slice *a, struct sums *to)
+{
+    struct sums s = { .lo = (lanes_float){ 0 } + INFINITY, .hi = (lanes_float){ 0 } - INFINITY };
+    for (size_t i = 0; i < a->whole; i++) {
+        const lanes_float x = values_at(px, a->pixel + i * LANES);
+        lanes_float fraction;
+        memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
+        s.lo = pick(x < s.lo, x, s.lo);
+        s.hi = pick(x > s.hi, x, s.hi);
+        add(&s, x, fraction);
+    }
+    for (size_t i = a->whole; i < a->steps; i++) {
+        const lanes_int there = (lanes_int){ 0 } + (int32_t)i < a->count;
+        lanes_float x = values_at(px, a->pixel + i * LANES), fraction;
+        memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
+        s.lo = pick(there & (x < s.lo), x, s.lo);
+        s.hi = pick(there & (x > s.hi), x, s.hi);
+        add(&s, (lanes_float)(there & (lanes_int)x), fraction);
+    }
+    s.n = __builtin_convertvector(a->count, lanes_double);
+    *to = s;
+    bool good = true;
+    for (int j = 0; j < LANES; j++) good &= s.vv[j] < INFINITY;
+    return good;
+}
+
+/* One slice to the sums of `lanes` pieces; limits (lo, hi of each, may be NULL) as mro_cpu_ring_sums has them. */
+static void sum_slice(const float *px, const struct slice *a, const float *limit, size_t lanes,
+                      struct mro_ring_sums *to)
+{
+    lanes_float lo = (lanes_float){ 0 } - INFINITY, hi = (lanes_float){ 0 } + INFINITY;
+    bool settled[LANES] = { false };
+    struct sums s;
+    if (limit) {
+        size_t done = 0;
+        for (size_t j = 0; j < lanes; j++) {
+            lo[j] = limit[2 * j];
+            hi[j] = limit[2 * j + 1];
+            settled[j] = isnan(lo[j]) || mro_ring_settled(&to[j], lo[j], hi[j], (uint32_t)a->count[j]);
+            done += settled[j];
+        }
+        if (done == lanes) return;
+    }
+    if (limit || !sum_all(px, a, &s)) s = sum_within(px, a, lo, hi);
+    for (size_t j = 0; j < lanes; j++)
+        if (!settled[j])
+            to[j] = (struct mro_ring_sums){ s.n[j], s.f[j], s.v[j], s.fv[j], s.vv[j], s.fvv[j], s.lo[j], s.hi[j] };
 }
 
 enum mro_code mro_cpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
@@ -56,9 +137,8 @@ enum mro_code mro_cpu_ring_sums(struct mro_device *d, const struct mro_ring_map 
                                 struct mro_error *e)
 {
     (void)e;
-    const size_t pieces = t->n_sectors * t->n_rings;
-    const uint32_t *start = t->start.p, *pixel = t->pixel.p;
-    const float *fraction = t->fraction.p;
+    const size_t pieces = t->n_sectors * t->n_rings, slices = mro_ring_slices(t);
+    const uint32_t *first = t->first.p, *count = t->count.p;
     /* Sectors have nearly the same work; outer loops over frames keep a frame in the cache of one core. */
 #pragma omp parallel for collapse(2) schedule(static) num_threads(d->threads)
     for (size_t frame = 0; frame < n_frames; frame++)
@@ -66,12 +146,15 @@ enum mro_code mro_cpu_ring_sums(struct mro_device *d, const struct mro_ring_map 
             const float *px = (const float *)frames->p + frame * t->frame_pixels;
             const float *limit = limits ? (const float *)limits->p + 2 * frame * t->n_rings : NULL;
             struct mro_ring_sums *to = (struct mro_ring_sums *)sums->p + frame * pieces + sector * t->n_rings;
-            for (size_t ring = 0; ring < t->n_rings; ring++) {
-                const uint32_t *s = start + sector * t->n_rings + ring;
-                const float lo = limit ? limit[2 * ring] : -INFINITY, hi = limit ? limit[2 * ring + 1] : INFINITY;
-                if (limit && mro_ring_settled(&to[ring], lo, hi, s[1] - s[0])) continue;
-                if (limit == NULL && plain_sums(px, pixel + s[0], fraction + s[0], s[1] - s[0], &to[ring])) continue;
-                to[ring] = piece_sums(px, pixel + s[0], fraction + s[0], s[1] - s[0], lo, hi);
+            for (size_t k = 0, ring = 0; k < slices; k++, ring += LANES) {
+                const size_t at = sector * slices + k, lanes = t->n_rings - ring < LANES ? t->n_rings - ring : LANES;
+                struct slice a = { .pixel = (const uint32_t *)t->pixel.p + (size_t)first[at] * LANES,
+                                   .fraction = (const float *)t->fraction.p + (size_t)first[at] * LANES,
+                                   .steps = first[at + 1] - first[at] };
+                memcpy(&a.count, count + at * LANES, sizeof a.count);
+                a.whole = a.steps;
+                for (int j = 0; j < LANES; j++) a.whole = (size_t)a.count[j] < a.whole ? (size_t)a.count[j] : a.whole;
+                sum_slice(px, &a, limit ? limit + 2 * ring : NULL, lanes, to + ring);
             }
         }
     return MRO_OK;

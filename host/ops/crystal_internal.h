@@ -7,8 +7,10 @@
 #include "mroscope/crystal.h"
 #include "mroscope/math/wave.h"
 
-#define CRYSTAL_OVER_NOISE 3.0 /* amplitude over the noise from which a strain is given */
-#define SIDE_GAP_NM 1.0        /* left out on either side of a step */
+#define CRYSTAL_OVER_NOISE 3.0  /* amplitude over the noise from which a strain is given */
+#define CRYSTAL_BAND_EDGE 0.15  /* nm^-1, width of the cosine edges of the pass band */
+#define CRYSTAL_SMALLEST_NM 1.2 /* regions of fringes below this are not told from speckle */
+#define SIDE_GAP_NM 1.0         /* left out on either side of a step */
 
 /* What is kept of the field around one set of fringes: a window of the map grid, h * w points from (y0, x0) on. */
 struct fringe_field {
@@ -74,6 +76,20 @@ void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __a
 
 /* How strong the speckle around a place is: 1 = as in the mean of the image. */
 double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
+
+/* -- crystal_find.c -- */
+
+/* Fills w->sets with the sets of fringes of the whitened spectrum, or with those of the wave vectors given. */
+enum mro_code mro_crystal_find(struct crystal_work *w, const struct mro_buffer *white, struct mro_error *e);
+
+/* Power over that of the speckle from which fringes are taken to be a crystal, in the smaller of the windows. */
+double mro_crystal_threshold(const struct crystal_work *w);
+
+/* Smaller of the distances between wave vectors a and +b or -b: the sign of a fringe's g means nothing. */
+double mro_fringe_apart(const double a[2], const double b[2]);
+
+/* Area that both regions hold, nm^2. */
+double mro_fringe_shared(const struct crystal_work *w, const struct fringe_set *a, const struct fringe_set *b);
 
 /* -- crystal_wave.c -- */
 

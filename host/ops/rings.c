@@ -10,22 +10,27 @@
 #define SPREAD_REACH 8 /* rings to either side that the scatter between sectors is averaged over */
 #define SPREAD_LEAST 6 /* pairs of sectors */
 #define NO_PIECE UINT32_MAX
+/* Neighbours along an arc share a line of the cache if it holds a square of the pattern, and rows of 1024 pixels do not
+ * all fall on the same lines. */
+#define TILE 4
+#define LANES MRO_RING_LANES
 
 void mro_azimuth_release(struct mro_azimuth *a)
 {
     if (a == NULL || a->d == NULL) return;
     const struct mro_backend *ops = a->d->ops;
-    ops->release(a->d, &a->t.start);
+    ops->release(a->d, &a->t.first);
+    ops->release(a->d, &a->t.count);
     ops->release(a->d, &a->t.pixel);
     ops->release(a->d, &a->t.fraction);
-    if (ops->runtime) ops->release(a->d, &a->frames); /* else it is the caller's */
+    if (ops->runtime) ops->release(a->d, &a->frames); /* else they are the tiles */
     ops->release(a->d, &a->limits);
     ops->release(a->d, &a->sums);
     free(a->square);
+    free(a->tiles);
     free(a->host_limits);
     free(a->host);
-    free(a->clipped);
-    free(a->all);
+    free(a->asked);
     memset(a, 0, sizeof *a);
 }
 
@@ -36,7 +41,7 @@ static enum mro_code give(struct mro_device *d, struct mro_buffer *b, const void
     return d->ops->upload(d, b, host, bytes, e);
 }
 
-/* Piece and fraction of every pixel. */
+/* Piece (counting the empty ones of slices) and fraction of every pixel. */
 static void place(const struct mro_azimuth *a, const struct mro_round *round, const unsigned char *mask,
                   uint32_t *piece, float *fraction)
 {
@@ -53,9 +58,53 @@ static void place(const struct mro_azimuth *a, const struct mro_round *round, co
             const size_t ring = (size_t)r;
             size_t sector = (size_t)((atan2(v, u) + 2 * MRO_PI) * per + 0.5); /* 0 is centred on +x */
             sector %= a->n_sectors;
-            piece[i] = (uint32_t)(sector * a->n_rings + ring);
+            piece[i] = (uint32_t)(sector * mro_ring_slices(&a->t) * LANES + ring);
             fraction[i] = (float)(r - (double)ring);
         }
+}
+
+static size_t tiles_along(const struct mro_azimuth *a, size_t n) { return (n + a->tile - 1) / a->tile; }
+
+/* Where row y of tiles, or of pixels in one, begins. */
+static size_t row_at(const struct mro_azimuth *a, size_t y)
+{
+    return y / a->tile * tiles_along(a, a->nx) * a->tile * a->tile + y % a->tile * a->tile;
+}
+
+static uint32_t place_of(const struct mro_azimuth *a, size_t i)
+{
+    const size_t x = i % a->nx;
+    return (uint32_t)(row_at(a, i / a->nx) + x / a->tile * a->tile * a->tile + x % a->tile);
+}
+
+/* Puts n frames into tiles. What lies beyond their edges is in no piece. */
+static void lay_tiles(struct mro_azimuth *a, const float *frames, size_t n)
+{
+#pragma omp parallel for collapse(2) schedule(static) num_threads(a->d->threads)
+    for (size_t frame = 0; frame < n; frame++)
+        for (size_t tile = 0; tile < tiles_along(a, a->ny); tile++)
+            for (size_t y = tile * TILE; y < a->ny && y < (tile + 1) * TILE; y++) {
+                const float *from = frames + (frame * a->ny + y) * a->nx;
+                float *to = a->tiles + frame * a->t.frame_pixels + row_at(a, y);
+                size_t x = 0;
+                for (; x + TILE <= a->nx; x += TILE, to += TILE * TILE) memcpy(to, from + x, TILE * sizeof *to);
+                if (x < a->nx) memcpy(to, from + x, (a->nx - x) * sizeof *to);
+            }
+}
+
+/* The steps of each slice from how many pixels its pieces have; all of them. */
+static size_t make_slices(const struct mro_azimuth *a, const uint32_t *count, uint32_t *first)
+{
+    const size_t slices = a->n_sectors * mro_ring_slices(&a->t);
+    size_t at = 0;
+    for (size_t k = 0; k < slices; k++, count += LANES) {
+        uint32_t most = 0;
+        for (int j = 0; j < LANES; j++) most = count[j] > most ? count[j] : most;
+        first[k] = (uint32_t)at;
+        at += most;
+    }
+    first[slices] = (uint32_t)at;
+    return at;
 }
 
 enum mro_code mro_azimuth_new(struct mro_azimuth *a, struct mro_device *d, size_t ny, size_t nx,
@@ -64,47 +113,57 @@ enum mro_code mro_azimuth_new(struct mro_azimuth *a, struct mro_device *d, size_
 {
     const size_t n = ny * nx, pieces = n_rings * n_sectors;
     memset(a, 0, sizeof *a);
-    if (n >= NO_PIECE || pieces >= NO_PIECE)
+    if (n >= NO_PIECE / LANES || pieces >= NO_PIECE / LANES)
         return MRO_FAIL(e, MRO_EDATA, "a pattern of %zu x %zu pixels is too large", nx, ny);
     *a = (struct mro_azimuth){ .d = d, .ny = ny, .nx = nx, .n_rings = n_rings, .n_sectors = n_sectors, .batch = batch };
     a->step_px = step_px;
-    uint32_t *piece = malloc(n * sizeof *piece), *start = calloc(pieces + 1, sizeof *start), *pixel = NULL;
+    a->tile = d->ops->runtime ? 1 : TILE; /* a card gathers as well from rows, and would have to wait for the tiles */
+    a->t = (struct mro_ring_map){ .n_sectors = n_sectors, .n_rings = n_rings };
+    a->t.frame_pixels = tiles_along(a, ny) * tiles_along(a, nx) * a->tile * a->tile;
+    const size_t all = n_sectors * mro_ring_slices(&a->t) * LANES; /* pieces, with the empty ones */
+    uint32_t *piece = malloc(n * sizeof *piece), *count = calloc(all, sizeof *count), *pixel = NULL;
+    uint32_t *first = malloc((all / LANES + 1) * sizeof *first), *filled = calloc(all, sizeof *filled);
     float *of_pixel = malloc(n * sizeof *of_pixel), *fraction = NULL;
     enum mro_code rc = MRO_OK;
     a->square = calloc(pieces, sizeof *a->square);
     a->host_limits = malloc(2 * batch * n_rings * sizeof *a->host_limits);
     a->host = malloc(batch * pieces * sizeof *a->host);
-    a->clipped = calloc(batch, sizeof *a->clipped);
-    a->all = calloc(batch, sizeof *a->all);
-    if (!piece || !start || !of_pixel || !a->square || !a->host_limits || !a->host || !a->clipped || !a->all)
+    a->asked = malloc(2 * batch * n_rings * sizeof *a->asked);
+    if (a->tile > 1) a->tiles = malloc(batch * a->t.frame_pixels * sizeof *a->tiles);
+    if (!piece || !count || !first || !filled || !of_pixel || !a->square || !a->host_limits || !a->host || !a->asked ||
+        (a->tile > 1 && !a->tiles))
         goto no_room;
     place(a, round, mask, piece, of_pixel);
-    for (size_t i = 0; i < n; i++)
-        if (piece[i] != NO_PIECE) start[piece[i] + 1]++;
-    for (size_t p = 0; p < pieces; p++) start[p + 1] += start[p];
-    const size_t used = start[pieces];
-    pixel = malloc((used + 1) * sizeof *pixel);
-    fraction = malloc((used + 1) * sizeof *fraction);
-    if (!pixel || !fraction) goto no_room;
-    for (size_t i = 0; i < n; i++) { /* start[p] becomes the end of piece p */
+    for (size_t i = 0; i < n; i++) {
         if (piece[i] == NO_PIECE) continue;
-        const uint32_t at = start[piece[i]]++;
-        pixel[at] = (uint32_t)i;
-        fraction[at] = of_pixel[i];
-        a->square[piece[i]] += (double)of_pixel[i] * of_pixel[i];
+        count[piece[i]]++;
+        a->t.n_pixels++;
     }
-    memmove(start + 1, start, pieces * sizeof *start);
-    start[0] = 0;
-    a->t = (struct mro_ring_map){ .n_sectors = n_sectors, .n_rings = n_rings, .n_pixels = used, .frame_pixels = n };
-    rc = give(d, &a->t.start, start, (pieces + 1) * sizeof *start, e);
-    if (rc == MRO_OK) rc = give(d, &a->t.pixel, pixel, used * sizeof *pixel, e);
-    if (rc == MRO_OK) rc = give(d, &a->t.fraction, fraction, used * sizeof *fraction, e);
-    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->frames, batch * n * sizeof(float), e);
-    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->limits, 2 * batch * n_rings * sizeof(float), e);
-    if (rc == MRO_OK && d->ops->runtime) rc = d->ops->alloc(d, &a->sums, batch * pieces * sizeof *a->host, e);
+    const size_t steps = make_slices(a, count, first);
+    pixel = calloc(steps * LANES + 1, sizeof *pixel);
+    fraction = calloc(steps * LANES + 1, sizeof *fraction);
+    if (!pixel || !fraction) goto no_room;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t p = piece[i];
+        if (p == NO_PIECE) continue;
+        const size_t at = ((size_t)first[p / LANES] + filled[p]++) * LANES + p % LANES;
+        pixel[at] = place_of(a, i);
+        fraction[at] = of_pixel[i];
+        a->square[p / (all / n_sectors) * n_rings + p % (all / n_sectors)] += (double)of_pixel[i] * of_pixel[i];
+    }
+    const bool device = d->ops->runtime != NULL;
+    rc = give(d, &a->t.first, first, (all / LANES + 1) * sizeof *first, e);
+    if (rc == MRO_OK) rc = give(d, &a->t.count, count, all * sizeof *count, e);
+    if (rc == MRO_OK) rc = give(d, &a->t.pixel, pixel, steps * LANES * sizeof *pixel, e);
+    if (rc == MRO_OK) rc = give(d, &a->t.fraction, fraction, steps * LANES * sizeof *fraction, e);
+    if (rc == MRO_OK && device) rc = d->ops->alloc(d, &a->frames, batch * n * sizeof(float), e);
+    if (rc == MRO_OK && device) rc = d->ops->alloc(d, &a->limits, 2 * batch * n_rings * sizeof(float), e);
+    if (rc == MRO_OK && device) rc = d->ops->alloc(d, &a->sums, batch * pieces * sizeof *a->host, e);
 done:
     free(piece);
-    free(start);
+    free(count);
+    free(first);
+    free(filled);
     free(pixel);
     free(of_pixel);
     free(fraction);
@@ -119,7 +178,7 @@ no_room:
 static struct mro_ring_sums whole_ring(const struct mro_azimuth *a, size_t frame, size_t k)
 {
     const struct mro_ring_sums *s = a->host + frame * a->n_sectors * a->n_rings + k;
-    struct mro_ring_sums r = { 0 };
+    struct mro_ring_sums r = { .lo = INFINITY, .hi = -INFINITY };
     for (size_t i = 0; i < a->n_sectors; i++, s += a->n_rings) {
         r.n += s->n;
         r.f += s->f;
@@ -127,6 +186,8 @@ static struct mro_ring_sums whole_ring(const struct mro_azimuth *a, size_t frame
         r.fv += s->fv;
         r.vv += s->vv;
         r.fvv += s->fvv;
+        r.lo = s->lo < r.lo ? s->lo : r.lo;
+        r.hi = s->hi > r.hi ? s->hi : r.hi;
     }
     return r;
 }
@@ -137,40 +198,44 @@ static double variance_of(double n, double v, double vv)
     return n > 1 && var > 0 ? var * n / (n - 1) : 0;
 }
 
-/* From the sums of a frame the limits of its rings; pixels that are taken so far. */
-static double set_limits(struct mro_azimuth *a, size_t frame, double clip)
+/* From the sums of a frame the limits of its rings. Asks for sums within them where they leave out something else than
+ * before; false when no ring does. */
+static bool set_limits(struct mro_azimuth *a, size_t frame, double clip, bool first)
 {
-    float *limit = a->host_limits + 2 * frame * a->n_rings;
-    double taken = 0;
-    for (size_t k = 0; k < a->n_rings; k++, limit += 2) {
+    float *limit = a->host_limits + 2 * frame * a->n_rings, *ask = a->asked + 2 * frame * a->n_rings;
+    bool any = false;
+    for (size_t k = 0; k < a->n_rings; k++, limit += 2, ask += 2) {
+        if (!first && isnan(ask[0])) continue;
         const struct mro_ring_sums r = whole_ring(a, frame, k);
-        taken += r.n;
-        limit[0] = -INFINITY;
-        limit[1] = INFINITY;
-        if (r.n < CLIP_LEAST) continue;
-        const double mean = r.v / r.n, sd = sqrt(variance_of(r.n, r.v, r.vv));
-        if (!(sd > 0)) continue;
-        /* A gamma distribution of this mean and scatter (speckle) has the skewness 2 sd / mean, counts half of it; the
-         * first term of Cornish and Fisher's expansion moves a limit by it. */
-        const double skew = (clip * clip - 1) / 3 * sd * fmin(sd / fabs(mean), 1);
-        limit[0] = (float)(mean - clip * sd);
-        limit[1] = (float)(mean + clip * sd + skew);
+        float now[2] = { -INFINITY, INFINITY };
+        const double mean = r.v / r.n, sd = r.n < CLIP_LEAST ? 0 : sqrt(variance_of(r.n, r.v, r.vv));
+        if (sd > 0) {
+            /* A gamma distribution of this mean and scatter (speckle) has the skewness 2 sd / mean, counts half of it;
+             * the first term of Cornish and Fisher's expansion moves a limit by it. */
+            const double skew = (clip * clip - 1) / 3 * sd * fmin(sd / fabs(mean), 1);
+            now[0] = (float)(mean - clip * sd);
+            now[1] = (float)(mean + clip * sd + skew);
+        }
+        const bool same = first ? r.lo >= now[0] && r.hi <= now[1] : limit[0] == now[0] && limit[1] == now[1];
+        memcpy(limit, now, sizeof now);
+        ask[0] = same ? NAN : now[0];
+        ask[1] = now[1];
+        any |= !same;
     }
-    return taken;
+    return any;
 }
 
 /* Sums of n frames to a->host. Where buffers are host memory nothing is copied. */
 static enum mro_code sum_up(struct mro_azimuth *a, size_t n, bool limited, struct mro_error *e)
 {
     struct mro_device *d = a->d;
-    const size_t limits = 2 * n * a->n_rings * sizeof *a->host_limits,
-                 sums = n * a->n_rings * a->n_sectors * sizeof *a->host;
+    const size_t limits = 2 * n * a->n_rings * sizeof *a->asked, sums = n * a->n_rings * a->n_sectors * sizeof *a->host;
     if (d->ops->runtime == NULL) {
-        const struct mro_buffer limit = { a->host_limits, limits };
+        const struct mro_buffer limit = { a->asked, limits };
         struct mro_buffer to = { a->host, sums };
         return d->ops->ring_sums(d, &a->t, &a->frames, n, limited ? &limit : NULL, &to, e);
     }
-    if (limited) MRO_TRY(d->ops->upload(d, &a->limits, a->host_limits, limits, e));
+    if (limited) MRO_TRY(d->ops->upload(d, &a->limits, a->asked, limits, e));
     MRO_TRY(d->ops->ring_sums(d, &a->t, &a->frames, n, limited ? &a->limits : NULL, &a->sums, e));
     return d->ops->download(d, a->host, &a->sums, sums, e);
 }
@@ -179,26 +244,20 @@ enum mro_code mro_azimuth_run(struct mro_azimuth *a, const float *frames, size_t
 {
     struct mro_device *d = a->d;
     if (n > a->batch) return MRO_FAIL(e, MRO_EINTERNAL, "%zu frames where %zu were planned", n, a->batch);
-    if (d->ops->runtime)
+    if (d->ops->runtime) {
         MRO_TRY(d->ops->upload(d, &a->frames, frames, n * a->t.frame_pixels * sizeof *frames, e));
-    else /* the backend only reads it */
-        a->frames = (struct mro_buffer){ (void *)(uintptr_t)frames, n * a->t.frame_pixels * sizeof *frames };
+    } else {
+        lay_tiles(a, frames, n);
+        a->frames = (struct mro_buffer){ a->tiles, n * a->t.frame_pixels * sizeof *frames };
+    }
     MRO_TRY(sum_up(a, n, false, e));
-    for (size_t i = 0; i < n; i++) a->clipped[i] = 0;
     for (size_t i = 0; i < 2 * n * a->n_rings; i++) a->host_limits[i] = i % 2 ? INFINITY : -INFINITY;
     if (!(clip_sd > 0)) return MRO_OK;
-    double before = -1;
     for (int round = 0; round < CLIP_ROUNDS; round++) {
-        double taken = 0;
-#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : taken) if (n > 1)
-        for (size_t i = 0; i < n; i++) { /* whole numbers: any order */
-            const double here = set_limits(a, i, clip_sd);
-            if (round == 0) a->all[i] = here;
-            a->clipped[i] = (size_t)(a->all[i] - here);
-            taken += here;
-        }
-        if (taken == before) break;
-        before = taken;
+        int rings = 0;
+#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : rings) if (n > 1)
+        for (size_t i = 0; i < n; i++) rings += set_limits(a, i, clip_sd, round == 0);
+        if (rings == 0) return MRO_OK;
         MRO_TRY(sum_up(a, n, true, e));
     }
     return MRO_OK;

@@ -13,15 +13,15 @@ struct mro_azimuth {
     double step_px;                           /* distance of the radii, pixels along x of the round pattern */
     struct mro_ring_map t;
     double *square; /* n_sectors * n_rings: sum of fraction^2 over the pixels of a piece */
+    size_t tile;    /* frames are summed up from square tiles, this many pixels wide; 1: as they are */
+    float *tiles;   /* batch * t.frame_pixels; NULL: as they are */
     struct mro_buffer frames, limits, sums;
-    float *host_limits;         /* batch * n_rings * 2 */
+    float *host_limits, *asked; /* batch * n_rings * 2: limits; those that have to be summed within still, else NaN */
     struct mro_ring_sums *host; /* batch * n_sectors * n_rings, sector by sector: of the frames run last */
-    double *all;                /* batch: pixels with data */
-    size_t *clipped;            /* batch: pixels left out by the clipping */
 };
 
 /* `mask`: ny * nx, non-zero = left out; NULL = none. Pixels beyond the last ring are left out. Errors: MRO_EMEMORY,
- * MRO_EDEVICE, MRO_EDATA (over 2^32 pixels). */
+ * MRO_EDEVICE, MRO_EDATA (over 2^29 pixels). */
 enum mro_code mro_azimuth_new(struct mro_azimuth *a, struct mro_device *d, size_t ny, size_t nx,
                               const struct mro_round *round, const unsigned char *mask, double step_px, size_t n_rings,
                               size_t n_sectors, size_t batch, struct mro_error *e);

@@ -725,7 +725,7 @@ enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, si
     memset(profile, 0, n * sizeof *profile);
     for (size_t from = 0; from < n && rc == MRO_OK; from += p->a.batch) {
         const size_t here = n - from < p->a.batch ? n - from : p->a.batch;
-        rc = mro_azimuth_run(&p->a, frames + from * p->a.t.frame_pixels, here, p->clip_sd, e);
+        rc = mro_azimuth_run(&p->a, frames + from * p->a.ny * p->a.nx, here, p->clip_sd, e);
         enum mro_code bad = MRO_OK; /* memory is all that can fail below */
 #pragma omp parallel for schedule(static) num_threads(p->a.d->threads) if (here > 1)
         for (size_t i = 0; i < here; i++) {
@@ -785,7 +785,7 @@ void mro_saed_plan_free(struct mro_saed_plan *p)
 size_t mro_saed_bytes(const struct mro_image *like, const struct mro_saed_options *o)
 {
     (void)o;
-    /* Rings while they are made: piece and fraction of every pixel, sorted, and on the device. Mask. The sums do not
-     * grow with the area. */
-    return 29 * like->ny * like->nx + ((size_t)32 << 20);
+    /* Rings while they are made: piece and fraction of every pixel, sorted, and on the device. Mask. A frame in tiles.
+     * The sums do not grow with the area. */
+    return 35 * like->ny * like->nx + ((size_t)32 << 20);
 }

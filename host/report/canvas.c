@@ -5,6 +5,7 @@
 #include <cairo-svg.h>
 #include <errno.h>
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -485,12 +486,12 @@ enum mro_code mro_canvas_write(const char *path_stem, const char *title, double 
     cairo_surface_t *pixels = NULL;
     bool drawn[PAGES] = { false };
     MRO_TRY(mro_stopped(e));
-    /* Packing the pixels takes as long as drawing the two vector pages: side by side. */
+    /* Packing the pixels takes as long as drawing the two vector pages: side by side, where two threads may be used. */
     if (title == NULL) title = "";
     drawn[PAGE_PNG] = draw_page(PAGE_PNG, title, width_mm, height_mm, draw, data, &out[PAGE_PNG], &pixels);
     if (drawn[PAGE_PNG]) {
         const locale_t locale = uselocale((locale_t)0);
-#pragma omp parallel sections num_threads(2)
+#pragma omp parallel sections num_threads(2) if (omp_get_max_threads() > 1)
         {
 #pragma omp section
             encode_page(&out[PAGE_PNG], pixels);

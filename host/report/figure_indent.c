@@ -18,7 +18,7 @@ struct page {
     const struct mro_indent_result *r;
     struct mro_raster map;
     double lo, hi, map_w, map_h;
-    char value[64], *caption; /* "H (GPa)" */
+    char value[64], unit[28], *caption; /* "H (GPa)", "GPa" */
 };
 
 /* Contour lines through the centres of cells, straight inside of each square of four; squares with a hole have none. */
@@ -177,7 +177,9 @@ static void draw_histogram(struct mro_canvas *c, const struct page *p, struct mr
         mro_plot_stroke(c, k ? ORANGE : BLUE, 1.2, k ? 0 : 1.0);
     }
     mro_plot_end(c);
-    mro_plot_axes(c, &plot, p->value, "Probability density");
+    char density[56];
+    snprintf(density, sizeof density, "Probability density (1/%s)", p->unit);
+    mro_plot_axes(c, &plot, p->value, p->r->unit[0] ? density : "Probability density");
     mro_plot_legend(c, b.x + 1.6, b.y + 3.6, BLUE, 1.2, 1.0, "Gaussian");
     mro_plot_legend(c, b.x + 1.6, b.y + 6.9, ORANGE, 1.2, 0, "kernel estimate");
     free(count);
@@ -225,7 +227,7 @@ static void draw_bins(struct mro_canvas *c, const struct page *p, struct mro_box
     const struct mro_indent_trend *t = width ? &r->fwhm_trend : &r->mean_trend;
     struct mro_plot plot = { .b = b, .x = { INFINITY, -INFINITY }, .y = { INFINITY, -INFINITY } };
     double weight = 0, mx = 0, my = 0;
-    char label[96], text[64];
+    char label[96], fwhm[40], text[64];
     mro_fig_heading(c, b.x - PLOT_LEFT, b.y, width ? "e" : "d",
                     width ? "Width against distance" : "Mean against distance");
     for (size_t i = 0; i < r->n_bins; i++) {
@@ -270,12 +272,13 @@ static void draw_bins(struct mro_canvas *c, const struct page *p, struct mro_box
         mro_plot_stroke(c, ORANGE, 1.2, 0);
     }
     mro_plot_end(c);
+    snprintf(fwhm, sizeof fwhm, "FWHM (%s)", p->unit);
     snprintf(label, sizeof label, "Distance from the %s edge (%s)", from[r->edge],
              known         ? "\xc2\xb5"
                              "m"
              : r->edge % 2 ? "columns"
                            : "rows");
-    mro_plot_axes(c, &plot, label, width ? "FWHM" : p->value);
+    mro_plot_axes(c, &plot, label, width ? fwhm : p->value);
     mro_text_p(text, sizeof text, t->p);
     if (isfinite(t->slope)) mro_plot_legend(c, b.x + 1.6, b.y + 3.6, ORANGE, 1.2, 0, text);
 }
@@ -300,8 +303,8 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
 {
     const struct mro_indent_result *r = p->r;
     struct mro_words w = { 0 };
-    char line[512], unit[40];
-    mro_text_clean(unit, sizeof unit, r->unit[0] ? r->unit : "(unit unknown)");
+    char line[512];
+    const char *unit = p->unit;
     mro_fig_say_title(&w, title);
     snprintf(line, sizeof line, TEXT_BOLD "%zu indent%s, mean %.4g" TEXT_NBSP "%s" TEXT_BOLD, r->n,
              r->n == 1 ? "" : "s", r->mean, unit);
@@ -311,12 +314,15 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
         mro_fig_say(&w, line);
     }
     if (isfinite(r->fwhm)) {
-        snprintf(line, sizeof line, ", standard deviation %.3g, FWHM %.3g (%.3g to %.3g), by kernel estimate %.3g",
-                 r->sd, r->fwhm, r->fwhm_ci95[0], r->fwhm_ci95[1], r->fwhm_kernel);
+        snprintf(line, sizeof line,
+                 ", standard deviation %.3g" TEXT_NBSP "%s, FWHM %.3g" TEXT_NBSP
+                 "%s (%.3g to %.3g), by kernel estimate %.3g" TEXT_NBSP "%s",
+                 r->sd, unit, r->fwhm, unit, r->fwhm_ci95[0], r->fwhm_ci95[1], r->fwhm_kernel, unit);
         mro_fig_say(&w, line);
     }
     if (isfinite(r->fwhm_true)) {
-        snprintf(line, sizeof line, "; with noise of %.3g taken out %.3g", r->noise_sd, r->fwhm_true);
+        snprintf(line, sizeof line, "; with noise of %.3g" TEXT_NBSP "%s taken out %.3g" TEXT_NBSP "%s", r->noise_sd,
+                 unit, r->fwhm_true, unit);
         mro_fig_say(&w, line);
     }
     mro_fig_say(&w, ". ");
@@ -361,15 +367,15 @@ enum mro_code mro_figure_indent(const char *path_stem, const char *title, const 
                                 struct mro_error *e)
 {
     struct page p = { .r = r, .lo = r->minimum, .hi = r->maximum };
-    char quantity[32], unit[28];
+    char quantity[32];
     enum mro_code rc = MRO_OK;
     if (!(p.hi > p.lo)) p.lo -= 0.5, p.hi += 0.5;
     mro_text_clean(quantity, sizeof quantity, r->quantity);
-    mro_text_clean(unit, sizeof unit, r->unit);
-    if (r->unit[0] && strstr(quantity, unit))
+    mro_text_clean(p.unit, sizeof p.unit, r->unit[0] ? r->unit : "unit unknown");
+    if (r->unit[0] && strstr(quantity, p.unit))
         snprintf(p.value, sizeof p.value, "%s", quantity);
     else
-        snprintf(p.value, sizeof p.value, "%s (%s)", quantity[0] ? quantity : "Value", unit[0] ? unit : "unit unknown");
+        snprintf(p.value, sizeof p.value, "%s (%s)", quantity[0] ? quantity : "Value", p.unit);
     p.map_w = (PAGE_WIDTH - 2 * MARGIN - GAP) * 0.56;
     p.map_h = MAP_HEIGHT;
     if (r->grid && (rc = make_map(&p, e))) goto done;

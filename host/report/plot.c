@@ -42,18 +42,19 @@ static void linear_ticks(struct mro_canvas *c, const struct mro_plot *p, bool ve
     }
 }
 
-/* Decades with numbers, and lines between; along x, where there are few of them, as decimals and with 2 and 5. */
+/* Decades with numbers, and lines between. Few decades: as decimals, also at 2 and 5; less than one: at 3 and 7, too. */
 static void log_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, bool labels)
 {
     const double *range = vertical ? p->y : p->x;
     const int from = (int)floor(log10(range[0])), to = (int)ceil(log10(range[1])), every = to - from > 6 ? 2 : 1;
-    const bool decimals = !vertical && log10(range[1] / range[0]) < 2.5;
+    const double decades = log10(range[1] / range[0]);
+    const bool decimals = decades < 2.5 && range[0] > 1e-4 && range[1] < 1e5, dense = decades < 1;
     for (int k = from; k <= to; k++)
         for (int m = 1; m < 10; m++) {
             const double v = m * pow(10, k);
             char text[48] = "";
             if (v < range[0] * 0.999 || v > range[1] * 1.001) continue;
-            if (decimals && (m == 1 || m == 2 || m == 5))
+            if (decimals && (m == 1 || m == 2 || m == 5 || (dense && (m == 3 || m == 7))))
                 mro_text_number(text, sizeof text, v, k < 0 ? -k : 0, "");
             else if (!decimals && m == 1 && k % every == 0)
                 snprintf(text, sizeof text, k ? "10" TEXT_SUPER "%s%d" TEXT_SUPER : "1", k < 0 ? TEXT_MINUS : "",

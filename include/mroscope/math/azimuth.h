@@ -29,6 +29,8 @@ MRO_HD void mro_round_at(const struct mro_round *r, double x, double y, double *
     *v = r->xy * dx + r->yy * dy;
 }
 
+#define MRO_RING_LANES 8 /* pieces that are summed side by side */
+
 /* What the pixels of one piece (a sector of the ring between two neighbouring radii) add up to. A pixel a fraction f of
  * the way from the inner to the outer radius counts 1 - f for the inner and f for the outer one. */
 struct mro_ring_sums {
