@@ -14,7 +14,12 @@ MRO_HD float mro_neighbours_median(const float *px, size_t ny, size_t nx, size_t
 {
     const float *mid = px + y * nx, *up = y ? mid - nx : mid, *down = y + 1 < ny ? mid + nx : mid;
     const size_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : x;
-    return mro_median9(up[l], up[x], up[r], mid[l], mid[x], mid[r], down[l], down[x], down[r]);
+    float l0 = up[l], l1 = mid[l], l2 = down[l], m0 = up[x], m1 = mid[x], m2 = down[x];
+    float r0 = up[r], r1 = mid[r], r2 = down[r];
+    MRO_SORT3(l0, l1, l2);
+    MRO_SORT3(m0, m1, m2);
+    MRO_SORT3(r0, r1, r2);
+    return mro_median_columns(l0, l1, l2, m0, m1, m2, r0, r1, r2);
 }
 
 /* |pixel - median of its neighbourhood| on every MRO_SPIKE_ROW_STEP-th row from row 1 to the last but one: rows * nx
@@ -320,7 +325,8 @@ MRO_HD void mro_crop_phase(int phase, const struct mro_crop_args *a, const struc
         mro_c32 along_y = a->along_y[ky < 0 ? -ky : ky];
         if (ky < 0) along_y.im = -along_y.im;
         const mro_c32 border =
-            mro_border_coefficient((double)ky, (double)kx, (double)a->ny, (double)a->nx, a->along_x[kx], along_y);
+            mro_border_coefficient(mro_border_turn_of((double)ky, (double)a->ny),
+                                   mro_border_turn_of((double)kx, (double)a->nx), a->along_x[kx], along_y);
         mro_c32 f = a->half[mro_cyclic(ky, a->ny) * (a->nx / 2 + 1) + (size_t)kx];
         f.re = (f.re - border.re) * unit;
         f.im = (f.im - border.im) * unit;

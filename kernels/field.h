@@ -92,7 +92,8 @@ MRO_HD void mro_noise_phase(int phase, const struct mro_noise_args *a, const str
     {
         const ptrdiff_t ky = (ptrdiff_t)i / row, kx = (ptrdiff_t)i % row - hx;
         if (ky == 0 && kx < 0) continue;
-        const mro_c32 z = mro_noise_coefficient(a->seed, a->stream, ky, kx, a->ly, a->lx, a->lo, a->hi, a->edge);
+        const mro_c32 z =
+            mro_noise_coefficient(a->seed, a->stream, (int32_t)ky, (int32_t)kx, a->ly, a->lx, a->lo, a->hi, a->edge);
         const size_t up = (size_t)ky * a->nx + mro_cyclic(kx, a->nx);
         const size_t down = mro_cyclic(-ky, a->ny) * a->nx + mro_cyclic(-kx, a->nx);
         a->s[down].re = z.re;

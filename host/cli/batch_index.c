@@ -207,7 +207,7 @@ static char *summary(const struct batch *b)
             json_object_foreach(all, name, v) { json_object_set_new(columns, name, json_true()); }
         }
     }
-    fputs("file,state,strain,kind,specimen,thickness_nm,frame", out);
+    fputs("file,state,strain,value,kind,specimen,thickness_nm,frame", out);
     json_object_foreach(columns, name, v)
     {
         fputc(',', out);
@@ -220,11 +220,12 @@ static char *summary(const struct batch *b)
         if (u->status != BATCH_DONE) continue;
         json_array_foreach(json_object_get(u->record, "results"), at, entry)
         {
-            mro_csv_put(out, r->file, ",");
-            mro_csv_put(out, r->state, ",");
+            mro_csv_put_text(out, r->file, ",");
+            mro_csv_put_text(out, r->state, ",");
             put_double(out, r->strain, ",");
+            mro_csv_put_text(out, r->value, ",");
             mro_csv_put(out, u->kind->name, ",");
-            mro_csv_put(out, r->specimen, ",");
+            mro_csv_put_text(out, r->specimen, ",");
             put_double(out, r->thickness_nm, ",");
             put_number(out, json_object_get(entry, "frame"), "");
             json_object_foreach(columns, name, v)
@@ -289,8 +290,9 @@ static enum mro_code write_all(struct batch *b, struct mro_error *e)
             row[b->units[i].rows[k]] = batch_row_json(b, &b->units[i], b->units[i].rows[k]);
     for (size_t i = 0; row && i < b->manifest.n; i++) json_array_append_new(rows, row[i]);
     free(row);
-    v = json_pack("{s:s,s:s,s:o,s:O}", "schema", "mroscope.batch/1", "version", mro_version(), "manifest",
-                  text(b->manifest_path), "rows", rows);
+    v = json_pack("{s:s,s:s,s:o,s:o,s:o,s:O}", "schema", "mroscope.batch/1", "version", mro_version(), "manifest",
+                  text(b->manifest_path), "value_name", text_or_null(b->manifest.value.name), "value_unit",
+                  text_or_null(b->manifest.value.unit), "rows", rows);
     csv = summary(b);
     if (v == NULL || csv == NULL || json_array_size(rows) != b->manifest.n)
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the index of the results");

@@ -157,10 +157,12 @@ static void put_row(FILE *out, const char *prefix, const char *file, const char 
     state_of(file, state, sizeof state, &strain);
     if (!isnan(strain)) snprintf(number, sizeof number, "%g", strain);
     char *path = NULL;
-    if (asprintf(&path, "%s%s", prefix, file) < 0) return;
+    /* A spreadsheet would compute a name that begins like a formula, and save what came of it. */
+    const char *here = prefix[0] == '\0' && strchr("=+-@", file[0]) ? "./" : prefix;
+    if (asprintf(&path, "%s%s", here, file) < 0) return;
     mro_csv_put(out, path, ",");
     free(path);
-    mro_csv_put(out, state, ",");
+    mro_csv_put(out, state + strspn(state, "=@"), ",");
     fprintf(out, "%s,%s,,,,,", number, kind); /* pixel_nm, frames, specimen, thickness_nm */
     fputs(",,,", out);                        /* group, element, value */
     mro_csv_put(out, note, "\r\n");

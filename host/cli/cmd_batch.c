@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/batch.h"
@@ -64,11 +65,10 @@ static const char about[] = "Measures every file of a session: a table (CSV, as 
                             "machines, can work on one "
                             "folder of results.";
 static const char notes[] =
-    "Further columns, where they are wanted: pixel_nm, frames, specimen, thickness_nm, kv, cs_mm, group and element "
-    "(maps\n"
-    "of one field share a group; element is Fe, or HAADF for the image beside the maps), value, note. A column wins "
-    "over\n"
-    "an option. Changed options make new results; the old ones stay and are left out of the index.\n\n"
+    "Further columns, where they are wanted: pixel_nm, frames, specimen, thickness_nm, kv, cs_mm, group and\n"
+    "element (maps of one field share a group; element is Fe, or HAADF for the image beside the maps), value,\n"
+    "note. A column wins over an option. Changed options make new results; the old ones stay and are left\n"
+    "out of the index.\n\n"
     "Files in the folder of results\n"
     "  summary.csv             the main numbers, a line for each result\n"
     "  index.json              every row: done, failed (why) or pending, and its result files\n"
@@ -264,8 +264,12 @@ int cmd_batch(int argc, char **argv)
     if (rc < 0 && b.o.init) {
         rc = batch_init(&b.o, args.files[0]);
     } else if (rc < 0) {
+        struct stat st;
         b.manifest_path = args.files[0];
-        if (mro_manifest_read(&b.manifest, b.manifest_path, &e) == MRO_OK) {
+        if (stat(b.manifest_path, &st) == 0 && S_ISDIR(st.st_mode)) {
+            rc = cli_wrong_usage("batch", "'%s' is a folder: 'mroscope batch --init %s' writes a table of its files",
+                                 b.manifest_path, b.manifest_path);
+        } else if (mro_manifest_read(&b.manifest, b.manifest_path, &e) == MRO_OK) {
             rc = measure(&b);
         } else {
             cli_complain(&e);

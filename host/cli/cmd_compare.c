@@ -20,7 +20,7 @@ struct compare {
     struct cli_common common;
     struct mro_compare_options options;
     struct cli_list metric;
-    const char *reference, *trend;
+    const char *reference, *trend, *over;
     int permutations;
     bool ignore_settings;
     struct mro_compare_set set;
@@ -40,8 +40,13 @@ static const struct cli_option compare_rows[] = {
     { "reference", 0, "STATE", "", "state that the others are divided by (default: the first)", CLI_STRING,
       AT(reference), true, 0, 0 },
     { "trend", 0, "STATES", "",
-      "states the trend with strain is taken over, such as A,B,C (default: all with a strain)", CLI_STRING, AT(trend),
-      true, 0, 0 },
+      "states the trend is taken over, such as A,B,C (default: all with a strain, or what --over says)", CLI_STRING,
+      AT(trend), true, 0, 0 },
+    { "over", 0, "strain|value|COLUMN", "",
+      "what the trend is over: the strain, the value of a session (temperature, dose), or a column of a table "
+      "(default: "
+      "strain where there is one, else value)",
+      CLI_STRING, AT(over), true, 0, 0 },
     { "paired", 0, NULL, "",
       "a specimen with images in several states is one piece, measured in each: compare within it", CLI_FLAG,
       AT(options.paired), true, 0, 0 },
@@ -56,13 +61,15 @@ static const struct cli_option compare_rows[] = {
 
 static const char about[] =
     "Compares states by numbers of their images: means, ratios with 95 % intervals, exact permutation tests, the trend "
-    "with strain, and what thickness and settings have to do with it. The unit is the image, or the specimen where "
+    "with strain, temperature or dose and where it bends, and what thickness and settings have to do with it. The unit "
+    "is the image, or the specimen where "
     "there are several of them; never a cell or an object. From the results of 'mroscope batch', or from a table with "
     "a "
     "column 'state'.";
 static const char notes[] =
-    "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or kv, cs, "
-    "optics, session: images that differ in it are compared within it). Every other column of numbers is a metric.\n\n"
+    "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or\n"
+    "kv, cs, optics, session: images that differ in it are compared within it). Every other column of numbers\n"
+    "is a metric.\n\n"
     "Files written with -o DIR\n"
     "  NAME.compare.csv                        all states of all metrics\n"
     "  NAME.compare.images.csv                 the numbers of single images\n"
@@ -155,8 +162,8 @@ static size_t state_of(const struct compare *s, const char *option, const char *
     char list[300] = "";
     for (size_t k = 0; k < s->set.n_states && strlen(list) < 200; k++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%.60s", k ? ", " : "", states[k]);
-    cli_say(MRO_EARG, "compare: %s: '%s' has no state '%s'; %s%s%s, of %s", option, s->set.source, name,
-            near ? "did you mean '" : "give one of its states", near ? near : "", near ? "'?" : "", list);
+    cli_say(MRO_EARG, "compare: %s: '%s' has no state '%s'; %s%s%sit has %s", option, s->set.source, name,
+            near ? "did you mean '" : "", near ? near : "", near ? "'? " : "", list);
     return SIZE_MAX;
 }
 
@@ -196,6 +203,19 @@ static size_t count_states(const struct compare *s, const struct one *m, size_t 
     return n;
 }
 
+/* One state alone may be a series: then there is its trend. */
+static bool is_series(const struct mro_compare_data *d)
+{
+    bool more = false;
+    double first = NAN;
+    for (size_t i = 0; i < d->n; i++) {
+        const double x = d->image[i].x;
+        more |= isfinite(x) && isfinite(first) && x != first;
+        if (isnan(first)) first = x;
+    }
+    return more;
+}
+
 static enum mro_code compare_one(struct compare *s, struct one *m, struct mro_error *e)
 {
     const struct mro_compare_set *set = &s->set;
@@ -216,7 +236,7 @@ static enum mro_code compare_one(struct compare *s, struct one *m, struct mro_er
     const struct mro_set_metric *metric = &set->metrics[m->metric];
     const size_t states = count_states(s, m, &first);
     if (states == 0) return MRO_FAIL(e, MRO_EDATA, "'%s': no image has a value of %s", set->source, metric->key);
-    if (states == 1)
+    if (states == 1 && !is_series(&m->data))
         return MRO_FAIL(e, MRO_EDATA, "'%s': %s is known for one state only, '%s': there is nothing to compare",
                         set->source, metric->key, set->states[first]);
     bool reference_there = false;
@@ -396,7 +416,7 @@ static void print_one(const struct one *m)
     int width = 5;
     for (size_t k = 0; k < r->n_states; k++)
         if (r->state[k].n && width_of(c->data->state[k]) > width) width = width_of(c->data->state[k]);
-    printf("%s%s%s, one number %s\n", c->kind, c->kind[0] ? " " : "", c->metric,
+    printf("%s%s%s, one number %s: mean [95 %% interval]\n", c->kind, c->kind[0] ? " " : "", c->metric,
            r->by_specimen ? "a specimen" : "an image");
     for (size_t k = 0; k < r->n_states; k++) {
         if (r->state[k].n == 0) continue;
@@ -463,11 +483,13 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < s->set.n_metrics; i++) {
         ones[i].metric = i;
+        if (i == s->set.over_metric) continue;
         const locale_t before = uselocale(locale);
         outcome[i].code = compare_one(s, &ones[i], &outcome[i].why);
         uselocale(before);
     }
     for (size_t i = 0; i < s->set.n_metrics; i++) {
+        if (i == s->set.over_metric) continue; /* what the others are over */
         if (outcome[i].code == MRO_OK) {
             if (n < i) {
                 ones[n] = ones[i];
@@ -490,8 +512,9 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
         }
     }
     if (n == 0) {
-        snprintf(none, none_size, "'%s' has no number that is known for two states%s%s", s->set.source,
-                 s->set.n_warnings ? ": " : "", s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : "");
+        snprintf(none, none_size, "'%s' has no number that is known for two states, or over a series%s%s",
+                 s->set.source, s->set.n_warnings ? ": " : "",
+                 s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : "");
         goto done;
     }
     rc = mro_compare_holm(results, n, e);
@@ -544,6 +567,7 @@ enum mro_code cli_compare_folder(const char *folder, const char *reference, cons
     s.job = (struct cli_job){ .usage = &usage, .common = &s.common };
     s.ids = cli_identify(&args);
     enum mro_code rc = s.ids ? load(&s, folder, e) : MRO_FAIL(e, MRO_EMEMORY, "no memory left for the comparison");
+    if (rc == MRO_OK) rc = mro_compare_set_over(&s.set, NULL, e);
     if (rc == MRO_OK && check_states(&s))
         rc = MRO_FAIL(e, MRO_EARG, "'%s' has no state '%s' to compare with", folder, reference);
     if (rc == MRO_OK) rc = compare_all(&s, &told, none, sizeof none, e);
@@ -574,6 +598,10 @@ int cmd_compare(int argc, char **argv)
         if (rc == 0) {
             rc = load(&s, args.files[0], &e) == MRO_OK ? 0 : 1;
             if (rc) cli_complain(&e);
+        }
+        if (rc == 0 && mro_compare_set_over(&s.set, s.over, &e) != MRO_OK) {
+            cli_complain(&e);
+            rc = 2;
         }
         if (rc == 0) rc = check_metrics(&s);
         if (rc == 0) rc = check_states(&s);

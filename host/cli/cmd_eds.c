@@ -78,6 +78,7 @@ static const char notes[] =
     "Files written with -o DIR\n"
     "  NAME.eds.json           all numbers, and where they come from\n"
     "  NAME.eds.profile.csv    composition of every point, and its standard deviation by counting\n"
+    "  NAME.eds.across.csv     the same along the line at a right angle, with maps\n"
     "  NAME.eds.spectrum.csv   power spectra, with red noise and the best wave\n"
     "  NAME.eds.groups.tif     bright (1) and dark (-1) regions, with --haadf\n"
     "  NAME.eds.png .svg .pdf  the figure\n"
@@ -124,6 +125,8 @@ static void number_text(char *out, size_t size, double v)
         snprintf(out, size, "%.2f", v);
 }
 
+#define LEAST_P 1e-6 /* below, a chance says no more: no distribution is known so far out */
+
 static void print_line(const char *name, const struct mro_eds_result *r)
 {
     printf("%s: %zu points of %.4g nm, contents in at.%%\n", name, r->points, r->step_nm);
@@ -138,7 +141,10 @@ static void print_line(const char *name, const struct mro_eds_result *r)
         else
             snprintf(part, sizeof part, "%.2f (%.2f to %.2f)", el->sd_true_at, el->sd_true_ci95[0],
                      el->sd_true_ci95[1]);
-        if (!isnan(el->p_heterogeneous)) snprintf(p, sizeof p, "%.2g", el->p_heterogeneous);
+        if (el->p_heterogeneous < LEAST_P)
+            snprintf(p, sizeof p, "< %g", LEAST_P);
+        else if (!isnan(el->p_heterogeneous))
+            snprintf(p, sizeof p, "%.2g", el->p_heterogeneous);
         if (!isnan(el->wavelength_nm))
             snprintf(wave, sizeof wave, "%.2f nm, p %.2g", el->wavelength_nm, el->p_periodic);
         printf("  %-8s %8.2f %8.2f %9s  %-22s %11s %14s\n", el->symbol, el->mean_at, el->sd_at, counting, part, p,
@@ -156,7 +162,7 @@ static void print_groups(const struct mro_eds_groups *g)
 {
     printf("  bright %.1f %% and dark %.1f %% of the field", 100 * g->bright.area_fraction,
            100 * g->dark.area_fraction);
-    if (g->elements) printf("; same composition: p %.2g", g->p);
+    if (g->elements) printf("; difference of composition: p %.2g", g->p);
     putchar('\n');
     for (size_t j = 0; j < g->elements; j++)
         printf("  %-8s bright %.2f +- %.2f, dark %.2f +- %.2f at.%%, p %.2g\n", g->symbol[j], g->bright.mean_at[j],
@@ -325,6 +331,13 @@ static enum mro_code sum_line(void *context, enum cli_place place, struct mro_er
     return mro_eds_line_profile(j->s->run.places->device[place], j->maps, j->line, j->name, j->p, e);
 }
 
+static bool has_warning(const struct mro_eds_result *r, const char *text)
+{
+    for (size_t k = 0; k < r->n_warnings; k++)
+        if (strcmp(r->warnings[k], text) == 0) return true;
+    return false;
+}
+
 static enum mro_code measure_lines(struct eds *s, const struct mro_eds_field *m, struct output *o,
                                    struct mro_eds_line line[2], struct mro_eds_result r[2], struct mro_error *e)
 {
@@ -342,8 +355,12 @@ static enum mro_code measure_lines(struct eds *s, const struct mro_eds_field *m,
         mro_eds_profile_release(&p);
         if (rc && i == 0) return rc;
         if (rc) mro_warn(o, "no line at a right angle: %s", other.message);
-        for (size_t k = 0; rc == MRO_OK && k < r[i].n_warnings; k++)
-            mro_warn(o, "%s%s", i ? "line at a right angle: " : "", r[i].warnings[k]);
+        for (size_t k = 0; rc == MRO_OK && k < r[i].n_warnings; k++) {
+            if (i == 0)
+                mro_warn(o, "%s", r[0].warnings[k]);
+            else if (!has_warning(&r[0], r[1].warnings[k])) /* what holds for both is said once */
+                mro_warn(o, "line at a right angle: %s", r[1].warnings[k]);
+        }
     }
     o->report.along = &r[0];
     o->report.line = &line[0];
@@ -428,6 +445,8 @@ static int check(void *state)
         return cli_wrong_usage("eds", "--haadf needs maps (--map) or a mask (--mro) to compare");
     if (files && (s->map.n || s->haadf || s->mro || s->line.n))
         return cli_wrong_usage("eds", "tables and maps are separate measurements: give one or the other");
+    if (s->replicates && s->run.args.n < 2)
+        return cli_wrong_usage("eds", "--replicates needs two tables or more of one line");
     return -1;
 }
 

@@ -54,7 +54,7 @@ static const char notes[] =
     "Files written with -o DIR, for each image\n"
     "  NAME.haadf.json            all numbers, and where they come from\n"
     "  NAME.haadf.png .svg .pdf   the figure\n"
-    "  NAME.haadf.flat.tif        contrast with background and scan lines taken out, smoothed as the regions need\n"
+    "  NAME.haadf.flat.tif        contrast, background and scan lines taken out, smoothed as regions need\n"
     "  NAME.haadf.dark.tif        -1 dark region, 1 bright region, 0 neither\n"
     "Maps are float32 TIFF that open in ImageJ with their scale.\n\n"
     "Examples\n"

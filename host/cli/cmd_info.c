@@ -40,6 +40,10 @@ static void print_axes(const struct mro_image_info *im)
         printf(", field %.4g x %.4g %s", (double)a->size * a->step, (double)a[-1].size * a[-1].step, unit);
         return;
     }
+    if (im->kind == MRO_KIND_IMAGE && im->axes > 1 && !(a[-1].step > 0) && !(a->step > 0)) {
+        printf(", pixel size unknown");
+        return;
+    }
     for (size_t i = im->axes > 1 ? im->axes - 2 : 0; i < im->axes; i++) {
         a = &im->axis[i];
         if (!(a->step > 0))

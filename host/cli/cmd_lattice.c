@@ -21,8 +21,7 @@ struct settings {
 static const struct cli_option measure_rows[] = {
     { "d-range", 0, "LO,HI", "nm", "lattice spacings looked for", CLI_DBAND, AT(o.band_inv_nm), true, 0.05, 2 },
     { "g", 0, "GX,GY", "1/nm",
-      "a set of fringes to measure, in place of looking for them: its wave vector, or SPACING@AZIMUTH in nm and "
-      "degrees, "
+      "wave vector of a set of fringes to measure in place of looking for any; or SPACING@AZIMUTH in nm and degrees, "
       "such as 0.2027@30; given once or twice",
       CLI_LIST, AT(g), true, 0, 0 },
     { "reference-d", 0, "NM", "nm", "spacing without strain (default: a reference area in each crystal)", CLI_DOUBLE,
@@ -33,11 +32,11 @@ static const struct cli_option measure_rows[] = {
     { "mask", 0, "INV_NM", "1/nm", "standard deviation of the Gaussian mask around each spot", CLI_DOUBLE,
       AT(o.mask_inv_nm), true, 0.1, 1.2 },
     { "phase", 0, "NAME:A:STRUCTURE", "nm",
-      "a phase to index with beside alpha-Fe: bcc, fcc, hcp, sc or diamond, such as Fe3B:0.863:fcc; may be repeated",
+      "name and lattice parameter A of a phase to index with beside alpha-Fe; its structure is bcc, fcc, hcp (and :C "
+      "behind it), sc or diamond, such as gamma-Fe:0.3591:fcc; may be repeated",
       CLI_LIST, AT(phases), true, 0, 0 },
     { "band-line", 0, "X0,Y0,X1,Y1", "nm",
-      "a line along the middle of a shear band: spacing, size and number of crystals "
-      "against the distance from it",
+      "a line along the middle of a shear band: spacing, size and number of crystals against the distance from it",
       CLI_LINE, AT(line), true, -1e9, 1e9 },
     { "band-width", 0, "NM", "nm", "width of that band: crystals inside against outside", CLI_DOUBLE,
       AT(o.band_width_nm), true, 1e-3, 1e9 },
@@ -61,16 +60,15 @@ static const char notes[] =
     "  NAME.lattice.json             all numbers, and where they come from\n"
     "  NAME.lattice.crystals.csv     a line for every set of fringes of every crystal\n"
     "  NAME.lattice.png .svg .pdf    the figure\n"
-    "  NAME.lattice.exx.tif .eyy.tif .exy.tif   strain, where the amplitude is over three times the noise (else NaN)\n"
+    "  NAME.lattice.exx.tif .eyy.tif .exy.tif   strain; NaN where fringes are below three times the noise\n"
     "  NAME.lattice.rotation.tif     rotation of the lattice, degrees\n"
     "  NAME.lattice.normal.tif       strain along the normal of the main set of fringes\n"
-    "  NAME.lattice.filtered.tif     the image of the spots alone; the JSON says their mask. It shows fringes in noise "
-    "too\n"
+    "  NAME.lattice.filtered.tif     the image of the spots alone; shows fringes in noise too\n"
     "Maps are float32 TIFF that open in ImageJ with their scale.\n\n"
     "Examples\n"
     "  mroscope lattice --reference-d 0.2027 -o results images/*.dm4\n"
     "  mroscope lattice --g 0.2027@30 --g 0.2027@90 --reference 4,4,7,7 -o results crystal.dm4\n"
-    "  mroscope lattice --phase gamma-Fe:0.3591:fcc --band-line 0,12,40,18 --band-width 15 -o results band.dm4";
+    "  mroscope lattice --phase gamma-Fe:0.3591:fcc --band-line 0,12,40,18 --band-width 15 -o out band.dm4";
 
 struct lattice {
     struct cli_run run;

@@ -52,8 +52,9 @@ static const char notes[] =
     "  NAME.mro.survival.csv   share of cells above a score, here and in a glass\n"
     "  NAME.mro.sweep.csv      fraction in other bands, with --sweep-band\n"
     "  NAME.mro.acf.tif        score of the autocorrelation, with --map acf\n"
+    "  NAME.mro.shifts.csv     shift of every frame, with --reduce aligned\n"
     "Maps are float32 TIFF that open in ImageJ with their scale. Each frame of a stack has its own files,\n"
-    "NAME.f0000.mro.json and so on, and NAME.mro.json holds the mean of the frames.\n\n"
+    "NAME.f0000.mro.json and so on, and NAME.mro.json holds what they show together.\n\n"
     "Examples\n"
     "  mroscope mro --kv 200 --cs 1.2 -o results images/*.dm4\n"
     "  mroscope mro --json --pixel 0.02 image.tif";
@@ -86,6 +87,12 @@ static int check(void *state)
 static size_t need(const void *state, const struct mro_image *like)
 {
     const struct measure *m = state;
+    double pixel_nm[2];
+    struct mro_error e;
+    /* Cells as large as those of pixels in the wrong unit would need any memory: the measurement says what is wrong. */
+    if (mro_image_pixel_nm(like, "", pixel_nm, &e) == MRO_OK &&
+        fmax(pixel_nm[0], pixel_nm[1]) * m->options.band_inv_nm[1] > 0.5)
+        return 0;
     return mro_order_bytes(like, &m->options);
 }
 

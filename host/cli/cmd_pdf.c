@@ -40,7 +40,8 @@ struct pdf {
     size_t standard_shape[2]; /* ny, nx; 0 = there is none */
     bool have_geometry;       /* standard and ellipse are read */
 
-    double *value; /* of the series, n_values */
+    struct mro_value_head value_head; /* what the values are */
+    double *value;                    /* of the series, n_values */
     size_t n_values, measured;
     bool have_reference;
     struct mro_pdf_result against; /* the reference's */
@@ -75,7 +76,7 @@ static const struct cli_option measure_rows[] = {
       CLI_DOUBLE, AT(o.s_min_inv_nm), true, 0, 100 },
     { "background", 0, "DEGREE", "", "degree of the slow background beside the constant; -1 = neither", CLI_INT,
       AT(o.background), true, -1, MRO_PDF_DEGREE },
-    { "r-min", 0, "A", "A", "below, no two atoms: the low-r rule (default: 0.62 of the first shell's place)",
+    { "r-min", 0, "A", "A", "no two atoms are closer: the low-r rule (default: 0.62 of the first shell's place)",
       CLI_DOUBLE, AT(o.r_min_A), true, 0, 5 },
     { "r-max", 0, "A", "A", "end of G(r)", CLI_DOUBLE, AT(o.r_max_A), true, 4, 200 },
     { "fsdp", 0, "LO,HI", "1/A", "window in Q of the first sharp peak (default: the minima to either side)", CLI_BAND,
@@ -98,11 +99,13 @@ static const struct cli_option measure_rows[] = {
       CLI_STRING, AT(values), true, 0, 0 },
 };
 static const struct cli_option pattern_rows[] = {
-    { "step", 0, "PER_NM", "1/nm", "of a pixel of the pattern", CLI_DOUBLE, AT(saed.step_inv_nm), true, 0, 10 },
-    { "camera-length", 0, "MM", "mm", "with --detector-pixel and --kv, in place of --step", CLI_DOUBLE,
+    { "step", 0, "PER_NM", "1/nm", "of a pixel of the pattern (default: the file's)", CLI_DOUBLE, AT(saed.step_inv_nm),
+      true, 0, 10 },
+    { "camera-length", 0, "MM", "mm",
+      "of the pattern; with --detector-pixel and --kv in place of --step (default: none)", CLI_DOUBLE,
       AT(saed.camera_length_mm), true, 0, 1e5 },
-    { "detector-pixel", 0, "UM", "um", "of a pixel of the image as it is", CLI_DOUBLE, AT(saed.detector_pixel_um), true,
-      0, 1e4 },
+    { "detector-pixel", 0, "UM", "um", "size on the detector of a pixel of the image (default: none)", CLI_DOUBLE,
+      AT(saed.detector_pixel_um), true, 0, 1e4 },
     { "kv", 0, "KV", "kV", "voltage of the microscope (default: the file's)", CLI_DOUBLE, AT(saed.beam_kv), true, 0,
       3000 },
     { "centre", 0, "X,Y", "px", "of the pattern (default: found)", CLI_NUMBERS, AT(centre), true, -1e5, 1e5 },
@@ -130,10 +133,12 @@ static const struct cli_option table_rows[] = {
       true, 0, 0 },
     { "radiation", 0, "auto|electrons|x-rays|neutrons", "", "that a table is of (default: its header's, else X-rays)",
       CLI_CHOICE, AT(radiation), true, 0, 0 },
-    { "wavelength", 0, "A", "A", "for two theta", CLI_DOUBLE, AT(table.wavelength_A), true, 0, 100 },
+    { "wavelength", 0, "A", "A", "of the radiation; for two theta (default: none)", CLI_DOUBLE, AT(table.wavelength_A),
+      true, 0, 100 },
     { "column", 0, "N", "", "of the values, from 1; 0 = by the header, else the second", CLI_INT, AT(table.column),
       true, 0, 1000 },
-    { "error-column", 0, "N", "", "of their errors", CLI_INT, AT(table.error_column), true, 0, 1000 },
+    { "error-column", 0, "N", "", "of their errors, from 1; 0 = by the header, else the third if those can be", CLI_INT,
+      AT(table.error_column), true, 0, 1000 },
 };
 
 static const char about[] =
@@ -460,8 +465,10 @@ static void print(void *state, const struct cli_item *item, const void *result)
     else
         snprintf(value, sizeof value, "%.3f A", p->shell[0].r_A.value);
     if (r->report.series && isfinite(r->report.series->first_moment.x))
-        snprintf(verdict, sizeof verdict, "first moment bends at %.4g (%.4g to %.4g)", r->report.series->first_moment.x,
-                 r->report.series->first_moment.ci95[0], r->report.series->first_moment.ci95[1]);
+        snprintf(verdict, sizeof verdict, "first moment bends at %s %.4g (%.4g to %.4g)%s%s",
+                 r->report.series->value_name, r->report.series->first_moment.x, r->report.series->first_moment.ci95[0],
+                 r->report.series->first_moment.ci95[1], r->report.series->value_unit[0] ? " " : "",
+                 r->report.series->value_unit);
     else if (r->report.difference)
         snprintf(verdict, sizeof verdict, "order beyond %.1f nm is %.2f (%.2f to %.2f) times that of the reference",
                  p->beyond_A[0] / 10, r->difference.oscillation_ratio.value, r->difference.oscillation_ratio.ci95[0],
@@ -754,7 +761,7 @@ static int values_of_table(struct pdf *s, struct mro_bytes b)
         if (csv.record == 1) {
             for (size_t i = 0; i < n; i++) {
                 if (strcasecmp(cells[i], "file") == 0) file_at = i;
-                if (strcasecmp(cells[i], "value") == 0) value_at = i;
+                if (mro_value_head_parse(&s->value_head, cells[i])) value_at = i;
             }
             if (file_at != SIZE_MAX && value_at != SIZE_MAX) continue;
             rc = cli_wrong_usage("pdf", "the first line of '%s' has to name the columns file and value", s->values);
@@ -784,6 +791,7 @@ static int read_values(struct pdf *s)
     free(s->value);
     s->value = NULL;
     s->n_values = 0;
+    mro_value_head_parse(&s->value_head, "value");
     if (s->values == NULL) return -1;
     if (strspn(s->values, "0123456789.,+-eE ") == strlen(s->values)) {
         size_t room = 1;
@@ -840,6 +848,8 @@ static enum mro_code do_series(struct pdf *s, struct mro_error *e)
     struct one r = { 0 };
     r.report.composition = &s->o.composition;
     r.report.series = &s->series;
+    s->series.value_name = s->value_head.name;
+    s->series.value_unit = s->value_head.unit;
     info.axis[0].size = s->series.n;
     if (s->measured != s->n_values)
         mro_note(&r.warnings, &r.n_warnings, "%zu values were given for %zu profiles", s->n_values, s->measured);

@@ -76,7 +76,7 @@ static const char about[] =
 static const char notes[] =
     "Files written with -o DIR, for each image\n"
     "  NAME.shearband.json            all numbers, and where they come from\n"
-    "  NAME.shearband.profile.csv     mean contrast along the normal of each band, its standard error, the fit\n"
+    "  NAME.shearband.profile.csv     mean contrast along the normal of each band, standard error, fit\n"
     "  NAME.shearband.segments.csv    position, width and depth along each band\n"
     "  NAME.shearband.elements.csv    composition across each band, with --map\n"
     "  NAME.shearband.bandN.tif       the straightened band: contrast, rows along the band\n"

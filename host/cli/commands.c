@@ -13,19 +13,19 @@ static const struct {
     const char *help;
     const struct cli_verb *verb;
 } commands[] = {
-    { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from", NULL },
-    { "convert", cmd_convert, "write images as calibrated TIFF or MRC, in their own pixel type", NULL },
     { .verb = &cli_verb_mro },
-    { .verb = &cli_verb_eds },
-    { .verb = &cli_verb_bandpass },
-    { .verb = &cli_verb_haadf },
     { .verb = &cli_verb_lattice },
+    { .verb = &cli_verb_haadf },
+    { .verb = &cli_verb_eds },
     { .verb = &cli_verb_pdf },
     { .verb = &cli_verb_shearband },
     { .verb = &cli_verb_indent },
     { "batch", cmd_batch, "measure a whole session: many files of several states, listed in a table", NULL },
     { "compare", cmd_compare, "how states differ: ratios with intervals, p, trend; from results or a table", NULL },
     { "report", cmd_report, "one HTML file of the results of a session, to look at and to pass on", NULL },
+    { "info", cmd_info, "what is in a file: images, sizes, calibration and where it came from", NULL },
+    { "convert", cmd_convert, "write images as calibrated TIFF or MRC, in their own pixel type", NULL },
+    { .verb = &cli_verb_bandpass },
     { "devices", cmd_devices, "where this program can compute", NULL },
     { "bench", cmd_bench, "prove the answers of a device, then time it", NULL },
 };

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <gsl/gsl_errno.h>
+#include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,9 +33,9 @@ static int dispatch(int argc, char **argv)
         return 2;
     }
     const char *word = argv[1];
-    const bool asks_help = strcmp(word, "help") == 0;
+    const bool asks_help = strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
     if (asks_help && argc > 2) return cli_command(argv[2], 2, (char *[]){ argv[2], "--help", NULL });
-    if (asks_help || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+    if (asks_help) {
         help(stdout);
         return 0;
     }
@@ -87,8 +91,20 @@ static void on_signal(int sig, void (*handler)(int))
     if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(sig, &new, NULL);
 }
 
+/* What one frame was measured in serves the next: given back to the system in between, it would be cleared page by page
+ * again. */
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, INT_MAX);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_TOP_PAD, 16 << 20);
+#endif
+}
+
 int main(int argc, char **argv)
 {
+    keep_memory();
     wait_quietly(argv);
     program = getpid();
     on_signal(SIGINT, on_end);

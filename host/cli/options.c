@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/inside.h"
 
@@ -68,6 +69,7 @@ static bool parse_count(const char *text, const char **end, unsigned long long *
     return errno == 0;
 }
 
+/* A number of bytes without a suffix has to be one that images fit into: who writes 4 means 4G. */
 static bool parse_size(const char *text, size_t *bytes)
 {
     static const char suffixes[] = "KMGT";
@@ -81,6 +83,8 @@ static bool parse_size(const char *text, size_t *bytes)
         end++;
         if (*end == 'i') end++;
         if (*end == 'B') end++;
+    } else if (v < 1 << 20) {
+        return false;
     }
     if (*end || !(v >= 1) || v > 9e18) return false;
     *bytes = (size_t)v;
@@ -248,8 +252,9 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
     case CLI_FLAG: *(bool *)t = true; return -1;
     case CLI_DOUBLE:
         if (!parse_double(text, &end, &v) || *end || v < o->lo || v > o->hi)
-            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit,
-                                   o->lo, o->hi, text);
+            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'%s", o->name, unit,
+                                   o->lo, o->hi, text,
+                                   parse_pair(text, (double[2]){ 0 }) ? ": decimals come after a point" : "");
         *(double *)t = v;
         return -1;
     case CLI_INT: {
@@ -311,8 +316,10 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Edit distance, two letters swapped counting as one change; words longer than NAME_MAX_CHARS are far from
- * everything. */
+static bool same_letter(char a, char b) { return tolower((unsigned char)a) == tolower((unsigned char)b); }
+
+/* Edit distance whatever the case, two letters swapped counting as one change; words longer than NAME_MAX_CHARS are
+ * far from everything. */
 static size_t distance(const char *a, const char *b)
 {
     size_t d[NAME_MAX_CHARS + 1][NAME_MAX_CHARS + 1];
@@ -324,8 +331,8 @@ static size_t distance(const char *a, const char *b)
                 d[i][j] = i + j;
                 continue;
             }
-            d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+            d[i][j] = least(least(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + !same_letter(a[i - 1], b[j - 1]));
+            if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]))
                 d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
         }
     }
@@ -355,10 +362,14 @@ static int unknown_option(const struct cli_usage *u, const char *text)
     for (size_t i = 0; i < u->n_groups; i++)
         for (size_t k = 0; k < u->groups[i].n && n < sizeof names / sizeof *names; k++)
             names[n++] = u->groups[i].rows[k].name;
-    if (strncmp(text, "--", 2) == 0) {
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(text + 2, "="), text + 2);
+    const char *begin = text + strspn(text, "-"); /* of --kv, and of -kv */
+    if (strlen(begin) > 1) {
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(begin, "="), begin);
         near = cli_nearest(word, names, n);
     }
+    if (access(text, F_OK) == 0)
+        return cli_wrong_usage(u->verb, "'%s' is no option of '%s'; a file of that name is given as ./%s", text,
+                               u->verb, text);
     if (near) return cli_wrong_usage(u->verb, "'%s' is no option of '%s', but '--%s' is", text, u->verb, near);
     return cli_wrong_usage(u->verb, "'%s' is no option of '%s'", text, u->verb);
 }
@@ -484,7 +495,16 @@ static const char *numbers_text(const struct cli_numbers *list, char *buffer, si
     return buffer;
 }
 
-/* Writes " (default 4.1,5.8)" when the value before parsing is one that could have been given. */
+/* Whether the band of row `o` can be given as spatial frequencies too; these have its default then. */
+static bool has_band_row(const struct cli_group *g, const struct cli_option *o)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (g->rows[i].kind == CLI_BAND && g->rows[i].offset == o->offset) return true;
+    return false;
+}
+
+/* Writes " (default 4.1,5.8)" when the value before parsing is one that could have been given, and where the help does
+ * not say in words what happens without the option. */
 static void default_text(const struct cli_group *g, const struct cli_option *o, char *buffer, size_t size)
 {
     const void *t = target(g, o);
@@ -493,6 +513,7 @@ static void default_text(const struct cli_group *g, const struct cli_option *o, 
     char numbers[CLI_MAX_NUMBERS * 20];
     size_t length = 0;
     buffer[0] = '\0';
+    if (strstr(o->help, "(default")) return;
     switch (o->kind) {
     case CLI_CHOICE:
         word = choice(o->arg, *(const int *)t, &length);
@@ -504,6 +525,9 @@ static void default_text(const struct cli_group *g, const struct cli_option *o, 
     case CLI_INT: snprintf(buffer, size, " (default %d)", *(const int *)t); break;
     case CLI_SEED: snprintf(buffer, size, " (default %llu)", (unsigned long long)*(const uint64_t *)t); break;
     case CLI_BAND: snprintf(buffer, size, " (default %g,%g)", v[0], v[1]); break;
+    case CLI_DBAND:
+        if (!has_band_row(g, o)) snprintf(buffer, size, " (default %g,%g)", 1 / v[1], 1 / v[0]);
+        break;
     case CLI_NUMBERS:
     case CLI_RISING:
         numbers_text(t, numbers, sizeof numbers);
@@ -550,11 +574,11 @@ static void help_row(const char *name, char letter, const char *arg, const char 
     print_wrapped(help, indent, indent);
 }
 
-/* Length of `help` up to its first comma, semicolon or bracket. */
+/* Length of `help` up to its first comma, semicolon, colon or bracket. */
 static size_t noun_length(const char *help)
 {
     size_t n = strlen(help);
-    static const char *const stops[] = { ", ", "; ", " (" };
+    static const char *const stops[] = { ", ", "; ", ": ", " (" };
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
         const char *at = strstr(help, stops[i]);
         if (at) n = least(n, (size_t)(at - help));

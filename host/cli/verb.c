@@ -84,12 +84,21 @@ enum mro_code cli_publish(struct cli_run *run, struct cli_item *item, const void
     return code;
 }
 
+/* Characters of a text: bytes that do not go on with one. */
+static int characters(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
 void cli_print_row(struct cli_run *run, const struct cli_item *item, const char *heading, const char *value,
                    const char *verdict)
 {
     if (!run->titled) printf("%-*s  %-28s  %s\n", run->name_width, "image", heading, "verdict");
     run->titled = true;
-    printf("%-*s  %-28s  %s\n", run->name_width, item->name, value, verdict);
+    const int gap = run->name_width - characters(item->name);
+    printf("%s%*s  %-28s  %s\n", item->name, gap > 0 ? gap : 0, "", value, verdict);
     fflush(stdout);
 }
 
@@ -157,8 +166,8 @@ int cli_verb_open(const struct cli_verb *v, int argc, char **argv, struct cli_pl
 int cli_verb_measure(struct cli_run *run)
 {
     for (size_t i = 0; i < run->args.n; i++) {
-        const int width = (int)strnlen(run->args.files[i], 60);
-        if (width > run->name_width) run->name_width = width;
+        const int width = characters(run->args.files[i]);
+        if (width > run->name_width) run->name_width = width < 60 ? width : 60;
     }
     return run->verb->walk ? run->verb->walk(run) : cli_each_frame(&run->job, &run->args);
 }

@@ -6,17 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/backend.h"
 #include "core/inside.h"
-
-size_t mro_default_memory(void)
-{
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
-    if (pages <= 0 || page <= 0) return (size_t)2 << 30;
-    return (size_t)pages * (size_t)page / 2;
-}
 
 /* -- graphics cards ------------------------------------------------------------------------------ */
 

@@ -24,13 +24,13 @@ static void window_free(struct window *v)
     memset(v, 0, sizeof *v);
 }
 
-/* Powers of the two fields a + i b, of which `z` is the transform, over the half plane. */
+/* Powers of the two fields a + i b, of which `z` is the transform (transposed), over the half plane. */
 static void split_power(const struct mro_acf_window *v, const mro_c32 *z, float *a, float *b)
 {
-    for (size_t y = 0; y < v->ny; y++) {
-        const mro_c32 *row = z + y * v->nx, *mirror = z + (y ? v->ny - y : 0) * v->nx;
-        for (size_t x = 0; x < v->half; x++) {
-            const mro_c32 both = mro_split_power(row[x], mirror[x ? v->nx - x : 0], x, v->nx);
+    for (size_t x = 0; x < v->half; x++) {
+        const mro_c32 *column = z + x * v->ny, *mirror = z + (x ? v->nx - x : 0) * v->ny;
+        for (size_t y = 0; y < v->ny; y++) {
+            const mro_c32 both = mro_split_power(column[y], mirror[y ? v->ny - y : 0], x, v->nx);
             a[y * v->half + x] = both.re;
             b[y * v->half + x] = both.im;
         }
@@ -49,7 +49,7 @@ static bool window_new(struct window *v, const struct mro_grid *g, double width_
     if (ok) {
         mro_acf_window_plane(&v->of, z);
         mro_fft_plane_run(&v->plan, z, v->of.hy, z + n);
-        split_power(&v->of, z, v->power, none);
+        split_power(&v->of, z + n, v->power, none);
     }
     fftwf_free(z);
     free(none);
@@ -91,7 +91,7 @@ static void window_pair(const struct window *window, const struct mro_grid *g, c
             }
     }
     mro_fft_plane_run(&window->plan, z, v->hy, z + v->ny * v->nx);
-    split_power(v, z, a, b);
+    split_power(v, z + v->ny * v->nx, a, b);
 }
 
 /* The tables of the lags, with room for the columns' transform: n * half. */

@@ -6,6 +6,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
+#include "mroscope/math/grid.h"
 #include "mroscope/math/noise.h"
 
 static enum mro_code cpu_open(struct mro_device *d, int index, struct mro_error *e)
@@ -76,26 +77,51 @@ static enum mro_code cpu_multiply(struct mro_device *d, const struct mro_grid *g
     return MRO_OK;
 }
 
+/* Coefficients from <= kx < from + n of row ky, and their conjugates. */
+static void noise_run(const struct mro_grid *g, uint64_t seed, uint64_t stream, const float band[2], float edge,
+                      int32_t ky, int32_t from, int32_t n, mro_c32 *s)
+{
+    enum { PART = 256 };
+    float re[PART], im[PART];
+    mro_c32 *up = s + (size_t)ky * g->nx, *down = s + (ky ? g->ny - (size_t)ky : 0) * g->nx;
+    for (int32_t done = 0; done < n; done += PART) {
+        const int32_t part = n - done < PART ? n - done : PART, first = from + done;
+#pragma omp simd
+        for (int32_t i = 0; i < part; i++) {
+            const mro_c32 z = mro_noise_coefficient(seed, stream, ky, first + i, g->ly, g->lx, band[0], band[1], edge);
+            re[i] = z.re;
+            im[i] = z.im;
+        }
+        for (int32_t i = 0; i < part; i++) {
+            const int32_t kx = first + i;
+            down[kx > 0 ? g->nx - (size_t)kx : (size_t)-kx] = (mro_c32){ re[i], -im[i] };
+            up[kx < 0 ? g->nx - (size_t)-kx : (size_t)kx] = (mro_c32){ re[i], im[i] };
+        }
+    }
+}
+
 static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
                                         const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
                                         struct mro_error *e)
 {
     (void)e;
     mro_c32 *s = spectrum->p;
-    const float lo = (float)band_inv_nm[0], hi = (float)band_inv_nm[1], edge = (float)edge_inv_nm;
+    const float band[2] = { (float)band_inv_nm[0], (float)band_inv_nm[1] }, edge = (float)edge_inv_nm;
     memset(s, 0, g->ny * g->nx * sizeof *s);
     /* Middle frequencies of even grids have no partner: left 0. */
-    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
+    const int32_t hy = (int32_t)((g->ny - 1) / 2), hx = (int32_t)((g->nx - 1) / 2);
 #pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (ptrdiff_t ky = 0; ky <= hy; ky++)
-        for (ptrdiff_t kx = ky ? -hx : 0; kx <= hx; kx++) {
-            const mro_c32 z = mro_noise_coefficient(seed, stream, ky, kx, g->ly, g->lx, lo, hi, edge);
-            const size_t up = (size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx);
-            const size_t down = (ky ? g->ny - (size_t)ky : 0) * g->nx + (size_t)(kx > 0 ? (ptrdiff_t)g->nx - kx : -kx);
-            s[down].re = z.re;
-            s[down].im = -z.im;
-            s[up] = z;
+    for (int32_t ky = 0; ky <= hy; ky++) {
+        int32_t first, last;
+        if (!mro_noise_row(ky, g->ly, g->lx, band[0], band[1], edge, &first, &last)) continue;
+        if (last > hx) last = hx;
+        if (ky && first == 0) {
+            noise_run(g, seed, stream, band, edge, ky, -last, 2 * last + 1, s);
+        } else {
+            if (ky) noise_run(g, seed, stream, band, edge, ky, -last, last - first + 1, s);
+            noise_run(g, seed, stream, band, edge, ky, first, last - first + 1, s);
         }
+    }
     return MRO_OK;
 }
 
@@ -128,45 +154,72 @@ static enum mro_code cpu_forward(struct mro_device *d, const struct mro_grid *g,
     return rc;
 }
 
+#define BELL_REACH 5.0 /* standard deviations of a Gaussian that are summed: all but 6e-7 of it */
+
+/* Weights of a Gaussian of s samples around `points` equidistant places of n samples: `taps` each, from sample
+ * floor(place) - reach on. */
+static float *bell_of(double s, size_t n, size_t points, ptrdiff_t reach)
+{
+    const size_t taps = 2 * (size_t)reach + 2;
+    float *w = malloc(points * taps * sizeof *w);
+    for (size_t k = 0; w && k < points; k++) {
+        const double place = (double)k * (double)n / (double)points, from = floor(place) - (double)reach;
+        float *one = w + k * taps;
+        double sum = 0;
+        for (size_t t = 0; t < taps; t++) {
+            const double r = (from + (double)t - place) / s;
+            sum += one[t] = (float)exp(-0.5 * r * r);
+        }
+        for (size_t t = 0; t < taps; t++) one[t] = (float)(one[t] / sum);
+    }
+    return w;
+}
+
 static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mro_grid *g,
                                            const struct mro_buffer *field, double s_nm, const struct mro_grid *out,
                                            struct mro_buffer *mean_square, struct mro_error *e)
 {
-    const size_t n = g->ny * g->nx, m = out->ny * out->nx;
-    const double c = 2 * MRO_PI * MRO_PI * s_nm * s_nm;
-    const double reach = 0.8 / s_nm; /* exp(-2 pi^2 0.64) = 3e-6 */
-    const ptrdiff_t hy = (ptrdiff_t)fmin(reach * g->ly, (double)((g->ny - 1) / 2));
-    const ptrdiff_t hx = (ptrdiff_t)fmin(reach * g->lx, (double)((g->nx - 1) / 2));
-    const size_t kept = (size_t)hx + 1;
-    float *r = mean_square->p;
-    mro_c32 *t = malloc(g->ny * kept * sizeof *t), *u = fftwf_malloc(m * sizeof *u);
-    enum mro_code rc = MRO_OK;
-    if (t == NULL || u == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
-        goto done;
-    }
-    rc = mro_fft_real(field->p, g->ny, g->nx, true, kept, t, d->threads, e);
-    if (rc) goto done;
-    memset(u, 0, m * sizeof *u);
-    for (ptrdiff_t j = -hy; j <= hy; j++)
-        for (ptrdiff_t i = -hx; i <= hx; i++) {
-            const double qy = (double)j / g->ly, qx = (double)i / g->lx;
-            const float w = (float)(exp(-c * (qy * qy + qx * qx)) / (double)n);
-            ptrdiff_t ty = j % (ptrdiff_t)out->ny, tx = i % (ptrdiff_t)out->nx;
-            if (ty < 0) ty += (ptrdiff_t)out->ny;
-            if (tx < 0) tx += (ptrdiff_t)out->nx;
-            const ptrdiff_t row = i < 0 ? -j : j; /* coefficients of a real field come in conjugate pairs */
-            const mro_c32 v = t[(size_t)(row < 0 ? row + (ptrdiff_t)g->ny : row) * kept + (size_t)(i < 0 ? -i : i)];
-            u[(size_t)ty * out->nx + (size_t)tx].re += w * v.re;
-            u[(size_t)ty * out->nx + (size_t)tx].im += i < 0 ? -w * v.im : w * v.im;
+    const size_t ny = g->ny, nx = g->nx;
+    const double sy = s_nm * (double)ny / g->ly, sx = s_nm * (double)nx / g->lx; /* samples */
+    const ptrdiff_t ry = (ptrdiff_t)ceil(BELL_REACH * sy), rx = (ptrdiff_t)ceil(BELL_REACH * sx);
+    const size_t taps_y = 2 * (size_t)ry + 2, taps_x = 2 * (size_t)rx + 2;
+    const float *v = field->p;
+    float *wy = bell_of(sy, ny, out->ny, ry), *wx = bell_of(sx, nx, out->nx, rx), *to = mean_square->p;
+    bool failed = wy == NULL || wx == NULL;
+#pragma omp parallel num_threads(d->threads) if (!failed)
+    {
+        /* A row of sums along y, repeated to both sides as the field is. */
+        float *row = failed ? NULL : malloc((nx + taps_x) * sizeof *row);
+        if (row == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
-    rc = mro_fft2(u, out->ny, out->nx, FFTW_BACKWARD, d->threads, e);
-    if (rc) goto done;
-    for (size_t i = 0; i < m; i++) r[i] = u[i].re > 0 ? u[i].re : 0;
-done:
-    free(t);
-    fftwf_free(u);
-    return rc;
+#pragma omp for schedule(static)
+        for (size_t j = 0; j < out->ny; j++) {
+            if (row == NULL) continue;
+            float *sum = row + rx;
+            const ptrdiff_t first = (ptrdiff_t)(j * ny / out->ny) - ry;
+            memset(sum, 0, nx * sizeof *sum);
+            for (size_t t = 0; t < taps_y; t++) {
+                const float *from = v + mro_cyclic(first + (ptrdiff_t)t, ny) * nx, w = wy[j * taps_y + t];
+#pragma omp simd
+                for (size_t x = 0; x < nx; x++) sum[x] += w * from[x] * from[x];
+            }
+            for (ptrdiff_t x = -rx; x < 0; x++) sum[x] = sum[mro_cyclic(x, nx)];
+            for (size_t x = nx; x < nx + taps_x - (size_t)rx; x++) sum[x] = sum[x % nx];
+            for (size_t i = 0; i < out->nx; i++) {
+                const float *from = row + i * nx / out->nx, *w = wx + i * taps_x;
+                float all = 0;
+#pragma omp simd reduction(+ : all)
+                for (size_t t = 0; t < taps_x; t++) all += w[t] * from[t];
+                to[j * out->nx + i] = all;
+            }
+        }
+        free(row);
+    }
+    free(wy);
+    free(wx);
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny) : MRO_OK;
 }
 
 const struct mro_backend mro_backend_cpu = {

@@ -10,18 +10,37 @@
 #include "cpu/fft.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/contrast.h"
+#include "mroscope/math/grid.h"
 
-/* Median of 3 x 3 for one row; borders repeat. */
-static void median3x3_row(const float *up, const float *mid, const float *down, size_t nx, float *out)
+enum { PART = 512 }; /* columns looked at together: what is computed of them stays in the first level of cache */
+
+/* Median of 3 x 3 for columns [from, to) of a row, to - from <= PART; borders repeat. Columns are sorted once for the
+ * three pixels that they serve. `out` holds to - from numbers. */
+static void median3x3_part(const float *up, const float *mid, const float *down, size_t nx, size_t from, size_t to,
+                           float *out)
 {
-    for (size_t x = 0; x<nx; x += nx> 1 ? nx - 1 : 1) { /* the two border columns */
-        const size_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : nx - 1;
-        out[x] = mro_median9(up[l], up[x], up[r], mid[l], mid[x], mid[r], down[l], down[x], down[r]);
+    float low[PART + 2], middle[PART + 2], high[PART + 2]; /* of columns from - 1 to `to` */
+    const size_t n = to - from;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float a = up[from + i], b = mid[from + i], c = down[from + i];
+        MRO_SORT3(a, b, c);
+        low[i + 1] = a;
+        middle[i + 1] = b;
+        high[i + 1] = c;
+    }
+    for (int side = 0; side < 2; side++) {
+        const size_t x = side ? (to < nx ? to : nx - 1) : from ? from - 1 : 0, i = side ? n + 1 : 0;
+        float a = up[x], b = mid[x], c = down[x];
+        MRO_SORT3(a, b, c);
+        low[i] = a;
+        middle[i] = b;
+        high[i] = c;
     }
 #pragma omp simd
-    for (size_t x = 1; x < nx - 1; x++)
-        out[x] =
-            mro_median9(up[x - 1], up[x], up[x + 1], mid[x - 1], mid[x], mid[x + 1], down[x - 1], down[x], down[x + 1]);
+    for (size_t i = 0; i < n; i++)
+        out[i] = mro_median_columns(low[i], middle[i], high[i], low[i + 1], middle[i + 1], high[i + 1], low[i + 2],
+                                    middle[i + 2], high[i + 2]);
 }
 
 /* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. */
@@ -35,13 +54,14 @@ static float residual_threshold(const float *px, size_t ny, size_t nx)
         size_t n = 0;
         for (size_t y = 1; y + 1 < ny; y += MRO_SPIKE_ROW_STEP) {
             const float *mid = px + y * nx;
-            median3x3_row(mid - nx, mid, mid + nx, nx, m);
+            for (size_t x = 0; x < nx; x += PART)
+                median3x3_part(mid - nx, mid, mid + nx, nx, x, x + PART < nx ? x + PART : nx, m + x);
             for (size_t x = 0; x < nx; x++) {
                 const float r = fabsf(mid[x] - m[x]);
                 if (r == r) v[n++] = r; /* not NaN */
             }
         }
-        if (n) threshold = MRO_SPIKE_THRESHOLD(mro_median(v, n));
+        if (n) threshold = MRO_SPIKE_THRESHOLD(mro_select_positive(v, n, n / 2));
     }
     free(v);
     free(m);
@@ -54,7 +74,9 @@ struct background {
     double *mean; /* ny * nx */
 };
 
-/* Bilinear interpolation between block centres; `coarse` is scratch of b->nx floats. */
+enum { LANES = 16 };
+
+/* Bilinear interpolation between block centres; `coarse` is scratch of b->nx floats, `out` has room for nx + LANES. */
 static void background_row(const struct background *b, size_t y, size_t nx, float *coarse, float *out)
 {
     const double fy = ((double)y + 0.5) / (double)b->block - 0.5;
@@ -66,29 +88,31 @@ static void background_row(const struct background *b, size_t y, size_t nx, floa
     const float inv = 1.0f / (float)b->block;
     /* Segment i runs from the centre of block i - 1 to that of block i; the first and the last are flat. */
     size_t x = 0;
-    for (size_t i = 0; i <= b->nx; i++) {
+    for (size_t i = 0; i <= b->nx && x < nx; i++) {
         const float from = coarse[i ? i - 1 : 0], to = coarse[i < b->nx ? i : b->nx - 1];
         const float centre = ((float)i - 0.5f) * (float)b->block - 0.5f; /* pixel where `from` holds */
         size_t end = i < b->nx ? (size_t)fmax(0, ceil(((double)i + 0.5) * (double)b->block - 0.5)) : nx;
-        if (end > nx) end = nx;
+        end = end > nx ? nx : end < x ? x : end;
+        /* Whole vectors: what is too much is overwritten by the next segment. */
+        for (; x < end; x += LANES) {
+            const float first = (float)x - centre;
 #pragma omp simd
-        for (size_t k = x; k < end; k++) out[k] = from + (to - from) * (((float)k - centre) * inv);
-        x = end > x ? end : x;
+            for (int k = 0; k < LANES; k++) out[x + (size_t)k] = from + (to - from) * ((first + (float)k) * inv);
+        }
+        x = end;
     }
 }
 
-/* One row with its spikes replaced; how many there were. `threshold` 0: none are looked for. */
-static size_t despike_row(const float *px, size_t y, size_t ny, size_t nx, float threshold, float *out)
+/* Columns [from, to) of a row with its spikes replaced; how many there were. */
+static size_t despike_part(const float *px, size_t y, size_t ny, size_t nx, size_t from, size_t to, float threshold,
+                           float *out)
 {
     const float *mid = px + y * nx;
-    if (!(threshold > 0)) {
-        memcpy(out, mid, nx * sizeof *out);
-        return 0;
-    }
-    median3x3_row(y ? mid - nx : mid, mid, y + 1 < ny ? mid + nx : mid, nx, out);
     int here = 0;
+    median3x3_part(y ? mid - nx : mid, mid, y + 1 < ny ? mid + nx : mid, nx, from, to, out);
+    out -= from;
 #pragma omp simd reduction(+ : here)
-    for (size_t x = 0; x < nx; x++) {
+    for (size_t x = from; x < to; x++) {
         const bool spike = fabsf(mid[x] - out[x]) > threshold;
         here += spike;
         out[x] = spike ? out[x] : mid[x];
@@ -143,6 +167,25 @@ static bool background_smooth(int threads, struct background *b, double *sum, do
     return true;
 }
 
+/* The contrast of one row over its local mean; parts of the row that have no spikes are taken as they are. */
+static void contrast_row(const float *px, size_t y, size_t ny, size_t nx, float threshold, const unsigned char *spiked,
+                         const float *mean, struct mro_background_scale scale, float *out)
+{
+    for (size_t from = 0; from < nx; from += PART, spiked++) {
+        const size_t n = from + PART < nx ? PART : nx - from;
+        const float *line = px + y * nx + from, *local = mean + from;
+        float clean[PART], *to = out + from;
+        if (threshold > 0 && *spiked) {
+            despike_part(px, y, ny, nx, from, from + n, threshold, clean);
+            line = clean;
+        }
+#pragma omp simd
+        for (size_t x = 0; x < n; x++) to[x] = mro_contrast(line[x], local[x], scale);
+    }
+}
+
+enum { STRIP = 16, COLUMNS = 8 }; /* a cache line or two of columns and rows */
+
 enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
                                         struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e)
@@ -158,44 +201,58 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     float *border = malloc(2 * nx * sizeof *border); /* first and last row of the contrast */
     double *sum = calloc(nb, sizeof *sum), *count = calloc(nb, sizeof *count);
     bg.mean = malloc(nb * sizeof *bg.mean);
-    mro_c32 *half = malloc(ny * kept * sizeof *half);
+    const size_t stride = (ny + 7) / 8 * 8; /* of columns: all of them aligned */
+    mro_c32 *half = fftwf_malloc(kept * stride * sizeof *half);
     float *jump_y = malloc(nx * sizeof *jump_y), *jump_x = malloc(ny * sizeof *jump_x);
     mro_c32 *hat_y = fftwf_malloc((nx / 2 + 1) * sizeof *hat_y), *hat_x = fftwf_malloc((ny / 2 + 1) * sizeof *hat_x);
     fftwf_plan rows = mro_fft_plan_line(nx, FFTW_FORWARD);
-    fftwf_plan row = mro_fft_plan_real_line(nx), column = mro_fft_plan_real_line(ny); /* of the jumps */
+    fftwf_plan column = mro_fft_plan_line(ny, FFTW_FORWARD);
+    fftwf_plan jump_row = mro_fft_plan_real_line(nx), jump_column = mro_fft_plan_real_line(ny);
+    const size_t parts = (nx + PART - 1) / PART;
+    unsigned char *spiked = malloc(ny * parts); /* parts of rows that have spikes */
+    struct mro_border_turn *turn_x = malloc(kept * sizeof *turn_x);
+    struct mro_border_turn *turn_y = malloc((g->ny / 2 + 1) * sizeof *turn_y);
     bool failed = false;
     size_t replaced = 0;
-    if (!border || !sum || !count || !bg.mean || !half || !jump_y || !jump_x || !hat_y || !hat_x || !rows || !row ||
-        !column) {
+    if (!spiked || !turn_x || !turn_y || !border || !sum || !count || !bg.mean || !half || !jump_y || !jump_x ||
+        !hat_y || !hat_x || !rows || !column || !jump_row || !jump_column) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
         goto done;
     }
 
     const float threshold = residual_threshold(px, ny, nx);
     /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
-     * and again below: that is cheaper than keeping a clean copy of the image. */
+     * and again below, where they have spikes: that is cheaper than keeping a clean copy of the image. */
 #pragma omp parallel num_threads(d->threads) reduction(+ : replaced)
     {
-        float *line = malloc(nx * sizeof *line), *s = malloc(2 * nx * sizeof *s); /* sums of columns, then counts */
-        const bool ready = line && s;
-        if (!ready) {
+        float *s = malloc(2 * nx * sizeof *s); /* sums of columns, then counts */
+        if (s == NULL) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
         for (size_t by = 0; by < bg.ny; by++) {
-            if (!ready) continue;
+            if (s == NULL) continue;
             const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
             memset(s, 0, 2 * nx * sizeof *s);
-            for (size_t y = by * bg.block; y < y1; y++) {
-                replaced += despike_row(px, y, ny, nx, threshold, line);
+            for (size_t from = 0; from < nx; from += PART)
+                for (size_t y = by * bg.block; y < y1; y++) {
+                    const size_t n = from + PART < nx ? PART : nx - from;
+                    const float *line = px + y * nx + from;
+                    float clean[PART], *sums = s + from, *counts = sums + nx;
+                    if (threshold > 0) {
+                        const size_t here = despike_part(px, y, ny, nx, from, from + n, threshold, clean);
+                        spiked[y * parts + from / PART] = here > 0;
+                        replaced += here;
+                        if (here) line = clean;
+                    }
 #pragma omp simd
-                for (size_t x = 0; x < nx; x++) {
-                    const bool finite = line[x] == line[x];
-                    s[x] += finite ? line[x] : 0.0f;
-                    s[nx + x] += finite ? 1.0f : 0.0f;
+                    for (size_t x = 0; x < n; x++) {
+                        const bool finite = line[x] == line[x];
+                        sums[x] += finite ? line[x] : 0.0f;
+                        counts[x] += finite ? 1.0f : 0.0f;
+                    }
                 }
-            }
             for (size_t bx = 0; bx < bg.nx; bx++) {
                 const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
                 for (size_t x = bx * bg.block; x < x1; x++) {
@@ -204,7 +261,6 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
                 }
             }
         }
-        free(line);
         free(s);
     }
     if (failed) {
@@ -227,42 +283,47 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         }
     const struct mro_background_scale scale = mro_background_scale(total, (double)known, lowest);
 
+    /* Rows are transformed in strips, which are turned into pieces of columns while they are in the cache. */
 #pragma omp parallel num_threads(d->threads)
     {
-        float *line = malloc(nx * sizeof *line), *mean = malloc((nx + bg.nx) * sizeof *mean);
+        float *line = malloc(2 * nx * sizeof *line), *mean = malloc((nx + LANES + bg.nx) * sizeof *mean);
         mro_c32 *both = fftwf_malloc(nx * sizeof *both), *hat = fftwf_malloc((nx + 1) * sizeof *hat);
-        const bool ready = line && mean && both && hat;
+        mro_c32 *strip = malloc(STRIP * kept * sizeof *strip);
+        const bool ready = line && mean && both && hat && strip;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t pair = 0; pair < (ny + 1) / 2; pair++) {
+        for (size_t y0 = 0; y0 < ny; y0 += STRIP) {
+            const size_t n = y0 + STRIP < ny ? STRIP : ny - y0;
             if (!ready) continue;
-            for (size_t y = 2 * pair; y < 2 * pair + 2; y++) {
-                if (y < ny) {
-                    background_row(&bg, y, nx, mean + nx, mean);
-                    despike_row(px, y, ny, nx, threshold, line);
+            for (size_t y = y0; y < y0 + n; y++) {
+                float *to = line + (y - y0) % 2 * nx;
+                background_row(&bg, y, nx, mean + nx + LANES, mean);
+                contrast_row(px, y, ny, nx, threshold, spiked + y * parts, mean, scale, to);
+                jump_x[y] = to[nx - 1] - to[0];
+                if (y == 0) memcpy(border, to, nx * sizeof *to);
+                if (y == ny - 1) memcpy(border + nx, to, nx * sizeof *to);
+                const bool second = (y - y0) % 2, alone = !second && y + 1 == y0 + n;
+                if (!second && !alone) continue;
+                if (alone) memset(line + nx, 0, nx * sizeof *line);
 #pragma omp simd
-                    for (size_t x = 0; x < nx; x++) line[x] = mro_contrast(line[x], mean[x], scale);
-                    jump_x[y] = line[nx - 1] - line[0];
-                    if (y == 0) memcpy(border, line, nx * sizeof *line);
-                    if (y == ny - 1) memcpy(border + nx, line, nx * sizeof *line);
-                } else {
-                    memset(line, 0, nx * sizeof *line);
+                for (size_t x = 0; x < nx; x++) {
+                    both[x].re = line[x];
+                    both[x].im = line[nx + x];
                 }
-                if (y % 2 == 0)
-                    for (size_t x = 0; x < nx; x++) both[x].re = line[x];
-                else
-                    for (size_t x = 0; x < nx; x++) both[x].im = line[x];
+                mro_c32 *even = strip + (y - y0 - second) * kept;
+                mro_fft_two_rows(rows, nx, both, hat, kept, even, alone ? NULL : even + kept);
             }
-            mro_c32 *even = half + 2 * pair * kept;
-            mro_fft_two_rows(rows, nx, both, hat, kept, even, 2 * pair + 1 < ny ? even + kept : NULL);
+            for (size_t kx = 0; kx < kept; kx++)
+                for (size_t i = 0; i < n; i++) half[kx * stride + y0 + i] = strip[i * kept + kx];
         }
         free(line);
         free(mean);
         fftwf_free(both);
         fftwf_free(hat);
+        free(strip);
     }
     if (failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
@@ -276,49 +337,65 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             goto done;
         }
         memcpy(line, jump_y, nx * sizeof *line);
-        fftwf_execute_dft_r2c(row, line, (fftwf_complex *)hat_y);
+        fftwf_execute_dft_r2c(jump_row, line, (fftwf_complex *)hat_y);
         memcpy(line, jump_x, ny * sizeof *line);
-        fftwf_execute_dft_r2c(column, line, (fftwf_complex *)hat_x);
+        fftwf_execute_dft_r2c(jump_column, line, (fftwf_complex *)hat_x);
         fftwf_free(line);
     }
-    rc = mro_fft_columns(half, ny, kept, kept, FFTW_FORWARD, d->threads, e);
-    if (rc) goto done;
-
-    /* Crop, take off the smooth part, unfold to the full plane. A middle frequency of an even grid has no partner:
-     * it is left out. */
+    /* Columns; crop, take off the smooth part, unfold to the full plane. A middle frequency of an even grid has no
+     * partner: it is left out. */
     mro_c32 *out = spectrum->p;
     const float unit = (float)(1 / sqrt((double)ny * (double)nx));
-    const size_t hy = (g->ny - 1) / 2, hx = (g->nx - 1) / 2;
-    memset(out, 0, g->ny * g->nx * sizeof *out);
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (size_t j = 0; j < 2 * hy + 1; j++) {
-        const ptrdiff_t ky = (ptrdiff_t)j - (ptrdiff_t)hy;
-        const size_t from = ky < 0 ? (size_t)(ky + (ptrdiff_t)ny) : (size_t)ky;
-        const size_t to = ky < 0 ? (size_t)(ky + (ptrdiff_t)g->ny) : (size_t)ky;
-        const size_t mirror = ky > 0 ? (size_t)((ptrdiff_t)g->ny - ky) : (size_t)(-ky);
-        /* Transform of the jump across left and right borders at this ky. */
-        const mro_c32 vx = { hat_x[ky < 0 ? -ky : ky].re, ky < 0 ? -hat_x[-ky].im : hat_x[ky].im };
-        for (size_t kx = 0; kx <= hx; kx++) {
-            const mro_c32 jumps = mro_border_coefficient((double)ky, (double)kx, (double)ny, (double)nx, hat_y[kx], vx);
-            mro_c32 f = half[from * kept + kx];
-            f.re -= jumps.re;
-            f.im -= jumps.im;
-            f.re *= unit;
-            f.im *= unit;
-            out[to * g->nx + kx] = f;
-            if (kx) {
-                const mro_c32 c = { f.re, -f.im };
-                out[mirror * g->nx + (g->nx - kx)] = c;
+    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2;
+    const size_t hx = (g->nx - 1) / 2;
+    for (size_t k = 0; k < kept; k++) turn_x[k] = mro_border_turn_of((double)k, (double)nx);
+    for (size_t k = 0; k < g->ny / 2 + 1; k++) turn_y[k] = mro_border_turn_of((double)k, (double)ny);
+#pragma omp parallel num_threads(d->threads)
+    {
+        mro_c32 *lines = fftwf_malloc(COLUMNS * stride * sizeof *lines);
+        if (lines == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < g->ny * g->nx; i++) out[i] = (mro_c32){ 0, 0 };
+#pragma omp for schedule(static)
+        for (size_t k0 = 0; k0 <= hx; k0 += COLUMNS) {
+            const size_t n = k0 + COLUMNS <= hx ? COLUMNS : hx + 1 - k0;
+            if (lines == NULL) continue;
+            for (size_t i = 0; i < n; i++)
+                fftwf_execute_dft(column, (fftwf_complex *)(half + (k0 + i) * stride),
+                                  (fftwf_complex *)(lines + i * stride));
+            for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
+                const struct mro_border_turn y = { turn_y[labs(ky)].cosine,
+                                                   ky < 0 ? -turn_y[-ky].sine : turn_y[ky].sine };
+                /* Transform of the jump across left and right borders at this ky. */
+                const mro_c32 vx = { hat_x[labs(ky)].re, ky < 0 ? -hat_x[-ky].im : hat_x[ky].im };
+                mro_c32 *to = out + mro_cyclic(ky, g->ny) * g->nx, *mirror = out + mro_cyclic(-ky, g->ny) * g->nx;
+                const mro_c32 *from = lines + mro_cyclic(ky, ny);
+                for (size_t i = 0; i < n; i++) {
+                    const size_t kx = k0 + i;
+                    const mro_c32 jumps = mro_border_coefficient(y, turn_x[kx], hat_y[kx], vx);
+                    const mro_c32 f = { (from[i * stride].re - jumps.re) * unit,
+                                        (from[i * stride].im - jumps.im) * unit };
+                    to[kx] = f;
+                    if (kx) mirror[g->nx - kx] = (mro_c32){ f.re, -f.im };
+                }
             }
         }
+        fftwf_free(lines);
     }
+    if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     out[0].re = out[0].im = 0;
 done:
+    free(spiked);
+    free(turn_x);
+    free(turn_y);
     free(border);
     free(sum);
     free(count);
     free(bg.mean);
-    free(half);
+    fftwf_free(half);
     free(jump_y);
     free(jump_x);
     fftwf_free(hat_y);

@@ -14,7 +14,7 @@ static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
 /* Plans live as long as some CPU device does: planning costs more than many of the transforms. Every shape of image
  * adds a few, so their number has no bound. */
 static struct kept {
-    size_t rows, nx;
+    size_t n;
     int sign, kind;
     fftwf_plan plan;
 } * kept;
@@ -22,26 +22,20 @@ static size_t n_kept, room, users;
 
 enum kind { COMPLEX, REAL_TO_HALF, HALF_TO_REAL };
 
-static fftwf_plan make(size_t rows, size_t nx, int sign, enum kind kind)
+static fftwf_plan make(size_t n, int sign, enum kind kind)
 {
     fftwf_plan p = NULL;
-    const size_t n = (rows ? rows : 1) * nx;
     fftwf_complex *a = fftwf_malloc((n + 2) * sizeof *a);
     /* Complex plans work out of place: in place, FFTW allocates a buffer at every run. */
     fftwf_complex *b = kind == COMPLEX ? fftwf_malloc((n + 2) * sizeof *b) : NULL;
-    float *r = kind != COMPLEX ? fftwf_malloc((nx + 2) * sizeof *r) : NULL;
-    if (a && (r || kind == COMPLEX)) {
+    float *r = kind != COMPLEX ? fftwf_malloc((n + 2) * sizeof *r) : NULL;
+    if (a && (r || b)) {
         if (kind == REAL_TO_HALF)
-            p = fftwf_plan_dft_r2c_1d((int)nx, r, a, FFTW_ESTIMATE);
+            p = fftwf_plan_dft_r2c_1d((int)n, r, a, FFTW_ESTIMATE);
         else if (kind == HALF_TO_REAL)
-            p = fftwf_plan_dft_c2r_1d((int)nx, a, r, FFTW_ESTIMATE);
-        else if (rows) {
-            const int length = (int)rows; /* all columns of a plane of `rows` rows */
-            if (b)
-                p = fftwf_plan_many_dft(1, &length, (int)nx, a, NULL, (int)nx, 1, b, NULL, (int)nx, 1, sign,
-                                        FFTW_ESTIMATE);
-        } else if (b)
-            p = fftwf_plan_dft_1d((int)nx, a, b, sign, FFTW_ESTIMATE);
+            p = fftwf_plan_dft_c2r_1d((int)n, a, r, FFTW_ESTIMATE);
+        else
+            p = fftwf_plan_dft_1d((int)n, a, b, sign, FFTW_ESTIMATE);
     }
     fftwf_free(a);
     fftwf_free(b);
@@ -49,13 +43,12 @@ static fftwf_plan make(size_t rows, size_t nx, int sign, enum kind kind)
     return p;
 }
 
-static fftwf_plan plan(size_t rows, size_t nx, int sign, enum kind kind)
+static fftwf_plan plan(size_t n, int sign, enum kind kind)
 {
     pthread_mutex_lock(&planner);
     fftwf_plan p = NULL;
     for (size_t i = 0; i < n_kept && p == NULL; i++)
-        if (kept[i].rows == rows && kept[i].nx == nx && kept[i].sign == sign && kept[i].kind == (int)kind)
-            p = kept[i].plan;
+        if (kept[i].n == n && kept[i].sign == sign && kept[i].kind == (int)kind) p = kept[i].plan;
     if (p == NULL && n_kept == room) {
         const size_t more = room ? 2 * room : 64;
         struct kept *grown = realloc(kept, more * sizeof *grown);
@@ -64,13 +57,8 @@ static fftwf_plan plan(size_t rows, size_t nx, int sign, enum kind kind)
             room = more;
         }
     }
-    if (p == NULL && n_kept < room && (p = make(rows, nx, sign, kind)) != NULL) {
-        kept[n_kept].rows = rows;
-        kept[n_kept].nx = nx;
-        kept[n_kept].sign = sign;
-        kept[n_kept].kind = kind;
-        kept[n_kept++].plan = p;
-    }
+    if (p == NULL && n_kept < room && (p = make(n, sign, kind)) != NULL)
+        kept[n_kept++] = (struct kept){ n, sign, (int)kind, p };
     pthread_mutex_unlock(&planner);
     return p;
 }
@@ -94,29 +82,42 @@ void mro_fft_close(void)
     pthread_mutex_unlock(&planner);
 }
 
-fftwf_plan mro_fft_plan_line(size_t n, int sign) { return plan(0, n, sign, COMPLEX); }
-fftwf_plan mro_fft_plan_real_line(size_t n) { return plan(0, n, FFTW_FORWARD, REAL_TO_HALF); }
-fftwf_plan mro_fft_plan_to_real_line(size_t n) { return plan(0, n, FFTW_BACKWARD, HALF_TO_REAL); }
+fftwf_plan mro_fft_plan_line(size_t n, int sign) { return plan(n, sign, COMPLEX); }
+fftwf_plan mro_fft_plan_real_line(size_t n) { return plan(n, FFTW_FORWARD, REAL_TO_HALF); }
+fftwf_plan mro_fft_plan_to_real_line(size_t n) { return plan(n, FFTW_BACKWARD, HALF_TO_REAL); }
 
 bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign)
 {
     p->ny = ny;
     p->nx = nx;
-    p->row = plan(0, nx, sign, COMPLEX);
-    p->columns = plan(ny, nx, sign, COMPLEX);
-    return p->row && p->columns;
+    p->row = plan(nx, sign, COMPLEX);
+    p->column = plan(ny, sign, COMPLEX);
+    return p->row && p->column;
 }
 
-void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach, mro_c32 *out)
+static void transpose(const mro_c32 *from, size_t ny, size_t nx, mro_c32 *to)
 {
-    for (ptrdiff_t y = 0; y < (ptrdiff_t)p->ny; y++) {
-        mro_c32 *from = z + (size_t)y * p->nx, *to = out + (size_t)y * p->nx;
-        if (y > reach && (ptrdiff_t)p->ny - y > reach)
-            memset(to, 0, p->nx * sizeof *to);
-        else
-            fftwf_execute_dft(p->row, (fftwf_complex *)from, (fftwf_complex *)to);
+    enum { BLOCK = 8 }; /* a cache line of both */
+    for (size_t y0 = 0; y0 < ny; y0 += BLOCK) {
+        const size_t y1 = y0 + BLOCK < ny ? y0 + BLOCK : ny;
+        for (size_t x = 0; x < nx; x++)
+            for (size_t y = y0; y < y1; y++) to[x * ny + y] = from[y * nx + x];
     }
-    fftwf_execute_dft(p->columns, (fftwf_complex *)out, (fftwf_complex *)z);
+}
+
+void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach, mro_c32 *work)
+{
+    const size_t ny = p->ny, nx = p->nx;
+    for (size_t y = 0; y < ny; y++) {
+        mro_c32 *to = work + y * nx;
+        if ((ptrdiff_t)y > reach && (ptrdiff_t)(ny - y) > reach)
+            memset(to, 0, nx * sizeof *to);
+        else
+            fftwf_execute_dft(p->row, (fftwf_complex *)(z + y * nx), (fftwf_complex *)to);
+    }
+    transpose(work, ny, nx, z);
+    for (size_t x = 0; x < nx; x++)
+        fftwf_execute_dft(p->column, (fftwf_complex *)(z + x * ny), (fftwf_complex *)(work + x * ny));
 }
 
 enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,
@@ -130,7 +131,7 @@ enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t 
     {
         /* One aligned line per column of the block; the stride keeps every line aligned as planned. */
         const size_t stride = (ny + 7) / 8 * 8;
-        mro_c32 *lines = fftwf_malloc((COLUMN_BLOCK + 1) * stride * sizeof *lines);
+        mro_c32 *lines = fftwf_malloc(2 * COLUMN_BLOCK * stride * sizeof *lines);
         mro_c32 *done = lines ? lines + COLUMN_BLOCK * stride : NULL;
         if (lines == NULL) {
 #pragma omp atomic write
@@ -142,12 +143,10 @@ enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t 
             const size_t x0 = b * COLUMN_BLOCK, w = columns - x0 < COLUMN_BLOCK ? columns - x0 : COLUMN_BLOCK;
             for (size_t y = 0; y < ny; y++)
                 for (size_t i = 0; i < w; i++) lines[i * stride + y] = plane[y * pitch + x0 + i];
-            for (size_t i = 0; i < w; i++) {
-                fftwf_execute_dft(p, (fftwf_complex *)(lines + i * stride), (fftwf_complex *)done);
-                memcpy(lines + i * stride, done, ny * sizeof *done);
-            }
+            for (size_t i = 0; i < w; i++)
+                fftwf_execute_dft(p, (fftwf_complex *)(lines + i * stride), (fftwf_complex *)(done + i * stride));
             for (size_t y = 0; y < ny; y++)
-                for (size_t i = 0; i < w; i++) plane[y * pitch + x0 + i] = lines[i * stride + y];
+                for (size_t i = 0; i < w; i++) plane[y * pitch + x0 + i] = done[i * stride + y];
         }
         fftwf_free(lines);
     }

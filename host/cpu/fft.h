@@ -24,15 +24,15 @@ fftwf_plan mro_fft_plan_line(size_t n, int sign);
 fftwf_plan mro_fft_plan_real_line(size_t n);    /* real to half-complex, out of place */
 fftwf_plan mro_fft_plan_to_real_line(size_t n); /* half-complex to real, out of place, destroys its input */
 
-/* Planes transformed by one thread: rows, then all columns at once. Faster than FFTW's own estimated plan of
- * a plane, and rows known to be zero are skipped. */
+/* Planes transformed by one thread: rows, a transposition, rows again. Columns that lie apart take FFTW's estimated
+ * plans up to seven times as long. */
 struct mro_fft_plane {
     size_t ny, nx;
-    fftwf_plan row, columns;
+    fftwf_plan row, column;
 };
 bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign); /* false: out of memory */
-/* z and work are fftwf_malloc'ed, nx a multiple of 8; only rows within `reach` of row 0 (cyclically) of z hold anything
- * but zeros. */
+/* z and work are fftwf_malloc'ed, nx and ny multiples of 8; only rows within `reach` of row 0 (cyclically) of z hold
+ * anything but zeros. The transform comes to stand in `work` transposed: nx rows of ny. z is lost. */
 void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach, mro_c32 *work);
 
 /* In-place unnormalised transform of a full complex plane, sign FFTW_FORWARD or FFTW_BACKWARD. */

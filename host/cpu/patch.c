@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
+#include "mroscope/math/elementary.h"
+#include "mroscope/math/grid.h"
 
 #define MAX_SPAN 96 /* samples across the largest sphere; a coarser bound than any grid in use needs */
 #define LANES 16    /* samples taken together; MAX_SPAN is a multiple */
@@ -16,66 +18,70 @@ struct search {
     double py, px; /* nm per sample */
 };
 
+/* Fringes exp(-2 pi i g r) and squared distances at the samples of one axis: r = (first + i - centre) step. */
+struct axis {
+    float re[MAX_SPAN], im[MAX_SPAN], square[MAX_SPAN];
+};
+static void fill_axis(struct axis *a, double first, double centre, double step, double g, int n)
+{
+#pragma omp simd
+    for (int i = 0; i < n; i++) {
+        const double r = (first + i - centre) * step;
+        const float turn = (float)mro_turn_of(-g * r);
+        a->re[i] = mro_cos_turn(turn);
+        a->im[i] = mro_sin_turn(turn);
+        a->square[i] = (float)(r * r);
+    }
+}
+
 /* Power of the field matched by a sphere of size k at (y, x) with wave vector (gy, gx), in units of noise. */
 static double matched_power(const struct search *c, int k, double y, double x, double gy, double gx)
 {
     const double radius = 0.5 * c->s->diameter_nm[k], fy = y / c->py, fx = x / c->px;
-    const ptrdiff_t y0 = (ptrdiff_t)ceil(fy - radius / c->py), y1 = (ptrdiff_t)floor(fy + radius / c->py);
-    const ptrdiff_t x0 = (ptrdiff_t)ceil(fx - radius / c->px), x1 = (ptrdiff_t)floor(fx + radius / c->px);
-    const ptrdiff_t span = x1 - x0 + 1;
-    if (span < 1 || span > MAX_SPAN || y1 < y0) return 0;
-    const ptrdiff_t ny = (ptrdiff_t)c->g->ny, nx = (ptrdiff_t)c->g->nx;
-    float cr[MAX_SPAN], ci[MAX_SPAN], dx2[MAX_SPAN], wrapped[MAX_SPAN];
-    const ptrdiff_t wide = (span + LANES - 1) / LANES * LANES; /* what lies beyond the sphere weighs nothing */
-    /* Fringe phase along x by recurrence: one sine and cosine a row of the patch would cost more than the patch. */
-    const double step = -2 * MRO_PI * gx * c->px, first = -2 * MRO_PI * gx * ((double)x0 - fx) * c->px;
-    double re = cos(first), im = sin(first);
-    const double ur = cos(step), ui = sin(step);
-    for (ptrdiff_t i = 0; i < wide; i++) {
-        const double dx = ((double)(x0 + i) - fx) * c->px;
-        cr[i] = (float)re;
-        ci[i] = (float)im;
-        dx2[i] = (float)(dx * dx);
-        const double t = re * ur - im * ui;
-        im = re * ui + im * ur;
-        re = t;
-    }
-    /* And along y, likewise from row to row. */
-    const double step_y = -2 * MRO_PI * gy * c->py, first_y = -2 * MRO_PI * gy * ((double)y0 - fy) * c->py;
-    double ca = cos(first_y), sa = sin(first_y);
-    const double vr = cos(step_y), vi = sin(step_y);
+    const double ry = radius / c->py, rx = radius / c->px;
+    const ptrdiff_t y0 = (ptrdiff_t)ceil(fy - ry), y1 = (ptrdiff_t)floor(fy + ry);
+    const ptrdiff_t x0 = (ptrdiff_t)ceil(fx - rx), x1 = (ptrdiff_t)floor(fx + rx);
+    const int rows = (int)(y1 - y0 + 1), span = (int)(x1 - x0 + 1);
+    if (span < 1 || span > MAX_SPAN || rows < 1 || rows > MAX_SPAN) return 0;
+    const size_t ny = c->g->ny, nx = c->g->nx;
+    const int wide = (span + LANES - 1) / LANES * LANES; /* what lies beyond the sphere weighs nothing */
+    struct axis down, across;
+    fill_axis(&down, (double)y0, fy, c->py, gy, rows);
+    fill_axis(&across, (double)x0, fx, c->px, gx, wide);
     const float r2 = (float)(radius * radius);
-    float sum_re[LANES] = { 0 }, sum_im[LANES] = { 0 }, sum_norm[LANES] = { 0 };
-    ptrdiff_t left = x0 % nx;
-    if (left < 0) left += nx;
-    for (ptrdiff_t j = y0; j <= y1; j++) {
-        const double dy = ((double)j - fy) * c->py;
-        const float rest = r2 - (float)(dy * dy), a = (float)ca, b = (float)sa;
-        ptrdiff_t row = j % ny;
-        if (row < 0) row += ny;
-        const float *p = c->field + (size_t)row * (size_t)nx + left;
-        if (left + wide > nx) {
-            for (ptrdiff_t i = 0; i < wide; i++) wrapped[i] = c->field[row * nx + (left + i) % nx];
-            p = wrapped;
-        }
-        for (ptrdiff_t i = 0; i < wide; i += LANES) {
+    const size_t top = mro_cyclic(y0, ny);
+    size_t left = mro_cyclic(x0, nx);
+    double all_re = 0, all_im = 0, norm = 0;
+    for (int i = 0; i < wide; i += LANES, left = (left + LANES) % nx) {
+        const float *re = across.re + i, *im = across.im + i, *dx2 = across.square + i;
+        float sum_re[LANES] = { 0 }, sum_im[LANES] = { 0 }, sum_norm[LANES] = { 0 }, wrapped[LANES];
+        /* The rows that the sphere has in these columns. */
+        const double near = fmax(fmax((double)(x0 + i) - fx, fx - (double)(x0 + i + LANES - 1)), 0) / rx;
+        const double half = ry * sqrt(fmax(0, 1 - near * near));
+        const int from = (int)fmax(ceil(fy - half) - (double)y0, 0),
+                  to = (int)fmin(floor(fy + half) - (double)y0, rows - 1);
+        for (int j = from; j <= to; j++) {
+            const float rest = r2 - down.square[j], a = down.re[j], b = down.im[j];
+            size_t row = top + (size_t)j;
+            if (row >= ny) row %= ny;
+            const float *p = c->field + row * nx + left;
+            if (left + LANES > nx) {
+                for (size_t l = 0; l < LANES; l++) wrapped[l] = c->field[row * nx + (left + l) % nx];
+                p = wrapped;
+            }
 #pragma omp simd
-            for (ptrdiff_t l = 0; l < LANES; l++) {
-                const float h = rest - dx2[i + l], h2 = h > 0 ? h : 0, v = sqrtf(h2) * p[i + l]; /* half chord */
-                sum_re[l] += v * (cr[i + l] * a - ci[i + l] * b);
-                sum_im[l] += v * (cr[i + l] * b + ci[i + l] * a);
+            for (int l = 0; l < LANES; l++) {
+                const float h = rest - dx2[l], h2 = h > 0 ? h : 0, v = sqrtf(h2) * p[l]; /* half chord */
+                sum_re[l] += v * a;
+                sum_im[l] += v * b;
                 sum_norm[l] += h2;
             }
         }
-        const double turned = ca * vr - sa * vi;
-        sa = ca * vi + sa * vr;
-        ca = turned;
-    }
-    double all_re = 0, all_im = 0, norm = 0;
-    for (ptrdiff_t l = 0; l < LANES; l++) {
-        all_re += sum_re[l];
-        all_im += sum_im[l];
-        norm += sum_norm[l];
+        for (int l = 0; l < LANES; l++) {
+            all_re += sum_re[l] * re[l] - sum_im[l] * im[l];
+            all_im += sum_re[l] * im[l] + sum_im[l] * re[l];
+            norm += sum_norm[l];
+        }
     }
     return norm > 0 ? (all_re * all_re + all_im * all_im) / (norm * mro_patch_energy(c->s, k, gy, gx)) : 0;
 }

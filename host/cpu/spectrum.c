@@ -8,11 +8,13 @@
 #include "core/select.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 
-/* Median over the disc around lattice point (j, i), over ln 2. */
-static float disc_median(const struct mro_lattice *l, const float *p, ptrdiff_t j, ptrdiff_t i, float *scratch)
+/* Median over the disc around lattice point (j, i). `guess` is that of a neighbour, or 0. */
+static float disc_median(const struct mro_lattice *l, const float *p, ptrdiff_t j, ptrdiff_t i, float guess,
+                         float *scratch)
 {
     const struct mro_disc disc = mro_lattice_disc(l, j, i);
     size_t n = 0;
@@ -21,7 +23,32 @@ static float disc_median(const struct mro_lattice *l, const float *p, ptrdiff_t 
         ptrdiff_t count, x = mro_disc_row(&disc, y, &count);
         for (; count > 0; count--, x += disc.stride) scratch[n++] = row[x < 0 ? x + (ptrdiff_t)l->nx : x];
     }
-    return n ? mro_median_positive(scratch, n) / (float)M_LN2 : 0;
+    return n ? mro_median_positive(scratch, n, guess) : 0;
+}
+
+/* Row y of the plane, interpolated: first between rows of the lattice, in `line`, then along it. */
+static void power_row(const struct mro_lattice *l, const float *smooth, size_t y, float *line, float *out)
+{
+    const double qy = mro_frequency(y, l->ny, l->ly), left = l->hi * l->hi - qy * qy;
+    const double b = qy / l->step, per = 1 / (l->lx * l->step), inner = fmax(l->lo, 0) / l->step, rounding = 1e-9;
+    memset(out, 0, l->nx * sizeof *out);
+    if (left < -rounding) return; /* both limits are within */
+    const ptrdiff_t j = (ptrdiff_t)floor(b);
+    const float wy = (float)(b - (double)j);
+    const float *here = smooth + mro_lattice_index(l, j, -l->half),
+                *next = smooth + mro_lattice_index(l, j + 1, -l->half);
+    for (ptrdiff_t i = 0; i <= 2 * l->half; i++) line[i] = (1 - wy) * here[i] + wy * next[i];
+    const int last = (int)fmin(sqrt(fmax(left, 0)) * l->lx + rounding, (double)(l->nx / 2)), half = (int)l->half;
+    for (int side = 0; side < 2; side++) {
+        const int n = side ? (int)fmin(last, (double)((l->nx - 1) / 2)) : last;
+#pragma omp simd
+        for (int x = side; x <= n; x++) {
+            const double a = x * per, at = half + (side ? -a : a);
+            const int i = (int)at;
+            const float w = (float)(at - i), v = (1 - w) * line[i] + w * line[i + 1];
+            out[side ? (int)l->nx - x : x] = a * a + b * b < inner * inner - rounding ? 0 : v;
+        }
+    }
 }
 
 enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
@@ -55,10 +82,12 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
         for (ptrdiff_t j = 0; j <= l.half; j++) {
             if (scratch == NULL) continue;
             /* |F| is even: one median serves both halves. */
-            for (ptrdiff_t i = j ? -l.half : 0; i <= l.half; i++)
-                if (mro_lattice_wanted(&l, j, i))
-                    v[mro_lattice_index(&l, j, i)] = v[mro_lattice_index(&l, -j, -i)] =
-                        disc_median(&l, p, j, i, scratch);
+            float median = 0;
+            for (ptrdiff_t i = j ? -l.half : 0; i <= l.half; i++) {
+                if (!mro_lattice_wanted(&l, j, i)) continue;
+                median = disc_median(&l, p, j, i, median, scratch);
+                v[mro_lattice_index(&l, j, i)] = v[mro_lattice_index(&l, -j, -i)] = median / (float)M_LN2;
+            }
         }
         free(scratch);
     }
@@ -69,22 +98,45 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
     double bell[MRO_LATTICE_REACH + 1];
     for (ptrdiff_t i = 0; i <= l.reach; i++) bell[i] = exp(-0.5 * (double)(i * i) / (l.sigma * l.sigma));
 #pragma omp parallel for schedule(dynamic, 8) num_threads(d->threads)
-    for (ptrdiff_t j = -l.half; j <= l.half; j++)
+    for (ptrdiff_t j = 0; j <= l.half; j++)
         for (ptrdiff_t i = -l.half; i <= l.half; i++)
-            smooth[mro_lattice_index(&l, j, i)] = mro_lattice_smoothed(&l, v, bell, j, i);
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (size_t y = 0; y < g->ny; y++) {
-        const double qy = mro_frequency(y, g->ny, g->ly);
-        for (size_t x = 0; x < g->nx; x++) {
-            const float at = mro_lattice_at(&l, smooth, qy, mro_frequency(x, g->nx, g->lx));
-            out[y * g->nx + x] = model ? at * model[y * g->nx + x] : at;
+            smooth[mro_lattice_index(&l, j, i)] = smooth[mro_lattice_index(&l, -j, -i)] =
+                mro_lattice_smoothed(&l, v, bell, j, i);
+#pragma omp parallel num_threads(d->threads)
+    {
+        float *line = malloc((size_t)(2 * l.half + 1) * sizeof *line);
+        if (line == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y <= g->ny / 2; y++) {
+            const size_t mirror = y ? g->ny - y : 0;
+            if (line == NULL) continue;
+            float *row = out + y * g->nx, *other = out + mirror * g->nx;
+            power_row(&l, smooth, y, line, row);
+            for (size_t x = 0; mirror != y && x < g->nx; x++) other[x] = row[x ? g->nx - x : 0];
+            for (size_t x = 0; model && x < g->nx; x++) row[x] *= model[y * g->nx + x];
+            for (size_t x = 0; model && mirror != y && x < g->nx; x++) other[x] *= model[mirror * g->nx + x];
+        }
+        free(line);
     }
+    if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
 done:
     free(p);
     free(v);
     free(smooth);
     return rc;
+}
+
+/* exp(-c (i + offset)^2) for -reach <= i <= reach. */
+static void bell_row(double c, double offset, int reach, float *w)
+{
+#pragma omp simd
+    for (int i = 0; i <= 2 * reach; i++) {
+        const double r = i - reach + offset;
+        w[i] = mro_exp((float)(-c * r * r));
+    }
 }
 
 enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
@@ -113,7 +165,8 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
 #pragma omp parallel num_threads(d->threads)
     {
         mro_c32 *z = fftwf_malloc(n * sizeof *z), *work = fftwf_malloc(n * sizeof *work);
-        float *mine = malloc(n * sizeof *mine), *wx = malloc((size_t)(2 * hx + 1) * sizeof *wx);
+        float *mine = malloc(n * sizeof *mine), *wx = malloc((size_t)(2 * (hx + hy) + 2) * sizeof *wx);
+        float *all_wy = wx ? wx + 2 * hx + 1 : NULL;
         int32_t *mine_arg = malloc(n * sizeof *mine_arg);
         const bool ready = z && work && mine && wx && mine_arg;
         if (!ready) {
@@ -131,13 +184,10 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
             const double py = bank->g[k][0] * g->ly, px = bank->g[k][1] * g->lx;
             const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px);
             memset(z, 0, n * sizeof *z);
-            for (ptrdiff_t i = -hx; i <= hx; i++) {
-                const double q = ((double)(i + cx) - px) / g->lx;
-                wx[i + hx] = (float)exp(-c * q * q);
-            }
+            bell_row(c / (g->lx * g->lx), (double)cx - px, (int)hx, wx);
+            bell_row(c / (g->ly * g->ly), (double)cy - py, (int)hy, all_wy);
             for (ptrdiff_t j = -hy; j <= hy; j++) {
-                const double q = ((double)(j + cy) - py) / g->ly;
-                const float wy = (float)(exp(-c * q * q) * scale[k]);
+                const float wy = all_wy[j + hy] * (float)scale[k];
                 ptrdiff_t row = (j + cy) % (ptrdiff_t)g->ny, to = j % (ptrdiff_t)out->ny;
                 if (row < 0) row += (ptrdiff_t)g->ny;
                 if (to < 0) to += (ptrdiff_t)out->ny;
@@ -163,22 +213,26 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
                 }
             }
             mro_fft_plane_run(&plan, z, hy, work);
-            const int32_t id = (int32_t)k;
+            const int32_t id = (int32_t)k; /* rising within a thread: of equal powers the first is kept */
 #pragma omp simd
             for (size_t i = 0; i < n; i++) {
-                const float p = z[i].re * z[i].re + z[i].im * z[i].im;
-                const bool more = p > mine[i] || (p == mine[i] && id < mine_arg[i]);
+                const float p = work[i].re * work[i].re + work[i].im * work[i].im;
+                const bool more = p > mine[i];
                 mine[i] = more ? p : mine[i];
                 mine_arg[i] = more ? id : mine_arg[i];
             }
         }
-        /* A maximum does not depend on the order of threads once ties go to the lower number. */
+        /* A maximum does not depend on the order of threads once ties go to the lower number. The transforms are
+         * transposed. */
         if (ready) {
 #pragma omp critical(mro_bank_merge)
-            for (size_t i = 0; i < n; i++)
-                if (mine[i] > best[i] || (mine[i] == best[i] && mine_arg[i] < arg[i])) {
-                    best[i] = mine[i];
-                    arg[i] = mine_arg[i];
+            for (size_t y = 0; y < out->ny; y++)
+                for (size_t x = 0; x < out->nx; x++) {
+                    const size_t i = y * out->nx + x, t = x * out->ny + y;
+                    if (mine[t] > best[i] || (mine[t] == best[i] && mine_arg[t] < arg[i])) {
+                        best[i] = mine[t];
+                        arg[i] = mine_arg[t];
+                    }
                 }
         }
         fftwf_free(z);

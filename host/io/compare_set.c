@@ -373,6 +373,8 @@ void mro_compare_set_data(const struct mro_compare_set *s, size_t metric, bool s
                                     .n_covariates = m->n_covariates,
                                     .state = (const char *const *)s->states,
                                     .covariate = (const char *const *)m->covariate_name,
+                                    .over = s->over,
+                                    .over_unit = s->over_unit,
                                     .image = image };
     for (size_t i = 0; i < s->n_rows; i++) {
         if (!isfinite(m->value[i])) continue;
@@ -380,13 +382,50 @@ void mro_compare_set_data(const struct mro_compare_set *s, size_t metric, bool s
         *k = (struct mro_compare_image){ .state = s->rows[i].state_index,
                                          .value = m->value[i],
                                          .ci95 = { m->ci95[i][0], m->ci95[i][1] },
-                                         .strain = s->rows[i].strain,
+                                         .x = s->rows[i].x,
                                          .specimen = s->rows[i].specimen_index,
                                          .block = settings ? s->rows[i].setting : 0 };
         for (size_t c = 0; c < m->n_covariates; c++) k->covariate[c] = m->covariate[c][i];
         if (row) row[d->n] = i;
         d->n++;
     }
+}
+
+static void take_strain(struct mro_compare_set *s)
+{
+    for (size_t i = 0; i < s->n_rows; i++) s->rows[i].x = s->rows[i].strain;
+    s->over = "strain";
+    s->over_unit = "";
+    s->over_metric = MRO_COMPARE_NONE;
+}
+
+enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, struct mro_error *e)
+{
+    bool strains = false, values = false;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        strains |= isfinite(s->rows[i].strain);
+        values |= isfinite(s->rows[i].value);
+    }
+    if (over ? same(over, "strain") : strains || !values) {
+        take_strain(s);
+        return MRO_OK;
+    }
+    if (!s->table && (over == NULL || same(over, "value") || (s->value_name[0] && same(over, s->value_name)))) {
+        for (size_t i = 0; i < s->n_rows; i++) s->rows[i].x = s->rows[i].value;
+        s->over = s->value_name[0] ? s->value_name : "value";
+        s->over_unit = s->value_unit;
+        return MRO_OK;
+    }
+    for (size_t k = 0; k < s->n_metrics && s->table; k++) {
+        if (!same(s->metrics[k].key, over)) continue;
+        for (size_t i = 0; i < s->n_rows; i++) s->rows[i].x = s->metrics[k].value[i];
+        s->over = s->metrics[k].key;
+        s->over_unit = s->metrics[k].unit;
+        s->over_metric = k;
+        return MRO_OK;
+    }
+    return MRO_FAIL(e, MRO_EARG, "'%s' has no column '%s' that a trend could be taken over; give %s", s->source, over,
+                    s->table ? "strain or a column of numbers" : "strain or value");
 }
 
 void mro_compare_set_release(struct mro_compare_set *s)
@@ -407,6 +446,8 @@ void mro_compare_set_release(struct mro_compare_set *s)
     free(s->metrics);
     free(s->rows);
     free(s->source);
+    free(s->value_name);
+    free(s->value_unit);
     release_list(&s->states, &s->n_states);
     release_list(&s->specimens, &s->n_specimens);
     release_list(&s->settings, &s->n_settings);
@@ -448,7 +489,9 @@ static enum mro_code take_result(struct mro_compare_set *s, const struct mro_ses
     const char *unit = json_string_value(json_object_get(result, "unit"));
     const char *covariate = u < n_usual ? usual[u].covariate : NULL, *called = u < n_usual ? usual[u].called : NULL;
     char *settings = settings_of(result, from->kind);
-    *r = (struct mro_set_row){ .strain = from->strain, .thickness_nm = from->thickness_nm };
+    *r = (struct mro_set_row){ .strain = from->strain,
+                               .value = mro_parse_number(from->value, strlen(from->value)),
+                               .thickness_nm = from->thickness_nm };
     r->setting = settings ? intern(&s->settings, &s->n_settings, settings) : SIZE_MAX;
     free(settings);
     if (r->setting == SIZE_MAX ||
@@ -588,9 +631,12 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
     MRO_TRY(mro_session_open(&session, folder, e));
     enum mro_code rc = MRO_OK;
     s->source = strdup(folder);
+    s->value_name = strdup(session.value_name);
+    s->value_unit = strdup(session.value_unit);
     s->rows = calloc(session.n_rows + 1, sizeof *s->rows);
     picture_row = calloc(session.n_rows + 1, sizeof *picture_row);
-    if (!s->source || !s->rows || !picture_row) rc = MRO_FAIL(e, MRO_EMEMORY, no_memory, folder);
+    if (!s->source || !s->value_name || !s->value_unit || !s->rows || !picture_row)
+        rc = MRO_FAIL(e, MRO_EMEMORY, no_memory, folder);
     for (size_t i = 0; i < session.n_warnings; i++) mro_warn(s, "%s", session.warnings[i]);
     for (size_t i = 0; i < session.n_rows && rc == MRO_OK; i++) {
         struct mro_error why;
@@ -634,6 +680,7 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
         rc = MRO_FAIL(e, MRO_EDATA, "'%s' holds no result of an image with a state (%zu rows)%s%s", folder,
                       session.n_rows, s->n_warnings ? ": " : "", s->n_warnings ? s->warnings[0] : "");
     if (rc == MRO_OK) rc = join_places(s, e);
+    take_strain(s);
     mro_session_release(&session);
     if (rc) mro_compare_set_release(s);
     return rc;
@@ -843,7 +890,7 @@ static enum mro_code take_line(struct mro_compare_set *s, struct table *t, const
     struct mro_set_row *r = &s->rows[row];
     char state[200], specimen[200] = "", file[400] = "", setting[400] = "{";
     double v, dose = NAN;
-    *r = (struct mro_set_row){ .strain = NAN, .thickness_nm = NAN };
+    *r = (struct mro_set_row){ .strain = NAN, .value = NAN, .thickness_nm = NAN };
     mro_text_copy(c[t->state].p, c[t->state].n, state, sizeof state);
     if (state[0] == '\0') return MRO_FAIL(e, MRO_EFORMAT, "'%s': line %zu has no state", s->source, t->in.line);
     for (size_t i = 0; i < t->columns; i++) {
@@ -931,6 +978,7 @@ enum mro_code mro_compare_set_table(struct mro_compare_set *s, const char *path,
         for (size_t i = 0; i < n && i < MAX_COLUMNS; i++) filled += c[i].n > 0;
         if (filled) rc = take_line(s, t, c, e);
     }
+    take_strain(s);
     if (t) mro_lines_release(&t->in);
     free(t);
     mro_bytes_unmap(&b);

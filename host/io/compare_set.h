@@ -10,7 +10,8 @@ struct mro_set_row {
     const char *file, *state, *kind, *specimen; /* "" = not said */
     size_t state_index, specimen_index;         /* specimen: MRO_COMPARE_NONE = not said */
     size_t setting;                             /* index into the settings of its kind */
-    double strain, thickness_nm;                /* NaN = not said */
+    double strain, value, thickness_nm;         /* NaN = not said */
+    double x;                                   /* what the trend is over, of them or a column of a table */
     const char *unit;                           /* of values that say it themselves (hardness maps); "" = none */
 };
 
@@ -30,6 +31,9 @@ struct mro_set_metric {
 struct mro_compare_set {
     char *source; /* folder or file, as given */
     bool table;
+    char *value_name, *value_unit; /* what `value` of the rows is; "" = not said */
+    const char *over, *over_unit;  /* what x is */
+    size_t over_metric;            /* of a table: the column that x is; MRO_COMPARE_NONE = none */
     struct mro_set_row *rows;
     size_t n_rows;
     char **states, **specimens; /* in the order in which they come */
@@ -63,6 +67,10 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
  * naming line and column), MRO_EDATA (no rows), MRO_EMEMORY. */
 enum mro_code mro_compare_set_table(struct mro_compare_set *s, const char *path, const char *const *keys, size_t n_keys,
                                     struct mro_error *e);
+
+/* What the trend is over: `over` is "strain", "value" or what the session calls it, or a column of a table; NULL: the
+ * strain where a row has one, else the value. Until then it is the strain. MRO_EARG: there is no such column. */
+enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, struct mro_error *e);
 void mro_compare_set_release(struct mro_compare_set *s); /* {0} is fine */
 
 /* The numbers of one metric as mro_compare takes them: rows with a value. `image` has room for s->n_rows, `row` (may be

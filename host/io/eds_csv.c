@@ -231,6 +231,22 @@ static enum mro_code add_column(struct table *t, const struct meaning *m, size_t
     return MRO_OK;
 }
 
+/* Every element that was asked for has to have a column. */
+static enum mro_code check_wanted(const struct table *t, const char *list, struct mro_error *e)
+{
+    const char *p = list;
+    do {
+        const size_t word = strcspn(p, ",");
+        size_t k = 0;
+        while (k < t->elements && (strlen(t->symbol[k]) != word || memcmp(t->symbol[k], p, word) != 0)) k++;
+        if (k == t->elements)
+            return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of '%.*s', which --elements %s asks for", t->in.name,
+                            (int)word, p, list);
+        p += word + (p[word] == ',');
+    } while (*p);
+    return MRO_OK;
+}
+
 /* Takes the columns from the header's cells, where `units` (may be NULL) is a second header line with the units. */
 static enum mro_code take_header(struct table *t, struct mro_cell line, const struct mro_eds_table_options *o,
                                  const char **joined, struct mro_eds_profile *p, struct mro_error *e)
@@ -317,10 +333,7 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
         }
     }
     if (left_out[0]) mro_warn(p, "columns that are no composition are left out: %s", left_out);
-    if (t->elements == 0)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of any of the elements '%s'", t->in.name,
-                        o->elements ? o->elements : "");
-    return MRO_OK;
+    return o->elements ? check_wanted(t, o->elements, e) : MRO_OK;
 }
 
 static enum mro_code find_header(struct table *t, const struct mro_eds_table_options *o, const char **joined,

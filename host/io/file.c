@@ -16,6 +16,7 @@
 
 #include "core/inside.h"
 #include "io/reader.h"
+#include "mroscope/device.h"
 
 /* Asked in this order; probes look at signatures, so at most one of them says yes. MRC is last: without its magic word
  * it is known by numbers that make sense. */
@@ -34,13 +35,6 @@ enum {
 
 /* ---------------------------------------------------------------- open and close */
 
-static size_t default_budget(void)
-{
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (pages <= 0 || page <= 0) return (size_t)1 << 30;
-    return (size_t)pages / 2 * (size_t)page;
-}
-
 static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *e)
 {
     char first[16 * 3 + 1] = "";
@@ -56,7 +50,7 @@ static enum mro_code open_bytes(struct mro_file **out, struct mro_file *f, const
                                 size_t memory_bytes, struct mro_error *e)
 {
     enum mro_code rc = MRO_OK;
-    f->memory_bytes = memory_bytes ? memory_bytes : default_budget();
+    f->memory_bytes = memory_bytes ? memory_bytes : mro_default_memory();
     if (f->bytes.size == 0) {
         rc = MRO_FAIL(e, MRO_EFORMAT, "'%s' is empty", f->name);
         goto done;
@@ -198,6 +192,7 @@ void mro_file_close(struct mro_file *f)
     if (f == NULL) return;
     if (f->reader != NULL && f->reader->close != NULL && f->state != NULL) f->reader->close(f);
     if (f->mapping != NULL) munmap(f->mapping, f->bytes.size);
+    free(f->raw);
     if (f->fd >= 0) close(f->fd);
     for (size_t i = 0; i < f->n_warnings; i++) free(f->warnings[i]);
     free(f->warnings);
@@ -555,7 +550,7 @@ static enum mro_code convert(const struct mro_file *f, enum mro_dtype dtype, con
     const size_t size = mro_dtype_size(dtype), each = CHUNK / size;
     const ptrdiff_t blocks = (ptrdiff_t)((n + each - 1) / each);
     size_t bad = 0, missing = 0;
-#pragma omp parallel for schedule(static) reduction(+ : bad, missing) if (blocks > 1)
+#pragma omp parallel for schedule(dynamic) reduction(+ : bad, missing) if (blocks > 1)
     for (ptrdiff_t b = 0; b < blocks; b++) {
         unsigned char room[CHUNK];
         const size_t from = (size_t)b * each, count = n - from < each ? n - from : each;
@@ -621,13 +616,6 @@ static enum view view(struct mro_file *f, size_t image, size_t frame, const unsi
     return v;
 }
 
-static enum mro_code alloc_raw(const struct mro_file *f, size_t bytes, unsigned char **raw, struct mro_error *e)
-{
-    *raw = malloc(bytes);
-    if (*raw != NULL) return MRO_OK;
-    return MRO_FAIL(e, MRO_EMEMORY, "no memory for a frame of '%s' (%.0f MiB)", f->name, (double)bytes / 1048576);
-}
-
 /* Touching a large fresh allocation costs more than converting into it when it comes 4 KiB at a time. */
 static void prefer_huge_pages(void *p, size_t bytes)
 {
@@ -640,12 +628,30 @@ static void prefer_huge_pages(void *p, size_t bytes)
 #endif
 }
 
+/* Room for a frame as it is stored, in f->raw. It stays for the next frame of a stack. */
+static enum mro_code raw_room(struct mro_file *f, size_t bytes, struct mro_error *e)
+{
+    if (f->raw != NULL && f->raw_bytes == bytes) return MRO_OK;
+    free(f->raw);
+    f->raw = malloc(bytes);
+    f->raw_bytes = bytes;
+    if (f->raw == NULL)
+        return MRO_FAIL(e, MRO_EMEMORY, "no memory for a frame of '%s' (%.0f MiB)", f->name, (double)bytes / 1048576);
+    prefer_huge_pages(f->raw, bytes);
+    return MRO_OK;
+}
+
+static void drop_raw(struct mro_file *f)
+{
+    free(f->raw);
+    f->raw = NULL;
+}
+
 enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame, struct mro_image *out,
                                  struct mro_error *e)
 {
     struct mro_image kept = *out;
     memset(out, 0, sizeof *out);
-    unsigned char *raw = NULL;
     const unsigned char *p = NULL;
     bool swap = false;
     enum mro_code rc = check_frame(f, image, frame, e);
@@ -663,10 +669,10 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
     }
     const enum view v = view(f, image, frame, &p, &swap);
     if (v == VIEW_NONE) {
-        if (info->dtype != MRO_F32 && (rc = alloc_raw(f, n * mro_dtype_size(info->dtype), &raw, e)) != MRO_OK)
-            goto done;
-        p = raw ? raw : (unsigned char *)out->px;
-        rc = f->reader->read(f, image, frame, raw ? (void *)raw : out->px, e);
+        const bool as_is = info->dtype == MRO_F32;
+        if (!as_is && (rc = raw_room(f, n * mro_dtype_size(info->dtype), e)) != MRO_OK) goto done;
+        p = as_is ? (unsigned char *)out->px : f->raw;
+        rc = f->reader->read(f, image, frame, as_is ? (void *)out->px : f->raw, e);
         mro_file_drop_pages(f);
         if (rc) goto done;
     }
@@ -683,7 +689,7 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
             f, "'%s' is a colour image (%s): it is turned to luminance, and colours or marks drawn into it stay in it",
             f->name, mro_dtype_name(info->dtype));
 done:
-    free(raw);
+    if (rc || frame + 1 == f->info[image].frames) drop_raw(f);
     mro_image_release(&kept);
     if (rc) mro_image_release(out);
     return rc;
@@ -861,7 +867,6 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     const ptrdiff_t n_chunks = (ptrdiff_t)((n + each - 1) / each);
     struct moments all = { 0, 0, 0, NAN, NAN, 0 };
     enum mro_code rc = MRO_OK;
-    unsigned char *raw = NULL;
     struct moments *parts = malloc(n_parts * sizeof *parts);
     if (parts == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory for the statistics of '%s'", f->name);
@@ -872,14 +877,14 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
         bool swap = false;
         const bool in_file = view(f, image, frame, &p, &swap) != VIEW_NONE;
         if (!in_file) {
-            if (raw == NULL && (rc = alloc_raw(f, bytes, &raw, e)) != MRO_OK) goto done;
-            rc = f->reader->read(f, image, frame, raw, e);
+            if ((rc = raw_room(f, bytes, e)) != MRO_OK) goto done;
+            rc = f->reader->read(f, image, frame, f->raw, e);
             mro_file_drop_pages(f);
             if (rc) goto done;
-            p = raw;
+            p = f->raw;
         }
         size_t missing = 0;
-#pragma omp parallel for schedule(static) reduction(+ : missing) if (n_chunks > 1)
+#pragma omp parallel for schedule(dynamic) reduction(+ : missing) if (n_chunks > 1)
         for (ptrdiff_t c = 0; c < n_chunks; c++) {
             unsigned char room[CHUNK];
             const size_t from = (size_t)c * each, count = n - from < each ? n - from : each;
@@ -907,6 +912,6 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
     s->sd = all.count ? sqrt(all.m2 / (double)all.count) : NAN;
 done:
     free(parts);
-    free(raw);
+    drop_raw(f);
     return rc;
 }

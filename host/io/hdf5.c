@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "io/hdf5_child.h"
+#include "io/inflate.h"
 
 enum { FILTER_DEFLATE = 1, FILTER_SHUFFLE = 2, FILTER_FLETCHER32 = 3 }; /* numbers of the format */
 
@@ -486,32 +486,6 @@ static void unshuffle(unsigned char *restrict to, const unsigned char *restrict 
     memcpy(to + n * element, from + n * element, bytes - n * element);
 }
 
-/* Inflates exactly `want` bytes; anything more, less or broken is an error. */
-static bool inflate_all(unsigned char *to, size_t want, const unsigned char *from, size_t bytes)
-{
-    z_stream z = { 0 };
-    if (inflateInit(&z) != Z_OK) return false;
-    bool ok = true;
-    int rc = Z_OK;
-    unsigned char spare; /* to see an end that comes right behind the last byte */
-    z.next_in = (unsigned char *)(uintptr_t)from;
-    while (ok && rc == Z_OK) {
-        const size_t out_left = want - z.total_out, in_left = bytes - z.total_in;
-        z.avail_in = (uInt)(in_left < 1u << 30 ? in_left : 1u << 30);
-        z.avail_out = (uInt)(out_left < 1u << 30 ? out_left : 1u << 30);
-        z.next_out = to + z.total_out;
-        if (out_left == 0) {
-            z.next_out = &spare;
-            z.avail_out = 1;
-        }
-        rc = inflate(&z, Z_NO_FLUSH);
-        ok = z.total_out <= want;
-    }
-    ok = ok && rc == Z_STREAM_END && z.total_out == want;
-    inflateEnd(&z);
-    return ok;
-}
-
 /* Bytes of scratch that unpacking one chunk needs. */
 static size_t scratch_bytes(const struct mro_h5_dataset *d, size_t chunk_bytes)
 {
@@ -522,7 +496,8 @@ static size_t scratch_bytes(const struct mro_h5_dataset *d, size_t chunk_bytes)
 
 /* Unpacks a stored chunk into `scratch` (or leaves it where it lies) and gives its address; NULL when it is broken. */
 static const unsigned char *unpack(const struct mro_file *f, const struct mro_h5_dataset *d,
-                                   const struct mro_h5_chunk *c, size_t chunk_bytes, unsigned char *scratch)
+                                   const struct mro_h5_chunk *c, size_t chunk_bytes, struct mro_inflater *inflater,
+                                   unsigned char *scratch)
 {
     const unsigned char *p = f->bytes.p + c->address;
     size_t n = (size_t)c->bytes;
@@ -545,7 +520,7 @@ static const unsigned char *unpack(const struct mro_file *f, const struct mro_h5
             size_t want = chunk_bytes;
             for (unsigned k = 0; k < i; k++)
                 if (d->filter[k] == FILTER_FLETCHER32 && !(c->mask >> k & 1)) want += 4;
-            if (want > chunk_bytes + 4 || !inflate_all(to, want, p, n)) return NULL;
+            if (want > chunk_bytes + 4 || !mro_inflate(inflater, to, want, p, n)) return NULL;
             n = want;
         }
         p = to;
@@ -718,6 +693,8 @@ static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const st
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
     {
         unsigned char *own = malloc(scratch > 0 ? scratch : 1);
+        struct mro_inflater *inflater = scratch > 0 ? mro_inflater_new() : NULL;
+        const bool ready = own != NULL && (inflater != NULL || scratch == 0);
 #pragma omp for schedule(dynamic)
         for (ptrdiff_t j = 0; j < (ptrdiff_t)count; j++) {
             uint64_t place[MRO_H5_RANK] = { 0 };
@@ -729,18 +706,19 @@ static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const st
             for (unsigned i = 0; i < d->rank; i++) index = index * (size_t)d->grid[i] + (size_t)place[i];
             const struct mro_h5_chunk *chunk = &d->list[index];
             if (chunk->address == UINT64_MAX) continue; /* filled below */
-            const unsigned char *p = own ? unpack(h->f, d, chunk, chunk_bytes, own) : NULL;
+            const unsigned char *p = ready ? unpack(h->f, d, chunk, chunk_bytes, inflater, own) : NULL;
             if (p != NULL) {
                 const struct copy c = plan_copy(d, box, place);
                 copy_box(&c, out, p, d->type.bytes);
             } else {
 #pragma omp critical(mro_h5_failed)
                 {
-                    no_memory = no_memory || own == NULL;
+                    no_memory = no_memory || !ready;
                     bad = (ptrdiff_t)index;
                 }
             }
         }
+        mro_inflater_free(inflater);
         free(own);
     }
     if (no_memory) return MRO_FAIL(e, MRO_EMEMORY, "no memory to unpack '%s'", h->f->name);

@@ -187,6 +187,8 @@ static enum mro_code take_index(struct mro_session *s, struct mro_error *e)
     if (!json_is_array(rows))
         return MRO_FAIL(e, MRO_EFORMAT, "'%s/index.json' is damaged: it has no list of rows", s->folder);
     s->manifest = text_of(s->index, "manifest");
+    s->value_name = text_of(s->index, "value_name");
+    s->value_unit = text_of(s->index, "value_unit");
     json_array_foreach(rows, i, v) n_names += json_array_size(json_object_get(v, "results"));
     s->rows = calloc(json_array_size(rows) + 1, sizeof *s->rows);
     s->names = calloc(n_names + 1, sizeof *s->names);

@@ -31,7 +31,8 @@ struct mro_session_row {
 
 struct mro_session {
     char *folder;
-    const char *manifest; /* "" = not said */
+    const char *manifest;                /* "" = not said */
+    const char *value_name, *value_unit; /* what the column `value` holds; "" = not said */
     struct mro_session_row *rows;
     size_t n_rows;
     char **warnings; /* rows of the index that are none, one sentence each */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "io/text.h"
 
@@ -179,6 +180,22 @@ bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n)
     }
 }
 
+bool mro_value_head_parse(struct mro_value_head *h, const char *cell)
+{
+    static const char word[] = "value";
+    const size_t n = sizeof word - 1;
+    if (strncasecmp(cell, word, n) != 0 || isalnum((unsigned char)cell[n]) || cell[n] == '_') return false;
+    const char *name = cell + n;
+    while (*name && strchr(" \t:,;=-", *name)) name++;
+    const size_t length = strcspn(name, "([");
+    const char *unit = name + length + (name[length] != '\0'), *end = unit + strcspn(unit, ")]");
+    size_t used = length;
+    while (used && isspace((unsigned char)name[used - 1])) used--;
+    snprintf(h->name, sizeof h->name, "%.*s", used ? (int)used : (int)n, used ? name : word);
+    snprintf(h->unit, sizeof h->unit, "%.*s", (int)(end - unit), unit);
+    return true;
+}
+
 static void put(FILE *out, const char *text, const char *after, bool formula)
 {
     const bool quoted = formula || strpbrk(text, ",;\t\"\r\n") != NULL;
@@ -196,5 +213,8 @@ void mro_csv_put(FILE *out, const char *text, const char *after) { put(out, text
 
 void mro_csv_put_text(FILE *out, const char *text, const char *after)
 {
-    put(out, text, after, text[0] && strchr("=+-@\t\r", text[0]));
+    char *end;
+    const bool formula = text[0] && strchr("=+-@\t\r", text[0]);
+    if (formula) (void)strtod(text, &end);
+    put(out, text, after, formula && *end != '\0'); /* -5 is a number, and stays one */
 }

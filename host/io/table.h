@@ -38,6 +38,13 @@ size_t mro_cells(struct mro_cell line, char separator, struct mro_cell *cells, s
 /* A number, with a decimal point, or with a decimal comma where commas do not separate cells; false when it is none. */
 bool mro_cell_number(struct mro_cell c, double *v);
 
+/* The head of a column `value`, which a series is measured over: what it is, and its unit, may stand behind, as in
+ * "value: temperature (K)". */
+struct mro_value_head {
+    char name[64], unit[32]; /* "value", "" where not said */
+};
+bool mro_value_head_parse(struct mro_value_head *h, const char *cell); /* false: another column's */
+
 /* Records of a text with cells in quotes, which may hold line ends (RFC 4180). The text is changed in place. Set `at`
  * to its start, and `separator`. */
 struct mro_csv {
@@ -54,7 +61,8 @@ bool mro_csv_next(struct mro_csv *t, char **cells, size_t room, size_t *n);
 /* Writes a cell, in quotes where it needs them, and `after` behind it. */
 void mro_csv_put(FILE *out, const char *text, const char *after);
 
-/* The same in tables for people: spreadsheets would compute a text that begins like a formula, so it gets a mark. */
+/* The same in tables for people: spreadsheets would compute a text that begins like a formula, so it gets an
+ * apostrophe before it. */
 void mro_csv_put_text(FILE *out, const char *text, const char *after);
 
 #endif

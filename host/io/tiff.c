@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* TIFF through libtiff, with two things of our own: pixels that lie in the file as they are come
- * straight from the mapping, and every size that a header claims is held against the bytes that are
- * there before memory is asked for. Pages of one shape and type that follow each other are the frames
- * of one image. What the tags say of calibration and microscope is read in tiff_meta.c. Sources: TIFF 6.0
- * (1992), BigTIFF (Aware Systems), ImageJ's TiffDecoder for its stacks of one directory. */
+/* TIFF through libtiff, with three things of our own: pixels that lie in the file as they are come
+ * straight from the mapping, LZW and deflate are decoded in one go (and by libtiff when that fails, for it
+ * knows what else there is, and says what is wrong), and every size that a header claims is held against the bytes that
+ * are there before memory is asked for. Pages of one shape and type that follow each other are the frames of one image.
+ * What the tags say of calibration and microscope is read in tiff_meta.c. Sources: TIFF 6.0 (1992), BigTIFF (Aware
+ * Systems), ImageJ's TiffDecoder for its stacks of one directory. */
 #include <inttypes.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tiffio.h>
-#ifdef MROSCOPE_LIBDEFLATE
-#include <libdeflate.h>
-#endif
 
+#include "io/inflate.h"
+#include "io/lzw.h"
 #include "io/tiff_meta.h"
 
 /* What must agree between the pages of one image. */
@@ -486,68 +486,86 @@ struct plane_job {
     const uint64_t *offset, *count; /* of every piece of the page */
 };
 
-#ifdef MROSCOPE_LIBDEFLATE
-/* Undoes horizontal differencing row by row, each sample from the one `step` before it. */
-#define UNDO(bits, swap)                                                   \
-    for (size_t x = 0; x < n; x++) {                                       \
-        uint##bits##_t v;                                                  \
-        memcpy(&v, row + x * (bits / 8), sizeof v);                        \
-        if (foreign) v = (uint##bits##_t)swap(v);                          \
-        if (x >= step) {                                                   \
-            uint##bits##_t before;                                         \
-            memcpy(&before, row + (x - step) * (bits / 8), sizeof before); \
-            if (predict) v = (uint##bits##_t)(v + before);                 \
-        }                                                                  \
-        memcpy(row + x * (bits / 8), &v, sizeof v);                        \
-    }                                                                      \
-    break
+/* Of one thread, for the compression of the plane; NULL: libtiff decodes. */
+struct decoder {
+    struct mro_inflater *inflater;
+    struct mro_lzw *lzw;
+};
+
+static struct decoder new_decoder(const struct plane_job *j)
+{
+    struct decoder d = { NULL, NULL };
+    /* Floating-point differences, complex numbers and bytes with their lowest bit first are libtiff's. */
+    if (j->predictor > 2 || j->fill != FILLORDER_MSB2LSB || j->l->format == SAMPLEFORMAT_COMPLEXIEEEFP) return d;
+    if (j->compression == COMPRESSION_DEFLATE || j->compression == COMPRESSION_ADOBE_DEFLATE)
+        d.inflater = mro_inflater_new();
+    if (j->compression == COMPRESSION_LZW) d.lzw = mro_lzw_new();
+    return d;
+}
+
+static void free_decoder(struct decoder *d)
+{
+    mro_inflater_free(d->inflater);
+    mro_lzw_free(d->lzw);
+}
+
+/* Turns the bytes of n samples and undoes their horizontal differences, each sample being stored as what it is more
+ * than the one `step` before it. */
+#define UNDO(bits, swap)                                                        \
+    do {                                                                        \
+        uint##bits##_t v, sum = 0;                                              \
+        unsigned char *p = row;                                                 \
+        for (size_t x = 0; x < n; x++, p += bits / 8) {                         \
+            memcpy(&v, p, sizeof v);                                            \
+            if (foreign) v = (uint##bits##_t)swap(v);                           \
+            if (predict && step > 1) {                                          \
+                sum = 0;                                                        \
+                if (x >= step) memcpy(&sum, p - step * (bits / 8), sizeof sum); \
+            }                                                                   \
+            if (predict) v = sum = (uint##bits##_t)(sum + v);                   \
+            memcpy(p, &v, sizeof v);                                            \
+        }                                                                       \
+    } while (0)
 #define KEEP(v) (v)
 
-/* One deflated piece in one go, which is several times as fast as zlib. False: it is no plain stream of just the right
- * length, and libtiff is to say what it is. */
-static bool inflate_piece(const struct tiff *t, const struct plane_job *j, struct libdeflate_decompressor *d,
-                          uint64_t index, unsigned char *out, size_t want)
+static void undo_row(unsigned char *row, size_t n, size_t step, unsigned bits, bool foreign, bool predict)
+{
+    switch (bits) {
+    case 8: UNDO(8, KEEP); break;
+    case 16: UNDO(16, __builtin_bswap16); break;
+    case 32: UNDO(32, __builtin_bswap32); break;
+    default: UNDO(64, __builtin_bswap64); break;
+    }
+}
+
+/* Decodes a piece by our own means. False: it is no plain stream of just the right length, or there are none. */
+static bool decode(const struct tiff *t, const struct plane_job *j, const struct decoder *d, uint64_t index,
+                   unsigned char *out, size_t want)
 {
     const struct layout *l = j->l;
     const bool foreign = t->big_endian != (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__), predict = j->predictor == 2;
-    if (j->predictor > 2 || j->fill != FILLORDER_MSB2LSB || l->format == SAMPLEFORMAT_COMPLEXIEEEFP) return false;
     if (j->offset[index] > t->f->bytes.size || t->f->bytes.size - j->offset[index] < j->count[index]) return false;
-    if (libdeflate_zlib_decompress(d, t->f->bytes.p + j->offset[index], j->count[index], out, want, NULL) !=
-        LIBDEFLATE_SUCCESS)
+    const unsigned char *in = t->f->bytes.p + j->offset[index];
+    const size_t bytes = (size_t)j->count[index];
+    if (!(d->inflater && mro_inflate(d->inflater, out, want, in, bytes)) &&
+        !(d->lzw && mro_lzw_decode(d->lzw, out, want, in, bytes)))
         return false;
     if (!predict && (!foreign || l->bits == 8)) return true;
-    const size_t step = l->planar == PLANARCONFIG_SEPARATE ? 1 : l->samples, n = j->s.nx * step,
-                 bytes = n * l->bits / 8;
-    for (size_t y = 0; y < want / bytes; y++) {
-        unsigned char *row = out + y * bytes;
-        switch (l->bits) {
-        case 8: UNDO(8, KEEP);
-        case 16: UNDO(16, __builtin_bswap16);
-        case 32: UNDO(32, __builtin_bswap32);
-        case 64: UNDO(64, __builtin_bswap64);
-        default: return false;
-        }
-    }
+    const size_t step = l->planar == PLANARCONFIG_SEPARATE ? 1 : l->samples, n = j->s.nx * step, row = n * l->bits / 8;
+    for (size_t y = 0; y < want / row; y++) undo_row(out + y * row, n, step, l->bits, foreign, predict);
     return true;
 }
-#endif
 
 /* Decodes piece i of the plane with the handle of this thread; `tile` is room for one. False: c->sentence says why. */
-static bool decode_piece(const struct tiff *t, const struct plane_job *j, struct client *c, void *inflater, uint64_t i,
-                         unsigned char *tile)
+static bool decode_piece(const struct tiff *t, const struct plane_job *j, struct client *c, const struct decoder *d,
+                         uint64_t i, unsigned char *tile)
 {
     const struct pieces *s = &j->s;
     const struct layout *l = j->l;
     const size_t pixel = plane_pixel_bytes(l), row = pixel * l->nx, want = piece_bytes(s, l, i);
     const uint64_t index = j->first_index + i, y0 = i / s->across * s->ny, x0 = i % s->across * s->nx;
     unsigned char *to = s->tiled ? tile : j->out + y0 * row;
-    bool done = false;
-#ifdef MROSCOPE_LIBDEFLATE
-    done = inflater != NULL && inflate_piece(t, j, inflater, index, to, want);
-#else
-    (void)inflater, (void)t;
-#endif
-    if (!done) {
+    if (!decode(t, j, d, index, to, want)) {
         const tmsize_t got = s->tiled ? TIFFReadEncodedTile(c->tif, (uint32_t)index, to, (tmsize_t)want)
                                       : TIFFReadEncodedStrip(c->tif, (uint32_t)index, to, (tmsize_t)want);
         if (got != (tmsize_t)want) return false;
@@ -605,10 +623,7 @@ static enum mro_code read_plane(struct tiff *t, size_t number, const struct layo
     {
         struct client *c = clients[omp_get_thread_num()];
         unsigned char *tile = room ? malloc(room) : NULL;
-        void *inflater = NULL;
-#ifdef MROSCOPE_LIBDEFLATE
-        if (deflate) inflater = libdeflate_alloc_decompressor();
-#endif
+        struct decoder decoder = new_decoder(&j);
 #pragma omp for schedule(dynamic)
         for (uint64_t i = 0; i < per_plane; i++) {
             uint64_t first_bad;
@@ -616,7 +631,7 @@ static enum mro_code read_plane(struct tiff *t, size_t number, const struct layo
             first_bad = failed;
             if (i > first_bad) continue; /* what comes after does not matter any more */
             c->sentence[0] = c->warning[0] = '\0';
-            const bool good = (!room || tile) && decode_piece(t, &j, c, inflater, i, tile);
+            const bool good = (!room || tile) && decode_piece(t, &j, c, &decoder, i, tile);
             if (good && c->warning[0] == '\0') continue;
 #pragma omp critical(mro_tiff_piece)
             {
@@ -632,9 +647,7 @@ static enum mro_code read_plane(struct tiff *t, size_t number, const struct layo
                 }
             }
         }
-#ifdef MROSCOPE_LIBDEFLATE
-        if (inflater) libdeflate_free_decompressor(inflater);
-#endif
+        free_decoder(&decoder);
         free(tile);
     }
     t->main.silent = false;

@@ -13,10 +13,10 @@
 /* What a comparison is made of: one image, or the images of one specimen. */
 struct mro_compare_unit {
     size_t state, images;
-    double y;      /* mean, at common settings */
-    double v;      /* variance of y by the images' own intervals; NaN = unknown */
-    double sigma;  /* the same of ln y, or of y where not all are positive */
-    double strain; /* NaN = unknown */
+    double y;     /* mean, at common settings */
+    double v;     /* variance of y by the images' own intervals; NaN = unknown */
+    double sigma; /* the same of ln y, or of y where not all are positive */
+    double x;     /* NaN = unknown */
     double covariate[MRO_COMPARE_COVARIATES];
     bool bound;     /* the scatter of its images is cut off at zero */
     uint64_t class; /* equal for units with the same shares of their images in each block, however many they have */
@@ -42,6 +42,11 @@ struct mro_compare_work {
 };
 
 #define MRO_COMPARE_NOTE(w, ...) mro_note(&(w)->r->warnings, &(w)->r->n_warnings, __VA_ARGS__)
+
+static inline const char *mro_compare_over(const struct mro_compare_work *w)
+{
+    return w->d->over ? w->d->over : "strain";
+}
 
 #define Z975 1.959963984540054
 
@@ -92,7 +97,7 @@ bool mro_compare_has_logarithm(const struct mro_compare_work *w, size_t image);
 
 /* ---- compare_trend.c ---- */
 
-/* r->trend; without three units at two strains it is not measured. */
+/* r->trend; without three units at two x it is not measured. */
 enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_error *e);
 
 /* r->covariate[c], and states that it does not let be told apart. */

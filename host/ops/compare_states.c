@@ -95,8 +95,8 @@ static void measure_state(struct mro_compare_work *w, size_t k, const struct sum
 {
     struct mro_compare_state *t = &w->r->state[k];
     const char *name = w->d->state[k];
-    double strains = 0;
-    *t = (struct mro_compare_state){ .strain = 0,
+    double known = 0;
+    *t = (struct mro_compare_state){ .x = 0,
                                      .mean = s->mean,
                                      .mean_ci95 = { NAN, NAN },
                                      .sd = NAN,
@@ -112,10 +112,10 @@ static void measure_state(struct mro_compare_work *w, size_t k, const struct sum
         if (u->state != k) continue;
         t->n++;
         t->images += u->images;
-        if (!isfinite(u->strain)) continue;
-        t->strain += (u->strain - t->strain) / ++strains;
+        if (!isfinite(u->x)) continue;
+        t->x += (u->x - t->x) / ++known;
     }
-    if (strains == 0) t->strain = NAN;
+    if (known == 0) t->x = NAN;
     if (t->n == 1)
         MRO_COMPARE_NOTE(w, "%s has one %s: no interval and no test can be had from it", name,
                          w->r->by_specimen ? "specimen" : "image");

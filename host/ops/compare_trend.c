@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a metric follows beside the state: strain, and covariates such as the thickness. */
+/* What a metric follows beside the state: strain or another x, and covariates such as the thickness. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #define INFLATION_MOST 10.0 /* variance of a ratio that a covariate may cost before it counts as not told apart */
 #define ALIKE 0.05          /* difference of ln(covariate) between states that needs no words */
-#define ONSET_LEVELS 4      /* strains that are needed to tell where a bend is */
+#define ONSET_LEVELS 4      /* places that are needed to tell where a bend is */
 #define STREAM_TREND 1000000
 
 /* -- trend -------------------------------------------------------------------------------------- */
@@ -87,14 +87,14 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
     double *x = malloc((5 * n + 1) * sizeof *x);
     size_t *label = malloc((n + 1) * sizeof *label), k = 0, groups = 0;
     enum mro_code rc = MRO_OK;
-    *t = (struct mro_compare_trend){ .strain = { INFINITY, -INFINITY },
+    *t = (struct mro_compare_trend){ .x = { INFINITY, -INFINITY },
                                      .slope = NAN,
                                      .slope_ci95 = { NAN, NAN },
                                      .p = NAN,
                                      .tau = NAN,
                                      .j = NAN,
                                      .j_expected = NAN,
-                                     .onset = { NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN },
+                                     .onset = { NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN, NAN },
                                      .logarithmic = true };
     t->jonckheere = (struct mro_permutation){ .p = NAN, .se = NAN, .smallest = NAN, .arrangements = NAN };
     if (x == NULL || label == NULL) {
@@ -106,15 +106,15 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
     for (size_t i = 0; i < n; i++) {
         const struct mro_compare_unit *u = &w->unit[i];
         label[i] = MRO_COMPARE_NONE;
-        if (!isfinite(u->strain) || (w->o->in_trend && !w->o->in_trend[u->state])) continue;
-        t->strain[0] = fmin(t->strain[0], u->strain);
-        t->strain[1] = fmax(t->strain[1], u->strain);
+        if (!isfinite(u->x) || (w->o->in_trend && !w->o->in_trend[u->state])) continue;
+        t->x[0] = fmin(t->x[0], u->x);
+        t->x[1] = fmax(t->x[1], u->x);
         t->logarithmic &= u->y > 0 && !u->bound;
         label[i] = i;
         w->r->state[u->state].in_trend = true;
         size_t g = 0;
-        while (g < groups && level[g] != u->strain) g++;
-        if (g == groups) level[groups++] = u->strain;
+        while (g < groups && level[g] != u->x) g++;
+        if (g == groups) level[groups++] = u->x;
         k++;
     }
     for (size_t i = 0; i < w->d->n; i++)
@@ -122,7 +122,7 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
     t->n = k;
     if (k < 3 || groups < 2) {
         if (k > 0 && groups < 2 && w->d->n_states > 1)
-            MRO_COMPARE_NOTE(w, "no trend: all states with a strain have the same one, %g", level[0]);
+            MRO_COMPARE_NOTE(w, "no trend: all states with a %s have the same one, %g", mro_compare_over(w), level[0]);
         t->n = 0;
         goto done;
     }
@@ -131,9 +131,9 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
         const struct mro_compare_unit *u = &w->unit[i];
         if (label[i] == MRO_COMPARE_NONE) continue;
         size_t rank = 0;
-        for (size_t g = 0; g < groups; g++) rank += level[g] < u->strain;
+        for (size_t g = 0; g < groups; g++) rank += level[g] < u->x;
         label[i] = rank;
-        x[k] = u->strain;
+        x[k] = u->x;
         y[k] = t->logarithmic ? log(u->y) : u->y;
         sigma[k++] = t->logarithmic == w->r->logarithmic ? u->sigma : sqrt(u->v) / (t->logarithmic ? u->y : 1);
     }
@@ -152,12 +152,12 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
     for (size_t a = 0; a < w->r->n_states; a++)
         for (size_t b = 0; b < a; b++)
             if ((!w->o->in_trend || (w->o->in_trend[a] && w->o->in_trend[b])) && w->r->state[a].n && w->r->state[b].n &&
-                w->r->state[a].strain == w->r->state[b].strain)
+                w->r->state[a].x == w->r->state[b].x)
                 MRO_COMPARE_NOTE(
                     w,
-                    "%s and %s have the same strain, %g: the trend takes them as one. Name the states it is meant for "
-                    "with --trend, or leave the strain of the others empty",
-                    w->d->state[b], w->d->state[a], w->r->state[a].strain);
+                    "%s and %s have the same %s, %g: the trend takes them as one. Name the states it is meant for with "
+                    "--trend, or leave the %s of the others empty",
+                    w->d->state[b], w->d->state[a], mro_compare_over(w), w->r->state[a].x, mro_compare_over(w));
 done:
     free(x);
     free(label);

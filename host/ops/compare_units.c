@@ -224,7 +224,7 @@ static enum mro_code find_classes(struct mro_compare_work *w, struct mro_error *
 enum mro_code mro_compare_make_units(struct mro_compare_work *w, struct mro_error *e)
 {
     const struct mro_compare_data *d = w->d;
-    double *strains = NULL;
+    double *known = NULL;
     w->r->by_specimen = specimens_are_units(w);
     for (size_t i = 0; i < d->n; i++) {
         const struct mro_compare_image *m = &d->image[i];
@@ -237,15 +237,15 @@ enum mro_code mro_compare_make_units(struct mro_compare_work *w, struct mro_erro
         w->unit_of[i] = j < i ? w->unit_of[j] : w->n_units++;
     }
     w->unit = calloc(w->n_units + 1, sizeof *w->unit);
-    strains = calloc(w->n_units + 1, sizeof *strains);
+    known = calloc(w->n_units + 1, sizeof *known);
     w->z = calloc(w->n_units + 1, sizeof *w->z);
     w->label = calloc(w->n_units + 1, sizeof *w->label);
     w->start = calloc(w->n_units + 2, sizeof *w->start);
     w->order = calloc(w->n_units + 1, sizeof *w->order);
     w->by_z = calloc(w->n_units + 1, sizeof *w->by_z);
     w->room = calloc(3 * w->n_units + 7, sizeof *w->room); /* two groups at least */
-    if (!w->unit || !strains || !w->z || !w->label || !w->start || !w->order || !w->by_z || !w->room) {
-        free(strains);
+    if (!w->unit || !known || !w->z || !w->label || !w->start || !w->order || !w->by_z || !w->room) {
+        free(known);
         return MRO_FAIL(e, MRO_EMEMORY, "%zu images do not fit in memory", d->n);
     }
     for (size_t i = 0; i < d->n; i++) {
@@ -258,9 +258,9 @@ enum mro_code mro_compare_make_units(struct mro_compare_work *w, struct mro_erro
         u->v += square(own_sd(m) / (w->additive ? 1 : f));
         u->sigma += square(own_sd_ln(m));
         u->bound |= w->nonnegative && (m->value <= 0 || m->ci95[0] <= 0);
-        if (isfinite(m->strain)) {
-            /* Equal strains have exactly their own mean: trends tell them apart. */
-            u->strain += (m->strain - u->strain) / ++strains[w->unit_of[i]];
+        if (isfinite(m->x)) {
+            /* Equal x have exactly their own mean: trends tell them apart. */
+            u->x += (m->x - u->x) / ++known[w->unit_of[i]];
         }
         for (size_t c = 0; c < d->n_covariates; c++) u->covariate[c] += log(m->covariate[c]);
     }
@@ -270,9 +270,9 @@ enum mro_code mro_compare_make_units(struct mro_compare_work *w, struct mro_erro
         u->y /= n;
         u->v /= n * n;
         u->sigma = w->r->logarithmic ? sqrt(u->sigma) / n : sqrt(u->v);
-        if (strains[k] == 0) u->strain = NAN;
+        if (known[k] == 0) u->x = NAN;
         for (size_t c = 0; c < d->n_covariates; c++) u->covariate[c] /= n; /* of logarithms */
     }
-    free(strains);
+    free(known);
     return find_classes(w, e);
 }

@@ -446,9 +446,9 @@ static enum mro_code check(const struct mro_crystal_options *o, const struct mro
         const double sine = fabs(u[0] * v[1] - u[1] * v[0]) / (hypot(u[0], u[1]) * hypot(v[0], v[1]));
         if (sine < LEAST_SINE)
             return MRO_FAIL(e, MRO_EARG,
-                            "the two given sets of fringes are collinear (%.2g degrees mro_fringe_apart): strain in "
+                            "the two given sets of fringes are collinear (%.2g degrees apart): strain in "
                             "the plane takes "
-                            "two that are at least 15 degrees mro_fringe_apart",
+                            "two that are at least 15 degrees apart",
                             asin(sine) * 180 / MRO_PI);
     }
     if (isfinite(o->band_width_nm) && !isfinite(o->band_line_nm[0]))

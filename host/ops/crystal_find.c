@@ -51,7 +51,7 @@ static double threshold_of(const struct crystal_work *w, double s)
 
 double mro_crystal_threshold(const struct crystal_work *w) { return threshold_of(w, 0.2236 * windows_nm[0]); }
 
-/* Wave vectors on rings over half the plane, about `step` mro_fringe_apart. */
+/* Wave vectors on rings over half the plane, about `step` apart. */
 static double (*rings(double lo, double hi, double step, size_t *n))[2]
 {
     const size_t count = (size_t)fmax(2, ceil((hi - lo) / step));

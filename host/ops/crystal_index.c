@@ -27,6 +27,9 @@ enum mro_code mro_phase_parse(const char *text, struct mro_phase *p, struct mro_
     memcpy(p->name, text, (size_t)(colon - text));
     char *end;
     p->a_nm = strtod(colon + 1, &end);
+    if (end != colon + 1 && *end == '\0')
+        return MRO_FAIL(e, MRO_EARG, "phase '%s' lacks its structure: write %s:fcc, or bcc, hcp, sc or diamond", text,
+                        text);
     if (end == colon + 1 || *end != ':' || !(p->a_nm >= 0.1 && p->a_nm <= 5))
         return MRO_FAIL(e, MRO_EARG,
                         "the lattice parameter of phase '%s' is a length in nm between 0.1 and 5, not '%s'", p->name,

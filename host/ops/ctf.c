@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mroscope/math/ctf.h"
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
 #define Q_LO 1.3 /* nm^-1: below, inelastic background and specimen shape dominate */
@@ -28,20 +29,28 @@ struct profile {
     double q[MOST_BINS];                  /* their centres, nm^-1 */
     double log_power[SECTORS][MOST_BINS]; /* background removed */
     double mean[MOST_BINS];               /* the same of the mean over sectors */
+    double square[SECTORS], mean_square;  /* sums of squares of both */
     double basis[MOST_BUMPS][MOST_BINS];  /* orthonormal background */
     size_t bumps;
     double lambda, cs;
-    double turn[MOST_BINS];  /* phase for each nm of underfocus, times -1 */
-    double fixed[MOST_BINS]; /* phase in focus */
+    double turn[MOST_BINS];  /* phase for each nm of underfocus, times -1; in half turns, */
+    double fixed[MOST_BINS]; /* like the phase in focus */
     double wash[MOST_BINS];  /* of the depth that is in use, see wash_out */
 };
+
+static double product(const double *a, const double *b, size_t n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
 
 /* Takes the smooth background out of one radial line. */
 static void detrend(const struct profile *p, double *v)
 {
     for (size_t b = 0; b < p->bumps; b++) {
-        double s = 0;
-        for (size_t i = 0; i < p->n; i++) s += p->basis[b][i] * v[i];
+        const double s = product(p->basis[b], v, p->n);
         for (size_t i = 0; i < p->n; i++) v[i] -= s * p->basis[b][i];
     }
 }
@@ -81,6 +90,12 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
     p->n = hi > Q_LO ? (size_t)((hi - Q_LO) / Q_STEP) : 0;
     if (p->n > MOST_BINS) p->n = MOST_BINS;
     if (p->n < 100) return false; /* under 2 nm^-1 of spectrum shows no rings worth a fit */
+    /* Where sectors begin: the direction (qy, qx) lies beyond angle a when qy cos a >= qx sin a. */
+    double sine[SECTORS], cosine[SECTORS];
+    for (size_t k = 0; k < SECTORS; k++) {
+        sine[k] = sin(MRO_PI * (double)k / SECTORS);
+        cosine[k] = cos(MRO_PI * (double)k / SECTORS);
+    }
     /* Chunks of rows are summed apart and joined in order: one result at any number of threads. */
     struct part *parts = calloc(CHUNKS, sizeof *parts);
     if (parts == NULL) return false;
@@ -89,15 +104,15 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
         for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
             const double qy = mro_frequency(y, g->ny, g->ly);
             if (fabs(qy) >= hi) continue;
-            for (size_t x = 0; x <= g->nx / 2; x++) {
+            /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0. */
+            size_t s = qy == 0 ? 0 : SECTORS / 2;
+            for (size_t x = (size_t)(sqrt(fmax(0, Q_LO * Q_LO - qy * qy)) * g->lx); x <= g->nx / 2; x++) {
                 const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
-                if (q2 < Q_LO * Q_LO || q2 >= hi * hi) continue;
+                if (q2 < Q_LO * Q_LO) continue;
                 const size_t i = (size_t)((sqrt(q2) - Q_LO) / Q_STEP);
-                if (i >= p->n) continue;
-                float a = atan2f((float)qy, (float)qx);
-                if (a < 0) a += (float)MRO_PI;
-                size_t s = (size_t)(a / (float)MRO_PI * SECTORS);
-                if (s >= SECTORS) s = SECTORS - 1;
+                if (q2 >= hi * hi || i >= p->n) break;
+                while (qy > 0 && s > 0 && qy * cosine[s] < qx * sine[s]) s--;
+                while (qy < 0 && s + 1 < SECTORS && qy * cosine[s + 1] <= qx * sine[s + 1]) s++;
                 const mro_c32 f = spectrum[y * g->nx + x];
                 parts[c].sum[s][i] += (double)f.re * f.re + (double)f.im * f.im;
                 parts[c].count[s][i] += 1;
@@ -112,8 +127,8 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
             }
     for (size_t i = 0; i < p->n; i++) {
         p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
-        p->fixed[i] = mro_ctf_chi(p->q[i], 0, p->lambda, 0, p->cs, 0, 0);
-        p->turn[i] = p->fixed[i] - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0);
+        p->fixed[i] = mro_ctf_chi(p->q[i], 0, p->lambda, 0, p->cs, 0, 0) / MRO_PI;
+        p->turn[i] = p->fixed[i] - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0) / MRO_PI;
     }
     make_basis(p);
     memset(p->mean, 0, sizeof p->mean);
@@ -128,41 +143,73 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
             p->mean[i] += p->log_power[s][i] / SECTORS;
         }
         detrend(p, p->log_power[s]);
+        p->square[s] = product(p->log_power[s], p->log_power[s], p->n);
     }
     detrend(p, p->mean);
+    p->mean_square = product(p->mean, p->mean, p->n);
     free(parts);
     return true;
 }
 
-/* |transfer|^2 at phase chi, averaged over the depth of the foil: sin^2 chi of a thin one, washed out where the phase
- * turns by more than pi through it, and reversed beyond. Source: integral of sin^2 over a uniform spread of defocus. */
-static double wash_out(double q, double lambda, double depth)
+/* |transfer|^2 averaged over the depth of the foil: sin^2 chi of a thin one, washed out where the phase turns by more
+ * than pi through it, and reversed beyond. Source: integral of sin^2 over a uniform spread of defocus. The phase is in
+ * half turns, so that twice the phase is in turns. */
+static double wash_out(double q2, double lambda, double depth)
 {
-    const double x = MRO_PI * lambda * q * q * depth;
-    return x > 1e-6 ? sin(x) / x : 1;
+    const double turns = 0.5 * lambda * q2 * depth;
+    return turns > 1e-7 ? mro_cos_turns64(turns - 0.25) / (2 * MRO_PI * turns) : 1;
 }
-static double depth_transfer(double chi, double wash) { return 0.5 * (1 - wash * cos(2 * chi)); }
+static double depth_transfer(double half_turns, double wash) { return 0.5 * (1 - wash * mro_cos_turns64(half_turns)); }
 
 static void set_depth(const struct profile *p, double depth, double *wash)
 {
-    for (size_t i = 0; i < p->n; i++) wash[i] = wash_out(p->q[i], p->lambda, depth);
+    for (size_t i = 0; i < p->n; i++) wash[i] = wash_out(p->q[i] * p->q[i], p->lambda, depth);
 }
 
-/* Correlation of the model with the mean profile (sectors = false) or with every sector. */
-static double correlation(const struct profile *p, const double *wash, double defocus, double astigmatism,
-                          double azimuth, bool sectors)
+/* The model of one line without its background, times itself and times a line r that has none. The background is what
+ * its orthonormal basis takes up, so that it need not be taken out. */
+static void model_products(const struct profile *p, const double *wash, double defocus, const double *r, double *mm,
+                           double *mr)
 {
-    double mm = 0, rr = 0, mr = 0, m[MOST_BINS];
-    for (size_t s = 0; s < (sectors ? SECTORS : 1); s++) {
-        const double *r = sectors ? p->log_power[s] : p->mean;
-        const double df = defocus + astigmatism * cos(2 * (MRO_PI * ((double)s + 0.5) / SECTORS - azimuth));
-        for (size_t i = 0; i < p->n; i++) m[i] = log(depth_transfer(p->fixed[i] - p->turn[i] * df, wash[i]) + FLOOR);
-        detrend(p, m);
-        for (size_t i = 0; i < p->n; i++) {
-            mm += m[i] * m[i];
-            rr += r[i] * r[i];
-            mr += m[i] * r[i];
-        }
+    double m[MOST_BINS], square = 0, with = 0;
+#pragma omp simd reduction(+ : square, with)
+    for (size_t i = 0; i < p->n; i++) {
+        m[i] = mro_ln64(depth_transfer(p->fixed[i] - p->turn[i] * defocus, wash[i]) + FLOOR);
+        square += m[i] * m[i];
+        with += m[i] * r[i];
+    }
+    for (size_t b = 0; b < p->bumps; b++) {
+        const double s = product(p->basis[b], m, p->n);
+        square -= s * s;
+    }
+    *mm = square;
+    *mr = with;
+}
+
+static double sector_defocus(size_t sector, double defocus, double astigmatism, double azimuth)
+{
+    return defocus + astigmatism * cos(2 * (MRO_PI * ((double)sector + 0.5) / SECTORS - azimuth));
+}
+
+/* Correlation of the model with the mean profile. */
+static double mean_correlation(const struct profile *p, const double *wash, double defocus)
+{
+    double mm, mr;
+    model_products(p, wash, defocus, p->mean, &mm, &mr);
+    return mr / sqrt(mm * p->mean_square + 1e-30);
+}
+
+/* The same with every sector. */
+static double correlation(const struct profile *p, const double *wash, double defocus, double astigmatism,
+                          double azimuth)
+{
+    double mm = 0, rr = 0, mr = 0;
+    for (size_t s = 0; s < SECTORS; s++) {
+        double square, with;
+        model_products(p, wash, sector_defocus(s, defocus, astigmatism, azimuth), p->log_power[s], &square, &with);
+        mm += square;
+        rr += p->square[s];
+        mr += with;
     }
     return mr / sqrt(mm * rr + 1e-30);
 }
@@ -186,7 +233,7 @@ static double misfit(const gsl_vector *x, void *profile)
 {
     const double a = gsl_vector_get(x, 1), b = gsl_vector_get(x, 2);
     const struct profile *p = profile;
-    return -correlation(p, p->wash, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a), true);
+    return -correlation(p, p->wash, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a));
 }
 
 /* How well astigmatic rings fit, on half the sectors and bins: a quick look. The
@@ -195,13 +242,13 @@ static double glance(const struct profile *p, double defocus, double astigmatism
 {
     double mm = 0, rr = 0, mr = 0;
     for (size_t s = 0; s < SECTORS; s += 2) {
-        const double df = defocus + astigmatism * cos(2 * (MRO_PI * ((double)s + 0.5) / SECTORS - azimuth));
+        const double df = sector_defocus(s, defocus, astigmatism, azimuth), *r = p->log_power[s];
+#pragma omp simd reduction(+ : mm, rr, mr)
         for (size_t i = 0; i < p->n; i += 2) {
-            const float chi = (float)(p->fixed[i] - p->turn[i] * df);
-            const float m = -(float)p->wash[i] * cosf(2 * chi), r = (float)p->log_power[s][i];
-            mm += (double)(m * m);
-            rr += (double)(r * r);
-            mr += (double)(m * r);
+            const double m = -p->wash[i] * mro_cos_turns64(p->fixed[i] - p->turn[i] * df);
+            mm += m * m;
+            rr += r[i] * r[i];
+            mr += m * r[i];
         }
     }
     return mr / sqrt(mm * rr + 1e-30);
@@ -237,10 +284,10 @@ static bool find_astigmatic(const struct profile *p, double reach, double apart,
     start[0] = reach - 2 * (double)(top % steps);
     start[1] = 6.0 * (double)(1 + top / steps / AZIMUTHS);
     start[2] = MRO_PI * (double)(top / steps % AZIMUTHS) / AZIMUTHS;
-    *correlated = correlation(p, p->wash, start[0], start[1], start[2], true);
+    *correlated = correlation(p, p->wash, start[0], start[1], start[2]);
     *runner_up =
         correlation(p, p->wash, reach - 2 * (double)(second % steps), 6.0 * (double)(1 + second / steps / AZIMUTHS),
-                    MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS, true);
+                    MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS);
     free(all);
     return true;
 }
@@ -305,7 +352,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     }
 #pragma omp parallel for schedule(static)
     for (size_t k = 0; k < DEPTHS * steps; k++)
-        all[k] = correlation(p, wash[k / steps], reach - (double)(k % steps), 0, 0, false);
+        all[k] = mean_correlation(p, wash[k / steps], reach - (double)(k % steps));
     for (size_t k = 0; k < DEPTHS * steps; k++)
         if (all[k] > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
             best = all[k];
@@ -321,7 +368,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     free(all);
     for (double t = 2; t <= 24; t += 2) {
         set_depth(p, t, p->wash);
-        const double c = correlation(p, p->wash, at, 0, 0, false);
+        const double c = mean_correlation(p, p->wash, at);
         if (c > best) {
             best = c;
             depth = t;
@@ -369,14 +416,24 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     return MRO_OK;
 }
 
-double mro_ctf_fit_transfer(const struct mro_ctf_fit *fit, double qy, double qx)
-{
-    return depth_transfer(mro_ctf_fit_chi(fit, qy, qx),
-                          wash_out(sqrt(qy * qy + qx * qx), fit->lambda_nm, fit->depth_nm));
-}
-
 double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)
 {
     return mro_ctf_chi(sqrt(qy * qy + qx * qx), atan2(qy, qx), fit->lambda_nm, fit->defocus_nm, fit->cs_nm,
                        fit->astigmatism_nm, fit->azimuth);
+}
+
+void mro_ctf_fit_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer,
+                     float *sign)
+{
+    const double lambda = fit->lambda_nm, defocus = fit->defocus_nm, bend = 0.5 * fit->cs_nm * lambda;
+    const double along = lambda * fit->astigmatism_nm * cos(2 * fit->azimuth);
+    const double across = lambda * fit->astigmatism_nm * sin(2 * fit->azimuth), per = 1 / length;
+#pragma omp simd
+    for (int i = 0; i < n; i++) {
+        const double qx = (first + i) * per, q2 = qy * qy + qx * qx, a = lambda * q2;
+        /* chi in half turns; the cosine of twice the angle between q and the astigmatism, by its addition theorem. */
+        const double chi = a * (bend * a - defocus) - along * (qx * qx - qy * qy) - across * 2 * qx * qy;
+        transfer[i] = (float)depth_transfer(chi, wash_out(q2, lambda, fit->depth_nm));
+        sign[i] = mro_cos_turns64(0.5 * chi - 0.25) < 0 ? -1.0f : 1.0f;
+    }
 }

@@ -22,10 +22,12 @@ struct mro_ctf_fit {
 enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
                                 struct mro_ctf_fit *fit, struct mro_error *e);
 
-/* |transfer|^2 at frequency (qy, qx), averaged over the depth of the foil; 0 to 1. */
-double mro_ctf_fit_transfer(const struct mro_ctf_fit *fit, double qy, double qx);
-
 /* chi at frequency (qy, qx) of the fit. */
 double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx);
+
+/* At n frequencies of a row, (qy, k / length) with k = first, first + 1, ...: |transfer|^2 averaged over the depth of
+ * the foil, 0 to 1, and the sign of sin chi. */
+void mro_ctf_fit_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer,
+                     float *sign);
 
 #endif

@@ -296,14 +296,17 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         snprintf(r->verdict, sizeof r->verdict, "contrast %.2g %%; no regions were looked for", 100 * r->contrast_sd);
         goto done;
     }
+    const bool more[2] = { r->dark.p_value < MRO_HAADF_CALLED, r->bright.p_value < MRO_HAADF_CALLED };
+    if (!more[0] || !more[1])
+        mro_warn(r,
+                 "%s regions are not more than a random field of this spectrum shows: their diameter would be that of "
+                 "the smoothing, and is not given",
+                 more[0]   ? "bright"
+                 : more[1] ? "dark"
+                           : "dark and bright");
     for (int k = 0; k < 2; k++) {
         const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
-        if (!(one->p_value < MRO_HAADF_CALLED))
-            mro_warn(r,
-                     "%s regions are not more than a random field of this spectrum shows: their diameter would be that "
-                     "of the smoothing, and is not given",
-                     k ? "bright" : "dark");
-        else if (isnan(one->diameter_nm))
+        if (more[k] && isnan(one->diameter_nm))
             mro_warn(r, "%s regions all reach the border of what is measured: no diameter is given",
                      k ? "bright" : "dark");
     }

@@ -140,7 +140,7 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
     if (there && true2 > 0) {
         r->histogram_sd[1] = sqrt(true2);
         r->fwhm = FWHM * r->histogram_sd[1];
-    } else {
+    } else if (there) {
         mro_warn(r, "the histogram is no wider than the noise makes it: no width without noise is given");
     }
     if (there && b->variance > 0) {
@@ -157,8 +157,6 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
         r->skewness = m3 / scale;
         r->skewness_ci95[0] = r->skewness - 2.03 * se;
         r->skewness_ci95[1] = r->skewness + 2.03 * se;
-    } else {
-        mro_warn(r, "the contrast is not above its error: skewness is not given");
     }
 done:
     free(usable);
@@ -188,7 +186,8 @@ enum mro_code mro_haadf_fill_acf(const struct mro_rings *rings, const double ban
         r->acf[i] = zero > 0 ? sum / zero : NAN;
     }
     if (!there) {
-        mro_warn(r, "the contrast is not above its error: correlation length and wavelength are not given");
+        mro_warn(r, "the contrast is not above its error: no width without noise, skewness, correlation length or "
+                    "wavelength is given");
         return MRO_OK;
     }
     for (size_t i = 1; i < n; i++)

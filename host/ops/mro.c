@@ -81,6 +81,8 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
     return MRO_OK;
 }
 
+#define NEVER 40.0 /* -ln of a chance that no number of drawn images would show */
+
 /* Chance that speckle gives patches that stand out as much in total, from drawn images: the number of false patches
  * is Poisson, their excess exponential, both as the null has them. */
 static double image_p(const struct mro_order_plan *p, const struct mro_found_list *found, double searched_nm2)
@@ -89,6 +91,9 @@ static double image_p(const struct mro_order_plan *p, const struct mro_found_lis
     for (size_t i = 0; i < found->n; i++) seen += found->v[i].significance - p->null.object_threshold;
     const double rate = searched_nm2 * (double)p->null.false_patches / p->null.area_nm2, mean = p->null.object_excess;
     size_t reached = 0;
+    /* Chernoff's bound of such a sum: exp(-(sqrt(seen / mean) - sqrt(rate))^2). */
+    const double apart = sqrt(fmax(seen, 0) / mean) - sqrt(rate);
+    if (apart > 0 && apart * apart > NEVER) return 1.0 / (1.0 + P_IMAGES);
 #pragma omp parallel for schedule(static) num_threads(p->d->threads) reduction(+ : reached)
     for (size_t b = 0; b < P_IMAGES; b++) {
         double total = 0, budget = rate;

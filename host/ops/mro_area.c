@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/philox.h"
 #include "ops/mro_internal.h"
 
@@ -138,6 +139,15 @@ struct posterior {
 
 static double normal(double x, double sd) { return exp(-0.5 * x * x / (sd * sd)) / sd; }
 
+/* Chance of the sizes of a patch: prior times the likelihoods of its shape and of its ratio, and their sum. */
+static double size_chances(const double *prior, const double *shape, const double *snr, double *chance)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int s = 0; s < SIZES; s++) sum += chance[s] = prior[s] * shape[s] * snr[s];
+    return sum;
+}
+
 static void posterior_free(struct posterior *q)
 {
     free(q->size);
@@ -209,26 +219,31 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
             missed += q->size[w][s] * (1 - q->found[c][s]) * q->area[s];
         }
         q->missed_area[m] = missed / fmax(1 - q->seen[m], 1e-9);
-        for (size_t i = 0; i < n; i++) {
-            double sum = 0;
-            const double *shape = q->shape + i * SIZES, *snr = q->snr + (i * CONTRASTS + (size_t)c) * SIZES;
-            for (int s = 0; s < SIZES; s++) sum += q->size[w][s] * shape[s] * snr[s];
-            real[i] = sum / fmax(q->seen[m], 1e-3);
-        }
+        double found[COUNTS], product[COUNTS], chance[SIZES];
         for (int k = 0; k < COUNTS; k++) {
             /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
-            double v = log(prior_c[c] * prior_size[w]) - q->count[k];
-            double product = 1; /* of eight at a time: a logarithm each would take most of the time */
-            for (size_t i = 0; i < n; i++) {
-                product *= fmax(q->count[k] * real[i] + false_patches * q->noise[i], 1e-30);
-                if (i % 8 == 7) {
-                    v += log(product);
-                    product = 1;
-                }
+            found[k] = log(prior_c[c] * prior_size[w]) - q->count[k];
+            product[k] = 1; /* of eight at a time: a logarithm each would take most of the time */
+        }
+        for (size_t i = 0; i < n; i++) {
+            const double *snr = q->snr + (i * CONTRASTS + (size_t)c) * SIZES, noise = false_patches * q->noise[i];
+            const double one = real[i] =
+                size_chances(q->size[w], q->shape + i * SIZES, snr, chance) / fmax(q->seen[m], 1e-3);
+#pragma omp simd
+            for (int k = 0; k < COUNTS; k++) {
+                const double v = q->count[k] * one + noise;
+                product[k] *= v > 1e-30 ? v : 1e-30;
             }
-            v += log(product);
-            q->joint[(size_t)m * COUNTS + (size_t)k] = v;
-            top = fmax(top, v);
+            if (i % 8 < 7 && i + 1 < n) continue;
+#pragma omp simd
+            for (int k = 0; k < COUNTS; k++) {
+                found[k] += mro_ln64(product[k]);
+                product[k] = 1;
+            }
+        }
+        for (int k = 0; k < COUNTS; k++) {
+            q->joint[(size_t)m * COUNTS + (size_t)k] = found[k];
+            top = fmax(top, found[k]);
         }
     }
     double total = 0;
@@ -263,16 +278,55 @@ static double poisson(double mean, uint64_t seed, uint64_t stream)
     }
 }
 
-static size_t pick(const double *weight, size_t n, double u)
+/* The draws of a sum over patches. Draws go through the grid of models in order, so that neighbours share a model: each
+ * of PART of them uses what was computed of it. */
+enum { PART = 32 };
+struct draws {
+    const struct posterior *q;
+    const double *inside; /* share of each patch's disc that lies in the region */
+    double false_patches;
+    uint64_t seed;
+};
+
+static uint64_t draw_stream(size_t b) { return (5ull << 32) + b; }
+
+/* Adds to area[0 .. n_draws) the areas of the patches that are real in draws first, first + 1, ... of model m, with
+ * expected numbers of found spheres count[...]. `uniform` is room for 2 * PART * n numbers. */
+static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n_draws, const double *count,
+                         float *uniform, double *area)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += weight[i];
-    u *= sum;
-    for (size_t i = 0; i + 1 < n; i++) {
-        u -= weight[i];
-        if (u < 0) return i;
+    const struct posterior *q = d->q;
+    const size_t n = q->n, c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
+    for (size_t b = 0; b < n_draws; b++) {
+        float *u = uniform + b * 2 * n, *v = u + n;
+        const uint64_t stream = draw_stream(first + b);
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            const mro_philox_block r = mro_philox(d->seed, stream, 1 + i);
+            u[i] = mro_uniform_open(r.v[0]);
+            v[i] = mro_uniform_open(r.v[1]);
+        }
     }
-    return n - 1;
+    for (size_t i = 0; i < n; i++) {
+        const double *snr = q->snr + (i * CONTRASTS + c) * SIZES, noise = d->false_patches * q->noise[i];
+        const double one = q->real[m * n + i];
+        double chance[SIZES];
+        bool ready = false;
+        for (size_t b = 0; b < n_draws; b++) {
+            const double real = count[b] * one;
+            if (uniform[b * 2 * n + i] * (real + noise) > real) continue;
+            if (!ready) {
+                size_chances(q->size[w], q->shape + i * SIZES, snr, chance);
+                for (int s = 1; s < SIZES; s++) chance[s] += chance[s - 1];
+                ready = true;
+            }
+            const double at = uniform[b * 2 * n + n + i] * chance[SIZES - 1];
+            int size = 0;
+#pragma omp simd reduction(+ : size)
+            for (int s = 0; s < SIZES - 1; s++) size += chance[s] <= at;
+            area[b] += d->inside[i] * q->area[size];
+        }
+    }
 }
 
 enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found_list *found, const double region[4],
@@ -284,13 +338,14 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     const double false_patches = searched_nm2 * (double)p->null.false_patches / p->null.area_nm2;
     struct posterior *q = malloc(sizeof *q);
     double *inside = malloc((n + 1) * sizeof *inside), *draw = malloc(DRAWS * sizeof *draw);
-    double *least = malloc(DRAWS * sizeof *least);
+    double *least = malloc(DRAWS * sizeof *least), *count = malloc(DRAWS * sizeof *count);
+    size_t *point = malloc(DRAWS * sizeof *point); /* of the grid, of each draw */
     double *cumulative = malloc((size_t)MODELS * COUNTS * sizeof *cumulative);
     a->diameter_nm = calloc(n + 1, sizeof *a->diameter_nm);
     a->weight = calloc(n + 1, sizeof *a->weight);
     double *own = calloc(n + 1, sizeof *own); /* area of each disc inside the region */
     enum mro_code rc = MRO_OK;
-    if (!q || !inside || !draw || !least || !cumulative || !a->diameter_nm || !a->weight || !own) {
+    if (!q || !inside || !draw || !least || !count || !point || !cumulative || !a->diameter_nm || !a->weight || !own) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         free(q);
         q = NULL;
@@ -312,12 +367,10 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
             if (q->weight[m] < 1e-6) continue;
             const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
             const double *shape = q->shape + i * SIZES, *snr = q->snr + (i * CONTRASTS + (size_t)c) * SIZES;
-            double area = 0, all = 0;
-            for (int s = 0; s < SIZES; s++) {
-                const double v = q->size[w][s] * shape[s] * snr[s];
-                all += v;
-                area += v * q->area[s];
-            }
+            double chance[SIZES], area = 0;
+            const double all = size_chances(q->size[w], shape, snr, chance);
+#pragma omp simd reduction(+ : area)
+            for (int s = 0; s < SIZES; s++) area += chance[s] * q->area[s];
             if (!(all > 0)) continue;
             sum += q->weight[m] * area / all;
             weight += q->weight[m];
@@ -334,39 +387,49 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
 
     double sum = 0;
     for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) cumulative[i] = sum += q->joint[i];
+    /* Stratified over the grid, so that few draws cover it evenly. */
+    for (size_t b = 0, k = 0; b < DRAWS; b++) {
+        const mro_philox_block u = mro_philox(p->o.seed, draw_stream(b), 0);
+        const double at = ((double)b + mro_uniform_open(u.v[0])) / DRAWS * sum;
+        while (k + 1 < (size_t)MODELS * COUNTS && cumulative[k] < at) k++;
+        point[b] = k;
+        count[b] = q->count[k % COUNTS];
+    }
+    const struct draws draws = { q, inside, false_patches, p->o.seed };
+    bool failed = false;
+#pragma omp parallel num_threads(p->d->threads)
+    {
+        float *uniform = malloc((2 * PART * n + 1) * sizeof *uniform);
+        if (uniform == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t from = 0; from < DRAWS; from += PART) {
+            const size_t end = from + PART < DRAWS ? from + PART : DRAWS;
+            for (size_t b = from, next; uniform && b < end; b = next) {
+                const size_t m = point[b] / COUNTS;
+                for (next = b; next < end && point[next] / COUNTS == m; next++) draw[next] = 0;
+                draw_patches(&draws, m, b, next - b, count + b, uniform, draw + b);
+            }
+        }
+        free(uniform);
+    }
+    if (failed) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu patches", n);
+        goto done;
+    }
     const double here = usable_nm2 / searched_nm2; /* missed spheres are spread over the searched area */
 #pragma omp parallel for schedule(static) num_threads(p->d->threads)
     for (size_t b = 0; b < DRAWS; b++) {
-        const uint64_t stream = (5ull << 32) + b;
-        const mro_philox_block u = mro_philox(p->o.seed, stream, 0);
-        /* Stratified over the grid, so that few draws cover it evenly. */
-        const double at = ((double)b + mro_uniform_open(u.v[0])) / DRAWS * cumulative[(size_t)MODELS * COUNTS - 1];
-        size_t lo = 0, hi = (size_t)MODELS * COUNTS - 1;
-        while (lo < hi) {
-            const size_t mid = (lo + hi) / 2;
-            if (cumulative[mid] >= at)
-                hi = mid;
-            else
-                lo = mid + 1;
-        }
-        const size_t m = lo / COUNTS, c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
-        const double count = q->count[lo % COUNTS];
-        double area = 0;
-        for (size_t i = 0; i < n; i++) {
-            const mro_philox_block v = mro_philox(p->o.seed, stream, 1 + i);
-            const double real = count * q->real[m * n + i], noise = false_patches * q->noise[i];
-            if (mro_uniform_open(v.v[0]) * (real + noise) > real) continue;
-            double like[SIZES];
-            for (int s = 0; s < SIZES; s++)
-                like[s] =
-                    q->size[w][s] * q->shape[i * SIZES + (size_t)s] * q->snr[(i * CONTRASTS + c) * SIZES + (size_t)s];
-            area += inside[i] * q->area[pick(like, SIZES, mro_uniform_open(v.v[1]))];
-        }
-        const double missed = poisson(count * (1 - q->seen[m]) / fmax(q->seen[m], 1e-3) * here, p->o.seed, stream);
-        const double seen_part = area * overlap / usable_nm2, missed_part = missed * q->missed_area[m] / usable_nm2;
+        const mro_philox_block u = mro_philox(p->o.seed, draw_stream(b), 0);
+        const size_t m = point[b] / COUNTS;
+        const double missed =
+            poisson(count[b] * (1 - q->seen[m]) / fmax(q->seen[m], 1e-3) * here, p->o.seed, draw_stream(b));
+        const double seen_part = draw[b] * overlap / usable_nm2, missed_part = missed * q->missed_area[m] / usable_nm2;
         double f = 1 - (1 - fmin(seen_part, 1)) * exp(-missed_part);
         const double factor = fmin(1 / q->seen[m], MOST_CORRECTION) - 1;
-        least[b] = 1 - (1 - fmin(seen_part, 1)) * exp(-count * factor * here * q->missed_area[m] / usable_nm2);
+        least[b] = 1 - (1 - fmin(seen_part, 1)) * exp(-count[b] * factor * here * q->missed_area[m] / usable_nm2);
         const double z = mro_normal_pair(u.v[1], u.v[2]).re;
         /* Ghosts of an unknown lens double the area at worst, or hide half of what is there. */
         f *= exp(z * hypot(SYSTEMATIC, lens_known ? 0 : z < 0 ? 0.35 : 0.45));
@@ -377,13 +440,17 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     a->fraction = 0.5 * (least[DRAWS / 2 - 1] + least[DRAWS / 2]);
     a->ci95[0] = fmin(draw[DRAWS / 40], least[DRAWS / 40]);
     a->ci95[1] = draw[DRAWS - 1 - DRAWS / 40];
+#pragma omp parallel for schedule(static) num_threads(p->d->threads)
     for (size_t i = 0; i < n; i++) {
+        const double noise = false_patches * q->noise[i] + 1e-300;
         double real = 0;
         for (int m = 0; m < MODELS; m++) {
             if (q->weight[m] < 1e-6) continue;
+            const double one = q->real[(size_t)m * n + i], *joint = q->joint + (size_t)m * COUNTS;
+#pragma omp simd reduction(+ : real)
             for (int k = 0; k < COUNTS; k++) {
-                const double r = q->count[k] * q->real[(size_t)m * n + i], v = false_patches * q->noise[i];
-                real += q->joint[(size_t)m * COUNTS + (size_t)k] * r / (r + v + 1e-300);
+                const double r = q->count[k] * one;
+                real += joint[k] * r / (r + noise);
             }
         }
         a->weight[i] = real;
@@ -395,6 +462,8 @@ done:
     free(own);
     free(draw);
     free(least);
+    free(count);
+    free(point);
     free(cumulative);
     if (rc) mro_area_release(a);
     return rc;

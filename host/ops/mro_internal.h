@@ -102,6 +102,9 @@ void mro_whitened_release(struct mro_device *d, struct mro_whitened *w);
 void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
                      struct mro_grid *cells);
 
+/* Row y of the plan's pass band on the spectra of a grid: g->nx amplitudes. */
+void mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row);
+
 /* The windowed powers of a whitened, band-limited spectrum on the grid of cells, over the local gain. */
 struct mro_scores {
     struct mro_grid grid, cells;

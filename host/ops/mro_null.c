@@ -122,13 +122,7 @@ enum mro_code mro_power_measure(struct mro_order_plan *p, struct mro_error *e)
     bool hit[PLANTED_TILES][PLANTED];
     enum mro_code rc = MRO_OK;
     if (band == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    for (size_t y = 0; y < TILE_SAMPLES; y++)
-        for (size_t x = 0; x < TILE_SAMPLES; x++) {
-            const double qy = mro_frequency(y, TILE_SAMPLES, TILE_NM);
-            const double qx = mro_frequency(x, TILE_SAMPLES, TILE_NM);
-            band[y * TILE_SAMPLES + x] = mro_band_gain((float)hypot(qy, qx), (float)p->o.band_inv_nm[0],
-                                                       (float)p->o.band_inv_nm[1], (float)BAND_EDGE);
-        }
+    for (size_t y = 0; y < TILE_SAMPLES; y++) mro_band_row(p, &p->tile, y, band + y * TILE_SAMPLES);
 #pragma omp parallel for schedule(dynamic) num_threads(p->d->threads) if (p->d->ops->concurrent)
     for (size_t t = 0; t < PLANTED_TILES; t++) {
         struct mro_error mine = { 0 };

@@ -113,10 +113,10 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
     const size_t n = g->ny * g->nx, nc = s->cells.ny * s->cells.nx;
     const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx;
     struct mro_buffer rest = { 0 }, mean = { 0 };
-    float *field = malloc(n * sizeof *field), *gain = malloc(n * sizeof *gain);
+    float *field = malloc(n * sizeof *field), *gain = malloc(n * sizeof *gain), *row = malloc(g->nx * sizeof *row);
     struct mro_patch *patches = calloc(found->n + 1, sizeof *patches);
     enum mro_code rc = MRO_OK;
-    if (field == NULL || gain == NULL || patches == NULL) {
+    if (field == NULL || gain == NULL || row == NULL || patches == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
@@ -156,15 +156,12 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
              d->ops->local_power(d, g, &rest, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, power, e)))
         goto done;
     if ((rc = d->ops->download(d, gain, power, n * sizeof(float), e))) goto done;
-    for (size_t i = 0; i < n; i++) gain[i] = gain[i] > 0 ? (float)sqrt(kept / gain[i]) : 0;
     for (size_t y = 0; y < g->ny; y++) {
-        const double qy = mro_frequency(y, g->ny, g->ly);
-        for (size_t x = 0; x < g->nx; x++) {
-            const double qx = mro_frequency(x, g->nx, g->lx);
-            /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
-            gain[y * g->nx + x] *=
-                mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band[0], (float)band[1], (float)BAND_EDGE);
-        }
+        float *to = gain + y * g->nx;
+        mro_band_row(p, g, y, row);
+        /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
+#pragma omp simd
+        for (size_t x = 0; x < g->nx; x++) to[x] = to[x] > 0 ? sqrtf((float)kept / to[x]) * row[x] : 0;
     }
     if ((rc = d->ops->multiply(d, g, spectrum, gain, e))) goto done;
     if ((rc = d->ops->inverse(d, g, spectrum, &s->field, e))) goto done;
@@ -187,6 +184,7 @@ done:
     d->ops->release(d, &mean);
     free(field);
     free(gain);
+    free(row);
     free(patches);
     return rc;
 }

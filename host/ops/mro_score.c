@@ -35,24 +35,39 @@ void mro_scores_release(struct mro_device *d, struct mro_scores *s)
     memset(s, 0, sizeof *s);
 }
 
-/* Mean of the squared band gain over a grid: the mean square of white noise in the band. */
-static double band_energy(const struct mro_grid *g, const double band[2])
+void mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row)
 {
-    double sum = 0;
-    for (size_t y = 0; y < g->ny; y++) {
-        const double qy = mro_frequency(y, g->ny, g->ly);
-        double line = 0;
-        for (size_t x = 0; x < g->nx; x++) {
-            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
-            if (q2 < (band[0] - BAND_EDGE) * (band[0] - BAND_EDGE) ||
-                q2 > (band[1] + BAND_EDGE) * (band[1] + BAND_EDGE))
-                continue;
-            const double b = mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)BAND_EDGE);
-            line += b * b;
-        }
-        sum += line;
+    const float lo = (float)p->o.band_inv_nm[0], hi = (float)p->o.band_inv_nm[1];
+    const double inner = fmax(p->o.band_inv_nm[0] - BAND_EDGE, 0), outer = p->o.band_inv_nm[1] + BAND_EDGE;
+    const double qy = mro_frequency(y, g->ny, g->ly), left = outer * outer - qy * qy, per = 1 / g->lx;
+    memset(row, 0, g->nx * sizeof *row);
+    if (left < 0) return;
+    const int last = (int)fmin(sqrt(left) * g->lx, (double)(g->nx / 2));
+#pragma omp simd
+    for (int x = 0; x <= last; x++) {
+        const double qx = x * per, q2 = qy * qy + qx * qx;
+        const float gain = mro_band_gain((float)sqrt(q2), lo, hi, (float)BAND_EDGE);
+        row[x] = q2 >= inner * inner ? gain : 0;
     }
-    return sum / ((double)g->ny * (double)g->nx);
+    for (int x = 1; x <= last; x++) row[g->nx - (size_t)x] = row[x];
+}
+
+/* Mean of the squared pass band over a grid: the mean square of white noise in the band. */
+static bool band_energy(const struct mro_order_plan *p, const struct mro_grid *g, double *mean)
+{
+    float *row = malloc(g->nx * sizeof *row);
+    double sum = 0;
+    if (row == NULL) return false;
+    for (size_t y = 0; y <= g->ny / 2; y++) {
+        double line = 0;
+        mro_band_row(p, g, y, row);
+#pragma omp simd reduction(+ : line)
+        for (size_t x = 0; x < g->nx; x++) line += (double)row[x] * (double)row[x];
+        sum += y == 0 || 2 * y == g->ny ? line : 2 * line; /* row -y is the same */
+    }
+    *mean = sum / ((double)g->ny * (double)g->nx);
+    free(row);
+    return true;
 }
 
 enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *mean,
@@ -62,7 +77,9 @@ enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores
     const size_t n = s->cells.ny * s->cells.nx;
     MRO_TRY(d->ops->local_mean_square(d, &s->grid, &s->field, GAIN_S_NM, &s->cells, mean, e));
     MRO_TRY(d->ops->download(d, s->gain, mean, n * sizeof(float), e));
-    const float unit = (float)(1 / band_energy(&s->grid, p->o.band_inv_nm));
+    double energy;
+    if (!band_energy(p, &s->grid, &energy)) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    const float unit = (float)(1 / energy);
     for (size_t i = 0; i < n; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
     return MRO_OK;
 }

@@ -109,8 +109,6 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
 {
     struct mro_device *d = p->d;
     const size_t n = grid->ny * grid->nx;
-    const double *band = p->o.band_inv_nm, edge = BAND_EDGE;
-    const double inner = band[0] - edge, outer = band[1] + edge;
     /* Spectra are scaled for noise of unit variance a sample: on fewer samples contrast comes out larger. */
     const float unit = (float)sqrt((double)n / ((double)im->ny * (double)im->nx));
     struct mro_buffer copy = { 0 }, field = { 0 };
@@ -124,15 +122,8 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
     if ((rc = mro_image_alloc(&r->filtered, grid->ny, grid->nx, e))) goto done;
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < grid->ny; y++) {
-        const double qy = mro_frequency(y, grid->ny, grid->ly);
-        for (size_t x = 0; x < grid->nx; x++) {
-            const double qx = mro_frequency(x, grid->nx, grid->lx);
-            const double q2 = qy * qy + qx * qx;
-            gain[y * grid->nx + x] =
-                q2 < inner * inner || q2 > outer * outer
-                    ? 0
-                    : unit * mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)edge);
-        }
+        mro_band_row(p, grid, y, gain + y * grid->nx);
+        for (size_t x = 0; x < grid->nx; x++) gain[y * grid->nx + x] *= unit;
     }
     if ((rc = d->ops->alloc(d, &copy, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &field, n * sizeof(float), e))) goto done;

@@ -18,26 +18,41 @@
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 
 /* Fills the whitening model and the sign of the lens's transfer wherever the local power of the band lo..hi looks; 1
- * elsewhere. Both are even in q. */
-static void lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, double lo, double hi,
+ * elsewhere. Both are even in q. false: out of memory. */
+static bool lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, double lo, double hi,
                        float *model, float *sign)
 {
     const struct mro_lattice l = mro_lattice_of(g->ny, g->nx, g->ly, g->lx, WHITEN_RADIUS, lo, hi);
     const double reach = l.radius + 2 / fmin(g->ly, g->lx); /* of a disc */
     const double from = fmax(l.inner - reach, 0), to = l.outer + reach;
-#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
-    for (size_t y = 0; y <= g->ny / 2; y++) {
-        const double qy = mro_frequency(y, g->ny, g->ly);
-        const size_t mirror = y ? g->ny - y : 0;
-        for (size_t x = 0; x < g->nx; x++) {
-            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
-            const size_t i = y * g->nx + x, j = mirror * g->nx + (x ? g->nx - x : 0);
-            if (mirror == y && j < i) continue; /* written with its partner */
-            const bool seen = q2 >= from * from && q2 <= to * to;
-            model[i] = model[j] = seen ? (float)(mro_ctf_fit_transfer(fit, qy, qx) + MODEL_FLOOR) : 1;
-            sign[i] = sign[j] = seen && sin(mro_ctf_fit_chi(fit, qy, qx)) < 0 ? -1.0f : 1.0f;
+    bool failed = false;
+#pragma omp parallel num_threads(threads)
+    {
+        float *row = malloc(2 * g->nx * sizeof *row), *signs = row ? row + g->nx : NULL;
+        if (row == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < g->ny * g->nx; i++) model[i] = sign[i] = 1;
+#pragma omp for schedule(dynamic, 16)
+        for (size_t y = 0; y <= (g->ny - 1) / 2; y++) {
+            const double qy = mro_frequency(y, g->ny, g->ly), left = to * to - qy * qy;
+            if (row == NULL || left < 0) continue;
+            const int last = (int)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
+            mro_ctf_fit_row(fit, qy, g->lx, -last, 2 * last + 1, row, signs);
+            const size_t mirror = y ? g->ny - y : 0;
+            for (int x = y ? -last : 0; x <= last; x++) {
+                const double qx = x / g->lx;
+                if (qy * qy + qx * qx < from * from) continue;
+                const size_t i = y * g->nx + mro_cyclic(x, g->nx), j = mirror * g->nx + mro_cyclic(-x, g->nx);
+                model[i] = model[j] = row[x + last] + (float)MODEL_FLOOR;
+                sign[i] = sign[j] = signs[x + last];
+            }
+        }
+        free(row);
     }
+    return !failed;
 }
 
 /* The contrast c of snr = c D^4 that the image itself leads to expect: the fringes of a sphere of iron have a known
@@ -54,10 +69,12 @@ static void expect_contrast(const struct mro_order_plan *p, const struct mro_gri
         const double qy = mro_frequency(y, g->ny, g->ly);
         if (fabs(qy) > hi) continue;
         double line = 0, line_amplitude = 0, line_noise = 0, line_n = 0;
-        for (size_t x = 0; x < g->nx; x++) {
-            const double qx = mro_frequency(x, g->nx, g->lx), q2 = qy * qy + qx * qx;
+        /* The other half of the plane is the same. */
+        for (size_t x = (size_t)(sqrt(fmax(0, lo * lo - qy * qy)) * g->lx); x <= g->nx / 2; x++) {
+            const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
             const size_t i = y * g->nx + x;
-            if (q2 < lo * lo || q2 > hi * hi) continue;
+            if (q2 < lo * lo) continue;
+            if (q2 > hi * hi) break;
             const double spread = MRO_PI * lambda * FOCAL_SPREAD_NM * q2;
             const double transfer =
                 (model ? fmax(model[i] - MODEL_FLOOR, 0) : UNKNOWN_TRANSFER) * exp(-spread * spread);
@@ -156,29 +173,41 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
             goto done;
         }
-        lens_model(d->threads, grid, &fit, inner, outer, model, sign);
+        if (!lens_model(d->threads, grid, &fit, inner, outer, model, sign)) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+            goto done;
+        }
     }
     if (p->o.views && (rc = mro_views_filtered(p, grid, &w->spectrum, im, r, e))) goto done;
     if ((rc = d->ops->local_power(d, grid, &w->spectrum, model, WHITEN_RADIUS, inner, outer, &w->power, e))) goto done;
     if ((rc = d->ops->download(d, gain, &w->power, n * sizeof(float), e))) goto done;
     expect_contrast(p, grid, gain, model, r->pixel_nm, kv, w->lens_known, &w->expected);
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (size_t y = 0; y < grid->ny; y++) {
-        const double qy = mro_frequency(y, grid->ny, grid->ly);
-        for (size_t x = 0; x < grid->nx; x++) {
-            const double qx = mro_frequency(x, grid->nx, grid->lx), q2 = qy * qy + qx * qx;
-            const size_t i = y * grid->nx + x;
-            if (!(gain[i] > 0) || q2 < inner * inner || q2 > outer * outer) {
-                gain[i] = 0;
-                continue;
-            }
+    bool failed = false;
+#pragma omp parallel num_threads(d->threads)
+    {
+        float *row = malloc(grid->nx * sizeof *row);
+        if (row == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < grid->ny; y++) {
+            float *g = gain + y * grid->nx;
+            const float *reversed = sign ? sign + y * grid->nx : NULL;
+            if (row == NULL) continue;
+            mro_band_row(p, grid, y, row);
             /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
              * own transfer is divided out, and only the sign was left. */
-            gain[i] = mro_band_gain((float)sqrt(q2), (float)band[0], (float)band[1], (float)BAND_EDGE) /
-                      sqrtf(gain[i]) * (sign ? sign[i] : 1.0f);
+#pragma omp simd
+            for (size_t x = 0; x < grid->nx; x++) g[x] = g[x] > 0 ? row[x] / sqrtf(g[x]) : 0;
+            if (reversed)
+#pragma omp simd
+                for (size_t x = 0; x < grid->nx; x++) g[x] *= reversed[x];
         }
+        free(row);
     }
-    rc = d->ops->multiply(d, grid, &w->spectrum, gain, e);
+    rc = failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name)
+                : d->ops->multiply(d, grid, &w->spectrum, gain, e);
 done:
     free(model);
     free(sign);

@@ -11,10 +11,10 @@
 #define RANK 1e-14 /* part of a pivot that rounding leaves of a matrix without full rank */
 #define STEPS 400  /* places of the bend that are tried */
 
-/* Weighted least squares of a + b x + c max(0, x - x0); slopes before and after. Returns the squared misfit, NaN when
- * it cannot be solved. `bend` false: a straight line. */
+/* Weighted least squares of a + b x + c max(0, x - x0); slopes before and after (slope_se and level, its value at x0,
+ * may be NULL). Returns the squared misfit, NaN when it cannot be solved. `bend` false: a straight line. */
 static double two_lines(const double *x, const double *y, const double *w, size_t n, bool bend, double x0,
-                        double slope[2], double slope_se[2])
+                        double slope[2], double slope_se[2], double *level)
 {
     const size_t m = bend ? 3 : 2;
     double A[9] = { 0 }, b[3] = { 0 };
@@ -33,6 +33,7 @@ static double two_lines(const double *x, const double *y, const double *w, size_
         sum += w[i] * d * d;
     }
     slope[0] = b[1];
+    if (level) *level = b[0] + b[1] * x0;
     slope[1] = bend ? b[1] + b[2] : b[1];
     for (int side = 0; side < 2 && slope_se; side++) {
         double v[3] = { 0, 1, side && bend }, square = 0;
@@ -47,7 +48,7 @@ static double two_lines(const double *x, const double *y, const double *w, size_
 enum mro_code mro_onset_find(const double *x_in, const double *y_in, const double *se, size_t n_in, struct mro_onset *o,
                              struct mro_error *e)
 {
-    *o = (struct mro_onset){ NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN };
+    *o = (struct mro_onset){ NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN, NAN };
     double *x = malloc(3 * (n_in ? n_in : 1) * sizeof *x), *y = x ? x + n_in : NULL, *w = x ? y + n_in : NULL;
     if (x == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a series of %zu points does not fit in memory", n_in);
     size_t n = 0;
@@ -68,12 +69,12 @@ enum mro_code mro_onset_find(const double *x_in, const double *y_in, const doubl
     }
     if (n < 6 || !(x[n - 1] > x[0])) goto done;
     double slope[2], least = INFINITY;
-    const double straight = two_lines(x, y, w, n, false, 0, slope, NULL);
+    const double straight = two_lines(x, y, w, n, false, 0, slope, NULL, NULL);
     /* Each side keeps two points at least; a bend between the outermost ones fits anything. */
     const double lo = x[1], hi = x[n - 2];
     double at = NAN;
     for (size_t i = 0; i <= STEPS; i++) {
-        const double x0 = lo + (hi - lo) * (double)i / STEPS, sum = two_lines(x, y, w, n, true, x0, slope, NULL);
+        const double x0 = lo + (hi - lo) * (double)i / STEPS, sum = two_lines(x, y, w, n, true, x0, slope, NULL, NULL);
         if (!(sum < least)) continue;
         least = sum;
         at = x0;
@@ -88,11 +89,11 @@ enum mro_code mro_onset_find(const double *x_in, const double *y_in, const doubl
     o->ci95[0] = o->ci95[1] = at;
     for (size_t i = 0; i <= STEPS; i++) {
         const double x0 = lo + (hi - lo) * (double)i / STEPS;
-        if (!(two_lines(x, y, w, n, true, x0, slope, NULL) <= bound)) continue; /* NaN: nothing on one side */
+        if (!(two_lines(x, y, w, n, true, x0, slope, NULL, NULL) <= bound)) continue; /* NaN: nothing on one side */
         o->ci95[0] = fmin(o->ci95[0], x0);
         o->ci95[1] = fmax(o->ci95[1], x0);
     }
-    two_lines(x, y, w, n, true, at, o->slope, o->slope_se);
+    two_lines(x, y, w, n, true, at, o->slope, o->slope_se, &o->level);
     for (int i = 0; i < 2; i++) o->slope_se[i] *= sqrt(variance);
     if (!(o->p < 0.05)) o->x = o->ci95[0] = o->ci95[1] = NAN;
 done:

@@ -107,8 +107,8 @@ void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, 
     const double scale = mro_compare_scale(c, &unit);
     text[0] = '\0';
     if (!t->measured) return;
-    /* Over the range that was measured: a unit of strain may be far more than that. */
-    const double range = t->strain[1] - t->strain[0];
+    /* Over the range that was measured: a unit of it may be far more than that. */
+    const double range = t->x[1] - t->x[0];
     const double v = t->logarithmic ? 100 * expm1(range * t->slope) : scale * range * t->slope;
     double ci[2];
     for (int i = 0; i < 2; i++) {
@@ -119,12 +119,13 @@ void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, 
     say(text, size, "%s changes by %+.*f%s%s", c->metric, n, v, t->logarithmic || unit[0] ? " " : "",
         t->logarithmic ? "%" : unit);
     if (isfinite(ci[0])) say(text, size, " [%+.*f, %+.*f]", n, ci[0], n, ci[1]);
-    say(text, size, " from strain %g to %g, n = %zu", t->strain[0], t->strain[1], t->n);
+    const char *over = c->data->over, *of = c->data->over_unit[0] ? " " : "";
+    say(text, size, " from %s %g to %g%s%s, n = %zu", over, t->x[0], t->x[1], of, c->data->over_unit, t->n);
     if (isfinite(t->p)) say(text, size, ", p = %.2g", t->p);
     say_p(text, size, "; Jonckheere p", &t->jonckheere);
     if (isfinite(t->onset.x))
-        say(text, size, "; it bends at strain %.3g [%.3g, %.3g], p = %.2g", t->onset.x, t->onset.ci95[0],
-            t->onset.ci95[1], t->onset.p);
+        say(text, size, "; it bends at %s %.4g [%.4g, %.4g]%s%s, p = %.2g", over, t->onset.x, t->onset.ci95[0],
+            t->onset.ci95[1], of, c->data->over_unit, t->onset.p);
 }
 
 void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *text, size_t size)
@@ -134,7 +135,9 @@ void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *t
     const double scale = mro_compare_scale(c, &unit), *ci = t->mean_ci95;
     text[0] = '\0';
     if (isfinite(ci[0])) {
-        const int n = decimals_of(scale * (ci[1] - ci[0]), 0);
+        /* Two figures of a mean, also where its interval is far wider than it. */
+        const int figures = decimals_of(scale * fabs(t->mean), 0);
+        const int n = decimals_of(scale * (ci[1] - ci[0]), figures < 2 ? figures : 2);
         say(text, size, "%.*f [%.*f, %.*f]", n, scale * t->mean, n, scale * ci[0], n, scale * ci[1]);
     } else {
         say(text, size, "%.3g", scale * t->mean);
@@ -158,13 +161,25 @@ static void put_metric(FILE *out, const struct mro_compare_report *c)
     mro_csv_put_text(out, c->unit, ",");
 }
 
+/* "temperature (K)": all of one run are over the same. */
+static void put_over(FILE *out, const struct mro_compare_report *c, size_t n)
+{
+    char text[200];
+    const char *unit = n ? c->data->over_unit : "";
+    snprintf(text, sizeof text, "%s%s%s%s", n ? c->data->over : "strain", unit[0] ? " (" : "", unit,
+             unit[0] ? ")" : "");
+    mro_csv_put_text(out, text, "");
+}
+
 char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_error *e)
 {
     char *text = NULL;
     size_t size;
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fputs("kind,metric,unit,reference,state,strain,n,images,mean,mean_lo95,mean_hi95,sd,ratio,ratio_lo95,ratio_hi95,"
+    fputs("kind,metric,unit,reference,state,", out);
+    put_over(out, c, n);
+    fputs(",n,images,mean,mean_lo95,mean_hi95,sd,ratio,ratio_lo95,ratio_hi95,"
           "difference,difference_lo95,difference_hi95,p,p_holm,p_smallest,identifiable\r\n",
           out);
     for (size_t i = 0; i < n; i++)
@@ -174,7 +189,7 @@ char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_e
             put_metric(out, &c[i]);
             mro_csv_put_text(out, c[i].data->state[c[i].result->reference], ",");
             mro_csv_put_text(out, c[i].data->state[k], "");
-            const double v[] = { t->strain,
+            const double v[] = { t->x,
                                  (double)t->n,
                                  (double)t->images,
                                  t->mean,
@@ -202,7 +217,9 @@ char *mro_csv_compare_images(const struct mro_compare_report *c, size_t n, struc
     size_t size;
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fputs("kind,metric,unit,file,state,specimen,strain,setting,value,lo95,hi95\r\n", out);
+    fputs("kind,metric,unit,file,state,specimen,", out);
+    put_over(out, c, n);
+    fputs(",setting,value,lo95,hi95\r\n", out);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < c[i].data->n; j++) {
             const struct mro_compare_image *m = &c[i].data->image[j];
@@ -210,7 +227,7 @@ char *mro_csv_compare_images(const struct mro_compare_report *c, size_t n, struc
             mro_csv_put_text(out, c[i].file[j], ",");
             mro_csv_put_text(out, c[i].data->state[m->state], ",");
             mro_csv_put_text(out, c[i].specimen[j], "");
-            const double v[] = { m->strain, (double)m->block, m->value, m->ci95[0], m->ci95[1] };
+            const double v[] = { m->x, (double)m->block, m->value, m->ci95[0], m->ci95[1] };
             for (size_t k = 0; k < sizeof v / sizeof *v; k++) put_number(out, v[k]);
             fputs("\r\n", out);
         }

@@ -27,7 +27,7 @@ void mro_compare_sentence(const struct mro_compare_report *c, size_t state, char
  * can get; "" = nothing. */
 void mro_compare_remark(const struct mro_compare_report *c, size_t state, char *text, size_t size);
 
-/* The trend with strain, or "". */
+/* The trend, or "". */
 void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, size_t size);
 
 /* A mean and its interval: "6.4 % [4.1, 9.9]" of shares, else with its unit. */

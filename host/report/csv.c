@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/table.h"
 #include "report/json.h"
 #include "report/text_stream.h"
 
@@ -106,7 +107,11 @@ char *mro_csv_pdf_series(const struct mro_pdf_series *s, struct mro_error *e)
     double row[7 + 3 * MRO_PDF_SHELLS];
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fputs("value,first_moment_inv_A,first_moment_se,fsdp_area_inv_A,fsdp_area_se,oscillation,oscillation_se", out);
+    char head[110];
+    snprintf(head, sizeof head, "%s%s%s%s", s->value_name, s->value_unit[0] ? " (" : "", s->value_unit,
+             s->value_unit[0] ? ")" : "");
+    mro_csv_put_text(out, head, "");
+    fputs(",first_moment_inv_A,first_moment_se,fsdp_area_inv_A,fsdp_area_se,oscillation,oscillation_se", out);
     for (int k = 1; k <= MRO_PDF_SHELLS; k++) fprintf(out, ",r%d_A,area%d,area%d_se", k, k, k);
     fputs("\r\n", out);
     for (size_t i = 0; i < s->n; i++) {
@@ -282,6 +287,16 @@ char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mr
     return mro_text_end(out, &text, e);
 }
 
+/* Names of columns, those of values with the unit of the table behind them. */
+static void put_values_header(FILE *out, const char *const *names, size_t n, const char *unit)
+{
+    char name[80];
+    for (size_t i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "%s%s%s%s", names[i], unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
+        mro_csv_put(out, name, i + 1 < n ? "," : "\r\n");
+    }
+}
+
 char *mro_csv_indent_places(const struct mro_indent_result *r, struct mro_error *e)
 {
     char *text = NULL;
@@ -290,7 +305,8 @@ char *mro_csv_indent_places(const struct mro_indent_result *r, struct mro_error 
     const double unit = known ? 1e-3 : 1;
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fputs(known ? "x_um,y_um,value,neighbours_mean\r\n" : "column,row,value,neighbours_mean\r\n", out);
+    fputs(known ? "x_um,y_um," : "column,row,", out);
+    put_values_header(out, (const char *[]){ "value", "neighbours_mean" }, 2, r->unit);
     for (size_t i = 0; i < r->places; i++)
         put_row(out, (double[]){ unit * r->x[i], unit * r->y[i], r->value[i], r->beside[i] }, 4, NULL);
     return mro_text_end(out, &text, e);
@@ -303,8 +319,9 @@ char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e
     const bool known = mro_indent_length_known(r);
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fprintf(out, "distance_%s,indents,mean,mean_lo95,mean_hi95,sd,fwhm,fwhm_lo95,fwhm_hi95\r\n",
-            known ? "um" : "steps");
+    fprintf(out, "distance_%s,indents,", known ? "um" : "steps");
+    put_values_header(out, (const char *[]){ "mean", "mean_lo95", "mean_hi95", "sd", "fwhm", "fwhm_lo95", "fwhm_hi95" },
+                      7, r->unit);
     for (size_t i = 0; i < r->n_bins; i++) {
         const struct mro_indent_bin *q = &r->bin[i];
         put_row(out,

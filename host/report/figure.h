@@ -63,7 +63,7 @@ enum mro_code mro_figure_indent(const char *path_stem, const char *title, const 
                                 struct mro_error *e);
 
 /* States compared by one metric: (a) means with intervals, single images as dots, (b) ratios to the reference with p,
- * (c) the trend with strain where there is one; the sentences below. `title` may be NULL. */
+ * (c) the trend with strain or another value where there is one; the sentences below. `title` may be NULL. */
 enum mro_code mro_figure_compare(const char *path_stem, const char *title, const struct mro_compare_report *c,
                                  struct mro_error *e);
 

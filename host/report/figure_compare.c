@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The figure of a comparison of states. */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,28 +203,38 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     enum { N = 81 };
     double x[N], y[N], lo[N], hi[N];
     struct mro_plot p = { .b = b };
-    const double span = t->strain[1] - t->strain[0];
+    const double span = t->x[1] - t->x[0];
+    const bool bends = isfinite(t->onset.x);
     value_range(page, p.y);
-    p.x[0] = t->strain[0] - 0.05 * span;
-    p.x[1] = t->strain[1] + 0.05 * span;
-    mro_fig_heading(c, MARGIN, b.y, "c", "Trend with strain");
+    p.x[0] = t->x[0] - 0.05 * span;
+    p.x[1] = t->x[1] + 0.05 * span;
+    char over[96], heading[128], axis[180], unit[64];
+    mro_text_clean(over, sizeof over, d->over);
+    mro_text_clean(unit, sizeof unit, d->over_unit);
+    snprintf(heading, sizeof heading, "Trend with %s", over);
+    snprintf(axis, sizeof axis, "%s%s%s%s", over, unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
+    axis[0] = (char)toupper((unsigned char)axis[0]);
+    mro_fig_heading(c, MARGIN, b.y, page->rows > 1 ? "c" : "b", heading);
     for (int i = 0; i < N; i++) {
-        x[i] = t->strain[0] + span * i / (N - 1);
+        x[i] = t->x[0] + span * i / (N - 1);
         const double dx = x[i] - t->centre[0], a = t->centre[1] + t->slope_ci95[0] * dx,
-                     z = t->centre[1] + t->slope_ci95[1] * dx, m = t->centre[1] + t->slope * dx;
+                     z = t->centre[1] + t->slope_ci95[1] * dx;
+        const struct mro_onset *o = &t->onset;
+        const double m = bends ? o->level + o->slope[x[i] > o->x] * (x[i] - o->x) : t->centre[1] + t->slope * dx;
         y[i] = page->scale * (t->logarithmic ? exp(m) : m);
         lo[i] = page->scale * (t->logarithmic ? exp(fmin(a, z)) : fmin(a, z));
         hi[i] = page->scale * (t->logarithmic ? exp(fmax(a, z)) : fmax(a, z));
     }
     mro_plot_begin(c, &p);
-    if (isfinite(t->slope_ci95[0])) mro_plot_band(c, &p, x, lo, hi, N, 0xd0d0d0, 0.7);
+    if (isfinite(t->slope_ci95[0]) && !bends) mro_plot_band(c, &p, x, lo, hi, N, 0xd0d0d0, 0.7);
     mro_plot_curve(c, &p, x, y, N);
     mro_plot_stroke(c, INK, 1.1, 0);
+    mro_fig_onset(c, &p, &t->onset, 0, INK);
     for (size_t i = 0; i < d->n; i++)
-        if (isfinite(d->image[i].strain) && page->c->result->state[d->image[i].state].in_trend)
-            dot(c, &p, &d->image[i], d->image[i].strain, value_of(page, i), colours[d->image[i].state % n_colours]);
+        if (isfinite(d->image[i].x) && page->c->result->state[d->image[i].state].in_trend)
+            dot(c, &p, &d->image[i], d->image[i].x, value_of(page, i), colours[d->image[i].state % n_colours]);
     mro_plot_end(c);
-    mro_plot_axes(c, &p, "Strain", page->axis);
+    mro_plot_axes(c, &p, axis, page->axis);
 }
 
 static double trend_top(const struct compare_page *p) { return MARGIN + HEAD + p->rows_h + ROWS_BELOW; }
@@ -233,7 +244,8 @@ static void draw_compare(struct mro_canvas *c, const void *data)
     const struct compare_page *p = data;
     const double y0 = MARGIN + HEAD, x0 = MARGIN + p->label, all = PAGE_WIDTH - MARGIN - x0 - GAP - P_WIDTH - 2.0;
     draw_states(c, p, (struct mro_box){ x0, y0, 0.56 * all, p->rows_h });
-    draw_ratios(c, p, (struct mro_box){ x0 + 0.56 * all + GAP, y0, 0.44 * all, p->rows_h });
+    if (p->rows > 1) /* else there is nothing to divide */
+        draw_ratios(c, p, (struct mro_box){ x0 + 0.56 * all + GAP, y0, 0.44 * all, p->rows_h });
     if (p->c->result->trend.measured)
         draw_trend(c, p, (struct mro_box){ MARGIN + PLOT_LEFT, trend_top(p) + HEAD, 80, TREND_HEIGHT });
     if (p->c->result->trend.measured) { /* which colour is which state, beside it */
@@ -267,7 +279,10 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
                 c->result->by_specimen
                     ? " The unit is the specimen; p by exchanging specimens."
                     : " The unit is the image: intervals hold what differs between images; p by exchanging images.");
-    if (c->result->trend.measured) mro_fig_say(&w, " Grey: 95" TEXT_NBSP "% of the slope.");
+    if (c->result->trend.measured)
+        mro_fig_say(&w, isfinite(c->result->trend.onset.x) ? " Dot on a bar: where it bends, and the 95" TEXT_NBSP
+                                                             "% interval of that place."
+                                                           : " Grey: 95" TEXT_NBSP "% of the slope.");
     if (c->result->blocks > 1 && c->settings[0]) mro_fig_say(&w, " Open dots: every second setting.");
     for (size_t i = 0; i < c->result->n_warnings && i < 4; i++)
         mro_fig_say_sentence(&w, i ? " " : " Note: ", c->result->warnings[i]);

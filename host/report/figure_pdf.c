@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The figure of a pair distribution. */
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,7 +201,7 @@ static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mr
     mro_plot_end(c);
     mro_plot_axes(c, &q, "r (\xc3\x85)", "G(r) (\xc3\x85" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER ")");
     if (v->density_per_nm3 > 0)
-        mro_plot_legend(c, q.b.x + q.b.w - 34, q.b.y + 4, ORANGE, 0.7, 0.8, TEXT_MINUS "4\xcf\x80\xcf\x81r: no atoms");
+        mro_plot_legend(c, q.b.x + q.b.w - 36.5, q.b.y + 4, ORANGE, 0.7, 0.8, TEXT_MINUS "4\xcf\x80\xcf\x81r: no atoms");
     free(lo);
 }
 
@@ -282,47 +283,74 @@ static void point_with_bar(struct mro_canvas *c, const struct mro_plot *q, doubl
     mro_plot_dot(c, q, x, y, 0.6, colour);
 }
 
+static double of_series(const struct mro_pdf_point *v, bool areas, size_t k, bool se)
+{
+    if (areas) return se ? v->shell_area_se[k] : v->shell_area[k];
+    return se ? v->first_moment_se : v->first_moment;
+}
+
 static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct mro_plot q, bool areas)
 {
     static const unsigned colour[3] = { BLUE, ORANGE, GREEN };
     const struct mro_pdf_series *s = p->r->series;
     const size_t curves = areas ? 3 : 1;
+    double mean[3] = { 1, 1, 1 }; /* areas are drawn over it, as shells differ in size */
+    for (size_t k = 0; k < curves && areas; k++) {
+        double sum = 0, n = 0;
+        for (size_t i = 0; i < s->n; i++) {
+            if (!isfinite(s->point[i].shell_area[k])) continue;
+            sum += s->point[i].shell_area[k];
+            n++;
+        }
+        if (sum > 0) mean[k] = sum / n;
+    }
     q.x[0] = q.y[0] = INFINITY;
     q.x[1] = q.y[1] = -INFINITY;
     for (size_t i = 0; i < s->n; i++) {
         const struct mro_pdf_point *v = &s->point[i];
         range_of(&v->value, 1, q.x);
         for (size_t k = 0; k < curves; k++) {
-            const double at = areas ? v->shell_area[k] : v->first_moment,
-                         se = areas ? v->shell_area_se[k] : v->first_moment_se;
+            const double at = of_series(v, areas, k, false) / mean[k], se = of_series(v, areas, k, true) / mean[k];
             const double ends[2] = { at - (isfinite(se) ? 2 * se : 0), at + (isfinite(se) ? 2 * se : 0) };
             range_of(ends, 2, q.y);
         }
     }
+    const double ends_x[2] = { q.x[0], q.x[1] };
     widen(q.x);
     widen(q.y);
+    q.y[0] -= 0.15 * (q.y[1] - q.y[0]);           /* for the onsets */
     if (areas) q.y[1] += 0.4 * (q.y[1] - q.y[0]); /* for the legend */
     mro_plot_begin(c, &q);
     for (size_t k = 0; k < curves; k++) {
         const struct mro_onset *o = areas ? &s->shell_area[k] : &s->first_moment;
         for (size_t i = 0; i < s->n; i++) {
             const struct mro_pdf_point *v = &s->point[i];
-            point_with_bar(c, &q, v->value, areas ? v->shell_area[k] : v->first_moment,
-                           areas ? v->shell_area_se[k] : v->first_moment_se, colour[k]);
+            point_with_bar(c, &q, v->value, of_series(v, areas, k, false) / mean[k],
+                           of_series(v, areas, k, true) / mean[k], colour[k]);
         }
-        if (isfinite(o->x)) {
-            mro_plot_vertical(c, &q, o->x, colour[k], 0.7, 1);
-            for (int side = 0; side < 2; side++) mro_plot_vertical(c, &q, o->ci95[side], colour[k], 0.4, 0.4);
+        if (isfinite(o->x)) { /* the two lines, over the range that was measured */
+            const double x[3] = { ends_x[0], o->x, ends_x[1] };
+            const double y[3] = { (o->level + o->slope[0] * (x[0] - x[1])) / mean[k], o->level / mean[k],
+                                  (o->level + o->slope[1] * (x[2] - x[1])) / mean[k] };
+            mro_plot_curve(c, &q, x, y, 3);
+            mro_plot_stroke(c, colour[k], 0.8, 0);
         }
+        mro_fig_onset(c, &q, o, k, colour[k]);
     }
     mro_plot_end(c);
-    mro_plot_axes(c, &q, "Value (as given)",
-                  areas ? "Area of G \xe2\x89\xa5 0 (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")"
+    char axis[180], name[96], unit[64];
+    mro_text_clean(name, sizeof name, s->value_name);
+    mro_text_clean(unit, sizeof unit, s->value_unit);
+    snprintf(axis, sizeof axis, "%s%s%s%s", name, unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
+    axis[0] = (char)toupper((unsigned char)axis[0]);
+    mro_plot_axes(c, &q, axis,
+                  areas ? "Area of G \xe2\x89\xa5 0 / mean of the series"
                         : "First moment (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
     for (size_t k = 0; k < curves && areas; k++) {
-        char text[32];
-        snprintf(text, sizeof text, "shell %zu", k + 1);
-        mro_plot_legend(c, q.b.x + q.b.w - 16, q.b.y + 4 + 3.4 * (double)k, colour[k], 0.9, 0, text);
+        char text[64];
+        snprintf(text, sizeof text, "shell %zu: mean %.3g \xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER, k + 1,
+                 mean[k]);
+        mro_plot_legend(c, q.b.x + q.b.w - 36.5, q.b.y + 4 + 3.4 * (double)k, colour[k], 0.9, 0, text);
     }
 }
 
@@ -440,8 +468,9 @@ enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, 
     if (r->pattern && r->pattern->crystalline) mro_fig_say(&w, "There are spots on the rings: crystals. ");
     if (r->pdf) say_pdf(&w, r);
     if (r->series && isfinite(r->series->first_moment.x))
-        say(&w, "The first moment bends at %.4g (%.4g to %.4g), p = %.2g. ", r->series->first_moment.x,
-            r->series->first_moment.ci95[0], r->series->first_moment.ci95[1], r->series->first_moment.p);
+        say(&w, "The first moment bends at %s %.4g (%.4g to %.4g)%s%s, p = %.2g. ", r->series->value_name,
+            r->series->first_moment.x, r->series->first_moment.ci95[0], r->series->first_moment.ci95[1],
+            r->series->value_unit[0] ? " " : "", r->series->value_unit, r->series->first_moment.p);
     if (w.failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
         goto done;

@@ -127,6 +127,7 @@ json_t *mro_json_onset(const struct mro_onset *o)
     put(&b, "p", number(o->p));
     put(&b, "slopes", numbers(o->slope, 2));
     put(&b, "slopes_se", numbers(o->slope_se, 2));
+    put(&b, "level", number(o->level));
     return take(&b);
 }
 

@@ -67,6 +67,7 @@ struct mro_pdf_point {
     double shell_r[MRO_PDF_SHELLS], shell_area[MRO_PDF_SHELLS], shell_area_se[MRO_PDF_SHELLS];
 };
 struct mro_pdf_series {
+    const char *value_name, *value_unit; /* what the values are; unit "" = not said */
     struct mro_pdf_point *point;
     size_t n;
     struct mro_onset first_moment, fsdp_area, oscillation, shell_area[MRO_PDF_SHELLS];

@@ -35,7 +35,7 @@ static json_t *compare_state_json(const void *items, size_t k)
     const bool reference = k == r->reference;
     struct builder b = object();
     put(&b, "state", text(c->data->state[k]));
-    put(&b, "strain", number(t->strain));
+    put(&b, "x", number(t->x));
     put(&b, "n", count(t->n));
     put(&b, "images", count(t->images));
     put(&b, "mean", number(t->mean));
@@ -80,7 +80,9 @@ static json_t *compare_trend_json(const struct mro_compare_report *c)
     }
     mro_compare_trend_sentence(c, words, sizeof words);
     put(&b, "n", count(t->n));
-    put(&b, "strain", numbers(t->strain, 2));
+    put(&b, "over", text(c->data->over));
+    put(&b, "over_unit", text(c->data->over_unit));
+    put(&b, "x", numbers(t->x, 2));
     put(&b, "scale", text(t->logarithmic ? "ln" : "linear"));
     put(&b, "slope", number(t->slope));
     put(&b, "slope_ci95", interval(t->slope_ci95));
@@ -136,7 +138,7 @@ static json_t *compare_image_json(const void *items, size_t i)
     put(&b, "file", text(c->file[i]));
     put(&b, "state", text(c->data->state[m->state]));
     put(&b, "specimen", c->specimen[i][0] ? text(c->specimen[i]) : json_null());
-    put(&b, "strain", number(m->strain));
+    put(&b, "x", number(m->x));
     put(&b, "setting", count(m->block));
     put(&b, "value", number(m->value));
     put(&b, "ci95", interval(m->ci95));

@@ -264,6 +264,8 @@ json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_repor
     put(&b, "anisotropy", r->pattern ? anisotropy_json(&r->pattern->anisotropy) : json_null());
     put(&b, "difference", difference_json(r));
     put(&b, "series", r->series ? list(r->series->n, point_json, r->series->point) : json_array());
+    put(&b, "value_name", r->series ? text(r->series->value_name) : json_null());
+    put(&b, "value_unit", r->series ? text(r->series->value_unit) : json_null());
     put(&b, "onsets", r->series ? onsets_json(r->series) : json_null());
     put(&b, "errors_from",
         p == NULL || p->draws == 0 ? json_null()

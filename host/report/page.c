@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report/page.h"
+#include "io/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 
 #include "core/notes.h"
 #include "core/provenance.h"
+#include "io/text.h"
 #include "io/write.h"
 #include "report/page_text.h"
 #include "report/raster.h"
@@ -277,10 +279,10 @@ static json_t *summary_of(const struct mro_session *s, const struct gathered *g,
 static json_t *row_json(const struct mro_session_row *r)
 {
     static const char *const status[] = { "done", "failed", "pending" };
-    return json_pack("{sIssssssssssssso?so?ssssss}", "row", (json_int_t)r->row, "file", r->file, "state", r->state,
+    return json_pack("{sIssssssssssssso?so?so?ssssss}", "row", (json_int_t)r->row, "file", r->file, "state", r->state,
                      "kind", r->kind, "specimen", r->specimen, "group", r->group, "element", r->element, "strain",
-                     number(r->strain), "thickness_nm", number(r->thickness_nm), "status", status[r->status], "error",
-                     r->error, "verb", r->verb);
+                     number(r->strain), "value", number(mro_parse_number(r->value, strlen(r->value))), "thickness_nm",
+                     number(r->thickness_nm), "status", status[r->status], "error", r->error, "verb", r->verb);
 }
 
 static json_t *colours(void)
@@ -324,11 +326,13 @@ static json_t *page_data(const char *folder, const struct mro_session *s, const 
     for (size_t i = 0; problems && i < made->n_problems; i++) json_array_append_new(problems, text(made->problems[i]));
     char *real = realpath(s->folder, NULL);
     const char *title = o->title && o->title[0] ? o->title : real ? base_of(real) : s->folder;
-    json_t *v = json_pack(
-        "{sss{ssssss}so?so?so?so?so?so?so?so?sO}", "schema", "mroscope.report/1", "program", "name", "mroscope",
-        "version", mro_version(), "commit", mro_commit(), "title", text(title), "results", text(s->folder), "manifest",
-        text(s->manifest), "tables", real ? tables_of(folder, real) : json_array(), "colours", colours(), "rows", rows,
-        "items", items, "problems", problems, "compare", o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
+    json_t *v =
+        json_pack("{sss{ssssss}so?so?so?so?so?so?so?so?so?so?sO}", "schema", "mroscope.report/1", "program", "name",
+                  "mroscope", "version", mro_version(), "commit", mro_commit(), "title", text(title), "results",
+                  text(s->folder), "manifest", text(s->manifest), "value_name",
+                  text(s->value_name[0] ? s->value_name : "value"), "value_unit", text(s->value_unit), "tables",
+                  real ? tables_of(folder, real) : json_array(), "colours", colours(), "rows", rows, "items", items,
+                  "problems", problems, "compare", o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
     free(real);
     return v && json_array_size(json_object_get(v, "rows")) == s->n_rows &&
                    json_array_size(json_object_get(v, "items")) == g->n

@@ -77,13 +77,17 @@ static enum mro_code take_header(struct mro_manifest *m, const char *path, char 
         size_t k = 0;
         plain_name(cells[i], name, sizeof name);
         if (name[0] == '\0') continue;
-        while (mro_manifest_columns[k] && strcmp(name, mro_manifest_columns[k]) != 0) k++;
+        if (mro_value_head_parse(&m->value, cells[i]))
+            k = VALUE;
+        else
+            while (mro_manifest_columns[k] && strcmp(name, mro_manifest_columns[k]) != 0) k++;
         if (k == COLUMNS) continue;
         if (k > COLUMNS) {
             mro_note(&m->unknown, &m->n_unknown, "%s", cells[i]);
             continue;
         }
-        if (at[k] != SIZE_MAX) return MRO_FAIL(e, MRO_EFORMAT, "'%s' has two columns '%s'", path, name);
+        if (at[k] != SIZE_MAX)
+            return MRO_FAIL(e, MRO_EFORMAT, "'%s' has two columns '%s'", path, mro_manifest_columns[k]);
         at[k] = i;
     }
     for (size_t k = FILE_; k <= KIND; k++)

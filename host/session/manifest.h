@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The manifest of a session: a table with one row for each file, which a spreadsheet can edit. Columns, in any order
  * and any case: file state kind (needed), strain pixel_nm frames specimen thickness_nm group element value kv cs_mm.
+ * The head of `value` may say what it is, with its unit: "value: temperature (K)".
  * Cells are separated by commas, semicolons or tabs; numbers have a decimal point or comma; the text is UTF-8, UTF-16
  * or Latin-1. Files are found from the folder of the manifest; backslashes are taken for slashes, and a file given as
  * C:\DATA\DAY1\x.dm4 is looked for as DAY1/x.dm4 and so on. */
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/table.h"
 #include "mroscope/error.h"
 
 /* Texts are never NULL; an empty cell is "". Numbers that are not given are NaN. */
@@ -33,7 +35,8 @@ struct mro_manifest {
     size_t n_faults;
     char **unknown; /* names of columns that mean nothing here */
     size_t n_unknown;
-    char *text; /* holds the cells */
+    struct mro_value_head value; /* what the column holds */
+    char *text;                  /* holds the cells */
 };
 
 /* Reads a manifest and looks for its files. What is wrong with single rows is in `faults`: files that are not there or

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* States against each other: one number an image, a few images a state. Ratios of means with intervals, exact
- * permutation tests, the trend with strain, and what thickness and settings have to do with it.
+ * permutation tests, the trend with strain, temperature or dose, and what thickness and settings have to do with it.
  *
  * The unit is the image, or the specimen where each state has several of them and some were imaged more than once:
  * images of one specimen are then averaged first. Never a cell or an object of an image. Plain numbers in and out; no
@@ -31,14 +31,15 @@ struct mro_compare_image {
     size_t state;    /* index */
     double value;    /* finite */
     double ci95[2];  /* of the image itself; NaN = unknown */
-    double strain;   /* NaN = unknown */
+    double x;        /* strain, temperature, dose...: what the trend is over; NaN = unknown */
     size_t specimen; /* index; images of one state with one index are of one specimen. MRO_COMPARE_NONE = not said */
     size_t block;    /* index: images taken and measured with the same settings. 0 where all are */
     double covariate[MRO_COMPARE_COVARIATES]; /* such as thickness; NaN = unknown */
 };
 
 struct mro_compare_data {
-    const char *metric; /* for sentences */
+    const char *metric;           /* for sentences */
+    const char *over, *over_unit; /* what x is and its unit, likewise; NULL = "strain", "" */
     size_t n_states, n_specimens, n_blocks, n_covariates, n;
     const char *const *state;
     const char *const *covariate; /* names, for sentences ("thickness") */
@@ -48,7 +49,7 @@ struct mro_compare_data {
 struct mro_compare_options {
     size_t reference; /* state that the others are divided by; default 0 */
     bool paired; /* a specimen that has images in several states is the same piece: states are compared within it */
-    const bool *in_trend; /* n_states: which states the trend is taken over; NULL = all with strain */
+    const bool *in_trend; /* n_states: which states the trend is taken over; NULL = all with an x */
     size_t permutations;  /* drawn where there are more than can be listed; default 99 999 */
     size_t enumerate;     /* arrangements that are listed at most; default 200 000 */
     uint64_t seed;
@@ -67,14 +68,14 @@ enum mro_compare_interval { MRO_COMPARE_NO_INTERVAL, MRO_COMPARE_LOG, MRO_COMPAR
 
 struct mro_compare_state {
     size_t images, n;              /* n units */
-    double strain;                 /* mean of those known */
+    double x;                      /* mean of those known */
     double mean, mean_ci95[2], sd; /* of the units, brought to common settings where there are blocks */
     double ratio, ratio_ci95[2];   /* to the reference; an upper end of infinity: it has none */
     enum mro_compare_interval interval;
     double difference, difference_ci95[2];
     struct mro_permutation test;
     double p_holm;     /* p with the other metrics in mind, see mro_compare_holm */
-    bool in_trend;     /* some of its images count for the trend with strain */
+    bool in_trend;     /* some of its images count for the trend */
     bool identifiable; /* no covariate and no setting goes along with the state */
     char why[200];     /* it is not */
 };
@@ -82,9 +83,9 @@ struct mro_compare_state {
 struct mro_compare_trend {
     size_t n;
     bool measured, logarithmic;
-    double strain[2];            /* range */
-    double slope, slope_ci95[2]; /* of ln(metric), or of the metric where it is not positive, per unit of strain */
-    double centre[2];            /* strain and (ln of the) metric that the line runs through */
+    double x[2];                 /* range */
+    double slope, slope_ci95[2]; /* of ln(metric), or of the metric where it is not positive, per unit of x */
+    double centre[2];            /* x and (ln of the) metric that the line runs through */
     double p;                    /* slope is zero */
     double tau;                  /* true scatter between units, in the same scale as slope, without their own errors */
     struct mro_permutation jonckheere;

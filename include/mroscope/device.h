@@ -54,7 +54,7 @@ struct mro_device_info {
 size_t mro_device_count(void);
 void mro_device_describe(size_t i, struct mro_device_info *info);
 
-/* Half of the machine's physical memory, bytes. */
+/* Half of the machine's physical memory, or of what a container or a job of a cluster may use of it, bytes. */
 size_t mro_default_memory(void);
 
 #ifdef __cplusplus

@@ -15,6 +15,7 @@ extern "C" {
 struct mro_onset {
     double x, ci95[2];            /* where the lines meet, in the unit of x */
     double slope[2], slope_se[2]; /* before and after, y per unit of x */
+    double level;                 /* y where they meet */
     double p;                     /* F test against one straight line */
 };
 

@@ -77,8 +77,8 @@ expect grep -qF '"calibration": "session manifest"' results/items/x.*/x.haadf.js
 expect grep -qF '"file": "aged/x.tif"' results/items/x.*/x.haadf.json
 expect_file "$(echo results/items/with\ space.*/with\ space.haadf.png)"
 expect [ "$(wc -l <results/summary.csv)" -eq 7 ]
-expect grep -q '^file,state,strain,kind,specimen,thickness_nm,frame,haadf.contrast_sd (relative),' results/summary.csv
-expect grep -q '^line.csv,s0,,eds-line,,30,,' results/summary.csv
+expect grep -q '^file,state,strain,value,kind,specimen,thickness_nm,frame,haadf.contrast_sd (relative),' results/summary.csv
+expect grep -q '^line.csv,s0,,,eds-line,,30,,' results/summary.csv
 
 # -- again: nothing is measured, no byte changes; nor from another folder, nor as JSON
 cp -a results before

@@ -29,7 +29,7 @@ expect_err "1 image without a value of modulus left out"
 run compare --json hard.csv
 expect_code 0
 expect_json out.txt
-expect_keys out.txt schema file frame warnings provenance metric reference states state strain n mean ratio ratio_ci95 p p_holm \
+expect_keys out.txt schema file frame warnings provenance metric reference states state x over over_unit n mean ratio ratio_ci95 p p_holm \
     p_smallest trend slope slope_ci95 jonckheere covariates images sentence identifiable input_sha256 seed
 expect_out '"schema": "mroscope.compare/1"'
 expect_out '"metric": "hardness", "metric_unit": "GPa"'
@@ -55,6 +55,29 @@ expect_json out/hard.hardness.compare.json
 checks=$((checks + 2))
 [ "$(wc -l <out/hard.compare.csv)" -eq 7 ] || fail "rows of the table"
 grep -q '^,hardness,GPa,AQ,CTC30,0,3,3,15,' out/hard.compare.csv || fail "row of CTC30: $(cat out/hard.compare.csv)"
+
+# over another column than the strain: it has a name and a unit, and one state alone is a series
+printf 'state,temperature (K),Q1 (1/A)\n' >heat.csv
+for t in 300:3.100 340:3.101 380:3.099 420:3.100 460:3.091 500:3.080 540:3.071 580:3.060; do
+    echo "AQ,${t%:*},${t#*:}" >>heat.csv
+done
+run compare -o heat --over temperature heat.csv
+expect_code 0
+expect_out "from temperature 300 to 580 K, n = 8"
+expect_out "it bends at temperature 42"
+expect_file heat/heat.Q1.compare.png
+checks=$((checks + 2))
+[ ! -e heat/heat.temperature.compare.json ] || fail "compared by what the trend is over"
+grep -q '^kind,metric,unit,file,state,specimen,temperature (K),setting' heat/heat.compare.images.csv || fail "head of the images"
+run compare --json --over temperature heat.csv
+expect_out '"over": "temperature", "over_unit": "K", "x": [300, 580]'
+expect_out '"onset": {"onset": 42'
+run compare heat.csv
+expect_code 1
+expect_err "Q1 is known for one state only, 'AQ'"
+run compare --over colour heat.csv
+expect_code 2
+expect_err "'heat.csv' has no column 'colour' that a trend could be taken over; give strain or a column of numbers"
 
 # semicolons, a mark, decimal commas, another encoding, columns that tell settings apart
 printf '\xef\xbb\xbfstate;H\xc3\xa4rte [GPa];cs\r\nAQ;9,0;0\r\nAQ;11,0;0\r\nAQ;18;1,2\r\nAQ;22;1,2\r\nB;18;0\r\nB;22;0\r\nB;36;1,2\r\nB;44;1,2\r\n' >de.csv
@@ -113,6 +136,20 @@ run compare --json --metric objects.mean.snr --metric objects.count --metric dar
 expect_code 0
 expect_out '"metric": "objects.mean.snr"'
 expect_out '"ratio": 1,'
+# the value of a session, where its rows have no strain
+sed 's/"strain": [a-z0-9]*,/"strain": null,/g; s/"schema"/"value_name": "dose", "value_unit": "e", "schema"/' s/index.json >index.tmp
+for v in 1 2 3 10 11 12 0 0; do
+    sed -i "0,/\"strain\": null, \"kind\"/s//\"strain\": null, \"value\": \"$v\", \"kind\"/" index.tmp
+done
+mv index.tmp s/index.json
+run compare --metric fraction s
+expect_code 0
+expect_out "from dose 0 to 12 e, n = 8"
+run compare --metric fraction --over strain s
+expect_code 0
+checks=$((checks + 1))
+! grep -q " from " out.txt || fail "a trend over strain, which no row has"
+index
 # a copy under another name is no second image
 result again AQ 0 0.08 0.05 0.12 0 AQ_2
 result wrong e10 0 0.08 0.05 0.12 0 AQ_2
@@ -170,7 +207,7 @@ expect_one_line
 expect_err "did you mean 'AQ'?"
 run compare --reference zzz hard.csv
 expect_code 2
-expect_err "of AQ, CTC30, CTC30_e04"
+expect_err "it has AQ, CTC30, CTC30_e04"
 run compare --trend AQ,x hard.csv
 expect_code 2
 run compare

@@ -64,6 +64,9 @@ run eds --json a.csv b.csv
 expect_code 0
 checks=$((checks + 1))
 [ "$(wc -l <out.txt)" -eq 2 ] || fail "two tables are two results"
+run eds --replicates a.csv
+expect_code 2
+expect_err "two tables"
 run eds --replicates a.csv a.csv
 expect_code 1
 expect_err "copies"

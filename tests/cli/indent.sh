@@ -35,6 +35,9 @@ run indent --unit GPa --reference equal.csv "$table"
 expect_code 1
 expect_err "all equal"
 checks=$((checks + 1))
+[ "$(head -1 deep/results/hardness_14x14.indent.places.csv)" = $'column,row,value (GPa),neighbours_mean (GPa)\r' ] ||
+    fail "places.csv does not say the unit"
+checks=$((checks + 1))
 [ "$(wc -l <deep/results/hardness_14x14.indent.places.csv)" = 197 ] || fail "not one row for each indent"
 
 # -- tables as people save them: Windows encoding, semicolons, decimal commas, holes, no order

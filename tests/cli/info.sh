@@ -50,7 +50,7 @@ run info --json --pixel 0.0201 "$image"
 expect_out '"pixel_size": [0.0201, 0.0201], "unit": ["nm", "nm"], "offset": [0, 0], "calibration": "command line"'
 expect_out '"warnings": []'
 run info "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
-expect_out "axis 0 without calibration"
+expect_out "pixel size unknown"
 run info --resolution-tags "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
 expect_out "pixel 264620 nm (TIFF resolution tag)"
 for bad in 0 0,1 1,0 1,2,3 '1,' ',1' x 1e-5 1,2e6; do

@@ -71,7 +71,7 @@ expect_err "no rectangle inside the field"
 run lattice --g 0.2027@29 --g 0.2027@35 "$image"
 expect_code 1
 expect_one_line
-expect_err "collinear"
+expect_err "degrees apart): strain in the plane"
 run lattice --g 0.5@29 "$image"
 expect_code 1
 expect_one_line

@@ -82,10 +82,11 @@ run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values values.
 expect_code 0
 expect_out "needs six points"
 # the session of a batch: other columns, quotes, decimal commas
-printf 'File;state;Value\r\n"day 1\\T300.csv";AQ;300,5\r\nT320.csv;AQ;320\r\nother.tif;AQ;\r\n' >session.csv
+printf 'File;state;Value: temperature (K)\r\n"day 1\\T300.csv";AQ;300,5\r\nT320.csv;AQ;320\r\nother.tif;AQ;\r\n' >session.csv
 run pdf --json --radiation electrons --abscissa s-nm "${of[@]}" --values session.csv T300.csv T320.csv
 expect_code 0
 expect_out '"value": 300.5'
+expect_out '"value_name": "temperature", "value_unit": "K"'
 printf 'file,value\nT300.csv,warm\n' >words.csv
 run pdf --values words.csv T300.csv
 expect_code 2

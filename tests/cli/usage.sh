@@ -16,7 +16,7 @@ done
 run --version
 expect_code 0
 expect_out "mroscope 0."
-for verb in info mro bandpass devices bench; do
+for verb in mro lattice haadf eds pdf shearband indent batch compare report info convert bandpass devices bench; do
     run $verb --help
     expect_code 0
     expect_out "Usage: mroscope $verb"
@@ -26,6 +26,8 @@ for verb in info mro bandpass devices bench; do
     expect_same out.txt first.txt
     checks=$((checks + 1))
     awk 'length > 104 { exit 1 }' out.txt || fail "help of $verb has lines longer than 104 characters"
+    checks=$((checks + 1))
+    ! tr -s ' \n' ' ' <out.txt | grep -qE "\(default[^()]*\) \(default" || fail "help of $verb tells a default twice"
 done
 run mro --help
 expect_out "--band LO,HI"
@@ -43,10 +45,15 @@ usage() {
     expect_err "--help'"
 }
 usage "did you mean 'mro'?" mor "$image"
+usage "did you mean 'mro'?" MRO "$image"
 usage "'flurb' is no verb" flurb
 usage "'--bnad' is no option of 'mro', but '--band' is" mro --bnad 4.1,5.8 "$image"
 usage "'--flurb' is no option" mro --flurb "$image"
 usage "'-x' is no option" bandpass -x "$image"
+usage "but '--kv' is" mro -kv 200 "$image"
+usage "but '--kv' is" mro --KV 200 "$image"
+cp "$image" ./-minus.tif
+usage "given as ./-minus.tif" info -minus.tif
 usage "needs at least one file" mro
 usage "needs at least one file" info --json
 usage "wants a value after it" mro "$image" --pixel
@@ -70,10 +77,19 @@ usage "between 0.001 and 0.49" mro --d-tolerance 0.5 "$image"
 usage "whole number" mro --seed -1 "$image"
 usage "whole number" mro --threads many "$image"
 usage "such as 4G or 500M" mro --memory lots "$image"
+usage "such as 4G or 500M, not '4'" mro --memory 4 "$image"
+usage "decimals come after a point" mro --cs 1,2 "$image"
+usage "mroscope batch --init" batch . -o results
 usage "such as 0-9,12" mro --frames 9-0 "$image"
 usage "knows 'acf' only" mro --map score "$image"
 usage "takes no file names" devices "$image"
 usage "floppy" mro --device floppy "$image"
+
+# Pixels in the wrong unit are told as such, not as a lack of memory.
+run mro --pixel 20 "$image"
+expect_code 1
+expect_one_line
+expect_err "Nyquist"
 
 run devices
 expect_code 0

@@ -54,7 +54,7 @@ static void draw(const struct plan *p, struct mro_compare_image *m)
             const double sd = p->scatter[s];
             double v = p->linear ? p->mean[s] * (1 + sd * normal()) : p->mean[s] * exp(sd * normal() - sd * sd / 2);
             m[k] = (struct mro_compare_image){
-                .state = s, .ci95 = { NAN, NAN }, .strain = NAN, .specimen = MRO_COMPARE_NONE
+                .state = s, .ci95 = { NAN, NAN }, .x = NAN, .specimen = MRO_COMPARE_NONE
             };
             if (p->blocks > 1) {
                 m[k].block = i % p->blocks;

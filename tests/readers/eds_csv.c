@@ -153,8 +153,9 @@ static void options_say_what_headers_do_not(void **state)
     assert_int_equal(read_bytes(&p, bare, strlen(bare), &o), MRO_OK);
     assert_int_equal(p.elements, 2);
     mro_eds_profile_release(&p);
-    o.elements = "Zr";
+    o.elements = "Fe,Zr";
     assert_int_equal(read_bytes(&p, bare, strlen(bare), &o), MRO_EDATA);
+    assert_non_null(strstr(e.message, "no column of 'Zr'"));
     assert_int_equal(read_text(&p, parts), MRO_EDATA);
     assert_non_null(strstr(e.message, "add up to 90, not 100"));
     assert_int_equal(read_bytes(&p, parts, strlen(parts), &(struct mro_eds_table_options){ .normalise = true }),

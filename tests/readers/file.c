@@ -14,7 +14,9 @@
 #include <cmocka.h>
 #include <omp.h>
 
+#include "core/memory.h"
 #include "io/reader.h"
+#include "mroscope/device.h"
 #include "readers/tiff_build.h"
 
 static char folder[64];
@@ -229,6 +231,68 @@ static void statistics_are_exact_and_the_same_at_any_thread_count(void **state)
     free(pixels);
 }
 
+static void write_text(const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static size_t limit_of(const char *groups)
+{
+    char path[256];
+    write_text("groups", groups);
+    snprintf(path, sizeof path, "%s/groups", folder);
+    return mro_memory_limit(path, folder);
+}
+
+/* Control groups of both versions, in folders made here; the least limit on the way up counts. */
+static void memory_is_limited_by_control_groups(void **state)
+{
+    (void)state;
+    static const char *const folders[] = { "job", "job/step", "memory", "memory/box" };
+    char path[256];
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, folders[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    write_text("memory.max", "9000\n");
+    write_text("job/memory.max", "5000\n");
+    write_text("job/step/memory.max", "max\n");
+    write_text("memory/memory.limit_in_bytes", "9223372036854771712\n");
+    write_text("memory/box/memory.limit_in_bytes", "7000\n");
+    assert_int_equal(limit_of("0::/job/step\n"), 5000);
+    assert_int_equal(limit_of("0::/\n"), 9000);
+    assert_int_equal(limit_of("0::/not/seen/from/here\n"), 9000);
+    assert_int_equal(limit_of("3:cpuset:/\n4:cpu,memory:/box\n"), 7000);
+    assert_int_equal(limit_of("4:memory:/box\n0::/job\n"), 5000);
+    assert_int_equal(limit_of("4:memory:/\n"), 9223372036854771712u);
+    assert_int_equal(limit_of("3:cpuset:/\nnonsense\n\n"), SIZE_MAX);
+    write_text("memory.max", "?\n");
+    assert_int_equal(limit_of("0::/\n"), SIZE_MAX);
+    snprintf(path, sizeof path, "%s/none", folder);
+    assert_int_equal(mro_memory_limit(path, folder), SIZE_MAX);
+    assert_true(mro_default_memory() > 0);
+
+    static const char *const files[] = { "groups",
+                                         "memory.max",
+                                         "job/memory.max",
+                                         "job/step/memory.max",
+                                         "memory/memory.limit_in_bytes",
+                                         "memory/box/memory.limit_in_bytes",
+                                         "job/step",
+                                         "job",
+                                         "memory/box",
+                                         "memory" };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        assert_int_equal(remove(path), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +303,7 @@ int main(void)
         cmocka_unit_test(warnings_are_kept_once_and_end),
         cmocka_unit_test(shapes_that_cannot_be_are_not_sealed),
         cmocka_unit_test(statistics_are_exact_and_the_same_at_any_thread_count),
+        cmocka_unit_test(memory_is_limited_by_control_groups),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -103,6 +103,29 @@ static void check_two(const void *bytes, size_t n, const char *what)
     mro_manifest_release(&m);
 }
 
+/* What the values are may stand in the head of their column. */
+static void values_have_a_name_and_a_unit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *name, *unit;
+    } heads[] = { { "value", "value", "" },
+                  { "Value (K)", "value", "K" },
+                  { "value: temperature (K)", "temperature", "K" },
+                  { "\"value, dose [e/nm2]\"", "dose", "e/nm2" } };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        struct mro_manifest m;
+        char text[200];
+        snprintf(text, sizeof text, "file,state,strain,kind,%s\na.tif,AQ,,hrtem,300\n", heads[i].head);
+        if (read_text(&m, text) != MRO_OK) fail_msg("%s: %s", heads[i].head, e.message);
+        assert_string_equal(m.rows[0].value, "300");
+        assert_string_equal(m.value.name, heads[i].name);
+        assert_string_equal(m.value.unit, heads[i].unit);
+        assert_int_equal(m.n_unknown, 0);
+        mro_manifest_release(&m);
+    }
+}
+
 static void every_spelling_gives_the_same_rows(void **state)
 {
     (void)state;
@@ -268,9 +291,24 @@ static void cells_are_written_so_that_they_read_back(void **state)
     free(text);
 }
 
+static void tables_for_people_hold_no_formulas(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "=1+2", "-minus", "@a", "+b", "-5", "a=b" };
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    for (size_t i = 0; i < 6; i++) mro_csv_put_text(f, texts[i], i < 5 ? "," : "");
+    fclose(f);
+    assert_string_equal(text, "\"'=1+2\",\"'-minus\",\"'@a\",\"'+b\",-5,a=b");
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_have_a_name_and_a_unit),
+        cmocka_unit_test(values_have_a_name_and_a_unit),
         cmocka_unit_test(every_spelling_gives_the_same_rows),
         cmocka_unit_test(files_are_found_as_windows_and_old_systems_name_them),
         cmocka_unit_test(all_faults_are_told_with_their_rows),
@@ -278,6 +316,7 @@ int main(void)
         cmocka_unit_test(two_pixel_sizes_and_unknown_columns),
         cmocka_unit_test(cut_and_altered_tables_do_no_harm),
         cmocka_unit_test(cells_are_written_so_that_they_read_back),
+        cmocka_unit_test(tables_for_people_hold_no_formulas),
     };
     return cmocka_run_group_tests_name("manifest", tests, make_files, remove_files);
 }

@@ -67,7 +67,7 @@ static struct mro_compare_image *add(size_t state, double value)
     *m = (struct mro_compare_image){ .state = state,
                                      .value = value,
                                      .ci95 = { NAN, NAN },
-                                     .strain = NAN,
+                                     .x = NAN,
                                      .specimen = MRO_COMPARE_NONE,
                                      .covariate = { NAN, NAN } };
     return m;
@@ -227,7 +227,7 @@ static void trend_with_strain(void **state)
     (void)state;
     t.data.n_states = 3;
     for (size_t s = 0; s < 3; s++)
-        for (int i = 0; i < 2; i++) add(s, exp(0.1 * (double)s + (i ? 0.1 : -0.1)))->strain = (double)s;
+        for (int i = 0; i < 2; i++) add(s, exp(0.1 * (double)s + (i ? 0.1 : -0.1)))->x = (double)s;
     compare();
     const struct mro_compare_trend *r = &t.result.trend;
     assert_true(r->measured && r->logarithmic);
@@ -241,18 +241,18 @@ static void trend_with_strain(void **state)
 
     begin(NULL);
     t.data.n_states = 3;
-    for (size_t i = 0; i < 6; i++) add(i / 2, 1 + (double)i)->strain = 4 * (double)(i / 2);
+    for (size_t i = 0; i < 6; i++) add(i / 2, 1 + (double)i)->x = 4 * (double)(i / 2);
     compare();
     NEAR(t.result.trend.j, 12);
     NEAR(t.result.trend.jonckheere.p, 2.0 / 90);
     NEAR(t.result.trend.jonckheere.smallest, 2.0 / 90);
     const double before = t.result.trend.slope;
     /* Rising by exactly as much in other units. */
-    for (size_t i = 0; i < 6; i++) t.image[i].strain /= 4;
+    for (size_t i = 0; i < 6; i++) t.image[i].x /= 4;
     compare();
     NEAR(t.result.trend.slope, 4 * before);
     /* A state without strain is left out. */
-    t.image[0].strain = t.image[1].strain = NAN;
+    t.image[0].x = t.image[1].x = NAN;
     compare();
     assert_int_equal(t.result.trend.n, 4);
     assert_false(t.result.state[0].in_trend);
@@ -267,14 +267,14 @@ static void trend_of_specimens(void **state)
         for (size_t i = 0; i < 5; i++) {
             struct mro_compare_image *m = add(s, 1 + (double)(5 * s + i));
             m->specimen = 10 * s + (i < 3 ? 0 : i);
-            m->strain = s ? 1.4 : 0.1; /* three times 0.1 is no 0.3 */
+            m->x = s ? 1.4 : 0.1; /* three times 0.1 is no 0.3 */
         }
     compare();
     assert_true(t.result.by_specimen);
     NEAR(t.result.trend.j, 9);
     NEAR(t.result.trend.j_expected, 4.5);
     NEAR(t.result.trend.jonckheere.p, 0.1);
-    assert_true(t.result.state[1].strain == 1.4);
+    assert_true(t.result.state[1].x == 1.4);
 }
 
 /* Hundreds of images with ties: every pair, counted one by one. */
@@ -287,12 +287,12 @@ static void trend_of_many(void **state)
     t.options.permutations = 2000;
     for (size_t i = 0; i < n; i++) {
         const mro_philox_block b = mro_philox(7, 1, i);
-        add(b.v[0] % 3, (double)(b.v[1] % 40 + b.v[0] % 3))->strain = (double)(b.v[0] % 3);
+        add(b.v[0] % 3, (double)(b.v[1] % 40 + b.v[0] % 3))->x = (double)(b.v[0] % 3);
     }
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < n; k++) {
             const struct mro_compare_image *a = &t.image[i], *b = &t.image[k];
-            if (!(a->strain < b->strain)) continue;
+            if (!(a->x < b->x)) continue;
             j += a->value < b->value ? 1 : a->value == b->value ? 0.5 : 0;
             expected += 0.5;
         }
@@ -311,14 +311,14 @@ static void trend_that_bends(void **state)
     for (size_t s = 0; s < 8; s++)
         for (size_t i = 0; i < 3; i++) {
             const double strain = (double)s, rise = strain > 4 ? 0.2 * (strain - 4) : 0;
-            add(s, exp(0.01 * ((double)((7 * s + 5 * i) % 9) - 4) + rise))->strain = strain;
+            add(s, exp(0.01 * ((double)((7 * s + 5 * i) % 9) - 4) + rise))->x = strain;
         }
     compare();
     const struct mro_onset *o = &t.result.trend.onset;
     assert_true(o->ci95[0] < 4 && 4 < o->ci95[1] && o->ci95[1] - o->ci95[0] < 1 && o->p < 1e-6);
     assert_true(fabs(o->slope[0]) < 0.02 && fabs(o->slope[1] - 0.2) < 0.02);
     for (size_t i = 0; i < t.data.n; i++)
-        if (t.image[i].state % 3) t.image[i].strain = NAN;
+        if (t.image[i].state % 3) t.image[i].x = NAN;
     compare();
     assert_true(isnan(o->x) && isnan(o->p));
 }
@@ -330,7 +330,7 @@ static void trend_weighs_by_known_errors(void **state)
     static const double x[] = { 0, 10, 5, 0, 10 }, y[] = { 0, 1, 4, 0.01, 0.99 }, sd[] = { 0.01, 0.01, 3, 0.01, 0.01 };
     for (size_t i = 0; i < 5; i++) {
         struct mro_compare_image *m = add(i % 2, exp(y[i]));
-        m->strain = x[i];
+        m->x = x[i];
         m->ci95[0] = exp(y[i] - 1.96 * sd[i]);
         m->ci95[1] = exp(y[i] + 1.96 * sd[i]);
     }
@@ -342,13 +342,13 @@ static void trend_weighs_by_known_errors(void **state)
 static void trend_of_equal_strains(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 6; i++) add(i / 3, 1 + (double)i)->strain = 2;
+    for (size_t i = 0; i < 6; i++) add(i / 3, 1 + (double)i)->x = 2;
     compare();
     assert_false(t.result.trend.measured);
     expect_warning("same one, 2");
     begin(NULL);
     t.data.n_states = 3;
-    for (size_t i = 0; i < 9; i++) add(i / 3, 1 + (double)i)->strain = i / 3 == 2 ? 4 : 0;
+    for (size_t i = 0; i < 9; i++) add(i / 3, 1 + (double)i)->x = i / 3 == 2 ? 4 : 0;
     compare();
     assert_true(t.result.trend.measured);
     expect_warning("A and B have the same strain");

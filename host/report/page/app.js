@@ -93,7 +93,7 @@ function valueNode(key, v, beside, under = '') {
   if (isNumber(v)) {
     const bare = key.replace(/_(nm|at)$/, ''), ci = beside && !Array.isArray(beside) ? beside[`${bare}_ci95`] || beside[`${key}_ci95`] : null;
     const range = interval(ci, unit);
-    return quantity(v, unit) + (range ? ` ${range}` : '');
+    return quantity(v, unit, ci) + (range ? ` ${range}` : '');
   }
   if (typeof v === 'string') return named(v);
   if (Array.isArray(v) && v.every((x) => x === null || isNumber(x))) {
@@ -134,7 +134,7 @@ function listTable(key, list) {
       if (probe && x.probe) return {};
       const v = x[k];
       if (Array.isArray(v) && /_ci95$/.test(k)) return { text: interval(v, unit), value: v[0] };
-      if (isNumber(v) && ciOf(k)) return { text: `${quantity(v, unit === 'p' || unit === '%' ? unit : '')} ${interval(x[ciOf(k)], unit)}`, value: v };
+      if (isNumber(v) && ciOf(k)) return { text: `${quantity(v, unit === 'p' || unit === '%' ? unit : '', x[ciOf(k)])} ${interval(x[ciOf(k)], unit)}`, value: v };
       return { text: isNumber(v) ? (unit === '%' ? percent(v) : unit === 'p' ? chance(v) : plain(v)) : v === null || v === undefined ? DASH : String(valueNode(k, v, x) instanceof Node ? v : valueNode(k, v, x)), value: isNumber(v) || typeof v === 'string' ? v : null };
     } };
   });
@@ -235,20 +235,23 @@ function comparison() {
 }
 
 const UNIT_WORDS = { '1/nm^2': 'nm⁻²', '1/nm^3': 'nm⁻³', '1/nm': 'nm⁻¹', '1/A': 'Å⁻¹', A: 'Å', deg: '°' };
-// The images of a metric: { state, name, href, value, ci, x } (x: strain).
+// What a series is over: the strain where a row has one, else the value, as the comparison does.
+const over = rows.some((r) => isNumber(r.strain)) || !rows.some((r) => isNumber(r.value)) ? { key: 'strain', name: 'strain', unit: '' } : { key: 'value', name: report.value_name, unit: report.value_unit };
+const overText = () => `${over.name}${over.unit ? ` (${over.unit})` : ''}`;
+// The images of a metric: { state, name, href, value, ci, x }.
 function pointsOf(m) {
   if (m.compared) {
     const places = new Map(chief.map((i) => [rowOf(items[i]).file, i]));
     return (m.compared.images || []).map((p) => {
       const i = places.get(p.file);
-      return { state: p.state, name: i === undefined ? p.file : items[i].name, href: i === undefined ? null : linkTo(i), value: p.value, ci: p.ci95, x: p.strain };
+      return { state: p.state, name: i === undefined ? p.file : items[i].name, href: i === undefined ? null : linkTo(i), value: p.value, ci: p.ci95, x: p.x };
     });
   }
   const key = m.metric.split('.').pop(), parent = m.metric.includes('.') ? m.metric.slice(0, m.metric.lastIndexOf('.')) : '';
   return chief.filter((i) => items[i].verb === m.verb && isNumber(at(items[i].result, m.metric))).map((i) => {
     const beside = parent ? at(items[i].result, parent) : items[i].result;
     return { state: rowOf(items[i]).state, name: items[i].name, href: linkTo(i), value: at(items[i].result, m.metric),
-      ci: beside[`${key.replace(/_(nm|at)$/, '')}_ci95`] || beside[`${key}_ci95`], x: rowOf(items[i]).strain, beside };
+      ci: beside[`${key.replace(/_(nm|at)$/, '')}_ci95`] || beside[`${key}_ci95`], x: rowOf(items[i])[over.key], beside };
   });
 }
 
@@ -277,8 +280,8 @@ function comparisonOf(m) {
   const strained = points.filter((p) => isNumber(p.x)).map((p) => ({ ...p, colour: stateColour(p.state) }));
   if (new Set(strained.map((p) => p.x)).size > 1) {
     const said = c && c.trend && c.trend.sentence;
-    const chart = trendChart({ title: withUnit, xLabel: 'strain', unit, points: strained, line: trendLine(c, strained), summary: said || `${strained.length} images` });
-    charts.push(h('figure', {}, chart, h('figcaption', {}, said ? [named(sentence(said)), ' '] : 'Single images over strain. ', saveSvg(chart, `${slug}_strain`))));
+    const chart = trendChart({ title: withUnit, xLabel: overText(), unit, points: strained, line: trendLine(c, strained), summary: said || `${strained.length} images` });
+    charts.push(h('figure', {}, chart, h('figcaption', {}, said ? [named(sentence(said)), ' '] : `Single images over ${over.name}. `, saveSvg(chart, `${slug}_${over.key}`))));
   }
   const left = h('div', { class: 'inner' }, charts[0]);
   out.push(h('div', { class: 'cols' }, left, charts.length > 1 && h('div', { class: 'inner' }, charts.slice(1))));
@@ -295,7 +298,7 @@ function comparisonOf(m) {
   out.push(sortable(`${title}: states against ${c.reference}`, [
     { title: 'State', of: (x, probe) => (probe ? {} : { node: stateChip(x.state), value: x.state }) },
     { title: `n (${c.unit === 'specimen' ? 'specimens' : 'images'})`, n: true, of: (x, probe) => (probe ? {} : { text: plain(x.n), value: x.n }) },
-    { title: 'Mean', n: true, of: (x, probe) => (probe ? {} : { text: `${quantity(x.mean, unit)} ${interval(x.mean_ci95, unit)}`, value: x.mean }) },
+    { title: 'Mean', n: true, of: (x, probe) => (probe ? {} : { text: `${quantity(x.mean, unit, x.mean_ci95)} ${interval(x.mean_ci95, unit)}`, value: x.mean }) },
     { title: 'Ratio', n: true, of: (x, probe) => (probe ? {} : { text: x.state === c.reference ? 'reference' : isNumber(x.ratio) ? ratioText(x) : DASH, value: x.ratio }) },
     { title: 'p', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p), value: x.p }) },
     { title: 'smallest p possible', n: true, of: (x, probe) => (probe ? {} : { text: chance(x.p_smallest), value: x.p_smallest }) },
@@ -310,14 +313,15 @@ function comparisonOf(m) {
   return out;
 }
 function ratioText(x) {
-  const ci = x.ratio_ci95, end = (v) => (isNumber(v) ? v.toFixed(2) : '∞');
-  return x.ratio.toFixed(2) + (ci && isNumber(ci[0]) ? ` [${end(ci[0])}, ${end(ci[1])}${isNumber(ci[1]) ? ']' : ')'}` : '');
+  const ci = x.ratio_ci95, two = (v) => (v >= 0.1 || v <= 0 ? v.toFixed(2) : plain(v, 2)), end = (v) => (isNumber(v) ? two(v) : '∞');
+  return two(x.ratio) + (ci && isNumber(ci[0]) ? ` [${end(ci[0])}, ${end(ci[1])}${isNumber(ci[1]) ? ']' : ')'}` : '');
 }
 function trendLine(c, points) {
   const t = c && c.trend;
   if (!t || !isNumber(t.slope) || !Array.isArray(t.centre) || !isNumber(t.centre[1])) return null;
-  const xs = points.map((p) => p.x), x0 = Math.min(...xs), x1 = Math.max(...xs), at1 = (x) => t.centre[1] + t.slope * (x - t.centre[0]);
-  const y = (x) => (t.scale === 'ln' ? Math.exp(at1(x)) : at1(x)), n = t.scale === 'ln' ? 24 : 1;
+  const xs = points.map((p) => p.x), x0 = Math.min(...xs), x1 = Math.max(...xs), bend = t.onset && isNumber(t.onset.onset) ? t.onset : null;
+  const at1 = (x) => (bend ? bend.level + bend.slopes[x > bend.onset ? 1 : 0] * (x - bend.onset) : t.centre[1] + t.slope * (x - t.centre[0]));
+  const y = (x) => (t.scale === 'ln' ? Math.exp(at1(x)) : at1(x)), n = bend || t.scale === 'ln' ? 60 : 1;
   return Array.from({ length: n + 1 }, (_, k) => x0 + ((x1 - x0) * k) / n).map((x) => [x, y(x)]);
 }
 
@@ -327,7 +331,7 @@ function trendLine(c, points) {
 function field(v) {
   if (v === null || v === undefined) return '';
   if (typeof v === 'number') return String(v);
-  const text = /^[=+\-@\t\r]/.test(v) ? `'${v}` : String(v);
+  const text = /^[=+\-@\t\r]/.test(v) && Number.isNaN(Number(v)) ? `'${v}` : String(v);
   return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 }
 function csvText() {
@@ -342,7 +346,7 @@ function csvText() {
   };
   const lines = chief.map((i) => {
     const r = rowOf(items[i]);
-    return { row: r.row, file: r.file, state: r.state, strain: r.strain, kind: r.kind, specimen: r.specimen, thickness_nm: r.thickness_nm, verb: items[i].verb, ...flat(items[i].result, '', {}), warnings: warningsOf(items[i]).length };
+    return { row: r.row, file: r.file, state: r.state, strain: r.strain, value: r.value, kind: r.kind, specimen: r.specimen, thickness_nm: r.thickness_nm, verb: items[i].verb, ...flat(items[i].result, '', {}), warnings: warningsOf(items[i]).length };
   });
   const keys = [...new Set(lines.flatMap((l) => Object.keys(l)))];
   return [keys.map(field).join(','), ...lines.map((l) => keys.map((k) => field(l[k])).join(','))].join('\r\n') + '\r\n';
@@ -371,7 +375,7 @@ function imagePage(i, print) {
     h('div', { class: 'crumbs' }, h('a', { class: 'noprint', href: '#/' }, '← All images'), !print && h('span', { class: 'steps' }, step(-1, 'Previous'), step(1, 'Next'))),
     h('h1', {}, named(item.name)),
     h('div', { class: 'chips' }, stateChip(row.state), h('span', { class: 'chip' }, kindName(item.verb)), outcome(item),
-      isNumber(row.strain) && h('span', { class: 'chip' }, `strain ${plain(row.strain)}`), row.specimen && h('span', { class: 'chip' }, 'specimen ', named(row.specimen)),
+      isNumber(row.strain) && h('span', { class: 'chip' }, `strain ${plain(row.strain)}`), isNumber(row.value) && h('span', { class: 'chip' }, named(`${report.value_name} ${plain(row.value)} ${report.value_unit}`.trim())), row.specimen && h('span', { class: 'chip' }, 'specimen ', named(row.specimen)),
       isNumber(row.thickness_nm) && h('span', { class: 'chip' }, `${plain(row.thickness_nm)} nm thick`), warnings.length > 0 && h('span', { class: 'chip warn' }, plural(warnings.length, 'warning')))));
   if (verdict) out.push(h('p', { class: `verdict ${verdict.good ? 'good' : 'none'}` }, named(sentence(verdict.text))));
   const heads = headline(item);

@@ -63,7 +63,7 @@ function dotChart({ title, unit, groups, summary }) {
       if (p.ci && isNumber(p.ci[0]) && isNumber(p.ci[1]))
         svg.append(s('line', { class: 'ci', x1: x, x2: x, y1: y(p.ci[0]), y2: y(p.ci[1]), stroke: g.colour }));
       const dot = s('a', { href: p.href, tabindex: -1, 'aria-label': p.name }, s('circle', { class: 'dot', cx: x, cy: y(p.value), r: 4.5, fill: g.colour }));
-      svg.append(tipped(dot, `${p.name}: ${quantity(p.value, unit)} ${interval(p.ci, unit)}`));
+      svg.append(tipped(dot, `${p.name}: ${quantity(p.value, unit, p.ci)} ${interval(p.ci, unit)}`));
     });
     if (isNumber(g.mean)) {
       const x = middle + 0.24 * step, cap = Math.min(9, step * 0.1);
@@ -73,7 +73,7 @@ function dotChart({ title, unit, groups, summary }) {
         for (const v of g.ci) parts.push(s('line', { class: 'mean', x1: x - cap * 0.6, x2: x + cap * 0.6, y1: y(v), y2: y(v), stroke: g.colour }));
       }
       parts.push(s('path', { d: `M${x - cap} ${y(g.mean)}L${x} ${y(g.mean) - cap * 0.8}L${x + cap} ${y(g.mean)}L${x} ${y(g.mean) + cap * 0.8}Z`, fill: g.colour, class: 'dot' }));
-      svg.append(tipped(s('g', {}, parts), `${g.name}: mean ${quantity(g.mean, unit)} ${interval(g.ci, unit)}`));
+      svg.append(tipped(s('g', {}, parts), `${g.name}: mean ${quantity(g.mean, unit, g.ci)} ${interval(g.ci, unit)}`));
     }
   });
   return svg;

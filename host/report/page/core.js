@@ -79,11 +79,20 @@ function unitOf(key, beside) {
   if (beside && typeof beside.unit === 'string' && /^(mean|sd|fwhm)$/.test(bare)) return { unit: beside.unit, name: bare };
   return { unit: '', name: bare };
 }
-function quantity(v, unit) {
+// Decimals that show two figures of the width of an interval; null where there is none to go by.
+function decimalsOf(ci) {
+  if (!Array.isArray(ci) || !isNumber(ci[0]) || !isNumber(ci[1]) || !(ci[1] > ci[0])) return null;
+  const decimals = 1 - Math.floor(Math.log10(ci[1] - ci[0]));
+  return decimals > 6 ? null : Math.max(0, decimals);
+}
+const fixed = (v, decimals) => (v < 0 ? MINUS : '') + Math.abs(v).toFixed(decimals);
+// A number with its unit, in as many figures as its interval, if it has one, leaves a meaning.
+function quantity(v, unit, ci) {
   if (unit === '%') return percent(v);
   if (unit === 'p') return chance(v);
   if (!isNumber(v)) return DASH;
-  return plain(v) + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
+  const decimals = decimalsOf(ci);
+  return (decimals === null ? plain(v) : fixed(v, decimals)) + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
 }
 // An interval without an upper end is [lo, null].
 function interval(v, unit) {
@@ -93,7 +102,8 @@ function interval(v, unit) {
     const digits = Math.max(Math.abs(v[0]), Math.abs(v[1])) < 0.00995 ? 2 : 1, text = (x) => (x < 0 ? MINUS : '') + Math.abs(100 * x).toFixed(digits);
     return `[${text(v[0])}, ${text(v[1])}]${THIN}%`;
   }
-  return `[${plain(v[0], 3)}, ${plain(v[1], 3)}]`;
+  const decimals = decimalsOf(v), end = (x) => (decimals === null ? plain(x, 3) : fixed(x, decimals));
+  return `[${end(v[0])}, ${end(v[1])}]`;
 }
 const at = (object, path) => path.split('.').reduce((o, k) => (o === null || o === undefined ? undefined : o[k]), object);
 
@@ -165,5 +175,5 @@ function columnValue(result, path) {
   if (Array.isArray(v)) return { text: String(v.length), value: v.length };
   const { unit } = unitOf(key, parent || {});
   const ci = parent ? parent[`${key.replace(/_(nm|at)$/, '')}_ci95`] || parent[`${key}_ci95`] : null;
-  return { text: quantity(v, unit), ci: interval(ci, unit), value: isNumber(v) ? v : null };
+  return { text: quantity(v, unit, ci), ci: interval(ci, unit), value: isNumber(v) ? v : null };
 }

@@ -15,29 +15,29 @@
         a = lo_;                            \
     } while (0)
 
-/* Median of nine numbers by the exchange network of Smith and Devillard (19 compare-exchanges); free of branches, so
- * that a loop over pixels vectorises. */
-MRO_HD float mro_median9(float a, float b, float c, float d, float f, float g, float h, float i, float j)
+/* The three values of a column of pixels in rising order. */
+#define MRO_SORT3(a, b, c) \
+    do {                   \
+        MRO_SORT2(a, b);   \
+        MRO_SORT2(b, c);   \
+        MRO_SORT2(a, b);   \
+    } while (0)
+
+MRO_HD float mro_median3(float a, float b, float c)
 {
-    MRO_SORT2(b, c);
-    MRO_SORT2(f, g);
-    MRO_SORT2(i, j);
-    MRO_SORT2(a, b);
-    MRO_SORT2(d, f);
-    MRO_SORT2(h, i);
-    MRO_SORT2(b, c);
-    MRO_SORT2(f, g);
-    MRO_SORT2(i, j);
-    d = MRO_GREATER(a, d);
-    g = MRO_LESSER(g, j);
-    MRO_SORT2(f, i);
-    h = MRO_GREATER(d, h);
-    f = MRO_GREATER(b, f);
-    c = MRO_LESSER(c, g);
-    f = MRO_LESSER(f, i);
-    MRO_SORT2(f, c);
-    f = MRO_GREATER(h, f);
-    return MRO_LESSER(f, c);
+    const float lo = MRO_LESSER(a, b), hi = MRO_GREATER(a, b), rest = MRO_LESSER(hi, c);
+    return MRO_GREATER(lo, rest);
+}
+
+/* Median of 3 x 3 pixels from the sorted columns l, m and r: the largest of the lowest, the middle of the middle and
+ * the lowest of the largest ones enclose it. Free of branches, so that a loop over pixels vectorises. */
+MRO_HD float mro_median_columns(float l0, float l1, float l2, float m0, float m1, float m2, float r0, float r1,
+                                float r2)
+{
+    float lo = MRO_GREATER(l0, m0), hi = MRO_LESSER(l2, m2);
+    lo = MRO_GREATER(lo, r0);
+    hi = MRO_LESSER(hi, r2);
+    return mro_median3(lo, mro_median3(l1, m1, r1), hi);
 }
 
 /* Residuals |pixel - median of its neighbourhood| this many standard deviations out are spikes, not specimen. The
@@ -46,19 +46,31 @@ MRO_HD float mro_median9(float a, float b, float c, float d, float f, float g, f
 #define MRO_SPIKE_ROW_STEP 16
 #define MRO_SPIKE_THRESHOLD(median_residual) (MRO_SPIKE_SIGMAS * 1.4826f * (median_residual))
 
-/* Coefficient (ky, kx) of the smooth component that carries the jumps across the borders of an image of ny x nx pixels,
- * unnormalised transform; subtracting it makes the image fit for a periodic transform. `along_x` is coefficient kx of
- * the transform of (last row - first row), `along_y` coefficient ky of that of (last column - first column).
- * Source: Moisan, J. Math. Imaging Vis. 39 (2011) 161. */
-MRO_HD mro_c32 mro_border_coefficient(double ky, double kx, double ny, double nx, mro_c32 along_x, mro_c32 along_y)
+/* Cosine and sine of the angle 2 pi k / n, that frequency k turns from one sample to the next. */
+struct mro_border_turn {
+    double cosine, sine;
+};
+MRO_HD struct mro_border_turn mro_border_turn_of(double k, double n)
 {
-    const double ay = 2 * MRO_PI * ky / ny, ax = 2 * MRO_PI * kx / nx;
-    const double den = 2 * cos(ay) + 2 * cos(ax) - 4;
+    struct mro_border_turn t;
+    t.cosine = cos(2 * MRO_PI * k / n);
+    t.sine = sin(2 * MRO_PI * k / n);
+    return t;
+}
+
+/* Coefficient (ky, kx) of the smooth component that carries the jumps across the borders of an image, unnormalised
+ * transform; subtracting it makes the image fit for a periodic transform. `y` and `x` are the turns of ky and kx;
+ * `along_x` is coefficient kx of the transform of (last row - first row), `along_y` coefficient ky of that of (last
+ * column - first column). Source: Moisan, J. Math. Imaging Vis. 39 (2011) 161. */
+MRO_HD mro_c32 mro_border_coefficient(struct mro_border_turn y, struct mro_border_turn x, mro_c32 along_x,
+                                      mro_c32 along_y)
+{
+    const double den = 2 * y.cosine + 2 * x.cosine - 4;
+    /* The jump in the first line, minus it in the last: a factor 1 - exp(+2 pi i k / n). */
+    const double cy = 1 - y.cosine, sy = -y.sine, cx = 1 - x.cosine, sx = -x.sine;
     mro_c32 s;
     s.re = s.im = 0;
     if (den == 0) return s;
-    /* The jump in the first line, minus it in the last: a factor 1 - exp(+2 pi i k / n). */
-    const double cy = 1 - cos(ay), sy = -sin(ay), cx = 1 - cos(ax), sx = -sin(ax);
     s.re = (float)((along_x.re * cy - along_x.im * sy + along_y.re * cx - along_y.im * sx) / den);
     s.im = (float)((along_x.re * sy + along_x.im * cy + along_y.re * sx + along_y.im * cx) / den);
     return s;

@@ -49,7 +49,7 @@ struct mro_patch_search {
 MRO_HD double mro_patch_energy(const struct mro_patch_search *s, int k, double gy, double gx)
 {
     const double *range = s->d_range_inv_nm;
-    double t = (hypot(gy, gx) - range[0]) / (range[1] - range[0]) * MRO_ENERGY_STEPS;
+    double t = (sqrt(gy * gy + gx * gx) - range[0]) / (range[1] - range[0]) * MRO_ENERGY_STEPS;
     t = t < 0 ? 0 : t > MRO_ENERGY_STEPS ? MRO_ENERGY_STEPS : t;
     int i = (int)t;
     if (i >= MRO_ENERGY_STEPS) i = MRO_ENERGY_STEPS - 1;
@@ -215,7 +215,7 @@ MRO_HD void mro_walk_step(struct mro_patch_walk *w, const struct mro_patch_searc
         w->shift = w->after > w->before ? h : -h;
         if (bend < 0) w->shift = fmin(fmax(0.5 * h * (w->before - w->after) / bend, -1.5 * h), 1.5 * h);
         mro_walk_ask_side(w, MRO_WALK_TRY, w->was + w->shift);
-        const double q = hypot(w->v[2], w->v[3]);
+        const double q = sqrt(w->v[2] * w->v[2] + w->v[3] * w->v[3]);
         if (q < s->d_range_inv_nm[0] || q > s->d_range_inv_nm[1]) mro_walk_tried(w, -1);
         return;
     }

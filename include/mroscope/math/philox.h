@@ -5,7 +5,7 @@
 #ifndef MROSCOPE_MATH_PHILOX_H
 #define MROSCOPE_MATH_PHILOX_H
 
-#include "mroscope/math/hd.h"
+#include "mroscope/math/elementary.h"
 
 typedef struct {
     uint32_t v[4];
@@ -41,11 +41,10 @@ MRO_HD float mro_uniform_open(uint32_t u) { return ((float)(u >> 9) + 0.5f) * (1
 /* Two independent standard normal numbers (Box-Muller). */
 MRO_HD mro_c32 mro_normal_pair(uint32_t u, uint32_t w)
 {
-    const float r = sqrtf(-2.0f * logf(mro_uniform_open(u)));
-    const float a = (float)(2 * MRO_PI) * mro_uniform_open(w);
+    const float r = sqrtf(-2.0f * mro_ln(mro_uniform_open(u))), t = mro_uniform_open(w) - 0.5f; /* half a turn back */
     mro_c32 z;
-    z.re = r * cosf(a);
-    z.im = r * sinf(a);
+    z.re = -r * mro_cos_turn(t);
+    z.im = -r * mro_sin_turn(t);
     return z;
 }
 

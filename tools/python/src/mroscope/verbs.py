@@ -373,29 +373,29 @@ def pdf(
     composition
         of the specimen, in atoms: Fe82B18, Zr52.5Cu17.9Ni14.6Al10Ti5
     density_per_nm3
-        number density (default: estimated, and said so) [atoms per nm^3] (default 0)
+        number density (default: estimated, and said so) [atoms per nm^3]
     density_error_per_nm3
         its standard error [atoms per nm^3] (default 0)
     damping
         of S(Q) toward its end: lorch, none, gaussian (default lorch)
     damping_b_A2
-        b of the damping exp(-b Q^2) (default: a tenth is left at the end) [A^2] (default 0)
+        b of the damping exp(-b Q^2) (default: a tenth is left at the end) [A^2]
     s_max_inv_nm
-        end of what is transformed, s = 1/d (default: 0.75 of what the profile reaches) [1/nm] (default 0)
+        end of what is transformed, s = 1/d (default: 0.75 of what the profile reaches) [1/nm]
     s_min_inv_nm
-        its beginning (default: the least intensity before the first sharp peak) [1/nm] (default 0)
+        its beginning (default: the least intensity before the first sharp peak) [1/nm]
     background
         degree of the slow background beside the constant; -1 = neither (default 2)
     r_min_A
-        below, no two atoms: the low-r rule (default: 0.62 of the first shell's place) [A] (default 0)
+        no two atoms are closer: the low-r rule (default: 0.62 of the first shell's place) [A]
     r_max_A
         end of G(r) [A] (default 20)
     fsdp_inv_A
-        window in Q of the first sharp peak (default: the minima to either side) [1/A] (default 0,0)
+        window in Q of the first sharp peak (default: the minima to either side) [1/A]
     beyond_A
         where the strength of oscillations of G(r) is taken [A] (default 6,15)
     connection_r_A
-        distance R of neighbours for connection modes (default: the first shell's mean) [A] (default 0)
+        distance R of neighbours for connection modes (default: the first shell's mean) [A]
     draws
         of sectors (or errors) for the standard errors (default 200)
     frame_draws
@@ -410,13 +410,13 @@ def pdf(
         a temperature or strain for each input (or frame), in order, or a table with columns file and value: a
         series
     step_inv_nm
-        of a pixel of the pattern [1/nm] (default 0)
+        of a pixel of the pattern (default: the file's) [1/nm]
     camera_length_mm
-        with detector_pixel_um and kv, in place of step_inv_nm [mm] (default 0)
+        of the pattern; with detector_pixel_um and kv in place of step_inv_nm (default: none) [mm]
     detector_pixel_um
-        of a pixel of the image as it is [um] (default 0)
+        size on the detector of a pixel of the image (default: none) [um]
     kv
-        voltage of the microscope (default: the file's) [kV] (default 0)
+        voltage of the microscope (default: the file's) [kV]
     centre_px
         of the pattern (default: found) [px]
     ellipse
@@ -438,13 +438,13 @@ def pdf(
     abscissa
         first column of a table: auto, Q-A, Q-nm, s-nm, s-A, two-theta, r-A (default auto)
     radiation
-        that a table is of (default: its header's, else X-rays): auto, electrons, x-rays, neutrons (default auto)
+        that a table is of (default: its header's, else X-rays): auto, electrons, x-rays, neutrons
     wavelength_A
-        for two theta [A] (default 0)
+        of the radiation; for two theta (default: none) [A]
     column
         of the values, from 1; 0 = by the header, else the second (default 0)
     error_column
-        of their errors (default 0)
+        of their errors, from 1; 0 = by the header, else the third if those can be (default 0)
     pixel_nm
         pixel size of all images, or X,Y where it differs; wins over what the files say [nm]
     resolution_tags
@@ -505,9 +505,9 @@ def lattice(
     image
         an image or stack: array, path, Image, HyperSpy signal, or a list of several
     d_range_nm
-        lattice spacings looked for [nm]
+        lattice spacings looked for [nm] (default 0.13,0.37)
     g
-        a set of fringes to measure, in place of looking for them: its wave vector, or SPACING@AZIMUTH in nm and
+        wave vector of a set of fringes to measure in place of looking for any; or SPACING@AZIMUTH in nm and
         degrees, such as 0.2027@30; given once or twice [1/nm]
     reference_d_nm
         spacing without strain (default: a reference area in each crystal) [nm]
@@ -516,8 +516,8 @@ def lattice(
     mask_inv_nm
         standard deviation of the Gaussian mask around each spot [1/nm] (default 0.4)
     phase
-        a phase to index with beside alpha-Fe: bcc, fcc, hcp, sc or diamond, such as Fe3B:0.863:fcc; may be repeated
-        [nm]
+        name and lattice parameter A of a phase to index with beside alpha-Fe; its structure is bcc, fcc, hcp (and
+        :C behind it), sc or diamond, such as gamma-Fe:0.3591:fcc; may be repeated [nm]
     band_line_nm
         a line along the middle of a shear band: spacing, size and number of crystals against the distance from it
         [nm]
@@ -711,6 +711,7 @@ def compare(
     metric: str | Sequence[str | Sequence[float]] | None = None,
     reference: str | os.PathLike[str] | None = None,
     trend: str | os.PathLike[str] | None = None,
+    over: str | os.PathLike[str] | None = None,
     paired: bool = False,
     ignore_settings: bool = False,
     permutations: int | None = None,
@@ -719,9 +720,9 @@ def compare(
     details: bool | None = None,
 ) -> Result:
     """Compares states by numbers of their images: means, ratios with 95 % intervals, exact permutation tests, the
-    trend with strain, and what thickness and settings have to do with it. The unit is the image, or the specimen
-    where there are several of them; never a cell or an object. From the results of 'mroscope batch', or from a
-    table with a column 'state'.
+    trend with strain, temperature or dose and where it bends, and what thickness and settings have to do with it.
+    The unit is the image, or the specimen where there are several of them; never a cell or an object. From the
+    results of 'mroscope batch', or from a table with a column 'state'.
 
     Parameters
     ----------
@@ -733,7 +734,10 @@ def compare(
     reference
         state that the others are divided by (default: the first)
     trend
-        states the trend with strain is taken over, such as A,B,C (default: all with a strain)
+        states the trend is taken over, such as A,B,C (default: all with a strain, or what over says)
+    over
+        what the trend is over: the strain, the value of a session (temperature, dose), or a column of a table
+        (default: strain where there is one, else value)
     paired
         a specimen with images in several states is one piece, measured in each: compare within it
     ignore_settings

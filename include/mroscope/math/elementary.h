@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Sine, cosine and logarithm without branches and tables: loops over them vectorise, and every backend computes the
+ * same polynomials. Angles are in turns (2 pi = 1), which reduces them without error. */
+#ifndef MROSCOPE_MATH_ELEMENTARY_H
+#define MROSCOPE_MATH_ELEMENTARY_H
+
+#include <string.h>
+
+#include "mroscope/math/hd.h"
+
+/* sin(2 pi u) for |u| <= 1/4: an odd polynomial whose relative error is least (5e-9; rounding makes it 2e-7). */
+MRO_HD float mro_sin_quarter(float u)
+{
+    const float v = u * u;
+    return u *
+           ((((39.71091842651367f * v - 76.57498931884766f) * v + 81.60223388671875f) * v - 41.341678619384766f) * v +
+            6.2831854820251465f);
+}
+
+/* t less the nearest whole number, |t| < 2^50. */
+MRO_HD double mro_turn_of(double t)
+{
+    return t - ((t + 6755399441055744.0) - 6755399441055744.0); /* 1.5 2^52: rounds to a whole number */
+}
+
+/* sin(2 pi r) and cos(2 pi r) for |r| <= 1/2; error below 3e-7. */
+MRO_HD float mro_sin_turn(float r)
+{
+    const float rest = r < 0 ? -0.5f - r : 0.5f - r;
+    return mro_sin_quarter(fabsf(r) > 0.25f ? rest : r);
+}
+MRO_HD float mro_cos_turn(float r) { return mro_sin_quarter(0.25f - fabsf(r)); }
+
+/* ln x of a normal number x > 0: x = 2^k m, sqrt(1/2) <= m < sqrt(2), and ln m = 2 artanh((m - 1) / (m + 1)) by its
+ * series. Error below 3e-7 of ln x. */
+MRO_HD float mro_ln(float x)
+{
+    int32_t bits, k;
+    float m;
+    memcpy(&bits, &x, sizeof bits);
+    k = (bits - 0x3f3504f3) >> 23; /* the bits of sqrt(1/2) */
+    bits -= (int32_t)((uint32_t)k << 23);
+    memcpy(&m, &bits, sizeof m);
+    const float s = (m - 1) / (m + 1), v = s * s;
+    const float series = 2 + v * (0.6666666667f + v * (0.4f + v * (0.2857142857f + v * 0.2222222222f)));
+    return (float)k * 0.6931471806f + s * series;
+}
+
+/* exp(x) for -80 <= x <= 80: 2^k by its bits, times the series of the rest. Relative error below 3e-7 + 6e-8 |x|. */
+MRO_HD float mro_exp(float x)
+{
+    const float whole = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* 1.5 2^23: rounds to a whole number */
+    const float r =
+        x - whole * 0.693359375f + whole * 2.12194440e-4f; /* ln 2 in two parts: the first product is exact */
+    const float series =
+        1 + r * (1 + r * (0.5f + r * (0.1666666667f + r * (0.0416666667f + r * (0.0083333333f + r * 0.0013888889f)))));
+    const int32_t bits = (int32_t)((uint32_t)((int32_t)whole + 127) << 23);
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return series * power;
+}
+
+/* cos(2 pi t) and ln x in double precision; errors below 1e-15. */
+MRO_HD double mro_cos_turns64(double t)
+{
+    const double x = 2 * MRO_PI * (0.25 - fabs(mro_turn_of(t))), v = x * x; /* the sine's series, |x| <= pi / 2 */
+    double series = 1.0 / 51090942171709440000.0;
+    series = -1.0 / 121645100408832000.0 + v * series;
+    series = 1.0 / 355687428096000.0 + v * series;
+    series = -1.0 / 1307674368000.0 + v * series;
+    series = 1.0 / 6227020800.0 + v * series;
+    series = -1.0 / 39916800.0 + v * series;
+    series = 1.0 / 362880.0 + v * series;
+    series = -1.0 / 5040.0 + v * series;
+    series = 1.0 / 120.0 + v * series;
+    series = -1.0 / 6.0 + v * series;
+    return x * (1 + v * series);
+}
+MRO_HD double mro_ln64(double x)
+{
+    const uint64_t bias = (uint64_t)1024 << 52; /* keeps the exponent positive: shifts and sums vectorise everywhere */
+    uint64_t bits, k;
+    double m, whole;
+    memcpy(&bits, &x, sizeof bits);
+    k = (bits - 0x3fe6a09e667f3bcd + bias) >> 52; /* the bits of sqrt(1/2) */
+    bits = bits + bias - (k << 52);
+    memcpy(&m, &bits, sizeof m);
+    k |= 0x4330000000000000; /* 2^52 + k */
+    memcpy(&whole, &k, sizeof whole);
+    whole -= 4503599627370496.0 + 1024;
+    const double s = (m - 1) / (m + 1), v = s * s;
+    double series = 2.0 / 23;
+    series = 2.0 / 21 + v * series;
+    series = 2.0 / 19 + v * series;
+    series = 2.0 / 17 + v * series;
+    series = 2.0 / 15 + v * series;
+    series = 2.0 / 13 + v * series;
+    series = 2.0 / 11 + v * series;
+    series = 2.0 / 9 + v * series;
+    series = 2.0 / 7 + v * series;
+    series = 2.0 / 5 + v * series;
+    series = 2.0 / 3 + v * series;
+    series = 2.0 + v * series;
+    return whole * 0.69314718055994530942 + s * series;
+}
+
+#endif
