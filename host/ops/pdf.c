@@ -10,10 +10,13 @@
 #include "mroscope/math/philox.h"
 #include "ops/pdf_internal.h"
 
-#define ROW_SLOW 0.03  /* size of the slow background's terms in S that needs no other reason */
-#define LOOSE_SLOW 0.3 /* the same where inelastic scattering is as strong as elastic: another choice */
-#define LOOSE_DEGREE 4
-#define LEAST_RISE 0.25 /* of the first sharp peak in S */
+#define ALONE_DEGREE 2 /* of the slow background where no density tells it from atoms */
+/* How far the low r misses the density's line, over it, where the slow background begins to be let free, and where it
+ * is wholly. */
+#define GOOD_MISFIT 0.03
+#define BAD_MISFIT 0.1
+#define INELASTIC_MISFIT 0.3 /* where inelastic scattering is about as strong as elastic */
+#define LEAST_RISE 0.25      /* of the first sharp peak in S */
 #define HALF_RING 0.5
 #define SHADOW 0.5           /* of the intensity: less is the shadow of a beam stop */
 #define CUT_PEAK 0.4         /* S at the beginning over that of the first sharp peak: more is on its flank */
@@ -28,7 +31,7 @@ void mro_pdf_options_default(struct mro_pdf_options *o)
     *o = (struct mro_pdf_options){ .damping = MRO_DAMPING_LORCH,
                                    .r_max_A = 20,
                                    .r_step_A = 0.02,
-                                   .background = 2,
+                                   .background = 4,
                                    .beyond_A = { 6, 15 },
                                    .draws = 200,
                                    .seed = 1 };
@@ -459,7 +462,7 @@ static bool any_error(const struct mro_pdf_source *u, const struct mro_pdf_frame
 struct common {
     struct mro_pdf_axis axis;
     const struct mro_pdf_options *o;
-    double damping_A2, density_per_nm3;
+    double damping_A2, density_per_nm3, slow;
     size_t first; /* point of the profile that the axis begins at */
 };
 
@@ -564,20 +567,38 @@ static enum mro_code keep_fit(struct mro_pdf_result *r, const struct mro_pdf_fra
     return MRO_OK;
 }
 
-/* Everything that is known of the quality of S(Q): its tail, and the low r. */
-static void judge(struct mro_pdf_result *r, const struct mro_pdf_frame *f, const double *S, double density)
+/* Root mean square of what the low r misses the density's line by, over the line; `scale` (1/N): without what noise of
+ * the intensities adds to it, 0: with it. */
+static double low_r_miss(const struct mro_pdf_frame *f, const double *S, double density, double scale)
 {
-    double sum = 0, square = 0, line = 0;
-    for (size_t k = f->tail; k < f->n; k++) sum += S[k];
-    r->tail_mean = sum / (double)(f->n - f->tail);
-    for (size_t j = 0; j < f->low->nr && density > 0; j++) {
+    double square = 0, line = 0;
+    for (size_t j = 0; j < f->low->nr; j++) {
         const double *T = f->low->rows + j * f->n, want = -4 * M_PI * density * mro_pdf_r(f->low, j);
         double G = f->low->low0[j] + f->low->low1[j] * S[0];
         for (size_t k = 0; k < f->n; k++) G += T[k] * (S[k] - 1);
         square += (G - want) * (G - want);
+        if (j < f->low_rules) square -= scale * scale * f->noise[j];
         line += want * want;
     }
-    r->low_r_misfit = density > 0 ? sqrt(square / line) : NAN;
+    return sqrt(fmax(0, square) / line);
+}
+
+/* The size in S that the slow background may have. Inelastic scattering can be as strong as elastic, and falls about as
+ * <f>^2 does: what is not let into the background is taken for elastic, so that S and all shells come out too low. Then
+ * G at low r misses the line of the density. Where it does not, freedom would only add errors. */
+static double slow_for(double miss)
+{
+    const double t = fmin(1, fmax(0, log(miss / GOOD_MISFIT) / log(BAD_MISFIT / GOOD_MISFIT)));
+    return MRO_PDF_SLOW_LEAST * pow(MRO_PDF_SLOW_MOST / MRO_PDF_SLOW_LEAST, t);
+}
+
+/* Everything that is known of the quality of S(Q): its tail, and the low r. */
+static void judge(struct mro_pdf_result *r, const struct mro_pdf_frame *f, const double *S, double density)
+{
+    double sum = 0;
+    for (size_t k = f->tail; k < f->n; k++) sum += S[k];
+    r->tail_mean = sum / (double)(f->n - f->tail);
+    r->low_r_misfit = density > 0 ? low_r_miss(f, S, density, 0) : NAN;
 }
 
 static void find_coordination(const struct mro_pdf_frame *f, const double *G, double r1, const struct mro_pdf_result *r,
@@ -749,6 +770,14 @@ static void note_density(struct mro_pdf_result *r, const struct mro_pdf_options 
                  "left out; give --density");
 }
 
+/* A background of a higher degree than r_min Q / pi would fit what atoms give (Juhas et al., J. Appl. Cryst. 46 (2013)
+ * 560). */
+static int degree_of(const struct mro_pdf_options *o, double density, double r_min_A, double Q)
+{
+    const int most = density > 0 ? (int)fmax(1, r_min_A * Q / M_PI) : ALONE_DEGREE;
+    return o->background < most ? o->background : most;
+}
+
 static enum mro_code measure(const struct mro_profile *p, const struct mro_profile *shifted, const struct points *t,
                              const struct mro_pdf_source *u, const char *name, const struct mro_pdf_options *o,
                              struct mro_pdf_tables *tables, struct mro_pdf_result *r, struct mro_error *e)
@@ -776,14 +805,17 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     if (g.aperture)
         mro_note(&r->warnings, &r->n_warnings,
                  "the pattern is cut at s = %.3g 1/nm, as by an aperture; it is used to there", r->s_end_inv_nm);
-    const struct common c = { { tables, p->quantity == MRO_QUANTITY_INTENSITY, t->s + g.first, t->se + g.first,
-                                t->f1_2 + g.first, t->ratio + g.first },
-                              o,
-                              r->damping_A2,
-                              density,
-                              g.first };
+    struct common c = { { tables, p->quantity == MRO_QUANTITY_INTENSITY, t->s + g.first, t->se + g.first,
+                          t->f1_2 + g.first, t->ratio + g.first },
+                        o,
+                        r->damping_A2,
+                        density,
+                        MRO_PDF_SLOW_LEAST,
+                        g.first };
     const double *v = t->v + g.first;
-    rc = mro_pdf_frame_make(&f, &c.axis, o, r->damping_A2, density, &r->windows, o->background, g.end - g.first, e);
+    r->background_degree = degree_of(o, density, r->windows.r_min_A, r->s_end_inv_nm * TO_Q);
+    rc = mro_pdf_frame_make(&f, &c.axis, o, r->damping_A2, density, &r->windows, r->background_degree, g.end - g.first,
+                            e);
     if (rc) return rc;
     r->windows.s_inv_nm[1] = f.s_inv_nm[f.nt - 1];
     const double Q_max = f.Q[f.nt - 1];
@@ -794,7 +826,18 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         rc = MRO_FAIL(e, MRO_EMEMORY, "%d draws do not fit in memory", o->draws);
         goto done;
     }
-    if (!mro_pdf_normalise(&f, v, 1, ROW_SLOW, f.density_A3, S, x)) {
+    if (r->windows.background_size > 0)
+        c.slow = r->windows.background_size;
+    else if (f.low_rules && mro_pdf_normalise(&f, v, 1, c.slow, f.density_A3, S, x)) {
+        const double miss = low_r_miss(&f, S, f.density_A3, x[0]);
+        c.slow = slow_for(miss);
+        if (miss > INELASTIC_MISFIT)
+            mro_note(&r->warnings, &r->n_warnings,
+                     "inelastic scattering is as strong as elastic, or stronger: heights and areas of shells can be 10 "
+                     "to 40 %% too low, see their systematic part");
+    }
+    r->windows.background_size = c.slow;
+    if (!mro_pdf_normalise(&f, v, 1, c.slow, f.density_A3, S, x)) {
         rc = MRO_FAIL(
             e, MRO_EDATA,
             "the intensities of '%s' cannot be normalised with this composition: the fit gives no positive scale",
@@ -829,7 +872,7 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     r->draws = 0;
     double noise = 0;
     if (any_error(u, &f, g.first)) {
-        rc = mro_pdf_draw(&f, g.first, u, o, ROW_SLOW, &places, v, r->G, r->S_se, r->G_se, numbers, e);
+        rc = mro_pdf_draw(&f, g.first, u, o, c.slow, &places, v, r->G, r->S_se, r->G_se, numbers, e);
         if (rc) goto done;
         r->draws = o->draws;
         r->blocks = u->blocks;
@@ -854,20 +897,22 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[choice][i] = NAN;
     struct mro_pdf_windows w = r->windows;
     w.s_inv_nm[1] *= 0.9;
-    again(&c, &places, &w, o->background, ROW_SLOW, f.n, t->v, other);
+    again(&c, &places, &w, r->background_degree, c.slow, f.n, t->v, other);
     for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_S_MAX][i] = other[i] - a.value[i];
     if (f.normalise) {
         w = r->windows;
         w.tail_inv_nm *= 0.93;
         size_t end = g.first;
         while (end < g.end && t->s[end] <= fmax(0.93 * r->windows.fit_inv_nm[1], r->windows.s_inv_nm[1])) end++;
-        again(&c, &places, &w, o->background, ROW_SLOW, end - g.first, t->v, other);
+        again(&c, &places, &w, r->background_degree, c.slow, end - g.first, t->v, other);
         for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_FIT][i] = other[i] - a.value[i];
-        /* A background of one degree more, and one that may be as large as S. */
-        const int degree[2] = { o->background < MRO_PDF_DEGREE ? o->background + 1 : o->background - 1,
-                                o->background > LOOSE_DEGREE ? o->background : LOOSE_DEGREE };
+        /* A background of another degree, and one of another freedom. */
+        const double middle = sqrt(MRO_PDF_SLOW_LEAST * MRO_PDF_SLOW_MOST);
+        const int degree[2] = { r->background_degree > 1 ? r->background_degree - 1 : r->background_degree + 1,
+                                r->background_degree };
         for (int k = 0; k < 2; k++) {
-            again(&c, &places, &r->windows, degree[k], k ? LOOSE_SLOW : ROW_SLOW, f.n, t->v, other);
+            again(&c, &places, &r->windows, degree[k], k ? c.slow * (c.slow > middle ? 1.0 / 3 : 3) : c.slow, f.n, t->v,
+                  other);
             for (int i = 0; i < PDF_NUMBERS; i++)
                 a.systematic[MRO_PDF_BY_FIT][i] = larger(a.systematic[MRO_PDF_BY_FIT][i], other[i] - a.value[i]);
         }
@@ -880,7 +925,7 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
             gather(p, t, all, moved);
             for (size_t k = 0; k < t->n; k++)
                 if (!isfinite(moved[k])) moved[k] = t->v[k];
-            again(&c, &places, &r->windows, o->background, ROW_SLOW, f.n, moved, other);
+            again(&c, &places, &r->windows, r->background_degree, c.slow, f.n, moved, other);
             for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_CENTRE][i] = other[i] - a.value[i];
         }
         free(moved);

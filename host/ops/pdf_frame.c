@@ -6,11 +6,14 @@
 
 #include "ops/pdf_internal.h"
 
-#define LOW_STEPS 96         /* of the integral below the smallest Q */
-#define ROW_LOW 0.1          /* what the low-r rows are expected to miss by, of the density's line at r_min */
-#define ROW_TAIL 0.05        /* and S in the tail, of 1 */
-#define TAIL_BIN 0.5         /* 1/Angstrom */
-#define TO_Q (2 * M_PI / 10) /* from s in 1/nm */
+#define LOW_STEPS 96 /* of the integral below the smallest Q */
+/* What the low-r rows are expected to miss by, of the density's line at r_min: with the least and the most freedom of
+ * the slow background. */
+#define ROW_LOW 0.1
+#define ROW_LOW_FREE 0.03
+#define ROW_TAIL 0.05                   /* and S in the tail, of 1 */
+#define TAIL_BIN 0.5                    /* 1/Angstrom */
+#define TO_Q (2 * M_PI / 10)            /* from s in 1/nm */
 #define TABLES_BYTES ((size_t)64 << 20) /* of transforms that are kept though nothing uses them */
 
 /* -- transforms ---------------------------------------------------------------------------------------- */
@@ -272,6 +275,8 @@ bool mro_pdf_normalise(const struct mro_pdf_frame *f, const double *v, double no
     }
     /* Each term is scaled to 1 at its largest, so that the equations are well balanced. */
     memcpy(scale, f->most, sizeof scale);
+    const double freedom = log(slow / MRO_PDF_SLOW_LEAST) / log(MRO_PDF_SLOW_MOST / MRO_PDF_SLOW_LEAST);
+    const double row_low = ROW_LOW * pow(ROW_LOW_FREE / ROW_LOW, freedom);
     double most = 0;
 #pragma omp simd reduction(max : most)
     for (size_t k = 0; k < f->n; k++) most = fmax(most, fabs(f->basis[k] * v[k]));
@@ -281,7 +286,7 @@ bool mro_pdf_normalise(const struct mro_pdf_frame *f, const double *v, double no
     for (size_t j = 0; j < f->rules; j++) {
         const double *by = f->by + j * f->n, *other = f->other + j * MRO_PDF_MAX_TERMS;
         const bool low = j < f->low_rules;
-        const double unit = low ? ROW_LOW * 4 * M_PI * density_A3 * f->r_min : ROW_TAIL, weight = 1 / (unit * unit);
+        const double unit = low ? row_low * 4 * M_PI * density_A3 * f->r_min : ROW_TAIL, weight = 1 / (unit * unit);
         const double target = f->target[j] - (low ? 4 * M_PI * density_A3 * mro_pdf_r(f->low, j) : 0);
         double row[MRO_PDF_MAX_TERMS], sum = 0;
 #pragma omp simd reduction(+ : sum)

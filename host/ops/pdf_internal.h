@@ -56,11 +56,15 @@ enum mro_code mro_pdf_frame_make(struct mro_pdf_frame *f, const struct mro_pdf_a
                                  const struct mro_pdf_windows *w, int background, size_t n, struct mro_error *e);
 void mro_pdf_frame_release(struct mro_pdf_frame *f); /* {0} is fine */
 
+/* Sizes that the slow background is given in S. */
+#define MRO_PDF_SLOW_LEAST 0.03
+#define MRO_PDF_SLOW_MOST 0.5
+
 /* S(Q) from intensities: x has 1/N, C/N and the slow background. False when they are not positive or not finite.
  *
  * The intensities are unknown's factors here, so their noise would make 1/N too small: what it adds to the equations on
  * the average is taken off; `noise` is how many times the square of the errors it has. `slow` is the size of the slow
- * background's terms in S that needs no other reason. */
+ * background's terms in S that needs no other reason; the larger, the more is asked of the low r. */
 bool mro_pdf_normalise(const struct mro_pdf_frame *f, const double *v, double noise, double slow, double density_A3,
                        double *S, double x[MRO_PDF_MAX_TERMS]);
 

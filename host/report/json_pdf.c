@@ -238,6 +238,8 @@ json_t *mro_json_pdf(const struct mro_result_head *h, const struct mro_pdf_repor
     put(&b, "low_r_misfit", number(p ? p->low_r_misfit : NAN));
     put(&b, "tail_mean", number(p ? p->tail_mean : NAN));
     put(&b, "background", number(p && p->n_profile ? p->background : NAN));
+    put(&b, "background_size", number(p && p->n_profile ? p->windows.background_size : NAN));
+    put(&b, "background_degree", p && p->n_profile ? json_integer(p->background_degree) : json_null());
     put(&b, "scale", number(p && p->n_profile ? p->N : NAN));
     put_number(&f, "Q_inv_A", "Q", p ? &p->fsdp.Q : NULL);
     put_number(&f, "first_moment_inv_A", "first_moment", p ? &p->fsdp.first_moment : NULL);

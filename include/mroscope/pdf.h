@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
-#define MRO_PDF_ALGORITHM "pdf 3"
+#define MRO_PDF_ALGORITHM "pdf 4"
 
 /* ---- atoms ---- */
 
@@ -89,6 +89,7 @@ enum mro_damping { MRO_DAMPING_LORCH = 0, MRO_DAMPING_NONE, MRO_DAMPING_GAUSSIAN
 struct mro_pdf_windows {
     double s_inv_nm[2];                /* transformed */
     double fit_inv_nm[2];              /* that normalisation and background are fitted over */
+    double background_size;            /* in S, that the slow background may have */
     double tail_inv_nm;                /* from here to the end S is taken as 1 on the average */
     double r_min_A;                    /* below, no two atoms */
     double fsdp_Q[2];                  /* first sharp peak */
@@ -100,19 +101,20 @@ struct mro_pdf_options {
     double density_per_nm3;    /* 0 = unknown: estimated from the composition, and said so */
     double density_se_per_nm3; /* 0 = exact */
     enum mro_damping damping;
-    double damping_A2;     /* b of exp(-b Q^2), for MRO_DAMPING_GAUSSIAN; 0 = 10 % left at the largest Q */
-    double r_max_A;        /* of G(r); default 20 */
-    double r_step_A;       /* default 0.02 */
-    int background;        /* degree of the slow background that is fitted beside a constant, -1 = none; default 2 */
-    double connection_R_A; /* 0 = first moment of the first shell; below 0: the second shell is not decomposed */
-    double beyond_A[2];    /* where the strength of oscillations is taken; default 6, 15 */
-    double s_max_inv_nm;   /* 0 = by the rule: 0.75 of what the profile reaches */
-    double s_min_inv_nm;   /* 0 = by the rule: the least intensity before the first sharp peak */
-    double r_min_A;        /* 0 = by the rule */
-    double fsdp_Q[2];      /* 0, 0 = by the rule: the minima to either side */
-    struct mro_pdf_windows fixed;  /* of another state; wins over rules, not over options */
-    int draws;                     /* bootstrap, 50 to 5000; default 200 */
-    uint64_t seed;                 /* default 1 */
+    double damping_A2; /* b of exp(-b Q^2), for MRO_DAMPING_GAUSSIAN; 0 = 10 % left at the largest Q */
+    double r_max_A;    /* of G(r); default 20 */
+    double r_step_A;   /* default 0.02 */
+    int background;    /* degree of the slow background that is fitted beside a constant, -1 = none; default 4. Never
+                          more than r_min Q / pi, or 2 without a density */
+    double connection_R_A;        /* 0 = first moment of the first shell; below 0: the second shell is not decomposed */
+    double beyond_A[2];           /* where the strength of oscillations is taken; default 6, 15 */
+    double s_max_inv_nm;          /* 0 = by the rule: 0.75 of what the profile reaches */
+    double s_min_inv_nm;          /* 0 = by the rule: the least intensity before the first sharp peak */
+    double r_min_A;               /* 0 = by the rule */
+    double fsdp_Q[2];             /* 0, 0 = by the rule: the minima to either side */
+    struct mro_pdf_windows fixed; /* of another state; wins over rules, not over options */
+    int draws;                    /* bootstrap, 50 to 5000; default 200 */
+    uint64_t seed;                /* default 1 */
     struct mro_pdf_tables *tables; /* NULL, or what is kept from one measurement for the next; changes no number */
 };
 void mro_pdf_options_default(struct mro_pdf_options *o);
@@ -174,10 +176,11 @@ struct mro_pdf_result {
     struct mro_pdf_windows windows;
     double s_end_inv_nm; /* what the profile reaches; beyond, an aperture or no data */
     bool aperture;
-    double N, background; /* counts per Angstrom^2; counts */
-    double low_r_misfit;  /* rms of G below r_min against -4 pi rho r, over the rms of that line */
-    double tail_mean;     /* of S over the last part of the fit */
-    double resolution_A;  /* full width at half maximum of what a sharp distance becomes */
+    double N, background;  /* counts per Angstrom^2; counts */
+    int background_degree; /* of the slow background that was fitted */
+    double low_r_misfit;   /* rms of G below r_min against -4 pi rho r, over the rms of that line */
+    double tail_mean;      /* of S over the last part of the fit */
+    double resolution_A;   /* full width at half maximum of what a sharp distance becomes */
     enum mro_damping damping;
     double damping_A2, density_per_nm3;
     bool density_estimated;

@@ -164,6 +164,34 @@ static void known_glasses_come_back(void **state)
     }
 }
 
+/* Inelastic scattering that is as strong as elastic at the first sharp peak, falling as it does: shells keep their
+ * height within 15 %, which their systematic part tells. Without it the background has next to no freedom. */
+static void inelastic_scattering_is_told_from_elastic(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        struct mro_pdf_options o = options("Fe82B18");
+        struct mro_pdf_result r;
+        struct mro_profile p = glass_profile(&o.composition, 400, 16, 400, 8, 1, kind ? 5 : 0);
+        for (size_t k = 0; k < p.n && kind; k++) {
+            const double s = p.s_inv_nm[k], lorentz = 1 / (1 + s * s / 9);
+            p.intensity[k] += kind == 1 ? 80 * exp(1 - s / 5) : 1000 * lorentz * lorentz;
+        }
+        assert_int_equal(mro_pdf_measure(&p, NULL, "glass", &o, &r, &e), MRO_OK);
+        if (kind == 0) {
+            assert_true(r.windows.background_size < 0.04);
+        } else {
+            const struct mro_pdf_number *h = &r.shell[0].height;
+            assert_true(r.windows.background_size > 0.3);
+            assert_true(misfit_of(&r, true) < 0.2);
+            assert_true(fabs(h->systematic[MRO_PDF_BY_FIT]) > 0.2 * h->value);
+            assert_true(kind == 2 || warned(&r, "inelastic scattering is as strong"));
+        }
+        mro_pdf_result_release(&r);
+        mro_profile_release(&p);
+    }
+}
+
 /* S(Q) as it is: nothing is normalised, and the range is the profile's. */
 static void S_of_Q_is_taken_as_it_is(void **state)
 {
@@ -392,6 +420,7 @@ int main(void)
         cmocka_unit_test(scattering_factors_are_those_of_atoms),
         cmocka_unit_test(compositions_are_read_and_refused),
         cmocka_unit_test(known_glasses_come_back),
+        cmocka_unit_test(inelastic_scattering_is_told_from_elastic),
         cmocka_unit_test(S_of_Q_is_taken_as_it_is),
         cmocka_unit_test(shells_are_read_off_G),
         cmocka_unit_test(bad_input_is_told_apart),

@@ -385,7 +385,7 @@ def pdf(
     s_min_inv_nm
         its beginning (default: the least intensity before the first sharp peak) [1/nm]
     background
-        degree of the slow background beside the constant; -1 = neither (default 2)
+        degree of the slow background beside the constant, at most r-min Q / pi; -1 = neither (default 4)
     r_min_A
         no two atoms are closer: the low-r rule (default: 0.62 of the first shell's place) [A]
     r_max_A
