@@ -36,6 +36,13 @@ struct slice {
     size_t whole, steps; /* that all lanes have; that the longest has */
 };
 
+/* Lanes that have a step i. */
+static inline lanes_int have(const struct slice *a, size_t i)
+{
+    const lanes_int step = (lanes_int){ 0 } + (int32_t)i;
+    return step < a->count;
+}
+
 struct sums {
     lanes_double n, f, v, fv, vv, fvv;
     lanes_float lo, hi;
@@ -76,7 +83,7 @@ static struct sums sum_within(const float *px, const struct slice *a, lanes_floa
     for (size_t i = 0; i < a->steps; i++) {
         lanes_float fraction;
         memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
-        add_within(&s, values_at(px, a->pixel + i * LANES), fraction, (lanes_int){ 0 } + (int32_t)i < a->count, lo, hi);
+        add_within(&s, values_at(px, a->pixel + i * LANES), fraction, have(a, i), lo, hi);
     }
     return s;
 }
@@ -95,7 +102,7 @@ static bool sum_all(const float *px, const struct slice *a, struct sums *to)
         add(&s, x, fraction);
     }
     for (size_t i = a->whole; i < a->steps; i++) {
-        const lanes_int there = (lanes_int){ 0 } + (int32_t)i < a->count;
+        const lanes_int there = have(a, i);
         lanes_float x = values_at(px, a->pixel + i * LANES), fraction;
         memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
         s.lo = pick(there & (x < s.lo), x, s.lo);
