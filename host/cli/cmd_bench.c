@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#define _DEFAULT_SOURCE /* mkstemps */
+#include <errno.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
@@ -92,6 +95,36 @@ static enum mro_code read_file(const struct bench *opt, const struct mro_device 
                                      MRO_SOURCE_COMMAND_LINE, e);
     double pixel[2];
     if (rc == MRO_OK) rc = mro_image_pixel_nm(im, path, pixel, e);
+    free(t);
+    return rc;
+}
+
+/* A map of the image's size, written as results are. */
+static enum mro_code write_map(const struct bench *opt, const struct mro_device *d, const struct mro_image *im,
+                               struct mro_bench *b, struct mro_error *e)
+{
+    const double pixels = (double)im->ny * (double)im->nx;
+    const struct mro_work work = mro_work_write(pixels);
+    const char *folder = getenv("TMPDIR");
+    double *t = malloc((size_t)opt->runs * sizeof *t);
+    char path[4096];
+    enum mro_code rc = MRO_OK;
+    if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    const int n = snprintf(path, sizeof path, "%s/mroscope-bench-XXXXXX.tif", folder && *folder ? folder : "/tmp");
+    const int fd = n > 0 && (size_t)n < sizeof path ? mkstemps(path, 4) : -1;
+    if (fd < 0) {
+        free(t);
+        return MRO_FAIL(e, MRO_EIO, "cannot write to the temporary folder '%s': %s", folder ? folder : "/tmp",
+                        strerror(errno));
+    }
+    close(fd);
+    for (int k = -1; k < opt->runs && rc == MRO_OK; k++) {
+        const double start = mro_seconds(d);
+        rc = mro_write_tiff(path, im, e);
+        if (k >= 0) t[k] = mro_seconds(d) - start;
+    }
+    unlink(path);
+    if (rc == MRO_OK) mro_bench_add(b, "write a map of the image", t, opt->runs, pixels, &work);
     free(t);
     return rc;
 }
@@ -200,6 +233,7 @@ static enum mro_code run(const struct bench *opt, const char *file, struct mro_d
     if (rc == MRO_OK && passed && !file)
         rc = mro_bench_image((size_t)opt->size, MRO_BENCH_CLUSTERS, &im, NULL, NULL, e);
     if (rc == MRO_OK && passed) rc = mro_bench_time(d, &im, opt->runs, &b, e);
+    if (rc == MRO_OK && passed) rc = write_map(opt, d, &im, &b, e);
     if (rc == MRO_OK && passed) rc = mro_bench_measurements(d, &im, file ? 0 : (size_t)opt->size, opt->runs, &b, e);
     if (rc == MRO_OK && passed && !opt->common.json) {
         print_stages(&b);

@@ -125,7 +125,15 @@ static void number_text(char *out, size_t size, double v)
         snprintf(out, size, "%.2f", v);
 }
 
-#define LEAST_P 1e-6 /* below, a chance says no more: no distribution is known so far out */
+/* No distribution is known so far out that a smaller chance would say more. */
+static void p_text(char *out, size_t size, double p)
+{
+    const double least = 1e-6;
+    if (p < least)
+        snprintf(out, size, "< %g", least);
+    else
+        snprintf(out, size, "%.2g", p);
+}
 
 static void print_line(const char *name, const struct mro_eds_result *r)
 {
@@ -141,10 +149,7 @@ static void print_line(const char *name, const struct mro_eds_result *r)
         else
             snprintf(part, sizeof part, "%.2f (%.2f to %.2f)", el->sd_true_at, el->sd_true_ci95[0],
                      el->sd_true_ci95[1]);
-        if (el->p_heterogeneous < LEAST_P)
-            snprintf(p, sizeof p, "< %g", LEAST_P);
-        else if (!isnan(el->p_heterogeneous))
-            snprintf(p, sizeof p, "%.2g", el->p_heterogeneous);
+        if (!isnan(el->p_heterogeneous)) p_text(p, sizeof p, el->p_heterogeneous);
         if (!isnan(el->wavelength_nm))
             snprintf(wave, sizeof wave, "%.2f nm, p %.2g", el->wavelength_nm, el->p_periodic);
         printf("  %-8s %8.2f %8.2f %9s  %-22s %11s %14s\n", el->symbol, el->mean_at, el->sd_at, counting, part, p,
@@ -153,8 +158,10 @@ static void print_line(const char *name, const struct mro_eds_result *r)
     for (size_t i = 0; i < r->n_pairs; i++) {
         const struct mro_eds_pair *q = &r->pair[i];
         if (isnan(q->p)) continue;
-        printf("  %s-%s: r %.2f, by closure alone %.2f, p %.2g\n", r->element[q->a].symbol, r->element[q->b].symbol,
-               q->r, q->r_counting, q->p);
+        char p[32];
+        p_text(p, sizeof p, q->p);
+        printf("  %s-%s: r %.2f, by closure alone %.2f, p %s\n", r->element[q->a].symbol, r->element[q->b].symbol, q->r,
+               q->r_counting, p);
     }
 }
 

@@ -80,8 +80,11 @@ static int make(struct report *opt, const char *folder)
                            &e) != MRO_OK;
             if (rc) cli_complain(&e);
         } else if (!opt->common.quiet) {
-            printf("%s/report.html: %zu measured, %zu failed, %.1f MB\n", opt->common.out, made.results, made.failed,
-                   (double)made.bytes / 1e6);
+            char pending[100] = "";
+            if (made.pending)
+                snprintf(pending, sizeof pending, ", %zu not yet measured ('mroscope batch' does it)", made.pending);
+            printf("%s/report.html: %zu measured, %zu failed%s, %.1f MB\n", opt->common.out, made.results, made.failed,
+                   pending, (double)made.bytes / 1e6);
         }
         if (made.n_problems) rc = 1;
     }

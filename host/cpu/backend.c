@@ -6,6 +6,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/noise.h"
 
@@ -166,11 +167,13 @@ static float *bell_of(double s, size_t n, size_t points, ptrdiff_t reach)
         const double place = (double)k * (double)n / (double)points, from = floor(place) - (double)reach;
         float *one = w + k * taps;
         double sum = 0;
-        for (size_t t = 0; t < taps; t++) {
-            const double r = (from + (double)t - place) / s;
-            sum += one[t] = (float)exp(-0.5 * r * r);
+#pragma omp simd reduction(+ : sum)
+        for (int t = 0; t < (int)taps; t++) {
+            const double r = (from + t - place) / s;
+            one[t] = mro_exp((float)(-0.5 * r * r));
+            sum += (double)one[t];
         }
-        for (size_t t = 0; t < taps; t++) one[t] = (float)(one[t] / sum);
+        for (size_t t = 0; t < taps; t++) one[t] *= (float)(1 / sum);
     }
     return w;
 }

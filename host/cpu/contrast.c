@@ -44,27 +44,32 @@ static void median3x3_part(const float *up, const float *mid, const float *down,
 }
 
 /* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. */
-static float residual_threshold(const float *px, size_t ny, size_t nx)
+static float residual_threshold(const float *px, size_t ny, size_t nx, int threads)
 {
     if (ny < 3 || nx < 3) return 0;
     const size_t rows = (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP;
-    float *v = malloc(rows * nx * sizeof *v), *m = malloc(nx * sizeof *m);
-    float threshold = 0;
-    if (v && m) {
-        size_t n = 0;
-        for (size_t y = 1; y + 1 < ny; y += MRO_SPIKE_ROW_STEP) {
-            const float *mid = px + y * nx;
-            for (size_t x = 0; x < nx; x += PART)
-                median3x3_part(mid - nx, mid, mid + nx, nx, x, x + PART < nx ? x + PART : nx, m + x);
-            for (size_t x = 0; x < nx; x++) {
-                const float r = fabsf(mid[x] - m[x]);
-                if (r == r) v[n++] = r; /* not NaN */
+    float *v = malloc(rows * nx * sizeof *v), threshold = 0;
+    size_t known = 0;
+    if (v == NULL) return 0;
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(+ : known)
+    for (size_t k = 0; k < rows; k++) {
+        const float *mid = px + (1 + k * MRO_SPIKE_ROW_STEP) * nx;
+        for (size_t from = 0; from < nx; from += PART) {
+            const size_t n = from + PART < nx ? PART : nx - from;
+            float median[PART], *to = v + k * nx + from;
+            median3x3_part(mid - nx, mid, mid + nx, nx, from, from + n, median);
+            int here = 0;
+#pragma omp simd reduction(+ : here)
+            for (size_t i = 0; i < n; i++) {
+                const float r = fabsf(mid[from + i] - median[i]);
+                here += r == r;
+                to[i] = r == r ? r : INFINITY; /* NaN goes to the end */
             }
+            known += (size_t)here;
         }
-        if (n) threshold = MRO_SPIKE_THRESHOLD(mro_select_positive(v, n, n / 2));
     }
+    if (known) threshold = MRO_SPIKE_THRESHOLD(mro_select_positive(v, rows * nx, known / 2));
     free(v);
-    free(m);
     return threshold;
 }
 
@@ -220,7 +225,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         goto done;
     }
 
-    const float threshold = residual_threshold(px, ny, nx);
+    const float threshold = residual_threshold(px, ny, nx, d->threads);
     /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
      * and again below, where they have spikes: that is cheaper than keeping a clean copy of the image. */
 #pragma omp parallel num_threads(d->threads) reduction(+ : replaced)

@@ -241,6 +241,7 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny);
         goto done;
     }
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t y = 0; y < ny; y++) memcpy(half + y * columns, spectrum + y * nx, columns * sizeof *half);
     if ((rc = mro_fft_columns(half, ny, columns, columns, FFTW_BACKWARD, threads, e))) goto done;
 #pragma omp parallel num_threads(threads)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/philox.h"
 #include "ops/haadf_internal.h"
@@ -170,22 +171,23 @@ done:
 
 /* ------------------------------------------------------------------ spectra that fall, without a shape */
 
-/* Pools adjacent violators: v (weights w) becomes the nearest falling (or rising) sequence, which for means of
+/* Pools adjacent violators: v (weights w) becomes the nearest falling sequence, which for means of
  * exponentials is the one of largest likelihood (Robertson, Wright and Dykstra, Order Restricted Statistical Inference,
  * 1988). `block` is room for n. */
 struct pooled {
     double sum, weight;
     size_t n;
+    double deviance; /* of this block and those before, where it is asked for */
 };
-static void pool_monotone(const double *v, const double *w, size_t n, bool rising, double *out, struct pooled *block)
+static void pool_falling(const double *v, const double *w, size_t n, double *out, struct pooled *block)
 {
     size_t blocks = 0;
     for (size_t i = 0; i < n; i++) {
-        block[blocks++] = (struct pooled){ v[i] * w[i], w[i], 1 };
+        block[blocks++] = (struct pooled){ v[i] * w[i], w[i], 1, 0 };
         while (blocks > 1) {
             const struct pooled *a = block + blocks - 2, *b = block + blocks - 1;
             const double before = a->sum / a->weight, after = b->sum / b->weight;
-            if (rising ? before <= after : before >= after) break;
+            if (before >= after) break;
             block[blocks - 2].sum += b->sum;
             block[blocks - 2].weight += b->weight;
             block[blocks - 2].n += b->n;
@@ -196,30 +198,38 @@ static void pool_monotone(const double *v, const double *w, size_t n, bool risin
         for (size_t k = 0; k < block[b].n; k++) out[i++] = block[b].sum / block[b].weight;
 }
 
-/* -2 ln likelihood of values against means. */
-static double ring_deviance(const double *v, const double *w, const double *mean, size_t n)
+/* -2 ln likelihood of a value of each weight against the means that the nearest rising sequences have, of the first 1,
+ * 2,
+ * ... n values, `step` apart from v and w on: out[k] is of the first k + 1. In a block of one mean m the weighted
+ * values over m sum to the weight, so that its part is 2 weight (ln m + 1). */
+static void rising_deviances(const double *v, const double *w, size_t n, ptrdiff_t step, double *out,
+                             struct pooled *block)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double m = fmax(mean[i], 1e-300);
-        sum += 2 * w[i] * (log(m) + v[i] / m);
+    size_t blocks = 0;
+    for (size_t i = 0; i < n; i++, v += step, w += step) {
+        struct pooled b = { *v * *w, *w, 1, 0 };
+        while (blocks && block[blocks - 1].sum * b.weight > b.sum * block[blocks - 1].weight) {
+            blocks--;
+            b.sum += block[blocks].sum;
+            b.weight += block[blocks].weight;
+            b.n += block[blocks].n;
+        }
+        b.deviance =
+            (blocks ? block[blocks - 1].deviance : 0) + 2 * b.weight * (mro_ln64(fmax(b.sum / b.weight, 1e-300)) + 1);
+        block[blocks++] = b;
+        out[i] = b.deviance;
     }
-    return sum;
 }
 
-/* How much better a sequence that rises to some maximum and falls after it describes v than a falling one. `room`: 3 n.
+/* How much better a sequence that rises to some maximum and falls after it describes v than a falling one. `room`: 2 n.
  */
 static double peak_gain(const double *v, const double *w, size_t n, double *room, struct pooled *block)
 {
-    double *fit = room, least;
-    pool_monotone(v, w, n, false, fit, block);
-    const double falling = least = ring_deviance(v, w, fit, n);
-    for (size_t top = 1; top + 1 < n; top++) {
-        pool_monotone(v, w, top, true, fit, block);
-        pool_monotone(v + top, w + top, n - top, false, fit + top, block);
-        least = fmin(least, ring_deviance(v, w, fit, n));
-    }
-    return falling - least;
+    double *rising = room, *falling = room + n, most = 0; /* of the first k + 1 values, and of the last */
+    rising_deviances(v, w, n, 1, rising, block);
+    rising_deviances(v + n - 1, w + n - 1, n, -1, falling, block);
+    for (size_t top = 1; top + 1 < n; top++) most = fmax(most, falling[n - 1] - rising[top - 1] - falling[n - top - 1]);
+    return most;
 }
 
 static void rings_within(const struct mro_rings *r, double lo, double hi, size_t *from, size_t *n)
@@ -237,7 +247,7 @@ void mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, doubl
     struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
     for (size_t i = 0; i < r->n; i++) model[i] = r->power[i];
     if (block == NULL) return;
-    pool_monotone(r->power + from, r->modes + from, n, false, model + from, block);
+    pool_falling(r->power + from, r->modes + from, n, model + from, block);
     for (size_t i = 0; i < from; i++) model[i] = model[from];
     for (size_t i = from + n; i < r->n; i++) model[i] = model[from + n - 1];
     free(block);

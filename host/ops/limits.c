@@ -187,3 +187,5 @@ struct mro_work mro_work_read(double stored, double pixels)
     /* The system copies the file into the program's memory, and each pixel is turned to a float. */
     return (struct mro_work){ .flops = pixels, .bytes = 3 * stored + 4 * pixels };
 }
+
+struct mro_work mro_work_write(double pixels) { return (struct mro_work){ .bytes = 2 * 4 * pixels }; }

@@ -46,4 +46,7 @@ struct mro_work mro_work_upload(double bytes); /* and download */
 /* Reading a frame of `stored` bytes from the page cache and making `pixels` floats of it. */
 struct mro_work mro_work_read(double stored, double pixels);
 
+/* Writing a map of `pixels` floats into the page cache. */
+struct mro_work mro_work_write(double pixels);
+
 #endif

@@ -8,6 +8,7 @@
 #include "core/notes.h"
 #include "core/select.h"
 #include "mroscope/bandpass.h"
+#include "mroscope/math/grid.h"
 #include "mroscope/math/philox.h"
 #include "ops/mro_internal.h"
 #include "ops/mro_views.h"
@@ -39,10 +40,11 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
     const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
     float *v = malloc(n * sizeof *v);
-    unsigned char *bad = calloc(n, 1);
-    if (v == NULL || bad == NULL) {
+    unsigned char *bad = calloc(n, 1), *along = calloc(n, 1);
+    if (v == NULL || bad == NULL || along == NULL) {
         free(v);
         free(bad);
+        free(along);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
     }
     memcpy(v, s->gain, n * sizeof *v);
@@ -61,21 +63,26 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
         for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_ || bad[i] > most;
     }
     const ptrdiff_t ry = (ptrdiff_t)ceil(REACH_NM / py), rx = (ptrdiff_t)ceil(REACH_NM / px);
+    /* Across the border too: the fields are periodic, and vacuum there is felt here. First along x, then along y. */
+    for (size_t y = 0; y < ny; y++)
+        for (size_t x = 0; x < nx; x++) {
+            if (!bad[y * nx + x]) continue;
+            for (ptrdiff_t a = -rx; a <= rx; a++) along[y * nx + mro_cyclic((ptrdiff_t)x + a, nx)] = 1;
+        }
+    memset(bad, 0, n);
+    for (ptrdiff_t b = -ry; b <= ry; b++)
+        for (size_t y = 0; y < ny; y++) {
+            const unsigned char *from = along + mro_cyclic((ptrdiff_t)y + b, ny) * nx;
+            for (size_t x = 0; x < nx; x++) bad[y * nx + x] |= from[x];
+        }
     for (size_t y = 0; y < ny; y++)
         for (size_t x = 0; x < nx; x++) {
             const double cy = (double)y * py, cx = (double)x * px;
             const double rim = fmin(fmin(cy, cx), fmin(s->cells.ly - cy, s->cells.lx - cx)); /* from the border */
-            bool ok = true;
-            /* Across the border too: the fields are periodic, and vacuum there is felt here. */
-            for (ptrdiff_t b = (ptrdiff_t)y - ry; ok && b <= (ptrdiff_t)y + ry; b++)
-                for (ptrdiff_t a = (ptrdiff_t)x - rx; a <= (ptrdiff_t)x + rx; a++) {
-                    const size_t row = (size_t)((b + (ptrdiff_t)ny) % (ptrdiff_t)ny);
-                    const size_t column = (size_t)((a + (ptrdiff_t)nx) % (ptrdiff_t)nx);
-                    if (bad[row * nx + column]) ok = false;
-                }
-            usable[y * nx + x] = ok && rim >= MARGIN_NM;
-            searched[y * nx + x] = ok && rim >= SEARCH_MARGIN_NM;
+            usable[y * nx + x] = !bad[y * nx + x] && rim >= MARGIN_NM;
+            searched[y * nx + x] = !bad[y * nx + x] && rim >= SEARCH_MARGIN_NM;
         }
+    free(along);
     free(v);
     free(bad);
     return MRO_OK;
@@ -123,6 +130,7 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct mr
     r->objects = calloc(found->n + 1, sizeof *r->objects);
     if (!r->score.v || !r->mask.v || !r->spacing.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     size_t flagged = 0;
+#pragma omp parallel for schedule(static) num_threads(p->d->threads) reduction(+ : flagged)
     for (size_t i = 0; i < nx * ny; i++) {
         r->score.v[i] = usable[i] ? (float)(s->surprise[i] / p->null.threshold) : NAN;
         r->mask.v[i] = usable[i] ? (float)(s->surprise[i] > p->null.threshold) : NAN;

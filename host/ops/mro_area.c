@@ -192,6 +192,7 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
             for (int s = 0; s < SIZES; s++) v[s] /= sum;
             prior_size[m * SPREADS + w] = normal(mean - log(SIZE_NM), SIZE_SD) * prior_spread[w];
         }
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t i = 0; i < n; i++) {
         const struct mro_found *f = l->v + i;
         const double scatter = sqrt(SNR_SCATTER * SNR_SCATTER + 1.2 / f->snr);

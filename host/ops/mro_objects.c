@@ -35,6 +35,45 @@ void mro_found_sort(struct mro_found_list *l)
     if (l->n) qsort(l->v, l->n, sizeof *l->v, by_significance);
 }
 
+#define LARGEST_REACH_NM 2.0 /* of a patch that keeps weaker ones away: half the largest diameter and 0.45 nm */
+
+/* Adds to `out` the patches of a list, strongest first, that are not close to one there already. Those of `out` are
+ * found by squares of the largest reach. */
+static enum mro_code keep_apart(const struct mro_order_plan *p, const struct mro_grid *g,
+                                const struct mro_found_list *all, struct mro_found_list *out, struct mro_error *e)
+{
+    const size_t ny = (size_t)(g->ly / LARGEST_REACH_NM) + 3, nx = (size_t)(g->lx / LARGEST_REACH_NM) + 3;
+    const size_t before = out->n, none = SIZE_MAX;
+    size_t *last = malloc(ny * nx * sizeof *last), *previous = malloc((before + all->n + 1) * sizeof *previous);
+    enum mro_code rc = MRO_OK;
+    if (last == NULL || previous == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (size_t i = 0; rc == MRO_OK && i < ny * nx; i++) last[i] = none;
+    for (size_t i = 0; rc == MRO_OK && i < before + all->n; i++) {
+        const struct mro_found f = i < before ? out->v[i] : all->v[i - before];
+        /* Climbs may end a little beyond the border. */
+        const size_t y = (size_t)fmin(fmax(f.y_nm / LARGEST_REACH_NM + 1, 1), (double)(ny - 2));
+        const size_t x = (size_t)fmin(fmax(f.x_nm / LARGEST_REACH_NM + 1, 1), (double)(nx - 2));
+        bool alone = true;
+        for (size_t square = 0; i >= before && square < 9 && alone; square++)
+            for (size_t j = last[(y + square / 3 - 1) * nx + x + square % 3 - 1]; j != none && alone; j = previous[j]) {
+                const double dy = out->v[j].y_nm - f.y_nm, dx = out->v[j].x_nm - f.x_nm;
+                const double reach = fmax(0.8, 0.5 * p->search.diameter_nm[out->v[j].best] + 0.45);
+                alone = dy * dy + dx * dx >= reach * reach;
+            }
+        if (!alone) continue;
+        if (i >= before && !mro_found_push(out, &f)) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+            break;
+        }
+        const size_t me = i < before ? i : out->n - 1;
+        previous[me] = last[y * nx + x];
+        last[y * nx + x] = me;
+    }
+    free(last);
+    free(previous);
+    return rc;
+}
+
 enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_scores *s, const unsigned char *allowed,
                                double margin_nm, double least, struct mro_found_list *out, struct mro_error *e)
 {
@@ -91,14 +130,7 @@ enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_
         }
     }
     mro_found_sort(&all);
-    for (size_t i = 0; i < all.n && rc == MRO_OK; i++) {
-        bool alone = true;
-        for (size_t j = 0; j < out->n; j++) {
-            const double reach = fmax(0.8, 0.5 * p->search.diameter_nm[out->v[j].best] + 0.45);
-            if (hypot(out->v[j].y_nm - all.v[i].y_nm, out->v[j].x_nm - all.v[i].x_nm) < reach) alone = false;
-        }
-        if (alone && !mro_found_push(out, all.v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    }
+    rc = keep_apart(p, &s->cells, &all, out, e);
     free(all.v);
 done:
     free(patches);

@@ -55,19 +55,31 @@ void mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size
 /* Mean of the squared pass band over a grid: the mean square of white noise in the band. */
 static bool band_energy(const struct mro_order_plan *p, const struct mro_grid *g, double *mean)
 {
-    float *row = malloc(g->nx * sizeof *row);
-    double sum = 0;
-    if (row == NULL) return false;
-    for (size_t y = 0; y <= g->ny / 2; y++) {
-        double line = 0;
-        mro_band_row(p, g, y, row);
-#pragma omp simd reduction(+ : line)
-        for (size_t x = 0; x < g->nx; x++) line += (double)row[x] * (double)row[x];
-        sum += y == 0 || 2 * y == g->ny ? line : 2 * line; /* row -y is the same */
+    const size_t rows = g->ny / 2 + 1;
+    double *line = calloc(rows, sizeof *line), sum = 0;
+    bool failed = line == NULL;
+#pragma omp parallel num_threads(p->d->threads) if (!failed)
+    {
+        float *row = failed ? NULL : malloc(g->nx * sizeof *row);
+        if (row == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < rows; y++) {
+            double square = 0;
+            if (row == NULL) continue;
+            mro_band_row(p, g, y, row);
+#pragma omp simd reduction(+ : square)
+            for (size_t x = 0; x < g->nx; x++) square += (double)row[x] * (double)row[x];
+            line[y] = y == 0 || 2 * y == g->ny ? square : 2 * square; /* row -y is the same */
+        }
+        free(row);
     }
+    for (size_t y = 0; !failed && y < rows; y++) sum += line[y];
     *mean = sum / ((double)g->ny * (double)g->nx);
-    free(row);
-    return true;
+    free(line);
+    return !failed;
 }
 
 enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *mean,

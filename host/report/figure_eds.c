@@ -263,7 +263,7 @@ static void draw_page(struct mro_canvas *c, const void *data)
         const double middle = (MARGIN + 3.8 + y) / 2;
         mro_canvas_text(c, PROFILE_X + PROFILE_W / 2, y + 6.6, PT, MRO_CENTRE, 0, INK, "Distance (nm)");
         mro_canvas_text(c, SPECTRUM_X + SPECTRUM_W / 2, y + 6.6, PT, MRO_CENTRE, 0, INK,
-                        "Frequency (nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
+                        "Spatial frequency (nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
         mro_canvas_text(c, 3.6, middle, PT, MRO_CENTRE, 1, INK, "Content (at.%)");
         mro_canvas_text(c, SPECTRUM_X - 7.4, middle, PT, MRO_CENTRE, 1, INK,
                         isfinite(p->r->along->element[0].sd_counting_at) ? "Power / counting noise" : "Power / mean");
@@ -370,8 +370,9 @@ static char *make_caption(const struct page *p, const char *title)
                               "%% of the field",
                               100 * g->bright.area_fraction, 100 * g->dark.area_fraction);
         if (g->elements)
-            n += (size_t)snprintf(text + n, 8192 - n,
-                                  "; equal composition: %s (permuted blocks); bars: 95" TEXT_NBSP "%% by counting", pp);
+            n += (size_t)snprintf(
+                text + n, 8192 - n,
+                "; difference of composition: %s (permuted blocks); bars: 95" TEXT_NBSP "%% by counting", pp);
         n += (size_t)snprintf(text + n, 8192 - n, ". ");
         if (g->has_mro) {
             mro_text_p(pp, sizeof pp, g->mro_p);

@@ -13,7 +13,7 @@ expect_keys out.txt schema version commit backend device threads file shape runs
 expect_out '"schema": "mroscope.bench/1"'
 expect_out '"proven": true'
 expect_out '"shape": [300, 300]'
-for part in "planted order" "nothing planted" "whole measurement" "rings fit" "bank, window 3" "contrast spectrum"; do
+for part in "planted order" "nothing planted" "upload" "download" "write a map" "whole measurement" "rings fit" "bank, window 3" "contrast spectrum"; do
     expect_out "\"name\": \"$part"
 done
 checks=$((checks + 1))

@@ -11,6 +11,7 @@
 #include "core/cholesky.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/patch.h"
 #include "mroscope/math/philox.h"
 
@@ -105,6 +106,25 @@ static void random_numbers_have_their_moments(void **state)
     assert_true(mro_uniform_open(0) > 0 && mro_uniform_open(UINT32_MAX) < 1);
 }
 
+static void functions_of_our_own_are_those_of_the_library(void **state)
+{
+    (void)state;
+    for (int i = -20000; i <= 20000; i++) {
+        const double t = i / 7919.0, x = exp(i / 240.0);
+        const float r = (float)mro_turn_of(t), a = (float)(i / 250.0);
+        near(remainder(t - r, 1), 0, 3e-8);
+        near(mro_sin_turn(r), sin(2 * MRO_PI * r), 3e-7);
+        near(mro_cos_turn(r), cos(2 * MRO_PI * r), 3e-7);
+        near(mro_cos_turns64(t), cos(2 * MRO_PI * t), 1e-14);
+        near(mro_ln((float)x), log((float)x), 3e-7 * fmax(fabs(log(x)), 1e-3));
+        near(mro_ln64(x), log(x), 1e-15 * fmax(fabs(log(x)), 1));
+        near(mro_exp(a) / exp(a), 1, 3e-7 + 6e-8 * fabs(a));
+    }
+    near(mro_sin_quarter(0.25f), 1, 0);
+    near(mro_ln(1), 0, 0);
+    near(mro_exp(0), 1, 0);
+}
+
 static void band_is_half_at_its_limits(void **state)
 {
     (void)state;
@@ -175,7 +195,7 @@ int main(void)
         cmocka_unit_test(wavelength_of_the_electron), cmocka_unit_test(transfer_of_known_lenses),
         cmocka_unit_test(philox_known_answers),       cmocka_unit_test(random_numbers_have_their_moments),
         cmocka_unit_test(band_is_half_at_its_limits), cmocka_unit_test(sphere_profile_and_form_factor),
-        cmocka_unit_test(systems_of_equations),
+        cmocka_unit_test(systems_of_equations),       cmocka_unit_test(functions_of_our_own_are_those_of_the_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

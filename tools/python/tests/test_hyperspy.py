@@ -57,6 +57,17 @@ def test_no_units_are_refused(units, noise):
     assert bandpass(signal(noise, units, 1.0), pixel_nm=0.05).calibration == "command line"
 
 
+def test_masked_pixels_of_signals_are_left_out(noise):
+    masked = np.ma.masked_greater(noise, 190)
+    assert numbers(bandpass(signal(masked))) == numbers(bandpass(masked, pixel_nm=0.05))
+
+
+def test_steps_that_cannot_be_are_refused(noise):
+    for scale in (-0.05, 0.0, float("nan")):
+        with pytest.raises(mroscope.errors.ArgumentError, match="has to be above 0. Turn the data round"):
+            bandpass(signal(noise, scale=scale))
+
+
 def test_strange_units_are_refused(noise):
     with pytest.raises(mroscope.errors.CalibrationError, match="in 's'; a measurement needs a length"):
         bandpass(signal(noise, "s"))

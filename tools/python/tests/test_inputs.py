@@ -80,7 +80,8 @@ REFUSED = {
     "too many": (np.zeros((1,) * 7), "7 dimensions"),
     "no pixels": (np.zeros((0, 64)), "holds no pixels"),
     "colour": (np.zeros((64, 64, 3), np.uint8), "colour"),
-    "nothing": (None, "needs at least one file"),
+    "colour of HyperSpy": (np.zeros((8, 8), [("R", "u1"), ("G", "u1"), ("B", "u1")]), r"colour image; .*image\['G'\]"),
+    "nothing": (None, "has no image to measure: it was given None"),
 }
 
 
@@ -110,6 +111,7 @@ OPTIONS = {
     "not a number": (dict(pixel_nm=float("nan")), "pixel_nm wants a length in nm"),
     "band in the wrong order": (dict(pixel_nm=0.05, band_inv_nm=(5, 4)), "band_inv_nm.*wrong order"),
     "band of one": (dict(pixel_nm=0.05, band_inv_nm=[5]), "band_inv_nm wants two limits"),
+    "text for a length": (dict(pixel_nm="0.05"), r"pixel_nm wants a number, or two \(x, y\), not '0.05'"),
     "several numbers": (dict(pixel_nm=0.05, edge_inv_nm=np.ones(2)), "edge_inv_nm wants a number, not array"),
     "a zero byte": (dict(pixel_nm=0.05, device="cpu\0"), "'device=cpu.x00' holds a zero byte"),
     "half a number": (dict(pixel_nm=0.05, threads=0.5), "threads wants a whole number"),

@@ -34,6 +34,26 @@ def test_a_file_gives_the_very_results_and_files_of_the_program(samples, program
     assert "data:image/png;base64," in page and "fraction" in page
     text = repr(result)
     assert f"fraction: {result.fraction:.4g} (95 %: " in text and "nm" in text
+    assert text.splitlines()[1].startswith("  verdict: ")
+
+
+def test_results_as_text():
+    """Parts of a result in one line each, errors with their numbers, and what has no value at the end."""
+    record = mroscope.Record(
+        {
+            "elements": {"Fe": {"sd_at": 2.0, "sd_at_ci95": [1.5, 2.5], "wavelength_nm": None, "lags": [1, 2]}},
+            "fsdp": {"Q_inv_A": 3.04, "Q_se": 0.01, "Q_systematic": {"centre": 0.1}},
+            "sweep": [],
+            "ctf": {"defocus_nm": None},
+            "objects": [{"x_nm": 1}],
+        }
+    )
+    assert repr(record).splitlines() == [
+        "elements.Fe: sd_at 2 at.% (95 %: 1.5 to 2.5), lags 1, 2",
+        "fsdp: Q_inv_A 3.04 ± 0.01 Å⁻¹",
+        "objects: 1 of them",
+        "without a value: sweep, ctf",
+    ]
 
 
 CASES = {
@@ -110,6 +130,7 @@ def test_warnings_name_options_as_python_does(samples):
 
 def test_stacks(noise):
     stack = np.stack([noise, noise[::-1]])
+    assert "and 2 more" in mroscope.bandpass(np.repeat(stack, 3, axis=0), pixel_nm=0.05)._repr_html_()
     plain = mroscope.bandpass(stack, pixel_nm=0.05)
     assert [f.frame for f in plain.parts] == [0, 1]
     with pytest.raises(AttributeError, match="see .parts"):

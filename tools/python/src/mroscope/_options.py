@@ -100,7 +100,8 @@ def _numbers(o: Option, value: Any, scalar: bool) -> str:
     if scalar and not isinstance(value, Iterable):
         return _number(o, value)
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise ArgumentError(f"{o.keyword} wants numbers such as ({o.arg}), not {value!r}")
+        wanted = "a number, or two (x, y)," if scalar else f"numbers such as ({o.arg}),"
+        raise ArgumentError(f"{o.keyword} wants {wanted} not {value!r}")
     return ",".join(_number(o, v) for v in value)
 
 

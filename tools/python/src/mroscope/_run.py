@@ -56,7 +56,10 @@ class Run:
             if i + 2 < array.ndim and not (math.isfinite(axis.step) and axis.step > 0):
                 continue  # frames may go by anything
             if not (math.isfinite(axis.step) and axis.step > 0):
-                raise ArgumentError(f"{name}: the step of axis {axis.name} is {axis.step!r}; it has to be above 0")
+                raise ArgumentError(
+                    f"{name}: the step of axis {axis.name} is {axis.step!r}; it has to be above 0. Turn the data round "
+                    "where an axis runs backwards, and set the step"
+                )
             self.check(lib.mro_run_axis(self.handle, i, axis.step, axis.offset, axis.unit.encode()))
         if image.beam_kv:
             self.check(lib.mro_run_beam(self.handle, image.beam_kv))
@@ -144,6 +147,8 @@ def measure(
     known = _options.options(verb)
     run.keyword = {o.name: o.keyword for o in known.values()}
     if inputs is None:
+        if given.get("map") is None:
+            raise ArgumentError(f"{verb}() has no {'table' if table else 'image'} to measure: it was given None")
         inputs = []
     elif stands_for_image(inputs) or hasattr(inputs, "to_csv") or not (
         isinstance(inputs, (list, tuple)) and inputs and all(stands_for_image(v) for v in inputs)

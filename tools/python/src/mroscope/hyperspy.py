@@ -71,7 +71,7 @@ def from_signal(signal: Any) -> Image:
     energy = microscope.get("beam_energy")
     title = str(metadata.get("General", {}).get("title") or "")
     return Image(
-        np.asarray(data), tuple(axes), title, float(energy) if energy else None, None, {"signal": metadata}
+        np.asanyarray(data), tuple(axes), title, float(energy) if energy else None, None, {"signal": metadata}
     )
 
 

@@ -107,6 +107,8 @@ def pixels(value: Any, name: str) -> npt.NDArray[Any]:
         raise ArgumentError(
             f"{name} is complex; give what is to be measured of it, such as abs({name}), or {name}.real"
         )
+    if kind == "V" and (array.dtype.names or ())[:3] == ("R", "G", "B"):
+        raise ArgumentError(f"{name} is a colour image; give one value a pixel, such as its channel {name}['G']")
     if kind not in "biuf":
         raise ArgumentError(f"{name} holds {array.dtype}, not numbers; give an array of whole numbers or floats")
     if array.ndim < 2:

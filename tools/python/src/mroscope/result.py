@@ -95,34 +95,54 @@ def _text(value: Any) -> str:
             return f"{len(value)} of them" if value else "none"
         return ", ".join(_number(v) for v in value) or "none"
     if isinstance(value, dict):
-        if any(isinstance(v, dict) for v in value.values()):
-            return ", ".join(value)
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+        plain = {k: v for k, v in value.items() if not isinstance(v, dict)}
+        return ", ".join(f"{k} {v}" for k, v in _rows(plain) if k != _ABSENT) or "none"
     return _number(value)
+
+
+# Name of the row that lists what has no value.
+_ABSENT = "without a value"
+
+
+def _unit(key: str) -> tuple[str, str]:
+    """The name without its unit, and the unit: ("Q", "Å⁻¹") of "Q_inv_A"."""
+    return next(((key[: -len(end)], unit) for end, unit in _UNITS if key.endswith(end)), (key, ""))
 
 
 def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and values for people: with units, and with the interval or error that belongs to a number."""
+    names = {*data, *(_unit(key)[0] for key in data)}
+    absent = []
     for key, value in data.items():
-        if key in _HEAD or (key.endswith("_ci95") and key[:-5] in data) or (key.endswith("_se") and key[:-3] in data):
+        if key in _HEAD or any(key.endswith(end) and key[: -len(end)] in names for end in ("_ci95", "_se")):
             continue
-        unit = next((unit for end, unit in _UNITS if key.endswith(end)), "")
-        written = _text(value)
-        if value is not None and not isinstance(value, (list, dict)):
+        name, unit = _unit(key)
+        if value is None:
+            absent.append(key)
+        elif isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
+            yield from ((f"{key}.{k}", _text(v)) for k, v in value.items())
+        elif isinstance(value, (list, dict)):
+            written = _text(value)
+            if written == "none":
+                absent.append(key)
+            else:
+                yield key, f"{written} {unit}".rstrip()
+        elif value != "":
+            error, interval = (data.get(f"{key}{end}", data.get(f"{name}{end}")) for end in ("_se", "_ci95"))
+            written = _number(value) if error is None else f"{_number(value)} ± {_number(error)}"
             written += f" {unit}" if unit else ""
-            error, interval = data.get(f"{key}_se"), data.get(f"{key}_ci95")
-            if error is not None:
-                written = f"{_number(value)} ± {_number(error)}" + (f" {unit}" if unit else "")
             if interval and None not in interval:
                 written += f" (95 %: {_number(interval[0])} to {_number(interval[1])})"
-        elif unit and value:
-            written += f" {unit}"
-        yield key, written
+            yield key, written
+    if absent:
+        yield _ABSENT, ", ".join(absent)
 
 
 # -- results ---------------------------------------------------------------------------------------
 
 
+# Results of single frames that a notebook shows.
+_PARTS_SHOWN = 4
 # Names for files that have none of their own: the image that 'bandpass' makes, the table of 'compare'.
 _ALONE = {".tif": "filtered", ".csv": "states"}
 
@@ -190,7 +210,7 @@ class Result(Record):
         picture = plt.imread(io.BytesIO(self.figure("png")), format="png")
         if ax is None:
             ny, nx = picture.shape[:2]
-            _, ax = plt.subplots(figsize=(nx / 300, ny / 300), dpi=150)
+            ax = plt.figure(figsize=(nx / 300, ny / 300), dpi=150).add_axes((0, 0, 1, 1))
         ax.imshow(picture)
         ax.set_axis_off()
         return ax
@@ -223,23 +243,29 @@ class Result(Record):
             "maps, tables and figures were not kept; measure with details=True (the default for single images)"
         )
 
+    def _shown(self) -> list[tuple[str, str]]:
+        """The verdict, and then the numbers."""
+        return sorted(_rows(self._data), key=lambda row: row[0] != "verdict")
+
     def __repr__(self) -> str:
         if not self._data:
             return f"<mroscope {self._verb}: {len(self._parts)} results, see .parts>"
         head = f"mroscope {self._verb} of {self._data.get('file')}"
         if self._parts:
             head += f", {len(self._parts)} frames together"
-        lines = [head, *(f"  {name}: {value}" for name, value in _rows(self._data))]
+        lines = [head, *(f"  {name}: {value}" for name, value in self._shown())]
         lines += [f"  warning: {w}" for w in self.get("warnings") or ()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         if not self._data:
-            return "".join(r._repr_html_() for r in self._parts)
+            more = len(self._parts) - _PARTS_SHOWN
+            rest = f"<p>and {more} more: see <code>.parts</code></p>" if more > 0 else ""
+            return "".join(r._repr_html_() for r in self._parts[:_PARTS_SHOWN]) + rest
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
             f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in _rows(self._data)
+            for name, value in self._shown()
         )
         notes = "".join(f"<p>⚠ {html.escape(w)}</p>" for w in self.get("warnings") or ())
         picture = ""
