@@ -211,10 +211,13 @@ static void put(FILE *out, const char *text, const char *after, bool formula)
 
 void mro_csv_put(FILE *out, const char *text, const char *after) { put(out, text, after, false); }
 
-void mro_csv_put_text(FILE *out, const char *text, const char *after)
+/* Whether a spreadsheet would compute a text; -5 is a number, and stays one. */
+static bool is_formula(const char *text)
 {
     char *end;
-    const bool formula = text[0] && strchr("=+-@\t\r", text[0]);
-    if (formula) (void)strtod(text, &end);
-    put(out, text, after, formula && *end != '\0'); /* -5 is a number, and stays one */
+    if (text[0] == '\0' || strchr("=+-@\t\r", text[0]) == NULL) return false;
+    (void)strtod(text, &end);
+    return *end != '\0';
 }
+
+void mro_csv_put_text(FILE *out, const char *text, const char *after) { put(out, text, after, is_formula(text)); }

@@ -201,7 +201,8 @@ static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mr
     mro_plot_end(c);
     mro_plot_axes(c, &q, "r (\xc3\x85)", "G(r) (\xc3\x85" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER ")");
     if (v->density_per_nm3 > 0)
-        mro_plot_legend(c, q.b.x + q.b.w - 36.5, q.b.y + 4, ORANGE, 0.7, 0.8, TEXT_MINUS "4\xcf\x80\xcf\x81r: no atoms");
+        mro_plot_legend(c, q.b.x + q.b.w - 36.5, q.b.y + 4, ORANGE, 0.7, 0.8,
+                        TEXT_MINUS "4\xcf\x80\xcf\x81r: no atoms");
     free(lo);
 }
 

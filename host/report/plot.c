@@ -42,7 +42,8 @@ static void linear_ticks(struct mro_canvas *c, const struct mro_plot *p, bool ve
     }
 }
 
-/* Decades with numbers, and lines between. Few decades: as decimals, also at 2 and 5; less than one: at 3 and 7, too. */
+/* Decades with numbers, and lines between. Few decades: as decimals, also at 2 and 5; less than one: at 3 and 7, too.
+ */
 static void log_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, bool labels)
 {
     const double *range = vertical ? p->y : p->x;

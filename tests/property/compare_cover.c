@@ -53,9 +53,8 @@ static void draw(const struct plan *p, struct mro_compare_image *m)
         for (size_t i = 0; i < p->n[s]; i++, k++) {
             const double sd = p->scatter[s];
             double v = p->linear ? p->mean[s] * (1 + sd * normal()) : p->mean[s] * exp(sd * normal() - sd * sd / 2);
-            m[k] = (struct mro_compare_image){
-                .state = s, .ci95 = { NAN, NAN }, .x = NAN, .specimen = MRO_COMPARE_NONE
-            };
+            m[k] =
+                (struct mro_compare_image){ .state = s, .ci95 = { NAN, NAN }, .x = NAN, .specimen = MRO_COMPARE_NONE };
             if (p->blocks > 1) {
                 m[k].block = i % p->blocks;
                 v *= m[k].block ? 1.6 : 1;
