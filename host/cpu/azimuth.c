@@ -41,9 +41,16 @@ struct sums {
     lanes_float lo, hi;
 };
 
+/* The lanes that have a pixel at step i. */
+static inline lanes_int there_at(const struct slice *a, size_t i)
+{
+    const lanes_int step = (lanes_int){ 0 } + (int32_t)i;
+    return step < a->count;
+}
+
 static inline lanes_float values_at(const float *px, const uint32_t *pixel)
 {
-    lanes_float x;
+    lanes_float x = { 0 };
     for (int j = 0; j < LANES; j++) x[j] = px[pixel[j]];
     return x;
 }
@@ -76,7 +83,7 @@ static struct sums sum_within(const float *px, const struct slice *a, lanes_floa
     for (size_t i = 0; i < a->steps; i++) {
         lanes_float fraction;
         memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
-        add_within(&s, values_at(px, a->pixel + i * LANES), fraction, (lanes_int){ 0 } + (int32_t)i < a->count, lo, hi);
+        add_within(&s, values_at(px, a->pixel + i * LANES), fraction, there_at(a, i), lo, hi);
     }
     return s;
 }
@@ -95,7 +102,7 @@ static bool sum_all(const float *px, const struct slice *a, struct sums *to)
         add(&s, x, fraction);
     }
     for (size_t i = a->whole; i < a->steps; i++) {
-        const lanes_int there = (lanes_int){ 0 } + (int32_t)i < a->count;
+        const lanes_int there = there_at(a, i);
         lanes_float x = values_at(px, a->pixel + i * LANES), fraction;
         memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
         s.lo = pick(there & (x < s.lo), x, s.lo);

@@ -410,7 +410,8 @@ enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, 
         take_strain(s);
         return MRO_OK;
     }
-    if (!s->table && (over == NULL || same(over, "value") || (s->value_name[0] && same(over, s->value_name)))) {
+    if ((!s->table || values) &&
+        (over == NULL || same(over, "value") || (s->value_name[0] && same(over, s->value_name)))) {
         for (size_t i = 0; i < s->n_rows; i++) s->rows[i].x = s->rows[i].value;
         s->over = s->value_name[0] ? s->value_name : "value";
         s->over_unit = s->value_unit;
@@ -688,7 +689,7 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
 
 /* -- a table ------------------------------------------------------------------------------------- */
 
-enum role { SKIPPED, STATE, STRAIN, THICKNESS, SPECIMEN, FILE_NAME, SETTING, DOSE, METRIC, LOW, HIGH };
+enum role { SKIPPED, STATE, STRAIN, VALUE, THICKNESS, SPECIMEN, FILE_NAME, SETTING, DOSE, METRIC, LOW, HIGH };
 
 struct column {
     enum role role;
@@ -697,10 +698,12 @@ struct column {
     size_t metric, numbers, others;
 };
 
-/* Takes "name (unit)" apart. */
+/* Takes "name (unit)" apart. A column "value: temperature (K)" is what a series is measured over, as in a session; one
+ * "value" is as good a name of a metric. */
 static void read_header(struct mro_cell c, struct column *k)
 {
     size_t n = c.n, at = 0;
+    if (n > 6 && strncasecmp(c.p, "value:", 6) == 0) k->role = VALUE;
     if (n && (c.p[n - 1] == ')' || c.p[n - 1] == ']')) {
         const char open = c.p[n - 1] == ')' ? '(' : '[';
         for (at = n - 1; at > 0 && c.p[at] != open; at--) continue;
@@ -773,6 +776,20 @@ struct table {
     size_t rows;
 };
 
+static enum mro_code take_value_head(struct mro_compare_set *s, struct mro_cell c, struct mro_error *e)
+{
+    struct mro_value_head h;
+    char cell[128];
+    mro_text_copy(c.p, c.n, cell, sizeof cell);
+    if (!mro_value_head_parse(&h, cell)) return MRO_OK;
+    free(s->value_name);
+    free(s->value_unit);
+    s->value_name = strdup(h.name);
+    s->value_unit = strdup(h.unit);
+    if (s->value_name && s->value_unit) return MRO_OK;
+    return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", s->source);
+}
+
 static enum mro_code read_headers(struct mro_compare_set *s, struct table *t, struct mro_error *e)
 {
     static const char separators[] = "\t;,";
@@ -791,6 +808,7 @@ static enum mro_code read_headers(struct mro_compare_set *s, struct table *t, st
             read_header(c[i], &t->column[i]);
             MRO_TRY(understand(s, &t->column[i], e));
             if (t->column[i].role == STATE) t->state = i;
+            if (t->column[i].role == VALUE) MRO_TRY(take_value_head(s, c[i], e));
         }
     }
     t->begin_at = t->in.at;
@@ -898,6 +916,7 @@ static enum mro_code take_line(struct mro_compare_set *s, struct table *t, const
         const size_t used = strlen(setting);
         switch (k->role) {
         case STRAIN: MRO_TRY(number_in(s, t, k, c[i], &r->strain, e)); break;
+        case VALUE: MRO_TRY(number_in(s, t, k, c[i], &r->value, e)); break;
         case THICKNESS:
             MRO_TRY(number_in(s, t, k, c[i], &v, e));
             if (v <= 0)

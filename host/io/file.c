@@ -628,7 +628,7 @@ static void prefer_huge_pages(void *p, size_t bytes)
 #endif
 }
 
-/* Room for a frame as it is stored, in f->raw. It stays for the next frame of a stack. */
+/* Room for a frame as it is stored, in f->raw, where it stays until drop_raw. */
 static enum mro_code raw_room(struct mro_file *f, size_t bytes, struct mro_error *e)
 {
     if (f->raw != NULL && f->raw_bytes == bytes) return MRO_OK;
@@ -689,7 +689,7 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
             f, "'%s' is a colour image (%s): it is turned to luminance, and colours or marks drawn into it stay in it",
             f->name, mro_dtype_name(info->dtype));
 done:
-    if (rc || frame + 1 == f->info[image].frames) drop_raw(f);
+    drop_raw(f); /* what is done with the frame needs the memory */
     mro_image_release(&kept);
     if (rc) mro_image_release(out);
     return rc;

@@ -21,7 +21,7 @@ struct mro_file {
     void *mapping;       /* non-NULL: bytes are mapped from a file */
     int fd;              /* of that file, -1 = none: pixels that lie there as they are are copied by read calls */
     size_t memory_bytes; /* budget for one decode */
-    unsigned char *raw;  /* between the frames of a stack: room for one as it is stored; NULL = none */
+    unsigned char *raw;  /* while frames are read: room for one as it is stored; NULL = none */
     size_t raw_bytes;
     struct mro_image_info *info;
     size_t images;

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cholesky.h"
+
 #define CLIP_ROUNDS 6
 #define CLIP_LEAST 24  /* pixels of a ring whose scatter is known well enough to leave some out */
 #define SPREAD_REACH 8 /* rings to either side that the scatter between sectors is averaged over */
 #define SPREAD_LEAST 6 /* pairs of sectors */
+#define RANK 1e-14     /* part of a pivot that rounding leaves of a matrix without full rank */
 #define NO_PIECE UINT32_MAX
 /* Neighbours along an arc share a line of the cache if it holds a square of the pattern, and rows of 1024 pixels do not
  * all fall on the same lines. */
@@ -276,7 +279,7 @@ static void between_pairs(const struct mro_profile *p, const double (*wave)[2], 
                           double *chi2, double *dof)
 {
     const size_t pairs = p->n_sectors / 2;
-    double m[5][6] = { { 0 } }, rest = 0; /* normal equations of 1, cos 2 chi, sin 2 chi with the right-hand side */
+    double m[9] = { 0 }, b[3] = { 0 }, rest = 0; /* normal equations of 1, cos 2 chi, sin 2 chi */
     size_t n = 0;
     const double var = p->sd[k] * p->sd[k];
     if (!(var > 0)) return;
@@ -290,23 +293,18 @@ static void between_pairs(const struct mro_profile *p, const double (*wave)[2], 
             const double row[3] = { 1, wave[i][0], wave[i][1] }, inverse = 1 / of_mean;
             if (pass == 0) {
                 for (int r = 0; r < 3; r++) {
-                    for (int c = 0; c < 3; c++) m[r][c] += inverse * row[r] * row[c];
-                    m[r][3] += inverse * row[r] * y;
+                    for (int c = 0; c < 3; c++) m[3 * r + c] += inverse * row[r] * row[c];
+                    b[r] += inverse * row[r] * y;
                 }
                 n++;
             } else {
-                const double left = y - m[0][3] - m[1][3] * row[1] - m[2][3] * row[2];
+                const double left = y - b[0] - b[1] * row[1] - b[2] * row[2];
                 rest += left * left * inverse;
             }
         }
         if (n < SPREAD_LEAST) return;
         if (pass) break;
-        for (int r = 0; r < 3; r++) { /* Gauss and Jordan; the matrix is positive definite for any four directions */
-            if (!(m[r][r] > 0)) return;
-            for (int c = 3; c >= r; c--) m[r][c] /= m[r][r];
-            for (int q = 0; q < 3; q++)
-                for (int c = 3; q != r && c >= r; c--) m[q][c] -= m[q][r] * m[r][c];
-        }
+        if (!mro_cholesky_solve(m, 3, 3, b, RANK)) return;
     }
     *chi2 += rest;
     *dof += (double)n - 3;

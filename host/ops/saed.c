@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cholesky.h"
 #include "core/select.h"
 #include "mroscope/math/ctf.h"
 #include "ops/saed_internal.h"
@@ -279,7 +280,8 @@ static enum mro_code find_geometry(struct mro_device *d, const struct mro_image 
         return MRO_FAIL(
             e, MRO_EDATA,
             "'%s': no rings or halo about any centre were found (the best, about %.0f, %.0f px, accounts for "
-            "%.0f %% of the pattern); is the beam on the detector? If so, give --centre X,Y",
+            "%.0f %% of the pattern); if the beam is on the detector, or these are the spots of one crystal, give "
+            "--centre X,Y",
             name, f->cx, f->cy, 100 * f->explained);
     if (!(f->cx >= 0 && f->cy >= 0 && f->cx <= (double)im->nx - 1 && f->cy <= (double)im->ny - 1))
         return MRO_FAIL(e, MRO_EDATA,
@@ -625,7 +627,8 @@ done:
 
 /* ------------------------------------------------------------------ stacks */
 
-#define BATCH 16 /* frames at once: enough for every core and for a card */
+#define RANK 1e-14 /* part of a pivot that rounding leaves of a matrix without full rank */
+#define BATCH 16   /* frames at once: enough for every core and for a card */
 
 struct mro_saed_plan {
     struct mro_azimuth a;
@@ -640,8 +643,8 @@ struct mro_saed_plan {
 static bool drift_of(const struct mro_profile *p, double step_px, double s_min, double s_max, double drift[2])
 {
     enum { TERMS = 4 };
-    double m[TERMS][TERMS + 1] = { { 0 } }, *smooth = malloc(2 * (p->n + p->n_sectors) * sizeof *smooth),
-                            *slope = smooth ? smooth + p->n : NULL, *wave = smooth ? slope + p->n : NULL;
+    double m[TERMS * TERMS] = { 0 }, right[TERMS] = { 0 }, *smooth = malloc(2 * (p->n + p->n_sectors) * sizeof *smooth),
+                     *slope = smooth ? smooth + p->n : NULL, *wave = smooth ? slope + p->n : NULL;
     if (smooth == NULL) return false;
     for (size_t i = 0; i < p->n_sectors; i++) {
         const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors;
@@ -658,20 +661,14 @@ static bool drift_of(const struct mro_profile *p, double step_px, double s_min, 
             const double x[TERMS] = { -slope[k] * c / step_px, -slope[k] * s / step_px, smooth[k] * c, smooth[k] * s };
             if (!(w > 0) || !(y == y)) continue;
             for (int a = 0; a < TERMS; a++) {
-                for (int b = 0; b < TERMS; b++) m[a][b] += w * x[a] * x[b];
-                m[a][TERMS] += w * x[a] * y;
+                for (int b = 0; b < TERMS; b++) m[TERMS * a + b] += w * x[a] * x[b];
+                right[a] += w * x[a] * y;
             }
         }
     }
     free(smooth);
-    for (int a = 0; a < TERMS; a++) { /* Gauss and Jordan; the matrix is positive definite or singular */
-        if (!(m[a][a] > 0)) return false;
-        for (int b = TERMS; b >= a; b--) m[a][b] /= m[a][a];
-        for (int q = 0; q < TERMS; q++)
-            for (int b = TERMS; q != a && b >= a; b--) m[q][b] -= m[q][a] * m[a][b];
-    }
-    drift[0] = m[0][TERMS];
-    drift[1] = m[1][TERMS];
+    if (!mro_cholesky_solve(m, TERMS, TERMS, right, RANK)) return false;
+    memcpy(drift, right, 2 * sizeof *drift);
     return isfinite(drift[0]) && isfinite(drift[1]);
 }
 

@@ -79,6 +79,12 @@ run compare --over colour heat.csv
 expect_code 2
 expect_err "'heat.csv' has no column 'colour' that a trend could be taken over; give strain or a column of numbers"
 
+# a column named as in a session needs no option
+sed 's/temperature (K)/value: temperature (K)/' heat.csv >series.csv
+run compare series.csv
+expect_code 0
+expect_out "it bends at temperature 42"
+
 # semicolons, a mark, decimal commas, another encoding, columns that tell settings apart
 printf '\xef\xbb\xbfstate;H\xc3\xa4rte [GPa];cs\r\nAQ;9,0;0\r\nAQ;11,0;0\r\nAQ;18;1,2\r\nAQ;22;1,2\r\nB;18;0\r\nB;22;0\r\nB;36;1,2\r\nB;44;1,2\r\n' >de.csv
 run compare de.csv

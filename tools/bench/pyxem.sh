@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# A stack of diffraction patterns of 1024 x 1024 pixels: mroscope pdf, from the file to G(r) and its errors, against the
-# azimuthal integration of pyxem alone. Processor time is what is compared, as both use the cores that they find; the
-# parts are run in turn. What was printed is kept as tools/bench/results/pyxem-<date>.txt.
+# A stack of diffraction patterns of 1024 x 1024 pixels: mroscope pdf, from the file to profiles, and to G(r) and its
+# errors, against the azimuthal integration of pyxem alone. Processor time is what is compared, as both use the cores
+# that they find; the parts are run in turn. What was printed is kept as tools/bench/results/pyxem-<date>.txt.
 #   PYTHON=FOLDER/bin/python tools/bench/pyxem.sh [MROSCOPE]      default build/mroscope
 # PYTHON needs pyxem (pip install pyxem, in an environment of its own). Other settings: FRAMES=100 of the stack, PEER=24
 # of them for pyxem, POINTS=256 of its profiles (its set-up takes minutes and gigabytes with the 724 that mroscope has),
@@ -72,11 +72,12 @@ stack, program, out = sys.argv[1:4]
 frames = int(os.environ["FRAMES"])
 def run(n, more):
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
-    subprocess.run([program, "pdf", "--step", "0.03", "--kv", "200", "--composition", "Fe82B18", "--density", "83.3",
-                    "--quiet", "--frames", f"0-{n - 1}", *more, stack], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([program, "pdf", "--step", "0.03", "--kv", "200", "--quiet", "--frames", f"0-{n - 1}", *more, stack],
+                   check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.time() - start
-for name, more in (("numbers", ["--json"]), ("numbers and files", ["-o", out])):
+glass = ["--composition", "Fe82B18", "--density", "83.3"] # without it there are the profiles, their errors and geometry
+for name, more in (("profiles", ["--json"]), ("numbers", [*glass, "--json"]), ("and files", [*glass, "-o", out])):
     few, all_ = run(frames // 10, more), run(frames, more)
     each = [1e3 * (b - a) / (frames - frames // 10) for a, b in zip(few, all_)]
     once = [1e3 * a - e * (frames // 10) for a, e in zip(few, each)]
