@@ -19,6 +19,8 @@
 #define FIT_MOST 1024       /* pixels along an axis that the rings are fitted on */
 #define START_MOST 320      /* and the first estimate */
 #define RINGS_EXPLAIN 0.5   /* share of the variation: less is no pattern around a centre */
+#define ALIKE 0.5           /* correlation with the pattern turned by half a turn, from which spots have a centre */
+#define COUNTERPARTS 0.25   /* share of the pattern that this must be true of */
 #define WELL_EXPLAINED 0.93 /* less: centres elsewhere are tried */
 #define SEARCH_MOST 128     /* pixels along an axis for that */
 #define BETTER 0.03
@@ -232,11 +234,23 @@ static enum mro_code search(struct mro_device *d, const struct mro_image *im, co
     return MRO_OK;
 }
 
+static enum mro_code no_rings(const char *name, const struct mro_saed_fit *f, struct mro_error *e)
+{
+    return MRO_FAIL(e, MRO_EDATA,
+                    "'%s': no rings or halo about any centre were found (the best, about %.0f, %.0f px, accounts for "
+                    "%.0f %% of the pattern), and no spots about a centre of symmetry; if the beam is on the detector, "
+                    "give --centre X,Y",
+                    name, f->cx, f->cy, 100 * f->explained);
+}
+
+/* *by_symmetry: no rings were found, and f is where the pattern is alike to itself turned by half a turn, as the spots
+ * of a crystal are: good to a pixel or so, with no ellipse and nothing known of errors. */
 static enum mro_code find_geometry(struct mro_device *d, const struct mro_image *im, const char *name,
                                    const struct mro_saed_options *o, double aspect, double step_inv_nm,
-                                   unsigned char *mask, struct mro_saed_fit *f, struct mro_saed_result *r,
-                                   struct mro_error *e)
+                                   unsigned char *mask, struct mro_saed_fit *f, bool *by_symmetry,
+                                   struct mro_saed_result *r, struct mro_error *e)
 {
+    double at[2], alike = 1;
     const bool centre = o->centre_how == MRO_SAED_FIT, ellipse = o->ellipse_how == MRO_SAED_FIT;
     const double bound[2] = { o->s_range_inv_nm[0] / step_inv_nm, o->s_range_inv_nm[1] / step_inv_nm };
     const double *range = o->s_range_inv_nm[1] > 0 ? bound : NULL;
@@ -249,7 +263,6 @@ static enum mro_code find_geometry(struct mro_device *d, const struct mro_image 
     f->cx = o->centre_px[0];
     f->cy = o->centre_px[1];
     for (int round = 0; round < 3; round++) { /* a beam stop shows against rings, which it keeps from being found */
-        double at[2], alike = 1;
         size_t before = 0, after = 0;
         if (centre) {
             MRO_TRY(mro_saed_symmetry(im->px, im->ny, im->nx, mask, d->threads, at, &alike, e));
@@ -276,13 +289,19 @@ static enum mro_code find_geometry(struct mro_device *d, const struct mro_image 
         MRO_TRY(search(d, im, mask, aspect, f, e));
         if (f->explained > before) MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, true, ellipse, range, f, e));
     }
-    if (f->explained < RINGS_EXPLAIN && centre)
-        return MRO_FAIL(
-            e, MRO_EDATA,
-            "'%s': no rings or halo about any centre were found (the best, about %.0f, %.0f px, accounts for "
-            "%.0f %% of the pattern); if the beam is on the detector, or these are the spots of one crystal, give "
-            "--centre X,Y",
-            name, f->cx, f->cy, 100 * f->explained);
+    *by_symmetry = centre && f->explained < RINGS_EXPLAIN;
+    if (*by_symmetry) {
+        /* Share of the pattern that has its counterpart on the detector. */
+        const double both = fmin(at[0] + 0.5, (double)im->nx - at[0] - 0.5) / (0.5 * (double)im->nx) *
+                            fmin(at[1] + 0.5, (double)im->ny - at[1] - 0.5) / (0.5 * (double)im->ny);
+        if (alike < ALIKE || both < COUNTERPARTS) return no_rings(name, f, e);
+        f->cx = at[0];
+        f->cy = at[1];
+        if (ellipse) f->e1 = f->e2 = 0;
+        for (int i = 0; i < 4; i++)
+            for (int j = 0; j < 4; j++) f->cov[i][j] = NAN;
+        return MRO_OK;
+    }
     if (!(f->cx >= 0 && f->cy >= 0 && f->cx <= (double)im->nx - 1 && f->cy <= (double)im->ny - 1))
         return MRO_FAIL(e, MRO_EDATA,
                         "'%s': the beam lies off the detector (the rings are about %.0f, %.0f px); a profile needs the "
@@ -294,7 +313,8 @@ static enum mro_code find_geometry(struct mro_device *d, const struct mro_image 
     return MRO_OK;
 }
 
-static void tell_geometry(const struct mro_saed_fit *f, const struct mro_saed_options *o, struct mro_saed_result *r)
+static void tell_geometry(const struct mro_saed_fit *f, bool by_symmetry, const struct mro_saed_options *o,
+                          struct mro_saed_result *r)
 {
     struct mro_saed_geometry *g = &r->geometry;
     const double h = hypot(f->e1, f->e2);
@@ -322,7 +342,12 @@ static void tell_geometry(const struct mro_saed_fit *f, const struct mro_saed_op
         mro_note(&r->warnings, &r->n_warnings,
                  "the centre is uncertain by %.2g, %.2g px: the rings are weak or little of them is on the detector",
                  g->centre_se_px[0], g->centre_se_px[1]);
-    if (o->ellipse_how == MRO_SAED_FIT)
+    if (by_symmetry)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "no rings or halo about any centre were found: the centre, %.0f, %.0f px, is that of the symmetry of "
+                 "the spots, good to a pixel or so, and no ellipse was fitted; give --centre X,Y where it is wrong",
+                 f->cx, f->cy);
+    else if (o->ellipse_how == MRO_SAED_FIT)
         mro_note(&r->warnings, &r->n_warnings,
                  "the ellipse (ratio %.4f) was fitted to this pattern: a strain of the specimen would be taken for it; "
                  "give one from a reference with --ellipse to measure strain",
@@ -486,10 +511,6 @@ static void tell_range(const struct mro_azimuth *a, double aspect, struct mro_sa
             down = down && fabs(p->intensity[j] - v[EDGE_REACH]) < 0.4 * fall;
         if (!down) continue;
         last = k - EDGE_REACH;
-        mro_note(&r->warnings, &r->n_warnings,
-                 "the pattern ends at a rim near %.4g nm^-1, where the intensity falls at once: the profile is used "
-                 "below it",
-                 p->s_inv_nm[k]);
     }
     r->s_min_inv_nm = p->s_inv_nm[first];
     r->s_max_inv_nm = p->s_inv_nm[last];
@@ -568,6 +589,7 @@ enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im,
 {
     double aspect, wavelength;
     struct mro_saed_fit f;
+    bool by_symmetry;
     struct mro_azimuth a = { 0 };
     memset(r, 0, sizeof *r);
     unknown(r);
@@ -595,8 +617,8 @@ enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im,
         rc = MRO_FAIL(e, MRO_EDATA, "'%s' is constant: every usable pixel is %g", name, least);
         goto done;
     }
-    if ((rc = find_geometry(d, im, name, o, aspect, r->step_inv_nm, r->mask, &f, r, e))) goto done;
-    tell_geometry(&f, o, r);
+    if ((rc = find_geometry(d, im, name, o, aspect, r->step_inv_nm, r->mask, &f, &by_symmetry, r, e))) goto done;
+    tell_geometry(&f, by_symmetry, o, r);
     const struct mro_round round = mro_round_of(f.cx, f.cy, aspect, f.e1, f.e2);
     const double bin = o->bin_inv_nm > 0 ? o->bin_inv_nm : r->step_inv_nm, step_px = bin / r->step_inv_nm;
     const size_t rings = rings_for(im, &round, step_px);
@@ -611,6 +633,10 @@ enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im,
     if ((rc = anisotropy(d, im, r->mask, o, aspect, &f, r, e)) ||
         (rc = look_for_spots(im, &round, step_px, &a, o->clip_sd > 0, r, e)))
         goto done;
+    if (by_symmetry && !r->crystalline) { /* anything smooth is somewhat alike to itself turned */
+        rc = no_rings(name, &f, e);
+        goto done;
+    }
     tell_mask(r);
     unbend(&r->profile, wavelength);
     r->profile.beam_kv = o->beam_kv > 0 ? o->beam_kv : im->beam_kv;

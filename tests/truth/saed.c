@@ -449,6 +449,40 @@ static void bad_patterns_have_a_sentence(void **state)
         mro_saed_result_release(&r);
         mro_image_release(&im);
     }
+    /* Spots of one crystal behind a beam stop, and no halo at all: the centre is that of their symmetry. Spots at
+     * random have none. */
+    draw(&plain, &im);
+    for (int lattice = 1; lattice >= 0; lattice--) {
+        const double cx = 0.52 * (double)im.nx, cy = 0.47 * (double)im.ny;
+        for (size_t i = 0; i < im.ny * im.nx; i++) {
+            const double dx = (double)(i % im.nx) - cx, dy = (double)(i / im.nx) - cy;
+            im.px[i] = 100 + 10 * normal_of(92, i);
+            if (lattice && hypot(dx, dy) < 8) im.px[i] = 5;
+        }
+        for (int k = 0; k < 80; k++) {
+            const int a = k % 9 - 4, b = k / 9 - 4;
+            const double far = hypot(a, b);
+            const double px =
+                             lattice ? cx + 24 * a - 3 * b : (0.5 + 0.2 * normal_of(93, 2 * (size_t)k)) * (double)im.nx,
+                         py = lattice ? cy + 3 * a + 24 * b
+                                      : (0.5 + 0.2 * normal_of(93, 2 * (size_t)k + 1)) * (double)im.ny;
+            if (lattice && (far == 0 || far > 4)) continue;
+            for (size_t i = 0; i < im.ny * im.nx; i++) {
+                const double dx = (double)(i % im.nx) - px, dy = (double)(i / im.nx) - py;
+                if (hypot(dx, dy) < 9) im.px[i] += (float)(2000 * exp(-0.5 * (dx * dx + dy * dy) / 4));
+            }
+        }
+        if (!lattice) {
+            refused(d, &im, &o, MRO_EDATA, "no spots about a centre");
+            continue;
+        }
+        ok(mro_saed_measure(d, &im, "p", &o, &r, &e), &e);
+        assert_true(r.crystalline && warned(&r, "symmetry of the spots") && r.profile.n > 100);
+        assert_float_equal(r.geometry.centre_px[0], cx, 1.5);
+        assert_float_equal(r.geometry.centre_px[1], cy, 1.5);
+        mro_saed_result_release(&r);
+    }
+    mro_image_release(&im);
     mro_device_close(d);
 }
 
