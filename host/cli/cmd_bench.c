@@ -105,17 +105,16 @@ static enum mro_code write_map(const struct bench *opt, const struct mro_device 
 {
     const double pixels = (double)im->ny * (double)im->nx;
     const struct mro_work work = mro_work_write(pixels);
-    const char *folder = getenv("TMPDIR");
+    const char *set = getenv("TMPDIR"), *folder = set && *set ? set : "/tmp";
     double *t = malloc((size_t)opt->runs * sizeof *t);
     char path[4096];
     enum mro_code rc = MRO_OK;
     if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    const int n = snprintf(path, sizeof path, "%s/mroscope-bench-XXXXXX.tif", folder && *folder ? folder : "/tmp");
+    const int n = snprintf(path, sizeof path, "%s/mroscope-bench-XXXXXX.tif", folder);
     const int fd = n > 0 && (size_t)n < sizeof path ? mkstemps(path, 4) : -1;
     if (fd < 0) {
         free(t);
-        return MRO_FAIL(e, MRO_EIO, "cannot write to the temporary folder '%s': %s", folder ? folder : "/tmp",
-                        strerror(errno));
+        return MRO_FAIL(e, MRO_EIO, "cannot write to the temporary folder '%s': %s", folder, strerror(errno));
     }
     close(fd);
     for (int k = -1; k < opt->runs && rc == MRO_OK; k++) {

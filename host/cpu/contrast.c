@@ -115,12 +115,12 @@ static size_t despike_part(const float *px, size_t y, size_t ny, size_t nx, size
     const float *mid = px + y * nx;
     int here = 0;
     median3x3_part(y ? mid - nx : mid, mid, y + 1 < ny ? mid + nx : mid, nx, from, to, out);
-    out -= from;
 #pragma omp simd reduction(+ : here)
     for (size_t x = from; x < to; x++) {
-        const bool spike = fabsf(mid[x] - out[x]) > threshold;
+        const float median = out[x - from];
+        const bool spike = fabsf(mid[x] - median) > threshold;
         here += spike;
-        out[x] = spike ? out[x] : mid[x];
+        out[x - from] = spike ? median : mid[x];
     }
     return (size_t)here;
 }

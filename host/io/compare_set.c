@@ -781,7 +781,7 @@ static enum mro_code take_value_head(struct mro_compare_set *s, struct mro_cell 
     struct mro_value_head h;
     char cell[128];
     mro_text_copy(c.p, c.n, cell, sizeof cell);
-    if (!mro_value_head_parse(&h, cell)) return MRO_OK;
+    mro_value_head_parse(&h, cell);
     free(s->value_name);
     free(s->value_unit);
     s->value_name = strdup(h.name);

@@ -58,9 +58,9 @@ static bool band_energy(const struct mro_order_plan *p, const struct mro_grid *g
     const size_t rows = g->ny / 2 + 1;
     double *line = calloc(rows, sizeof *line), sum = 0;
     bool failed = line == NULL;
-#pragma omp parallel num_threads(p->d->threads) if (!failed)
+#pragma omp parallel num_threads(p->d->threads)
     {
-        float *row = failed ? NULL : malloc(g->nx * sizeof *row);
+        float *row = line == NULL ? NULL : malloc(g->nx * sizeof *row);
         if (row == NULL) {
 #pragma omp atomic write
             failed = true;

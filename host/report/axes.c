@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report/axes.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,6 +62,20 @@ void mro_text_number(char *out, size_t size, double v, int decimals, const char 
     }
     put_number(number, sizeof number, v, decimals);
     snprintf(out, size, "%s%s%s", number, unit && unit[0] ? TEXT_NBSP : "", unit ? unit : "");
+}
+
+void mro_text_named(char *out, size_t size, const char *name, const char *unit)
+{
+    snprintf(out, size, "%s%s%s%s", name, unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
+}
+
+void mro_text_axis(char *out, size_t size, const char *name, const char *unit)
+{
+    char clean_name[96], clean_unit[64];
+    mro_text_clean(clean_name, sizeof clean_name, name);
+    mro_text_clean(clean_unit, sizeof clean_unit, unit);
+    mro_text_named(out, size, clean_name, clean_unit);
+    out[0] = (char)toupper((unsigned char)out[0]);
 }
 
 void mro_text_percent(char *out, size_t size, double share)

@@ -20,6 +20,10 @@ void mro_text_interval(char *out, size_t size, const double share[2]); /* "14.2 
 void mro_text_p(char *out, size_t size, double p);                     /* "p = 0.012", "p = 2 x 10^-7" */
 void mro_text_number(char *out, size_t size, double v, int decimals, const char *unit); /* "1.84 nm" */
 
+void mro_text_named(char *out, size_t size, const char *name, const char *unit); /* "strain (%)", "strain" */
+/* The same for an axis, from texts of files: clean, and with a capital. */
+void mro_text_axis(char *out, size_t size, const char *name, const char *unit);
+
 /* Copies `in` (NULL = "") as clean UTF-8: bytes that are none become '?', control characters blanks. */
 void mro_text_clean(char *out, size_t size, const char *in);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "io/table.h"
+#include "report/axes.h"
 #include "report/json.h"
 #include "report/text_stream.h"
 
@@ -165,9 +166,7 @@ static void put_metric(FILE *out, const struct mro_compare_report *c)
 static void put_over(FILE *out, const struct mro_compare_report *c, size_t n)
 {
     char text[200];
-    const char *unit = n ? c->data->over_unit : "";
-    snprintf(text, sizeof text, "%s%s%s%s", n ? c->data->over : "strain", unit[0] ? " (" : "", unit,
-             unit[0] ? ")" : "");
+    mro_text_named(text, sizeof text, n ? c->data->over : "strain", n ? c->data->over_unit : "");
     mro_csv_put_text(out, text, "");
 }
 

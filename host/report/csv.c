@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/table.h"
+#include "report/axes.h"
 #include "report/json.h"
 #include "report/text_stream.h"
 
@@ -108,8 +109,7 @@ char *mro_csv_pdf_series(const struct mro_pdf_series *s, struct mro_error *e)
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
     char head[110];
-    snprintf(head, sizeof head, "%s%s%s%s", s->value_name, s->value_unit[0] ? " (" : "", s->value_unit,
-             s->value_unit[0] ? ")" : "");
+    mro_text_named(head, sizeof head, s->value_name, s->value_unit);
     mro_csv_put_text(out, head, "");
     fputs(",first_moment_inv_A,first_moment_se,fsdp_area_inv_A,fsdp_area_se,oscillation,oscillation_se", out);
     for (int k = 1; k <= MRO_PDF_SHELLS; k++) fprintf(out, ",r%d_A,area%d,area%d_se", k, k, k);
@@ -292,7 +292,7 @@ static void put_values_header(FILE *out, const char *const *names, size_t n, con
 {
     char name[80];
     for (size_t i = 0; i < n; i++) {
-        snprintf(name, sizeof name, "%s%s%s%s", names[i], unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
+        mro_text_named(name, sizeof name, names[i], unit);
         mro_csv_put(out, name, i + 1 < n ? "," : "\r\n");
     }
 }

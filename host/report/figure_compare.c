@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The figure of a comparison of states. */
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,12 +207,10 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     value_range(page, p.y);
     p.x[0] = t->x[0] - 0.05 * span;
     p.x[1] = t->x[1] + 0.05 * span;
-    char over[96], heading[128], axis[180], unit[64];
+    char over[96], heading[128], axis[180];
     mro_text_clean(over, sizeof over, d->over);
-    mro_text_clean(unit, sizeof unit, d->over_unit);
     snprintf(heading, sizeof heading, "Trend with %s", over);
-    snprintf(axis, sizeof axis, "%s%s%s%s", over, unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
-    axis[0] = (char)toupper((unsigned char)axis[0]);
+    mro_text_axis(axis, sizeof axis, d->over, d->over_unit);
     mro_fig_heading(c, MARGIN, b.y, page->rows > 1 ? "c" : "b", heading);
     for (int i = 0; i < N; i++) {
         x[i] = t->x[0] + span * i / (N - 1);
@@ -302,7 +299,7 @@ enum mro_code mro_figure_compare(const char *path_stem, const char *title, const
     char name[96];
     p.scale = mro_compare_scale(c, &p.unit);
     mro_text_clean(name, sizeof name, c->metric);
-    snprintf(p.axis, sizeof p.axis, "%s%s%s%s", name, p.unit[0] ? " (" : "", p.unit, p.unit[0] ? ")" : "");
+    mro_text_named(p.axis, sizeof p.axis, name, p.unit);
     MRO_TRY(mro_canvas_measure(&measure, e));
     for (size_t k = 0; k < c->result->n_states; k++) {
         if (!is_drawn(&p, k)) continue;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The figure of a pair distribution. */
-#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -339,11 +338,8 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
         mro_fig_onset(c, &q, o, k, colour[k]);
     }
     mro_plot_end(c);
-    char axis[180], name[96], unit[64];
-    mro_text_clean(name, sizeof name, s->value_name);
-    mro_text_clean(unit, sizeof unit, s->value_unit);
-    snprintf(axis, sizeof axis, "%s%s%s%s", name, unit[0] ? " (" : "", unit, unit[0] ? ")" : "");
-    axis[0] = (char)toupper((unsigned char)axis[0]);
+    char axis[180];
+    mro_text_axis(axis, sizeof axis, s->value_name, s->value_unit);
     mro_plot_axes(c, &q, axis,
                   areas ? "Area of G \xe2\x89\xa5 0 / mean of the series"
                         : "First moment (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -34,6 +35,17 @@ static inline void put_f64(unsigned char *p, double v, bool big)
     uint64_t bits;
     memcpy(&bits, &v, 8);
     put_bits(p, bits, 8, big);
+}
+
+/* Writes a file of text into a folder. */
+static inline void write_text(const char *folder, const char *name, const char *text)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
 }
 
 /* Some warning has `part`. */

@@ -17,6 +17,7 @@
 #include "core/memory.h"
 #include "io/reader.h"
 #include "mroscope/device.h"
+#include "readers/build.h"
 #include "readers/tiff_build.h"
 
 static char folder[64];
@@ -231,20 +232,10 @@ static void statistics_are_exact_and_the_same_at_any_thread_count(void **state)
     free(pixels);
 }
 
-static void write_text(const char *name, const char *text)
-{
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
-
 static size_t limit_of(const char *groups)
 {
     char path[256];
-    write_text("groups", groups);
+    write_text(folder, "groups", groups);
     snprintf(path, sizeof path, "%s/groups", folder);
     return mro_memory_limit(path, folder);
 }
@@ -259,11 +250,11 @@ static void memory_is_limited_by_control_groups(void **state)
         snprintf(path, sizeof path, "%s/%s", folder, folders[i]);
         assert_int_equal(mkdir(path, 0700), 0);
     }
-    write_text("memory.max", "9000\n");
-    write_text("job/memory.max", "5000\n");
-    write_text("job/step/memory.max", "max\n");
-    write_text("memory/memory.limit_in_bytes", "9223372036854771712\n");
-    write_text("memory/box/memory.limit_in_bytes", "7000\n");
+    write_text(folder, "memory.max", "9000\n");
+    write_text(folder, "job/memory.max", "5000\n");
+    write_text(folder, "job/step/memory.max", "max\n");
+    write_text(folder, "memory/memory.limit_in_bytes", "9223372036854771712\n");
+    write_text(folder, "memory/box/memory.limit_in_bytes", "7000\n");
     assert_int_equal(limit_of("0::/job/step\n"), 5000);
     assert_int_equal(limit_of("0::/\n"), 9000);
     assert_int_equal(limit_of("0::/not/seen/from/here\n"), 9000);
@@ -271,7 +262,7 @@ static void memory_is_limited_by_control_groups(void **state)
     assert_int_equal(limit_of("4:memory:/box\n0::/job\n"), 5000);
     assert_int_equal(limit_of("4:memory:/\n"), 9223372036854771712u);
     assert_int_equal(limit_of("3:cpuset:/\nnonsense\n\n"), SIZE_MAX);
-    write_text("memory.max", "?\n");
+    write_text(folder, "memory.max", "?\n");
     assert_int_equal(limit_of("0::/\n"), SIZE_MAX);
     snprintf(path, sizeof path, "%s/none", folder);
     assert_int_equal(mro_memory_limit(path, folder), SIZE_MAX);

@@ -14,25 +14,16 @@
 #include <cmocka.h>
 
 #include "io/session.h"
+#include "readers/build.h"
 
 static char folder[] = "/tmp/mroscope_session_XXXXXX";
-
-static void write_text(const char *name, const char *text)
-{
-    char path[300];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
 
 /* An index with these rows. */
 static void write_index(const char *rows)
 {
     char text[4000];
     snprintf(text, sizeof text, "{\"schema\": \"mroscope.batch/1\", \"manifest\": \"s.csv\", \"rows\": [%s]}", rows);
-    write_text("index.json", text);
+    write_text(folder, "index.json", text);
 }
 
 #define MRO(frame, fraction) "{\"schema\": \"mroscope.mro/1\", \"frame\": " frame ", \"fraction\": " fraction "}"
@@ -88,11 +79,11 @@ static void expect_none(const char *rows, enum mro_code code, const char *part)
 static void one_result_stands_for_a_row(void **state)
 {
     (void)state;
-    write_text("items/a.mro.json", MRO("0", "0.25"));
-    write_text("items/s.f0000.mro.json", MRO("0", "0.1"));
-    write_text("items/s.f0001.mro.json", "damaged, but never read");
-    write_text("items/s.mro.json", MRO("null", "0.2"));
-    write_text("items/odd.f0001.x.json", MRO("null", "0.3"));
+    write_text(folder, "items/a.mro.json", MRO("0", "0.25"));
+    write_text(folder, "items/s.f0000.mro.json", MRO("0", "0.1"));
+    write_text(folder, "items/s.f0001.mro.json", "damaged, but never read");
+    write_text(folder, "items/s.mro.json", MRO("null", "0.2"));
+    write_text(folder, "items/odd.f0001.x.json", MRO("null", "0.3"));
     expect_result(ROW("\"results\": [\"items/a.mro.json\"]"), "items/a.mro.json", 0.25);
     expect_result(ROW("\"results\": [\"items/s.f0000.mro.json\", \"items/s.f0001.mro.json\", \"items/s.mro.json\"]"),
                   "items/s.mro.json", 0.2);
@@ -134,11 +125,11 @@ static void rows_without_a_result_say_why(void **state)
 {
     (void)state;
     char path[300];
-    write_text("items/a.mro.json", MRO("0", "0.25"));
-    write_text("items/b.mro.json", MRO("0", "0.25"));
-    write_text("items/cut.mro.json", "{\"schema\": \"mroscope.mro/1\", \"fra");
-    write_text("items/empty.mro.json", "");
-    write_text("items/haadf.json", "{\"schema\": \"mroscope.haadf/1\"}");
+    write_text(folder, "items/a.mro.json", MRO("0", "0.25"));
+    write_text(folder, "items/b.mro.json", MRO("0", "0.25"));
+    write_text(folder, "items/cut.mro.json", "{\"schema\": \"mroscope.mro/1\", \"fra");
+    write_text(folder, "items/empty.mro.json", "");
+    write_text(folder, "items/haadf.json", "{\"schema\": \"mroscope.haadf/1\"}");
     snprintf(path, sizeof path, "%s/items/link.json", folder);
     assert_int_equal(symlink("/etc/hostname", path), 0);
     snprintf(path, sizeof path, "%s/items/pipe.json", folder);
@@ -163,7 +154,7 @@ static void expect_no_session(const char *index, enum mro_code code, const char 
 {
     struct mro_session s;
     struct mro_error e;
-    write_text("index.json", index);
+    write_text(folder, "index.json", index);
     assert_int_equal(mro_session_open(&s, folder, &e), code);
     if (strstr(e.message, part) == NULL) fail_msg("'%s' lacks '%s'", e.message, part);
 }
