@@ -54,13 +54,15 @@ static double clipped_share(const struct top *t, size_t known)
 struct mro_pixel_ends mro_pixel_ends(const float *px, size_t n, int threads)
 {
     enum { PART = 4096 }; /* stays in the first level of cache when it is gone through again */
-    struct mro_pixel_ends r = { .least = INFINITY, .most = -INFINITY };
-    struct top low = { -INFINITY, -INFINITY, 0, 0 }, high = low; /* of the negative, and of the value */
+    const struct mro_pixel_ends nothing = { .least = INFINITY, .most = -INFINITY };
+    const struct top none = { -INFINITY, -INFINITY, 0, 0 };
+    struct mro_pixel_ends r = nothing;
+    struct top low = none, high = none; /* of the negative, and of the value */
     size_t known = 0;
 #pragma omp parallel num_threads(threads)
     {
-        struct mro_pixel_ends mine = r;
-        struct top mine_low = low, mine_high = high;
+        struct mro_pixel_ends mine = nothing;
+        struct top mine_low = none, mine_high = none;
         size_t mine_known = 0;
 #pragma omp for schedule(static) nowait
         for (size_t from = 0; from < n; from += PART) {
