@@ -395,7 +395,7 @@ static void take_strain(struct mro_compare_set *s)
 {
     for (size_t i = 0; i < s->n_rows; i++) s->rows[i].x = s->rows[i].strain;
     s->over = "strain";
-    s->over_unit = "";
+    s->over_unit = s->strain_unit ? s->strain_unit : "";
     s->over_metric = MRO_COMPARE_NONE;
 }
 
@@ -628,7 +628,7 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
     struct mro_session session;
     size_t left_out = 0, stateless = 0, n_pictures = 0, *picture_row = NULL;
     char **pictures = NULL;
-    *s = (struct mro_compare_set){ 0 };
+    *s = (struct mro_compare_set){ .strain_unit = "%" };
     MRO_TRY(mro_session_open(&session, folder, e));
     enum mro_code rc = MRO_OK;
     s->source = strdup(folder);
@@ -809,6 +809,8 @@ static enum mro_code read_headers(struct mro_compare_set *s, struct table *t, st
             MRO_TRY(understand(s, &t->column[i], e));
             if (t->column[i].role == STATE) t->state = i;
             if (t->column[i].role == VALUE) MRO_TRY(take_value_head(s, c[i], e));
+            if (t->column[i].role == STRAIN && (s->strain_unit = keep(s, t->column[i].unit)) == NULL)
+                return MRO_FAIL(e, MRO_EMEMORY, no_memory, s->source);
         }
     }
     t->begin_at = t->in.at;
