@@ -8,9 +8,8 @@
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
-#define MAX_SPAN 96        /* samples across the largest sphere; a coarser bound than any grid in use needs */
-#define ROUNDS 12582912.0f /* 1.5 2^23: added, a float becomes whole */
-#define LANES 16           /* samples taken together; MAX_SPAN is a multiple */
+#define MAX_SPAN 96 /* samples across the largest sphere; a coarser bound than any grid in use needs */
+#define LANES 16    /* samples taken together; MAX_SPAN is a multiple */
 
 struct search {
     const struct mro_grid *g;
@@ -38,12 +37,13 @@ static int fill_axis(struct axis *a, ptrdiff_t first, int n, double centre, doub
     a->first = (ptrdiff_t)ceil(centre - reach / step);
     const ptrdiff_t last = (ptrdiff_t)floor(centre + reach / step), end = first + n;
     a->n = (int)((last + 1 > end ? last + 1 : end) - a->first);
-    const float from = (float)((double)a->first - centre), turns = (float)(-g * step);
+    const double from = (double)a->first;
 #pragma omp simd
     for (int i = 0; i < a->n; i++) {
-        const float turn = turns * (from + (float)i), rest = turn - ((turn + ROUNDS) - ROUNDS);
-        a->re[i] = mro_cos_turn(rest);
-        a->im[i] = mro_sin_turn(rest);
+        const double r = (from + i - centre) * step;
+        const float turn = (float)mro_turn_of(-g * r);
+        a->re[i] = mro_cos_turn(turn);
+        a->im[i] = mro_sin_turn(turn);
     }
     return (int)(first - a->first);
 }
