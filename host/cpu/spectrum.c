@@ -146,17 +146,13 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
     const struct mro_bank_window window = mro_bank_window_of(bank, g);
     const ptrdiff_t hy = window.hy, hx = window.hx;
     const double c = window.c;
-    const size_t n = out->ny * out->nx;
+    const size_t n = out->ny * out->nx, wide = mro_panels(out->nx) * out->ny, places = wide * MRO_LANES;
     const mro_c32 *s = spectrum->p;
     float *best = power->p;
     int32_t *arg = which->p;
     bool failed = false;
-    struct mro_fft_plane plan;
     double *scale = malloc(bank->n_g * sizeof *scale);
-    if (!mro_fft_plane_new(&plan, out->ny, out->nx, FFTW_BACKWARD) || scale == NULL) {
-        free(scale);
-        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", out->nx, out->ny);
-    }
+    if (scale == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", out->nx, out->ny);
     mro_bank_scales(bank, g, scale);
     for (size_t i = 0; i < n; i++) {
         best[i] = -1;
@@ -164,16 +160,20 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
     }
 #pragma omp parallel num_threads(d->threads)
     {
-        mro_c32 *z = fftwf_malloc(n * sizeof *z), *work = fftwf_malloc(n * sizeof *work);
-        float *mine = malloc(n * sizeof *mine), *wx = malloc((size_t)(2 * (hx + hy) + 2) * sizeof *wx);
+        struct mro_plane plane;
+        const bool ready_plane = mro_plane_new(&plane, out->ny, out->nx);
+        mro_c32 *z = malloc(n * sizeof *z);
+        struct mro_wide *panels = mro_lines_room(wide);
+        /* As the panels have them: those of MRO_LANES columns side by side, row by row. */
+        float *mine = malloc(places * sizeof *mine), *wx = malloc((size_t)(2 * (hx + hy) + 2) * sizeof *wx);
         float *all_wy = wx ? wx + 2 * hx + 1 : NULL;
-        int32_t *mine_arg = malloc(n * sizeof *mine_arg);
-        const bool ready = z && work && mine && wx && mine_arg;
+        int32_t *mine_arg = malloc(places * sizeof *mine_arg);
+        const bool ready = ready_plane && z && panels && mine && wx && mine_arg;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         } else {
-            for (size_t i = 0; i < n; i++) {
+            for (size_t i = 0; i < places; i++) {
                 mine[i] = -1;
                 mine_arg[i] = -1;
             }
@@ -212,31 +212,33 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
                     at = (at + run) % (ptrdiff_t)out->nx;
                 }
             }
-            mro_fft_plane_run(&plan, z, hy, work);
+            mro_plane_run(&plane, true, z, hy, panels);
             const int32_t id = (int32_t)k; /* rising within a thread: of equal powers the first is kept */
+            const float *re = (const float *)panels;
+            for (size_t i = 0; i < places; i += MRO_LANES, re += 2 * MRO_LANES)
 #pragma omp simd
-            for (size_t i = 0; i < n; i++) {
-                const float p = work[i].re * work[i].re + work[i].im * work[i].im;
-                const bool more = p > mine[i];
-                mine[i] = more ? p : mine[i];
-                mine_arg[i] = more ? id : mine_arg[i];
-            }
+                for (size_t t = 0; t < MRO_LANES; t++) {
+                    const float p = re[t] * re[t] + re[t + MRO_LANES] * re[t + MRO_LANES];
+                    const bool more = p > mine[i + t];
+                    mine[i + t] = more ? p : mine[i + t];
+                    mine_arg[i + t] = more ? id : mine_arg[i + t];
+                }
         }
-        /* A maximum does not depend on the order of threads once ties go to the lower number. The transforms are
-         * transposed. */
+        /* A maximum does not depend on the order of threads once ties go to the lower number. */
         if (ready) {
 #pragma omp critical(mro_bank_merge)
             for (size_t y = 0; y < out->ny; y++)
                 for (size_t x = 0; x < out->nx; x++) {
-                    const size_t i = y * out->nx + x, t = x * out->ny + y;
+                    const size_t i = y * out->nx + x, t = (x / MRO_LANES * out->ny + y) * MRO_LANES + x % MRO_LANES;
                     if (mine[t] > best[i] || (mine[t] == best[i] && mine_arg[t] < arg[i])) {
                         best[i] = mine[t];
                         arg[i] = mine_arg[t];
                     }
                 }
         }
-        fftwf_free(z);
-        fftwf_free(work);
+        mro_plane_release(&plane);
+        free(z);
+        free(panels);
         free(mine);
         free(wx);
         free(mine_arg);
