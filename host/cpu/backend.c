@@ -9,7 +9,6 @@
 #include "cpu/fft.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
-#include "mroscope/math/noise.h"
 
 enum { LINE = 64 }; /* bytes of a cache line: buffers begin at one */
 
@@ -77,54 +76,6 @@ static enum mro_code cpu_multiply(struct mro_device *d, const struct mro_grid *g
     for (size_t i = 0; i < n; i++) {
         s[i].re *= gain[i];
         s[i].im *= gain[i];
-    }
-    return MRO_OK;
-}
-
-/* Coefficients from <= kx < from + n of row ky, and their conjugates. */
-static void noise_run(const struct mro_grid *g, uint64_t seed, uint64_t stream, const float band[2], float edge,
-                      int32_t ky, int32_t from, int32_t n, mro_c32 *s)
-{
-    enum { PART = 256 };
-    float re[PART], im[PART];
-    mro_c32 *up = s + (size_t)ky * g->nx, *down = s + (ky ? g->ny - (size_t)ky : 0) * g->nx;
-    for (int32_t done = 0; done < n; done += PART) {
-        const int32_t part = n - done < PART ? n - done : PART, first = from + done;
-#pragma omp simd
-        for (int32_t i = 0; i < part; i++) {
-            const mro_c32 z = mro_noise_coefficient(seed, stream, ky, first + i, g->ly, g->lx, band[0], band[1], edge);
-            re[i] = z.re;
-            im[i] = z.im;
-        }
-        for (int32_t i = 0; i < part; i++) {
-            const int32_t kx = first + i;
-            down[kx > 0 ? g->nx - (size_t)kx : (size_t)-kx] = (mro_c32){ re[i], -im[i] };
-            up[kx < 0 ? g->nx - (size_t)-kx : (size_t)kx] = (mro_c32){ re[i], im[i] };
-        }
-    }
-}
-
-static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
-                                        const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
-                                        struct mro_error *e)
-{
-    (void)e;
-    mro_c32 *s = spectrum->p;
-    const float band[2] = { (float)band_inv_nm[0], (float)band_inv_nm[1] }, edge = (float)edge_inv_nm;
-    memset(s, 0, g->ny * g->nx * sizeof *s);
-    /* Middle frequencies of even grids have no partner: left 0. */
-    const int32_t hy = (int32_t)((g->ny - 1) / 2), hx = (int32_t)((g->nx - 1) / 2);
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (int32_t ky = 0; ky <= hy; ky++) {
-        int32_t first, last;
-        if (!mro_noise_row(ky, g->ly, g->lx, band[0], band[1], edge, &first, &last)) continue;
-        if (last > hx) last = hx;
-        if (ky && first == 0) {
-            noise_run(g, seed, stream, band, edge, ky, -last, 2 * last + 1, s);
-        } else {
-            if (ky) noise_run(g, seed, stream, band, edge, ky, -last, last - first + 1, s);
-            noise_run(g, seed, stream, band, edge, ky, first, last - first + 1, s);
-        }
     }
     return MRO_OK;
 }
@@ -226,7 +177,7 @@ const struct mro_backend mro_backend_cpu = {
     .contrast_spectrum = mro_cpu_contrast_spectrum,
     .local_power = mro_cpu_local_power,
     .multiply = cpu_multiply,
-    .noise_spectrum = cpu_noise_spectrum,
+    .noise_spectrum = mro_cpu_noise_spectrum,
     .inverse = cpu_inverse,
     .forward = cpu_forward,
     .correlate = mro_cpu_correlate,
