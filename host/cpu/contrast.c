@@ -464,7 +464,7 @@ enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny,
             mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
             for (size_t k = 0; k < ny; k++) {
                 const double qy = mro_frequency(k, ny, (double)ny * pixel_nm[0]);
-                mro_lanes w;
+                mro_lanes w = { 0 };
 #pragma omp simd
                 for (int i = 0; i < MRO_LANES; i++) {
                     const double qx = (double)(p * MRO_LANES + (size_t)i) / ((double)nx * pixel_nm[1]);
