@@ -7,53 +7,36 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
-#include "cpu/lines.h"
+#include "cpu/fft.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
-/* The planes of a bank are transformed one after the other, MRO_LANES lines side by side: rows are filled, turned into
- * lanes, transformed and turned again, so that columns lie in lanes; powers of columns meet the largest so far while
- * they are in the cache. A block is a plane's part of MRO_LANES rows or columns; the last ones are filled up with
- * zeros. Of a thread: */
+/* The planes of a bank are made one after the other: a strip of rows is filled, transformed and kept as panels
+ * (cpu/fft.h); the powers of a panel's transform meet the largest so far while they are in the cache. Of a thread: */
 struct room {
-    size_t ny, nx, blocks_y, blocks_x;
-    const struct mro_lines *along_x, *along_y;
-    float *re, *im;                                /* MRO_LANES rows, filled up to blocks */
-    struct mro_wide *line, *transformed, *scratch; /* of any block */
-    struct mro_wide *columns;                      /* [blocks_x][ny, filled up]: transformed along x */
-    float *bell_y, *bell_x;                        /* amplitude of the window, from -hy and -hx on */
-    float *best;                                   /* [blocks_x][ny][MRO_LANES] */
-    int32_t *which;                                /* the wave vector that gave it */
+    size_t ny, nx, stride; /* of the plane and its panels */
+    struct mro_room x, y;
+    float *re, *im;          /* MRO_LANES rows, filled up to whole panels */
+    struct mro_wide *panels; /* transformed along x; rows that no window reaches stay 0 */
+    float *bell_y, *bell_x;  /* amplitude of the window, from -hy and -hx on */
+    float *best;             /* [panels][ny][MRO_LANES] */
+    int32_t *which;          /* the wave vector that gave it */
 };
-
-static size_t filled_up(size_t blocks) { return blocks * MRO_LANES; }
 
 static bool room_new(struct room *r, const struct mro_grid *out, const struct mro_bank_window *w)
 {
-    *r = (struct room){ .ny = out->ny,
-                        .nx = out->nx,
-                        .blocks_y = (out->ny + MRO_LANES - 1) / MRO_LANES,
-                        .blocks_x = (out->nx + MRO_LANES - 1) / MRO_LANES,
-                        .along_x = mro_lines_of(out->nx),
-                        .along_y = mro_lines_of(out->ny) };
-    if (r->along_x == NULL || r->along_y == NULL) return false;
-    const size_t high = filled_up(r->blocks_y), wide = filled_up(r->blocks_x), longest = high > wide ? high : wide;
-    const size_t x = mro_lines_scratch(r->along_x), y = mro_lines_scratch(r->along_y), n = wide * r->ny;
+    *r = (struct room){ .ny = out->ny, .nx = out->nx, .stride = mro_panel_stride(out->ny) };
+    const size_t n_panels = mro_panels(r->nx), wide = n_panels * MRO_LANES, n = wide * r->ny;
+    const bool ready_x = mro_room_new(&r->x, r->nx), ready_y = mro_room_new(&r->y, r->ny);
     r->re = malloc(2 * MRO_LANES * wide * sizeof *r->re);
-    r->line = mro_lines_room(longest);
-    r->transformed = mro_lines_room(longest);
-    r->scratch = mro_lines_room(x > y ? x : y);
-    r->columns = mro_lines_room(r->blocks_x * high);
+    r->panels = mro_panels_new(r->nx, r->ny);
     r->bell_y = malloc((size_t)(2 * w->hy + 1) * sizeof *r->bell_y);
     r->bell_x = malloc((size_t)(2 * w->hx + 1) * sizeof *r->bell_x);
     r->best = malloc(n * sizeof *r->best);
     r->which = malloc(n * sizeof *r->which);
-    if (!r->re || !r->line || !r->transformed || !r->scratch || !r->columns || !r->bell_y || !r->bell_x || !r->best ||
-        !r->which)
-        return false;
+    if (!ready_x || !ready_y || !r->re || !r->panels || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
     r->im = r->re + MRO_LANES * wide;
-    memset(r->transformed, 0, longest * sizeof *r->transformed);
-    memset(r->columns, 0, r->blocks_x * high * sizeof *r->columns); /* rows that no window reaches stay so */
+    memset(r->panels, 0, n_panels * r->stride * sizeof *r->panels);
     for (size_t i = 0; i < n; i++) {
         r->best[i] = -1;
         r->which[i] = -1;
@@ -63,11 +46,10 @@ static bool room_new(struct room *r, const struct mro_grid *out, const struct mr
 
 static void room_release(struct room *r)
 {
+    mro_room_release(&r->x);
+    mro_room_release(&r->y);
     free(r->re);
-    free(r->line);
-    free(r->transformed);
-    free(r->scratch);
-    free(r->columns);
+    free(r->panels);
     free(r->bell_y);
     free(r->bell_x);
     free(r->best);
@@ -107,25 +89,16 @@ static void add_row(const mro_c32 *src, size_t nx, ptrdiff_t cx, ptrdiff_t hx, f
     }
 }
 
-/* Turns n blocks of numbers of MRO_LANES rows or columns, the second `from_next` and `to_next` floats after the first.
- */
-static void turn(const float *from, size_t pitch, size_t from_next, float *to, size_t to_next, size_t n)
-{
-    for (size_t i = 0; i < n; i++) mro_lines_turn(from + i * from_next, pitch, to + i * to_next, 2 * MRO_LANES);
-}
-
-/* Fills r->columns with the plane of wave vector `g`, transformed along x. */
+/* Fills r->panels with the plane of wave vector `g`, transformed along x. */
 static void transform_rows(const struct mro_grid *grid, const mro_c32 *spectrum, const struct mro_bank_window *w,
                            const double g[2], float scale, struct room *r)
 {
-    enum { WIDE = 2 * MRO_LANES }; /* floats of a struct mro_wide */
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
     const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px), ny = (ptrdiff_t)r->ny, hy = w->hy;
-    const size_t wide = filled_up(r->blocks_x), high = filled_up(r->blocks_y);
+    const size_t n_panels = mro_panels(r->nx), wide = n_panels * MRO_LANES;
     bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x);
     bell_row(w->c / (grid->ly * grid->ly), (double)cy - py, w->hy, r->bell_y);
-    for (size_t block = 0; block < r->blocks_y; block++) {
-        const ptrdiff_t y0 = (ptrdiff_t)filled_up(block);
+    for (ptrdiff_t y0 = 0; y0 < ny; y0 += MRO_LANES) {
         const ptrdiff_t end = y0 + MRO_LANES < ny ? y0 + MRO_LANES : ny;
         if (y0 > hy && ny - end >= hy) continue; /* no window reaches here */
         memset(r->re, 0, 2 * MRO_LANES * wide * sizeof *r->re);
@@ -134,30 +107,32 @@ static void transform_rows(const struct mro_grid *grid, const mro_c32 *spectrum,
                 add_row(spectrum + mro_cyclic(cy + j, grid->ny) * grid->nx, grid->nx, cx, w->hx,
                         scale * r->bell_y[j + hy], r->bell_x, r->re + (size_t)(y - y0) * wide,
                         r->im + (size_t)(y - y0) * wide, r->nx);
-        float *line = (float *)r->line, *columns = (float *)(r->columns + y0);
-        const float *done = (const float *)r->transformed;
-        turn(r->re, wide, MRO_LANES, line, WIDE * MRO_LANES, r->blocks_x);
-        turn(r->im, wide, MRO_LANES, line + MRO_LANES, WIDE * MRO_LANES, r->blocks_x);
-        mro_lines_run(r->along_x, true, r->line, r->transformed, r->scratch);
-        turn(done, WIDE, WIDE * MRO_LANES, columns, WIDE * high, r->blocks_x);
-        turn(done + MRO_LANES, WIDE, WIDE * MRO_LANES, columns + MRO_LANES, WIDE * high, r->blocks_x);
+        mro_lines_from_rows(r->re, wide, MRO_LANES, r->nx, &r->x.in->re, 2);
+        mro_lines_from_rows(r->im, wide, MRO_LANES, r->nx, &r->x.in->im, 2);
+        mro_lines_run(r->x.lines, true, r->x.in, r->x.out, r->x.scratch);
+        for (size_t p = 0; p < n_panels; p++) {
+            const struct mro_wide *from = r->x.out + p * MRO_LANES;
+            struct mro_wide *to = r->panels + p * r->stride + y0;
+            mro_lines_turn((const float *)&from->re, 2 * MRO_LANES, (float *)&to->re, 2 * MRO_LANES);
+            mro_lines_turn((const float *)&from->im, 2 * MRO_LANES, (float *)&to->im, 2 * MRO_LANES);
+        }
     }
 }
 
-/* Transforms r->columns along y, and keeps where the powers exceed the largest so far. */
+/* Transforms r->panels along y, and keeps where the powers exceed the largest so far. */
 static void keep_largest(struct room *r, int32_t id)
 {
-    for (size_t block = 0; block < r->blocks_x; block++) {
-        float *best = r->best + filled_up(block) * r->ny;
-        int32_t *which = r->which + filled_up(block) * r->ny;
-        const float *v = (const float *)r->transformed;
-        mro_lines_run(r->along_y, true, r->columns + block * filled_up(r->blocks_y), r->transformed, r->scratch);
+    for (size_t p = 0; p < mro_panels(r->nx); p++) {
+        float *best = r->best + p * r->ny * MRO_LANES;
+        int32_t *which = r->which + p * r->ny * MRO_LANES;
+        const float *v = (const float *)r->y.out;
+        mro_lines_run(r->y.lines, true, r->panels + p * r->stride, r->y.out, r->y.scratch);
         for (size_t y = 0; y < r->ny; y++, v += 2 * MRO_LANES, best += MRO_LANES, which += MRO_LANES)
 #pragma omp simd
             for (size_t x = 0; x < MRO_LANES; x++) {
-                const float p = v[x] * v[x] + v[MRO_LANES + x] * v[MRO_LANES + x];
-                const bool more = p > best[x];
-                best[x] = more ? p : best[x];
+                const float power = v[x] * v[x] + v[MRO_LANES + x] * v[MRO_LANES + x];
+                const bool more = power > best[x];
+                best[x] = more ? power : best[x];
                 which[x] = more ? id : which[x];
             }
     }
