@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The CPU backend: the reference for every other one. */
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,19 +10,21 @@
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
+enum { LINE = 64 }; /* bytes of a cache line: buffers begin at one */
+
 static enum mro_code cpu_open(struct mro_device *d, int index, struct mro_error *e)
 {
     (void)d;
     (void)index;
     (void)e;
-    mro_fft_open();
+    mro_lines_open();
     return MRO_OK;
 }
 
 static void cpu_close(struct mro_device *d)
 {
     (void)d;
-    mro_fft_close();
+    mro_lines_close();
 }
 
 static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e)
@@ -31,7 +34,7 @@ static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_
     if (bytes > d->memory_bytes)
         return MRO_FAIL(e, MRO_EMEMORY, "a buffer of %zu MiB is over the memory budget of %zu MiB; raise --memory",
                         bytes >> 20, d->memory_bytes >> 20);
-    b->p = fftwf_malloc(bytes ? bytes : 1);
+    b->p = bytes > SIZE_MAX - LINE ? NULL : aligned_alloc(LINE, (bytes / LINE + 1) * LINE);
     if (b->p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a buffer of %zu MiB", bytes >> 20);
     b->bytes = bytes;
     return MRO_OK;
@@ -40,7 +43,7 @@ static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_
 static void cpu_release(struct mro_device *d, struct mro_buffer *b)
 {
     (void)d;
-    fftwf_free(b->p);
+    free(b->p);
     b->p = NULL;
     b->bytes = 0;
 }
@@ -87,23 +90,8 @@ static enum mro_code cpu_inverse(struct mro_device *d, const struct mro_grid *g,
 static enum mro_code cpu_forward(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  struct mro_buffer *spectrum, struct mro_error *e)
 {
-    const size_t ny = g->ny, nx = g->nx, kept = nx / 2 + 1;
-    const float unit = (float)(1 / sqrt((double)ny * (double)nx));
-    mro_c32 *s = spectrum->p, *half = malloc(ny * kept * sizeof *half);
-    if (half == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny);
-    const enum mro_code rc = mro_fft_real(field->p, ny, nx, false, kept, half, d->threads, e);
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (rc == MRO_OK)
-    for (size_t y = 0; y < ny; y++) {
-        const mro_c32 *from = half + y * kept, *mirror = half + (y ? ny - y : 0) * kept;
-        mro_c32 *to = s + y * nx;
-        for (size_t x = 0; rc == MRO_OK && x < nx; x++) {
-            const mro_c32 v = x < kept ? from[x] : mirror[nx - x];
-            to[x].re = unit * v.re;
-            to[x].im = x < kept ? unit * v.im : -unit * v.im;
-        }
-    }
-    free(half);
-    return rc;
+    const float unit = (float)(1 / sqrt((double)g->ny * (double)g->nx));
+    return mro_fft_real(field->p, g->ny, g->nx, unit, spectrum->p, d->threads, e);
 }
 
 #define BELL_REACH 5.0 /* standard deviations of a Gaussian that are summed: all but 6e-7 of it */

@@ -2,6 +2,7 @@
 /* Fringes brought down to frequency zero, and the slope of their phase. */
 #include "core/wave.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "cpu/cpu.h"
@@ -27,7 +28,7 @@ enum mro_code mro_cpu_demodulate(struct mro_device *d, const struct mro_grid *g,
             to[mro_cyclic(i, out->nx)] = (mro_c32){ w * v.re, w * v.im };
         }
     }
-    return mro_fft2(z, out->ny, out->nx, FFTW_BACKWARD, d->threads, e);
+    return mro_fft2(z, out->ny, out->nx, true, d->threads, e);
 }
 
 enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *h,
@@ -35,14 +36,14 @@ enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g
 {
     const size_t n = g->ny * g->nx;
     const mro_c32 *from = h->p;
-    mro_c32 *z = fftwf_malloc(n * sizeof *z), *dh = fftwf_malloc(n * sizeof *dh);
+    mro_c32 *z = malloc(n * sizeof *z), *dh = malloc(n * sizeof *dh);
     enum mro_code rc = MRO_OK;
     if (z == NULL || dh == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
         goto done;
     }
     memcpy(z, from, n * sizeof *z);
-    if ((rc = mro_fft2(z, g->ny, g->nx, FFTW_FORWARD, d->threads, e))) goto done;
+    if ((rc = mro_fft2(z, g->ny, g->nx, false, d->threads, e))) goto done;
     for (int axis = 0; axis < 2; axis++) {
         float *to = (float *)slope->p + (size_t)axis * n;
 #pragma omp parallel for schedule(static) num_threads(d->threads)
@@ -53,12 +54,12 @@ enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g
                 const float w = (float)(2 * MRO_PI * q / (double)n);
                 dh[k] = (mro_c32){ -w * z[k].im, w * z[k].re };
             }
-        if ((rc = mro_fft2(dh, g->ny, g->nx, FFTW_BACKWARD, d->threads, e))) goto done;
+        if ((rc = mro_fft2(dh, g->ny, g->nx, true, d->threads, e))) goto done;
 #pragma omp parallel for schedule(static) num_threads(d->threads)
         for (size_t k = 0; k < n; k++) to[k] = mro_wave_slope(from[k], dh[k]);
     }
 done:
-    fftwf_free(z);
-    fftwf_free(dh);
+    free(z);
+    free(dh);
     return rc;
 }

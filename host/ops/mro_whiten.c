@@ -105,7 +105,7 @@ static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, const c
         mro_c32 *spectrum = malloc(n * sizeof *spectrum);
         if (spectrum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
         enum mro_code rc = p->d->ops->download(p->d, spectrum, &w->spectrum, n * sizeof(mro_c32), e);
-        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, fit, e);
+        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->d->threads, fit, e);
         free(spectrum);
         if (rc) return rc;
         const double g = 1 / p->o.d_nm;
