@@ -60,10 +60,9 @@ void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, stru
     }
 }
 
-void mro_strip_backward(const struct mro_room *r, size_t nx, const struct mro_wide *half, size_t stride, size_t y0,
-                        float unit)
+void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, const struct mro_wide *half, size_t stride,
+                        size_t y0, float unit)
 {
-    const size_t columns = nx / 2 + 1;
     for (size_t p = 0; p < mro_panels(columns); p++) {
         mro_lanes parts[4][MRO_LANES];
         const struct mro_wide *from = half + p * stride + y0;
@@ -81,6 +80,7 @@ void mro_strip_backward(const struct mro_room *r, size_t nx, const struct mro_wi
             r->in[k] = (struct mro_wide){ a - bi, ai + b };
         }
     }
+    if (columns + columns <= nx) memset(r->in + columns, 0, (nx + 1 - 2 * columns) * sizeof *r->in);
     mro_lines_run(r->lines, true, r->in, r->out, r->scratch);
 }
 
@@ -219,7 +219,7 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             if (!ready) continue;
-            mro_strip_backward(&x, nx, half, stride, y0, unit);
+            mro_strip_backward(&x, nx, columns, half, stride, y0, unit);
             mro_strip_store(&x, field, ny, nx, y0);
         }
         mro_room_release(&x);
