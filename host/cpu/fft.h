@@ -44,8 +44,10 @@ void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t n
 /* Coefficients of `w` columns from column kx of a half plane on, in row ky, as part of a full Hermitian plane. */
 void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, size_t ky, size_t kx, size_t w);
 
-/* In-place unnormalised transform of a full complex plane. */
-enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, bool back, int threads, struct mro_error *e);
+/* In-place unnormalised transform of a full complex plane, of which only rows within `reach` of row 0 (cyclically) hold
+ * anything but zeros. */
+enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bool back, int threads,
+                       struct mro_error *e);
 
 /* Real plane to its full spectrum, and back, times `unit`. */
 enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit, mro_c32 *spectrum, int threads,

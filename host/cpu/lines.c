@@ -356,7 +356,7 @@ void mro_lines_turn(const float *from, size_t pitch, float *to, size_t to_pitch)
     for (size_t i = 0; i < MRO_LANES; i++) *(loose *)(to + i * to_pitch) = a[i];
 }
 
-enum { AHEAD = 128 }; /* floats */
+enum { AHEAD = 128, AHEAD_ROWS = 16 }; /* floats; rows of columns */
 
 void mro_lines_from_rows(const float *rows, size_t pitch, size_t n_rows, size_t n, mro_lanes *to, size_t step)
 {
@@ -397,6 +397,8 @@ void mro_lines_from_columns(const mro_c32 *columns, size_t pitch, size_t w, size
     for (size_t y = 0; y < n; y++) {
         const float *from = &columns[y * pitch].re;
         float some[2 * MRO_LANES] = { 0 };
+        __builtin_prefetch(from + 2 * AHEAD_ROWS * pitch); /* as for rows */
+        __builtin_prefetch(from + 2 * AHEAD_ROWS * pitch + 16);
         if (w < MRO_LANES) from = memcpy(some, from, w * sizeof *columns);
         const mro_lanes a = *(const loose *)from, b = *(const loose *)(from + MRO_LANES);
         to[y] = (struct mro_wide){ EVEN(a, b), ODD(a, b) };
