@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/elementary.h"
@@ -36,6 +37,7 @@ static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_
                         bytes >> 20, d->memory_bytes >> 20);
     b->p = bytes > SIZE_MAX - LINE ? NULL : aligned_alloc(LINE, (bytes / LINE + 1) * LINE);
     if (b->p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a buffer of %zu MiB", bytes >> 20);
+    mro_prefer_huge_pages(b->p, bytes);
     b->bytes = bytes;
     return MRO_OK;
 }

@@ -60,10 +60,9 @@ void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, stru
     }
 }
 
-void mro_strip_backward(const struct mro_room *r, size_t nx, const struct mro_wide *half, size_t stride, size_t y0,
-                        float unit)
+void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, const struct mro_wide *half, size_t stride,
+                        size_t y0, float unit)
 {
-    const size_t columns = nx / 2 + 1;
     for (size_t p = 0; p < mro_panels(columns); p++) {
         mro_lanes parts[4][MRO_LANES];
         const struct mro_wide *from = half + p * stride + y0;
@@ -81,6 +80,7 @@ void mro_strip_backward(const struct mro_room *r, size_t nx, const struct mro_wi
             r->in[k] = (struct mro_wide){ a - bi, ai + b };
         }
     }
+    if (columns + columns <= nx) memset(r->in + columns, 0, (nx + 1 - 2 * columns) * sizeof *r->in);
     mro_lines_run(r->lines, true, r->in, r->out, r->scratch);
 }
 
@@ -117,8 +117,14 @@ static enum mro_code no_room(size_t ny, size_t nx, struct mro_error *e)
     return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", nx, ny);
 }
 
+/* Whether none of n rows from y on is within `reach` of row 0. */
+static bool beyond(size_t y, size_t n, size_t ny, ptrdiff_t reach)
+{
+    return (ptrdiff_t)y > reach && (ptrdiff_t)(ny - (y + n - 1)) > reach;
+}
+
 /* Rows or columns of a complex plane in place. */
-static bool lines_of_plane(mro_c32 *plane, size_t ny, size_t nx, bool columns, bool back, int threads)
+static bool lines_of_plane(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bool columns, bool back, int threads)
 {
     const size_t lines = columns ? nx : ny, length = columns ? ny : nx;
     bool failed = false;
@@ -134,7 +140,7 @@ static bool lines_of_plane(mro_c32 *plane, size_t ny, size_t nx, bool columns, b
         for (size_t from = 0; from < lines; from += MRO_LANES) {
             const size_t w = lines - from < MRO_LANES ? lines - from : MRO_LANES;
             mro_c32 *at = plane + from * (columns ? 1 : nx);
-            if (!ready) continue;
+            if (!ready || (!columns && beyond(from, w, ny, reach))) continue;
             if (columns)
                 mro_lines_from_columns(at, nx, w, ny, r.in);
             else
@@ -150,10 +156,11 @@ static bool lines_of_plane(mro_c32 *plane, size_t ny, size_t nx, bool columns, b
     return !failed;
 }
 
-enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, bool back, int threads, struct mro_error *e)
+enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bool back, int threads,
+                       struct mro_error *e)
 {
-    const bool done =
-        lines_of_plane(plane, ny, nx, false, back, threads) && lines_of_plane(plane, ny, nx, true, back, threads);
+    const bool done = lines_of_plane(plane, ny, nx, reach, false, back, threads) &&
+                      lines_of_plane(plane, ny, nx, reach, true, back, threads);
     return done ? MRO_OK : no_room(ny, nx, e);
 }
 
@@ -219,7 +226,7 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             if (!ready) continue;
-            mro_strip_backward(&x, nx, half, stride, y0, unit);
+            mro_strip_backward(&x, nx, columns, half, stride, y0, unit);
             mro_strip_store(&x, field, ny, nx, y0);
         }
         mro_room_release(&x);
@@ -251,7 +258,7 @@ void mro_plane_run(const struct mro_plane *p, bool back, const mro_c32 *z, ptrdi
     const size_t ny = p->ny, nx = p->nx, stride = mro_panel_stride(ny);
     for (size_t y = 0; y < ny; y += MRO_LANES) {
         const size_t n = ny - y < MRO_LANES ? ny - y : MRO_LANES;
-        const bool zero = (ptrdiff_t)y > reach && (ptrdiff_t)(ny - (y + n - 1)) > reach;
+        const bool zero = beyond(y, n, ny, reach);
         if (!zero) {
             mro_lines_from_rows(&z[y * nx].re, 2 * nx, n, 2 * nx, &p->x.in->re, 1);
             mro_lines_run(p->x.lines, back, p->x.in, p->x.out, p->x.scratch);

@@ -31,12 +31,12 @@ static inline size_t mro_panel_stride(size_t ny) { return (ny + MRO_STRIP - 1) /
 struct mro_wide *mro_panels_new(size_t columns, size_t ny);
 
 /* A strip of real rows of nx, `r` of that length. Forward: r->in (lost) holds the rows, the first `columns` <= nx / 2 +
- * 1 coefficients of each go to rows y0 to y0 + MRO_STRIP - 1 of the panels. Backward: from panels of nx / 2 + 1 columns
- * to r->out, unnormalised, times `unit`. */
+ * 1 coefficients of each go to rows y0 to y0 + MRO_STRIP - 1 of the panels. Backward: from panels of `columns` columns,
+ * the others 0, to r->out, unnormalised, times `unit`. */
 void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, struct mro_wide *half, size_t stride,
                        size_t y0);
-void mro_strip_backward(const struct mro_room *r, size_t nx, const struct mro_wide *half, size_t stride, size_t y0,
-                        float unit);
+void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, const struct mro_wide *half, size_t stride,
+                        size_t y0, float unit);
 /* Rows y0 and on of a field of ny x nx to r->in, and from r->out. */
 void mro_strip_load(const struct mro_room *r, const float *field, size_t ny, size_t nx, size_t y0);
 void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t nx, size_t y0);
@@ -44,8 +44,10 @@ void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t n
 /* Coefficients of `w` columns from column kx of a half plane on, in row ky, as part of a full Hermitian plane. */
 void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, size_t ky, size_t kx, size_t w);
 
-/* In-place unnormalised transform of a full complex plane. */
-enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, bool back, int threads, struct mro_error *e);
+/* In-place unnormalised transform of a full complex plane, of which only rows within `reach` of row 0 (cyclically) hold
+ * anything but zeros. */
+enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bool back, int threads,
+                       struct mro_error *e);
 
 /* Real plane to its full spectrum, and back, times `unit`. */
 enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit, mro_c32 *spectrum, int threads,

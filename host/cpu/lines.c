@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/sizes.h"
 #include "mroscope/math/hd.h"
 
@@ -299,7 +300,10 @@ void mro_lines_close(void)
 struct mro_wide *mro_lines_room(size_t n)
 {
     if (n > SIZE_MAX / 2 / sizeof(struct mro_wide)) return NULL;
-    return aligned_alloc(sizeof(mro_lanes), (n ? n : 1) * sizeof(struct mro_wide));
+    const size_t bytes = (n ? n : 1) * sizeof(struct mro_wide);
+    struct mro_wide *room = aligned_alloc(sizeof(mro_lanes), bytes);
+    if (room) mro_prefer_huge_pages(room, bytes);
+    return room;
 }
 
 /* -- rows to lanes and back ------------------------------------------------------------------------- */
@@ -352,11 +356,15 @@ void mro_lines_turn(const float *from, size_t pitch, float *to, size_t to_pitch)
     for (size_t i = 0; i < MRO_LANES; i++) *(loose *)(to + i * to_pitch) = a[i];
 }
 
+enum { AHEAD = 128, AHEAD_ROWS = 16 }; /* floats; rows of columns */
+
 void mro_lines_from_rows(const float *rows, size_t pitch, size_t n_rows, size_t n, mro_lanes *to, size_t step)
 {
     for (size_t x = 0; x < n; x += MRO_LANES) {
         const size_t w = n - x < MRO_LANES ? n - x : MRO_LANES;
         if (w == MRO_LANES && n_rows == MRO_LANES) {
+            /* Rows are too many and too far apart for the processor to see where they go on. */
+            for (size_t i = 0; i < MRO_LANES; i++) __builtin_prefetch(rows + i * pitch + x + AHEAD);
             mro_lines_turn(rows + x, pitch, (float *)(to + x * step), step * MRO_LANES);
             continue;
         }
@@ -389,6 +397,8 @@ void mro_lines_from_columns(const mro_c32 *columns, size_t pitch, size_t w, size
     for (size_t y = 0; y < n; y++) {
         const float *from = &columns[y * pitch].re;
         float some[2 * MRO_LANES] = { 0 };
+        __builtin_prefetch(from + 2 * AHEAD_ROWS * pitch); /* as for rows */
+        __builtin_prefetch(from + 2 * AHEAD_ROWS * pitch + 16);
         if (w < MRO_LANES) from = memcpy(some, from, w * sizeof *columns);
         const mro_lanes a = *(const loose *)from, b = *(const loose *)(from + MRO_LANES);
         to[y] = (struct mro_wide){ EVEN(a, b), ODD(a, b) };

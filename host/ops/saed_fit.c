@@ -90,8 +90,9 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
             m[y * mx + x].re = 1;
             s[y * mx + x].re = value * value;
         }
-    if ((rc = mro_fft2(v, my, mx, false, threads, e)) || (rc = mro_fft2(m, my, mx, false, threads, e)) ||
-        (rc = mro_fft2(s, my, mx, false, threads, e)))
+    if ((rc = mro_fft2(v, my, mx, (ptrdiff_t)my, false, threads, e)) ||
+        (rc = mro_fft2(m, my, mx, (ptrdiff_t)my, false, threads, e)) ||
+        (rc = mro_fft2(s, my, mx, (ptrdiff_t)my, false, threads, e)))
         goto done;
     const mro_c32 *const pair[4][2] = { { m, m }, { v, v }, { v, m }, { s, m } };
     for (int k = 0; k < 4; k++) {
@@ -100,7 +101,7 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
             const mro_c32 a = pair[k][0][i], b = pair[k][1][i];
             t[i] = (mro_c32){ (a.re * b.re - a.im * b.im) * unit, (a.re * b.im + a.im * b.re) * unit };
         }
-        if ((rc = mro_fft2(t, my, mx, true, threads, e))) goto done;
+        if ((rc = mro_fft2(t, my, mx, (ptrdiff_t)my, true, threads, e))) goto done;
         for (size_t i = 0; i < all; i++) {
             const float x = t[i].re;
             if (k == 0) {

@@ -296,7 +296,7 @@ static enum mro_code transform_plane(struct mro_device *d, const struct mro_tran
             }
         break;
     }
-    MRO_TRY(mro_fft2(work, t->ny, t->nx, !forward, d->threads, e));
+    MRO_TRY(mro_fft2(work, t->ny, t->nx, (ptrdiff_t)t->ny, !forward, d->threads, e));
     switch (t->kind) {
     case MRO_TRANSFORM_FORWARD:
     case MRO_TRANSFORM_BACKWARD: memcpy(out, work, n * sizeof *work); break;
