@@ -104,6 +104,10 @@ void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, 
 {
     mro_c32 *to = plane + ky * nx, *mirror = plane + (ky ? ny - ky : 0) * nx;
     mro_lines_to_columns(v, to + kx, nx, w, 1);
+    if (w == MRO_LANES && kx > 0 && 2 * (kx + w) <= nx) {
+        for (size_t i = 0; i < MRO_LANES; i++) mirror[nx - kx - i] = (mro_c32){ to[kx + i].re, -to[kx + i].im };
+        return;
+    }
     for (size_t i = 0; i < w; i++) {
         const size_t k = kx + i;
         if (k && 2 * k != nx) mirror[nx - k] = (mro_c32){ to[k].re, -to[k].im };

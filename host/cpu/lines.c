@@ -409,6 +409,9 @@ void mro_lines_to_columns(const struct mro_wide *from, mro_c32 *columns, size_t 
 {
     for (size_t y = 0; y < n; y++) {
         const mro_lanes both[2] = { FIRST_HALVES(from[y].re, from[y].im), SECOND_HALVES(from[y].re, from[y].im) };
-        memcpy(columns + y * pitch, both, w < MRO_LANES ? w * sizeof *columns : sizeof both);
+        if (w == MRO_LANES)
+            memcpy(columns + y * pitch, both, sizeof both); /* a known size becomes two stores */
+        else
+            memcpy(columns + y * pitch, both, w * sizeof *columns);
     }
 }
