@@ -49,9 +49,13 @@ static float product(const float *a, const float *b, size_t n)
 /* Takes the smooth background out of one radial line. */
 static void detrend(const struct profile *p, float *v)
 {
-    for (size_t b = 0; b < p->bumps; b++) {
-        const float s = product(p->basis[b], v, p->n);
-        for (size_t i = 0; i < p->n; i++) v[i] -= s * p->basis[b][i];
+    float s[MOST_BUMPS] = { 0 };
+    for (size_t b = 0; b < p->bumps; b++) s[b] = product(p->basis[b], v, p->n);
+#pragma omp simd
+    for (int i = 0; i < (int)p->n; i++) {
+        float rest = v[i];
+        for (int b = 0; b < MOST_BUMPS; b++) rest -= s[b] * p->basis[b][i]; /* beyond the last one both are 0 */
+        v[i] = rest;
     }
 }
 
@@ -69,7 +73,10 @@ static void make_basis(struct profile *p)
         }
         for (int k = 0; k < 2; k++) detrend(p, v); /* against the bumps before: Gram-Schmidt, and what rounding left */
         const float s = product(v, v, p->n);
-        if (s < 1e-6f) break;
+        if (s < 1e-6f) {
+            memset(v, 0, p->n * sizeof *v);
+            break;
+        }
         for (size_t i = 0; i < p->n; i++) v[i] /= sqrtf(s);
         p->bumps = b + 1;
     }
