@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <omp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/progress.h"
+#include "core/backend.h"
 #include "core/inside.h"
 #include "io/stream.h"
 #include "io/write.h"
@@ -151,27 +153,28 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
     return cli_wrong_usage(verb, "%s", e.message);
 }
 
-enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
+enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, struct cli_item *item,
                           enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
                           void *context, struct mro_error *e)
 {
     const char *asked = device_asked(c);
     const bool on_a_card = strcmp(mro_device_backend(places->device[CLI_CHOSEN]), "cuda") == 0;
-    const enum mro_code code = work(context, CLI_CHOSEN, e);
+    const enum mro_code code = work(context, item->lane ? CLI_CPU + (enum cli_place)item->lane : CLI_CHOSEN, e);
     /* A card that fails is told to whoever asked for it; who left the choice open is told of the CPU in its place. */
     const bool full = code == MRO_EMEMORY;
     const bool failed = code == MRO_EDEVICE && (asked == NULL || strcmp(asked, "auto") == 0);
     if (!on_a_card || !(full || failed)) return code;
     const struct mro_error why = *e;
+    MRO_TRY(cli_turn(item, MRO_OK, e));
     if (places->device[CLI_CPU] == NULL)
         MRO_TRY(mro_device_open(&places->device[CLI_CPU], "cpu", c->threads, c->memory, e));
     MRO_TRY(work(context, CLI_CPU, e));
     if (!c->quiet) {
         fflush(stdout);
         if (full)
-            fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
+            fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", item->name);
         else
-            fprintf(stderr, "mroscope: '%s' was measured on the CPU: %s\n", name, why.message);
+            fprintf(stderr, "mroscope: '%s' was measured on the CPU: %s\n", item->name, why.message);
     }
     return MRO_OK;
 }
@@ -479,29 +482,15 @@ static enum mro_code measure_pixels(struct walk *w, struct cli_item *item, const
     const char *extra[2 + MAX_MADE];
     cli_calibrate(w->job->common, item->info, item->pixels.axis, calibration, sizeof calibration);
     mro_calibration_text(&item->pixels.axis[0], &item->pixels.axis[1], item->calibration, sizeof item->calibration);
-    memcpy(w->axis, item->pixels.axis, sizeof w->axis);
-    memcpy(w->calibration, item->calibration, sizeof w->calibration);
     item->extra = extra;
     for (size_t i = 0; i < n_made && i < MAX_MADE; i++) extra[item->n_extra++] = made[i];
     if (calibration[0]) extra[item->n_extra++] = calibration;
     snprintf(pixels, sizeof pixels, "%zu pixels are not finite numbers and are left out", item->pixels.not_finite);
     if (item->pixels.not_finite) extra[item->n_extra++] = pixels;
-    cli_progress_clear(&w->progress);
-    return w->job->frame(w->job->context, item, e);
-}
-
-/* Measures the pixels of one frame, which it takes over. They are handed back to `stream` for the next. */
-static enum mro_code do_frame(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
-                              size_t frame, bool first, struct mro_stream *stream, struct mro_image *pixels,
-                              struct mro_error *e)
-{
-    struct cli_item item;
-    enum mro_code code = item_begin(w, path, f, image, several, true, frame, &item, e);
-    item.pixels = *pixels;
-    item.first = first;
-    if (code == MRO_OK) code = measure_pixels(w, &item, NULL, 0, e);
-    mro_stream_give_back(stream, &item.pixels);
-    cli_item_release(&item, code != MRO_OK);
+    if (item->stack == NULL) cli_progress_clear(&w->progress);
+    const enum mro_code code = w->job->frame(w->job->context, item, e);
+    item->extra = NULL;
+    item->n_extra = 0;
     return code;
 }
 
@@ -525,9 +514,10 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
 /* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure. */
 enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3 };
 
-/* How many frames can be read ahead within the budget; an error when it has no room for one. */
+/* How many frames can be measured beside each other and read ahead within the budget; an error when it has no room for
+ * one. */
 static enum mro_code plan_memory(const struct walk *w, const char *path, const struct mro_image_info *info,
-                                 size_t *ahead, struct mro_error *e)
+                                 struct mro_stream_plan *plan, struct mro_error *e)
 {
     const struct cli_job *job = w->job;
     const size_t budget = job->common->memory ? job->common->memory : mro_default_memory();
@@ -540,20 +530,29 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     const size_t pixels = like.ny * like.nx, frame = pixels * sizeof(float);
     const size_t raw = info->dtype == MRO_F32 ? 0 : pixels * mro_dtype_size(info->dtype);
     const size_t fixed = (size_t)PROGRAM_BYTES + (job->common->out ? (size_t)FIGURE_BYTES : 0);
-    size_t need = frame + (job->need ? job->need(job->context, &like) : 0), reducing = 0;
+    const size_t lane = frame + (job->need ? job->need(job->context, &like) : 0);
+    size_t need = lane, reducing = 0;
     if (job->common->reduce == CLI_REDUCE_MEAN) reducing = mro_frames_mean_bytes(like.ny, like.nx);
     if (job->common->reduce == CLI_REDUCE_ALIGNED) reducing = mro_frames_align_bytes(like.ny, like.nx);
     if (reducing && frame + reducing > need) need = frame + reducing;
     need += fixed + raw;
-    *ahead = 0;
+    plan->lent = 1;
     if (need > budget && job->failure && !job->failure->any) job->failure->need = need;
     if (need > budget)
         return MRO_FAIL(e, MRO_EMEMORY,
                         "'%s': measuring %zu x %zu pixels needs about %zu MiB, the memory budget is %zu MiB; give a "
                         "larger --memory",
                         path, like.nx, like.ny, (need >> 20) + 1, budget >> 20);
-    const size_t room = (budget - need) / frame;
-    if (info->frames > 1) *ahead = room < MOST_AHEAD ? room : MOST_AHEAD;
+    size_t frames = 0, room = budget - need;
+    for (size_t k = 0; k < info->frames && frames <= CLI_MAX_LANES; k++)
+        frames += cli_frames_has(&job->common->frames, k);
+    if (job->common->reduce == CLI_REDUCE_NONE && frames > 2 && room > frame) {
+        const size_t fit = 1 + (room - frame) / lane; /* one frame is read ahead in any case */
+        plan->lent = mro_device_lanes(job->places->device[CLI_CHOSEN], fit < frames ? fit : frames - 1, lane);
+        room -= (plan->lent - 1) * lane;
+    }
+    room /= frame;
+    if (info->frames > 1) plan->depth = room < MOST_AHEAD ? room : MOST_AHEAD;
     return MRO_OK;
 }
 
@@ -561,30 +560,163 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
 
 static bool wanted(const void *frames, size_t frame) { return cli_frames_has(frames, frame); }
 
+/* Frames are taken one after the other, measured side by side in lanes, and done with in their order. */
+struct cli_stack {
+    struct walk *w;
+    const char *path;
+    bool several;
+    const struct mro_stream_plan *plan;
+    struct mro_inside *inside; /* and locale, of the thread that walks */
+    locale_t locale;
+    pthread_mutex_t taking;
+    struct mro_stream *stream; /* used with `taking` held, as what follows */
+    size_t taken;
+    bool ended;
+    pthread_mutex_t lock;
+    pthread_cond_t passed;
+    size_t turn;            /* the ticket of the first frame that is not done with */
+    struct mro_error error; /* of the first that failed; code MRO_OK: none did */
+};
+
+enum mro_code cli_turn(struct cli_item *item, enum mro_code code, struct mro_error *e)
+{
+    struct cli_stack *s = item->stack;
+    if (s == NULL) return code;
+    pthread_mutex_lock(&s->lock);
+    while (s->turn != item->ticket) pthread_cond_wait(&s->passed, &s->lock);
+    const enum mro_code before = s->error.code;
+    if (before) *e = s->error;
+    pthread_mutex_unlock(&s->lock);
+    cli_progress_clear(&s->w->progress);
+    return before ? before : code;
+}
+
+/* `e`: NULL, or why no frame after this one is measured. */
+static void pass_turn(struct cli_stack *s, const struct mro_error *e)
+{
+    if (e) {
+        pthread_mutex_lock(&s->taking);
+        s->ended = true;
+        pthread_mutex_unlock(&s->taking);
+    }
+    pthread_mutex_lock(&s->lock);
+    if (e) s->error = *e;
+    s->turn++;
+    pthread_cond_broadcast(&s->passed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The next frame from taking to done; false after the last and after a failure. */
+static bool do_frame(struct cli_stack *s, size_t lane)
+{
+    const struct mro_stream_plan *p = s->plan;
+    struct walk *w = s->w;
+    struct cli_item item = { 0 };
+    struct mro_image pixels;
+    struct mro_error e;
+    size_t frame, n_file;
+    bool more = false;
+    enum mro_code code = MRO_OK;
+    pthread_mutex_lock(&s->taking);
+    if (!s->ended) code = mro_stream_next(s->stream, &more, &pixels, &frame, &n_file, &e);
+    const size_t ticket = s->taken;
+    s->ended = !more;
+    s->taken += more || code;
+    pthread_mutex_unlock(&s->taking);
+    if (!more && code == MRO_OK) return false;
+    if (code == MRO_OK) {
+        code = item_begin(w, s->path, p->file, p->image, s->several, true, frame, &item, &e);
+        item.pixels = pixels;
+        item.first = ticket == 0;
+        item.n_file = n_file;
+    }
+    item.stack = s;
+    item.lane = lane;
+    item.ticket = ticket;
+    if (code == MRO_OK) code = measure_pixels(w, &item, NULL, 0, &e);
+    code = cli_turn(&item, code, &e);
+    if (code == MRO_OK) {
+        memcpy(w->axis, item.pixels.axis, sizeof w->axis);
+        memcpy(w->calibration, item.calibration, sizeof w->calibration);
+        w->n_file = n_file;
+    }
+    mro_stream_give_back(s->stream, &item.pixels);
+    cli_item_release(&item, code != MRO_OK);
+    if (code == MRO_OK) code = mro_stopped(&e);
+    if (code == MRO_OK)
+        cli_progress_frame(&w->progress, w->file, w->files,
+                           (double)(frame + 1) / (double)mro_file_info(p->file, p->image)->frames);
+    pass_turn(s, code ? &e : NULL);
+    return code == MRO_OK;
+}
+
+struct lane {
+    struct cli_stack *stack;
+    struct mro_device *device;
+    size_t number;
+    pthread_t thread;
+};
+
+static void *run_lane(void *arg)
+{
+    const struct lane *l = arg;
+    mro_inside = l->stack->inside;
+    const locale_t own = uselocale(l->stack->locale);
+    omp_set_num_threads(l->device->threads);
+    while (do_frame(l->stack, l->number)) {
+    }
+    uselocale(own);
+    return NULL;
+}
+
+/* Measures what frames are left in so many lanes, or in those that can be had. */
+static void do_lanes(struct cli_stack *s, size_t most)
+{
+    struct mro_device **device = s->w->job->places->device;
+    const int threads = device[CLI_CHOSEN]->threads;
+    struct lane lane[CLI_MAX_LANES];
+    size_t lanes = 1, running = 1;
+    struct mro_error none;
+    lane[0].device = device[CLI_CHOSEN];
+    for (; lanes < most; lanes++) {
+        struct mro_device **beside = &device[CLI_CPU + lanes];
+        if (*beside == NULL && mro_device_beside(beside, device[CLI_CHOSEN], lanes, &none) != MRO_OK) break;
+        lane[lanes] = (struct lane){ .stack = s, .device = *beside, .number = lanes };
+    }
+    for (size_t k = 0; k < lanes; k++) {
+        const size_t share = (size_t)threads / lanes + (k < (size_t)threads % lanes);
+        lane[k].device->threads = share ? (int)share : 1;
+    }
+    while (running < lanes && pthread_create(&lane[running].thread, NULL, run_lane, &lane[running]) == 0) running++;
+    while (do_frame(s, 0)) {
+    }
+    while (running > 1) pthread_join(lane[--running].thread, NULL);
+    device[CLI_CHOSEN]->threads = threads;
+}
+
 static enum mro_code do_frames(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
                                struct mro_error *e)
 {
-    const size_t frames = mro_file_info(plan->file, plan->image)->frames;
-    struct mro_stream *stream;
-    struct mro_image pixels;
-    size_t done = 0, frame;
-    bool more = true;
-    MRO_TRY(mro_stream_open(&stream, plan, e));
-    enum mro_code code = mro_stream_next(stream, &more, &pixels, &frame, &w->n_file, e);
-    while (code == MRO_OK && more) {
-        code = do_frame(w, path, plan->file, plan->image, several, frame, done == 0, stream, &pixels, e);
-        done++;
-        if (code == MRO_OK) code = mro_stopped(e);
-        if (code) break;
-        cli_progress_frame(&w->progress, w->file, w->files, (double)(frame + 1) / (double)frames);
-        const size_t seen = w->n_file;
-        code = mro_stream_next(stream, &more, &pixels, &frame, &w->n_file, e);
-        if (!more) w->n_file = seen;
-    }
-    mro_stream_close(stream);
-    if (code == MRO_OK && w->job->together && done > 1)
-        code = do_together(w, path, plan->file, plan->image, several, e);
-    return code;
+    const struct cli_job *job = w->job;
+    struct cli_stack s = {
+        .w = w, .path = path, .several = several, .plan = plan, .inside = mro_inside, .locale = uselocale((locale_t)0)
+    };
+    MRO_TRY(mro_stream_open(&s.stream, plan, e));
+    pthread_mutex_init(&s.taking, NULL);
+    pthread_mutex_init(&s.lock, NULL);
+    pthread_cond_init(&s.passed, NULL);
+    /* What all frames share is made for the first, by all threads. */
+    bool more = do_frame(&s, 0);
+    while (more && job->ready && !job->ready(job->context)) more = do_frame(&s, 0);
+    if (more) do_lanes(&s, plan->lent);
+    mro_stream_close(s.stream);
+    pthread_cond_destroy(&s.passed);
+    pthread_mutex_destroy(&s.lock);
+    pthread_mutex_destroy(&s.taking);
+    if (s.error.code) *e = s.error;
+    if (s.error.code == MRO_OK && job->together && s.taken > 1)
+        return do_together(w, path, plan->file, plan->image, several, e);
+    return s.error.code;
 }
 
 /* Frames for the library to reduce: one stream after the other, a round each. */
@@ -656,11 +788,12 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
     char left_out[160], shrunk[160];
     const char *made[MAX_MADE];
     size_t n_made = 0;
-    enum mro_code code = cli_compute(w->job->common, w->job->places, path, reduce_at, &reducing, e);
+    enum mro_code code = item_begin(w, path, plan->file, plan->image, several, false, 0, &item, e);
+    if (code == MRO_OK) code = cli_compute(w->job->common, w->job->places, &item, reduce_at, &reducing, e);
     mro_image_release(&reducing.rounds.lent);
     mro_stream_close(reducing.rounds.stream);
-    if (code == MRO_OK) code = item_begin(w, path, plan->file, plan->image, several, false, 0, &item, e);
     if (code == MRO_OK) {
+        item.n_file = w->n_file;
         info = *item.info;
         if (reducing.result.used < reducing.result.frames) {
             snprintf(left_out, sizeof left_out, "%zu of %zu frames show nothing that the others show and are left out",
@@ -684,7 +817,8 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
     if (code == MRO_OK && align && item.stem) {
         double nm[2];
         for (int i = 0; i < 2; i++)
-            nm[i] = w->axis[i].step > 0 && w->axis[i].unit == MRO_UNIT_NM ? w->axis[i].step : NAN;
+            nm[i] = item.pixels.axis[i].step > 0 && item.pixels.axis[i].unit == MRO_UNIT_NM ? item.pixels.axis[i].step
+                                                                                            : NAN;
         code = cli_write_text(&item, w->job, ".shifts.csv",
                               mro_csv_shifts(reducing.result.shift, reducing.result.frames, nm, e), e);
     }
@@ -704,7 +838,7 @@ static enum mro_code do_image(struct walk *w, const char *path, struct mro_file 
     if (cli_frames_last(&c->frames) >= info->frames)
         return MRO_FAIL(e, MRO_EARG, "'%s' has no frame %zu: it holds %zu, counted from 0", path,
                         cli_frames_last(&c->frames), info->frames);
-    MRO_TRY(plan_memory(w, path, info, &plan.depth, e));
+    MRO_TRY(plan_memory(w, path, info, &plan, e));
     return c->reduce == CLI_REDUCE_NONE ? do_frames(w, path, several, &plan, e)
                                         : do_reduced(w, path, several, &plan, e);
 }

@@ -27,12 +27,13 @@ static enum mro_code do_frame(void *context, struct cli_item *item, struct mro_e
     const struct cli_verb *v = run->verb;
     struct measuring m = { .run = run, .item = item, .result = calloc(1, v->result_size) };
     if (m.result == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+    enum mro_code code = cli_compute(&run->common, run->places, item, measure_at, &m, e);
+    code = cli_turn(item, code, e);
     if (item->first) memset(run->measured_on, 0, sizeof run->measured_on);
-    enum mro_code code = cli_compute(&run->common, run->places, item->name, measure_at, &m, e);
     if (code == MRO_OK && item->stem && v->write) code = v->write(run, item, m.result, e);
     if (code == MRO_OK) code = cli_publish(run, item, m.result, mro_device_backend(run->places->device[m.place]), e);
     if (code == MRO_OK) {
-        run->measured_on[m.place] = true;
+        run->measured_on[m.place == CLI_CPU ? CLI_CPU : CLI_CHOSEN] = true;
         if (v->pool) code = v->pool(run, m.place, item, m.result, e);
     }
     v->release(m.result);
@@ -44,6 +45,13 @@ static enum mro_code do_together(void *context, struct cli_item *item, struct mr
 {
     struct cli_run *run = context;
     return run->verb->together(run, item, e);
+}
+
+/* What a GPU had no room for made nothing there that others could share. */
+static bool ready(const void *context)
+{
+    const struct cli_run *run = context;
+    return !run->measured_on[CLI_CPU] && (run->verb->ready == NULL || run->verb->ready(run));
 }
 
 static size_t need(const void *context, const struct mro_image *like)
@@ -140,6 +148,7 @@ static void describe(struct cli_run *run, const struct cli_verb *v)
                                  .kinds = v->kinds,
                                  .need = v->need ? need : NULL,
                                  .frame = do_frame,
+                                 .ready = ready,
                                  .together = v->together ? do_together : NULL };
 }
 
