@@ -357,7 +357,7 @@ static enum mro_code measure_lines(struct eds *s, const struct mro_eds_field *m,
         struct mro_eds_profile p;
         struct mro_error other;
         struct line_job job = { s, m, &line[i], o->item.path, &p };
-        enum mro_code rc = cli_compute(&s->run.common, s->run.places, &o->item, sum_line, &job, i ? &other : e);
+        enum mro_code rc = cli_compute(&s->run.common, s->run.places, o->item.path, sum_line, &job, i ? &other : e);
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
         mro_eds_profile_release(&p);
         if (rc && i == 0) return rc;

@@ -189,7 +189,7 @@ static enum mro_code together(void *state, struct cli_item *item, struct mro_err
 {
     struct haadf *m = state;
     struct pooled p = { .m = m, .item = item };
-    enum mro_code code = cli_compute(&m->run.common, m->run.places, item, measure_pool_at, &p, e);
+    enum mro_code code = cli_compute(&m->run.common, m->run.places, item->name, measure_pool_at, &p, e);
     p.result.black_level = m->black_level;
     p.result.clipped_fraction = m->clipped;
     p.result.coverage = m->coverage;

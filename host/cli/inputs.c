@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <math.h>
 #include <omp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,28 +152,34 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
     return cli_wrong_usage(verb, "%s", e.message);
 }
 
-enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, struct cli_item *item,
+enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
                           enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
                           void *context, struct mro_error *e)
 {
+    return cli_compute_instead(c, places, name, work(context, CLI_CHOSEN, e), work, context, e);
+}
+
+enum mro_code cli_compute_instead(const struct cli_common *c, struct cli_places *places, const char *name,
+                                  enum mro_code code,
+                                  enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
+                                  void *context, struct mro_error *e)
+{
     const char *asked = device_asked(c);
     const bool on_a_card = strcmp(mro_device_backend(places->device[CLI_CHOSEN]), "cuda") == 0;
-    const enum mro_code code = work(context, item->lane ? CLI_CPU + (enum cli_place)item->lane : CLI_CHOSEN, e);
     /* A card that fails is told to whoever asked for it; who left the choice open is told of the CPU in its place. */
     const bool full = code == MRO_EMEMORY;
     const bool failed = code == MRO_EDEVICE && (asked == NULL || strcmp(asked, "auto") == 0);
     if (!on_a_card || !(full || failed)) return code;
     const struct mro_error why = *e;
-    MRO_TRY(cli_turn(item, MRO_OK, e));
     if (places->device[CLI_CPU] == NULL)
         MRO_TRY(mro_device_open(&places->device[CLI_CPU], "cpu", c->threads, c->memory, e));
     MRO_TRY(work(context, CLI_CPU, e));
     if (!c->quiet) {
         fflush(stdout);
         if (full)
-            fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", item->name);
+            fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
         else
-            fprintf(stderr, "mroscope: '%s' was measured on the CPU: %s\n", item->name, why.message);
+            fprintf(stderr, "mroscope: '%s' was measured on the CPU: %s\n", name, why.message);
     }
     return MRO_OK;
 }
@@ -474,24 +479,38 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     return c->out && !left_out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
 }
 
-/* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
-static enum mro_code measure_pixels(struct walk *w, struct cli_item *item, const char *const *made, size_t n_made,
-                                    struct mro_error *e)
-{
+/* One frame, or several reduced to one, on its way. */
+struct frame {
+    struct cli_item item;
     char calibration[256], pixels[128];
-    const char *extra[2 + MAX_MADE];
-    cli_calibrate(w->job->common, item->info, item->pixels.axis, calibration, sizeof calibration);
+    const char *extra[2 + MAX_MADE]; /* item.extra: these, and how the pixels were made */
+    size_t number;
+    void *measured;
+    struct mro_error error; /* of reading; code MRO_OK: none */
+};
+
+/* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
+static void measure_frame(const struct walk *w, struct frame *f, const char *const *made, size_t n_made)
+{
+    struct cli_item *item = &f->item;
+    cli_calibrate(w->job->common, item->info, item->pixels.axis, f->calibration, sizeof f->calibration);
     mro_calibration_text(&item->pixels.axis[0], &item->pixels.axis[1], item->calibration, sizeof item->calibration);
-    item->extra = extra;
-    for (size_t i = 0; i < n_made && i < MAX_MADE; i++) extra[item->n_extra++] = made[i];
-    if (calibration[0]) extra[item->n_extra++] = calibration;
-    snprintf(pixels, sizeof pixels, "%zu pixels are not finite numbers and are left out", item->pixels.not_finite);
-    if (item->pixels.not_finite) extra[item->n_extra++] = pixels;
-    if (item->stack == NULL) cli_progress_clear(&w->progress);
-    const enum mro_code code = w->job->frame(w->job->context, item, e);
-    item->extra = NULL;
-    item->n_extra = 0;
-    return code;
+    item->extra = f->extra;
+    for (size_t i = 0; i < n_made && i < MAX_MADE; i++) f->extra[item->n_extra++] = made[i];
+    if (f->calibration[0]) f->extra[item->n_extra++] = f->calibration;
+    snprintf(f->pixels, sizeof f->pixels, "%zu pixels are not finite numbers and are left out",
+             item->pixels.not_finite);
+    if (item->pixels.not_finite) f->extra[item->n_extra++] = f->pixels;
+    f->measured = w->job->measure(w->job->context, item);
+}
+
+static enum mro_code publish_frame(struct walk *w, struct frame *f, struct mro_error *e)
+{
+    memcpy(w->axis, f->item.pixels.axis, sizeof w->axis);
+    memcpy(w->calibration, f->item.calibration, sizeof w->calibration);
+    w->n_file = f->item.n_file;
+    cli_progress_clear(&w->progress);
+    return w->job->publish(w->job->context, &f->item, f->measured, e);
 }
 
 static enum mro_code do_together(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
@@ -512,12 +531,12 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
 /* -- memory -------------------------------------------------------------------------------------- */
 
 /* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure. */
-enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3 };
+enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3, MOST_WAITING = 32 };
 
-/* How many frames can be measured beside each other and read ahead within the budget; an error when it has no room for
- * one. */
+/* How many frames can be measured at the same time, wait for those before them, and be read ahead within the budget; an
+ * error when it has no room for one. */
 static enum mro_code plan_memory(const struct walk *w, const char *path, const struct mro_image_info *info,
-                                 struct mro_stream_plan *plan, struct mro_error *e)
+                                 struct mro_stream_plan *plan, size_t *lanes, struct mro_error *e)
 {
     const struct cli_job *job = w->job;
     const size_t budget = job->common->memory ? job->common->memory : mro_default_memory();
@@ -531,24 +550,25 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     const size_t raw = info->dtype == MRO_F32 ? 0 : pixels * mro_dtype_size(info->dtype);
     const size_t fixed = (size_t)PROGRAM_BYTES + (job->common->out ? (size_t)FIGURE_BYTES : 0);
     const size_t lane = frame + (job->need ? job->need(job->context, &like) : 0);
-    size_t need = lane, reducing = 0;
+    size_t need = lane, reducing = 0, frames = 0;
     if (job->common->reduce == CLI_REDUCE_MEAN) reducing = mro_frames_mean_bytes(like.ny, like.nx);
     if (job->common->reduce == CLI_REDUCE_ALIGNED) reducing = mro_frames_align_bytes(like.ny, like.nx);
     if (reducing && frame + reducing > need) need = frame + reducing;
     need += fixed + raw;
-    plan->lent = 1;
     if (need > budget && job->failure && !job->failure->any) job->failure->need = need;
     if (need > budget)
         return MRO_FAIL(e, MRO_EMEMORY,
                         "'%s': measuring %zu x %zu pixels needs about %zu MiB, the memory budget is %zu MiB; give a "
                         "larger --memory",
                         path, like.nx, like.ny, (need >> 20) + 1, budget >> 20);
-    size_t frames = 0, room = budget - need;
+    size_t room = budget - need;
+    *lanes = plan->lent = 1;
     for (size_t k = 0; k < info->frames && frames <= CLI_MAX_LANES; k++)
         frames += cli_frames_has(&job->common->frames, k);
     if (job->common->reduce == CLI_REDUCE_NONE && frames > 2 && room > frame) {
-        const size_t fit = 1 + (room - frame) / lane; /* one frame is read ahead in any case */
-        plan->lent = mro_device_lanes(job->places->device[CLI_CHOSEN], fit < frames ? fit : frames - 1, lane);
+        const size_t fit = 1 + (room - frame) / lane; /* one is read ahead in any case */
+        *lanes = mro_device_lanes(job->places->device[CLI_CHOSEN], fit < frames ? fit : frames - 1, lane);
+        if (*lanes > 1) plan->lent = fit < *lanes + MOST_WAITING ? fit : *lanes + MOST_WAITING;
         room -= (plan->lent - 1) * lane;
     }
     room /= frame;
@@ -560,161 +580,109 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
 
 static bool wanted(const void *frames, size_t frame) { return cli_frames_has(frames, frame); }
 
-/* Frames are taken one after the other, measured side by side in lanes, and done with in their order. */
-struct cli_stack {
+/* The frames of an image, measured one by one. */
+struct stack {
     struct walk *w;
     const char *path;
     bool several;
     const struct mro_stream_plan *plan;
-    struct mro_inside *inside; /* and locale, of the thread that walks */
-    locale_t locale;
-    pthread_mutex_t taking;
-    struct mro_stream *stream; /* used with `taking` held, as what follows */
-    size_t taken;
-    bool ended;
-    pthread_mutex_t lock;
-    pthread_cond_t passed;
-    size_t turn;            /* the ticket of the first frame that is not done with */
-    struct mro_error error; /* of the first that failed; code MRO_OK: none did */
+    struct mro_stream *stream;
+    size_t lanes, taken;
+    struct mro_error error; /* of the first frame that failed; code MRO_OK: none did */
 };
 
-enum mro_code cli_turn(struct cli_item *item, enum mro_code code, struct mro_error *e)
+static bool take_frame(void *context, void *piece)
 {
-    struct cli_stack *s = item->stack;
-    if (s == NULL) return code;
-    pthread_mutex_lock(&s->lock);
-    while (s->turn != item->ticket) pthread_cond_wait(&s->passed, &s->lock);
-    const enum mro_code before = s->error.code;
-    if (before) *e = s->error;
-    pthread_mutex_unlock(&s->lock);
-    cli_progress_clear(&s->w->progress);
-    return before ? before : code;
-}
-
-/* `e`: NULL, or why no frame after this one is measured. */
-static void pass_turn(struct cli_stack *s, const struct mro_error *e)
-{
-    if (e) {
-        pthread_mutex_lock(&s->taking);
-        s->ended = true;
-        pthread_mutex_unlock(&s->taking);
-    }
-    pthread_mutex_lock(&s->lock);
-    if (e) s->error = *e;
-    s->turn++;
-    pthread_cond_broadcast(&s->passed);
-    pthread_mutex_unlock(&s->lock);
-}
-
-/* The next frame from taking to done; false after the last and after a failure. */
-static bool do_frame(struct cli_stack *s, size_t lane)
-{
+    struct stack *s = context;
+    struct frame *f = piece;
     const struct mro_stream_plan *p = s->plan;
-    struct walk *w = s->w;
-    struct cli_item item = { 0 };
     struct mro_image pixels;
-    struct mro_error e;
-    size_t frame, n_file;
-    bool more = false;
-    enum mro_code code = MRO_OK;
-    pthread_mutex_lock(&s->taking);
-    if (!s->ended) code = mro_stream_next(s->stream, &more, &pixels, &frame, &n_file, &e);
-    const size_t ticket = s->taken;
-    s->ended = !more;
-    s->taken += more || code;
-    pthread_mutex_unlock(&s->taking);
-    if (!more && code == MRO_OK) return false;
-    if (code == MRO_OK) {
-        code = item_begin(w, s->path, p->file, p->image, s->several, true, frame, &item, &e);
-        item.pixels = pixels;
-        item.first = ticket == 0;
-        item.n_file = n_file;
-    }
-    item.stack = s;
-    item.lane = lane;
-    item.ticket = ticket;
-    if (code == MRO_OK) code = measure_pixels(w, &item, NULL, 0, &e);
-    code = cli_turn(&item, code, &e);
-    if (code == MRO_OK) {
-        memcpy(w->axis, item.pixels.axis, sizeof w->axis);
-        memcpy(w->calibration, item.calibration, sizeof w->calibration);
-        w->n_file = n_file;
-    }
-    mro_stream_give_back(s->stream, &item.pixels);
-    cli_item_release(&item, code != MRO_OK);
-    if (code == MRO_OK) code = mro_stopped(&e);
-    if (code == MRO_OK)
-        cli_progress_frame(&w->progress, w->file, w->files,
-                           (double)(frame + 1) / (double)mro_file_info(p->file, p->image)->frames);
-    pass_turn(s, code ? &e : NULL);
-    return code == MRO_OK;
+    size_t n_file;
+    bool more;
+    f->error.code = mro_stream_next(s->stream, &more, &pixels, &f->number, &n_file, &f->error);
+    if (f->error.code) return true;
+    if (!more) return false;
+    f->error.code = item_begin(s->w, s->path, p->file, p->image, s->several, true, f->number, &f->item, &f->error);
+    f->item.pixels = pixels;
+    f->item.n_file = n_file;
+    f->item.first = s->taken++ == 0;
+    return true;
 }
 
-struct lane {
-    struct cli_stack *stack;
-    struct mro_device *device;
-    size_t number;
-    pthread_t thread;
-};
-
-static void *run_lane(void *arg)
+static void drop_frame(void *context, void *piece)
 {
-    const struct lane *l = arg;
-    mro_inside = l->stack->inside;
-    const locale_t own = uselocale(l->stack->locale);
-    omp_set_num_threads(l->device->threads);
-    while (do_frame(l->stack, l->number)) {
-    }
-    uselocale(own);
-    return NULL;
+    const struct stack *s = context;
+    struct frame *f = piece;
+    s->w->job->release(s->w->job->context, f->measured);
+    cli_item_release(&f->item, true);
 }
 
-/* Measures what frames are left in so many lanes, or in those that can be had. */
-static void do_lanes(struct cli_stack *s, size_t most)
+/* Publishes a frame; false after a failure. */
+static bool finish_frame(void *context, void *piece)
 {
-    struct mro_device **device = s->w->job->places->device;
-    const int threads = device[CLI_CHOSEN]->threads;
-    struct lane lane[CLI_MAX_LANES];
-    size_t lanes = 1, running = 1;
+    struct stack *s = context;
+    struct walk *w = s->w;
+    struct frame *f = piece;
+    s->error = f->error;
+    if (f->error.code == MRO_OK) s->error.code = publish_frame(w, f, &s->error);
+    w->job->release(w->job->context, f->measured);
+    mro_stream_give_back(s->stream, &f->item.pixels);
+    cli_item_release(&f->item, s->error.code != MRO_OK);
+    if (s->error.code == MRO_OK) s->error.code = mro_stopped(&s->error);
+    if (s->error.code) return false;
+    cli_progress_frame(&w->progress, w->file, w->files,
+                       (double)(f->number + 1) / (double)mro_file_info(s->plan->file, s->plan->image)->frames);
+    return true;
+}
+
+static void work_on_frame(void *context, size_t lane, void *piece)
+{
+    const struct stack *s = context;
+    struct frame *f = piece;
+    struct mro_image *pixels = &f->item.pixels;
+    f->item.place = lane ? CLI_BESIDE + (enum cli_place)(lane - 1) : CLI_CHOSEN;
+    omp_set_num_threads(s->w->job->places->device[f->item.place]->threads); /* a setting of each thread */
+    if (f->error.code == MRO_OK) measure_frame(s->w, f, NULL, 0);
+    if (f->item.spent) { /* it may wait long */
+        struct mro_image spent = *pixels;
+        pixels->px = NULL;
+        mro_stream_give_back(s->stream, &spent);
+    }
+}
+
+/* Opens the devices of the lanes and deals the threads out, once the verb has made what all frames share. */
+static size_t start_lanes(void *context, const void *piece)
+{
+    const struct stack *s = context;
+    const struct frame *f = piece;
+    const struct cli_job *job = s->w->job;
     struct mro_error none;
-    lane[0].device = device[CLI_CHOSEN];
-    for (; lanes < most; lanes++) {
-        struct mro_device **beside = &device[CLI_CPU + lanes];
-        if (*beside == NULL && mro_device_beside(beside, device[CLI_CHOSEN], lanes, &none) != MRO_OK) break;
-        lane[lanes] = (struct lane){ .stack = s, .device = *beside, .number = lanes };
+    size_t n = 0;
+    if (s->lanes < 2 || f->error.code || !job->ready(job->context, f->measured)) return 0;
+    const struct mro_device *chosen = job->places->device[CLI_CHOSEN];
+    struct mro_device **device = job->places->device + CLI_BESIDE;
+    const size_t threads = (size_t)chosen->threads;
+    while (n < s->lanes && (device[n] || mro_device_beside(&device[n], chosen, n, &none) == MRO_OK)) n++;
+    for (size_t k = 0; k < n; k++) {
+        const size_t share = threads / n + (k < threads % n);
+        device[k]->threads = share ? (int)share : 1;
     }
-    for (size_t k = 0; k < lanes; k++) {
-        const size_t share = (size_t)threads / lanes + (k < (size_t)threads % lanes);
-        lane[k].device->threads = share ? (int)share : 1;
-    }
-    while (running < lanes && pthread_create(&lane[running].thread, NULL, run_lane, &lane[running]) == 0) running++;
-    while (do_frame(s, 0)) {
-    }
-    while (running > 1) pthread_join(lane[--running].thread, NULL);
-    device[CLI_CHOSEN]->threads = threads;
+    return n;
 }
 
 static enum mro_code do_frames(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
-                               struct mro_error *e)
+                               size_t lanes, struct mro_error *e)
 {
-    const struct cli_job *job = w->job;
-    struct cli_stack s = {
-        .w = w, .path = path, .several = several, .plan = plan, .inside = mro_inside, .locale = uselocale((locale_t)0)
+    struct stack s = { .w = w, .path = path, .several = several, .plan = plan, .lanes = lanes };
+    const struct cli_lanes frames = {
+        plan->lent, sizeof(struct frame), &s, take_frame, work_on_frame, start_lanes, finish_frame, drop_frame,
     };
     MRO_TRY(mro_stream_open(&s.stream, plan, e));
-    pthread_mutex_init(&s.taking, NULL);
-    pthread_mutex_init(&s.lock, NULL);
-    pthread_cond_init(&s.passed, NULL);
-    /* What all frames share is made for the first, by all threads. */
-    bool more = do_frame(&s, 0);
-    while (more && job->ready && !job->ready(job->context)) more = do_frame(&s, 0);
-    if (more) do_lanes(&s, plan->lent);
+    const bool began = cli_lanes_run(&frames);
     mro_stream_close(s.stream);
-    pthread_cond_destroy(&s.passed);
-    pthread_mutex_destroy(&s.lock);
-    pthread_mutex_destroy(&s.taking);
+    if (!began) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left to begin", path);
     if (s.error.code) *e = s.error;
-    if (s.error.code == MRO_OK && job->together && s.taken > 1)
+    if (s.error.code == MRO_OK && w->job->together && s.taken > 1)
         return do_together(w, path, plan->file, plan->image, several, e);
     return s.error.code;
 }
@@ -783,18 +751,18 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
     struct reducing reducing = { .w = w,
                                  .path = path,
                                  .rounds = { .w = w, .plan = plan, .rounds = align ? 4 : 2 } }; /* and measuring */
-    struct cli_item item = { 0 };
+    struct frame f = { 0 };
+    struct cli_item *const item = &f.item;
     struct mro_image_info info;
     char left_out[160], shrunk[160];
     const char *made[MAX_MADE];
     size_t n_made = 0;
-    enum mro_code code = item_begin(w, path, plan->file, plan->image, several, false, 0, &item, e);
-    if (code == MRO_OK) code = cli_compute(w->job->common, w->job->places, &item, reduce_at, &reducing, e);
+    enum mro_code code = cli_compute(w->job->common, w->job->places, path, reduce_at, &reducing, e);
     mro_image_release(&reducing.rounds.lent);
     mro_stream_close(reducing.rounds.stream);
+    if (code == MRO_OK) code = item_begin(w, path, plan->file, plan->image, several, false, 0, item, e);
     if (code == MRO_OK) {
-        item.n_file = w->n_file;
-        info = *item.info;
+        info = *item->info;
         if (reducing.result.used < reducing.result.frames) {
             snprintf(left_out, sizeof left_out, "%zu of %zu frames show nothing that the others show and are left out",
                      reducing.result.frames - reducing.result.used, reducing.result.frames);
@@ -808,21 +776,22 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
             made[n_made++] = shrunk;
         }
         crop_info(&info, &reducing.result.image);
-        item.info = &info;
-        item.first = true;
-        item.pixels = reducing.result.image;
+        item->info = &info;
+        item->first = true;
+        item->pixels = reducing.result.image;
         memset(&reducing.result.image, 0, sizeof reducing.result.image);
-        code = measure_pixels(w, &item, made, n_made, e);
+        measure_frame(w, &f, made, n_made);
+        code = publish_frame(w, &f, e);
+        w->job->release(w->job->context, f.measured);
     }
-    if (code == MRO_OK && align && item.stem) {
+    if (code == MRO_OK && align && item->stem) {
         double nm[2];
         for (int i = 0; i < 2; i++)
-            nm[i] = item.pixels.axis[i].step > 0 && item.pixels.axis[i].unit == MRO_UNIT_NM ? item.pixels.axis[i].step
-                                                                                            : NAN;
-        code = cli_write_text(&item, w->job, ".shifts.csv",
+            nm[i] = w->axis[i].step > 0 && w->axis[i].unit == MRO_UNIT_NM ? w->axis[i].step : NAN;
+        code = cli_write_text(item, w->job, ".shifts.csv",
                               mro_csv_shifts(reducing.result.shift, reducing.result.frames, nm, e), e);
     }
-    cli_item_release(&item, code != MRO_OK);
+    cli_item_release(item, code != MRO_OK);
     mro_reduced_release(&reducing.result);
     return code;
 }
@@ -832,14 +801,15 @@ static enum mro_code do_image(struct walk *w, const char *path, struct mro_file 
 {
     const struct cli_common *c = w->job->common;
     const struct mro_image_info *info = mro_file_info(f, image);
+    size_t lanes = 1;
     struct mro_stream_plan plan = {
         .file = f, .image = image, .wanted = wanted, .context = &c->frames, .threads = c->threads
     };
     if (cli_frames_last(&c->frames) >= info->frames)
         return MRO_FAIL(e, MRO_EARG, "'%s' has no frame %zu: it holds %zu, counted from 0", path,
                         cli_frames_last(&c->frames), info->frames);
-    MRO_TRY(plan_memory(w, path, info, &plan, e));
-    return c->reduce == CLI_REDUCE_NONE ? do_frames(w, path, several, &plan, e)
+    MRO_TRY(plan_memory(w, path, info, &plan, &lanes, e));
+    return c->reduce == CLI_REDUCE_NONE ? do_frames(w, path, several, &plan, lanes, e)
                                         : do_reduced(w, path, several, &plan, e);
 }
 

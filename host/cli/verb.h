@@ -62,7 +62,7 @@ struct cli_verb {
      * share of the state is made for the first and left as it is. */
     enum mro_code (*measure)(void *state, enum cli_place place, const struct cli_item *item, void *result,
                              struct mro_error *e);
-    /* Whether the next frame can be measured before those ahead of it are pooled. NULL: any but the first. */
+    /* Whether frames can be measured before those ahead of them are pooled. NULL: any but the first. */
     bool (*ready)(const void *state);
     /* Writes maps and figures. NULL: none. */
     enum mro_code (*write)(void *state, struct cli_item *item, const void *result, struct mro_error *e);
