@@ -62,9 +62,9 @@ MRO_HD void mro_disc_median_phase(int phase, const struct mro_disc_median_args *
         const struct mro_disc disc = mro_lattice_disc(&a->l, j, i);
         const int32_t rows = wanted ? (int32_t)(disc.y1 - disc.y0 + 1) : 0;
         for (int32_t r = (int32_t)t->thread; r < rows; r += mro_disc_median_THREADS) {
-            ptrdiff_t n;
-            s->from[r] = (int32_t)mro_disc_row(&disc, disc.y0 + r, &n);
-            s->length[r] = (int32_t)n;
+            int n;
+            s->from[r] = mro_disc_row(&disc, (int)disc.y0 + r, &n);
+            s->length[r] = n;
         }
         s->count[t->thread] = 0;
         if (t->thread) return;

@@ -9,7 +9,7 @@ set -euo pipefail
 # with a slash is a header, others are programs.
 needs=(
     "cc gcc" "cmake cmake" "make make" "pkg-config pkg-config"
-    "pkg:zlib zlib1g-dev" "pkg:libtiff-4 libtiff-dev" "pkg:fftw3f libfftw3-dev" "pkg:gsl libgsl-dev"
+    "pkg:zlib zlib1g-dev" "pkg:libtiff-4 libtiff-dev" "pkg:gsl libgsl-dev"
     "pkg:jansson libjansson-dev" "pkg:cairo libcairo2-dev" "pkg:popt libpopt-dev" "pkg:libcrypto libssl-dev"
     "pkg:expat libexpat1-dev"
     "stb/stb_image.h libstb-dev" "hdf5 libhdf5-dev"
@@ -22,7 +22,7 @@ lint=(
     "glob:/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a libclang-rt-14-dev"
 )
 if [ "${1:-}" = --test ]; then
-    needs+=("pkg:cmocka libcmocka-dev")
+    needs+=("pkg:cmocka libcmocka-dev" "pkg:fftw3f libfftw3-dev")
     # The tests of the Python package use them where they are.
     lint+=("py:cffi python3-cffi" "py:numpy python3-numpy" "py:pytest python3-pytest" "py:distributed python3-distributed")
 elif [ $# -gt 0 ]; then
@@ -56,7 +56,7 @@ check_versions() {
     if ! pkg-config --atleast-version=4.5 libtiff-4; then
         echo "mroscope needs libtiff 4.5 or newer and this system has $(pkg-config --modversion libtiff-4)." >&2
         echo "Debian 12 and Ubuntu 24.04 have it; on older systems take the libraries from conda-forge:" >&2
-        echo "  conda create -n mroscope -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb hdf5 cmocka" >&2
+        echo "  conda create -n mroscope -c conda-forge compilers cmake make pkg-config libtiff gsl jansson cairo popt openssl expat stb hdf5 cmocka" >&2
         return 1
     fi
 }
@@ -75,9 +75,9 @@ if ! command -v apt-get >/dev/null; then
         exit 0
     fi
     echo "This system has no apt-get. Please install, under the names that it uses: $want" >&2
-    echo "  Homebrew:    brew install cmake pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb hdf5 libomp cmocka" >&2
-    echo "  Fedora:      dnf install gcc cmake make pkgconf libtiff-devel fftw-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel expat-devel stb_image-devel hdf5-devel libcmocka-devel" >&2
-    echo "  conda-forge: conda install -c conda-forge compilers cmake make pkg-config libtiff fftw gsl jansson cairo popt openssl expat stb hdf5 cmocka" >&2
+    echo "  Homebrew:    brew install cmake pkg-config libtiff gsl jansson cairo popt openssl expat stb hdf5 libomp cmocka" >&2
+    echo "  Fedora:      dnf install gcc cmake make pkgconf libtiff-devel gsl-devel jansson-devel cairo-devel popt-devel openssl-devel expat-devel stb_image-devel hdf5-devel libcmocka-devel" >&2
+    echo "  conda-forge: conda install -c conda-forge compilers cmake make pkg-config libtiff gsl jansson cairo popt openssl expat stb hdf5 cmocka" >&2
     exit 1
 fi
 

@@ -55,7 +55,7 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     MRO_TRY(cli_write_map(&b->run, item, ".tif", &r->filtered, e));
     MRO_TRY(cli_figure_stem(item, &b->run.job, &stem, e));
     const enum mro_code code =
-        mro_figure_image(stem, &item->pixels, &r->filtered, b->options.band_inv_nm, item->name, e);
+        mro_figure_image(stem, &item->pixels, &r->filtered, b->options.band_inv_nm, cli_short_name(item), e);
     free(stem);
     return code;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sizes.h"
 #include "mroscope/math/grid.h"
 
 #define ORDERS 3   /* maxima at d, 2 d, 3 d */
@@ -16,9 +17,9 @@ bool mro_acf_window_new(struct mro_acf_window *v, const struct mro_grid *g, doub
     v->step_x = g->lx / (double)g->nx;
     v->hy = (ptrdiff_t)(0.5 * width_nm / v->step_y);
     v->hx = (ptrdiff_t)(0.5 * width_nm / v->step_x);
-    /* Twice the support, so that lags do not wrap; multiples of 8 transform fast. */
-    v->ny = (size_t)((2 * (2 * v->hy + 1) + 7) / 8 * 8);
-    v->nx = (size_t)((2 * (2 * v->hx + 1) + 7) / 8 * 8);
+    /* Twice the support, so that lags do not wrap; small factors transform fast. */
+    v->ny = mro_smooth_size((size_t)(2 * (2 * v->hy + 1)));
+    v->nx = mro_smooth_size((size_t)(2 * (2 * v->hx + 1)));
     v->half = v->nx / 2 + 1;
     const size_t rows = (size_t)(2 * v->hy + 1), columns = (size_t)(2 * v->hx + 1);
     v->w = malloc(rows * columns * sizeof *v->w);

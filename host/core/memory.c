@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mroscope/device.h"
@@ -55,4 +56,15 @@ size_t mro_default_memory(void)
     const size_t physical = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : (size_t)4 << 30,
                  limit = mro_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
     return (limit < physical ? limit : physical) / 2;
+}
+
+void mro_prefer_huge_pages(void *p, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t huge = (uintptr_t)2 << 20, from = ((uintptr_t)p + huge - 1) / huge * huge,
+                    to = ((uintptr_t)p + bytes) / huge * huge;
+    if (to > from) (void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* a hint: failure changes nothing */
+#else
+    (void)p, (void)bytes;
+#endif
 }

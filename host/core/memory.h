@@ -10,4 +10,8 @@
  * which they are, /sys/fs/cgroup. */
 size_t mro_memory_limit(const char *groups, const char *root);
 
+/* Asks the system for large pages where a large fresh allocation stands: touching it 4 KiB at a time costs more than
+ * what is computed of it. A hint. */
+void mro_prefer_huge_pages(void *p, size_t bytes);
+
 #endif

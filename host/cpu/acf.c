@@ -10,11 +10,10 @@
 #include "cpu/fft.h"
 #include "mroscope/math/acf.h"
 
-/* A window with its own power and the plan of its transform. */
+/* A window with its own power. */
 struct window {
     struct mro_acf_window of;
     float *power; /* ny * half */
-    struct mro_fft_plane plan;
 };
 
 static void window_free(struct window *v)
@@ -24,47 +23,71 @@ static void window_free(struct window *v)
     memset(v, 0, sizeof *v);
 }
 
-/* Powers of the two fields a + i b, of which `z` is the transform (transposed), over the half plane. */
-static void split_power(const struct mro_acf_window *v, const mro_c32 *z, float *a, float *b)
+/* Room of one thread: the plane of two windows and its transform. */
+struct workspace {
+    struct mro_plane plane;
+    mro_c32 *z;
+    struct mro_wide *panels;
+};
+
+static bool workspace_new(struct workspace *w, const struct mro_acf_window *v)
 {
-    for (size_t x = 0; x < v->half; x++) {
-        const mro_c32 *column = z + x * v->ny, *mirror = z + (x ? v->nx - x : 0) * v->ny;
-        for (size_t y = 0; y < v->ny; y++) {
-            const mro_c32 both = mro_split_power(column[y], mirror[y ? v->ny - y : 0], x, v->nx);
+    const bool ok = mro_plane_new(&w->plane, v->ny, v->nx);
+    w->z = malloc(v->ny * v->nx * sizeof *w->z);
+    w->panels = mro_lines_room(mro_panels(v->nx) * v->ny);
+    return ok && w->z && w->panels;
+}
+
+static void workspace_release(struct workspace *w)
+{
+    mro_plane_release(&w->plane);
+    free(w->z);
+    free(w->panels);
+}
+
+/* Powers over the half plane of the two fields a + i b that the plane holds. */
+static void split_power(const struct mro_acf_window *v, const struct workspace *w, float *a, float *b)
+{
+    mro_plane_run(&w->plane, false, w->z, v->hy, w->panels);
+    const float *re = (const float *)w->panels, *im = re + MRO_LANES;
+    for (size_t y = 0; y < v->ny; y++)
+        for (size_t x = 0; x < v->half; x++) {
+            const size_t at = mro_panel_place(v->ny, y, x);
+            const size_t mirror = mro_panel_place(v->ny, y ? v->ny - y : 0, x ? v->nx - x : 0);
+            const mro_c32 both =
+                mro_split_power((mro_c32){ re[at], im[at] }, (mro_c32){ re[mirror], im[mirror] }, x, v->nx);
             a[y * v->half + x] = both.re;
             b[y * v->half + x] = both.im;
         }
-    }
 }
 
 static bool window_new(struct window *v, const struct mro_grid *g, double width_nm)
 {
     memset(v, 0, sizeof *v);
     if (!mro_acf_window_new(&v->of, g, width_nm)) return false;
-    const size_t n = v->of.ny * v->of.nx, m = v->of.ny * v->of.half;
+    const size_t m = v->of.ny * v->of.half;
+    struct workspace w;
     v->power = malloc(m * sizeof *v->power);
-    mro_c32 *z = fftwf_malloc(2 * n * sizeof *z);
     float *none = malloc(m * sizeof *none);
-    const bool ok = v->power && z && none && mro_fft_plane_new(&v->plan, v->of.ny, v->of.nx, FFTW_FORWARD);
+    const bool ok = workspace_new(&w, &v->of) && v->power && none;
     if (ok) {
-        mro_acf_window_plane(&v->of, z);
-        mro_fft_plane_run(&v->plan, z, v->of.hy, z + n);
-        split_power(&v->of, z + n, v->power, none);
+        mro_acf_window_plane(&v->of, w.z);
+        split_power(&v->of, &w, v->power, none);
     }
-    fftwf_free(z);
+    workspace_release(&w);
     free(none);
     if (!ok) window_free(v);
     return ok;
 }
 
 /* Windowed power around two centres (nm, y and x, taken to the nearest sample: the autocorrelation does not depend on
- * where its window sits between samples). The mean under the window is taken out. `z`: room of 2 ny nx, multiples of 8.
- */
+ * where its window sits between samples). The mean under the window is taken out. */
 static void window_pair(const struct window *window, const struct mro_grid *g, const float *field,
-                        const double (*centres)[2], size_t n, mro_c32 *z, float *a, float *b)
+                        const double (*centres)[2], size_t n, const struct workspace *room, float *a, float *b)
 {
     const struct mro_acf_window *v = &window->of;
     const size_t columns = (size_t)(2 * v->hx + 1);
+    mro_c32 *z = room->z;
     memset(z, 0, v->ny * v->nx * sizeof *z);
     for (size_t k = 0; k < 2 && k < n; k++) {
         const ptrdiff_t cy = (ptrdiff_t)lround(centres[k][0] / v->step_y),
@@ -90,8 +113,7 @@ static void window_pair(const struct window *window, const struct mro_grid *g, c
                 mean += pass == 0 ? sum / v->sum : 0;
             }
     }
-    mro_fft_plane_run(&window->plan, z, v->hy, z + v->ny * v->nx);
-    split_power(v, z + v->ny * v->nx, a, b);
+    split_power(v, room, a, b);
 }
 
 /* The tables of the lags, with room for the columns' transform: n * half. */
@@ -133,30 +155,31 @@ enum mro_code mro_cpu_windowed_acf(struct mro_device *d, const struct mro_grid *
     struct window v = { 0 };
     struct lags l = { 0 };
     double *own = malloc(n * n * sizeof *own), *seen = malloc(n * n * sizeof *seen);
-    mro_c32 *z = NULL;
+    struct workspace w = { 0 };
     float *a = NULL;
+    bool ready = false;
     enum mro_code rc = MRO_OK;
     if (own && seen && window_new(&v, g, window_nm) && mro_acf_lags_new(&l.of, &v.of, n, step_nm)) {
         const size_t m = v.of.ny * v.of.half;
         l.re = malloc(n * v.of.half * sizeof *l.re);
         l.im = malloc(n * v.of.half * sizeof *l.im);
-        z = l.re && l.im ? fftwf_malloc(2 * v.of.ny * v.of.nx * sizeof *z) : NULL;
         a = malloc(2 * m * sizeof *a);
+        ready = workspace_new(&w, &v.of) && l.re && l.im && a;
     }
-    if (z == NULL || a == NULL) {
+    if (!ready) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for autocorrelations of %zu x %zu lags", n, n);
         goto done;
     }
     const size_t middle = n / 2 * n + n / 2;
     correlate(&v.of, &l, v.power, own);
     for (size_t k = 0; k < n_centres; k++) {
-        window_pair(&v, g, field->p, centres + k, 1, z, a, a + v.of.ny * v.of.half);
+        window_pair(&v, g, field->p, centres + k, 1, &w, a, a + v.of.ny * v.of.half);
         correlate(&v.of, &l, a, seen);
         for (size_t i = 0; i < n * n; i++)
             tiles[k * n * n + i] = mro_acf_estimate(seen[i], seen[middle], own[i], own[middle]);
     }
 done:
-    fftwf_free(z);
+    workspace_release(&w);
     free(a);
     free(l.re);
     free(l.im);
@@ -198,9 +221,9 @@ enum mro_code mro_cpu_acf_fringes(struct mro_device *d, const struct mro_grid *g
     const size_t m = v.of.ny * v.of.half;
 #pragma omp parallel num_threads(d->threads)
     {
-        mro_c32 *z = fftwf_malloc(2 * v.of.ny * v.of.nx * sizeof *z);
+        struct workspace w;
         float *a = malloc(2 * m * sizeof *a);
-        const bool ready = z && a;
+        const bool ready = workspace_new(&w, &v.of) && a;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -208,11 +231,11 @@ enum mro_code mro_cpu_acf_fringes(struct mro_device *d, const struct mro_grid *g
 #pragma omp for schedule(static)
         for (size_t k = 0; k < (n + 1) / 2; k++) { /* pairs do not depend on the threads */
             if (!ready) continue;
-            window_pair(&v, g, field->p, centres + 2 * k, n - 2 * k, z, a, a + m);
+            window_pair(&v, g, field->p, centres + 2 * k, n - 2 * k, &w, a, a + m);
             score[2 * k] = best_fringe(kernel, a, m);
             if (2 * k + 1 < n) score[2 * k + 1] = best_fringe(kernel, a + m, m);
         }
-        fftwf_free(z);
+        workspace_release(&w);
         free(a);
     }
     free(kernel);

@@ -9,6 +9,7 @@
 #include "cpu/cpu.h"
 
 #define LANES MRO_RING_LANES
+#define AHEAD 24 /* steps that pixels are asked for before they are added */
 
 /* A number of each lane of a slice. What the compiler makes of loops over lanes leaves the sums in memory. */
 typedef float lanes_float __attribute__((vector_size(LANES * sizeof(float))));
@@ -94,6 +95,10 @@ static bool sum_all(const float *px, const struct slice *a, struct sums *to)
 {
     struct sums s = { .lo = (lanes_float){ 0 } + INFINITY, .hi = (lanes_float){ 0 } - INFINITY };
     for (size_t i = 0; i < a->whole; i++) {
+        /* Lanes are neighbours: the pixels of the outer two bring those between them. */
+        const uint32_t *ahead = a->pixel + (i + AHEAD < a->steps ? i + AHEAD : i) * LANES;
+        __builtin_prefetch(px + ahead[0]);
+        __builtin_prefetch(px + ahead[LANES - 1]);
         const lanes_float x = values_at(px, a->pixel + i * LANES);
         lanes_float fraction;
         memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);

@@ -1,28 +1,31 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The CPU backend: the reference for every other one. */
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
-#include "mroscope/math/noise.h"
+
+enum { LINE = 64 }; /* bytes of a cache line: buffers begin at one */
 
 static enum mro_code cpu_open(struct mro_device *d, int index, struct mro_error *e)
 {
     (void)d;
     (void)index;
     (void)e;
-    mro_fft_open();
+    mro_lines_open();
     return MRO_OK;
 }
 
 static void cpu_close(struct mro_device *d)
 {
     (void)d;
-    mro_fft_close();
+    mro_lines_close();
 }
 
 static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e)
@@ -32,8 +35,9 @@ static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_
     if (bytes > d->memory_bytes)
         return MRO_FAIL(e, MRO_EMEMORY, "a buffer of %zu MiB is over the memory budget of %zu MiB; raise --memory",
                         bytes >> 20, d->memory_bytes >> 20);
-    b->p = fftwf_malloc(bytes ? bytes : 1);
+    b->p = bytes > SIZE_MAX - LINE ? NULL : aligned_alloc(LINE, (bytes / LINE + 1) * LINE);
     if (b->p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a buffer of %zu MiB", bytes >> 20);
+    mro_prefer_huge_pages(b->p, bytes);
     b->bytes = bytes;
     return MRO_OK;
 }
@@ -41,7 +45,7 @@ static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_
 static void cpu_release(struct mro_device *d, struct mro_buffer *b)
 {
     (void)d;
-    fftwf_free(b->p);
+    free(b->p);
     b->p = NULL;
     b->bytes = 0;
 }
@@ -78,54 +82,6 @@ static enum mro_code cpu_multiply(struct mro_device *d, const struct mro_grid *g
     return MRO_OK;
 }
 
-/* Coefficients from <= kx < from + n of row ky, and their conjugates. */
-static void noise_run(const struct mro_grid *g, uint64_t seed, uint64_t stream, const float band[2], float edge,
-                      int32_t ky, int32_t from, int32_t n, mro_c32 *s)
-{
-    enum { PART = 256 };
-    float re[PART], im[PART];
-    mro_c32 *up = s + (size_t)ky * g->nx, *down = s + (ky ? g->ny - (size_t)ky : 0) * g->nx;
-    for (int32_t done = 0; done < n; done += PART) {
-        const int32_t part = n - done < PART ? n - done : PART, first = from + done;
-#pragma omp simd
-        for (int32_t i = 0; i < part; i++) {
-            const mro_c32 z = mro_noise_coefficient(seed, stream, ky, first + i, g->ly, g->lx, band[0], band[1], edge);
-            re[i] = z.re;
-            im[i] = z.im;
-        }
-        for (int32_t i = 0; i < part; i++) {
-            const int32_t kx = first + i;
-            down[kx > 0 ? g->nx - (size_t)kx : (size_t)-kx] = (mro_c32){ re[i], -im[i] };
-            up[kx < 0 ? g->nx - (size_t)-kx : (size_t)kx] = (mro_c32){ re[i], im[i] };
-        }
-    }
-}
-
-static enum mro_code cpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
-                                        const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
-                                        struct mro_error *e)
-{
-    (void)e;
-    mro_c32 *s = spectrum->p;
-    const float band[2] = { (float)band_inv_nm[0], (float)band_inv_nm[1] }, edge = (float)edge_inv_nm;
-    memset(s, 0, g->ny * g->nx * sizeof *s);
-    /* Middle frequencies of even grids have no partner: left 0. */
-    const int32_t hy = (int32_t)((g->ny - 1) / 2), hx = (int32_t)((g->nx - 1) / 2);
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (int32_t ky = 0; ky <= hy; ky++) {
-        int32_t first, last;
-        if (!mro_noise_row(ky, g->ly, g->lx, band[0], band[1], edge, &first, &last)) continue;
-        if (last > hx) last = hx;
-        if (ky && first == 0) {
-            noise_run(g, seed, stream, band, edge, ky, -last, 2 * last + 1, s);
-        } else {
-            if (ky) noise_run(g, seed, stream, band, edge, ky, -last, last - first + 1, s);
-            noise_run(g, seed, stream, band, edge, ky, first, last - first + 1, s);
-        }
-    }
-    return MRO_OK;
-}
-
 static enum mro_code cpu_inverse(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
                                  struct mro_buffer *field, struct mro_error *e)
 {
@@ -136,23 +92,8 @@ static enum mro_code cpu_inverse(struct mro_device *d, const struct mro_grid *g,
 static enum mro_code cpu_forward(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  struct mro_buffer *spectrum, struct mro_error *e)
 {
-    const size_t ny = g->ny, nx = g->nx, kept = nx / 2 + 1;
-    const float unit = (float)(1 / sqrt((double)ny * (double)nx));
-    mro_c32 *s = spectrum->p, *half = malloc(ny * kept * sizeof *half);
-    if (half == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny);
-    const enum mro_code rc = mro_fft_real(field->p, ny, nx, false, kept, half, d->threads, e);
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (rc == MRO_OK)
-    for (size_t y = 0; y < ny; y++) {
-        const mro_c32 *from = half + y * kept, *mirror = half + (y ? ny - y : 0) * kept;
-        mro_c32 *to = s + y * nx;
-        for (size_t x = 0; rc == MRO_OK && x < nx; x++) {
-            const mro_c32 v = x < kept ? from[x] : mirror[nx - x];
-            to[x].re = unit * v.re;
-            to[x].im = x < kept ? unit * v.im : -unit * v.im;
-        }
-    }
-    free(half);
-    return rc;
+    const float unit = (float)(1 / sqrt((double)g->ny * (double)g->nx));
+    return mro_fft_real(field->p, g->ny, g->nx, unit, spectrum->p, d->threads, e);
 }
 
 #define BELL_REACH 5.0 /* standard deviations of a Gaussian that are summed: all but 6e-7 of it */
@@ -238,7 +179,7 @@ const struct mro_backend mro_backend_cpu = {
     .contrast_spectrum = mro_cpu_contrast_spectrum,
     .local_power = mro_cpu_local_power,
     .multiply = cpu_multiply,
-    .noise_spectrum = cpu_noise_spectrum,
+    .noise_spectrum = mro_cpu_noise_spectrum,
     .inverse = cpu_inverse,
     .forward = cpu_forward,
     .correlate = mro_cpu_correlate,

@@ -12,7 +12,8 @@
 #include "mroscope/math/contrast.h"
 #include "mroscope/math/grid.h"
 
-enum { PART = 512 }; /* columns looked at together: what is computed of them stays in the first level of cache */
+/* Columns looked at together: what is computed of them stays in the first level of cache. */
+enum { PART = 512, PIECE = 128 };
 
 /* Median of 3 x 3 for columns [from, to) of a row, to - from <= PART; borders repeat. Columns are sorted once for the
  * three pixels that they serve. `out` holds to - from numbers. */
@@ -79,32 +80,38 @@ struct background {
     double *mean; /* ny * nx */
 };
 
-enum { LANES = 16 };
-
-/* Bilinear interpolation between block centres; `coarse` is scratch of b->nx floats, `out` has room for nx + LANES. */
-static void background_row(const struct background *b, size_t y, size_t nx, float *coarse, float *out)
+/* The local mean of MRO_LANES rows from y on, at the columns of the centres of blocks; NaN beyond the image, where
+ * there is no contrast. */
+static void background_rows(const struct background *b, size_t y, size_t ny, mro_lanes *centres)
 {
-    const double fy = ((double)y + 0.5) / (double)b->block - 0.5;
-    const double cy = fy < 0 ? 0 : fy > (double)(b->ny - 1) ? (double)(b->ny - 1) : fy;
-    const size_t y0 = (size_t)cy, y1 = y0 + 1 < b->ny ? y0 + 1 : y0;
-    const double wy = cy - (double)y0;
-    for (size_t i = 0; i < b->nx; i++)
-        coarse[i] = (float)((1 - wy) * b->mean[y0 * b->nx + i] + wy * b->mean[y1 * b->nx + i]);
+    for (size_t k = 0; k < MRO_LANES; k++, y++) {
+        const double fy = ((double)y + 0.5) / (double)b->block - 0.5;
+        const double cy = fy < 0 ? 0 : fy > (double)(b->ny - 1) ? (double)(b->ny - 1) : fy;
+        const size_t y0 = (size_t)cy, y1 = y0 + 1 < b->ny ? y0 + 1 : y0;
+        const double wy = cy - (double)y0;
+        for (size_t i = 0; i < b->nx; i++)
+            centres[i][k] = y < ny ? (float)((1 - wy) * b->mean[y0 * b->nx + i] + wy * b->mean[y1 * b->nx + i]) : NAN;
+    }
+}
+
+/* Counts of MRO_LANES rows in columns [from, to), vectors `step` apart, to contrast over the local mean, that is
+ * interpolated between the centres of blocks. */
+static void contrast_columns(const struct background *b, const mro_lanes *centres, struct mro_background_scale scale,
+                             size_t from, size_t to, mro_lanes *v, size_t step)
+{
     const float inv = 1.0f / (float)b->block;
     /* Segment i runs from the centre of block i - 1 to that of block i; the first and the last are flat. */
-    size_t x = 0;
-    for (size_t i = 0; i <= b->nx && x < nx; i++) {
-        const float from = coarse[i ? i - 1 : 0], to = coarse[i < b->nx ? i : b->nx - 1];
-        const float centre = ((float)i - 0.5f) * (float)b->block - 0.5f; /* pixel where `from` holds */
-        size_t end = i < b->nx ? (size_t)fmax(0, ceil(((double)i + 0.5) * (double)b->block - 0.5)) : nx;
-        end = end > nx ? nx : end < x ? x : end;
-        /* Whole vectors: what is too much is overwritten by the next segment. */
-        for (; x < end; x += LANES) {
-            const float first = (float)x - centre;
+    for (size_t x = from, i = (2 * from + 1 + b->block) / (2 * b->block); x < to; i++) {
+        const mro_lanes left = centres[i ? i - 1 : 0], right = centres[i < b->nx ? i : b->nx - 1];
+        const mro_lanes slope = (right - left) * inv;
+        const float centre = ((float)i - 0.5f) * (float)b->block - 0.5f; /* pixel where `left` holds */
+        const size_t border = ((2 * i + 1) * b->block) / 2, end = i < b->nx && border < to ? border : to;
+        for (; x < end; x++) {
+            const mro_lanes mean = left + slope * ((float)x - centre);
+            mro_lanes *c = v + x * step;
 #pragma omp simd
-            for (int k = 0; k < LANES; k++) out[x + (size_t)k] = from + (to - from) * ((first + (float)k) * inv);
+            for (int k = 0; k < MRO_LANES; k++) (*c)[k] = mro_contrast((*c)[k], mean[k], scale);
         }
-        x = end;
     }
 }
 
@@ -114,6 +121,8 @@ static size_t despike_part(const float *px, size_t y, size_t ny, size_t nx, size
 {
     const float *mid = px + y * nx;
     int here = 0;
+    /* The row after the next: rows are too far apart for the processor to see where it goes on. */
+    for (size_t x = from; y + 2 < ny && x < to; x += 16) __builtin_prefetch(mid + 2 * nx + x);
     median3x3_part(y ? mid - nx : mid, mid, y + 1 < ny ? mid + nx : mid, nx, from, to, out);
 #pragma omp simd reduction(+ : here)
     for (size_t x = from; x < to; x++) {
@@ -172,30 +181,106 @@ static bool background_smooth(int threads, struct background *b, double *sum, do
     return true;
 }
 
-/* The contrast of one row over its local mean; parts of the row that have no spikes are taken as they are. */
-static void contrast_row(const float *px, size_t y, size_t ny, size_t nx, float threshold, const unsigned char *spiked,
-                         const float *mean, struct mro_background_scale scale, float *out)
+/* MRO_LANES rows from y on, side by side as the real or imaginary parts of a strip: the contrast over their local mean.
+ * Parts that have no spikes are taken as they are. */
+static void contrast_rows(const float *px, size_t y, size_t ny, size_t nx, float threshold, const unsigned char *spiked,
+                          const struct background *b, mro_lanes *centres, struct mro_background_scale scale,
+                          mro_lanes *to)
 {
-    for (size_t from = 0; from < nx; from += PART, spiked++) {
-        const size_t n = from + PART < nx ? PART : nx - from;
-        const float *line = px + y * nx + from, *local = mean + from;
-        float clean[PART], *to = out + from;
-        if (threshold > 0 && *spiked) {
-            despike_part(px, y, ny, nx, from, from + n, threshold, clean);
-            line = clean;
+    const size_t n = y >= ny ? 0 : ny - y < MRO_LANES ? ny - y : MRO_LANES, parts = (nx + PART - 1) / PART;
+    float clean[MRO_LANES * PART];
+    background_rows(b, y, ny, centres);
+    for (size_t from = 0; from < nx; from += PART) {
+        const size_t end = from + PART < nx ? from + PART : nx;
+        bool spikes = false;
+        for (size_t i = 0; i < n; i++) spikes |= threshold > 0 && spiked[(y + i) * parts + from / PART];
+        for (size_t i = 0; spikes && i < n; i++)
+            despike_part(px, y + i, ny, nx, from, end, threshold, clean + i * PART);
+        for (size_t x = from; x < end; x += PIECE) {
+            const size_t w = end - x < PIECE ? end - x : PIECE;
+            const float *rows = spikes || n == 0 ? clean + (x - from) : px + y * nx + x;
+            mro_lines_from_rows(rows, spikes ? PART : nx, n, w, to + 2 * x, 2);
+            contrast_columns(b, centres, scale, x, x + w, to, 2);
         }
-#pragma omp simd
-        for (size_t x = 0; x < n; x++) to[x] = mro_contrast(line[x], local[x], scale);
     }
 }
 
-enum { STRIP = 16, COLUMNS = 8 }; /* a cache line or two of columns and rows */
+/* What the jumps across the borders need. */
+struct borders {
+    float *first, *last, *jump_x; /* rows of the contrast; last column minus first */
+    mro_c32 *hat_y, *hat_x;       /* transforms of last - first row, of last - first column */
+    struct mro_border_turn *turn_y, *turn_x;
+};
+
+/* The transform of one real line. */
+static bool line_spectrum(const float *line, size_t n, mro_c32 *hat)
+{
+    struct mro_room r;
+    const bool ready = mro_room_new(&r, n);
+    if (ready) {
+        mro_strip_load(&r, line, 1, n, 0);
+        mro_lines_run(r.lines, false, r.in, r.out, r.scratch);
+        for (size_t k = 0; k < n / 2 + 1; k++) hat[k] = (mro_c32){ r.out[k].re[0], r.out[k].im[0] };
+    }
+    mro_room_release(&r);
+    return ready;
+}
+
+/* Takes the smooth part off coefficient ky of `w` columns from kx on. */
+static struct mro_wide without_borders(struct mro_wide f, const struct borders *b, ptrdiff_t ky, size_t kx, size_t w,
+                                       float unit)
+{
+    const size_t m = (size_t)labs(ky);
+    const struct mro_border_turn y = { b->turn_y[m].cosine, ky < 0 ? -b->turn_y[m].sine : b->turn_y[m].sine };
+    const mro_c32 along_y = { b->hat_x[m].re, ky < 0 ? -b->hat_x[m].im : b->hat_x[m].im };
+    for (size_t i = 0; i < w; i++) {
+        const mro_c32 jumps = mro_border_coefficient(y, b->turn_x[kx + i], b->hat_y[kx + i], along_y);
+        f.re[i] = (f.re[i] - jumps.re) * unit;
+        f.im[i] = (f.im[i] - jumps.im) * unit;
+    }
+    return f;
+}
+
+/* Sums of rows [y0, y1) without their spikes, and of how many, for up to PART columns from `from` on. Tells which rows
+ * have spikes there, at spiked[y * parts]; how many spikes there are. */
+static size_t sum_part(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float threshold,
+                       unsigned char *spiked, size_t parts, float *sums, float *counts)
+{
+    const size_t n = from + PART < nx ? PART : nx - from;
+    size_t spikes = 0;
+    float whole = 0, clean[PART]; /* rows without a gap */
+    for (size_t x = 0; x < n; x++) sums[x] = counts[x] = 0;
+    for (size_t y = y0; y < y1; y++) {
+        const float *line = px + y * nx + from;
+        int known = 0;
+        if (threshold > 0) {
+            const size_t here = despike_part(px, y, ny, nx, from, from + n, threshold, clean);
+            spiked[y * parts] = here > 0;
+            spikes += here;
+            if (here) line = clean;
+        }
+#pragma omp simd reduction(+ : known)
+        for (size_t x = 0; x < n; x++) {
+            const bool finite = line[x] == line[x];
+            sums[x] += finite ? line[x] : 0.0f;
+            known += finite;
+        }
+        if (known == (int)n)
+            whole++;
+        else
+            for (size_t x = 0; x < n; x++) counts[x] += line[x] == line[x] ? 1.0f : 0.0f;
+    }
+    for (size_t x = 0; x < n; x++) counts[x] += whole;
+    return spikes;
+}
 
 enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
                                         struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e)
 {
-    const size_t kept = g->nx / 2 + 1; /* columns 0 .. nx/2 of the half plane */
+    /* A middle frequency of an even grid has no partner: it is left out. */
+    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2;
+    const size_t kept = (g->nx - 1) / 2 + 1;
     if (ny < 8 || nx < 8) return MRO_FAIL(e, MRO_EDATA, "an image of %zu x %zu pixels is too small to measure", nx, ny);
     const double finest = fmin(background_nm / pixel_nm[0], background_nm / pixel_nm[1]);
     struct background bg = { .block = finest / 8 > 1 ? (size_t)(finest / 8) : 1 };
@@ -203,24 +288,24 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     bg.nx = (nx + bg.block - 1) / bg.block;
     const size_t nb = bg.ny * bg.nx;
     enum mro_code rc = MRO_OK;
-    float *border = malloc(2 * nx * sizeof *border); /* first and last row of the contrast */
     double *sum = calloc(nb, sizeof *sum), *count = calloc(nb, sizeof *count);
     bg.mean = malloc(nb * sizeof *bg.mean);
-    const size_t stride = (ny + 7) / 8 * 8; /* of columns: all of them aligned */
-    mro_c32 *half = fftwf_malloc(kept * stride * sizeof *half);
-    float *jump_y = malloc(nx * sizeof *jump_y), *jump_x = malloc(ny * sizeof *jump_x);
-    mro_c32 *hat_y = fftwf_malloc((nx / 2 + 1) * sizeof *hat_y), *hat_x = fftwf_malloc((ny / 2 + 1) * sizeof *hat_x);
-    fftwf_plan rows = mro_fft_plan_line(nx, FFTW_FORWARD);
-    fftwf_plan column = mro_fft_plan_line(ny, FFTW_FORWARD);
-    fftwf_plan jump_row = mro_fft_plan_real_line(nx), jump_column = mro_fft_plan_real_line(ny);
-    const size_t parts = (nx + PART - 1) / PART;
+    const size_t stride = mro_panel_stride(ny), parts = (nx + PART - 1) / PART;
+    struct mro_wide *half = mro_panels_new(kept, ny);
     unsigned char *spiked = malloc(ny * parts); /* parts of rows that have spikes */
-    struct mro_border_turn *turn_x = malloc(kept * sizeof *turn_x);
-    struct mro_border_turn *turn_y = malloc((g->ny / 2 + 1) * sizeof *turn_y);
+    struct borders b = {
+        .first = malloc(nx * sizeof *b.first),
+        .last = malloc(nx * sizeof *b.last),
+        .jump_x = malloc(stride * sizeof *b.jump_x),
+        .hat_y = malloc((nx / 2 + 1) * sizeof *b.hat_y),
+        .hat_x = malloc((ny / 2 + 1) * sizeof *b.hat_x),
+        .turn_y = malloc(((size_t)hy + 1) * sizeof *b.turn_y),
+        .turn_x = malloc(kept * sizeof *b.turn_x),
+    };
     bool failed = false;
     size_t replaced = 0;
-    if (!spiked || !turn_x || !turn_y || !border || !sum || !count || !bg.mean || !half || !jump_y || !jump_x ||
-        !hat_y || !hat_x || !rows || !column || !jump_row || !jump_column) {
+    if (!sum || !count || !bg.mean || !half || !spiked || !b.first || !b.last || !b.jump_x || !b.hat_y || !b.hat_x ||
+        !b.turn_y || !b.turn_x) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
         goto done;
     }
@@ -239,25 +324,9 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         for (size_t by = 0; by < bg.ny; by++) {
             if (s == NULL) continue;
             const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
-            memset(s, 0, 2 * nx * sizeof *s);
             for (size_t from = 0; from < nx; from += PART)
-                for (size_t y = by * bg.block; y < y1; y++) {
-                    const size_t n = from + PART < nx ? PART : nx - from;
-                    const float *line = px + y * nx + from;
-                    float clean[PART], *sums = s + from, *counts = sums + nx;
-                    if (threshold > 0) {
-                        const size_t here = despike_part(px, y, ny, nx, from, from + n, threshold, clean);
-                        spiked[y * parts + from / PART] = here > 0;
-                        replaced += here;
-                        if (here) line = clean;
-                    }
-#pragma omp simd
-                    for (size_t x = 0; x < n; x++) {
-                        const bool finite = line[x] == line[x];
-                        sums[x] += finite ? line[x] : 0.0f;
-                        counts[x] += finite ? 1.0f : 0.0f;
-                    }
-                }
+                replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, spiked + from / PART, parts,
+                                     s + from, s + nx + from);
             for (size_t bx = 0; bx < bg.nx; bx++) {
                 const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
                 for (size_t x = bx * bg.block; x < x1; x++) {
@@ -288,208 +357,180 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         }
     const struct mro_background_scale scale = mro_background_scale(total, (double)known, lowest);
 
-    /* Rows are transformed in strips, which are turned into pieces of columns while they are in the cache. */
 #pragma omp parallel num_threads(d->threads)
     {
-        float *line = malloc(2 * nx * sizeof *line), *mean = malloc((nx + LANES + bg.nx) * sizeof *mean);
-        mro_c32 *both = fftwf_malloc(nx * sizeof *both), *hat = fftwf_malloc((nx + 1) * sizeof *hat);
-        mro_c32 *strip = malloc(STRIP * kept * sizeof *strip);
-        const bool ready = line && mean && both && hat && strip;
+        struct mro_room r;
+        mro_lanes *centres = aligned_alloc(sizeof *centres, bg.nx * sizeof *centres);
+        const bool ready = mro_room_new(&r, nx) && centres;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += STRIP) {
-            const size_t n = y0 + STRIP < ny ? STRIP : ny - y0;
+        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             if (!ready) continue;
-            for (size_t y = y0; y < y0 + n; y++) {
-                float *to = line + (y - y0) % 2 * nx;
-                background_row(&bg, y, nx, mean + nx + LANES, mean);
-                contrast_row(px, y, ny, nx, threshold, spiked + y * parts, mean, scale, to);
-                jump_x[y] = to[nx - 1] - to[0];
-                if (y == 0) memcpy(border, to, nx * sizeof *to);
-                if (y == ny - 1) memcpy(border + nx, to, nx * sizeof *to);
-                const bool second = (y - y0) % 2, alone = !second && y + 1 == y0 + n;
-                if (!second && !alone) continue;
-                if (alone) memset(line + nx, 0, nx * sizeof *line);
-#pragma omp simd
-                for (size_t x = 0; x < nx; x++) {
-                    both[x].re = line[x];
-                    both[x].im = line[nx + x];
-                }
-                mro_c32 *even = strip + (y - y0 - second) * kept;
-                mro_fft_two_rows(rows, nx, both, hat, kept, even, alone ? NULL : even + kept);
+            for (size_t part = 0; part < 2; part++) {
+                const size_t y = y0 + part * MRO_LANES, last = ny - 1 - y;
+                mro_lanes *to = part ? &r.in->im : &r.in->re;
+                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, centres, scale, to);
+                const mro_lanes jump = to[2 * (nx - 1)] - to[0];
+                memcpy(b.jump_x + y, &jump, sizeof jump);
+                for (size_t x = 0; y == 0 && x < nx; x++) b.first[x] = to[2 * x][0];
+                for (size_t x = 0; y < ny && last < MRO_LANES && x < nx; x++) b.last[x] = to[2 * x][last];
             }
-            for (size_t kx = 0; kx < kept; kx++)
-                for (size_t i = 0; i < n; i++) half[kx * stride + y0 + i] = strip[i * kept + kx];
+            mro_strip_forward(&r, nx, kept, half, stride, y0);
         }
-        free(line);
-        free(mean);
-        fftwf_free(both);
-        fftwf_free(hat);
-        free(strip);
+        mro_room_release(&r);
+        free(centres);
     }
-    if (failed) {
+    for (size_t x = 0; x < nx; x++) b.last[x] -= b.first[x];
+    if (failed || !line_spectrum(b.last, nx, b.hat_y) || !line_spectrum(b.jump_x, ny, b.hat_x)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    for (size_t x = 0; x < nx; x++) jump_y[x] = border[nx + x] - border[x];
-    {
-        float *line = fftwf_malloc((ny > nx ? ny : nx) * sizeof *line);
-        if (line == NULL) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-            goto done;
-        }
-        memcpy(line, jump_y, nx * sizeof *line);
-        fftwf_execute_dft_r2c(jump_row, line, (fftwf_complex *)hat_y);
-        memcpy(line, jump_x, ny * sizeof *line);
-        fftwf_execute_dft_r2c(jump_column, line, (fftwf_complex *)hat_x);
-        fftwf_free(line);
-    }
-    /* Columns; crop, take off the smooth part, unfold to the full plane. A middle frequency of an even grid has no
-     * partner: it is left out. */
+
+    /* Columns; crop, take off the smooth part, unfold to the full plane. */
     mro_c32 *out = spectrum->p;
     const float unit = (float)(1 / sqrt((double)ny * (double)nx));
-    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2;
-    const size_t hx = (g->nx - 1) / 2;
-    for (size_t k = 0; k < kept; k++) turn_x[k] = mro_border_turn_of((double)k, (double)nx);
-    for (size_t k = 0; k < g->ny / 2 + 1; k++) turn_y[k] = mro_border_turn_of((double)k, (double)ny);
+    for (size_t k = 0; k < kept; k++) b.turn_x[k] = mro_border_turn_of((double)k, (double)nx);
+    for (ptrdiff_t k = 0; k <= hy; k++) b.turn_y[k] = mro_border_turn_of((double)k, (double)ny);
+    for (size_t x = 0; g->ny % 2 == 0 && x < g->nx; x++) out[g->ny / 2 * g->nx + x] = (mro_c32){ 0, 0 };
+    for (size_t y = 0; g->nx % 2 == 0 && y < g->ny; y++) out[y * g->nx + g->nx / 2] = (mro_c32){ 0, 0 };
 #pragma omp parallel num_threads(d->threads)
     {
-        mro_c32 *lines = fftwf_malloc(COLUMNS * stride * sizeof *lines);
-        if (lines == NULL) {
+        struct mro_room r;
+        const bool ready = mro_room_new(&r, ny);
+        if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t i = 0; i < g->ny * g->nx; i++) out[i] = (mro_c32){ 0, 0 };
-#pragma omp for schedule(static)
-        for (size_t k0 = 0; k0 <= hx; k0 += COLUMNS) {
-            const size_t n = k0 + COLUMNS <= hx ? COLUMNS : hx + 1 - k0;
-            if (lines == NULL) continue;
-            for (size_t i = 0; i < n; i++)
-                fftwf_execute_dft(column, (fftwf_complex *)(half + (k0 + i) * stride),
-                                  (fftwf_complex *)(lines + i * stride));
+        for (size_t p = 0; p < mro_panels(kept); p++) {
+            const size_t kx = p * MRO_LANES, w = kept - kx < MRO_LANES ? kept - kx : MRO_LANES;
+            if (!ready) continue;
+            mro_lines_run(r.lines, false, half + p * stride, r.out, r.scratch);
             for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
-                const struct mro_border_turn y = { turn_y[labs(ky)].cosine,
-                                                   ky < 0 ? -turn_y[-ky].sine : turn_y[ky].sine };
-                /* Transform of the jump across left and right borders at this ky. */
-                const mro_c32 vx = { hat_x[labs(ky)].re, ky < 0 ? -hat_x[-ky].im : hat_x[ky].im };
-                mro_c32 *to = out + mro_cyclic(ky, g->ny) * g->nx, *mirror = out + mro_cyclic(-ky, g->ny) * g->nx;
-                const mro_c32 *from = lines + mro_cyclic(ky, ny);
-                for (size_t i = 0; i < n; i++) {
-                    const size_t kx = k0 + i;
-                    const mro_c32 jumps = mro_border_coefficient(y, turn_x[kx], hat_y[kx], vx);
-                    const mro_c32 f = { (from[i * stride].re - jumps.re) * unit,
-                                        (from[i * stride].im - jumps.im) * unit };
-                    to[kx] = f;
-                    if (kx) mirror[g->nx - kx] = (mro_c32){ f.re, -f.im };
-                }
+                const struct mro_wide f = without_borders(r.out[mro_cyclic(ky, ny)], &b, ky, kx, w, unit);
+                mro_unfold(&f, out, g->ny, g->nx, mro_cyclic(ky, g->ny), kx, w);
             }
         }
-        fftwf_free(lines);
+        mro_room_release(&r);
     }
     if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     out[0].re = out[0].im = 0;
 done:
-    free(spiked);
-    free(turn_x);
-    free(turn_y);
-    free(border);
     free(sum);
     free(count);
     free(bg.mean);
-    fftwf_free(half);
-    free(jump_y);
-    free(jump_x);
-    fftwf_free(hat_y);
-    fftwf_free(hat_x);
+    free(half);
+    free(spiked);
+    free(b.first);
+    free(b.last);
+    free(b.jump_x);
+    free(b.hat_y);
+    free(b.hat_x);
+    free(b.turn_y);
+    free(b.turn_x);
     return rc;
+}
+
+/* The pass band at MRO_LANES columns from kx on of a row of frequency qy. */
+static mro_lanes band_columns(double qy, size_t kx, double lx, const double band_inv_nm[2], double edge_inv_nm)
+{
+    const float lo = (float)band_inv_nm[0], hi = (float)band_inv_nm[1], edge = (float)edge_inv_nm;
+    mro_lanes w = { 0 };
+    if (hypot(qy, (double)kx / lx) > band_inv_nm[1] + edge_inv_nm ||
+        hypot(qy, (double)(kx + MRO_LANES) / lx) < band_inv_nm[0] - edge_inv_nm)
+        return w;
+#pragma omp simd
+    for (int i = 0; i < MRO_LANES; i++) {
+        const double qx = (double)(kx + (size_t)i) / lx;
+        w[i] = mro_band_gain((float)sqrt(qy * qy + qx * qx), lo, hi, edge);
+    }
+    return w;
 }
 
 enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                                const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e)
 {
-    const size_t kept = nx / 2 + 1;
-    enum mro_code rc = MRO_OK;
+    /* Columns beyond the band are 0 after it. */
+    const double last = ceil((band_inv_nm[1] + edge_inv_nm / 2) * (double)nx * pixel_nm[1]);
+    const size_t stride = mro_panel_stride(ny), half_nx = nx / 2 + 1;
+    const size_t kept = last + 1 < (double)half_nx ? (size_t)last + 1 : half_nx;
     double total = 0;
     size_t known = 0;
     bool failed = false;
+    struct mro_wide *half = mro_panels_new(kept, ny);
+    double *row_sum = malloc(ny * sizeof *row_sum);
+    if (half == NULL || row_sum == NULL) {
+        free(half);
+        free(row_sum);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
+    }
+#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : known)
     for (size_t y = 0; y < ny; y++) {
-        double s = 0;
-        size_t n = 0;
+        double sum = 0;
+        int here = 0;
+#pragma omp simd reduction(+ : sum, here)
         for (size_t x = 0; x < nx; x++) {
             const float v = px[y * nx + x];
-            if (isfinite(v)) {
-                s += v;
-                n++;
-            }
+            const bool finite = isfinite(v);
+            sum += (double)(finite ? v : 0);
+            here += finite;
         }
-        total += s;
-        known += n;
+        row_sum[y] = sum;
+        known += (size_t)here;
     }
-    if (known == 0) return MRO_FAIL(e, MRO_EDATA, "the image has no finite pixel");
-    const float mean = (float)(total / (double)known);
-    mro_c32 *half = malloc(ny * kept * sizeof *half);
-    fftwf_plan there = mro_fft_plan_real_line(nx), back = mro_fft_plan_to_real_line(nx);
-    if (!half || !there || !back) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
-        goto done;
+    for (size_t y = 0; y < ny; y++) total += row_sum[y];
+    free(row_sum);
+    if (known == 0) {
+        free(half);
+        return MRO_FAIL(e, MRO_EDATA, "the image has no finite pixel");
     }
-    for (int pass = 0; pass < 2; pass++) {
+    const float mean = (float)(total / (double)known), unit = (float)(1 / ((double)ny * (double)nx));
 #pragma omp parallel num_threads(d->threads)
-        {
-            float *line = fftwf_malloc((nx + 2) * sizeof *line);
-            mro_c32 *hat = fftwf_malloc(kept * sizeof *hat);
-            const bool ready = line && hat;
-            if (!ready) {
+    {
+        struct mro_room x, y;
+        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x;
+        if (!ready) {
 #pragma omp atomic write
-                failed = true;
-            }
+            failed = true;
+        }
 #pragma omp for schedule(static)
-            for (size_t y = 0; y < ny; y++) {
-                if (!ready) continue;
-                if (pass == 0) {
-                    for (size_t x = 0; x < nx; x++) {
-                        const float v = px[y * nx + x];
-                        line[x] = isfinite(v) ? v - mean : 0;
-                    }
-                    fftwf_execute_dft_r2c(there, line, (fftwf_complex *)hat);
-                    memcpy(half + y * kept, hat, kept * sizeof *hat);
-                } else {
-                    memcpy(hat, half + y * kept, kept * sizeof *hat);
-                    fftwf_execute_dft_c2r(back, (fftwf_complex *)hat, line);
-                    for (size_t x = 0; x < nx; x++) out[y * nx + x] = isfinite(px[y * nx + x]) ? line[x] : NAN;
-                }
+        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
+            if (!ready) continue;
+            mro_strip_load(&x, px, ny, nx, y0);
+            float *v = (float *)x.in, off[MRO_STRIP]; /* rows that the last strip lacks stay 0 */
+            for (size_t k = 0; k < MRO_STRIP; k++) off[k] = y0 + k < ny ? mean : 0;
+            for (size_t i = 0; i < nx; i++, v += MRO_STRIP)
+#pragma omp simd
+                for (size_t k = 0; k < MRO_STRIP; k++) v[k] = isfinite(v[k]) ? v[k] - off[k] : 0;
+            mro_strip_forward(&x, nx, kept, half, stride, y0);
+        }
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < mro_panels(kept); p++) {
+            if (!ready) continue;
+            mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
+            for (size_t k = 0; k < ny; k++) {
+                const mro_lanes w = band_columns(mro_frequency(k, ny, (double)ny * pixel_nm[0]), p * MRO_LANES,
+                                                 (double)nx * pixel_nm[1], band_inv_nm, edge_inv_nm);
+                y.out[k].re *= unit * w;
+                y.out[k].im *= unit * w;
             }
-            fftwf_free(line);
-            fftwf_free(hat);
+            mro_lines_run(y.lines, true, y.out, half + p * stride, y.scratch);
         }
-        if (failed) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-            goto done;
+#pragma omp for schedule(static)
+        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
+            const size_t end = (y0 + MRO_STRIP < ny ? y0 + MRO_STRIP : ny) * nx;
+            if (!ready) continue;
+            mro_strip_backward(&x, nx, kept, half, stride, y0, 1);
+            mro_strip_store(&x, out, ny, nx, y0);
+            for (size_t i = y0 * nx; known < ny * nx && i < end; i++)
+                if (!isfinite(px[i])) out[i] = NAN;
         }
-        if (pass == 1) break;
-        rc = mro_fft_columns(half, ny, kept, kept, FFTW_FORWARD, d->threads, e);
-        if (rc) goto done;
-        const float unit = (float)(1 / ((double)ny * (double)nx));
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-        for (size_t y = 0; y < ny; y++) {
-            const double ky = y <= ny / 2 ? (double)y : (double)y - (double)ny;
-            const double qy = ky / ((double)ny * pixel_nm[0]);
-            for (size_t x = 0; x < kept; x++) {
-                const double qx = (double)x / ((double)nx * pixel_nm[1]);
-                const float w = unit * mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)band_inv_nm[0],
-                                                     (float)band_inv_nm[1], (float)edge_inv_nm);
-                half[y * kept + x].re *= w;
-                half[y * kept + x].im *= w;
-            }
-        }
-        rc = mro_fft_columns(half, ny, kept, kept, FFTW_BACKWARD, d->threads, e);
-        if (rc) goto done;
+        mro_room_release(&x);
+        mro_room_release(&y);
     }
-done:
     free(half);
-    return rc;
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny) : MRO_OK;
 }

@@ -20,6 +20,9 @@ enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g
                                   struct mro_buffer *slope, struct mro_error *e);
 enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                                const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
+enum mro_code mro_cpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,
+                                     const double band_inv_nm[2], double edge_inv_nm, struct mro_buffer *spectrum,
+                                     struct mro_error *e);
 enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
                                   const float *model, double radius_inv_nm, double lo, double hi,
                                   struct mro_buffer *power, struct mro_error *e);

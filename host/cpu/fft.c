@@ -1,282 +1,282 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cpu/fft.h"
 
-#include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The FFTW planner is not thread-safe; execution is. */
-static pthread_mutex_t planner = PTHREAD_MUTEX_INITIALIZER;
-
-/* Columns moved together, so that a cache line of every row is used whole (8 complex floats). */
-#define COLUMN_BLOCK 8
-
-/* Plans live as long as some CPU device does: planning costs more than many of the transforms. Every shape of image
- * adds a few, so their number has no bound. */
-static struct kept {
-    size_t n;
-    int sign, kind;
-    fftwf_plan plan;
-} * kept;
-static size_t n_kept, room, users;
-
-enum kind { COMPLEX, REAL_TO_HALF, HALF_TO_REAL };
-
-static fftwf_plan make(size_t n, int sign, enum kind kind)
+bool mro_room_new(struct mro_room *r, size_t n)
 {
-    fftwf_plan p = NULL;
-    fftwf_complex *a = fftwf_malloc((n + 2) * sizeof *a);
-    /* Complex plans work out of place: in place, FFTW allocates a buffer at every run. */
-    fftwf_complex *b = kind == COMPLEX ? fftwf_malloc((n + 2) * sizeof *b) : NULL;
-    float *r = kind != COMPLEX ? fftwf_malloc((n + 2) * sizeof *r) : NULL;
-    if (a && (r || b)) {
-        if (kind == REAL_TO_HALF)
-            p = fftwf_plan_dft_r2c_1d((int)n, r, a, FFTW_ESTIMATE);
-        else if (kind == HALF_TO_REAL)
-            p = fftwf_plan_dft_c2r_1d((int)n, a, r, FFTW_ESTIMATE);
-        else
-            p = fftwf_plan_dft_1d((int)n, a, b, sign, FFTW_ESTIMATE);
-    }
-    fftwf_free(a);
-    fftwf_free(b);
-    fftwf_free(r);
-    return p;
+    memset(r, 0, sizeof *r);
+    r->lines = mro_lines_of(n);
+    if (r->lines == NULL) return false;
+    r->in = mro_lines_room(n);
+    r->out = mro_lines_room(mro_panels(n) * MRO_LANES);
+    r->scratch = mro_lines_room(mro_lines_scratch(r->lines));
+    return r->in && r->out && r->scratch;
 }
 
-static fftwf_plan plan(size_t n, int sign, enum kind kind)
+void mro_room_release(struct mro_room *r)
 {
-    pthread_mutex_lock(&planner);
-    fftwf_plan p = NULL;
-    for (size_t i = 0; i < n_kept && p == NULL; i++)
-        if (kept[i].n == n && kept[i].sign == sign && kept[i].kind == (int)kind) p = kept[i].plan;
-    if (p == NULL && n_kept == room) {
-        const size_t more = room ? 2 * room : 64;
-        struct kept *grown = realloc(kept, more * sizeof *grown);
-        if (grown) {
-            kept = grown;
-            room = more;
+    free(r->in);
+    free(r->out);
+    free(r->scratch);
+    memset(r, 0, sizeof *r);
+}
+
+struct mro_wide *mro_panels_new(size_t columns, size_t ny)
+{
+    const size_t n = mro_panels(columns), stride = mro_panel_stride(ny);
+    return n && stride > SIZE_MAX / n ? NULL : mro_lines_room(n * stride);
+}
+
+/* -- strips of real rows ---------------------------------------------------------------------------- */
+
+/* MRO_LANES coefficients of rows side by side to columns side by side, and back. */
+static void turn_panel(const mro_lanes *from, size_t step, mro_lanes *to, size_t to_step)
+{
+    mro_lines_turn((const float *)from, step * MRO_LANES, (float *)to, to_step * MRO_LANES);
+}
+
+void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, struct mro_wide *half, size_t stride,
+                       size_t y0)
+{
+    mro_lines_run(r->lines, false, r->in, r->out, r->scratch);
+    for (size_t p = 0; p < mro_panels(columns); p++) {
+        mro_lanes parts[4][MRO_LANES]; /* real and imaginary of the first rows, then of the others */
+        for (size_t i = 0; i < MRO_LANES; i++) {
+            const size_t at = p * MRO_LANES + i, k = at < columns ? at : 0;
+            const struct mro_wide a = r->out[k], b = r->out[k ? nx - k : 0];
+            parts[0][i] = 0.5f * (a.re + b.re);
+            parts[1][i] = 0.5f * (a.im - b.im);
+            parts[2][i] = 0.5f * (a.im + b.im);
+            parts[3][i] = 0.5f * (b.re - a.re);
+        }
+        struct mro_wide *to = half + p * stride + y0;
+        turn_panel(parts[0], 1, &to->re, 2);
+        turn_panel(parts[1], 1, &to->im, 2);
+        turn_panel(parts[2], 1, &to[MRO_LANES].re, 2);
+        turn_panel(parts[3], 1, &to[MRO_LANES].im, 2);
+    }
+}
+
+void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, const struct mro_wide *half, size_t stride,
+                        size_t y0, float unit)
+{
+    for (size_t p = 0; p < mro_panels(columns); p++) {
+        mro_lanes parts[4][MRO_LANES];
+        const struct mro_wide *from = half + p * stride + y0;
+        turn_panel(&from->re, 2, parts[0], 1);
+        turn_panel(&from->im, 2, parts[1], 1);
+        turn_panel(&from[MRO_LANES].re, 2, parts[2], 1);
+        turn_panel(&from[MRO_LANES].im, 2, parts[3], 1);
+        for (size_t i = 0; i < MRO_LANES && p * MRO_LANES + i < columns; i++) {
+            /* a + i b, and what Hermitian symmetry makes of it beyond the middle. */
+            const size_t k = p * MRO_LANES + i;
+            const float own = k == 0 || 2 * k == nx ? 0 : unit; /* its own partner is real */
+            const mro_lanes a = unit * parts[0][i], ai = own * parts[1][i], b = unit * parts[2][i],
+                            bi = own * parts[3][i];
+            if (own > 0) r->in[nx - k] = (struct mro_wide){ a + bi, b - ai };
+            r->in[k] = (struct mro_wide){ a - bi, ai + b };
         }
     }
-    if (p == NULL && n_kept < room && (p = make(n, sign, kind)) != NULL)
-        kept[n_kept++] = (struct kept){ n, sign, (int)kind, p };
-    pthread_mutex_unlock(&planner);
-    return p;
+    if (columns + columns <= nx) memset(r->in + columns, 0, (nx + 1 - 2 * columns) * sizeof *r->in);
+    mro_lines_run(r->lines, true, r->in, r->out, r->scratch);
 }
 
-void mro_fft_open(void)
+void mro_strip_load(const struct mro_room *r, const float *field, size_t ny, size_t nx, size_t y0)
 {
-    pthread_mutex_lock(&planner);
-    users++;
-    pthread_mutex_unlock(&planner);
-}
-
-void mro_fft_close(void)
-{
-    pthread_mutex_lock(&planner);
-    if (--users == 0) {
-        while (n_kept) fftwf_destroy_plan(kept[--n_kept].plan);
-        free(kept);
-        kept = NULL;
-        room = 0; /* no fftwf_cleanup: it would take the plans of a program that we run in, too */
-    }
-    pthread_mutex_unlock(&planner);
-}
-
-fftwf_plan mro_fft_plan_line(size_t n, int sign) { return plan(n, sign, COMPLEX); }
-fftwf_plan mro_fft_plan_real_line(size_t n) { return plan(n, FFTW_FORWARD, REAL_TO_HALF); }
-fftwf_plan mro_fft_plan_to_real_line(size_t n) { return plan(n, FFTW_BACKWARD, HALF_TO_REAL); }
-
-bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign)
-{
-    p->ny = ny;
-    p->nx = nx;
-    p->row = plan(nx, sign, COMPLEX);
-    p->column = plan(ny, sign, COMPLEX);
-    return p->row && p->column;
-}
-
-static void transpose(const mro_c32 *from, size_t ny, size_t nx, mro_c32 *to)
-{
-    enum { BLOCK = 8 }; /* a cache line of both */
-    for (size_t y0 = 0; y0 < ny; y0 += BLOCK) {
-        const size_t y1 = y0 + BLOCK < ny ? y0 + BLOCK : ny;
-        for (size_t x = 0; x < nx; x++)
-            for (size_t y = y0; y < y1; y++) to[x * ny + y] = from[y * nx + x];
+    for (size_t part = 0; part < 2; part++) {
+        const size_t y = y0 + part * MRO_LANES, n = y >= ny ? 0 : ny - y < MRO_LANES ? ny - y : MRO_LANES;
+        mro_lines_from_rows(n ? field + y * nx : field, nx, n, nx, part ? &r->in->im : &r->in->re, 2);
     }
 }
 
-void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach, mro_c32 *work)
+void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t nx, size_t y0)
 {
-    const size_t ny = p->ny, nx = p->nx;
-    for (size_t y = 0; y < ny; y++) {
-        mro_c32 *to = work + y * nx;
-        if ((ptrdiff_t)y > reach && (ptrdiff_t)(ny - y) > reach)
-            memset(to, 0, nx * sizeof *to);
-        else
-            fftwf_execute_dft(p->row, (fftwf_complex *)(z + y * nx), (fftwf_complex *)to);
+    for (size_t part = 0; part < 2 && y0 + part * MRO_LANES < ny; part++) {
+        const size_t y = y0 + part * MRO_LANES, n = ny - y < MRO_LANES ? ny - y : MRO_LANES;
+        mro_lines_to_rows(part ? &r->out->im : &r->out->re, 2, field + y * nx, nx, n, nx);
     }
-    transpose(work, ny, nx, z);
-    for (size_t x = 0; x < nx; x++)
-        fftwf_execute_dft(p->column, (fftwf_complex *)(z + x * ny), (fftwf_complex *)(work + x * ny));
 }
 
-enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,
-                              struct mro_error *e)
+void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, size_t ky, size_t kx, size_t w)
 {
-    fftwf_plan p = mro_fft_plan_line(ny, sign);
-    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu rows", ny);
-    bool failed = false;
-    const size_t blocks = (columns + COLUMN_BLOCK - 1) / COLUMN_BLOCK;
-#pragma omp parallel num_threads(threads)
-    {
-        /* One aligned line per column of the block; the stride keeps every line aligned as planned. */
-        const size_t stride = (ny + 7) / 8 * 8;
-        mro_c32 *lines = fftwf_malloc(2 * COLUMN_BLOCK * stride * sizeof *lines);
-        mro_c32 *done = lines ? lines + COLUMN_BLOCK * stride : NULL;
-        if (lines == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
-#pragma omp for schedule(static)
-        for (size_t b = 0; b < blocks; b++) {
-            if (lines == NULL) continue;
-            const size_t x0 = b * COLUMN_BLOCK, w = columns - x0 < COLUMN_BLOCK ? columns - x0 : COLUMN_BLOCK;
-            for (size_t y = 0; y < ny; y++)
-                for (size_t i = 0; i < w; i++) lines[i * stride + y] = plane[y * pitch + x0 + i];
-            for (size_t i = 0; i < w; i++)
-                fftwf_execute_dft(p, (fftwf_complex *)(lines + i * stride), (fftwf_complex *)(done + i * stride));
-            for (size_t y = 0; y < ny; y++)
-                for (size_t i = 0; i < w; i++) plane[y * pitch + x0 + i] = done[i * stride + y];
-        }
-        fftwf_free(lines);
+    mro_c32 *to = plane + ky * nx, *mirror = plane + (ky ? ny - ky : 0) * nx;
+    mro_lines_to_columns(v, to + kx, nx, w, 1);
+    if (w == MRO_LANES && kx > 0 && 2 * (kx + w) <= nx) {
+        for (size_t i = 0; i < MRO_LANES; i++) mirror[nx - kx - i] = (mro_c32){ to[kx + i].re, -to[kx + i].im };
+        return;
     }
-    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu rows", ny) : MRO_OK;
+    for (size_t i = 0; i < w; i++) {
+        const size_t k = kx + i;
+        if (k && 2 * k != nx) mirror[nx - k] = (mro_c32){ to[k].re, -to[k].im };
+    }
 }
 
-enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threads, struct mro_error *e)
+/* -- planes ------------------------------------------------------------------------------------------ */
+
+static enum mro_code no_room(size_t ny, size_t nx, struct mro_error *e)
 {
-    fftwf_plan p = mro_fft_plan_line(nx, sign);
-    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
+    return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", nx, ny);
+}
+
+/* Whether none of n rows from y on is within `reach` of row 0. */
+static bool beyond(size_t y, size_t n, size_t ny, ptrdiff_t reach)
+{
+    return (ptrdiff_t)y > reach && (ptrdiff_t)(ny - (y + n - 1)) > reach;
+}
+
+/* Rows or columns of a complex plane in place. */
+static bool lines_of_plane(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bool columns, bool back, int threads)
+{
+    const size_t lines = columns ? nx : ny, length = columns ? ny : nx;
     bool failed = false;
 #pragma omp parallel num_threads(threads)
     {
-        mro_c32 *line = fftwf_malloc(nx * sizeof *line), *done = fftwf_malloc(nx * sizeof *done);
-        const bool ready = line && done;
+        struct mro_room r;
+        const bool ready = mro_room_new(&r, length);
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y = 0; y < ny; y++) {
-            if (!ready) continue;
-            memcpy(line, plane + y * nx, nx * sizeof *line);
-            fftwf_execute_dft(p, (fftwf_complex *)line, (fftwf_complex *)done);
-            memcpy(plane + y * nx, done, nx * sizeof *done);
+        for (size_t from = 0; from < lines; from += MRO_LANES) {
+            const size_t w = lines - from < MRO_LANES ? lines - from : MRO_LANES;
+            mro_c32 *at = plane + from * (columns ? 1 : nx);
+            if (!ready || (!columns && beyond(from, w, ny, reach))) continue;
+            if (columns)
+                mro_lines_from_columns(at, nx, w, ny, r.in);
+            else
+                mro_lines_from_rows(&at->re, 2 * nx, w, 2 * nx, &r.in->re, 1);
+            mro_lines_run(r.lines, back, r.in, r.out, r.scratch);
+            if (columns)
+                mro_lines_to_columns(r.out, at, nx, w, ny);
+            else
+                mro_lines_to_rows(&r.out->re, 1, &at->re, 2 * nx, w, 2 * nx);
         }
-        fftwf_free(line);
-        fftwf_free(done);
+        mro_room_release(&r);
     }
-    if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
-    return mro_fft_columns(plane, ny, nx, nx, sign, threads, e);
+    return !failed;
 }
 
-void mro_fft_two_rows(fftwf_plan rows, size_t nx, mro_c32 *both, mro_c32 *hat, size_t columns, mro_c32 *even,
-                      mro_c32 *odd)
+enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bool back, int threads,
+                       struct mro_error *e)
 {
-    fftwf_execute_dft(rows, (fftwf_complex *)both, (fftwf_complex *)hat);
-    hat[nx] = hat[0];
-    for (size_t k = 0; k < columns; k++) {
-        const mro_c32 a = hat[k], b = hat[nx - k];
-        even[k].re = 0.5f * (a.re + b.re);
-        even[k].im = 0.5f * (a.im - b.im);
-        if (odd == NULL) continue;
-        odd[k].re = 0.5f * (a.im + b.im);
-        odd[k].im = 0.5f * (b.re - a.re);
-    }
+    const bool done = lines_of_plane(plane, ny, nx, reach, false, back, threads) &&
+                      lines_of_plane(plane, ny, nx, reach, true, back, threads);
+    return done ? MRO_OK : no_room(ny, nx, e);
 }
 
-enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, bool squared, size_t columns, mro_c32 *half,
-                           int threads, struct mro_error *e)
+enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit, mro_c32 *spectrum, int threads,
+                           struct mro_error *e)
 {
-    fftwf_plan p = mro_fft_plan_line(nx, FFTW_FORWARD);
-    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
-    bool failed = false;
-#pragma omp parallel num_threads(threads)
+    const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny);
+    struct mro_wide *half = mro_panels_new(columns, ny);
+    bool failed = half == NULL;
+#pragma omp parallel num_threads(threads) if (!failed)
     {
-        mro_c32 *both = fftwf_malloc(nx * sizeof *both), *hat = fftwf_malloc((nx + 1) * sizeof *hat);
-        const bool ready = both && hat;
+        struct mro_room x, y;
+        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x && half;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y = 0; y < ny; y += 2) {
+        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             if (!ready) continue;
-            const bool pair = y + 1 < ny;
-            const float *f = field + y * nx, *next = pair ? f + nx : f;
-#pragma omp simd
-            for (size_t x = 0; x < nx; x++) {
-                both[x].re = squared ? f[x] * f[x] : f[x];
-                both[x].im = squared ? next[x] * next[x] : next[x];
+            mro_strip_load(&x, field, ny, nx, y0);
+            mro_strip_forward(&x, nx, columns, half, stride, y0);
+        }
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < mro_panels(columns); p++) {
+            const size_t kx = p * MRO_LANES, w = columns - kx < MRO_LANES ? columns - kx : MRO_LANES;
+            if (!ready) continue;
+            mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
+            for (size_t ky = 0; ky < ny; ky++) {
+                const struct mro_wide v = { unit * y.out[ky].re, unit * y.out[ky].im };
+                mro_unfold(&v, spectrum, ny, nx, ky, kx, w);
             }
-            mro_c32 *even = half + y * columns;
-            mro_fft_two_rows(p, nx, both, hat, columns, even, pair ? even + columns : NULL);
         }
-        fftwf_free(both);
-        fftwf_free(hat);
+        mro_room_release(&x);
+        mro_room_release(&y);
     }
-    if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
-    return mro_fft_columns(half, ny, columns, columns, FFTW_FORWARD, threads, e);
+    free(half);
+    return failed ? no_room(ny, nx, e) : MRO_OK;
 }
 
 enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx, float unit, float *field, int threads,
                                    struct mro_error *e)
 {
-    const size_t columns = nx / 2 + 1;
-    fftwf_plan p = mro_fft_plan_line(nx, FFTW_BACKWARD);
-    mro_c32 *half = malloc(ny * columns * sizeof *half);
-    enum mro_code rc = MRO_OK;
-    bool failed = false;
-    if (p == NULL || half == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny);
-        goto done;
-    }
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t y = 0; y < ny; y++) memcpy(half + y * columns, spectrum + y * nx, columns * sizeof *half);
-    if ((rc = mro_fft_columns(half, ny, columns, columns, FFTW_BACKWARD, threads, e))) goto done;
-#pragma omp parallel num_threads(threads)
+    const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny);
+    struct mro_wide *half = mro_panels_new(columns, ny);
+    bool failed = half == NULL;
+#pragma omp parallel num_threads(threads) if (!failed)
     {
-        mro_c32 *hat = fftwf_malloc(nx * sizeof *hat), *both = fftwf_malloc(nx * sizeof *both);
-        const bool ready = hat && both;
+        struct mro_room x, y;
+        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x && half;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y = 0; y < ny; y += 2) {
+        for (size_t p = 0; p < mro_panels(columns); p++) {
+            const size_t kx = p * MRO_LANES, w = columns - kx < MRO_LANES ? columns - kx : MRO_LANES;
             if (!ready) continue;
-            const bool pair = y + 1 < ny;
-            const mro_c32 *a = half + y * columns, *b = pair ? a + columns : a;
-            /* a + i b, and what Hermitian symmetry makes of it beyond the middle. */
-            for (size_t k = 0; k < columns; k++) {
-                const bool alone = k == 0 || 2 * k == nx; /* its own partner: real */
-                const float ai = alone ? 0 : a[k].im, bi = alone ? 0 : b[k].im;
-                hat[k].re = a[k].re - bi;
-                hat[k].im = ai + b[k].re;
-                if (alone) continue;
-                hat[nx - k].re = a[k].re + bi;
-                hat[nx - k].im = b[k].re - ai;
-            }
-            fftwf_execute_dft(p, (fftwf_complex *)hat, (fftwf_complex *)both);
-            float *to = field + y * nx;
-            for (size_t x = 0; x < nx; x++) to[x] = both[x].re * unit;
-            for (size_t x = 0; pair && x < nx; x++) to[nx + x] = both[x].im * unit;
+            mro_lines_from_columns(spectrum + kx, nx, w, ny, y.in);
+            mro_lines_run(y.lines, true, y.in, half + p * stride, y.scratch);
+            memset(half + p * stride + ny, 0, (stride - ny) * sizeof *half);
         }
-        fftwf_free(hat);
-        fftwf_free(both);
+#pragma omp for schedule(static)
+        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
+            if (!ready) continue;
+            mro_strip_backward(&x, nx, columns, half, stride, y0, unit);
+            mro_strip_store(&x, field, ny, nx, y0);
+        }
+        mro_room_release(&x);
+        mro_room_release(&y);
     }
-    if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu columns", nx);
-done:
     free(half);
-    return rc;
+    return failed ? no_room(ny, nx, e) : MRO_OK;
+}
+
+bool mro_plane_new(struct mro_plane *p, size_t ny, size_t nx)
+{
+    memset(p, 0, sizeof *p);
+    p->ny = ny;
+    p->nx = nx;
+    if (mro_room_new(&p->x, nx) && mro_room_new(&p->y, ny)) p->between = mro_panels_new(nx, ny);
+    return p->between;
+}
+
+void mro_plane_release(struct mro_plane *p)
+{
+    mro_room_release(&p->x);
+    mro_room_release(&p->y);
+    free(p->between);
+    memset(p, 0, sizeof *p);
+}
+
+void mro_plane_run(const struct mro_plane *p, bool back, const mro_c32 *z, ptrdiff_t reach, struct mro_wide *panels)
+{
+    const size_t ny = p->ny, nx = p->nx, stride = mro_panel_stride(ny);
+    for (size_t y = 0; y < ny; y += MRO_LANES) {
+        const size_t n = ny - y < MRO_LANES ? ny - y : MRO_LANES;
+        const bool zero = beyond(y, n, ny, reach);
+        if (!zero) {
+            mro_lines_from_rows(&z[y * nx].re, 2 * nx, n, 2 * nx, &p->x.in->re, 1);
+            mro_lines_run(p->x.lines, back, p->x.in, p->x.out, p->x.scratch);
+        }
+        for (size_t k = 0; k < mro_panels(nx); k++) {
+            struct mro_wide *to = p->between + k * stride + y;
+            if (zero) {
+                memset(to, 0, MRO_LANES * sizeof *to);
+                continue;
+            }
+            turn_panel(&p->x.out[k * MRO_LANES].re, 2, &to->re, 2);
+            turn_panel(&p->x.out[k * MRO_LANES].im, 2, &to->im, 2);
+        }
+    }
+    for (size_t k = 0; k < mro_panels(nx); k++)
+        mro_lines_run(p->y.lines, back, p->between + k * stride, panels + k * ny, p->y.scratch);
 }

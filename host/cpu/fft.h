@@ -1,61 +1,75 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Two-dimensional transforms of single precision, threaded by our own loops over rows and columns.
+/* Two-dimensional transforms of single precision, threaded by our own loops over groups of MRO_LANES rows and columns
+ * (cpu/lines.h). What a group holds does not depend on the threads, so the same bytes come out at any number of them.
  *
- * Plans are FFTW_ESTIMATE and single-threaded: measured plans differ from run to run and with them the last bits
- * of results. Every line is transformed in a buffer of its thread, so the same bytes come out at any number of
- * threads. */
+ * Between rows and columns half a spectrum is kept as panels: panel p holds columns p MRO_LANES and on, row by row, so
+ * that a panel is what a transform of columns reads and writes. Row y of panel p is half[p * stride + y]. */
 #ifndef MRO_CPU_FFT_H
 #define MRO_CPU_FFT_H
 
-#include <fftw3.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cpu/lines.h"
 #include "mroscope/error.h"
 #include "mroscope/math/hd.h"
 
-/* Plans are shared and kept: every CPU device opens and closes the store, the last one empties it. */
-void mro_fft_open(void);
-void mro_fft_close(void);
-
-/* A plan for complex lines of n, out of place on fftwf_malloc'ed buffers; not the caller's to free. Planning sits under
- * one lock. NULL when out of memory. */
-fftwf_plan mro_fft_plan_line(size_t n, int sign);
-fftwf_plan mro_fft_plan_real_line(size_t n);    /* real to half-complex, out of place */
-fftwf_plan mro_fft_plan_to_real_line(size_t n); /* half-complex to real, out of place, destroys its input */
-
-/* Planes transformed by one thread: rows, a transposition, rows again. Columns that lie apart take FFTW's estimated
- * plans up to seven times as long. */
-struct mro_fft_plane {
-    size_t ny, nx;
-    fftwf_plan row, column;
+/* Room of one thread for transforms of lines of n. */
+struct mro_room {
+    const struct mro_lines *lines;
+    struct mro_wide *in, *out, *scratch; /* n numbers of each line, `out` of whole panels; what a transform needs */
 };
-bool mro_fft_plane_new(struct mro_fft_plane *p, size_t ny, size_t nx, int sign); /* false: out of memory */
-/* z and work are fftwf_malloc'ed, nx and ny multiples of 8; only rows within `reach` of row 0 (cyclically) of z hold
- * anything but zeros. The transform comes to stand in `work` transposed: nx rows of ny. z is lost. */
-void mro_fft_plane_run(const struct mro_fft_plane *p, mro_c32 *z, ptrdiff_t reach, mro_c32 *work);
+bool mro_room_new(struct mro_room *r, size_t n); /* false: out of memory; release it all the same */
+void mro_room_release(struct mro_room *r);
 
-/* In-place unnormalised transform of a full complex plane, sign FFTW_FORWARD or FFTW_BACKWARD. */
-enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, int sign, int threads, struct mro_error *e);
+/* Rows are transformed in strips of so many, the first MRO_LANES as real and the others as imaginary parts. */
+enum { MRO_STRIP = 2 * MRO_LANES };
 
-/* Column transforms of the first `columns` columns of an ny-row plane of row length `pitch`, in place. */
-enum mro_code mro_fft_columns(mro_c32 *plane, size_t ny, size_t columns, size_t pitch, int sign, int threads,
-                              struct mro_error *e);
+/* Panels of an image: how many for `columns` columns, how many rows each has, room for all; NULL when out of memory. */
+static inline size_t mro_panels(size_t columns) { return (columns + MRO_LANES - 1) / MRO_LANES; }
+static inline size_t mro_panel_stride(size_t ny) { return (ny + MRO_STRIP - 1) / MRO_STRIP * MRO_STRIP; }
+struct mro_wide *mro_panels_new(size_t columns, size_t ny);
 
-/* Two real rows make one complex line, which takes about the time of one real row. `rows` is mro_fft_plan_line(nx,
- * FFTW_FORWARD); `both` holds one row as real, the other as imaginary part; `hat` is room for nx + 1. The first
- * `columns`
- * <= nx / 2 + 1 coefficients of each go to `even` and `odd` (NULL: there is no second row). */
-void mro_fft_two_rows(fftwf_plan rows, size_t nx, mro_c32 *both, mro_c32 *hat, size_t columns, mro_c32 *even,
-                      mro_c32 *odd);
+/* A strip of real rows of nx, `r` of that length. Forward: r->in (lost) holds the rows, the first `columns` <= nx / 2 +
+ * 1 coefficients of each go to rows y0 to y0 + MRO_STRIP - 1 of the panels. Backward: from panels of `columns` columns,
+ * the others 0, to r->out, unnormalised, times `unit`. */
+void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, struct mro_wide *half, size_t stride,
+                       size_t y0);
+void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, const struct mro_wide *half, size_t stride,
+                        size_t y0, float unit);
+/* Rows y0 and on of a field of ny x nx to r->in, and from r->out. */
+void mro_strip_load(const struct mro_room *r, const float *field, size_t ny, size_t nx, size_t y0);
+void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t nx, size_t y0);
 
-/* Unnormalised transform of a real plane: columns 0 to columns - 1 <= nx / 2 of its spectrum, ny x columns. `squared`:
- * of the squares of its values. */
-enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, bool squared, size_t columns, mro_c32 *half,
-                           int threads, struct mro_error *e);
+/* Coefficients of `w` columns from column kx of a half plane on, in row ky, as part of a full Hermitian plane. */
+void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, size_t ky, size_t kx, size_t w);
 
-/* Unnormalised inverse of a full Hermitian plane, times `unit`, as a real one. */
+/* In-place unnormalised transform of a full complex plane, of which only rows within `reach` of row 0 (cyclically) hold
+ * anything but zeros. */
+enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bool back, int threads,
+                       struct mro_error *e);
+
+/* Real plane to its full spectrum, and back, times `unit`. */
+enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit, mro_c32 *spectrum, int threads,
+                           struct mro_error *e);
 enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx, float unit, float *field, int threads,
                                    struct mro_error *e);
+
+/* Small planes, transformed by one thread; the room that this takes. */
+struct mro_plane {
+    size_t ny, nx;
+    struct mro_room x, y;
+    struct mro_wide *between;
+};
+bool mro_plane_new(struct mro_plane *p, size_t ny, size_t nx); /* false: out of memory; release it all the same */
+void mro_plane_release(struct mro_plane *p);
+/* Only rows within `reach` of row 0 (cyclically) of z hold anything but zeros. The unnormalised transform comes as
+ * mro_panels(nx) panels of ny rows. */
+void mro_plane_run(const struct mro_plane *p, bool back, const mro_c32 *z, ptrdiff_t reach, struct mro_wide *panels);
+/* Where the real part of a number of such panels stands among their floats; the imaginary one is MRO_LANES further. */
+static inline size_t mro_panel_place(size_t ny, size_t y, size_t x)
+{
+    return (x / MRO_LANES * ny + y) * 2 * MRO_LANES + x % MRO_LANES;
+}
 
 #endif

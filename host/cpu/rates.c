@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* How fast the processor is: what it does at best, measured. */
-#include <fftw3.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +8,8 @@
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 
-/* The widest vectors of the instruction set that this file is compiled for. */
-#if defined(__AVX512F__)
-#define LANES 16
-#elif defined(__AVX__)
-#define LANES 8
-#else
-#define LANES 4
-#endif
-typedef float vector __attribute__((vector_size(4 * LANES)));
-enum { CHAINS = 10, ROUNDS = 200000 };         /* more chains than latency times units: 4 x 2 */
-enum { LINE = 1024, LINES = 32, SWEEPS = 40 }; /* 512 KiB of transforms: the second level of cache */
+enum { CHAINS = 10, ROUNDS = 200000 }; /* more chains than latency times units: 4 x 2 */
+enum { LINE = 1024, SWEEPS = 80 };     /* 128 KiB of transforms: the second level of cache */
 #define COPIED ((size_t)64 << 20)
 
 /* Best of five: a rate is what the machine can do, not what other programs left of it just now. */
@@ -38,7 +28,7 @@ static double multiply_add(const struct mro_device *d, void *context)
     const double start = mro_seconds(d);
 #pragma omp parallel num_threads(threads)
     {
-        vector c[CHAINS], a = { 0 }, b = { 0 };
+        mro_lanes c[CHAINS], a = { 0 }, b = { 0 };
         a += 0.999f;
         b += 0.001f;
         for (int k = 0; k < CHAINS; k++) c[k] = a * (float)k;
@@ -46,50 +36,36 @@ static double multiply_add(const struct mro_device *d, void *context)
             for (int k = 0; k < CHAINS; k++) c[k] = c[k] * a + b;
         float sum = 0;
         for (int k = 0; k < CHAINS; k++)
-            for (int j = 0; j < LANES; j++) sum += c[k][j];
+            for (int j = 0; j < MRO_LANES; j++) sum += c[k][j];
 #pragma omp atomic
         *sink += sum;
     }
-    return 2.0 * LANES * CHAINS * ROUNDS * threads / (mro_seconds(d) - start);
+    return 2.0 * MRO_LANES * CHAINS * ROUNDS * threads / (mro_seconds(d) - start);
 }
-
-struct lines {
-    fftwf_plan plan;
-    fftwf_complex **in, **out; /* one of each thread */
-};
 
 static double transform_lines(const struct mro_device *d, void *context)
 {
-    const int threads = d->threads;
-    const struct lines *l = context;
+    const struct mro_room *rooms = context;
     const double start = mro_seconds(d);
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (int t = 0; t < threads; t++)
+#pragma omp parallel for schedule(static, 1) num_threads(d->threads)
+    for (int t = 0; t < d->threads; t++)
         for (int s = 0; s < SWEEPS; s++)
-            for (int i = 0; i < LINES; i++)
-                fftwf_execute_dft(l->plan, l->in[t] + (size_t)i * LINE, l->out[t] + (size_t)i * LINE);
-    return 5.0 * LINE * log2(LINE) * LINES * SWEEPS * threads / (mro_seconds(d) - start);
+            mro_lines_run(rooms[t].lines, false, rooms[t].in, rooms[t].out, rooms[t].scratch);
+    return 5.0 * LINE * log2(LINE) * MRO_LANES * SWEEPS * d->threads / (mro_seconds(d) - start);
 }
 
 static enum mro_code transform_rate(const struct mro_device *d, double *rate, struct mro_error *e)
 {
-    const int threads = d->threads;
-    struct lines l = { NULL, calloc((size_t)threads, sizeof *l.in), calloc((size_t)threads, sizeof *l.out) };
-    bool ready = l.in && l.out;
-    for (int t = 0; ready && t < threads; t++) {
-        l.in[t] = fftwf_malloc((size_t)LINE * LINES * sizeof **l.in);
-        l.out[t] = fftwf_malloc((size_t)LINE * LINES * sizeof **l.out);
-        ready = l.in[t] && l.out[t];
-        for (int i = 0; ready && i < LINE * LINES; i++) l.in[t][i][0] = l.in[t][i][1] = 1e-3f * (float)(i % 7);
+    struct mro_room *rooms = calloc((size_t)d->threads, sizeof *rooms);
+    bool ready = rooms;
+    for (int t = 0; ready && t < d->threads; t++) {
+        ready = mro_room_new(rooms + t, LINE);
+        for (int i = 0; ready && i < LINE; i++)
+            rooms[t].in[i].re = rooms[t].in[i].im = (mro_lanes){ 0 } + 1e-3f * (float)(i % 7);
     }
-    if (ready) l.plan = mro_fft_plan_line(LINE, FFTW_FORWARD);
-    *rate = l.plan ? best_rate(transform_lines, d, &l) : 0;
-    for (int t = 0; t < threads; t++) {
-        if (l.in) fftwf_free(l.in[t]);
-        if (l.out) fftwf_free(l.out[t]);
-    }
-    free(l.in);
-    free(l.out);
+    *rate = ready ? best_rate(transform_lines, d, rooms) : 0;
+    for (int t = 0; rooms && t < d->threads; t++) mro_room_release(rooms + t);
+    free(rooms);
     return *rate > 0 ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory to time transforms");
 }
 
@@ -117,7 +93,7 @@ enum mro_code mro_cpu_rates(struct mro_device *d, struct mro_rates *r, struct mr
         r->bytes = best_rate(copy, d, both);
         r->link = r->bytes / 2; /* a copy reads and writes */
         r->flops = best_rate(multiply_add, d, &sink);
-        snprintf(r->basis, sizeof r->basis, "measured now: %d-bit vectors, %d thread%s", 32 * LANES, threads,
+        snprintf(r->basis, sizeof r->basis, "measured now: %d-bit vectors, %d thread%s", 32 * MRO_LANES, threads,
                  threads == 1 && isfinite(sink) ? "" : "s");
     }
     free(both[0]);

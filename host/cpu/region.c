@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The smooth background of an image, histograms, regions beyond a threshold and sums along a line. */
+#include <endian.h>
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -38,12 +39,37 @@ enum mro_code mro_cpu_block_sums(struct mro_device *d, const struct mro_buffer *
     return MRO_OK;
 }
 
+/* Pixels of one row, [from, to), over the polynomial whose coefficients on the row are `row`; `basis`: the polynomials
+ * of x, nx values each. NaN where a pixel is not finite. The smallest value of the polynomial under those that are. */
+static float divide_part(float *px, size_t from, size_t to, const float *row, int degree, const float *basis, size_t nx,
+                         float less)
+{
+    enum { PART = 512 };
+    float b[PART], low = INFINITY;
+    for (size_t x = from; x < to; x += PART) {
+        const size_t n = to - x < PART ? to - x : PART;
+        float *v = px + x;
+        for (size_t i = 0; i < n; i++) b[i] = row[0];
+        for (int l = 1; l <= degree; l++) {
+            const float *p = basis + (size_t)l * nx + x, c = row[l];
+#pragma omp simd
+            for (size_t i = 0; i < n; i++) b[i] += c * p[i];
+        }
+#pragma omp simd reduction(min : low)
+        for (size_t i = 0; i < n; i++) {
+            const bool finite = fabsf(v[i]) <= FLT_MAX;
+            low = finite && b[i] < low ? b[i] : low;
+            v[i] = finite ? (v[i] - less) / b[i] : NAN;
+        }
+    }
+    return low;
+}
+
 enum mro_code mro_cpu_divide_polynomial(struct mro_device *d, struct mro_buffer *image, size_t ny, size_t nx,
                                         double offset, int degree, const double *c, const size_t block[2],
                                         const unsigned char *keep, float *lowest, struct mro_error *e)
 {
-    float *px = image->p, least = INFINITY;
-    const float less = (float)offset;
+    float least = INFINITY;
     const size_t bx = (nx + block[1] - 1) / block[1];
     float *basis = malloc((size_t)(degree + 1) * nx * sizeof *basis);
     if (basis == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the background of %zu x %zu", nx, ny);
@@ -54,23 +80,19 @@ enum mro_code mro_cpu_divide_polynomial(struct mro_device *d, struct mro_buffer 
     }
 #pragma omp parallel for schedule(static) num_threads(d->threads) reduction(min : least)
     for (size_t y = 0; y < ny; y++) {
-        float row[MRO_LEGENDRE_MOST + 1] = { 0 }, low = INFINITY;
+        float row[MRO_LEGENDRE_MOST + 1], *px = (float *)image->p + y * nx;
         const unsigned char *kept = keep ? keep + y / block[0] * bx : NULL;
         mro_legendre_row(c, degree, mro_legendre_at(y, ny), row);
-        for (size_t x0 = 0; x0 < nx; x0 += block[1]) {
-            const size_t x1 = x0 + block[1] < nx ? x0 + block[1] : nx;
-            const bool all = kept == NULL || kept[x0 / block[1]];
-#pragma omp simd reduction(min : low)
-            for (size_t x = x0; x < x1; x++) {
-                float b = row[0];
-                for (int l = 1; l <= degree; l++) b += row[l] * basis[(size_t)l * nx + x];
-                const float v = px[y * nx + x];
-                const bool in = all && fabsf(v) <= FLT_MAX;
-                low = in && b < low ? b : low;
-                px[y * nx + x] = in ? (v - less) / b : NAN;
-            }
+        /* Blocks that are kept side by side go as one. */
+        for (size_t from = 0, to; from < nx; from = to) {
+            const bool in = kept == NULL || kept[from / block[1]];
+            to = kept ? from + block[1] : nx;
+            while (to < nx && in == (kept[to / block[1]] != 0)) to += block[1];
+            if (to > nx) to = nx;
+            for (size_t x = from; x < to && !in; x++) px[x] = NAN;
+            const float low = in ? divide_part(px, from, to, row, degree, basis, nx, (float)offset) : INFINITY;
+            least = low < least ? low : least;
         }
-        least = low < least ? low : least;
     }
     free(basis);
     *lowest = least;
@@ -140,33 +162,52 @@ static uint32_t root_of(uint32_t *parent, uint32_t i)
     return i;
 }
 
-static void join(uint32_t *parent, uint32_t a, uint32_t b)
-{
-    a = root_of(parent, a);
-    b = root_of(parent, b);
-    if (a < b)
-        parent[b] = a;
-    else
-        parent[a] = b;
-}
-
 /* Joins the runs [a, a_end) of one row to the runs [b, b_end) of the next that touch them. `run` and `parent` are
- * numbered alike. */
+ * numbered alike. Which run ends first is anybody's guess: no branch is made of it. */
 static void join_rows(const struct run *run, uint32_t *parent, size_t a, size_t a_end, size_t b, size_t b_end)
 {
     while (a < a_end && b < b_end) {
-        if (run[a].from < run[b].to && run[b].from < run[a].to) join(parent, (uint32_t)a, (uint32_t)b);
-        if (run[a].to < run[b].to)
-            a++;
-        else
-            b++;
+        if (run[a].from < run[b].to && run[b].from < run[a].to) {
+            const uint32_t x = root_of(parent, (uint32_t)a), y = root_of(parent, (uint32_t)b);
+            parent[x > y ? x : y] = x < y ? x : y;
+        }
+        const bool a_first = run[a].to < run[b].to;
+        a += a_first;
+        b += !a_first;
     }
 }
 
-static bool add_run(struct runs *r, uint32_t from, uint32_t to)
+/* Places where `in` (0 or 1 each) changes, with 0 before and after its nx; `in` has room to the next multiple of 64 and
+ * `bits` for an eighth of that, `edge` for nx + 1. */
+static size_t find_edges(unsigned char *in, size_t nx, unsigned char *bits, uint32_t *edge)
 {
-    if (r->n == r->room) {
-        const size_t room = r->room ? 2 * r->room : 1024;
+    enum { WORD = 64 };
+    const size_t words = (nx + WORD - 1) / WORD;
+    size_t n = 0;
+    uint64_t before = 0;
+    memset(in + nx, 0, words * WORD - nx);
+    for (size_t i = 0; i < words * WORD / 8; i++) {
+        uint64_t eight;
+        memcpy(&eight, in + 8 * i, sizeof eight);
+        bits[i] = (unsigned char)(le64toh(eight) * 0x0102040810204080 >> 56); /* byte k becomes bit k */
+    }
+    for (size_t i = 0; i < words; i++) {
+        uint64_t word, change;
+        memcpy(&word, bits + 8 * i, sizeof word);
+        word = le64toh(word);
+        for (change = word ^ (word << 1 | before); change; change &= change - 1)
+            edge[n++] = (uint32_t)(WORD * i) + (uint32_t)__builtin_ctzll(change);
+        before = word >> (WORD - 1);
+    }
+    if (before) edge[n++] = (uint32_t)nx; /* else it fell within the last word */
+    return n;
+}
+
+/* Adds the runs between edges, two each. */
+static bool add_runs(struct runs *r, const uint32_t *edge, size_t edges)
+{
+    if (r->n + edges / 2 > r->room) {
+        const size_t room = 2 * r->room + edges / 2 + 1024;
         struct run *run = realloc(r->run, room * sizeof *run);
         if (run) r->run = run;
         uint32_t *parent = realloc(r->parent, room * sizeof *parent);
@@ -174,18 +215,23 @@ static bool add_run(struct runs *r, uint32_t from, uint32_t to)
         if (run == NULL || parent == NULL) return false;
         r->room = room;
     }
-    r->run[r->n] = (struct run){ from, to };
-    r->parent[r->n] = (uint32_t)r->n;
-    r->n++;
-    r->samples += to - from;
+    for (size_t k = 0; k < edges; k += 2) {
+        r->run[r->n] = (struct run){ edge[k], edge[k + 1] };
+        r->parent[r->n] = (uint32_t)r->n;
+        r->n++;
+        r->samples += edge[k + 1] - edge[k];
+    }
     return true;
 }
 
-/* Runs of the rows of r. `in` is room for a row. */
-static bool find_runs(const float *v, const unsigned char *mask, size_t nx, float level, bool above, unsigned char *in,
-                      struct runs *r)
+/* Runs of the rows of r. */
+static bool find_runs(const float *v, const unsigned char *mask, size_t nx, float level, bool above, struct runs *r)
 {
-    for (size_t k = 0; k < r->rows; k++) {
+    const size_t room = (nx + 63) / 64 * 64;
+    unsigned char *in = malloc(room + room / 8), *bits = in ? in + room : NULL;
+    uint32_t *edge = malloc((nx + 1) * sizeof *edge);
+    bool ready = in && edge;
+    for (size_t k = 0; k < r->rows && ready; k++) {
         const float *row = v + (r->first_row + k) * nx;
         const unsigned char *allowed = mask ? mask + (r->first_row + k) * nx : NULL;
         if (above)
@@ -196,20 +242,15 @@ static bool find_runs(const float *v, const unsigned char *mask, size_t nx, floa
             for (size_t x = 0; x < nx; x++) in[x] = row[x] < level;
         if (allowed)
 #pragma omp simd
-            for (size_t x = 0; x < nx; x++) in[x] = in[x] && allowed[x];
+            for (size_t x = 0; x < nx; x++) in[x] = allowed[x] ? in[x] : 0;
         r->start[k] = r->n;
-        for (size_t x = 0; x < nx;) {
-            const unsigned char *first = memchr(in + x, 1, nx - x);
-            if (first == NULL) break;
-            const size_t from = (size_t)(first - in);
-            const unsigned char *after = memchr(first, 0, nx - from);
-            x = after ? (size_t)(after - in) : nx;
-            if (!add_run(r, (uint32_t)from, (uint32_t)x)) return false;
-        }
+        ready = add_runs(r, edge, find_edges(in, nx, bits, edge));
         r->start[k + 1] = r->n;
         if (k) join_rows(r->run, r->parent, r->start[k - 1], r->start[k], r->start[k], r->n);
     }
-    return true;
+    free(in);
+    free(edge);
+    return ready;
 }
 
 /* All runs in one list, the rows between the parts joined; counts the sets. */
@@ -250,13 +291,11 @@ enum mro_code mro_cpu_regions(struct mro_device *d, const struct mro_buffer *fie
         struct runs *r = part + k;
         r->first_row = k * ny / parts;
         r->rows = (k + 1) * ny / parts - r->first_row;
-        unsigned char *in = malloc(nx);
         r->start = calloc(r->rows + 1, sizeof *r->start);
-        if (in == NULL || r->start == NULL || !find_runs(field->p, mask ? mask->p : NULL, nx, level, above, in, r)) {
+        if (r->start == NULL || !find_runs(field->p, mask ? mask->p : NULL, nx, level, above, r)) {
 #pragma omp atomic write
             failed = true;
         }
-        free(in);
     }
     if (!failed) failed = !count_sets(part, parts, least, sums);
     for (size_t k = 0; part && k < parts; k++) {

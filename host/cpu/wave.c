@@ -2,6 +2,7 @@
 /* Fringes brought down to frequency zero, and the slope of their phase. */
 #include "core/wave.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "cpu/cpu.h"
@@ -27,38 +28,61 @@ enum mro_code mro_cpu_demodulate(struct mro_device *d, const struct mro_grid *g,
             to[mro_cyclic(i, out->nx)] = (mro_c32){ w * v.re, w * v.im };
         }
     }
-    return mro_fft2(z, out->ny, out->nx, FFTW_BACKWARD, d->threads, e);
+    return mro_fft2(z, out->ny, out->nx, m.hy, true, d->threads, e);
+}
+
+/* Slope of the phase of MRO_LANES lines, r->in, along them; to the real parts of `slope`. */
+static void slope_of_lines(const struct mro_room *r, size_t n, double length_nm, struct mro_wide *slope)
+{
+    mro_lines_run(r->lines, false, r->in, r->out, r->scratch);
+    for (size_t k = 0; k < n; k++) {
+        const double q = 2 * k == n ? 0 : mro_frequency(k, n, length_nm); /* the middle has no sign */
+        const float w = (float)(2 * MRO_PI * q / (double)n);
+        r->out[k] = (struct mro_wide){ -w * r->out[k].im, w * r->out[k].re };
+    }
+    mro_lines_run(r->lines, true, r->out, slope, r->scratch);
+    for (size_t k = 0; k < n; k++)
+#pragma omp simd
+        for (int i = 0; i < MRO_LANES; i++)
+            slope[k].re[i] = mro_wave_slope((mro_c32){ r->in[k].re[i], r->in[k].im[i] },
+                                            (mro_c32){ slope[k].re[i], slope[k].im[i] });
 }
 
 enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *h,
                                   struct mro_buffer *slope, struct mro_error *e)
 {
-    const size_t n = g->ny * g->nx;
+    const size_t ny = g->ny, nx = g->nx;
     const mro_c32 *from = h->p;
-    mro_c32 *z = fftwf_malloc(n * sizeof *z), *dh = fftwf_malloc(n * sizeof *dh);
-    enum mro_code rc = MRO_OK;
-    if (z == NULL || dh == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
-        goto done;
+    float *along_y = slope->p, *along_x = along_y + ny * nx;
+    bool failed = false;
+#pragma omp parallel num_threads(d->threads)
+    {
+        struct mro_room x, y;
+        struct mro_wide *line = mro_lines_room(nx > ny ? nx : ny);
+        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x && line;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t x0 = 0; x0 < nx; x0 += MRO_LANES) {
+            const size_t w = nx - x0 < MRO_LANES ? nx - x0 : MRO_LANES;
+            if (!ready) continue;
+            mro_lines_from_columns(from + x0, nx, w, ny, y.in);
+            slope_of_lines(&y, ny, g->ly, line);
+            for (size_t k = 0; k < ny; k++) memcpy(along_y + k * nx + x0, &line[k].re, w * sizeof *along_y);
+        }
+#pragma omp for schedule(static)
+        for (size_t y0 = 0; y0 < ny; y0 += MRO_LANES) {
+            const size_t w = ny - y0 < MRO_LANES ? ny - y0 : MRO_LANES;
+            if (!ready) continue;
+            mro_lines_from_rows(&from[y0 * nx].re, 2 * nx, w, 2 * nx, &x.in->re, 1);
+            slope_of_lines(&x, nx, g->lx, line);
+            mro_lines_to_rows(&line->re, 2, along_x + y0 * nx, nx, w, nx);
+        }
+        mro_room_release(&x);
+        mro_room_release(&y);
+        free(line);
     }
-    memcpy(z, from, n * sizeof *z);
-    if ((rc = mro_fft2(z, g->ny, g->nx, FFTW_FORWARD, d->threads, e))) goto done;
-    for (int axis = 0; axis < 2; axis++) {
-        float *to = (float *)slope->p + (size_t)axis * n;
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-        for (size_t y = 0; y < g->ny; y++)
-            for (size_t x = 0; x < g->nx; x++) {
-                const size_t m = axis ? g->nx : g->ny, i = axis ? x : y, k = y * g->nx + x;
-                const double q = m % 2 == 0 && i == m / 2 ? 0 : mro_frequency(i, m, axis ? g->lx : g->ly);
-                const float w = (float)(2 * MRO_PI * q / (double)n);
-                dh[k] = (mro_c32){ -w * z[k].im, w * z[k].re };
-            }
-        if ((rc = mro_fft2(dh, g->ny, g->nx, FFTW_BACKWARD, d->threads, e))) goto done;
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-        for (size_t k = 0; k < n; k++) to[k] = mro_wave_slope(from[k], dh[k]);
-    }
-done:
-    fftwf_free(z);
-    fftwf_free(dh);
-    return rc;
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny) : MRO_OK;
 }

@@ -32,6 +32,7 @@ struct mro_compare_set {
     char *source; /* folder or file, as given */
     bool table;
     char *value_name, *value_unit; /* what `value` of the rows is; "" = not said */
+    const char *strain_unit;       /* of a session "%"; of a table what its header says, "" = nothing */
     const char *over, *over_unit;  /* what x is */
     size_t over_metric;            /* of a table: the column that x is; MRO_COMPARE_NONE = none */
     struct mro_set_row *rows;

@@ -487,11 +487,16 @@ enum mro_code mro_write_tiff(const char *path, const struct mro_image *im, struc
     memcpy(info.axis, im->axis, sizeof im->axis);
     info.axis[0].size = im->px ? im->ny : 0;
     info.axis[1].size = im->nx;
-    for (size_t i = 0; im->px && i < im->nx * im->ny; i++) {
-        if (!isfinite(im->px[i])) continue;
-        x.shown[0] = fmin(x.shown[0], im->px[i]);
-        x.shown[1] = fmax(x.shown[1], im->px[i]);
+    float least = INFINITY, most = -INFINITY;
+    const size_t n = im->px ? im->nx * im->ny : 0;
+#pragma omp simd reduction(min : least) reduction(max : most)
+    for (size_t i = 0; i < n; i++) {
+        const float v = im->px[i];
+        least = fabsf(v) < INFINITY && v < least ? v : least; /* never a NaN */
+        most = fabsf(v) < INFINITY && v > most ? v : most;
     }
+    x.shown[0] = (double)least;
+    x.shown[1] = (double)most;
     return mro_export_tiff(path, &x, e);
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/inside.h"
+#include "core/memory.h"
 #include "io/reader.h"
 #include "mroscope/device.h"
 
@@ -616,18 +617,6 @@ static enum view view(struct mro_file *f, size_t image, size_t frame, const unsi
     return v;
 }
 
-/* Touching a large fresh allocation costs more than converting into it when it comes 4 KiB at a time. */
-static void prefer_huge_pages(void *p, size_t bytes)
-{
-#ifdef MADV_HUGEPAGE
-    const uintptr_t huge = (uintptr_t)2 << 20, from = ((uintptr_t)p + huge - 1) / huge * huge,
-                    to = ((uintptr_t)p + bytes) / huge * huge;
-    if (to > from) (void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* a hint: failure changes nothing */
-#else
-    (void)p, (void)bytes;
-#endif
-}
-
 /* Room for a frame as it is stored, in f->raw, where it stays until drop_raw. */
 static enum mro_code raw_room(struct mro_file *f, size_t bytes, struct mro_error *e)
 {
@@ -637,7 +626,7 @@ static enum mro_code raw_room(struct mro_file *f, size_t bytes, struct mro_error
     f->raw_bytes = bytes;
     if (f->raw == NULL)
         return MRO_FAIL(e, MRO_EMEMORY, "no memory for a frame of '%s' (%.0f MiB)", f->name, (double)bytes / 1048576);
-    prefer_huge_pages(f->raw, bytes);
+    mro_prefer_huge_pages(f->raw, bytes);
     return MRO_OK;
 }
 
@@ -665,7 +654,7 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
         mro_image_release(&kept); /* before the next is asked for: there may be room for one only */
         rc = mro_image_alloc(out, ny, nx, e);
         if (rc) goto done;
-        prefer_huge_pages(out->px, n * sizeof(float));
+        mro_prefer_huge_pages(out->px, n * sizeof(float));
     }
     const enum view v = view(f, image, frame, &p, &swap);
     if (v == VIEW_NONE) {

@@ -1,26 +1,114 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/clipped.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdbool.h>
 
-double mro_clipped_share(const float *px, size_t n, bool upper, int threads, float *found)
+#define FEW 16 /* pixels at an end: no pile */
+
+/* The largest value and the next one, and how many pixels have them. */
+struct top {
+    float value, next;
+    size_t at, beside;
+};
+
+static void add_value(struct top *t, float v, size_t n)
 {
-    const float sign = upper ? 1 : -1;
-    float end = -INFINITY, next = -INFINITY;
-    size_t at = 0, beside = 0, finite = 0;
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(max : end)
-    for (size_t i = 0; i < n; i++) end = sign * px[i] > end ? sign * px[i] : end; /* false for NaN */
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(max : next) reduction(+ : at, finite)
+    if (v > t->value) {
+        *t = (struct top){ v, t->value, n, t->at };
+    } else if (v == t->value) {
+        t->at += n;
+    } else if (v > t->next) {
+        t->next = v;
+        t->beside = n;
+    } else if (v == t->next) {
+        t->beside += n;
+    }
+}
+
+/* Takes pixels in whose largest value, times `sign`, is `most`. */
+static void add_pixels(struct top *t, const float *px, size_t n, float sign, float most)
+{
+    if (most < t->next) return;
+    float next = -INFINITY;
+    size_t at = 0, beside = 0;
+#pragma omp simd reduction(max : next) reduction(+ : at)
     for (size_t i = 0; i < n; i++) {
         const float v = sign * px[i];
-        at += v == end;
-        finite += v == v;
-        next = v < end && v > next ? v : next;
+        at += v == most;
+        next = v < most && v > next ? v : next;
     }
-    if (found) *found = sign * end;
-    if (at <= 16) return 0;
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : beside)
+#pragma omp simd reduction(+ : beside)
     for (size_t i = 0; i < n; i++) beside += sign * px[i] == next;
-    /* A range that ends by itself thins out; a clipped one ends with a pile. */
-    return at > 3 * beside && finite > at ? (double)at / (double)finite : 0;
+    add_value(t, most, at);
+    if (most > -INFINITY) add_value(t, next, beside);
+}
+
+/* A range that ends by itself thins out; a clipped one ends with a pile. */
+static double clipped_share(const struct top *t, size_t known)
+{
+    return t->at > FEW && t->at > 3 * t->beside && known > t->at ? (double)t->at / (double)known : 0;
+}
+
+struct mro_pixel_ends mro_pixel_ends(const float *px, size_t n, int threads)
+{
+    enum { PART = 4096 }; /* stays in the first level of cache when it is gone through again */
+    const struct mro_pixel_ends nothing = { .least = INFINITY, .most = -INFINITY };
+    const struct top none = { -INFINITY, -INFINITY, 0, 0 };
+    struct mro_pixel_ends r = nothing;
+    struct top low = none, high = none; /* of the negative, and of the value */
+    size_t known = 0;
+#pragma omp parallel num_threads(threads)
+    {
+        struct mro_pixel_ends mine = nothing;
+        struct top mine_low = none, mine_high = none;
+        size_t mine_known = 0;
+#pragma omp for schedule(static) nowait
+        for (size_t from = 0; from < n; from += PART) {
+            const float *part = px + from;
+            const size_t size = n - from < PART ? n - from : PART;
+            float least = INFINITY, most = -INFINITY;
+            unsigned finite = 0;
+#pragma omp simd reduction(min : least) reduction(max : most) reduction(+ : finite)
+            for (size_t i = 0; i < size; i++) {
+                finite += fabsf(part[i]) <= FLT_MAX;
+                least = part[i] < least ? part[i] : least; /* false for NaN */
+                most = part[i] > most ? part[i] : most;
+            }
+            add_pixels(&mine_low, part, size, -1, -least);
+            add_pixels(&mine_high, part, size, 1, most);
+            mine.finite += finite;
+            for (size_t i = 0; i < size && finite < size; i++) mine_known += part[i] == part[i];
+            if (finite == size) {
+                mine_known += size;
+            } else {
+                least = INFINITY;
+                most = -INFINITY;
+                for (size_t i = 0; i < size; i++) {
+                    const bool in = fabsf(part[i]) <= FLT_MAX;
+                    least = in && part[i] < least ? part[i] : least;
+                    most = in && part[i] > most ? part[i] : most;
+                }
+            }
+            mine.least = fminf(mine.least, least);
+            mine.most = fmaxf(mine.most, most);
+        }
+#pragma omp critical(mro_pixel_ends)
+        {
+            r.finite += mine.finite;
+            r.least = fminf(r.least, mine.least);
+            r.most = fmaxf(r.most, mine.most);
+            known += mine_known;
+            add_value(&low, mine_low.value, mine_low.at);
+            add_value(&low, mine_low.next, mine_low.beside);
+            add_value(&high, mine_high.value, mine_high.at);
+            add_value(&high, mine_high.next, mine_high.beside);
+        }
+    }
+    r.end[0] = -low.value;
+    r.end[1] = high.value;
+    r.clipped[0] = clipped_share(&low, known);
+    r.clipped[1] = clipped_share(&high, known);
+    return r;
 }

@@ -2,11 +2,16 @@
 #ifndef MRO_OPS_CLIPPED_H
 #define MRO_OPS_CLIPPED_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
-/* Share of pixels at the upper (lower) end of the range, where they pile up; else 0. *found (may be NULL): that end.
- * NaN are left out. */
-double mro_clipped_share(const float *px, size_t n, bool upper, int threads, float *found);
+/* The two ends of the range of pixels. */
+struct mro_pixel_ends {
+    size_t finite;     /* pixels that are finite numbers, */
+    float least, most; /* and their range; +inf and -inf where there are none */
+    /* Lower (0) and upper (1) end of what is not NaN, and the share of pixels there where they pile up; else 0. */
+    float end[2];
+    double clipped[2];
+};
+struct mro_pixel_ends mro_pixel_ends(const float *px, size_t n, int threads);
 
 #endif

@@ -297,9 +297,10 @@ enum mro_code mro_compare_measure_states(struct mro_compare_work *w, const size_
         measure_ratio(w, k, &a, &s);
         if (part[k] != part[reference])
             mro_compare_not_identifiable(
-                t, w->o->paired ? "no specimen was measured in both states"
-                                : "state and settings coincide: no image of both was taken and measured "
-                                  "with the same settings");
+                t, w->o->paired
+                       ? "no specimen was measured in both states; measure some in both, or leave out --paired"
+                       : "state and settings coincide: no images of both were taken and measured with the same "
+                         "settings; measure some that were");
         if (t->n > 1 && a.n > 1) MRO_TRY(test_state(w, k, e));
     }
     return MRO_OK;

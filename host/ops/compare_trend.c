@@ -233,8 +233,9 @@ enum mro_code mro_compare_measure_covariate(struct mro_compare_work *w, size_t c
         v->inflation[k] = 1 + (slope ? dx * dx / sxx : dx == 0 ? 0 : INFINITY) / plain;
         if (!(v->inflation[k] <= INFLATION_MOST) && fabs(dx) > ALIKE) {
             char why[200];
-            snprintf(why, sizeof why, "state and %s coincide (%s %.3g, %s %.3g)", name, w->d->state[reference],
-                     v->mean[reference], w->d->state[k], v->mean[k]);
+            snprintf(why, sizeof why,
+                     "state and %s coincide (%s %.3g, %s %.3g); measure images of both that overlap in it", name,
+                     w->d->state[reference], v->mean[reference], w->d->state[k], v->mean[k]);
             mro_compare_not_identifiable(&w->r->state[k], why);
             continue;
         }

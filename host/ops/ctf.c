@@ -25,33 +25,37 @@
 #define MIN_LEAD 0.12           /* over the best clearly different defocus */
 
 struct profile {
-    size_t n;                             /* radial bins in use */
-    double q[MOST_BINS];                  /* their centres, nm^-1 */
-    double log_power[SECTORS][MOST_BINS]; /* background removed */
-    double mean[MOST_BINS];               /* the same of the mean over sectors */
-    double square[SECTORS], mean_square;  /* sums of squares of both */
-    double basis[MOST_BUMPS][MOST_BINS];  /* orthonormal background */
+    size_t n;                            /* radial bins in use */
+    double q[MOST_BINS];                 /* their centres, nm^-1 */
+    float log_power[SECTORS][MOST_BINS]; /* background removed */
+    float mean[MOST_BINS];               /* the same of the mean over sectors */
+    double square[SECTORS], mean_square; /* sums of squares of both */
+    float basis[MOST_BUMPS][MOST_BINS];  /* orthonormal background */
     size_t bumps;
     double lambda, cs;
-    double turn[MOST_BINS];  /* phase for each nm of underfocus, times -1; in half turns, */
-    double fixed[MOST_BINS]; /* like the phase in focus */
-    double wash[MOST_BINS];  /* of the depth that is in use, see wash_out */
+    float turn[MOST_BINS];  /* phase for each nm of underfocus, times -1; in half turns, */
+    float fixed[MOST_BINS]; /* like the phase in focus */
+    float wash[MOST_BINS];  /* of the depth that is in use, see wash_out */
 };
 
-static double product(const double *a, const double *b, size_t n)
+static float product(const float *a, const float *b, size_t n)
 {
-    double sum = 0;
+    float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
     return sum;
 }
 
 /* Takes the smooth background out of one radial line. */
-static void detrend(const struct profile *p, double *v)
+static void detrend(const struct profile *p, float *v)
 {
-    for (size_t b = 0; b < p->bumps; b++) {
-        const double s = product(p->basis[b], v, p->n);
-        for (size_t i = 0; i < p->n; i++) v[i] -= s * p->basis[b][i];
+    float s[MOST_BUMPS] = { 0 };
+    for (size_t b = 0; b < p->bumps; b++) s[b] = product(p->basis[b], v, p->n);
+#pragma omp simd
+    for (int i = 0; i < (int)p->n; i++) {
+        float rest = v[i];
+        for (int b = 0; b < MOST_BUMPS; b++) rest -= s[b] * p->basis[b][i]; /* beyond the last one both are 0 */
+        v[i] = rest;
     }
 }
 
@@ -62,16 +66,18 @@ static void make_basis(struct profile *p)
     for (size_t b = 0; b < MOST_BUMPS; b++) {
         const double c = first + KNOTS * (double)b;
         if (c > p->q[p->n - 1] + KNOTS) break;
-        double *v = p->basis[b];
+        float *v = p->basis[b];
         for (size_t i = 0; i < p->n; i++) {
             const double d = (p->q[i] - c) / (0.75 * KNOTS);
-            v[i] = exp(-0.5 * d * d);
+            v[i] = (float)exp(-0.5 * d * d);
         }
-        detrend(p, v); /* against the bumps before: Gram-Schmidt */
-        double s = 0;
-        for (size_t i = 0; i < p->n; i++) s += v[i] * v[i];
-        if (s < 1e-9) break;
-        for (size_t i = 0; i < p->n; i++) v[i] /= sqrt(s);
+        for (int k = 0; k < 2; k++) detrend(p, v); /* against the bumps before: Gram-Schmidt, and what rounding left */
+        const float s = product(v, v, p->n);
+        if (s < 1e-6f) {
+            memset(v, 0, p->n * sizeof *v);
+            break;
+        }
+        for (size_t i = 0; i < p->n; i++) v[i] /= sqrtf(s);
         p->bumps = b + 1;
     }
 }
@@ -83,7 +89,7 @@ struct part {
     double sum[SECTORS][MOST_BINS], count[SECTORS][MOST_BINS];
 };
 
-static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, struct profile *p)
+static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, struct profile *p, int threads)
 {
     const double room = fmin((double)(g->ny / 2) / g->ly, (double)(g->nx / 2) / g->lx);
     const double hi = fmin(Q_HI, room);
@@ -99,7 +105,7 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
     /* Chunks of rows are summed apart and joined in order: one result at any number of threads. */
     struct part *parts = calloc(CHUNKS, sizeof *parts);
     if (parts == NULL) return false;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t c = 0; c < CHUNKS; c++)
         for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
             const double qy = mro_frequency(y, g->ny, g->ly);
@@ -127,11 +133,12 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
             }
     for (size_t i = 0; i < p->n; i++) {
         p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
-        p->fixed[i] = mro_ctf_chi(p->q[i], 0, p->lambda, 0, p->cs, 0, 0) / MRO_PI;
-        p->turn[i] = p->fixed[i] - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0) / MRO_PI;
+        const double focused = mro_ctf_chi(p->q[i], 0, p->lambda, 0, p->cs, 0, 0) / MRO_PI;
+        p->fixed[i] = (float)focused;
+        p->turn[i] = (float)(focused - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0) / MRO_PI);
     }
     make_basis(p);
-    memset(p->mean, 0, sizeof p->mean);
+    double mean[MOST_BINS] = { 0 };
     for (size_t s = 0; s < SECTORS; s++) {
         for (size_t i = 0; i < p->n; i++) {
             double v = 0, c = 0; /* three bins together: few coefficients fall in one on a small image */
@@ -139,51 +146,50 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
                 v += all->sum[s][j];
                 c += all->count[s][j];
             }
-            p->log_power[s][i] = log((v + 1e-30) / fmax(c, 1));
-            p->mean[i] += p->log_power[s][i] / SECTORS;
+            const double power = log((v + 1e-30) / fmax(c, 1));
+            p->log_power[s][i] = (float)power;
+            mean[i] += power / SECTORS;
         }
         detrend(p, p->log_power[s]);
         p->square[s] = product(p->log_power[s], p->log_power[s], p->n);
     }
+    for (size_t i = 0; i < p->n; i++) p->mean[i] = (float)mean[i];
     detrend(p, p->mean);
     p->mean_square = product(p->mean, p->mean, p->n);
     free(parts);
     return true;
 }
 
+/* cos(2 pi t), |t| < 2^21. */
+static inline float cos_turns(float t)
+{
+    return mro_cos_turn(t - ((t + 12582912.0f) - 12582912.0f)); /* 1.5 2^23: rounds to a whole number */
+}
+
 /* |transfer|^2 averaged over the depth of the foil: sin^2 chi of a thin one, washed out where the phase turns by more
  * than pi through it, and reversed beyond. Source: integral of sin^2 over a uniform spread of defocus. The phase is in
  * half turns, so that twice the phase is in turns. */
-static double wash_out(double q2, double lambda, double depth)
+static inline float wash_out(float q2, float lambda, float depth)
 {
-    const double turns = 0.5 * lambda * q2 * depth;
-    return turns > 1e-7 ? mro_cos_turns64(turns - 0.25) / (2 * MRO_PI * turns) : 1;
+    const float turns = 0.5f * lambda * q2 * depth;
+    return turns > 1e-4f ? cos_turns(turns - 0.25f) / (2 * (float)MRO_PI * turns) : 1;
 }
-static double depth_transfer(double half_turns, double wash) { return 0.5 * (1 - wash * mro_cos_turns64(half_turns)); }
+static inline float depth_transfer(float half_turns, float wash) { return 0.5f * (1 - wash * cos_turns(half_turns)); }
 
-static void set_depth(const struct profile *p, double depth, double *wash)
+static void set_depth(const struct profile *p, double depth, float *wash)
 {
-    for (size_t i = 0; i < p->n; i++) wash[i] = wash_out(p->q[i] * p->q[i], p->lambda, depth);
+    for (size_t i = 0; i < p->n; i++) wash[i] = wash_out((float)(p->q[i] * p->q[i]), (float)p->lambda, (float)depth);
 }
 
-/* The model of one line without its background, times itself and times a line r that has none. The background is what
- * its orthonormal basis takes up, so that it need not be taken out. */
-static void model_products(const struct profile *p, const double *wash, double defocus, const double *r, double *mm,
-                           double *mr)
+/* One line of the model at `defocus`, its background removed: m. Returns its square. Near focus little is left of it,
+ * which is why the background is taken out of the line and not of the square. */
+static float model_line(const struct profile *p, const float *wash, float defocus, float *m)
 {
-    double m[MOST_BINS], square = 0, with = 0;
-#pragma omp simd reduction(+ : square, with)
-    for (size_t i = 0; i < p->n; i++) {
-        m[i] = mro_ln64(depth_transfer(p->fixed[i] - p->turn[i] * defocus, wash[i]) + FLOOR);
-        square += m[i] * m[i];
-        with += m[i] * r[i];
-    }
-    for (size_t b = 0; b < p->bumps; b++) {
-        const double s = product(p->basis[b], m, p->n);
-        square -= s * s;
-    }
-    *mm = square;
-    *mr = with;
+#pragma omp simd
+    for (int i = 0; i < (int)p->n; i++)
+        m[i] = mro_ln(depth_transfer(p->fixed[i] - p->turn[i] * defocus, wash[i]) + (float)FLOOR);
+    detrend(p, m);
+    return product(m, m, p->n);
 }
 
 static double sector_defocus(size_t sector, double defocus, double astigmatism, double azimuth)
@@ -192,24 +198,56 @@ static double sector_defocus(size_t sector, double defocus, double astigmatism, 
 }
 
 /* Correlation of the model with the mean profile. */
-static double mean_correlation(const struct profile *p, const double *wash, double defocus)
+static double mean_correlation(const struct profile *p, const float *wash, double defocus)
 {
-    double mm, mr;
-    model_products(p, wash, defocus, p->mean, &mm, &mr);
+    float m[MOST_BINS];
+    const double mm = (double)model_line(p, wash, (float)defocus, m), mr = (double)product(m, p->mean, p->n);
     return mr / sqrt(mm * p->mean_square + 1e-30);
 }
 
-/* The same with every sector. */
-static double correlation(const struct profile *p, const double *wash, double defocus, double astigmatism,
-                          double azimuth)
+/* The products of the model with itself and with each sector, of the depth in use, at every GRAIN of defocus from
+ * `from` nm on: fits ask for the same again and again. Filled when first asked for; between grains they are
+ * interpolated by cubics, to some 1e-6 of themselves. */
+#define GRAIN_NM 0.25
+#define GRAINS_BEYOND_NM 60.0 /* the range of defocus that is looked through: what astigmatism adds */
+struct grain {
+    bool known;
+    float square, with[SECTORS];
+};
+struct grains {
+    const struct profile *p;
+    double from;
+    size_t n;
+    struct grain *v;
+};
+
+static struct grain *grain(const struct grains *g, size_t i)
+{
+    struct grain *v = g->v + i;
+    if (!v->known) {
+        float m[MOST_BINS];
+        v->square = model_line(g->p, g->p->wash, (float)(g->from + GRAIN_NM * (double)i), m);
+        for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], g->p->n);
+        v->known = true;
+    }
+    return v;
+}
+
+/* Correlation of the model with every sector. Beyond the grains it is that of their ends. */
+static double correlation(const struct grains *g, double defocus, double astigmatism, double azimuth)
 {
     double mm = 0, rr = 0, mr = 0;
     for (size_t s = 0; s < SECTORS; s++) {
-        double square, with;
-        model_products(p, wash, sector_defocus(s, defocus, astigmatism, azimuth), p->log_power[s], &square, &with);
-        mm += square;
-        rr += p->square[s];
-        mr += with;
+        const double place = (sector_defocus(s, defocus, astigmatism, azimuth) - g->from) / GRAIN_NM;
+        const double at = fmin(fmax(place, 1), (double)(g->n - 3)), t = at - floor(at);
+        const double weight[4] = { -t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2,
+                                   -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6 };
+        for (size_t k = 0; k < 4; k++) {
+            const struct grain *v = grain(g, (size_t)at - 1 + k);
+            mm += weight[k] * (double)v->square;
+            mr += weight[k] * (double)v->with[s];
+        }
+        rr += g->p->square[s];
     }
     return mr / sqrt(mm * rr + 1e-30);
 }
@@ -229,42 +267,42 @@ static bool same_rings(const struct profile *p, double a, double b)
 }
 
 /* For the simplex: x = defocus, astigmatism times cos and sin of twice its azimuth. */
-static double misfit(const gsl_vector *x, void *profile)
+static double misfit(const gsl_vector *x, void *grains)
 {
     const double a = gsl_vector_get(x, 1), b = gsl_vector_get(x, 2);
-    const struct profile *p = profile;
-    return -correlation(p, p->wash, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a));
+    return -correlation(grains, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a));
 }
 
 /* How well astigmatic rings fit, on half the sectors and bins: a quick look. The
  * profiles have no background left, so the model need not be rid of its own. */
 static double glance(const struct profile *p, double defocus, double astigmatism, double azimuth)
 {
-    double mm = 0, rr = 0, mr = 0;
+    float mm = 0, rr = 0, mr = 0;
     for (size_t s = 0; s < SECTORS; s += 2) {
-        const double df = sector_defocus(s, defocus, astigmatism, azimuth), *r = p->log_power[s];
+        const float df = (float)sector_defocus(s, defocus, astigmatism, azimuth), *r = p->log_power[s];
 #pragma omp simd reduction(+ : mm, rr, mr)
-        for (size_t i = 0; i < p->n; i += 2) {
-            const double m = -p->wash[i] * mro_cos_turns64(p->fixed[i] - p->turn[i] * df);
+        for (int i = 0; i < (int)p->n; i += 2) {
+            const float m = -p->wash[i] * cos_turns(p->fixed[i] - p->turn[i] * df);
             mm += m * m;
             rr += r[i] * r[i];
             mr += m * r[i];
         }
     }
-    return mr / sqrt(mm * rr + 1e-30);
+    return (double)mr / sqrt((double)mm * (double)rr + 1e-30);
 }
 
 enum { AMPLITUDES = 2, AZIMUTHS = 6, ASTIGMATISMS = AMPLITUDES * AZIMUTHS };
 
 /* Strong astigmatism washes the rings out of the mean over azimuth. Looks for a defocus and an astigmatism that stand
  * out of all others; gives the correlation over all sectors and its lead over the best at another defocus. */
-static bool find_astigmatic(const struct profile *p, double reach, double apart, double start[3], double *correlated,
-                            double *runner_up)
+static bool find_astigmatic(const struct grains *g, double reach, double apart, double start[3], double *correlated,
+                            double *runner_up, int threads)
 {
+    const struct profile *p = g->p;
     const size_t steps = (size_t)reach + 1; /* of 2 nm */
     double *all = malloc(steps * ASTIGMATISMS * sizeof *all);
     if (all == NULL) return false;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t k = 0; k < steps * ASTIGMATISMS; k++) {
         const size_t a = k / steps;
         all[k] = glance(p, reach - 2 * (double)(k % steps), 6.0 * (double)(1 + a / AZIMUTHS),
@@ -284,10 +322,9 @@ static bool find_astigmatic(const struct profile *p, double reach, double apart,
     start[0] = reach - 2 * (double)(top % steps);
     start[1] = 6.0 * (double)(1 + top / steps / AZIMUTHS);
     start[2] = MRO_PI * (double)(top / steps % AZIMUTHS) / AZIMUTHS;
-    *correlated = correlation(p, p->wash, start[0], start[1], start[2]);
-    *runner_up =
-        correlation(p, p->wash, reach - 2 * (double)(second % steps), 6.0 * (double)(1 + second / steps / AZIMUTHS),
-                    MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS);
+    *correlated = correlation(g, start[0], start[1], start[2]);
+    *runner_up = correlation(g, reach - 2 * (double)(second % steps), 6.0 * (double)(1 + second / steps / AZIMUTHS),
+                             MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS);
     free(all);
     return true;
 }
@@ -298,14 +335,14 @@ struct simplex_end {
     bool ready; /* false: out of memory */
     double misfit, x[3];
 };
-static struct simplex_end simplex_from(struct profile *p, double defocus, const double astigmatism[2])
+static struct simplex_end simplex_from(struct grains *g, double defocus, const double astigmatism[2])
 {
     struct simplex_end end = { .misfit = INFINITY };
     gsl_multimin_fminimizer *simplex = gsl_multimin_fminimizer_alloc(gsl_multimin_fminimizer_nmsimplex2, 3);
     gsl_vector *x = gsl_vector_alloc(3), *size = gsl_vector_alloc(3);
     end.ready = simplex && x && size;
     if (end.ready) {
-        gsl_multimin_function f = { misfit, 3, p };
+        gsl_multimin_function f = { misfit, 3, g };
         gsl_vector_set(x, 0, defocus);
         gsl_vector_set(x, 1, astigmatism[0]);
         gsl_vector_set(x, 2, astigmatism[1]);
@@ -325,7 +362,7 @@ static struct simplex_end simplex_from(struct profile *p, double defocus, const 
     return end;
 }
 
-enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
+enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm, int threads,
                                 struct mro_ctf_fit *fit, struct mro_error *e)
 {
     memset(fit, 0, sizeof *fit);
@@ -333,7 +370,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     p->lambda = fit->lambda_nm = mro_wavelength_nm(kv);
     p->cs = fit->cs_nm = cs_mm * 1e6;
-    if (!make_profile(g, spectrum, p)) {
+    if (!make_profile(g, spectrum, p, threads)) {
         free(p);
         return MRO_OK;
     }
@@ -342,15 +379,20 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     const double reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
     static const double depths[] = { 4, 10, 18 };
     enum { DEPTHS = sizeof depths / sizeof *depths };
-    double best = -1, at = 0, depth = depths[0], wash[DEPTHS][MOST_BINS];
+    double best = -1, at = 0, depth = depths[0];
+    float wash[DEPTHS][MOST_BINS];
     for (int k = 0; k < DEPTHS; k++) set_depth(p, depths[k], wash[k]);
     const size_t steps = 2 * (size_t)reach + 1;
     double *all = malloc(DEPTHS * steps * sizeof *all);
-    if (all == NULL) {
+    struct grains grains = { p, -reach - GRAINS_BEYOND_NM, (size_t)(2 * (reach + GRAINS_BEYOND_NM) / GRAIN_NM), NULL };
+    grains.v = calloc(grains.n, sizeof *grains.v);
+    if (all == NULL || grains.v == NULL) {
+        free(all);
+        free(grains.v);
         free(p);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t k = 0; k < DEPTHS * steps; k++)
         all[k] = mean_correlation(p, wash[k / steps], reach - (double)(k % steps));
     for (size_t k = 0; k < DEPTHS * steps; k++)
@@ -383,12 +425,13 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     double astigmatic[3] = { at, 0, 0 };
     set_depth(p, fit->rings ? depth : ASTIGMATIC_DEPTH_NM, p->wash);
     if (!fit->rings && cs_mm > 0.1 &&
-        find_astigmatic(p, reach, 2 * period, astigmatic, &fit->correlation, &fit->runner_up)) {
+        find_astigmatic(&grains, reach, 2 * period, astigmatic, &fit->correlation, &fit->runner_up, threads)) {
         fit->rings = fit->correlation >= MIN_SECTORS && fit->correlation - fit->runner_up >= MIN_LEAD;
         at = astigmatic[0];
         fit->depth_nm = ASTIGMATIC_DEPTH_NM;
     }
     if (!fit->rings) {
+        free(grains.v);
         free(p);
         return MRO_OK;
     }
@@ -400,9 +443,9 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     };
     struct simplex_end end[STARTS];
     gsl_error_handler_t *const handler = gsl_set_error_handler_off(); /* the default one ends the program */
-#pragma omp parallel for schedule(dynamic)
-    for (int k = 0; k < STARTS; k++) end[k] = simplex_from(p, at, start[k]);
+    for (int k = 0; k < STARTS; k++) end[k] = simplex_from(&grains, at, start[k]);
     gsl_set_error_handler(handler);
+    free(grains.v);
     free(p);
     double least = 0;
     for (int k = 0; k < STARTS; k++) {
@@ -425,15 +468,16 @@ double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)
 void mro_ctf_fit_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer,
                      float *sign)
 {
-    const double lambda = fit->lambda_nm, defocus = fit->defocus_nm, bend = 0.5 * fit->cs_nm * lambda;
-    const double along = lambda * fit->astigmatism_nm * cos(2 * fit->azimuth);
-    const double across = lambda * fit->astigmatism_nm * sin(2 * fit->azimuth), per = 1 / length;
+    const float lambda = (float)fit->lambda_nm, defocus = (float)fit->defocus_nm, depth = (float)fit->depth_nm;
+    const float bend = (float)(0.5 * fit->cs_nm * fit->lambda_nm), y = (float)qy, per = (float)(1 / length);
+    const float along = (float)(fit->lambda_nm * fit->astigmatism_nm * cos(2 * fit->azimuth));
+    const float across = (float)(fit->lambda_nm * fit->astigmatism_nm * sin(2 * fit->azimuth));
 #pragma omp simd
     for (int i = 0; i < n; i++) {
-        const double qx = (first + i) * per, q2 = qy * qy + qx * qx, a = lambda * q2;
+        const float x = (float)(first + i) * per, q2 = y * y + x * x, a = lambda * q2;
         /* chi in half turns; the cosine of twice the angle between q and the astigmatism, by its addition theorem. */
-        const double chi = a * (bend * a - defocus) - along * (qx * qx - qy * qy) - across * 2 * qx * qy;
-        transfer[i] = (float)depth_transfer(chi, wash_out(q2, lambda, fit->depth_nm));
-        sign[i] = mro_cos_turns64(0.5 * chi - 0.25) < 0 ? -1.0f : 1.0f;
+        const float chi = a * (bend * a - defocus) - along * (x * x - y * y) - across * 2 * x * y;
+        transfer[i] = depth_transfer(chi, wash_out(q2, lambda, depth));
+        sign[i] = cos_turns(0.5f * chi - 0.25f) < 0 ? -1.0f : 1.0f;
     }
 }

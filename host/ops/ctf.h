@@ -19,7 +19,7 @@ struct mro_ctf_fit {
 /* Fits defocus and astigmatism for known beam energy and Cs to |spectrum|^2 (host, grid g) between 1.3 and 6.6 nm^-1
  * or what the grid holds. rings = false when no defocus stands out: a corrected lens near focus has no rings.
  * Errors: MRO_EMEMORY. Thread-safe. Source: phase contrast transfer of a weak object, Kirkland (2010) ch. 3. */
-enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
+enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm, int threads,
                                 struct mro_ctf_fit *fit, struct mro_error *e);
 
 /* chi at frequency (qy, qx) of the fit. */

@@ -56,7 +56,7 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
                                        const struct mro_haadf_band *b, bool there, struct mro_haadf_result *r,
                                        struct mro_error *e)
 {
-    enum { BINS = 240, SIDE = 6 };
+    enum { BINS = 240, SIDE = 6, PART = 512 };
     const double *band = o->band_inv_nm;
     double gains[2049];
     struct mro_haadf_filter f = { band[1] / 2000, 2049, gains, rings };
@@ -79,22 +79,28 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
     /* Third moments over blocks, SIDE by SIDE, for the error of the skewness. */
     double block[SIDE * SIDE][2] = { { 0 } };
     if ((rc = mro_haadf_usable(s, &g, d->threads, &usable, e))) goto done;
+#pragma omp simd reduction(+ : sum, count)
     for (size_t k = 0; k < n; k++) {
-        if (!usable[k]) continue;
-        sum += v[k];
-        count++;
+        sum += usable[k] ? (double)v[k] : 0;
+        count += usable[k];
     }
     const double mean = count > 0 ? sum / count : 0;
     for (size_t j = 0; j < g.ny; j++)
-        for (size_t i = 0; i < g.nx; i++) {
-            const size_t k = j * g.nx + i;
-            if (!usable[k]) continue;
-            const double x = v[k] - mean;
-            double *at = block[j * SIDE / g.ny * SIDE + i * SIDE / g.nx];
-            m2 += x * x;
-            m3 += x * x * x;
-            at[0] += x * x * x;
-            at[1]++;
+        for (size_t b_x = 0; b_x < SIDE; b_x++) {
+            double *at = block[j * SIDE / g.ny * SIDE + b_x], square = 0, cube = 0, used = 0;
+            const size_t from = j * g.nx + (b_x * g.nx + SIDE - 1) / SIDE,
+                         end = j * g.nx + ((b_x + 1) * g.nx + SIDE - 1) / SIDE;
+#pragma omp simd reduction(+ : square, cube, used)
+            for (size_t k = from; k < end; k++) {
+                const double x = usable[k] ? v[k] - mean : 0;
+                square += x * x;
+                cube += x * x * x;
+                used += usable[k];
+            }
+            m2 += square;
+            m3 += cube;
+            at[0] += cube;
+            at[1] += used;
         }
     m2 /= count;
     m3 /= count;
@@ -103,11 +109,18 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
     r->n_histogram = BINS;
     r->histogram_lo = mean - 6 * sd;
     r->histogram_step = 12 * sd / BINS;
-    for (size_t k = 0; k < n; k++) {
-        if (!usable[k]) continue;
-        const double t = (v[k] - r->histogram_lo) / r->histogram_step;
-        if (t >= 0 && t < BINS) r->histogram[(size_t)t] += 1 / (count * r->histogram_step);
+    uint32_t bin[BINS + 1] = { 0 }; /* the last one takes what is left out */
+    for (size_t from = 0; from < n; from += PART) {
+        int32_t at[PART];
+        const size_t size = n - from < PART ? n - from : PART;
+#pragma omp simd
+        for (size_t i = 0; i < size; i++) {
+            const double t = ((double)v[from + i] - r->histogram_lo) / r->histogram_step;
+            at[i] = usable[from + i] && t >= 0 && t < BINS ? (int32_t)t : BINS;
+        }
+        for (size_t i = 0; i < size; i++) bin[at[i]]++;
     }
+    for (size_t i = 0; i < BINS; i++) r->histogram[i] = bin[i] / (count * r->histogram_step);
     /* Full width at half maximum of the smoothed histogram, outermost crossings. */
     double smooth[BINS], top = 0;
     const double h = 0.2 * sd;

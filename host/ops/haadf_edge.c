@@ -39,18 +39,25 @@ enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2
                     hx = (ptrdiff_t)fmin((double)((g->nx - 1) / 2), hi * g->lx);
     size_t n = 0;
     s->edge_reach = 0;
-    struct mode *m = malloc((size_t)(hy + 1) * (size_t)(2 * hx + 1) * sizeof *m);
-    if (m == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the modes of %zu x %zu", g->nx, g->ny);
+    const size_t room = (size_t)(hy + 1) * (size_t)(2 * hx + 1);
+    struct mode *m = malloc(room * sizeof *m);
+    double *qy = malloc(3 * room * sizeof *qy);
+    if (m == NULL || qy == NULL) {
+        free(m);
+        free(qy);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the modes of %zu x %zu", g->nx, g->ny);
+    }
+    double *qx = qy + room, *is_high = qx + room; /* of the modes, as vectors need them */
     for (ptrdiff_t ky = 0; ky <= hy; ky++)
         for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
-            const double qy = (double)ky / g->ly, qx = (double)kx / g->lx, q = sqrt(qy * qy + qx * qx);
+            const double y = (double)ky / g->ly, x = (double)kx / g->lx, q = sqrt(y * y + x * x);
             if (q < lo || q > hi) continue;
             const mro_c32 z = s->spectrum[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
             /* Scan lines are as strong at every frequency: what an edge along them has is more. */
             double lines = 0;
             for (int a = 0; a < 2; a++)
                 if (labs((long)(a ? ky : kx)) < s->lines[a]) lines += s->line_power[a];
-            m[n++] = (struct mode){ qy, qx, (float)lines, z.re * z.re + z.im * z.im, (size_t)((q - lo) / unit) };
+            m[n++] = (struct mode){ y, x, (float)lines, z.re * z.re + z.im * z.im, (size_t)((q - lo) / unit) };
         }
     /* A mode is high against the median of its ring, which an edge does not move. */
     qsort(m, n, sizeof *m, by_ring);
@@ -58,26 +65,29 @@ enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2
         size_t end = i;
         while (end < n && m[end].ring == m[i].ring) end++;
         const float mean = m[(i + end) / 2].power / 0.6931472f;
-        for (; i < end; i++) m[i].power = m[i].power > (float)HIGH * (mean + m[i].lines);
+        for (; i < end; i++) {
+            qy[i] = m[i].qy;
+            qx[i] = m[i].qx;
+            is_high[i] = m[i].power > (float)HIGH * (mean + m[i].lines);
+        }
     }
     /* Of a part of the field neighbouring modes are alike, and their number scatters more. */
     const double chance = exp(-HIGH), sure = SURE / sqrt(mro_haadf_share(s));
     double most = 0;
     for (int a = 0; a < ANGLES; a++) {
         const double uy = sin(M_PI * a / ANGLES), ux = cos(M_PI * a / ANGLES);
-        double high = 0, count = 0, beside[2] = { 0, 0 };
+        double high = 0, count = 0, high_beside = 0, beside = 0;
+#pragma omp simd reduction(+ : high, count, high_beside, beside)
         for (size_t i = 0; i < n; i++) {
-            const double away = fabs(m[i].qy * ux - m[i].qx * uy);
-            if (away > BESIDE * unit && away < (LEFT_OUT + 1) * unit) {
-                beside[0] += m[i].power;
-                beside[1]++;
-            }
-            if (!(away < NEAR * unit)) continue;
-            count++;
-            high += m[i].power;
+            const double away = fabs(qy[i] * ux - qx[i] * uy);
+            const bool next = away > BESIDE * unit && away < (LEFT_OUT + 1) * unit, near = away < NEAR * unit;
+            high_beside += next ? is_high[i] : 0;
+            beside += next;
+            high += near ? is_high[i] : 0;
+            count += near;
         }
         /* Of both shares what chance gives is taken off. */
-        const bool alone = !(beside[1] > 0) || beside[0] / beside[1] - chance < OF_LINE * (high / count - chance);
+        const bool alone = !(beside > 0) || high_beside / beside - chance < OF_LINE * (high / count - chance);
         const double z = count > 0 ? (high - chance * count) / sqrt(chance * (1 - chance) * count) : 0;
         if (z > fmax(most, sure) && alone) {
             most = z;
@@ -87,6 +97,7 @@ enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2
         }
     }
     free(m);
+    free(qy);
     return MRO_OK;
 }
 

@@ -29,9 +29,9 @@ struct tiles {
     double sd; /* expected, of a sample */
     size_t n;  /* tiles in the pool */
     size_t in_a_field;
-    uint32_t *counts;       /* n * BINS; NULL where a field is one tile */
-    bool masked;            /* a tile is the whole field: of its samples those count that do in the image */
-    struct mro_buffer mask; /* on the device */
+    struct histogram_sums *sums; /* n; NULL where a field is one tile */
+    bool masked;                 /* a tile is the whole field: of its samples those count that do in the image */
+    struct mro_buffer mask;      /* on the device */
 };
 
 static float bins_from(const struct tiles *t) { return (float)(-REACH * t->sd); }
@@ -41,22 +41,46 @@ struct areas {
     double share[2][MRO_HAADF_LEVELS]; /* dark, bright */
 };
 
-/* Shares beyond u standard deviations of what a histogram holds, from its mean, linear within bins. */
-static void areas_of(const uint32_t *counts, const double *u, size_t n_u, struct areas *a)
+/* A histogram in sums, so that those of several are sums of them: of its values (bins), of their squares, and of the
+ * counts below each bin. Whole and half numbers that a double holds. */
+struct histogram_sums {
+    double n, sum, square;
+    uint32_t below[BINS + 1];
+};
+
+static void sum_histogram(const uint32_t *counts, struct histogram_sums *h)
 {
-    double n = 0, sum = 0, square = 0;
+    h->n = h->sum = h->square = 0;
     for (size_t i = 0; i < BINS; i++) {
         const double c = counts[i], x = (double)i + 0.5;
-        n += c;
-        sum += c * x;
-        square += c * x * x;
+        h->n += c;
+        h->sum += c * x;
+        h->square += c * x * x;
+    }
+    h->below[0] = 0;
+    for (size_t i = 0; i < BINS; i++) h->below[i + 1] = h->below[i] + counts[i];
+}
+
+/* Shares beyond u standard deviations of what n_h histograms together hold, from its mean, linear within bins. */
+static void areas_of(const struct histogram_sums *const *h, size_t n_h, const double *u, size_t n_u, struct areas *a)
+{
+    double n = 0, sum = 0, square = 0;
+    for (size_t k = 0; k < n_h; k++) {
+        n += h[k]->n;
+        sum += h[k]->sum;
+        square += h[k]->square;
     }
     const double mean = n > 0 ? sum / n : 0, sd = n > 1 ? sqrt(fmax(0, square / n - mean * mean)) : 0;
     for (size_t k = 0; k < n_u; k++)
         for (int side = 0; side < 2; side++) {
             const double at = fmin(BINS - 1, fmax(0, mean + (side ? u[k] : -u[k]) * sd)), whole = floor(at);
-            double below = (at - whole) * counts[(size_t)whole];
-            for (size_t i = 0; i < (size_t)whole; i++) below += counts[i];
+            const size_t bin = (size_t)whole;
+            double under = 0, in = 0;
+            for (size_t i = 0; i < n_h; i++) {
+                under += h[i]->below[bin];
+                in += h[i]->below[bin + 1] - h[i]->below[bin];
+            }
+            const double below = under + (at - whole) * in;
             a->share[side][k] = n > 0 ? (side ? n - below : below) / n : 0;
         }
 }
@@ -185,7 +209,7 @@ static enum mro_code draw_tile(struct mro_device *d, const struct tiles *t, cons
     return rc;
 }
 
-/* Fills t->counts, or the areas of every field where a field is one tile. */
+/* Fills t->sums, or the areas of every field where a field is one tile. */
 static enum mro_code draw_tiles(struct mro_device *d, const struct tiles *t, const float *gain,
                                 const struct mro_haadf_options *o, struct areas *field, struct mro_error *e)
 {
@@ -193,9 +217,12 @@ static enum mro_code draw_tiles(struct mro_device *d, const struct tiles *t, con
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < t->n; k++) {
         struct mro_error mine = { 0 };
-        uint32_t one[BINS] = { 0 }, *counts = t->counts ? t->counts + k * BINS : one;
+        uint32_t counts[BINS] = { 0 };
+        struct histogram_sums one, *sums = t->sums ? t->sums + k : &one;
         const enum mro_code code = draw_tile(d, t, gain, o->seed, k, counts, &mine);
-        if (t->counts == NULL) areas_of(one, o->thresholds_sd, o->n_thresholds, field + k);
+        sum_histogram(counts, sums);
+        if (t->sums == NULL)
+            areas_of(&(const struct histogram_sums *){ sums }, 1, o->thresholds_sd, o->n_thresholds, field + k);
         if (code) {
 #pragma omp critical(mro_haadf_error)
             if (rc == MRO_OK) {
@@ -207,17 +234,30 @@ static enum mro_code draw_tiles(struct mro_device *d, const struct tiles *t, con
     return rc;
 }
 
-/* Areas of field k, of tiles chosen with replacement. */
-static void field_areas(const struct tiles *t, uint64_t seed, size_t k, const double *u, size_t n_u, struct areas *a)
+/* Areas of fields of tiles that are chosen with replacement. False when out of memory. */
+static bool put_together(struct mro_device *d, const struct tiles *t, const struct mro_haadf_options *o,
+                         struct areas *field, size_t fields)
 {
-    uint32_t sum[BINS];
-    memset(sum, 0, sizeof sum);
-    for (size_t i = 0; i < t->in_a_field; i++) {
-        const mro_philox_block b = mro_philox(seed, CHOICE + k, i / 4);
-        const uint32_t *one = t->counts + (size_t)((uint64_t)b.v[i % 4] * t->n >> 32) * BINS;
-        for (size_t j = 0; j < BINS; j++) sum[j] += one[j];
+    bool failed = false;
+#pragma omp parallel num_threads(d->threads)
+    {
+        const struct histogram_sums **tile = malloc(t->in_a_field * sizeof *tile);
+        if (tile == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t k = 0; k < fields; k++) {
+            if (tile == NULL) continue;
+            for (size_t i = 0; i < t->in_a_field; i++) {
+                const mro_philox_block b = mro_philox(o->seed, CHOICE + k, i / 4);
+                tile[i] = t->sums + ((uint64_t)b.v[i % 4] * t->n >> 32);
+            }
+            areas_of(tile, t->in_a_field, o->thresholds_sd, o->n_thresholds, field + k);
+        }
+        free(tile);
     }
-    areas_of(sum, u, n_u, a);
+    return !failed;
 }
 
 /* ------------------------------------------------------------------ how much more */
@@ -271,19 +311,19 @@ enum mro_code mro_haadf_draw_null(struct mro_device *d, const struct mro_haadf_s
     tile_gain(s, rings, f, &t, gain);
     if ((rc = observe(d, s, rings, f, &whole, &t, counts, &usable, &t.mask, e))) goto done;
     t.masked = whole.ny == t.grid.ny && whole.nx == t.grid.nx;
-    areas_of(counts, o->thresholds_sd, o->n_thresholds, &observed);
+    struct histogram_sums seen;
+    sum_histogram(counts, &seen);
+    areas_of(&(const struct histogram_sums *){ &seen }, 1, o->thresholds_sd, o->n_thresholds, &observed);
     const size_t asked = (size_t)o->surrogates, least = asked < FEWEST ? asked : FEWEST;
     const double work = floor(FIELD_WORK / ((double)t.grid.ny * (double)t.grid.nx));
     t.in_a_field = (size_t)fmax(1, round(ny * nx * usable));
     t.n = work < (double)least ? least : work > (double)asked ? asked : (size_t)work;
     if (t.in_a_field > 1 && t.n > MOST_TILES) t.n = MOST_TILES;
     const size_t fields = t.in_a_field > 1 ? asked : t.n;
-    if (t.in_a_field > 1 && (t.counts = malloc(t.n * BINS * sizeof *t.counts)) == NULL) goto no_memory;
+    if (t.in_a_field > 1 && (t.sums = malloc(t.n * sizeof *t.sums)) == NULL) goto no_memory;
     if ((field = calloc(fields, sizeof *field)) == NULL) goto no_memory;
     if ((rc = draw_tiles(d, &t, gain, o, field, e))) goto done;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (t.counts != NULL)
-    for (size_t k = 0; k < fields; k++)
-        if (t.counts) field_areas(&t, o->seed, k, o->thresholds_sd, o->n_thresholds, field + k);
+    if (t.sums && !put_together(d, &t, o, field, fields)) goto no_memory;
     for (int k = 0; k < 2; k++) compare(&observed, field, fields, o->n_thresholds, k, null);
     goto done;
 no_memory:
@@ -291,7 +331,7 @@ no_memory:
 done:
     d->ops->release(d, &t.mask);
     free(gain);
-    free(t.counts);
+    free(t.sums);
     free(field);
     return rc;
 }

@@ -14,35 +14,15 @@
 #include "ops/clipped.h"
 #include "ops/haadf_internal.h"
 
-#define BLOCKS 64    /* of the background's fit, along an axis, at most */
-#define VACUUM 0.1   /* of the usual counts: no specimen there */
-#define CLIPPED 1e-3 /* share of pixels worth a warning */
+#define BLOCKS 64      /* of the background's fit, along an axis, at most */
+#define VACUUM 0.1     /* of the usual counts: no specimen there */
+#define CLIPPED 1e-3   /* share of pixels worth a warning */
+#define SAMPLED 300000 /* pixels that show how far the counts spread */
 #define LEAST_COVERAGE 0.25
 #define WARN_SPIKES 1e-3
 #define MOST_TERMS ((MRO_LEGENDRE_MOST + 1) * (MRO_LEGENDRE_MOST + 2) / 2)
 
 /* ------------------------------------------------------------------ raw pixels */
-
-struct range {
-    size_t finite;
-    float least, most;
-};
-
-static struct range range_of(const float *px, size_t n, int threads)
-{
-    size_t finite = 0;
-    float least = INFINITY, most = -INFINITY;
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : finite) reduction(min : least) \
-    reduction(max : most)
-    for (size_t i = 0; i < n; i++) {
-        const float v = px[i];
-        const bool known = fabsf(v) <= FLT_MAX;
-        finite += known;
-        least = known && v < least ? v : least;
-        most = known && v > most ? v : most;
-    }
-    return (struct range){ finite, least, most };
-}
 
 static enum mro_code vacuum_level(const struct mro_image *im, const double pixel[2], const double box[4], float *px,
                                   double *level, struct mro_error *e)
@@ -248,9 +228,9 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
                           struct mro_haadf_result *r)
 {
     const size_t n = im->ny * im->nx;
-    const struct range range = range_of(im->px, n, threads);
-    const size_t finite = range.finite;
-    const bool varies = range.most > range.least;
+    const struct mro_pixel_ends ends = mro_pixel_ends(im->px, n, threads);
+    const size_t finite = ends.finite;
+    const bool varies = ends.most > ends.least;
     r->coverage = (double)finite / (double)n;
     if (!varies) {
         mro_warn(r, "%s: there is nothing to measure",
@@ -258,8 +238,7 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
         mro_haadf_not_measured(r, finite ? "the image is constant" : "the image is empty");
         return false;
     }
-    r->clipped_fraction =
-        mro_clipped_share(im->px, n, true, threads, NULL) + mro_clipped_share(im->px, n, false, threads, NULL);
+    r->clipped_fraction = ends.clipped[0] + ends.clipped[1];
     if (finite < n) mro_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
     if (r->coverage < LEAST_COVERAGE) {
         mro_warn(r, "only %.1f %% of the pixels hold a number; 25 %% are needed for a spectrum", 100 * r->coverage);
@@ -303,7 +282,8 @@ static enum mro_code divide_background(struct mro_device *d, struct mro_buffer *
         weight += b->weight[i];
     }
     *lost = n - (size_t)(weight + 0.5);
-    for (size_t i = 0; i < n; i += 7)
+    const size_t every = n > 7 * SAMPLED ? n / SAMPLED | 1 : 7; /* odd: not the same columns of each row */
+    for (size_t i = 0; i < n; i += every)
         if (fabsf(im->px[i]) <= FLT_MAX) {
             spread += fabs(im->px[i] - black - total / weight);
             sampled++;

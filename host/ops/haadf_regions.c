@@ -44,9 +44,11 @@ enum mro_code mro_haadf_usable(const struct mro_haadf_state *s, const struct mro
     const double m = s->margin_nm;
     unsigned char *u = malloc(g->ny * g->nx);
     size_t *column = malloc(g->nx * sizeof *column); /* of the mask, or SIZE_MAX at the borders */
+    unsigned char *inside = malloc(g->nx);           /* a row without a mask */
     *usable = u;
-    if (u == NULL || column == NULL) {
+    if (u == NULL || column == NULL || inside == NULL) {
         free(column);
+        free(inside);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a mask of %zu x %zu", g->nx, g->ny);
     }
     /* Sample 0 stands at the centre of the first pixel. */
@@ -54,6 +56,7 @@ enum mro_code mro_haadf_usable(const struct mro_haadf_state *s, const struct mro
         const double x = (double)i * g->lx / (double)g->nx + 0.5 * s->pixel_nm[1];
         const size_t at = (size_t)(x / g->lx * (double)s->mask_nx);
         column[i] = x < m || x > g->lx - m ? SIZE_MAX : s->mask && at >= s->mask_nx ? s->mask_nx - 1 : at;
+        inside[i] = column[i] != SIZE_MAX;
     }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t j = 0; j < g->ny; j++) {
@@ -62,11 +65,39 @@ enum mro_code mro_haadf_usable(const struct mro_haadf_state *s, const struct mro
         size_t my = (size_t)(y / g->ly * (double)s->mask_ny);
         if (s->mask && my >= s->mask_ny) my = s->mask_ny - 1;
         const unsigned char *row = s->mask ? s->mask + my * s->mask_nx : NULL;
-        for (size_t i = 0; i < g->nx; i++)
-            u[j * g->nx + i] = !out && column[i] != SIZE_MAX && (row == NULL || row[column[i]]);
+        unsigned char *to = u + j * g->nx;
+        if (out)
+            memset(to, 0, g->nx);
+        else if (row == NULL)
+            memcpy(to, inside, g->nx);
+        else
+            for (size_t i = 0; i < g->nx; i++) to[i] = inside[i] && row[column[i]];
     }
     free(column);
+    free(inside);
     return MRO_OK;
+}
+
+/* Amplitudes of the modes -hx <= kx <= hx of row ky, from gain[-hx] on. */
+static void row_gains(const struct mro_haadf_state *s, const struct mro_haadf_filter *f, const struct mro_grid *g,
+                      ptrdiff_t ky, ptrdiff_t hx, double *gain)
+{
+    const double qy = (double)ky / g->ly, last = (double)f->n - 1;
+    /* Modes of lines and of an edge one by one, and the mean; the others depend on the frequency alone. */
+    const bool special = s->edge_reach > 0 || labs((long)ky) < s->lines[1];
+    const ptrdiff_t alone = special ? hx + 1 : s->lines[0] > 1 ? s->lines[0] : 1;
+#pragma omp simd
+    for (int kx = (int)alone; kx <= (int)hx; kx++) {
+        const double qx = kx / g->lx, x = sqrt(qy * qy + qx * qx) / f->step;
+        const int i = (int)fmin(x, last - 1);
+        const double inside = f->gain[i] + (x - i) * (f->gain[i + 1] - f->gain[i]);
+        gain[kx] = x < last ? inside : 0;
+    }
+    for (ptrdiff_t kx = alone; kx <= hx; kx++) gain[-kx] = gain[kx];
+    for (ptrdiff_t kx = 1 - alone; kx < alone; kx++) {
+        const double qx = (double)kx / g->lx;
+        if (labs((long)kx) <= hx) gain[kx] = mro_haadf_mode_gain(s, f, sqrt(qy * qy + qx * qx), ky, kx);
+    }
 }
 
 enum mro_code mro_haadf_field_on(struct mro_device *d, const struct mro_haadf_state *s,
@@ -90,19 +121,37 @@ enum mro_code mro_haadf_field_on(struct mro_device *d, const struct mro_haadf_st
     const double most = (double)f->n * f->step; /* the filter ends here */
     const ptrdiff_t hy = (ptrdiff_t)fmin((double)(((g->ny < from->ny ? g->ny : from->ny) - 1) / 2), most * g->ly);
     const ptrdiff_t hx = (ptrdiff_t)fmin((double)(((g->nx < from->nx ? g->nx : from->nx) - 1) / 2), most * g->lx);
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
-        const mro_c32 *line = s->spectrum + mro_cyclic(ky, from->ny) * from->nx;
-        mro_c32 *out = z + mro_cyclic(ky, g->ny) * g->nx;
-        const double qy = (double)ky / g->ly;
-        for (ptrdiff_t kx = -hx; kx <= hx; kx++) {
-            const double qx = (double)kx / g->lx;
-            const double w = unit * mro_haadf_mode_gain(s, f, sqrt(qy * qy + qx * qx), ky, kx);
-            const mro_c32 v = line[kx < 0 ? kx + (ptrdiff_t)from->nx : kx];
-            mro_c32 *to = out + (kx < 0 ? kx + (ptrdiff_t)g->nx : kx);
-            to->re = (float)(w * v.re);
-            to->im = (float)(w * v.im);
+    bool failed = false;
+#pragma omp parallel num_threads(d->threads)
+    {
+        double *gain = malloc((size_t)(2 * hx + 1) * sizeof *gain);
+        if (gain == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
+#pragma omp for schedule(static)
+        for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
+            const mro_c32 *line = s->spectrum + mro_cyclic(ky, from->ny) * from->nx;
+            mro_c32 *out = z + mro_cyclic(ky, g->ny) * g->nx;
+            if (gain == NULL) continue;
+            row_gains(s, f, g, ky, hx, gain + hx);
+            for (int side = 0; side < 2; side++) { /* kx < 0 stand at the end of a row */
+                const ptrdiff_t k0 = side ? -hx : 0, n_k = side ? hx : hx + 1;
+                const mro_c32 *v = line + (side ? (ptrdiff_t)from->nx - hx : 0);
+                mro_c32 *to = out + (side ? (ptrdiff_t)g->nx - hx : 0);
+                const double *w = gain + hx + k0;
+#pragma omp simd
+                for (ptrdiff_t i = 0; i < n_k; i++) {
+                    to[i].re = (float)(unit * w[i] * v[i].re);
+                    to[i].im = (float)(unit * w[i] * v[i].im);
+                }
+            }
+        }
+        free(gain);
+    }
+    if (failed) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
+        goto done;
     }
     if (own && (rc = d->ops->upload(d, &spectrum, own, n * sizeof *z, e))) goto done;
     if ((rc = d->ops->alloc(d, field, n * sizeof(float), e))) goto done;
@@ -146,39 +195,40 @@ static void map_release(struct map *m)
     free(m->usable);
 }
 
-/* Number of usable samples, their mean and standard deviation, in an order of its own for every size. */
+/* Number of usable samples, their mean and standard deviation, in an order of its own for every size. The field has no
+ * mean but what the mask makes, so that squares lose nothing. */
 static bool moments(struct map *m)
 {
     enum { PART = 4096 };
     const size_t n = m->grid.ny * m->grid.nx, parts = (n + PART - 1) / PART;
-    double *sum = calloc(2 * parts, sizeof *sum), *count = sum ? sum + parts : NULL;
+    double *sum = malloc(3 * parts * sizeof *sum);
     if (sum == NULL) return false;
-    for (int pass = 0; pass < 2; pass++) {
-        const float middle = pass ? (float)m->mean : 0;
+    double *square = sum + parts, *count = square + parts;
 #pragma omp parallel for schedule(static) num_threads(m->d->threads)
-        for (size_t p = 0; p < parts; p++) {
-            const size_t end = (p + 1) * PART < n ? (p + 1) * PART : n;
-            float s = 0, c = 0;
-#pragma omp simd reduction(+ : s, c)
-            for (size_t i = p * PART; i < end; i++) {
-                const float v = m->usable[i] ? m->v[i] - middle : 0;
-                s += pass ? v * v : v;
-                c += m->usable[i];
-            }
-            sum[p] = s;
-            count[p] = c;
+    for (size_t p = 0; p < parts; p++) {
+        const size_t end = (p + 1) * PART < n ? (p + 1) * PART : n;
+        float s = 0, s2 = 0;
+        unsigned c = 0;
+#pragma omp simd reduction(+ : s, s2, c)
+        for (size_t i = p * PART; i < end; i++) {
+            const float v = m->usable[i] ? m->v[i] : 0;
+            s += v;
+            s2 += v * v;
+            c += m->usable[i];
         }
-        double total = 0, used = 0;
-        for (size_t p = 0; p < parts; p++) {
-            total += sum[p];
-            used += count[p];
-        }
-        m->n_usable = (size_t)used;
-        if (pass)
-            m->sd = used > 1 ? sqrt(total / (used - 1)) : 0;
-        else
-            m->mean = used > 0 ? total / used : 0;
+        sum[p] = s;
+        square[p] = s2;
+        count[p] = c;
     }
+    double total = 0, squares = 0, used = 0;
+    for (size_t p = 0; p < parts; p++) {
+        total += sum[p];
+        squares += square[p];
+        used += count[p];
+    }
+    m->n_usable = (size_t)used;
+    m->mean = used > 0 ? total / used : 0;
+    m->sd = used > 1 ? sqrt(fmax(0, squares - total * m->mean) / (used - 1)) : 0;
     free(sum);
     return true;
 }
@@ -486,13 +536,14 @@ static enum mro_code size_regions(const struct map *m, size_t at, double mean_q2
     const double sample = g->ly / (double)g->ny * g->lx / (double)g->nx;
     const double wave = 1 / o->band_inv_nm[1];
     const size_t least = (size_t)fmax(1, SPECK * wave * wave / sample);
-    struct mro_region_sums sums;
+    struct mro_region_sums sums, first = { 0 };
     r->n_levels = o->n_thresholds;
     for (size_t k = 0; k < o->n_thresholds; k++) {
         struct mro_haadf_level *l = r->level + k;
         const double u = l->threshold_sd = o->thresholds_sd[k];
         MRO_TRY(m->d->ops->regions(m->d, &m->field, &m->mask, g->ny, g->nx, level_of(m, u, bright), bright, least,
                                    &sums, e));
+        if (k == 0) first = sums;
         l->count = sums.count;
         l->density_per_nm2 = (double)l->count / m->area_nm2;
         l->area_fraction = (double)sums.samples / (double)m->n_usable;
@@ -502,8 +553,12 @@ static enum mro_code size_regions(const struct map *m, size_t at, double mean_q2
         l->null_density_per_nm2 = 2 * M_PI * M_PI * mean_q2 * pow(2 * M_PI, -1.5) * u * exp(-0.5 * u * u);
         l->null_diameter_nm = sqrt(4 * gsl_cdf_ugaussian_Q(u) / (M_PI * l->null_density_per_nm2));
     }
-    MRO_TRY(m->d->ops->regions(m->d, &m->field, &m->mask, g->ny, g->nx, level_of(m, r->threshold_sd, bright), bright,
-                               least, &sums, e));
+    if (r->threshold_sd == o->thresholds_sd[0]) {
+        sums = first;
+    } else {
+        MRO_TRY(m->d->ops->regions(m->d, &m->field, &m->mask, g->ny, g->nx, level_of(m, r->threshold_sd, bright),
+                                   bright, least, &sums, e));
+    }
     r->count = sums.count;
     r->density_per_nm2 = (double)r->count / m->area_nm2;
     r->area_fraction = (double)sums.samples / (double)m->n_usable;

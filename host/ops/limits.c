@@ -173,11 +173,14 @@ struct mro_work mro_work_ring_sums(const struct mro_ring_map *t, size_t n_frames
     return (struct mro_work){ .flops = 11 * n, .bytes = 4 * n + (limits ? 0 : 8 * (double)t->n_pixels) };
 }
 
-struct mro_work mro_work_bandpass(size_t ny, size_t nx)
+struct mro_work mro_work_bandpass(size_t ny, size_t nx, double pixel_x_nm, double hi, double edge)
 {
-    const double n = (double)ny * (double)nx; /* rows; columns there, gain, columns back; rows */
-    return (
-        struct mro_work){ .flops = 2 * n / 2, .transform = plane_flops((double)ny, (double)nx), .bytes = 6 * 4 * n };
+    /* Rows; columns that the band keeps there, gain, columns back; rows. */
+    const double n = (double)ny * (double)nx;
+    const double kept = fmin((hi + edge / 2) * (double)nx * pixel_x_nm, (double)(nx / 2)) + 1;
+    return (struct mro_work){ .flops = 2 * kept * (double)ny,
+                              .transform = 2 * (2.5 * n * log2((double)nx) + 5 * kept * (double)ny * log2((double)ny)),
+                              .bytes = 2 * 4 * n + 4 * 8 * kept * (double)ny };
 }
 
 struct mro_work mro_work_upload(double bytes) { return (struct mro_work){ .link = bytes }; }

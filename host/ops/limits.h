@@ -40,7 +40,7 @@ struct mro_work mro_work_histogram(size_t n);
 struct mro_work mro_work_regions(size_t ny, size_t nx);
 struct mro_work mro_work_strip_sums(size_t n_maps, const struct mro_strip *s);
 struct mro_work mro_work_ring_sums(const struct mro_ring_map *t, size_t n_frames, bool limits);
-struct mro_work mro_work_bandpass(size_t ny, size_t nx);
+struct mro_work mro_work_bandpass(size_t ny, size_t nx, double pixel_x_nm, double hi, double edge);
 struct mro_work mro_work_upload(double bytes); /* and download */
 
 /* Reading a frame of `stored` bytes from the page cache and making `pixels` floats of it. */

@@ -169,7 +169,7 @@ METERED(ring_sums, STAGE_RING_SUMS, mro_work_ring_sums(t, n_frames, limits != NU
         (struct mro_device * d, const struct mro_ring_map *t, const struct mro_buffer *frames, size_t n_frames,
          const struct mro_buffer *limits, struct mro_buffer *sums, struct mro_error *e),
         (d, t, frames, n_frames, limits, sums, e))
-METERED(bandpass, STAGE_BANDPASS, mro_work_bandpass(ny, nx),
+METERED(bandpass, STAGE_BANDPASS, mro_work_bandpass(ny, nx, pixel_nm[1], band_inv_nm[1], edge_inv_nm),
         (struct mro_device * d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
          const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e),
         (d, px, ny, nx, pixel_nm, band_inv_nm, edge_inv_nm, out, e))

@@ -33,6 +33,8 @@
  * missed the rest is guesswork, and the size limit says so. */
 #define MOST_CORRECTION 1.4
 #define DRAWS 2000
+#define LEAST 1e-37       /* of a likelihood: what a float still holds */
+#define LEAST_WEIGHT 1e-6 /* of a model whose posterior is looked at patch by patch */
 
 enum { SIZES = 40, CONTRASTS = 15, MEANS = 17, SPREADS = 4, COUNTS = 16, MODELS = CONTRASTS * MEANS * SPREADS };
 
@@ -118,64 +120,103 @@ static enum mro_code disc_areas(const struct mro_found_list *l, const double *di
     return MRO_OK;
 }
 
-/* The grid of models, and what each says of each patch. */
+/* The grid of models, and what each says of each patch. Patches come side by side, LANES of them at a time; what fills
+ * up the last block weighs nothing. */
+enum { LANES = 16 };
 struct posterior {
-    size_t n;            /* patches */
+    size_t n, wide;      /* patches; the same, filled up */
     double log_d[SIZES]; /* apparent */
-    double area[SIZES];  /* of the crystal, nm^2 */
+    float area[SIZES];   /* of the crystal, nm^2 */
     double log_c[CONTRASTS];
-    double found[CONTRASTS][SIZES]; /* detection power */
-    double weight[MODELS];          /* later: posterior of the model, summed over counts */
-    double seen[MODELS];            /* share of spheres that are found */
-    double missed_area[MODELS];     /* mean area of one that is not */
-    double (*size)[SIZES];          /* [MEANS * SPREADS]: prior of sizes */
-    double *shape;                  /* [n][SIZES] likelihood of the shape */
-    double *snr;                    /* [n][CONTRASTS][SIZES] of the signal-to-noise ratio */
-    double *real;                   /* [MODELS][n] likelihood under a model */
-    double *noise;                  /* [n] likelihood under speckle */
-    double count[COUNTS];           /* expected number of found spheres */
-    double *joint;                  /* [MODELS][COUNTS] posterior */
+    double found[CONTRASTS][SIZES];     /* detection power */
+    double weight[MODELS];              /* later: posterior of the model, summed over counts */
+    double seen[MODELS];                /* share of spheres that are found */
+    double missed_area[MODELS];         /* mean area of one that is not */
+    float size[MEANS * SPREADS][SIZES]; /* prior of sizes */
+    float *fit;                         /* [CONTRASTS][SIZES][wide]: likelihood of shape and ratio of a patch */
+    float *real;                        /* [MODELS][wide]: likelihood of a patch under a model */
+    float *noise;                       /* [wide]: under speckle, times the false patches that are expected */
+    double count[COUNTS];               /* expected number of found spheres */
+    double *joint;                      /* [MODELS][COUNTS] posterior */
 };
+
+static const float *fit_of(const struct posterior *q, size_t contrast, size_t size, size_t first)
+{
+    return q->fit + (contrast * SIZES + size) * q->wide + first;
+}
 
 static double normal(double x, double sd) { return exp(-0.5 * x * x / (sd * sd)) / sd; }
 
-/* Chance of the sizes of a patch: prior times the likelihoods of its shape and of its ratio, and their sum. */
-static double size_chances(const double *prior, const double *shape, const double *snr, double *chance)
-{
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int s = 0; s < SIZES; s++) sum += chance[s] = prior[s] * shape[s] * snr[s];
-    return sum;
-}
-
 static void posterior_free(struct posterior *q)
 {
-    free(q->size);
-    free(q->shape);
-    free(q->snr);
+    free(q->fit);
     free(q->real);
     free(q->noise);
     free(q->joint);
 }
 
+/* Likelihoods of the patches from `first` on: of their shapes and ratios, and under speckle. */
+static void fill_fit(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
+                     struct posterior *q, size_t first)
+{
+    float log_d[LANES] = { 0 }, log_snr[LANES] = { 0 }, by_shape[LANES] = { 0 }, by_ratio[LANES] = { 0 };
+    float height[LANES] = { 0 };
+    for (size_t k = 0; k < LANES; k++) {
+        q->noise[first + k] = 1;
+        if (first + k >= q->n) continue;
+        const struct mro_found *f = l->v + first + k;
+        const double scatter = sqrt(SNR_SCATTER * SNR_SCATTER + 1.2 / f->snr);
+        log_d[k] = (float)f->log_d;
+        log_snr[k] = (float)log(f->snr);
+        by_shape[k] = (float)(-0.5 / (f->log_d_sd * f->log_d_sd));
+        by_ratio[k] = (float)(-0.5 / (scatter * scatter));
+        height[k] = (float)(1 / (f->log_d_sd * scatter));
+        /* Speckle: any size, an excess that falls exponentially; both densities over ln d and ln snr. */
+        const double noise = 2 * MRO_PI / log(3.1) * f->snr / p->null.object_excess *
+                             exp(-(f->significance - p->null.object_threshold) / p->null.object_excess);
+        q->noise[first + k] = (float)fmax(false_patches * noise, LEAST);
+    }
+    for (size_t c = 0; c < CONTRASTS; c++)
+        for (size_t s = 0; s < SIZES; s++) {
+            const float d = (float)q->log_d[s], snr = (float)(q->log_c[c] + 4 * q->log_d[s]);
+            float *to = q->fit + (c * SIZES + s) * q->wide + first;
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) {
+                const float x = log_d[k] - d, y = log_snr[k] - snr, e = by_shape[k] * x * x + by_ratio[k] * y * y;
+                to[k] = height[k] * mro_exp(e > -80 ? e : -80);
+            }
+        }
+    for (size_t m = 0; m < MODELS; m++) {
+        const size_t c = m / (MEANS * SPREADS);
+        const float *size = q->size[m % (MEANS * SPREADS)], per_seen = (float)(1 / fmax(q->seen[m], 1e-3));
+        float sum[LANES] = { 0 };
+        for (size_t s = 0; s < SIZES; s++) {
+            const float *fit = fit_of(q, c, s, first), chance = size[s];
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) sum[k] += chance * fit[k];
+        }
+        float *real = q->real + m * q->wide + first;
+        for (int k = 0; k < LANES; k++) real[k] = sum[k] * per_seen;
+    }
+}
+
 static bool posterior_fill(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
                            const struct mro_contrast *expected, struct posterior *q, int threads)
 {
-    const size_t n = l->n;
+    const size_t n = l->n, wide = (n + LANES - 1) / LANES * LANES;
     memset(q, 0, sizeof *q);
     q->n = n;
-    q->size = malloc(MEANS * SPREADS * sizeof *q->size);
-    q->shape = malloc((n + 1) * SIZES * sizeof *q->shape);
-    q->snr = malloc((n + 1) * CONTRASTS * SIZES * sizeof *q->snr);
-    q->real = malloc((n + 1) * MODELS * sizeof *q->real);
-    q->noise = malloc((n + 1) * sizeof *q->noise);
+    q->wide = wide;
+    q->fit = malloc((CONTRASTS * SIZES * wide + 1) * sizeof *q->fit);
+    q->real = malloc((MODELS * wide + 1) * sizeof *q->real);
+    q->noise = malloc((wide + 1) * sizeof *q->noise);
     q->joint = malloc((size_t)MODELS * COUNTS * sizeof *q->joint);
-    if (!q->size || !q->shape || !q->snr || !q->real || !q->noise || !q->joint) return false;
+    if (!q->fit || !q->real || !q->noise || !q->joint) return false;
 
     for (int s = 0; s < SIZES; s++) {
         q->log_d[s] = log(0.9) + (log(3.9) - log(0.9)) * s / (SIZES - 1);
         const double d = fmax(exp(q->log_d[s]) - MRO_INTERFACE_NM, 0.3);
-        q->area[s] = MRO_PI / 4 * d * d;
+        q->area[s] = (float)(MRO_PI / 4 * d * d);
     }
     double prior_c[CONTRASTS], prior_size[MEANS * SPREADS];
     for (int c = 0; c < CONTRASTS; c++) {
@@ -186,25 +227,24 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     static const double spreads[SPREADS] = { 0.05, 0.12, 0.20, 0.28 }, prior_spread[SPREADS] = { 0.2, 0.3, 0.3, 0.2 };
     for (int m = 0; m < MEANS; m++)
         for (int w = 0; w < SPREADS; w++) {
-            double *v = q->size[m * SPREADS + w], sum = 0;
+            double v[SIZES], sum = 0;
             const double mean = log(1.3) + (log(2.9) - log(1.3)) * m / (MEANS - 1);
             for (int s = 0; s < SIZES; s++) sum += v[s] = normal(q->log_d[s] - mean, spreads[w]);
-            for (int s = 0; s < SIZES; s++) v[s] /= sum;
+            for (int s = 0; s < SIZES; s++) q->size[m * SPREADS + w][s] = (float)(v[s] / sum);
             prior_size[m * SPREADS + w] = normal(mean - log(SIZE_NM), SIZE_SD) * prior_spread[w];
         }
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t i = 0; i < n; i++) {
-        const struct mro_found *f = l->v + i;
-        const double scatter = sqrt(SNR_SCATTER * SNR_SCATTER + 1.2 / f->snr);
+    for (int m = 0; m < MODELS; m++) {
+        const int c = m / (MEANS * SPREADS);
+        const float *size = q->size[m % (MEANS * SPREADS)];
+        double missed = 0;
         for (int s = 0; s < SIZES; s++) {
-            q->shape[i * SIZES + s] = normal(f->log_d - q->log_d[s], f->log_d_sd);
-            for (int c = 0; c < CONTRASTS; c++)
-                q->snr[(i * CONTRASTS + c) * SIZES + s] = normal(log(f->snr) - q->log_c[c] - 4 * q->log_d[s], scatter);
+            q->seen[m] += (double)size[s] * q->found[c][s];
+            missed += (double)size[s] * (1 - q->found[c][s]) * (double)q->area[s];
         }
-        /* Speckle: any size, an excess that falls exponentially; both densities over ln d and ln snr. */
-        q->noise[i] = 2 * MRO_PI / log(3.1) * f->snr / p->null.object_excess *
-                      exp(-(f->significance - p->null.object_threshold) / p->null.object_excess);
+        q->missed_area[m] = missed / fmax(1 - q->seen[m], 1e-9);
     }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t first = 0; first < n; first += LANES) fill_fit(p, l, false_patches, q, first);
     const double most = (double)n + 4 * sqrt((double)n + 1) + 2;
     const double least = fmax(0.02, (double)n - false_patches - 4 * sqrt((double)n + 1));
     for (int k = 0; k < COUNTS; k++) q->count[k] = pow(sqrt(least) + (sqrt(most) - sqrt(least)) * k / (COUNTS - 1), 2);
@@ -213,23 +253,15 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(max : top)
     for (int m = 0; m < MODELS; m++) {
         const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
-        double *real = q->real + (size_t)m * n;
-        double missed = 0;
-        for (int s = 0; s < SIZES; s++) {
-            q->seen[m] += q->size[w][s] * q->found[c][s];
-            missed += q->size[w][s] * (1 - q->found[c][s]) * q->area[s];
-        }
-        q->missed_area[m] = missed / fmax(1 - q->seen[m], 1e-9);
-        double found[COUNTS], product[COUNTS], chance[SIZES];
+        const float *real = q->real + (size_t)m * wide;
+        double found[COUNTS], product[COUNTS];
         for (int k = 0; k < COUNTS; k++) {
             /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
             found[k] = log(prior_c[c] * prior_size[w]) - q->count[k];
             product[k] = 1; /* of eight at a time: a logarithm each would take most of the time */
         }
         for (size_t i = 0; i < n; i++) {
-            const double *snr = q->snr + (i * CONTRASTS + (size_t)c) * SIZES, noise = false_patches * q->noise[i];
-            const double one = real[i] =
-                size_chances(q->size[w], q->shape + i * SIZES, snr, chance) / fmax(q->seen[m], 1e-3);
+            const double one = (double)real[i], noise = (double)q->noise[i];
 #pragma omp simd
             for (int k = 0; k < COUNTS; k++) {
                 const double v = q->count[k] * one + noise;
@@ -284,49 +316,104 @@ static double poisson(double mean, uint64_t seed, uint64_t stream)
 enum { PART = 32 };
 struct draws {
     const struct posterior *q;
-    const double *inside; /* share of each patch's disc that lies in the region */
-    double false_patches;
+    const float *inside; /* [wide]: share of each patch's disc that lies in the region */
     uint64_t seed;
 };
 
 static uint64_t draw_stream(size_t b) { return (5ull << 32) + b; }
 
 /* Adds to area[0 .. n_draws) the areas of the patches that are real in draws first, first + 1, ... of model m, with
- * expected numbers of found spheres count[...]. `uniform` is room for 2 * PART * n numbers. */
+ * expected numbers of found spheres count[...]. `uniform` is room for PART * wide numbers: one decides whether a patch
+ * is real, and by its place among those that say so, how large it is. */
 static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n_draws, const double *count,
                          float *uniform, double *area)
 {
     const struct posterior *q = d->q;
-    const size_t n = q->n, c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
+    const size_t wide = q->wide, quarter = wide / 4, c = m / (MEANS * SPREADS);
+    const float *size = q->size[m % (MEANS * SPREADS)], *real = q->real + m * wide;
     for (size_t b = 0; b < n_draws; b++) {
-        float *u = uniform + b * 2 * n, *v = u + n;
+        float *u = uniform + b * wide;
         const uint64_t stream = draw_stream(first + b);
 #pragma omp simd
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < quarter; i++) {
             const mro_philox_block r = mro_philox(d->seed, stream, 1 + i);
             u[i] = mro_uniform_open(r.v[0]);
-            v[i] = mro_uniform_open(r.v[1]);
+            u[quarter + i] = mro_uniform_open(r.v[1]);
+            u[2 * quarter + i] = mro_uniform_open(r.v[2]);
+            u[3 * quarter + i] = mro_uniform_open(r.v[3]);
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        const double *snr = q->snr + (i * CONTRASTS + c) * SIZES, noise = d->false_patches * q->noise[i];
-        const double one = q->real[m * n + i];
-        double chance[SIZES];
-        bool ready = false;
-        for (size_t b = 0; b < n_draws; b++) {
-            const double real = count[b] * one;
-            if (uniform[b * 2 * n + i] * (real + noise) > real) continue;
-            if (!ready) {
-                size_chances(q->size[w], q->shape + i * SIZES, snr, chance);
-                for (int s = 1; s < SIZES; s++) chance[s] += chance[s - 1];
-                ready = true;
-            }
-            const double at = uniform[b * 2 * n + n + i] * chance[SIZES - 1];
-            int size = 0;
-#pragma omp simd reduction(+ : size)
-            for (int s = 0; s < SIZES - 1; s++) size += chance[s] <= at;
-            area[b] += d->inside[i] * q->area[size];
+    for (size_t i = 0; i < wide; i += LANES) {
+        float chance[SIZES][LANES], sum[LANES] = { 0 }; /* of up to a size */
+        for (size_t s = 0; s < SIZES; s++) {
+            const float *fit = fit_of(q, c, s, i), one = size[s];
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) chance[s][k] = sum[k] += one * fit[k];
         }
+        for (size_t b = 0; b < n_draws; b++) {
+            const float *u = uniform + b * wide + i, expected = (float)count[b];
+            float at[LANES], is[LANES], all = 0;
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) {
+                const float r = expected * real[i + (size_t)k], mark = u[k] * (r + q->noise[i + (size_t)k]);
+                at[k] = mark < r ? mark / r * sum[k] : -1; /* -1: speckle */
+                is[k] = q->area[0];
+            }
+            for (int s = 0; s < SIZES - 1; s++) {
+                const float step = q->area[s + 1] - q->area[s], *up_to = chance[s];
+#pragma omp simd
+                for (int k = 0; k < LANES; k++) is[k] += up_to[k] <= at[k] ? step : 0;
+            }
+#pragma omp simd reduction(+ : all)
+            for (int k = 0; k < LANES; k++) all += at[k] < 0 ? 0 : d->inside[i + (size_t)k] * is[k];
+            area[b] += (double)all;
+        }
+    }
+}
+
+/* Mean area of the crystals of the patches from `first` on over all models, nm^2; NaN where none explains a patch. */
+static void mean_areas(const struct posterior *q, size_t first, double area[LANES])
+{
+    double sum[LANES] = { 0 }, weight[LANES] = { 0 };
+    for (size_t c = 0; c < CONTRASTS; c++) {
+        float share[SIZES][LANES] = { { 0 } };
+        bool any = false;
+        for (size_t w = 0, m = c * MEANS * SPREADS; w < MEANS * SPREADS; w++, m++) {
+            if (q->weight[m] < LEAST_WEIGHT) continue;
+            const float *real = q->real + m * q->wide + first, *size = q->size[w];
+            const float per_seen = (float)(1 / fmax(q->seen[m], 1e-3)), one = (float)q->weight[m];
+            float part[LANES];
+            any = true;
+            for (int k = 0; k < LANES; k++) {
+                part[k] = real[k] > 0 ? one * per_seen / real[k] : 0;
+                weight[k] += real[k] > 0 ? q->weight[m] : 0;
+            }
+            for (size_t s = 0; s < SIZES; s++)
+#pragma omp simd
+                for (int k = 0; k < LANES; k++) share[s][k] += part[k] * size[s];
+        }
+        for (size_t s = 0; any && s < SIZES; s++) {
+            const float *fit = fit_of(q, c, s, first);
+            for (int k = 0; k < LANES; k++) sum[k] += (double)(share[s][k] * fit[k] * q->area[s]);
+        }
+    }
+    for (int k = 0; k < LANES; k++) area[k] = weight[k] > 0 ? sum[k] / weight[k] : NAN;
+}
+
+/* Chance of the patches from `first` on to be no speckle, over all models. */
+static void mean_reality(const struct posterior *q, size_t first, double chance[LANES])
+{
+    memset(chance, 0, LANES * sizeof *chance);
+    for (size_t m = 0; m < MODELS; m++) {
+        if (q->weight[m] < LEAST_WEIGHT) continue;
+        const float *one = q->real + m * q->wide + first, *noise = q->noise + first;
+        float sum[LANES] = { 0 };
+        for (size_t j = 0; j < COUNTS; j++) {
+            const float count = (float)q->count[j], joint = (float)q->joint[m * COUNTS + j];
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) sum[k] += joint * (count * one[k]) / (count * one[k] + noise[k]);
+        }
+        for (int k = 0; k < LANES; k++) chance[k] += (double)sum[k];
     }
 }
 
@@ -338,7 +425,9 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     const size_t n = found->n;
     const double false_patches = searched_nm2 * (double)p->null.false_patches / p->null.area_nm2;
     struct posterior *q = malloc(sizeof *q);
-    double *inside = malloc((n + 1) * sizeof *inside), *draw = malloc(DRAWS * sizeof *draw);
+    const size_t wide = (n + LANES - 1) / LANES * LANES;
+    float *inside = calloc(wide + 1, sizeof *inside);
+    double *draw = malloc(DRAWS * sizeof *draw);
     double *least = malloc(DRAWS * sizeof *least), *count = malloc(DRAWS * sizeof *count);
     size_t *point = malloc(DRAWS * sizeof *point); /* of the grid, of each draw */
     double *cumulative = malloc((size_t)MODELS * COUNTS * sizeof *cumulative);
@@ -362,26 +451,17 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
 
     /* Mean size of every patch over the models, for its disc. */
 #pragma omp parallel for schedule(static) num_threads(p->d->threads)
-    for (size_t i = 0; i < n; i++) {
-        double sum = 0, weight = 0;
-        for (int m = 0; m < MODELS; m++) {
-            if (q->weight[m] < 1e-6) continue;
-            const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
-            const double *shape = q->shape + i * SIZES, *snr = q->snr + (i * CONTRASTS + (size_t)c) * SIZES;
-            double chance[SIZES], area = 0;
-            const double all = size_chances(q->size[w], shape, snr, chance);
-#pragma omp simd reduction(+ : area)
-            for (int s = 0; s < SIZES; s++) area += chance[s] * q->area[s];
-            if (!(all > 0)) continue;
-            sum += q->weight[m] * area / all;
-            weight += q->weight[m];
-        }
-        a->diameter_nm[i] = weight > 0 ? sqrt(4 / MRO_PI * sum / weight) : exp(found->v[i].log_d) - MRO_INTERFACE_NM;
+    for (size_t first = 0; first < n; first += LANES) {
+        double area[LANES];
+        mean_areas(q, first, area);
+        for (size_t i = first; i < n && i < first + LANES; i++)
+            a->diameter_nm[i] = isfinite(area[i - first]) ? sqrt(4 / MRO_PI * area[i - first])
+                                                          : exp(found->v[i].log_d) - MRO_INTERFACE_NM;
     }
     double covered = 0, discs = 0;
     if (n && (rc = disc_areas(found, a->diameter_nm, region, own, &covered, e))) goto done;
     for (size_t i = 0; i < n; i++) {
-        inside[i] = own[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]);
+        inside[i] = (float)(own[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]));
         discs += own[i];
     }
     const double overlap = discs > 0 ? covered / discs : 1;
@@ -396,11 +476,11 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         point[b] = k;
         count[b] = q->count[k % COUNTS];
     }
-    const struct draws draws = { q, inside, false_patches, p->o.seed };
+    const struct draws draws = { q, inside, p->o.seed };
     bool failed = false;
 #pragma omp parallel num_threads(p->d->threads)
     {
-        float *uniform = malloc((2 * PART * n + 1) * sizeof *uniform);
+        float *uniform = malloc((PART * wide + 1) * sizeof *uniform);
         if (uniform == NULL) {
 #pragma omp atomic write
             failed = true;
@@ -442,19 +522,10 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     a->ci95[0] = fmin(draw[DRAWS / 40], least[DRAWS / 40]);
     a->ci95[1] = draw[DRAWS - 1 - DRAWS / 40];
 #pragma omp parallel for schedule(static) num_threads(p->d->threads)
-    for (size_t i = 0; i < n; i++) {
-        const double noise = false_patches * q->noise[i] + 1e-300;
-        double real = 0;
-        for (int m = 0; m < MODELS; m++) {
-            if (q->weight[m] < 1e-6) continue;
-            const double one = q->real[(size_t)m * n + i], *joint = q->joint + (size_t)m * COUNTS;
-#pragma omp simd reduction(+ : real)
-            for (int k = 0; k < COUNTS; k++) {
-                const double r = q->count[k] * one;
-                real += joint[k] * r / (r + noise);
-            }
-        }
-        a->weight[i] = real;
+    for (size_t first = 0; first < n; first += LANES) {
+        double chance[LANES];
+        mean_reality(q, first, chance);
+        for (size_t i = first; i < n && i < first + LANES; i++) a->weight[i] = chance[i - first];
     }
 done:
     if (q) posterior_free(q);

@@ -190,4 +190,10 @@ double mro_detection_power(const struct mro_order_plan *p, double d, double cont
  * large fields are right with it. */
 #define MRO_INTERFACE_NM 0.18
 
+/* ---- mro.c ---- */
+
+/* Chance that Poisson many false patches, `rate` of them on average, exceed the threshold by `excess` or more in total,
+ * each by an exponential number of mean 1. */
+double mro_speckle_tail(double excess, double rate);
+
 #endif

@@ -4,7 +4,7 @@
  * Frames of a stack mostly show the same place, so their errors are not independent and the interval does
  * not shrink with their number: its limits are the means of the frames' limits. The same caution makes
  * p_image the smallest p of the frames times their number (Bonferroni), valid however the frames depend on
- * each other. The p of one frame has a floor, 1 in 20 001 drawn images, which a factor of 20 would lift over any
+ * each other. The p of one frame has a floor, 1 in 20 000, which a factor of 20 would lift over any
  * test; so beyond 16 frames it is n / k times the k-th smallest, k = n / 16 rounded up (Rueger, Metrika 25 (1978)
  * 171), valid likewise. Area fractions, densities, diameters and size limits are means over the frames where they
  * could be measured; cells are summed; the transfer function and the objects are left to the frames.

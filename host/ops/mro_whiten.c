@@ -25,6 +25,7 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
     const struct mro_lattice l = mro_lattice_of(g->ny, g->nx, g->ly, g->lx, WHITEN_RADIUS, lo, hi);
     const double reach = l.radius + 2 / fmin(g->ly, g->lx); /* of a disc */
     const double from = fmax(l.inner - reach, 0), to = l.outer + reach;
+    const float least = (float)(from * from), per = (float)(1 / g->lx);
     bool failed = false;
 #pragma omp parallel num_threads(threads)
     {
@@ -41,13 +42,22 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
             if (row == NULL || left < 0) continue;
             const int last = (int)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
             mro_ctf_fit_row(fit, qy, g->lx, -last, 2 * last + 1, row, signs);
-            const size_t mirror = y ? g->ny - y : 0;
-            for (int x = y ? -last : 0; x <= last; x++) {
-                const double qx = x / g->lx;
-                if (qy * qy + qx * qx < from * from) continue;
-                const size_t i = y * g->nx + mro_cyclic(x, g->nx), j = mirror * g->nx + mro_cyclic(-x, g->nx);
-                model[i] = model[j] = row[x + last] + (float)MODEL_FLOOR;
-                sign[i] = sign[j] = signs[x + last];
+            for (int side = 0; side < 2; side++) { /* qx >= 0, and < 0 */
+                const size_t first = y * g->nx + (side ? g->nx - (size_t)last : 0);
+                const float *have = row + (side ? 0 : last), *have_sign = signs + (side ? 0 : last);
+                const int n = side ? last : last + 1, x0 = side ? -last : 0;
+#pragma omp simd
+                for (int i = 0; i < n; i++) {
+                    const float qx = (float)(x0 + i) * per, q2 = (float)(qy * qy) + qx * qx;
+                    const bool wanted = q2 >= least;
+                    model[first + (size_t)i] = wanted ? have[i] + (float)MODEL_FLOOR : 1;
+                    sign[first + (size_t)i] = wanted ? have_sign[i] : 1;
+                }
+            }
+            for (size_t x = 0; y && x < g->nx; x++) {
+                const size_t i = (g->ny - y) * g->nx + (x ? g->nx - x : 0);
+                model[i] = model[y * g->nx + x];
+                sign[i] = sign[y * g->nx + x];
             }
         }
         free(row);
@@ -105,7 +115,7 @@ static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, const c
         mro_c32 *spectrum = malloc(n * sizeof *spectrum);
         if (spectrum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
         enum mro_code rc = p->d->ops->download(p->d, spectrum, &w->spectrum, n * sizeof(mro_c32), e);
-        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, fit, e);
+        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->d->threads, fit, e);
         free(spectrum);
         if (rc) return rc;
         const double g = 1 / p->o.d_nm;

@@ -83,16 +83,23 @@ static uint32_t place_of(const struct mro_azimuth *a, size_t i)
 /* Puts n frames into tiles. What lies beyond their edges is in no piece. */
 static void lay_tiles(struct mro_azimuth *a, const float *frames, size_t n)
 {
+    const size_t whole = a->nx / TILE * TILE;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(a->d->threads)
     for (size_t frame = 0; frame < n; frame++)
-        for (size_t tile = 0; tile < tiles_along(a, a->ny); tile++)
-            for (size_t y = tile * TILE; y < a->ny && y < (tile + 1) * TILE; y++) {
-                const float *from = frames + (frame * a->ny + y) * a->nx;
-                float *to = a->tiles + frame * a->t.frame_pixels + row_at(a, y);
-                size_t x = 0;
-                for (; x + TILE <= a->nx; x += TILE, to += TILE * TILE) memcpy(to, from + x, TILE * sizeof *to);
-                if (x < a->nx) memcpy(to, from + x, (a->nx - x) * sizeof *to);
+        for (size_t tile = 0; tile < tiles_along(a, a->ny); tile++) {
+            const size_t y0 = tile * TILE, rows = a->ny - y0 < TILE ? a->ny - y0 : TILE;
+            const float *from = frames + (frame * a->ny + y0) * a->nx;
+            float *to = a->tiles + frame * a->t.frame_pixels + row_at(a, y0);
+            if (rows == TILE) /* a line of the cache after the other */
+                for (size_t x = 0; x < whole; x += TILE)
+                    for (size_t y = 0; y < TILE; y++)
+                        memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, TILE * sizeof *to);
+            for (size_t y = 0; y < rows; y++) {
+                size_t x = rows == TILE ? whole : 0;
+                for (; x < whole; x += TILE) memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, TILE * sizeof *to);
+                if (x < a->nx) memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, (a->nx - x) * sizeof *to);
             }
+        }
 }
 
 /* The steps of each slice from how many pixels its pieces have; all of them. */

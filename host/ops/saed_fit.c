@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Centre and ellipse of a diffraction pattern. */
-#include <fftw3.h>
 #include <gsl/gsl_linalg.h>
 #include <math.h>
 #include <stdlib.h>
@@ -56,8 +55,8 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
     MRO_TRY(mro_saed_coarsen(&c, px, ny, nx, mask, by, threads, e));
     const size_t n = c.ny * c.nx, my = transform_size(2 * c.ny), mx = transform_size(2 * c.nx), all = my * mx;
     /* Of the values, the mask and the squares: transforms, then the sums over the overlap. */
-    mro_c32 *v = fftwf_malloc(all * sizeof *v), *m = fftwf_malloc(all * sizeof *m), *s = fftwf_malloc(all * sizeof *s),
-            *t = fftwf_malloc(all * sizeof *t);
+    mro_c32 *v = malloc(all * sizeof *v), *m = malloc(all * sizeof *m), *s = malloc(all * sizeof *s),
+            *t = malloc(all * sizeof *t);
     float *number = malloc(all * sizeof *number), *product = malloc(all * sizeof *product),
           *sum = malloc(all * sizeof *sum);
     enum mro_code rc = MRO_OK;
@@ -91,8 +90,9 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
             m[y * mx + x].re = 1;
             s[y * mx + x].re = value * value;
         }
-    if ((rc = mro_fft2(v, my, mx, FFTW_FORWARD, threads, e)) || (rc = mro_fft2(m, my, mx, FFTW_FORWARD, threads, e)) ||
-        (rc = mro_fft2(s, my, mx, FFTW_FORWARD, threads, e)))
+    if ((rc = mro_fft2(v, my, mx, (ptrdiff_t)my, false, threads, e)) ||
+        (rc = mro_fft2(m, my, mx, (ptrdiff_t)my, false, threads, e)) ||
+        (rc = mro_fft2(s, my, mx, (ptrdiff_t)my, false, threads, e)))
         goto done;
     const mro_c32 *const pair[4][2] = { { m, m }, { v, v }, { v, m }, { s, m } };
     for (int k = 0; k < 4; k++) {
@@ -101,7 +101,7 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
             const mro_c32 a = pair[k][0][i], b = pair[k][1][i];
             t[i] = (mro_c32){ (a.re * b.re - a.im * b.im) * unit, (a.re * b.im + a.im * b.re) * unit };
         }
-        if ((rc = mro_fft2(t, my, mx, FFTW_BACKWARD, threads, e))) goto done;
+        if ((rc = mro_fft2(t, my, mx, (ptrdiff_t)my, true, threads, e))) goto done;
         for (size_t i = 0; i < all; i++) {
             const float x = t[i].re;
             if (k == 0) {
@@ -131,10 +131,10 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
     centre[1] = 0.5 * ((double)sy + fy) * (double)by + half;
     *alike = product[best];
 done:
-    fftwf_free(v);
-    fftwf_free(m);
-    fftwf_free(s);
-    fftwf_free(t);
+    free(v);
+    free(m);
+    free(s);
+    free(t);
     free(number);
     free(product);
     free(sum);

@@ -153,8 +153,9 @@ enum mro_code mro_saed_mask_pixels(const float *px, size_t ny, size_t nx, const 
     }
     if (!o->auto_mask || known == 0) return MRO_OK;
     level /= known;
-    float end = INFINITY;
-    const bool piled = mro_clipped_share(px, n, true, threads, &end) > 0;
+    const struct mro_pixel_ends ends = mro_pixel_ends(px, n, threads);
+    const float end = ends.end[1];
+    const bool piled = ends.clipped[1] > 0;
     size_t at = 0;
     for (size_t i = 0; i < n; i++) at += px[i] == end;
     /* Full scale of a detector of 8 to 16 bits. */

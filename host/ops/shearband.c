@@ -108,24 +108,41 @@ static enum mro_code shrink(const float *px, size_t ny, size_t nx, const double 
     g->step[1] = step[1] * (double)nx / (double)to_nx;
     g->v = malloc(to_ny * to_nx * sizeof *g->v);
     if (g->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", to_nx, to_ny);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t j = 0; j < to_ny; j++) {
-        const size_t y0 = j * ny / to_ny, y1 = (j + 1) * ny / to_ny;
-        for (size_t i = 0; i < to_nx; i++) {
-            const size_t x0 = i * nx / to_nx, x1 = (i + 1) * nx / to_nx;
-            double sum = 0;
-            size_t n = 0;
-            for (size_t y = y0; y < y1; y++)
-                for (size_t x = x0; x < x1; x++) {
-                    const float v = px[y * nx + x];
-                    const bool known = fabsf(v) <= 3.4e38f;
-                    sum += known ? v : 0;
-                    n += known;
-                }
-            g->v[j * to_nx + i] = 2 * n > (y1 - y0) * (x1 - x0) ? (float)(sum / (double)n - black) : NAN;
+    bool failed = false;
+#pragma omp parallel num_threads(threads)
+    {
+        double *sum = malloc(2 * nx * sizeof *sum), *known = sum ? sum + nx : NULL; /* of columns */
+        if (sum == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
+#pragma omp for schedule(static)
+        for (size_t j = 0; j < to_ny; j++) {
+            if (sum == NULL) continue;
+            const size_t y0 = j * ny / to_ny, y1 = (j + 1) * ny / to_ny;
+            memset(sum, 0, 2 * nx * sizeof *sum);
+            for (size_t y = y0; y < y1; y++) {
+                const float *row = px + y * nx;
+#pragma omp simd
+                for (size_t x = 0; x < nx; x++) {
+                    const bool in = fabsf(row[x]) <= 3.4e38f;
+                    sum[x] += in ? (double)row[x] : 0;
+                    known[x] += in;
+                }
+            }
+            for (size_t i = 0, x = 0; i < to_nx; i++) {
+                const size_t x0 = x, x1 = (i + 1) * nx / to_nx;
+                double all = 0, n = 0;
+                for (; x < x1; x++) {
+                    all += sum[x];
+                    n += known[x];
+                }
+                g->v[j * to_nx + i] = 2 * n > (double)((y1 - y0) * (x1 - x0)) ? (float)(all / n - black) : NAN;
+            }
+        }
+        free(sum);
     }
-    return MRO_OK;
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", to_nx, to_ny) : MRO_OK;
 }
 
 static enum mro_code copy_of(const struct mro_sb_grid *g, struct mro_sb_grid *c, struct mro_error *e)
@@ -145,9 +162,13 @@ static double median_of_grid(const struct mro_sb_grid *g, struct mro_error *e, e
         *rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
         return NAN;
     }
-    for (size_t i = 0; i < g->ny * g->nx; i++)
-        if (g->v[i] == g->v[i]) v[n++] = g->v[i];
-    const double m = n ? mro_median(v, n) : NAN;
+    float least = 0;
+    for (size_t i = 0; i < g->ny * g->nx; i++) {
+        v[n] = g->v[i];
+        n += g->v[i] == g->v[i];
+        least = g->v[i] < least ? g->v[i] : least;
+    }
+    const double m = n == 0 ? NAN : least < 0 ? mro_median(v, n) : mro_select_positive(v, n, n / 2);
     free(v);
     return m;
 }
@@ -164,25 +185,28 @@ static enum mro_code leave_out_vacuum(struct mro_sb_grid *g, double median, size
     for (size_t j = 0; j < by; j++)
         for (size_t i = 0; i < bx; i++) {
             double sum = 0, n = 0;
+            const size_t end = (i + 1) * size < g->nx ? (i + 1) * size : g->nx;
             for (size_t y = j * size; y < (j + 1) * size && y < g->ny; y++)
-                for (size_t x = i * size; x < (i + 1) * size && x < g->nx; x++) {
+#pragma omp simd reduction(+ : sum, n)
+                for (size_t x = i * size; x < end; x++) {
                     const float v = g->v[y * g->nx + x];
-                    if (!(v == v)) continue;
-                    sum += v;
-                    n++;
+                    sum += v == v ? (double)v : 0;
+                    n += v == v;
                 }
             vacuum[j * bx + i] = n > 0 && sum / n < VACUUM * median;
         }
-    for (size_t y = 0; y < g->ny; y++)
-        for (size_t x = 0; x < g->nx; x++) {
-            const size_t j = y / size, i = x / size;
+    for (size_t j = 0; j < by; j++)
+        for (size_t i = 0; i < bx; i++) {
             bool near = false;
-            for (size_t b = j ? j - 1 : 0; b <= j + 1 && b < by && !near; b++)
-                for (size_t a = i ? i - 1 : 0; a <= i + 1 && a < bx && !near; a++) near = vacuum[b * bx + a];
-            float *v = g->v + y * g->nx + x;
-            if (!near || !(*v == *v)) continue;
-            *v = NAN;
-            ++*gone;
+            for (size_t b = j ? j - 1 : 0; b <= j + 1 && b < by; b++)
+                for (size_t a = i ? i - 1 : 0; a <= i + 1 && a < bx; a++) near |= vacuum[b * bx + a];
+            for (size_t y = j * size; near && y < (j + 1) * size && y < g->ny; y++)
+                for (size_t x = i * size; x < (i + 1) * size && x < g->nx; x++) {
+                    float *v = g->v + y * g->nx + x;
+                    if (!(*v == *v)) continue;
+                    *v = NAN;
+                    ++*gone;
+                }
         }
     free(vacuum);
     return MRO_OK;
@@ -773,11 +797,12 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
     if (rc) goto done;
     size_t kept = 0, vacuum = 0;
     float lo = INFINITY, hi = -INFINITY;
+#pragma omp simd reduction(min : lo) reduction(max : hi) reduction(+ : kept)
     for (size_t i = 0; i < n; i++) {
-        if (!(w.raw.v[i] == w.raw.v[i])) continue;
-        lo = w.raw.v[i] < lo ? w.raw.v[i] : lo;
-        hi = w.raw.v[i] > hi ? w.raw.v[i] : hi;
-        kept++;
+        const float v = w.raw.v[i];
+        lo = v < lo ? v : lo; /* false for NaN */
+        hi = v > hi ? v : hi;
+        kept += v == v;
     }
     if (mean && median > 0 && hi > lo) {
         if ((rc = leave_out_vacuum(&w.raw, median, &vacuum, e))) goto done;

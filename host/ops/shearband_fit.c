@@ -8,6 +8,7 @@
 
 #include "core/cholesky.h"
 #include "core/notes.h"
+#include "mroscope/math/elementary.h"
 #include "ops/shearband_internal.h"
 
 #define MOST_BINS 480
@@ -25,89 +26,158 @@
 
 /* ------------------------------------------------------------------ profile fit */
 
-double mro_sb_shape(double s, double width, double edge)
+static inline double shape_at(double s, double width, double edge)
 {
     const double k = 1 / (M_SQRT2 * edge);
-    return 0.5 * (erf((s + width / 2) * k) - erf((s - width / 2) * k));
+    return 0.5 * (mro_erf64((s + width / 2) * k) - mro_erf64((s - width / 2) * k));
 }
 
-/* Derivatives of shape: by centre, width, edge. */
-static void slopes(double s, double width, double edge, double d[3])
-{
-    const double u1 = (s + width / 2) / edge, u2 = (s - width / 2) / edge, k = 0.3989422804014327 / edge;
-    const double g1 = k * exp(-0.5 * u1 * u1), g2 = k * exp(-0.5 * u2 * u2);
-    d[0] = g2 - g1;
-    d[1] = 0.5 * (g1 + g2);
-    d[2] = u2 * g2 - u1 * g1;
-}
+double mro_sb_shape(double s, double width, double edge) { return shape_at(s, width, edge); }
 
+/* A profile that is fitted, and room for what a model has at its bins: they are gone through in vectors. */
 enum { PARAMETERS = 6 }; /* b0, b1, amplitude, centre, width, edge */
+struct profile {
+    size_t n;
+    const double *s, *v, *weight;
+    double *shape;             /* of the last model */
+    double *slope[PARAMETERS]; /* derivatives of the model by its parameters; the third is the shape */
+    double *rest, *weighted;   /* what the model leaves; one derivative times the weights */
+};
 
-static double chi2_of(const double *s, const double *v, const double *weight, size_t n,
-                      const struct mro_sb_profile_fit *f)
+static bool profile_open(struct profile *p, size_t n, const double *s, const double *v, const double *weight)
 {
+    *p = (struct profile){ .n = n, .s = s, .v = v, .weight = weight };
+    double *room = malloc((PARAMETERS + 2) * n * sizeof *room);
+    if (room == NULL) return false;
+    for (size_t k = 0; k < PARAMETERS; k++) p->slope[k] = room + k * n;
+    p->shape = p->slope[2];
+    p->rest = room + PARAMETERS * n;
+    p->weighted = p->rest + n;
+    for (size_t i = 0; i < n; i++) p->slope[0][i] = 1;
+    return true;
+}
+
+static void profile_close(struct profile *p) { free(p->slope[0]); }
+
+static void fill_shape(struct profile *p, const struct mro_sb_profile_fit *f)
+{
+    const double centre = f->centre, width = f->width, edge = f->edge, *s = p->s;
+    double *shape = p->shape;
+    const int n = (int)p->n;
+#pragma omp simd
+    for (int i = 0; i < n; i++) shape[i] = shape_at(s[i] - centre, width, edge);
+}
+
+/* Exponential of what is not above 0. */
+static inline double falling(double x) { return mro_exp64(x > -700 ? x : -700); }
+
+/* Of the model whose shape was filled last. */
+static void fill_slopes(struct profile *p, const struct mro_sb_profile_fit *f)
+{
+    const double centre = f->centre, half = f->width / 2, per = 1 / f->edge, k = 0.3989422804014327 / f->edge;
+    const double amplitude = f->amplitude, level = f->b[0], tilt = f->b[1], *s = p->s, *v = p->v, *shape = p->shape;
+    double *along = p->slope[1], *by_centre = p->slope[3], *by_width = p->slope[4], *by_edge = p->slope[5];
+    double *rest = p->rest;
+    const int n = (int)p->n;
+#pragma omp simd
+    for (int i = 0; i < n; i++) {
+        const double at = s[i] - centre, u1 = (at + half) * per, u2 = (at - half) * per;
+        const double g1 = k * falling(-0.5 * u1 * u1), g2 = k * falling(-0.5 * u2 * u2);
+        along[i] = at;
+        by_centre[i] = amplitude * (g2 - g1) - tilt;
+        by_width[i] = amplitude * 0.5 * (g1 + g2);
+        by_edge[i] = amplitude * (u2 * g2 - u1 * g1);
+        rest[i] = v[i] - level - tilt * at - amplitude * shape[i];
+    }
+}
+
+/* Sum of weighted squares beside the model whose shape was filled last. Bins without weight hold zeros. */
+static double chi2_of(const struct profile *p, const struct mro_sb_profile_fit *f)
+{
+    const double centre = f->centre, level = f->b[0], tilt = f->b[1], amplitude = f->amplitude;
+    const double *s = p->s, *v = p->v, *weight = p->weight, *shape = p->shape;
+    const int n = (int)p->n;
     double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!(weight[i] > 0)) continue;
-        const double at = s[i] - f->centre,
-                     r = v[i] - f->b[0] - f->b[1] * at - f->amplitude * mro_sb_shape(at, f->width, f->edge);
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; i++) {
+        const double r = v[i] - level - tilt * (s[i] - centre) - amplitude * shape[i];
         sum += weight[i] * r * r;
     }
     return sum;
 }
 
-/* b0, b1 and the amplitude of a given shape. */
-static bool fit_linear(const double *s, const double *v, const double *weight, size_t n, struct mro_sb_profile_fit *f)
+/* b0, b1 and the amplitude of a given shape, which is filled. */
+static bool fit_linear(struct profile *p, struct mro_sb_profile_fit *f)
 {
-    double a[PARAMETERS][PARAMETERS] = { { 0 } }, b[PARAMETERS] = { 0 };
-    for (size_t i = 0; i < n; i++) {
-        if (!(weight[i] > 0)) continue;
-        const double at = s[i] - f->centre, j[3] = { 1, at, mro_sb_shape(at, f->width, f->edge) };
-        for (int k = 0; k < 3; k++) {
-            for (int m = 0; m <= k; m++) a[k][m] += weight[i] * j[k] * j[m];
-            b[k] += weight[i] * j[k] * v[i];
-        }
+    const double centre = f->centre, *s = p->s, *v = p->v, *weight = p->weight, *shape = p->shape;
+    const int n = (int)p->n;
+    double one = 0, x = 0, xx = 0, y = 0, xy = 0, yy = 0, of_v = 0, xv = 0, yv = 0;
+    fill_shape(p, f);
+#pragma omp simd reduction(+ : one, x, xx, y, xy, yy, of_v, xv, yv)
+    for (int i = 0; i < n; i++) {
+        const double at = s[i] - centre, w = weight[i], wx = w * at, wy = w * shape[i];
+        one += w;
+        x += wx;
+        xx += wx * at;
+        y += wy;
+        xy += wx * shape[i];
+        yy += wy * shape[i];
+        of_v += w * v[i];
+        xv += wx * v[i];
+        yv += wy * v[i];
     }
-    if (!mro_cholesky_solve(a[0], 3, PARAMETERS, b, 0)) return false;
+    double a[3][3] = { { one }, { x, xx }, { y, xy, yy } }, b[3] = { of_v, xv, yv };
+    if (!mro_cholesky_solve(a[0], 3, 3, b, 0)) return false;
     f->b[0] = b[0];
     f->b[1] = b[1];
     f->amplitude = b[2];
     return true;
 }
 
+/* Equations of a step of the first m parameters. */
+static void normal_equations(struct profile *p, const struct mro_sb_profile_fit *f, size_t m,
+                             double a[PARAMETERS][PARAMETERS], double *g)
+{
+    fill_slopes(p, f);
+    for (size_t k = 0; k < m; k++) {
+        const double *weight = p->weight, *d = p->slope[k], *rest = p->rest;
+        double *weighted = p->weighted, sum = 0;
+        const int n = (int)p->n;
+#pragma omp simd reduction(+ : sum)
+        for (int i = 0; i < n; i++) {
+            weighted[i] = weight[i] * d[i];
+            sum += weighted[i] * rest[i];
+        }
+        g[k] = sum;
+        for (size_t l = 0; l <= k; l++) {
+            const double *other = p->slope[l];
+            double product = 0;
+#pragma omp simd reduction(+ : product)
+            for (int i = 0; i < n; i++) product += weighted[i] * other[i];
+            a[k][l] = product;
+        }
+    }
+}
+
 /* Levenberg and Marquardt. */
-bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, size_t n, double bin, bool hold_edge,
-                        struct mro_sb_profile_fit *f)
+static bool fit_profile(struct profile *p, double bin, bool hold_edge, struct mro_sb_profile_fit *f)
 {
     struct mro_sb_profile_fit now = *f;
     const size_t m = hold_edge ? 5 : 6;
     double damping = 1e-3, lo = INFINITY, hi = -INFINITY;
     now.edge = fmax(now.edge, LEAST_EDGE * bin);
-    if (!fit_linear(s, v, weight, n, &now)) return false;
-    now.chi2 = chi2_of(s, v, weight, n, &now);
+    if (!fit_linear(p, &now)) return false;
+    now.chi2 = chi2_of(p, &now);
     now.weight = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!(weight[i] > 0)) continue;
-        now.weight += weight[i];
-        lo = fmin(lo, s[i]);
-        hi = fmax(hi, s[i]);
+    for (size_t i = 0; i < p->n; i++) {
+        if (!(p->weight[i] > 0)) continue;
+        now.weight += p->weight[i];
+        lo = fmin(lo, p->s[i]);
+        hi = fmax(hi, p->s[i]);
     }
     for (int round = 0; round < 60; round++) {
         double a[PARAMETERS][PARAMETERS] = { { 0 } }, g[PARAMETERS] = { 0 };
-        for (size_t i = 0; i < n; i++) {
-            if (!(weight[i] > 0)) continue;
-            const double at = s[i] - now.centre, shape = mro_sb_shape(at, now.width, now.edge);
-            double d[3];
-            slopes(at, now.width, now.edge, d);
-            const double j[PARAMETERS] = {
-                1, at, shape, now.amplitude * d[0] - now.b[1], now.amplitude * d[1], now.amplitude * d[2]
-            };
-            const double r = v[i] - now.b[0] - now.b[1] * at - now.amplitude * shape;
-            for (size_t k = 0; k < m; k++) {
-                for (size_t l = 0; l <= k; l++) a[k][l] += weight[i] * j[k] * j[l];
-                g[k] += weight[i] * j[k] * r;
-            }
-        }
+        normal_equations(p, &now, m, a, g);
         bool better = false;
         struct mro_sb_profile_fit next = now;
         for (int attempt = 0; attempt < 12 && !better; attempt++) {
@@ -123,7 +193,8 @@ bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, 
                 next.width = fmax(bin, now.width + step[4]);
                 if (!hold_edge) next.edge = now.edge + step[5];
                 next.edge = fmax(LEAST_EDGE * bin, fmin(next.edge, next.width / 2));
-                next.chi2 = chi2_of(s, v, weight, n, &next);
+                fill_shape(p, &next);
+                next.chi2 = chi2_of(p, &next);
                 better = next.chi2 <= now.chi2;
             }
             damping = better ? fmax(1e-9, damping / 8) : damping * 6;
@@ -136,6 +207,16 @@ bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, 
     }
     *f = now;
     return now.centre > lo && now.centre < hi && now.width < 1.5 * (hi - lo) && isfinite(now.chi2);
+}
+
+bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, size_t n, double bin, bool hold_edge,
+                        struct mro_sb_profile_fit *f)
+{
+    struct profile p;
+    if (!profile_open(&p, n, s, v, weight)) return false;
+    const bool found = fit_profile(&p, bin, hold_edge, f);
+    profile_close(&p);
+    return found;
 }
 
 /* ------------------------------------------------------------------ geometry */
@@ -210,9 +291,12 @@ static void strip_release(struct strip *p)
 static void fill_segment(const struct mro_sb_grid *g, const struct mro_sb_band *b, const struct mro_sb_band *others,
                          size_t n_others, struct strip *p, size_t segment)
 {
+    enum { PART = 256 };
     const double c = b->cosine, n = b->sine;
     const double length = b->t[1] - b->t[0], t0 = b->t[0] + length * (double)segment / (double)p->segments,
                  t1 = b->t[0] + length * (double)(segment + 1) / (double)p->segments;
+    const double step = g->step[1], middle = 0.5 * (b->t[0] + b->t[1]), reach = p->reach, per = 1 / p->bin;
+    const double bins = (double)p->bins, *path = b->path;
     double *sum = p->sum + segment * p->bins, *weight = p->weight + segment * p->bins;
     memset(sum, 0, p->bins * sizeof *sum);
     memset(weight, 0, p->bins * sizeof *weight);
@@ -246,16 +330,29 @@ static void fill_segment(const struct mro_sb_grid *g, const struct mro_sb_band *
         if (!(hi > lo)) continue;
         const size_t x0 = (size_t)fmax(0, floor(lo / g->step[1]) - 1),
                      x1 = (size_t)fmin((double)g->nx, ceil(hi / g->step[1]) + 1);
-        for (size_t x = x0; x < x1; x++) {
-            const float value = g->v[y * g->nx + x];
-            const double px = ((double)x + 0.5) * g->step[1], t = tc - (px - b->middle[0]) * n;
-            if (!(value == value) || t < t0 || t >= t1) continue;
-            const double s = px * c + py * n - b->position - path_at(b, t), at = (s + p->reach) / p->bin;
-            if (!(at >= 0 && at < (double)p->bins)) continue;
-            double v = value;
-            for (size_t k = 0; k < n_others; k++) v -= mro_sb_model(&others[k], px, py);
-            sum[(size_t)at] += v;
-            weight[(size_t)at]++;
+        const float *row = g->v + y * g->nx;
+        const double here = b->middle[0] * c + py * n - b->position;
+        for (size_t from = x0; from < x1; from += PART) {
+            int at[PART];
+            const int part = x1 - from < PART ? (int)(x1 - from) : PART;
+            const float *v = row + from;
+            const double first = ((double)from + 0.5) * step - b->middle[0];
+#pragma omp simd
+            for (int i = 0; i < part; i++) {
+                const double x = first + i * step, t = tc - x * n, u = t - middle;
+                const double s = x * c + here - (path[0] + u * (path[1] + u * (path[2] + u * path[3])));
+                const double bin = (s + reach) * per;
+                const bool in = (v[i] == v[i]) & (t >= t0) & (t < t1) & (bin >= 0) & (bin < bins);
+                at[i] = in ? (int)bin : -1;
+            }
+            for (int i = 0; i < part; i++) {
+                if (at[i] < 0) continue;
+                double value = v[i];
+                for (size_t k = 0; k < n_others; k++)
+                    value -= mro_sb_model(&others[k], ((double)from + i + 0.5) * step, py);
+                sum[at[i]] += value;
+                weight[at[i]]++;
+            }
         }
     }
 }
@@ -302,34 +399,42 @@ static enum mro_code make_strip(const struct mro_sb_grid *g, const struct mro_sb
     return MRO_OK;
 }
 
-/* Fit of one segment: centre and width near those of the whole, edges as they are. */
-static bool fit_segment(const struct strip *p, size_t k, const struct mro_sb_profile_fit *whole,
-                        struct mro_sb_profile_fit *f)
+/* Means over the bins of one segment, zeros where there is none. Number of bins that have one. */
+static size_t segment_means(const struct strip *p, size_t k, double *mean)
 {
-    double mean[MOST_BINS + 1], best = INFINITY;
     const double *weight = p->weight + k * p->bins;
     size_t filled = 0;
     for (size_t i = 0; i < p->bins; i++) {
         mean[i] = weight[i] > 0 ? p->sum[k * p->bins + i] / weight[i] : 0;
         filled += weight[i] > 0;
     }
-    if (filled < 8) return false;
+    return filled;
+}
+
+/* Fit of one segment: centre and width near those of the whole, edges as they are. */
+static bool fit_segment(const struct strip *p, size_t k, const struct mro_sb_profile_fit *whole,
+                        struct mro_sb_profile_fit *f)
+{
+    double mean[MOST_BINS + 1], best = INFINITY;
+    if (segment_means(p, k, mean) < 8) return false;
     struct mro_sb_profile_fit start = *whole;
+    struct profile one_segment;
+    if (!profile_open(&one_segment, p->bins, p->s, mean, p->weight + k * p->bins)) return false;
     /* Where the shape fits best with the sign that it has in the whole. */
     for (int j = -10; j <= 10; j++) {
         struct mro_sb_profile_fit one = *whole;
         one.centre = whole->centre + 0.06 * j * fmax(whole->width, 4 * p->bin);
-        if (!fit_linear(p->s, mean, weight, p->bins, &one) || one.amplitude * whole->amplitude <= 0) continue;
-        one.chi2 = chi2_of(p->s, mean, weight, p->bins, &one);
+        if (!fit_linear(&one_segment, &one) || one.amplitude * whole->amplitude <= 0) continue;
+        one.chi2 = chi2_of(&one_segment, &one);
         if (one.chi2 < best) {
             best = one.chi2;
             start = one;
         }
     }
-    if (!isfinite(best)) return false;
     *f = start;
-    if (!mro_sb_profile_fit(p->s, mean, weight, p->bins, p->bin, true, f)) return false;
-    return f->amplitude * whole->amplitude > 0 &&
+    const bool found = isfinite(best) && fit_profile(&one_segment, p->bin, true, f);
+    profile_close(&one_segment);
+    return found && f->amplitude * whole->amplitude > 0 &&
            fabs(f->centre - whole->centre) < 0.75 * fmax(whole->width, 6 * p->bin) && f->width < 2.2 * whole->width &&
            f->width > 0.3 * whole->width;
 }
@@ -340,13 +445,15 @@ static double depth_of(const struct strip *p, size_t k, const struct mro_sb_prof
     double mean[MOST_BINS + 1];
     const double *weight = p->weight + k * p->bins;
     struct mro_sb_profile_fit f = *whole;
+    struct profile one_segment;
     double inside = 0, beside = 0;
-    for (size_t i = 0; i < p->bins; i++) {
-        mean[i] = weight[i] > 0 ? p->sum[k * p->bins + i] / weight[i] : 0;
+    (void)segment_means(p, k, mean);
+    for (size_t i = 0; i < p->bins; i++)
         *(fabs(p->s[i] - whole->centre) < whole->width / 2 ? &inside : &beside) += weight[i] > 0;
-    }
-    if (inside < 1 || beside < 2 || !fit_linear(p->s, mean, weight, p->bins, &f)) return NAN;
-    return -f.amplitude / (1 + f.b[0]);
+    if (inside < 1 || beside < 2 || !profile_open(&one_segment, p->bins, p->s, mean, weight)) return NAN;
+    const bool found = fit_linear(&one_segment, &f);
+    profile_close(&one_segment);
+    return found ? -f.amplitude / (1 + f.b[0]) : NAN;
 }
 
 static int by_number(const void *a, const void *b)

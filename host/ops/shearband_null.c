@@ -44,58 +44,178 @@ static size_t terms_of(double y, double x, int degree, double *t)
     return n;
 }
 
+/* Blocks of pixels that a background is fitted to, so that a fit costs the same for every image, and the factor of its
+ * equations: the same for all fields that miss the same pixels. */
+struct background {
+    size_t ny, nx, size[2], blocks, terms; /* size: of a block (y, x) */
+    int degree;
+    double *term; /* terms * blocks: in the middle of a block's pixels; zeros for one that has none */
+    double factor[MOST_TERMS][MOST_TERMS];
+};
+
+static void background_release(struct background *b)
+{
+    free(b->term);
+    memset(b, 0, sizeof *b);
+}
+
+/* For values v (NaN = missing), of which `use` (may be NULL) says which count. False: too few pixels, or out of memory.
+ */
+static bool background_new(const float *v, size_t ny, size_t nx, const unsigned char *use, int degree,
+                           struct background *b)
+{
+    const size_t by = ny / BLOCKS ? ny / BLOCKS : 1, bx = nx / BLOCKS ? nx / BLOCKS : 1;
+    const size_t n = (size_t)(degree + 1) * (size_t)(degree + 2) / 2;
+    memset(b, 0, sizeof *b);
+    b->ny = ny;
+    b->nx = nx;
+    b->size[0] = by;
+    b->size[1] = bx;
+    b->terms = n;
+    b->degree = degree;
+    b->blocks = ((ny + by - 1) / by) * ((nx + bx - 1) / bx);
+    b->term = calloc(b->blocks * n, sizeof *b->term);
+    double t[MOST_TERMS], *at = b->term;
+    for (size_t y = 0; y < ny && b->term; y += by)
+        for (size_t x = 0; x < nx; x += bx, at++) {
+            const size_t y1 = y + by < ny ? y + by : ny, x1 = x + bx < nx ? x + bx : nx;
+            double count = 0, my = 0, mx = 0;
+            for (size_t j = y; j < y1; j++) {
+                const float *row = v + j * nx;
+                const unsigned char *used = use ? use + j * nx : NULL;
+                double in_row = 0;
+#pragma omp simd reduction(+ : mx, in_row)
+                for (size_t i = x; i < x1; i++) {
+                    const bool in = row[i] == row[i] && (used == NULL || used[i]);
+                    mx += in ? (double)i : 0;
+                    in_row += in;
+                }
+                my += in_row * (double)j;
+                count += in_row;
+            }
+            if (!(count > 0)) continue;
+            (void)terms_of(2 * (my / count + 0.5) / (double)ny - 1, 2 * (mx / count + 0.5) / (double)nx - 1, degree, t);
+            for (size_t i = 0; i < n; i++) {
+                at[i * b->blocks] = t[i];
+                for (size_t k = 0; k <= i; k++) b->factor[i][k] += count * t[i] * t[k];
+            }
+        }
+    if (b->term && mro_cholesky_factor(b->factor[0], n, MOST_TERMS, 1e-10)) return true;
+    background_release(b);
+    return false;
+}
+
+/* Numbers that a fit needs room for. */
+static size_t background_room(const struct background *b) { return b->blocks + b->nx; }
+
+/* Coefficients of the best polynomial of values v. */
+static void background_fit(const struct background *b, const float *v, const unsigned char *use, double *room,
+                           double *c)
+{
+    double *sum = room, *column = room + b->blocks;
+    for (size_t y = 0; y < b->ny; y += b->size[0]) {
+        const size_t end = y + b->size[0] < b->ny ? y + b->size[0] : b->ny;
+        memset(column, 0, b->nx * sizeof *column);
+        for (size_t j = y; j < end; j++) {
+            const float *row = v + j * b->nx;
+            const unsigned char *used = use ? use + j * b->nx : NULL;
+#pragma omp simd
+            for (size_t i = 0; i < b->nx; i++)
+                column[i] += row[i] == row[i] && (used == NULL || used[i]) ? (double)row[i] : 0;
+        }
+        for (size_t x = 0; x < b->nx; x += b->size[1], sum++) {
+            *sum = 0;
+            for (size_t i = x; i < x + b->size[1] && i < b->nx; i++) *sum += column[i];
+        }
+    }
+    for (size_t i = 0; i < b->terms; i++) {
+        const double *term = b->term + i * b->blocks;
+        double product = 0;
+#pragma omp simd reduction(+ : product)
+        for (size_t k = 0; k < b->blocks; k++) product += term[k] * room[k];
+        c[i] = product;
+    }
+    mro_cholesky_apply(b->factor[0], b->terms, MOST_TERMS, c);
+}
+
+/* Powers of x in row y of the polynomial. */
+static void background_row(const struct background *b, const double *c, size_t y, double *power)
+{
+    /* Legendre's polynomials in powers of x. */
+    static const double legendre[MRO_SHEARBAND_DEGREE + 1][MRO_SHEARBAND_DEGREE + 1] = {
+        { 1 }, { 0, 1 }, { -0.5, 0, 1.5 }, { 0, -1.5, 0, 2.5 }, { 0.375, 0, -3.75, 0, 4.375 }
+    };
+    const double ty = 2 * ((double)y + 0.5) / (double)b->ny - 1;
+    double py[MRO_SHEARBAND_DEGREE + 1] = { 1, ty };
+    for (int k = 2; k <= b->degree; k++) py[k] = ((2 * k - 1) * ty * py[k - 1] - (k - 1) * py[k - 2]) / k;
+    memset(power, 0, (MRO_SHEARBAND_DEGREE + 1) * sizeof *power);
+    size_t at = 0;
+    for (int i = 0; i <= b->degree; i++)
+        for (int j = 0; i + j <= b->degree; j++, at++)
+            for (int k = 0; k <= j; k++) power[k] += c[at] * py[i] * legendre[j][k];
+}
+
+/* The polynomial at columns [from, from + n) of a row. */
+static void background_part(const struct background *b, const double *power, size_t from, int n, double *fit)
+{
+    const double unit = 2 / (double)b->nx, first = unit * ((double)from + 0.5) - 1;
+    for (int i = 0; i < n; i++) fit[i] = power[b->degree];
+    for (int k = b->degree; k-- > 0;)
+#pragma omp simd
+        for (int i = 0; i < n; i++) fit[i] = fit[i] * (first + unit * i) + power[k];
+}
+
+enum { PART = 256 }; /* columns at once */
+
+/* Is the polynomial positive wherever there is a value? */
+static bool background_positive(const struct background *b, const double *c, const float *v)
+{
+    double power[MRO_SHEARBAND_DEGREE + 1], fit[PART];
+    int wrong = 0;
+    for (size_t y = 0; y < b->ny && !wrong; y++) {
+        background_row(b, c, y, power);
+        for (size_t x = 0; x < b->nx; x += PART) {
+            const int n = b->nx - x < PART ? (int)(b->nx - x) : PART;
+            const float *row = v + y * b->nx + x;
+            background_part(b, power, x, n, fit);
+#pragma omp simd reduction(+ : wrong)
+            for (int i = 0; i < n; i++) wrong += row[i] == row[i] && !(fit[i] > 0);
+        }
+    }
+    return !wrong;
+}
+
+static void background_remove(const struct background *b, const double *c, bool divide, float *v)
+{
+    double power[MRO_SHEARBAND_DEGREE + 1], fit[PART];
+    for (size_t y = 0; y < b->ny; y++) {
+        background_row(b, c, y, power);
+        for (size_t x = 0; x < b->nx; x += PART) {
+            const int n = b->nx - x < PART ? (int)(b->nx - x) : PART;
+            float *row = v + y * b->nx + x;
+            background_part(b, power, x, n, fit);
+            if (divide)
+#pragma omp simd
+                for (int i = 0; i < n; i++) row[i] = (float)(row[i] / fit[i] - 1);
+            else
+#pragma omp simd
+                for (int i = 0; i < n; i++) row[i] = (float)(row[i] - fit[i]);
+        }
+    }
+}
+
 bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide)
 {
-    double a[MOST_TERMS][MOST_TERMS] = { { 0 } }, c[MOST_TERMS] = { 0 }, t[MOST_TERMS];
-    /* The fit sees blocks of pixels, so that it costs the same for every image. */
-    const size_t by = ny / BLOCKS ? ny / BLOCKS : 1, bx = nx / BLOCKS ? nx / BLOCKS : 1;
-    size_t n = 0;
-    for (size_t y = 0; y < ny; y += by)
-        for (size_t x = 0; x < nx; x += bx) {
-            const size_t y1 = y + by < ny ? y + by : ny, x1 = x + bx < nx ? x + bx : nx;
-            double sum = 0, count = 0, my = 0, mx = 0;
-            for (size_t j = y; j < y1; j++)
-                for (size_t i = x; i < x1; i++) {
-                    const float one = v[j * nx + i];
-                    if (!(one == one) || (use && !use[j * nx + i])) continue;
-                    sum += one;
-                    my += (double)j;
-                    mx += (double)i;
-                    count++;
-                }
-            if (!(count > 0)) continue;
-            n = terms_of(2 * (my / count + 0.5) / (double)ny - 1, 2 * (mx / count + 0.5) / (double)nx - 1, degree, t);
-            for (size_t i = 0; i < n; i++) {
-                for (size_t k = 0; k <= i; k++) a[i][k] += count * t[i] * t[k];
-                c[i] += t[i] * sum;
-            }
-        }
-    if (n == 0 || !mro_cholesky_solve(a[0], n, MOST_TERMS, c, 1e-10)) return false;
-    /* Along a row a polynomial of x: its values there are sums of few products. */
-    for (int pass = divide ? 0 : 1; pass < 2; pass++)
-        for (size_t y = 0; y < ny; y++) {
-            const double ty = 2 * ((double)y + 0.5) / (double)ny - 1;
-            double row[MRO_SHEARBAND_DEGREE + 1] = { 0 }, py[MRO_SHEARBAND_DEGREE + 1] = { 1, ty };
-            for (int k = 2; k <= degree; k++) py[k] = ((2 * k - 1) * ty * py[k - 1] - (k - 1) * py[k - 2]) / k;
-            size_t at = 0;
-            for (int i = 0; i <= degree; i++)
-                for (int j = 0; i + j <= degree; j++) row[j] += c[at++] * py[i];
-            for (size_t x = 0; x < nx; x++) {
-                float *one = v + y * nx + x;
-                if (!(*one == *one)) continue;
-                const double tx = 2 * ((double)x + 0.5) / (double)nx - 1;
-                double p0 = 1, p1 = tx, fit = row[0] + (degree > 0 ? row[1] * tx : 0);
-                for (int k = 2; k <= degree; k++) {
-                    const double p2 = ((2 * k - 1) * tx * p1 - (k - 1) * p0) / k;
-                    fit += row[k] * p2;
-                    p0 = p1;
-                    p1 = p2;
-                }
-                if (pass == 0 && !(fit > 0)) return false;
-                if (pass) *one = (float)(divide ? *one / fit - 1 : *one - fit);
-            }
-        }
-    return true;
+    struct background b;
+    double c[MOST_TERMS];
+    if (!background_new(v, ny, nx, use, degree, &b)) return false;
+    double *room = malloc(background_room(&b) * sizeof *room);
+    if (room) background_fit(&b, v, use, room, c);
+    const bool right = room && (!divide || background_positive(&b, c, v));
+    if (right) background_remove(&b, c, divide, v);
+    background_release(&b);
+    free(room);
+    return right;
 }
 
 /* ------------------------------------------------------------------ spectrum */
@@ -216,16 +336,20 @@ done:
 
 /* ------------------------------------------------------------------ fields */
 
+/* `background`: of fields that miss the pixels of `like`; NULL where none can be fitted. */
 static enum mro_code draw_one(struct mro_device *d, const struct mro_sb_grid *like, const struct mro_grid *g,
-                              const float *gain, const struct mro_sb_scan *s, int polynomial, uint64_t seed, size_t k,
-                              struct mro_sb_null *null, struct mro_error *e)
+                              const float *gain, const struct mro_sb_scan *s, const struct background *background,
+                              uint64_t seed, size_t k, struct mro_sb_null *null, struct mro_error *e)
 {
     const double wide[2] = { -1, 1e3 };
     const size_t n = g->ny * g->nx, m = like->ny * like->nx;
     struct mro_buffer spectrum = { 0 }, real = { 0 };
     struct mro_sb_stripe best[MRO_SB_WIDTHS];
     float *v = malloc(n * sizeof *v), *own = malloc(m * sizeof *own), *space = mro_sb_scan_space(s);
-    enum mro_code rc = v && own && space ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a random field");
+    double *room = background ? malloc(background_room(background) * sizeof *room) : NULL;
+    enum mro_code rc = v && own && space && (room || !background)
+                           ? MRO_OK
+                           : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a random field");
     if (rc == MRO_OK) rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e);
     if (rc == MRO_OK) rc = d->ops->alloc(d, &real, n * sizeof *v, e);
     if (rc == MRO_OK) rc = d->ops->noise_spectrum(d, g, seed, STREAM + k, wide, 0.1, &spectrum, e);
@@ -233,11 +357,16 @@ static enum mro_code draw_one(struct mro_device *d, const struct mro_sb_grid *li
     if (rc == MRO_OK) rc = d->ops->inverse(d, g, &spectrum, &real, e);
     if (rc == MRO_OK) rc = d->ops->download(d, v, &real, n * sizeof *v, e);
     if (rc == MRO_OK) {
-        for (size_t y = 0; y < like->ny; y++)
-            for (size_t x = 0; x < like->nx; x++)
-                own[y * like->nx + x] = like->v[y * like->nx + x] == like->v[y * like->nx + x] ? v[y * g->nx + x] : NAN;
-        mro_sb_flatten(own, like->ny, like->nx, NULL, polynomial, false);
-        for (size_t i = 0; i < m; i++) own[i] = own[i] == own[i] ? own[i] : 0;
+        double c[MOST_TERMS];
+        for (size_t y = 0; y < like->ny; y++) {
+            const float *known = like->v + y * like->nx, *from = v + y * g->nx;
+            for (size_t x = 0; x < like->nx; x++) own[y * like->nx + x] = known[x] == known[x] ? from[x] : 0;
+        }
+        if (background) {
+            background_fit(background, own, NULL, room, c);
+            background_remove(background, c, false, own);
+        }
+        for (size_t i = 0; i < m; i++) own[i] = like->v[i] == like->v[i] ? own[i] : 0;
         mro_sb_scan_run(s, own, NULL, null->square + k * null->widths, null->count + k * null->widths, space, best);
         for (size_t w = 0; w < null->widths; w++) null->strongest[k * null->widths + w] = best[w].z;
     }
@@ -246,6 +375,7 @@ static enum mro_code draw_one(struct mro_device *d, const struct mro_sb_grid *li
     free(v);
     free(own);
     free(space);
+    free(room);
     return rc;
 }
 
@@ -275,10 +405,12 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
     if ((rc = make_gain(d, residual, taken, &g, gain, e))) goto done;
     /* The first few fields say how much each filter scatters; the strongest stripe is judged in these units. */
     const size_t first = n < 16 ? n : 16;
+    struct background background;
+    const bool flat = background_new(shape->v, shape->ny, shape->nx, NULL, polynomial, &background);
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < n; k++) {
         struct mro_error mine = { 0 };
-        const enum mro_code code = draw_one(d, shape, &g, gain, s, polynomial, seed, k, null, &mine);
+        const enum mro_code code = draw_one(d, shape, &g, gain, s, flat ? &background : NULL, seed, k, null, &mine);
         if (code) {
 #pragma omp critical(mro_shearband_error)
             if (rc == MRO_OK) {
@@ -287,6 +419,7 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
             }
         }
     }
+    background_release(&background);
     for (size_t w = 0; w < null->widths; w++) {
         double square = 0, count = 0;
         for (size_t k = 0; k < first; k++) {

@@ -9,6 +9,10 @@
 #include "ops/shearband_internal.h"
 
 #define ANGLES 120
+#define TOGETHER 8              /* rows that are added at once; their shifts differ by less */
+#define GROUP 4                 /* directions that are summed at once */
+#define BATCH 16                /* numbers that loops take at once, so that vectors are full */
+#define SIDE (TOGETHER + BATCH) /* zeros beside each row, which both reach over */
 #define WIDTH_RATIO 1.35
 #define UNEVEN 0.3       /* lengths beside a stripe may differ from those inside by this share, */
 #define UNEVEN_WIDE 2.0  /* and more for wide ones */
@@ -17,17 +21,17 @@
 /* Lines of one direction. Rows (or columns, for flat lines) are shifted by whole pixels and added, so that a line is
  * one pixel of every row: additions are of neighbours in memory. */
 struct angle {
-    double azimuth, origin, step; /* position of bin i is origin + i step, nm */
-    bool columns;                 /* columns are shifted in place of rows */
-    size_t bins;
+    double azimuth, origin, step;                  /* position of bin i is origin + i step, nm */
+    bool columns;                                  /* columns are shifted in place of rows */
+    size_t bins, room;                             /* bins, and the next multiple of BATCH */
     int32_t *shift;                                /* one a row or column */
-    float *inside, *beside_lo, *beside_hi, *scale; /* widths * bins: filter of a stripe that starts at bin i; scale 0 =
+    float *inside, *beside_lo, *beside_hi, *scale; /* widths * room: filter of a stripe that starts at bin i; scale 0 =
                                                       none there */
     size_t *n, *flank, *places;                    /* of each width: bins inside, beside; stripes that there can be */
 };
 
 struct mro_sb_scan {
-    size_t ny, nx, most_bins, pad, widths, angles;
+    size_t ny, nx, most_room, pad, widths, angles;
     double width[MRO_SB_WIDTHS];
     struct angle *angle;
 };
@@ -48,37 +52,68 @@ void mro_sb_scan_free(struct mro_sb_scan *s)
 size_t mro_sb_scan_widths(const struct mro_sb_scan *s) { return s->widths; }
 double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i) { return s->width[i]; }
 
-/* Space of one thread: transposed copy, sums with room to both sides. */
+/* Rows of a field with room to both sides, and those of its transpose. */
+static size_t rows_room(size_t rows, size_t n) { return (rows + TOGETHER) * (n + 2 * SIDE); }
+static size_t sums_room(const struct mro_sb_scan *s) { return s->most_room + 1 + 2 * s->pad; }
+
 float *mro_sb_scan_space(const struct mro_sb_scan *s)
 {
-    return malloc((s->ny * s->nx + s->most_bins + 1 + 2 * s->pad) * sizeof(float));
+    return malloc((rows_room(s->ny, s->nx) + rows_room(s->nx, s->ny) + GROUP * sums_room(s)) * sizeof(float));
 }
 
-/* Sums of v (rows of `v`, or of its transpose) over the lines of one direction, as sums from bin 0 up to each bin. */
-static void line_sums(const struct mro_sb_scan *s, const struct angle *g, const float *v, const float *turned,
-                      float *sum)
+/* A field in rows with zeros beside them and in rows after the last one, from `space` on; then its transpose likewise,
+ * and room for sums. */
+static void lay_rows(const struct mro_sb_scan *s, const float *v, float *space, float **turned, float **sums)
 {
-    const float *src = g->columns ? turned : v;
-    const size_t rows = g->columns ? s->nx : s->ny, n = g->columns ? s->ny : s->nx;
-    float *line = sum + s->pad + 1;
-    memset(sum, 0, (g->bins + 1 + 2 * s->pad) * sizeof *sum);
-    for (size_t j = 0; j < rows; j++) {
-        float *to = line + g->shift[j];
-        const float *from = src + j * n;
-        for (size_t i = 0; i < n; i++) to[i] += from[i];
-    }
-    double total = 0;
-    for (size_t i = 0; i < g->bins; i++) {
-        total += line[i];
-        line[i] = (float)total;
-    }
-    for (size_t i = g->bins; i < g->bins + s->pad; i++) line[i] = (float)total;
+    const size_t ny = s->ny, nx = s->nx, row = nx + 2 * SIDE, column = ny + 2 * SIDE;
+    const size_t all = rows_room(ny, nx) + rows_room(nx, ny);
+    float *other = *turned = space + rows_room(ny, nx);
+    *sums = space + all;
+    memset(space, 0, all * sizeof *space);
+    for (size_t y = 0; y < ny; y++) memcpy(space + y * row + SIDE, v + y * nx, nx * sizeof *v);
+    for (size_t x = 0; x < nx; x++)
+        for (size_t y = 0; y < ny; y++) other[x * column + SIDE + y] = v[y * nx + x];
 }
 
-static void turn(const float *v, size_t ny, size_t nx, float *out)
+/* Adds rows j, ... to the lines of one direction. */
+static void add_rows(const struct angle *g, const float *src, size_t rows, size_t n, size_t j, float *line)
 {
-    for (size_t y = 0; y < ny; y++)
-        for (size_t x = 0; x < nx; x++) out[x * ny + y] = v[y * nx + x];
+    /* Shifts go one way: the first and the last row have the smallest and the largest one. */
+    const size_t row = n + 2 * SIDE, last = j + TOGETHER < rows ? j + TOGETHER - 1 : rows - 1;
+    const int32_t least = g->shift[j] < g->shift[last] ? g->shift[j] : g->shift[last];
+    const float *from[TOGETHER];
+    for (size_t k = 0; k < TOGETHER; k++) /* rows after the last one are zeros */
+        from[k] = src + (j + k) * row + SIDE - (g->shift[j + k < rows ? j + k : last] - least);
+    float *to = line + least;
+#pragma omp simd
+    for (size_t i = 0; i < (n + TOGETHER + BATCH - 2) / BATCH * BATCH; i++)
+        to[i] += ((from[0][i] + from[1][i]) + (from[2][i] + from[3][i])) +
+                 ((from[4][i] + from[5][i]) + (from[6][i] + from[7][i]));
+}
+
+/* Sums of a field over the lines of the directions of a group, as sums from bin 0 up to each bin: of each direction
+ * from `sums` on, a room of sums_room apart. Rows of the field and of its transpose as lay_rows makes them; a row
+ * serves all directions while it is in the cache. */
+static void line_sums(const struct mro_sb_scan *s, const struct angle *g, size_t group, const float *upright,
+                      const float *turned, float *sums)
+{
+    const size_t each = sums_room(s), most = s->ny > s->nx ? s->ny : s->nx;
+    memset(sums, 0, group * each * sizeof *sums);
+    for (size_t j = 0; j < most; j += TOGETHER)
+        for (size_t a = 0; a < group; a++) {
+            const bool columns = g[a].columns;
+            const size_t rows = columns ? s->nx : s->ny, n = columns ? s->ny : s->nx;
+            if (j < rows) add_rows(g + a, columns ? turned : upright, rows, n, j, sums + a * each + s->pad + 1);
+        }
+    for (size_t a = 0; a < group; a++) {
+        float *line = sums + a * each + s->pad + 1;
+        double total = 0;
+        for (size_t i = 0; i < g[a].bins; i++) {
+            total += line[i];
+            line[i] = (float)total;
+        }
+        for (size_t i = g[a].bins; i < g[a].room + s->pad; i++) line[i] = (float)total;
+    }
 }
 
 static bool lay_out(struct mro_sb_scan *s, struct angle *g, const struct mro_sb_grid *field, double azimuth)
@@ -99,6 +134,7 @@ static bool lay_out(struct mro_sb_scan *s, struct angle *g, const struct mro_sb_
         if (g->shift[j] > most) most = g->shift[j];
     }
     g->bins = columns + (size_t)most;
+    g->room = (g->bins + BATCH - 1) / BATCH * BATCH;
     /* Pixel (i, j) lies at along (i + 1/2) + across (j + 1/2) and goes to bin i + slope j - lowest. */
     g->step = along;
     g->origin = 0.5 * along + 0.5 * across + along * lowest;
@@ -109,7 +145,7 @@ static bool lay_out(struct mro_sb_scan *s, struct angle *g, const struct mro_sb_
 static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const float *area, double side, double least,
                         const struct mro_sb_near *near)
 {
-    const size_t n = s->widths * g->bins;
+    const size_t n = s->widths * g->room;
     g->inside = calloc(4 * n, sizeof *g->inside);
     g->n = calloc(3 * s->widths, sizeof *g->n);
     if (g->inside == NULL || g->n == NULL) return false;
@@ -136,11 +172,12 @@ static bool lay_filters(const struct mro_sb_scan *s, struct angle *g, const floa
                 const double from = g->origin + g->step * ((double)b - 0.5), to = from + g->step * (double)m;
                 if ((from - near->position_nm) * (to - near->position_nm) > 0) continue;
             }
-            const size_t i = k * g->bins + b;
-            g->inside[i] = (float)(1 / in);
-            g->beside_lo[i] = (float)(0.5 / lo);
-            g->beside_hi[i] = (float)(0.5 / hi);
-            g->scale[i] = (float)(1 / sqrt(1 / in + 0.25 / lo + 0.25 / hi));
+            const size_t i = k * g->room + b;
+            const double scale = 1 / sqrt(1 / in + 0.25 / lo + 0.25 / hi);
+            g->inside[i] = (float)(scale / in);
+            g->beside_lo[i] = (float)(scale * 0.5 / lo);
+            g->beside_hi[i] = (float)(scale * 0.5 / hi);
+            g->scale[i] = (float)scale;
             g->places[k]++;
         }
     }
@@ -157,7 +194,7 @@ enum mro_code mro_sb_scan_new(struct mro_sb_scan **out, const struct mro_sb_grid
                               const struct mro_sb_near *near, struct mro_error *e)
 {
     struct mro_sb_scan *s = calloc(1, sizeof *s);
-    float *mask = malloc(2 * g->ny * g->nx * sizeof *mask), *space = NULL;
+    float *mask = malloc(g->ny * g->nx * sizeof *mask), *space = NULL;
     bool ready = s && mask;
     *out = NULL;
     if (ready) {
@@ -173,26 +210,28 @@ enum mro_code mro_sb_scan_new(struct mro_sb_scan **out, const struct mro_sb_grid
         if (near && turn_between(azimuth, near->azimuth) > near->turn) continue;
         struct angle *k = s->angle + s->angles++;
         ready = lay_out(s, k, g, azimuth);
-        if (k->bins > s->most_bins) s->most_bins = k->bins;
+        if (k->room > s->most_room) s->most_room = k->room;
         if (ready && s->widths) {
-            const size_t pad = (size_t)(s->width[s->widths - 1] / fabs(k->step)) + 4;
+            const size_t pad =
+                (size_t)(s->width[s->widths - 1] / fabs(k->step)) + 4 + SIDE; /* filters and added rows reach over */
             if (pad > s->pad) s->pad = pad;
         }
     }
     if (ready) {
         const double side = fmin((double)g->ny * g->step[0], (double)g->nx * g->step[1]);
         for (size_t i = 0; i < g->ny * g->nx; i++) mask[i] = g->v[i] == g->v[i];
-        turn(mask, g->ny, g->nx, mask + g->ny * g->nx);
         space = mro_sb_scan_space(s);
         ready = space != NULL;
+        float *turned = NULL, *sums = NULL;
+        if (ready) lay_rows(s, mask, space, &turned, &sums);
         for (size_t a = 0; a < s->angles && ready; a++) {
             struct angle *k = s->angle + a;
-            line_sums(s, k, mask, mask + g->ny * g->nx, space);
+            line_sums(s, k, 1, space, turned, sums);
             /* Pixels on a line of the least length: every row (column) that it crosses holds one. */
             const double row = k->columns ? g->step[1] * fabs(sin(k->azimuth)) : g->step[0] * fabs(cos(k->azimuth));
             const double a_row = k->columns ? g->step[1] : g->step[0];
             const double least = LEAST_LENGTH * side * (row / a_row) / a_row;
-            ready = lay_filters(s, k, space, side, least, near);
+            ready = lay_filters(s, k, sums, side, least, near);
         }
     }
     free(mask);
@@ -205,31 +244,36 @@ enum mro_code mro_sb_scan_new(struct mro_sb_scan **out, const struct mro_sb_grid
     return MRO_FAIL(e, MRO_EMEMORY, "out of memory for line sums over %zu x %zu", g->nx, g->ny);
 }
 
+/* Mean inside of a stripe of m bins less that of f bins on either side of it, each with its weight; `sum` at its first
+ * bin. */
+static inline float filtered(const float *sum, size_t m, size_t f, float in, float lo, float hi)
+{
+    return (sum[m] - sum[0]) * in - (sum[0] - sum[-(ptrdiff_t)f]) * lo - (sum[m + f] - sum[m]) * hi;
+}
+
 void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *sd, double *square, double *count,
                      float *space, struct mro_sb_stripe *best)
 {
-    float *turned = space, *sum = space + s->ny * s->nx;
+    float *turned, *sum;
     memset(best, 0, s->widths * sizeof *best);
     if (square) memset(square, 0, s->widths * sizeof *square);
     if (count) memset(count, 0, s->widths * sizeof *count);
-    turn(v, s->ny, s->nx, turned);
+    lay_rows(s, v, space, &turned, &sum);
     for (size_t a = 0; a < s->angles; a++) {
         const struct angle *g = s->angle + a;
-        line_sums(s, g, v, turned, sum);
-        const float *p = sum + s->pad;
+        if (a % GROUP == 0) line_sums(s, g, s->angles - a < GROUP ? s->angles - a : GROUP, space, turned, sum);
+        const float *p = sum + a % GROUP * sums_room(s) + s->pad;
         for (size_t k = 0; k < s->widths; k++) {
-            const size_t m = g->n[k], f = g->flank[k], at = k * g->bins;
+            const size_t m = g->n[k], f = g->flank[k], at = k * g->room;
             if (g->bins < m + 4) continue;
             const float *in = g->inside + at, *lo = g->beside_lo + at, *hi = g->beside_hi + at, *scale = g->scale + at;
             const size_t end = g->bins - m - 1;
             float largest = 0, squares = 0;
             if (g->places[k] == 0) continue;
+                /* Whole vectors: where there is no stripe the filter is 0. */
 #pragma omp simd reduction(max : largest) reduction(+ : squares)
-            for (size_t b = 2; b < end; b++) {
-                const float z = ((p[b + m] - p[b]) * in[b] - (p[b] - p[(ptrdiff_t)b - (ptrdiff_t)f]) * lo[b] -
-                                 (p[b + m + f] - p[b + m]) * hi[b]) *
-                                scale[b];
-                const float size = fabsf(z);
+            for (size_t b = 0; b < (end + BATCH - 1) / BATCH * BATCH; b++) {
+                const float z = filtered(p + b, m, f, in[b], lo[b], hi[b]), size = fabsf(z);
                 largest = size > largest ? size : largest;
                 squares += z * z;
             }
@@ -238,9 +282,7 @@ void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *
             const double unit = sd ? sd[k] : 1;
             if (!(largest > best[k].z * unit)) continue;
             for (size_t b = 2; b < end; b++) {
-                const float z = ((p[b + m] - p[b]) * in[b] - (p[b] - p[(ptrdiff_t)b - (ptrdiff_t)f]) * lo[b] -
-                                 (p[b + m + f] - p[b + m]) * hi[b]) *
-                                scale[b];
+                const float z = filtered(p + b, m, f, in[b], lo[b], hi[b]);
                 if (!(fabsf(z) >= largest * (1 - 1e-6f))) continue;
                 best[k].z = largest / unit;
                 best[k].contrast = z / scale[b];

@@ -296,7 +296,7 @@ static enum mro_code transform_plane(struct mro_device *d, const struct mro_tran
             }
         break;
     }
-    MRO_TRY(mro_fft2(work, t->ny, t->nx, forward ? FFTW_FORWARD : FFTW_BACKWARD, d->threads, e));
+    MRO_TRY(mro_fft2(work, t->ny, t->nx, (ptrdiff_t)t->ny, !forward, d->threads, e));
     switch (t->kind) {
     case MRO_TRANSFORM_FORWARD:
     case MRO_TRANSFORM_BACKWARD: memcpy(out, work, n * sizeof *work); break;
@@ -325,7 +325,7 @@ static enum mro_code strict_transform(struct mro_device *d, const struct mro_tra
     MRO_TRY(inside(s, in, t->batch * in_bytes, "transform", e));
     MRO_TRY(inside(s, out, t->batch * out_bytes, "transform", e));
     if (in == out && in_bytes != out_bytes) return MRO_FAIL(e, MRO_EINTERNAL, "a real transform in place");
-    mro_c32 *work = fftwf_malloc(full * sizeof *work);
+    mro_c32 *work = malloc(full * sizeof *work);
     if (work == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", t->nx, t->ny);
     enum mro_code rc = MRO_OK;
     allow_all(s, true);
@@ -334,7 +334,7 @@ static enum mro_code strict_transform(struct mro_device *d, const struct mro_tra
     /* A card's library may use the input as its work space. */
     if (t->kind == MRO_TRANSFORM_REAL_BACKWARD) memset(in, UNWRITTEN_BYTE, t->batch * in_bytes);
     allow_all(s, false);
-    fftwf_free(work);
+    free(work);
     return rc;
 }
 
@@ -367,7 +367,7 @@ static enum mro_code strict_open(struct mro_device *d, int index, struct mro_err
     if (s == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     s->page = (size_t)sysconf(_SC_PAGESIZE);
     d->state = s;
-    mro_fft_open();
+    mro_lines_open();
     return MRO_OK;
 }
 
@@ -378,7 +378,7 @@ static void strict_close(struct mro_device *d)
     free(s->region);
     free(s);
     d->state = NULL;
-    mro_fft_close();
+    mro_lines_close();
 }
 
 static const struct mro_gpu_runtime strict_runtime = {

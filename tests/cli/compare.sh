@@ -23,7 +23,7 @@ expect_out "hardness, one number an image"
 expect_out "CTC30 / AQ = 1.50 [0.95, 2.36], p = 0.2, n = 3 + 3"
 expect_out "3 + 3 images cannot reach a p below 0.1"
 expect_out "at equal thickness (nm)"
-expect_out "hardness changes by +50 % [+5, +116] from strain 0 to 4, n = 6, p = 0.034"
+expect_out "hardness changes by +50 % [+5, +116] from strain 0 to 4 %, n = 6, p = 0.034"
 expect_err "columns without numbers are left out: 'comment'"
 expect_err "1 image without a value of modulus left out"
 run compare --json hard.csv

@@ -4,6 +4,7 @@
 
 #include <complex.h>
 
+#include "cpu/fft.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
 
@@ -90,9 +91,42 @@ static void noise_is_the_same_field_on_any_grid(void **state)
     d->ops->release(d, &b);
 }
 
+/* Lines of small factors and of others, against direct sums in double; then back. */
+static void lines_match_direct_sums_and_return(void **state)
+{
+    static const size_t lengths[] = { 1, 2, 3, 4, 5, 6, 7, 8, 12, 15, 16, 30, 97, 200, 360, 501, 1152, 2048 };
+    (void)state;
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        const size_t n = lengths[l];
+        struct mro_room r, s;
+        assert_true(mro_room_new(&r, n) && mro_room_new(&s, n));
+        float *in = (float *)r.in, *back = (float *)s.out;
+        for (size_t i = 0; i < n * MRO_STRIP; i++) in[i] = normal_of(2, i);
+        mro_lines_run(r.lines, false, r.in, r.out, r.scratch);
+        mro_lines_run(r.lines, true, r.out, s.out, r.scratch);
+        double complex *turn = malloc(n * sizeof *turn);
+        for (size_t k = 0; k < n; k++) turn[k] = cexp(-2 * MRO_PI * I * (double)k / (double)n);
+        const size_t lane = l % MRO_LANES;
+        double off = 0, all = 0, off_back = 0;
+        for (size_t k = 0; k < n; k++) {
+            double complex sum = 0;
+            for (size_t j = 0, at = 0; j < n; j++, at = (at + k) % n)
+                sum += ((double)r.in[j].re[lane] + I * (double)r.in[j].im[lane]) * turn[at];
+            off += pow(cabs(sum - r.out[k].re[lane] - I * (double)r.out[k].im[lane]), 2);
+            all += pow(cabs(sum), 2);
+        }
+        for (size_t i = 0; i < n * MRO_STRIP; i++) off_back = fmax(off_back, fabs(back[i] / (double)n - in[i]));
+        near(sqrt(off / all), 0, 3e-7);
+        near(off_back, 0, 3e-6);
+        free(turn);
+        mro_room_release(&r);
+        mro_room_release(&s);
+    }
+}
+
 static void transforms_match_direct_sums_and_return(void **state)
 {
-    static const size_t sizes[][2] = { { 15, 16 }, { 17, 12 }, { 13, 29 }, { 1, 8 } };
+    static const size_t sizes[][2] = { { 15, 16 }, { 17, 12 }, { 13, 29 }, { 1, 8 }, { 37, 50 } };
     (void)state;
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
         const struct mro_grid g = { sizes[k][0], sizes[k][1], 3, 2 };
@@ -462,6 +496,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(noise_is_hermitian_with_unit_power_in_band),
         cmocka_unit_test(noise_is_the_same_field_on_any_grid),
+        cmocka_unit_test(lines_match_direct_sums_and_return),
         cmocka_unit_test(transforms_match_direct_sums_and_return),
         cmocka_unit_test(contrast_of_a_cosine_is_its_amplitude),
         cmocka_unit_test(a_ramp_leaves_no_cross),

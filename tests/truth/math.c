@@ -119,7 +119,12 @@ static void functions_of_our_own_are_those_of_the_library(void **state)
         near(mro_ln((float)x), log((float)x), 3e-7 * fmax(fabs(log(x)), 1e-3));
         near(mro_ln64(x), log(x), 1e-15 * fmax(fabs(log(x)), 1));
         near(mro_exp(a) / exp(a), 1, 3e-7 + 6e-8 * fabs(a));
+        near(mro_exp64((double)a) / exp((double)a), 1, 1e-15);
+        near(mro_exp64(8 * (double)a) / exp(8 * (double)a), 1, 1e-15);
+        near(mro_erf64((double)a), erf((double)a), 1e-15);
+        near(mro_erf64((double)a / 20), erf((double)a / 20), 1e-15);
     }
+    near(mro_erf64(-1e200), -1, 0);
     near(mro_sin_quarter(0.25f), 1, 0);
     near(mro_ln(1), 0, 0);
     near(mro_exp(0), 1, 0);

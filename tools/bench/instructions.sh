@@ -37,7 +37,7 @@ grep -qw avx2 /proc/cpuinfo || {
     echo "instructions: this processor has no AVX2, for which the record was made: nothing compared"
     exit 0
 }
-machine="$(uname -m), cc $(cc -dumpversion), libc $(ldd --version | sed -n '1s/.* //p'), fftw $(pkg-config --modversion fftw3f), gsl $(pkg-config --modversion gsl), $(valgrind --version)"
+machine="$(uname -m), cc $(cc -dumpversion), libc $(ldd --version | sed -n '1s/.* //p'), gsl $(pkg-config --modversion gsl), $(valgrind --version)"
 if [ "${1:-}" != --record ] && [ "$(sed -n 's/^# counted on: //p' "$record")" != "$machine" ]; then
     echo "instructions: the record is of other versions than '$machine': nothing compared"
     exit 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What the compiler made of every kernel: registers, shared memory and spills, for each architecture. Warnings are
-# errors, and so is a kernel of ours that spills registers on compute capability 9.0. Needs nvcc, and no graphics card.
+# What the compiler made of every kernel: registers, shared memory, spills and occupancy, for each architecture. Warnings
+# are errors, and so is a kernel of ours that spills registers on compute capability 9.0. Needs nvcc, and no graphics card.
 #   tools/bench/kernels.sh            prints the table and keeps it as tools/bench/results/kernels-<CUDA version>.txt
 #   tools/bench/kernels.sh 90 120     prints these architectures only; those that nvcc does not know are left out
 set -euo pipefail
@@ -52,14 +52,20 @@ rows=$(awk '
         printf "%s|%s|%s|%d|%d|%d|%d|%d\n", file, name, arch, substr($0, RSTART + 5, RLENGTH - 5), field("bytes smem"), stack, stores, loads
     }' "$work/log")
 
+toolkit=$(dirname "$(dirname "$(readlink -f "$(command -v "$nvcc")")")")
+"${CC:-cc}" -std=gnu11 -I include -I . -I "$toolkit/include" -o "$work/occupancy" tools/bench/occupancy.c -lm
+rows=$("$work/occupancy" <<<"$rows")
+
 table() {
     echo "Kernels as compiled by nvcc $version ($("$nvcc" --version | tail -1))"
-    echo "Registers of a thread, bytes of shared memory of a block, bytes of stack and of spills of a thread."
+    echo "Registers of a thread, bytes of shared memory of a block, bytes of stack and of spills of a thread, threads of a"
+    echo "block, and occupancy: per cent of the warps that a multiprocessor can hold, by NVIDIA's calculator."
     echo
-    printf '%-10s %-42s %5s %9s %7s %6s %7s %6s\n' file kernel sm registers shared stack stores loads
-    sort -t'|' -k1,1 -k2,2 -k3,3n <<<"$rows" | while IFS='|' read -r file name arch registers shared stack stores loads; do
-        printf '%-10s %-42s %5s %9s %7s %6s %7s %6s\n' "$file" "$name" "$arch" "$registers" "$shared" "$stack" "$stores" "$loads"
-    done
+    local form='%-10s %-42s %5s %9s %7s %6s %7s %6s %8s %10s\n'
+    # shellcheck disable=SC2059 # the same form for head and rows
+    printf "$form" file kernel sm registers shared stack stores loads threads occupancy
+    # shellcheck disable=SC2059
+    sort -t'|' -k1,1 -k2,2 -k3,3n <<<"$rows" | tr '|' '\t' | while IFS=$'\t' read -ra row; do printf "$form" "${row[@]}"; done
 }
 if [ $# -gt 0 ]; then
     table

@@ -236,7 +236,7 @@ function comparison() {
 
 const UNIT_WORDS = { '1/nm^2': 'nm⁻²', '1/nm^3': 'nm⁻³', '1/nm': 'nm⁻¹', '1/A': 'Å⁻¹', A: 'Å', deg: '°' };
 // What a series is over: the strain where a row has one, else the value, as the comparison does.
-const over = rows.some((r) => isNumber(r.strain)) || !rows.some((r) => isNumber(r.value)) ? { key: 'strain', name: 'strain', unit: '' } : { key: 'value', name: report.value_name, unit: report.value_unit };
+const over = rows.some((r) => isNumber(r.strain)) || !rows.some((r) => isNumber(r.value)) ? { key: 'strain', name: 'strain', unit: '%' } : { key: 'value', name: report.value_name, unit: report.value_unit };
 const overText = () => `${over.name}${over.unit ? ` (${over.unit})` : ''}`;
 // The images of a metric: { state, name, href, value, ci, x }.
 function pointsOf(m) {

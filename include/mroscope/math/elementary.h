@@ -60,7 +60,7 @@ MRO_HD float mro_exp(float x)
     return series * power;
 }
 
-/* cos(2 pi t) and ln x in double precision; errors below 1e-15. */
+/* cos(2 pi t), ln x, exp x and erf x in double precision; errors below 1e-15. */
 MRO_HD double mro_cos_turns64(double t)
 {
     const double x = 2 * MRO_PI * (0.25 - fabs(mro_turn_of(t))), v = x * x; /* the sine's series, |x| <= pi / 2 */
@@ -102,6 +102,65 @@ MRO_HD double mro_ln64(double x)
     series = 2.0 / 3 + v * series;
     series = 2.0 + v * series;
     return whole * 0.69314718055994530942 + s * series;
+}
+
+/* For -700 <= x <= 700; the error is relative. */
+MRO_HD double mro_exp64(double x)
+{
+    const double sum = x * 1.4426950408889634074 + 6755399441055744.0, whole = sum - 6755399441055744.0;
+    const double r = x - whole * 0.69314718036912381649 - whole * 1.9082149292705877000e-10; /* ln 2 in two parts */
+    uint64_t bits;
+    double power, series = 1.0 / 6227020800.0;
+    series = 1.0 / 479001600.0 + r * series;
+    series = 1.0 / 39916800.0 + r * series;
+    series = 1.0 / 3628800.0 + r * series;
+    series = 1.0 / 362880.0 + r * series;
+    series = 1.0 / 40320.0 + r * series;
+    series = 1.0 / 5040.0 + r * series;
+    series = 1.0 / 720.0 + r * series;
+    series = 1.0 / 120.0 + r * series;
+    series = 1.0 / 24.0 + r * series;
+    series = 1.0 / 6.0 + r * series;
+    series = 0.5 + r * series;
+    series = 1 + r * (1 + r * series);
+    memcpy(&bits, &sum, sizeof bits); /* ends in the whole number */
+    bits = (bits + 1023) << 52;
+    memcpy(&power, &bits, sizeof power);
+    return series * power;
+}
+
+/* 1 - t exp(-x^2) P(2 t - 1), t = 2 / (2 + |x|), for x >= 0: P interpolates the rest at the zeros of Chebyshev's
+ * polynomial of degree 25. */
+MRO_HD double mro_erf64(double x)
+{
+    const double z = fabs(x), t = 2 / (2 + z), u = 2 * t - 1, square = z * z;
+    double p = -2.4533297281907216e-09;
+    p = 6.8476221825551206e-09 + u * p;
+    p = 9.618938888698185e-09 + u * p;
+    p = -5.280353313680591e-08 + u * p;
+    p = 2.8262623020993594e-08 + u * p;
+    p = 1.5285337373405384e-07 + u * p;
+    p = -3.1515380873859596e-07 + u * p;
+    p = 1.1571255712320186e-08 + u * p;
+    p = 1.020491039685131e-06 + u * p;
+    p = -1.8316513421313582e-06 + u * p;
+    p = -5.715931168141551e-07 + u * p;
+    p = 8.065269673335229e-06 + u * p;
+    p = -1.0845408814716467e-05 + u * p;
+    p = -1.707599624840257e-05 + u * p;
+    p = 7.223482821798521e-05 + u * p;
+    p = -1.7185397536403893e-05 + u * p;
+    p = -0.00033153668401345894 + u * p;
+    p = 0.00041864799053373866 + u * p;
+    p = 0.0015453060247496413 + u * p;
+    p = -0.003239592530989065 + u * p;
+    p = -0.01075533094458423 + u * p;
+    p = 0.01822111575334538 + u * p;
+    p = 0.13973604627802583 + u * p;
+    p = 0.3435803422069062 + u * p;
+    p = 0.5107913526210115 + u * p;
+    const double e = 1 - t * mro_exp64(square < 700 ? -square : -700) * p;
+    return x < 0 ? -e : e;
 }
 
 #endif

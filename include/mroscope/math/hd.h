@@ -15,7 +15,7 @@
 
 #define MRO_PI 3.14159265358979323846
 
-/* A complex number of two floats, laid out as FFTW and cuFFT expect it. */
+/* A complex number of two floats, laid out as cuFFT and FFTW expect it. */
 typedef struct {
     float re, im;
 } mro_c32;

@@ -60,8 +60,8 @@ MRO_HD size_t mro_lattice_points(const struct mro_lattice *l)
 /* Whether point (j, i) has a median of its own. */
 MRO_HD int mro_lattice_wanted(const struct mro_lattice *l, ptrdiff_t j, ptrdiff_t i)
 {
-    const double q = hypot((double)j * l->step, (double)i * l->step);
-    return q >= l->inner && q <= l->outer;
+    const double q2 = (double)(j * j + i * i) * l->step * l->step;
+    return (l->inner <= 0 || q2 >= l->inner * l->inner) && l->outer >= 0 && q2 <= l->outer * l->outer;
 }
 
 /* The disc around point (j, i): rows y0..y1 of signed frequency numbers, and of row y every `stride`-th number from x0
@@ -83,11 +83,11 @@ MRO_HD struct mro_disc mro_lattice_disc(const struct mro_lattice *l, ptrdiff_t j
     d.stride = d.ry * d.rx > 200 ? 2 : 1;
     return d;
 }
-MRO_HD ptrdiff_t mro_disc_row(const struct mro_disc *d, ptrdiff_t y, ptrdiff_t *n)
+MRO_HD int mro_disc_row(const struct mro_disc *d, int y, int *n)
 {
-    const double dy = ((double)y - d->cy) / d->ry, w = d->rx * sqrt(fmax(0.0, 1 - dy * dy));
-    const ptrdiff_t x0 = (ptrdiff_t)ceil(d->cx - w) + (y & (d->stride - 1)), x1 = (ptrdiff_t)floor(d->cx + w);
-    *n = x1 < x0 ? 0 : (x1 - x0) / d->stride + 1;
+    const double dy = (y - d->cy) / d->ry, w = d->rx * sqrt(fmax(0.0, 1 - dy * dy));
+    const int every = (int)d->stride - 1, x0 = (int)ceil(d->cx - w) + (y & every), x1 = (int)floor(d->cx + w);
+    *n = x1 < x0 ? 0 : ((x1 - x0) >> every) + 1; /* a stride of 1 or 2 */
     return x0;
 }
 

@@ -7,6 +7,11 @@
 
 #include "mroscope/math/elementary.h"
 
+#define MRO_PHILOX_M0 0xD2511F53u
+#define MRO_PHILOX_M1 0xCD9E8D57u
+#define MRO_PHILOX_W0 0x9E3779B9u
+#define MRO_PHILOX_W1 0xBB67AE85u
+
 typedef struct {
     uint32_t v[4];
 } mro_philox_block;
@@ -17,14 +22,14 @@ MRO_HD mro_philox_block mro_philox(uint64_t seed, uint64_t stream, uint64_t coun
     uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        const uint64_t p0 = (uint64_t)MRO_PHILOX_M0 * c0, p1 = (uint64_t)MRO_PHILOX_M1 * c2;
         const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
         c0 = n0;
         c1 = (uint32_t)p1;
         c2 = n2;
         c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        k0 += MRO_PHILOX_W0;
+        k1 += MRO_PHILOX_W1;
     }
     mro_philox_block b;
     b.v[0] = c0;

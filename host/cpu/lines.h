@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Fourier transforms of as many lines side by side as a vector of the processor has lanes. Each lane holds a line of
+ * its own, so that butterflies are plain products and sums of vectors, whatever the length is. */
+#ifndef MRO_CPU_LINES_H
+#define MRO_CPU_LINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "mroscope/math/hd.h"
+
+/* The widest vectors of the instruction set that is compiled for. */
+#if defined(__AVX512F__)
+#define MRO_LANES 16
+#elif defined(__AVX__)
+#define MRO_LANES 8
+#else
+#define MRO_LANES 4
+#endif
+typedef float mro_lanes __attribute__((vector_size(4 * MRO_LANES)));
+
+/* A complex number of each line. */
+struct mro_wide {
+    mro_lanes re, im;
+};
+
+/* Tables of one length; shared and kept: every CPU device opens and closes the store, the last one empties it. */
+struct mro_lines;
+void mro_lines_open(void);
+void mro_lines_close(void);
+const struct mro_lines *mro_lines_of(size_t n); /* n > 0; NULL when out of memory; not the caller's to free */
+
+/* Room for n numbers of each line, aligned; free() gives it back. NULL when out of memory. */
+struct mro_wide *mro_lines_room(size_t n);
+/* How many numbers of each line a transform needs besides input and output. */
+size_t mro_lines_scratch(const struct mro_lines *p);
+
+/* Unnormalised transform of MRO_LANES lines: exp(-2 pi i j k / n), or its conjugate for `back`. `in`, `out` and
+ * `scratch` lie apart; `in` is kept. Lengths of the factors 2, 3 and 5 take radix 8 to 2, 3 and 5, decimated in time
+ * and recursively, so that most passes stay in the first level of cache; others are a convolution of such a length
+ * (Bluestein, IEEE Trans. Audio Electroacoust. 18 (1970) 451). */
+void mro_lines_run(const struct mro_lines *p, bool back, const struct mro_wide *in, struct mro_wide *out,
+                   struct mro_wide *scratch);
+
+/* Transposes MRO_LANES rows of as many floats. Rows begin `pitch` floats apart, those that come out `to_pitch`. */
+void mro_lines_turn(const float *from, size_t pitch, float *to, size_t to_pitch);
+
+/* Rows side by side: number x of each of up to MRO_LANES rows of n floats becomes a vector at to[x * step]; lanes
+ * without a row become 0. Rows of complex numbers are rows of twice as many floats with step 1. And back. */
+void mro_lines_from_rows(const float *rows, size_t pitch, size_t n_rows, size_t n, mro_lanes *to, size_t step);
+void mro_lines_to_rows(const mro_lanes *from, size_t step, float *rows, size_t pitch, size_t n_rows, size_t n);
+
+/* Columns side by side: row y of n rows, `w` <= MRO_LANES complex numbers of it, becomes to[y]; lanes without a column
+ * become 0. And back. */
+void mro_lines_from_columns(const mro_c32 *columns, size_t pitch, size_t w, size_t n, struct mro_wide *to);
+void mro_lines_to_columns(const struct mro_wide *from, mro_c32 *columns, size_t pitch, size_t w, size_t n);
+
+#endif
