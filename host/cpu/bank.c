@@ -17,6 +17,8 @@ struct room {
     size_t ny, nx, stride; /* of the plane and its panels */
     struct mro_room x, y;
     float *re, *im;          /* MRO_LANES rows, filled up to whole panels */
+    float *window;           /* a row of the window before it folds onto the plane: real parts, then imaginary ones, */
+    size_t room;             /* so many of each, nx of them zeros before and as many behind */
     struct mro_wide *panels; /* transformed along x; rows that no window reaches stay 0 */
     float *bell_y, *bell_x;  /* amplitude of the window, from -hy and -hx on */
     float *best;             /* [panels][ny][MRO_LANES] */
@@ -34,7 +36,10 @@ static bool room_new(struct room *r, const struct mro_grid *out, const struct mr
     r->bell_x = malloc((size_t)(2 * w->hx + 1) * sizeof *r->bell_x);
     r->best = malloc(n * sizeof *r->best);
     r->which = malloc(n * sizeof *r->which);
-    if (!ready_x || !ready_y || !r->re || !r->panels || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
+    r->room = 2 * r->nx + 2 * (size_t)w->hx + 1;
+    r->window = calloc(2 * r->room, sizeof *r->window);
+    if (!ready_x || !ready_y || !r->re || !r->window || !r->panels || !r->bell_y || !r->bell_x || !r->best || !r->which)
+        return false;
     r->im = r->re + MRO_LANES * wide;
     memset(r->panels, 0, n_panels * r->stride * sizeof *r->panels);
     for (size_t i = 0; i < n; i++) {
@@ -49,6 +54,7 @@ static void room_release(struct room *r)
     mro_room_release(&r->x);
     mro_room_release(&r->y);
     free(r->re);
+    free(r->window);
     free(r->panels);
     free(r->bell_y);
     free(r->bell_x);
@@ -66,27 +72,43 @@ static void bell_row(double c, double offset, ptrdiff_t reach, float *w)
     }
 }
 
-/* Adds a row of the spectrum, nx coefficients, times wy and the window around cx to a row of the plane. Frequencies
- * beyond the coarse grid's own fold onto it: at its points that is exact. */
-static void add_row(const mro_c32 *src, size_t nx, ptrdiff_t cx, ptrdiff_t hx, float wy, const float *bell, float *re,
-                    float *im, size_t plane_nx)
+/* A row of the spectrum, nx coefficients, times wy and the window around cx: set in re and im, or added to them. */
+static void window_row(const mro_c32 *src, size_t nx, ptrdiff_t cx, ptrdiff_t hx, float wy, const float *bell, bool add,
+                       float *re, float *im)
 {
-    size_t from = mro_cyclic(cx - hx, nx), at = mro_cyclic(-hx, plane_nx);
-    for (size_t i = 0, n = 2 * (size_t)hx + 1, run; i < n; i += run) {
-        run = n - i;
-        if (run > nx - from) run = nx - from;
-        if (run > plane_nx - at) run = plane_nx - at;
+    size_t from = mro_cyclic(cx - hx, nx);
+    for (size_t i = 0, n = 2 * (size_t)hx + 1, run; i < n; i += run, from = 0) {
+        run = n - i < nx - from ? n - i : nx - from;
         const mro_c32 *s = src + from;
         const float *w = bell + i;
-        float *to_re = re + at, *to_im = im + at;
+        float *to_re = re + i, *to_im = im + i;
+        if (add)
 #pragma omp simd
-        for (size_t t = 0; t < run; t++) {
-            to_re[t] += wy * w[t] * s[t].re;
-            to_im[t] += wy * w[t] * s[t].im;
-        }
-        from = from + run == nx ? 0 : from + run;
-        at = at + run == plane_nx ? 0 : at + run;
+            for (size_t t = 0; t < run; t++) {
+                to_re[t] += wy * w[t] * s[t].re;
+                to_im[t] += wy * w[t] * s[t].im;
+            }
+        else
+#pragma omp simd
+            for (size_t t = 0; t < run; t++) {
+                to_re[t] = wy * w[t] * s[t].re;
+                to_im[t] = wy * w[t] * s[t].im;
+            }
     }
+}
+
+/* Frequencies -hx..hx, number 0 at v[hx], folded onto those of the plane, from 0 on: at its points that is exact. */
+static void fold(const float *v, ptrdiff_t hx, size_t nx, float *to)
+{
+    const ptrdiff_t n = (ptrdiff_t)nx;
+    const float *first = v + hx, *second = first - n;
+#pragma omp simd
+    for (ptrdiff_t x = 0; x < n; x++) to[x] = first[x] + second[x];
+    for (ptrdiff_t turn = n; turn <= hx; turn += n) /* windows wider than two planes */
+        for (ptrdiff_t x = 0; x < n; x++) {
+            if (x + turn <= hx) to[x] += first[x + turn];
+            if (turn + n - x <= hx) to[x] += second[x - turn];
+        }
 }
 
 /* Fills r->panels with the plane of wave vector `g`, transformed along x. */
@@ -96,17 +118,26 @@ static void transform_rows(const struct mro_grid *grid, const mro_c32 *spectrum,
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
     const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px), ny = (ptrdiff_t)r->ny, hy = w->hy;
     const size_t n_panels = mro_panels(r->nx), wide = n_panels * MRO_LANES;
+    float *window_re = r->window + r->nx, *window_im = r->window + r->room + r->nx;
     bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x);
     bell_row(w->c / (grid->ly * grid->ly), (double)cy - py, w->hy, r->bell_y);
     for (ptrdiff_t y0 = 0; y0 < ny; y0 += MRO_LANES) {
         const ptrdiff_t end = y0 + MRO_LANES < ny ? y0 + MRO_LANES : ny;
         if (y0 > hy && ny - end >= hy) continue; /* no window reaches here */
-        memset(r->re, 0, 2 * MRO_LANES * wide * sizeof *r->re);
-        for (ptrdiff_t y = y0; y < end; y++) /* rows -hy..hy of the window that fold onto y */
-            for (ptrdiff_t j = y - (y + hy) / ny * ny; j <= hy; j += ny)
-                add_row(spectrum + mro_cyclic(cy + j, grid->ny) * grid->nx, grid->nx, cx, w->hx,
-                        scale * r->bell_y[j + hy], r->bell_x, r->re + (size_t)(y - y0) * wide,
-                        r->im + (size_t)(y - y0) * wide, r->nx);
+        for (ptrdiff_t y = y0; y < y0 + MRO_LANES; y++) {
+            float *re = r->re + (size_t)(y - y0) * wide, *im = r->im + (size_t)(y - y0) * wide;
+            const ptrdiff_t first = y - (y + hy) / ny * ny; /* of the rows -hy..hy of the window that fold onto y */
+            for (ptrdiff_t j = first; y < end && j <= hy; j += ny)
+                window_row(spectrum + mro_cyclic(cy + j, grid->ny) * grid->nx, grid->nx, cx, w->hx,
+                           scale * r->bell_y[j + hy], r->bell_x, j > first, window_re, window_im);
+            if (y < end && first <= hy) {
+                fold(window_re, w->hx, r->nx, re);
+                fold(window_im, w->hx, r->nx, im);
+            } else {
+                memset(re, 0, r->nx * sizeof *re);
+                memset(im, 0, r->nx * sizeof *im);
+            }
+        }
         mro_lines_from_rows(r->re, wide, MRO_LANES, r->nx, &r->x.in->re, 2);
         mro_lines_from_rows(r->im, wide, MRO_LANES, r->nx, &r->x.in->im, 2);
         mro_lines_run(r->x.lines, true, r->x.in, r->x.out, r->x.scratch);
