@@ -64,9 +64,9 @@ static const char notes[] =
 struct measure {
     struct cli_run run;
     struct mro_order_options options;
-    struct mro_order_plan *plan[CLI_PLACES]; /* made for the first image: bad inputs are told without waiting for it */
-    struct mro_order_pool pool;              /* of the frames of one image, */
-    char *warnings[MAX_WARNINGS];            /* and their warnings, each once */
+    struct mro_order_plan *plan[CLI_CPU + 1]; /* made for the first image: bad inputs are told without waiting for it */
+    struct mro_order_pool pool;               /* of the frames of one image, */
+    char *warnings[MAX_WARNINGS];             /* and their warnings, each once */
     size_t n_warnings;
 };
 
@@ -100,9 +100,10 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
                              struct mro_error *e)
 {
     struct measure *m = state;
-    if (m->plan[place] == NULL)
-        MRO_TRY(mro_order_plan_new(&m->plan[place], m->run.places->device[place], &m->options, e));
-    return mro_order_measure(m->plan[place], &item->pixels, item->name, result, e);
+    struct mro_device *d = m->run.places->device[place];
+    struct mro_order_plan **plan = &m->plan[place == CLI_CPU ? CLI_CPU : CLI_CHOSEN]; /* all lanes have one */
+    if (*plan == NULL) MRO_TRY(mro_order_plan_new(plan, d, &m->options, e));
+    return mro_order_measure_on(*plan, d, &item->pixels, item->name, result, e);
 }
 
 /* -- results ----------------------------------------------------------------------------------- */
@@ -218,7 +219,7 @@ static void close_state(void *state)
 {
     struct measure *m = state;
     forget_frames(m);
-    for (int i = 0; i < CLI_PLACES; i++) mro_order_plan_free(m->plan[i]);
+    for (int i = 0; i <= CLI_CPU; i++) mro_order_plan_free(m->plan[i]);
 }
 
 const struct cli_verb cli_verb_mro = {

@@ -432,6 +432,13 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     return measure_pattern(s, s->run.places->device[place], &item->pixels, item->name, few, planned, &numbers, r, e);
 }
 
+/* The first point of a series without a reference sets the windows of those after it. */
+static bool ready(const void *state)
+{
+    const struct pdf *s = state;
+    return s->n_values == 0 || s->have_reference || s->series.n > 0;
+}
+
 static size_t need(const void *state, const struct mro_image *like)
 {
     const struct pdf *s = state;
@@ -1011,6 +1018,7 @@ const struct cli_verb cli_verb_pdf = {
     .result_size = sizeof(struct one),
     .need = need,
     .measure = measure,
+    .ready = ready,
     .write = write_files,
     .json = json,
     .warnings = warnings,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/progress.h"
+#include "core/backend.h"
 #include "core/inside.h"
 #include "io/stream.h"
 #include "io/write.h"
@@ -155,9 +156,16 @@ enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places,
                           enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
                           void *context, struct mro_error *e)
 {
+    return cli_compute_instead(c, places, name, work(context, CLI_CHOSEN, e), work, context, e);
+}
+
+enum mro_code cli_compute_instead(const struct cli_common *c, struct cli_places *places, const char *name,
+                                  enum mro_code code,
+                                  enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
+                                  void *context, struct mro_error *e)
+{
     const char *asked = device_asked(c);
     const bool on_a_card = strcmp(mro_device_backend(places->device[CLI_CHOSEN]), "cuda") == 0;
-    const enum mro_code code = work(context, CLI_CHOSEN, e);
     /* A card that fails is told to whoever asked for it; who left the choice open is told of the CPU in its place. */
     const bool full = code == MRO_EMEMORY;
     const bool failed = code == MRO_EDEVICE && (asked == NULL || strcmp(asked, "auto") == 0);
@@ -471,38 +479,38 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     return c->out && !left_out ? cli_item_stem(item, c->out, several_images, several_frames, e) : MRO_OK;
 }
 
-/* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
-static enum mro_code measure_pixels(struct walk *w, struct cli_item *item, const char *const *made, size_t n_made,
-                                    struct mro_error *e)
-{
+/* One frame, or several reduced to one, on its way. */
+struct frame {
+    struct cli_item item;
     char calibration[256], pixels[128];
-    const char *extra[2 + MAX_MADE];
-    cli_calibrate(w->job->common, item->info, item->pixels.axis, calibration, sizeof calibration);
+    const char *extra[2 + MAX_MADE]; /* item.extra: these, and how the pixels were made */
+    size_t number;
+    void *measured;
+    struct mro_error error; /* of reading; code MRO_OK: none */
+};
+
+/* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
+static void measure_frame(const struct walk *w, struct frame *f, const char *const *made, size_t n_made)
+{
+    struct cli_item *item = &f->item;
+    cli_calibrate(w->job->common, item->info, item->pixels.axis, f->calibration, sizeof f->calibration);
     mro_calibration_text(&item->pixels.axis[0], &item->pixels.axis[1], item->calibration, sizeof item->calibration);
-    memcpy(w->axis, item->pixels.axis, sizeof w->axis);
-    memcpy(w->calibration, item->calibration, sizeof w->calibration);
-    item->extra = extra;
-    for (size_t i = 0; i < n_made && i < MAX_MADE; i++) extra[item->n_extra++] = made[i];
-    if (calibration[0]) extra[item->n_extra++] = calibration;
-    snprintf(pixels, sizeof pixels, "%zu pixels are not finite numbers and are left out", item->pixels.not_finite);
-    if (item->pixels.not_finite) extra[item->n_extra++] = pixels;
-    cli_progress_clear(&w->progress);
-    return w->job->frame(w->job->context, item, e);
+    item->extra = f->extra;
+    for (size_t i = 0; i < n_made && i < MAX_MADE; i++) f->extra[item->n_extra++] = made[i];
+    if (f->calibration[0]) f->extra[item->n_extra++] = f->calibration;
+    snprintf(f->pixels, sizeof f->pixels, "%zu pixels are not finite numbers and are left out",
+             item->pixels.not_finite);
+    if (item->pixels.not_finite) f->extra[item->n_extra++] = f->pixels;
+    f->measured = w->job->measure(w->job->context, item);
 }
 
-/* Measures the pixels of one frame, which it takes over. They are handed back to `stream` for the next. */
-static enum mro_code do_frame(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
-                              size_t frame, bool first, struct mro_stream *stream, struct mro_image *pixels,
-                              struct mro_error *e)
+static enum mro_code publish_frame(struct walk *w, struct frame *f, struct mro_error *e)
 {
-    struct cli_item item;
-    enum mro_code code = item_begin(w, path, f, image, several, true, frame, &item, e);
-    item.pixels = *pixels;
-    item.first = first;
-    if (code == MRO_OK) code = measure_pixels(w, &item, NULL, 0, e);
-    mro_stream_give_back(stream, &item.pixels);
-    cli_item_release(&item, code != MRO_OK);
-    return code;
+    memcpy(w->axis, f->item.pixels.axis, sizeof w->axis);
+    memcpy(w->calibration, f->item.calibration, sizeof w->calibration);
+    w->n_file = f->item.n_file;
+    cli_progress_clear(&w->progress);
+    return w->job->publish(w->job->context, &f->item, f->measured, e);
 }
 
 static enum mro_code do_together(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
@@ -523,11 +531,12 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
 /* -- memory -------------------------------------------------------------------------------------- */
 
 /* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure. */
-enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3 };
+enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3, MOST_WAITING = 32 };
 
-/* How many frames can be read ahead within the budget; an error when it has no room for one. */
+/* How many frames can be measured at the same time, wait for those before them, and be read ahead within the budget; an
+ * error when it has no room for one. */
 static enum mro_code plan_memory(const struct walk *w, const char *path, const struct mro_image_info *info,
-                                 size_t *ahead, struct mro_error *e)
+                                 struct mro_stream_plan *plan, size_t *lanes, struct mro_error *e)
 {
     const struct cli_job *job = w->job;
     const size_t budget = job->common->memory ? job->common->memory : mro_default_memory();
@@ -540,20 +549,30 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     const size_t pixels = like.ny * like.nx, frame = pixels * sizeof(float);
     const size_t raw = info->dtype == MRO_F32 ? 0 : pixels * mro_dtype_size(info->dtype);
     const size_t fixed = (size_t)PROGRAM_BYTES + (job->common->out ? (size_t)FIGURE_BYTES : 0);
-    size_t need = frame + (job->need ? job->need(job->context, &like) : 0), reducing = 0;
+    const size_t lane = frame + (job->need ? job->need(job->context, &like) : 0);
+    size_t need = lane, reducing = 0, frames = 0;
     if (job->common->reduce == CLI_REDUCE_MEAN) reducing = mro_frames_mean_bytes(like.ny, like.nx);
     if (job->common->reduce == CLI_REDUCE_ALIGNED) reducing = mro_frames_align_bytes(like.ny, like.nx);
     if (reducing && frame + reducing > need) need = frame + reducing;
     need += fixed + raw;
-    *ahead = 0;
     if (need > budget && job->failure && !job->failure->any) job->failure->need = need;
     if (need > budget)
         return MRO_FAIL(e, MRO_EMEMORY,
                         "'%s': measuring %zu x %zu pixels needs about %zu MiB, the memory budget is %zu MiB; give a "
                         "larger --memory",
                         path, like.nx, like.ny, (need >> 20) + 1, budget >> 20);
-    const size_t room = (budget - need) / frame;
-    if (info->frames > 1) *ahead = room < MOST_AHEAD ? room : MOST_AHEAD;
+    size_t room = budget - need;
+    *lanes = plan->lent = 1;
+    for (size_t k = 0; k < info->frames && frames <= CLI_MAX_LANES; k++)
+        frames += cli_frames_has(&job->common->frames, k);
+    if (job->common->reduce == CLI_REDUCE_NONE && frames > 2 && room > frame) {
+        const size_t fit = 1 + (room - frame) / lane; /* one is read ahead in any case */
+        *lanes = mro_device_lanes(job->places->device[CLI_CHOSEN], fit < frames ? fit : frames - 1, lane);
+        if (*lanes > 1) plan->lent = fit < *lanes + MOST_WAITING ? fit : *lanes + MOST_WAITING;
+        room -= (plan->lent - 1) * lane;
+    }
+    room /= frame;
+    if (info->frames > 1) plan->depth = room < MOST_AHEAD ? room : MOST_AHEAD;
     return MRO_OK;
 }
 
@@ -561,30 +580,111 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
 
 static bool wanted(const void *frames, size_t frame) { return cli_frames_has(frames, frame); }
 
-static enum mro_code do_frames(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
-                               struct mro_error *e)
-{
-    const size_t frames = mro_file_info(plan->file, plan->image)->frames;
+/* The frames of an image, measured one by one. */
+struct stack {
+    struct walk *w;
+    const char *path;
+    bool several;
+    const struct mro_stream_plan *plan;
     struct mro_stream *stream;
+    size_t lanes, taken;
+    struct mro_error error; /* of the first frame that failed; code MRO_OK: none did */
+};
+
+static bool take_frame(void *context, void *piece)
+{
+    struct stack *s = context;
+    struct frame *f = piece;
+    const struct mro_stream_plan *p = s->plan;
     struct mro_image pixels;
-    size_t done = 0, frame;
-    bool more = true;
-    MRO_TRY(mro_stream_open(&stream, plan, e));
-    enum mro_code code = mro_stream_next(stream, &more, &pixels, &frame, &w->n_file, e);
-    while (code == MRO_OK && more) {
-        code = do_frame(w, path, plan->file, plan->image, several, frame, done == 0, stream, &pixels, e);
-        done++;
-        if (code == MRO_OK) code = mro_stopped(e);
-        if (code) break;
-        cli_progress_frame(&w->progress, w->file, w->files, (double)(frame + 1) / (double)frames);
-        const size_t seen = w->n_file;
-        code = mro_stream_next(stream, &more, &pixels, &frame, &w->n_file, e);
-        if (!more) w->n_file = seen;
+    size_t n_file;
+    bool more;
+    f->error.code = mro_stream_next(s->stream, &more, &pixels, &f->number, &n_file, &f->error);
+    if (f->error.code) return true;
+    if (!more) return false;
+    f->error.code = item_begin(s->w, s->path, p->file, p->image, s->several, true, f->number, &f->item, &f->error);
+    f->item.pixels = pixels;
+    f->item.n_file = n_file;
+    f->item.first = s->taken++ == 0;
+    return true;
+}
+
+static void drop_frame(void *context, void *piece)
+{
+    const struct stack *s = context;
+    struct frame *f = piece;
+    s->w->job->release(s->w->job->context, f->measured);
+    cli_item_release(&f->item, true);
+}
+
+/* Publishes a frame; false after a failure. */
+static bool finish_frame(void *context, void *piece)
+{
+    struct stack *s = context;
+    struct walk *w = s->w;
+    struct frame *f = piece;
+    s->error = f->error;
+    if (f->error.code == MRO_OK) s->error.code = publish_frame(w, f, &s->error);
+    w->job->release(w->job->context, f->measured);
+    mro_stream_give_back(s->stream, &f->item.pixels);
+    cli_item_release(&f->item, s->error.code != MRO_OK);
+    if (s->error.code == MRO_OK) s->error.code = mro_stopped(&s->error);
+    if (s->error.code) return false;
+    cli_progress_frame(&w->progress, w->file, w->files,
+                       (double)(f->number + 1) / (double)mro_file_info(s->plan->file, s->plan->image)->frames);
+    return true;
+}
+
+static void work_on_frame(void *context, size_t lane, void *piece)
+{
+    const struct stack *s = context;
+    struct frame *f = piece;
+    struct mro_image *pixels = &f->item.pixels;
+    f->item.place = lane ? CLI_BESIDE + (enum cli_place)(lane - 1) : CLI_CHOSEN;
+    omp_set_num_threads(s->w->job->places->device[f->item.place]->threads); /* a setting of each thread */
+    if (f->error.code == MRO_OK) measure_frame(s->w, f, NULL, 0);
+    if (f->item.spent) { /* it may wait long */
+        struct mro_image spent = *pixels;
+        pixels->px = NULL;
+        mro_stream_give_back(s->stream, &spent);
     }
-    mro_stream_close(stream);
-    if (code == MRO_OK && w->job->together && done > 1)
-        code = do_together(w, path, plan->file, plan->image, several, e);
-    return code;
+}
+
+/* Opens the devices of the lanes and deals the threads out, once the verb has made what all frames share. */
+static size_t start_lanes(void *context, const void *piece)
+{
+    const struct stack *s = context;
+    const struct frame *f = piece;
+    const struct cli_job *job = s->w->job;
+    struct mro_error none;
+    size_t n = 0;
+    if (s->lanes < 2 || f->error.code || !job->ready(job->context, f->measured)) return 0;
+    const struct mro_device *chosen = job->places->device[CLI_CHOSEN];
+    struct mro_device **device = job->places->device + CLI_BESIDE;
+    const size_t threads = (size_t)chosen->threads;
+    while (n < s->lanes && (device[n] || mro_device_beside(&device[n], chosen, n, &none) == MRO_OK)) n++;
+    for (size_t k = 0; k < n; k++) {
+        const size_t share = threads / n + (k < threads % n);
+        device[k]->threads = share ? (int)share : 1;
+    }
+    return n;
+}
+
+static enum mro_code do_frames(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
+                               size_t lanes, struct mro_error *e)
+{
+    struct stack s = { .w = w, .path = path, .several = several, .plan = plan, .lanes = lanes };
+    const struct cli_lanes frames = {
+        plan->lent, sizeof(struct frame), &s, take_frame, work_on_frame, start_lanes, finish_frame, drop_frame,
+    };
+    MRO_TRY(mro_stream_open(&s.stream, plan, e));
+    const bool began = cli_lanes_run(&frames);
+    mro_stream_close(s.stream);
+    if (!began) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left to begin", path);
+    if (s.error.code) *e = s.error;
+    if (s.error.code == MRO_OK && w->job->together && s.taken > 1)
+        return do_together(w, path, plan->file, plan->image, several, e);
+    return s.error.code;
 }
 
 /* Frames for the library to reduce: one stream after the other, a round each. */
@@ -651,7 +751,8 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
     struct reducing reducing = { .w = w,
                                  .path = path,
                                  .rounds = { .w = w, .plan = plan, .rounds = align ? 4 : 2 } }; /* and measuring */
-    struct cli_item item = { 0 };
+    struct frame f = { 0 };
+    struct cli_item *const item = &f.item;
     struct mro_image_info info;
     char left_out[160], shrunk[160];
     const char *made[MAX_MADE];
@@ -659,9 +760,9 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
     enum mro_code code = cli_compute(w->job->common, w->job->places, path, reduce_at, &reducing, e);
     mro_image_release(&reducing.rounds.lent);
     mro_stream_close(reducing.rounds.stream);
-    if (code == MRO_OK) code = item_begin(w, path, plan->file, plan->image, several, false, 0, &item, e);
+    if (code == MRO_OK) code = item_begin(w, path, plan->file, plan->image, several, false, 0, item, e);
     if (code == MRO_OK) {
-        info = *item.info;
+        info = *item->info;
         if (reducing.result.used < reducing.result.frames) {
             snprintf(left_out, sizeof left_out, "%zu of %zu frames show nothing that the others show and are left out",
                      reducing.result.frames - reducing.result.used, reducing.result.frames);
@@ -675,20 +776,22 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
             made[n_made++] = shrunk;
         }
         crop_info(&info, &reducing.result.image);
-        item.info = &info;
-        item.first = true;
-        item.pixels = reducing.result.image;
+        item->info = &info;
+        item->first = true;
+        item->pixels = reducing.result.image;
         memset(&reducing.result.image, 0, sizeof reducing.result.image);
-        code = measure_pixels(w, &item, made, n_made, e);
+        measure_frame(w, &f, made, n_made);
+        code = publish_frame(w, &f, e);
+        w->job->release(w->job->context, f.measured);
     }
-    if (code == MRO_OK && align && item.stem) {
+    if (code == MRO_OK && align && item->stem) {
         double nm[2];
         for (int i = 0; i < 2; i++)
             nm[i] = w->axis[i].step > 0 && w->axis[i].unit == MRO_UNIT_NM ? w->axis[i].step : NAN;
-        code = cli_write_text(&item, w->job, ".shifts.csv",
+        code = cli_write_text(item, w->job, ".shifts.csv",
                               mro_csv_shifts(reducing.result.shift, reducing.result.frames, nm, e), e);
     }
-    cli_item_release(&item, code != MRO_OK);
+    cli_item_release(item, code != MRO_OK);
     mro_reduced_release(&reducing.result);
     return code;
 }
@@ -698,14 +801,15 @@ static enum mro_code do_image(struct walk *w, const char *path, struct mro_file 
 {
     const struct cli_common *c = w->job->common;
     const struct mro_image_info *info = mro_file_info(f, image);
+    size_t lanes = 1;
     struct mro_stream_plan plan = {
         .file = f, .image = image, .wanted = wanted, .context = &c->frames, .threads = c->threads
     };
     if (cli_frames_last(&c->frames) >= info->frames)
         return MRO_FAIL(e, MRO_EARG, "'%s' has no frame %zu: it holds %zu, counted from 0", path,
                         cli_frames_last(&c->frames), info->frames);
-    MRO_TRY(plan_memory(w, path, info, &plan.depth, e));
-    return c->reduce == CLI_REDUCE_NONE ? do_frames(w, path, several, &plan, e)
+    MRO_TRY(plan_memory(w, path, info, &plan, &lanes, e));
+    return c->reduce == CLI_REDUCE_NONE ? do_frames(w, path, several, &plan, lanes, e)
                                         : do_reduced(w, path, several, &plan, e);
 }
 

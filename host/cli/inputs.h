@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include "cli/lanes.h"
 #include "cli/options.h"
 #include "core/provenance.h"
 #include "mroscope/device.h"
@@ -41,6 +42,14 @@ struct cli_common {
 extern const struct cli_option cli_input_options[], cli_run_options[], cli_output_options[];
 extern const size_t cli_n_input_options, cli_n_run_options, cli_n_output_options;
 
+/* Where a command computes: on the device that was chosen, on the CPU what a GPU has no room for, or cannot do any more
+ * where the choice was left open, and beside the device that was chosen, each on one like it, several frames of a stack
+ * at the same time (lanes 1, 2, ...). */
+enum cli_place { CLI_CHOSEN, CLI_CPU, CLI_BESIDE, CLI_PLACES = CLI_BESIDE + CLI_MAX_LANES };
+struct cli_places {
+    struct mro_device *device[CLI_PLACES]; /* all but the chosen one are opened when they are needed, and NULL before */
+};
+
 /* A file whatever its name. {0, 0} is none. */
 struct cli_file_id {
     dev_t device;
@@ -64,6 +73,8 @@ struct cli_item {
     const char *const *extra;   /* warnings about calibration and pixels */
     size_t n_extra;
     size_t n_file;                    /* warnings of the file that had been given when these pixels were read */
+    enum cli_place place;             /* where it is to be measured */
+    bool spent;                       /* set by `measure`: its pixels are not needed any more */
     const struct cli_file_id *inputs; /* all inputs of this run, which results must not replace */
     size_t n_inputs;
     char **written; /* files of this item, removed again when it fails */
@@ -88,8 +99,14 @@ struct cli_job {
     /* Bytes of host memory that measuring an image of this shape and calibration takes beside its pixels and what every
      * program takes; `like` has no pixels. NULL: next to none. */
     size_t (*need)(const void *context, const struct mro_image *like);
-    /* Measures one frame, prints and writes it. */
-    enum mro_code (*frame)(void *context, struct cli_item *item, struct mro_error *e);
+    /* Measures one frame at item->place. What that came to, a failure too, is for `publish` to tell, and then for
+     * `release`; NULL when out of memory. Frames may be measured at the same time at different places. */
+    void *(*measure)(void *context, struct cli_item *item);
+    /* Prints and writes what was measured, a frame after the other in their order. */
+    enum mro_code (*publish)(void *context, struct cli_item *item, void *measured, struct mro_error *e);
+    void (*release)(void *context, void *measured); /* NULL is fine */
+    /* Whether the frames to come can be measured before this one is published. */
+    bool (*ready)(const void *context, const void *measured);
     /* After the last of several frames of an image; NULL: nothing to say of them together. */
     enum mro_code (*together)(void *context, struct cli_item *item, struct mro_error *e);
 };
@@ -115,19 +132,19 @@ void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info
  * message. */
 int cli_open_device(const struct cli_common *c, const char *verb, struct mro_device **d);
 
-/* Where a command computes: on the device that was chosen, and on the CPU what a GPU has no room for, or cannot do any
- * more where the choice was left open. */
-enum cli_place { CLI_CHOSEN, CLI_CPU, CLI_PLACES };
-struct cli_places {
-    struct mro_device *device[CLI_PLACES]; /* the CPU is opened when it is needed, and NULL before */
-};
-
 /* Calls work(context, CLI_CHOSEN). When a GPU has no room for it (MRO_EMEMORY), or fails (MRO_EDEVICE) and nobody had
  * asked for one by name, calls work(context, CLI_CPU) and says so in one line, unless --quiet. `work` leaves nothing
  * behind when it fails. `name` is of the image. */
 enum mro_code cli_compute(const struct cli_common *c, struct cli_places *places, const char *name,
                           enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
                           void *context, struct mro_error *e);
+
+/* The same after work came to `code` and *e at any place but CLI_CPU. */
+enum mro_code cli_compute_instead(const struct cli_common *c, struct cli_places *places, const char *name,
+                                  enum mro_code code,
+                                  enum mro_code (*work)(void *context, enum cli_place place, struct mro_error *e),
+                                  void *context, struct mro_error *e);
+
 void cli_places_close(struct cli_places *places);
 
 /* What the result of an item says of itself. `warnings` of the measurement are joined to those of file and

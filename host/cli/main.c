@@ -91,11 +91,12 @@ static void on_signal(int sig, void (*handler)(int))
     if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(sig, &new, NULL);
 }
 
-/* What one frame was measured in serves the next: given back to the system in between, it would be cleared page by page
- * again. */
+/* What one frame was measured in serves the next, on whatever thread: given back to the system in between, it would be
+ * cleared page by page again. */
 static void keep_memory(void)
 {
 #ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, INT_MAX);
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
     mallopt(M_TOP_PAD, 16 << 20);

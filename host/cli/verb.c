@@ -7,37 +7,72 @@
 
 /* -- one frame ------------------------------------------------------------------------------------ */
 
-struct measuring {
+struct measured {
     struct cli_run *run;
     const struct cli_item *item;
-    void *result;
     enum cli_place place;
+    enum mro_code code;
+    struct mro_error error;
+    void *result;
 };
 
 static enum mro_code measure_at(void *context, enum cli_place place, struct mro_error *e)
 {
-    struct measuring *m = context;
+    struct measured *m = context;
     m->place = place;
     return m->run->verb->measure(m->run, place, m->item, m->result, e);
 }
 
-static enum mro_code do_frame(void *context, struct cli_item *item, struct mro_error *e)
+static void *measure(void *context, struct cli_item *item)
+{
+    struct cli_run *run = context;
+    struct measured *m = calloc(1, sizeof *m);
+    if (m == NULL) return NULL;
+    *m = (struct measured){ .run = run, .item = item, .result = calloc(1, run->verb->result_size) };
+    if (m->result)
+        m->code = measure_at(m, item->place, &m->error);
+    else
+        m->code = MRO_FAIL(&m->error, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+    item->spent = m->code == MRO_OK && !(item->stem && run->verb->write);
+    return m;
+}
+
+static void release(void *context, void *measured)
+{
+    const struct cli_run *run = context;
+    struct measured *m = measured;
+    if (m == NULL) return;
+    if (m->result) run->verb->release(m->result);
+    free(m->result);
+    free(m);
+}
+
+static enum mro_code publish(void *context, struct cli_item *item, void *measured, struct mro_error *e)
 {
     struct cli_run *run = context;
     const struct cli_verb *v = run->verb;
-    struct measuring m = { .run = run, .item = item, .result = calloc(1, v->result_size) };
-    if (m.result == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+    struct measured *m = measured;
+    if (m == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
     if (item->first) memset(run->measured_on, 0, sizeof run->measured_on);
-    enum mro_code code = cli_compute(&run->common, run->places, item->name, measure_at, &m, e);
-    if (code == MRO_OK && item->stem && v->write) code = v->write(run, item, m.result, e);
-    if (code == MRO_OK) code = cli_publish(run, item, m.result, mro_device_backend(run->places->device[m.place]), e);
+    enum mro_code code = m->code;
+    *e = m->error;
+    if (m->result) code = cli_compute_instead(&run->common, run->places, item->name, code, measure_at, m, e);
+    if (code == MRO_OK && item->stem && v->write) code = v->write(run, item, m->result, e);
+    if (code == MRO_OK) code = cli_publish(run, item, m->result, mro_device_backend(run->places->device[m->place]), e);
     if (code == MRO_OK) {
-        run->measured_on[m.place] = true;
-        if (v->pool) code = v->pool(run, m.place, item, m.result, e);
+        const enum cli_place place = m->place == CLI_CPU ? CLI_CPU : CLI_CHOSEN;
+        run->measured_on[place] = true;
+        if (v->pool) code = v->pool(run, place, item, m->result, e);
     }
-    v->release(m.result);
-    free(m.result);
     return code;
+}
+
+/* What failed on a GPU left nothing there that other frames could share. */
+static bool ready(const void *context, const void *measured)
+{
+    const struct cli_run *run = context;
+    const struct measured *m = measured;
+    return m && m->code == MRO_OK && (run->verb->ready == NULL || run->verb->ready(run));
 }
 
 static enum mro_code do_together(void *context, struct cli_item *item, struct mro_error *e)
@@ -139,7 +174,10 @@ static void describe(struct cli_run *run, const struct cli_verb *v)
                                  .places = run->places,
                                  .kinds = v->kinds,
                                  .need = v->need ? need : NULL,
-                                 .frame = do_frame,
+                                 .measure = measure,
+                                 .publish = publish,
+                                 .release = release,
+                                 .ready = ready,
                                  .together = v->together ? do_together : NULL };
 }
 

@@ -30,9 +30,9 @@ struct cli_run {
     struct cli_usage usage;
     struct cli_group groups[CLI_MAX_GROUPS];
     struct cli_args args;
-    const uint64_t *seed;         /* set by `defaults` of a verb that draws random numbers */
-    bool measured_on[CLI_PLACES]; /* where the frames of the image were measured so far */
-    int name_width;               /* of the table */
+    const uint64_t *seed;          /* set by `defaults` of a verb that draws random numbers */
+    bool measured_on[CLI_CPU + 1]; /* where the frames of the image were measured so far */
+    int name_width;                /* of the table */
     bool titled;
 };
 
@@ -57,9 +57,13 @@ struct cli_verb {
     size_t result_size;
     /* See struct cli_job. NULL: next to none. */
     size_t (*need)(const void *state, const struct mro_image *like);
-    /* Measures item->pixels on run->places->device[place]. `result` is zeros and is released in any case. */
+    /* Measures item->pixels on run->places->device[place]. `result` is zeros and is released in any case. The first
+     * frame of an image is measured by itself, others at the same time at different places, but for CLI_CPU: what they
+     * share of the state is made for the first and left as it is. */
     enum mro_code (*measure)(void *state, enum cli_place place, const struct cli_item *item, void *result,
                              struct mro_error *e);
+    /* Whether frames can be measured before those ahead of them are pooled. NULL: any but the first. */
+    bool (*ready)(const void *state);
     /* Writes maps and figures. NULL: none. */
     enum mro_code (*write)(void *state, struct cli_item *item, const void *result, struct mro_error *e);
     json_t *(*json)(const void *state, const struct mro_result_head *h, const void *result, struct mro_error *e);

@@ -243,12 +243,22 @@ void mro_cuda_describe(size_t card, struct mro_device_info *info);
 struct mro_device {
     const struct mro_backend *ops;
     bool processor_time; /* what mro_seconds counts: the processor time of the calling thread, not the clock's */
-    int threads;
-    size_t memory_bytes;             /* for host memory; what a card's memory holds only the card knows */
+    int threads;         /* as many as the next call uses */
+    size_t memory_bytes; /* for host memory */
+    size_t card, cards, card_bytes;  /* its number, how many it was asked to share, its memory; 0: not a card */
     void *state;                     /* the backend's own */
     struct mro_stoppable *stoppable; /* NULL: nobody can ask it to stop */
     char description[160], note[600];
 };
+
+/* Lanes: threads that measure different images at the same time, each on a device of its own. How many, at most `most`,
+ * a device makes good use of when an image takes `bytes`: one for each processor thread, or a few a card, so that one
+ * copies while another one computes. */
+size_t mro_device_lanes(const struct mro_device *d, size_t most, size_t bytes);
+
+/* A device for lane number `lane` (from 1 on) beside that of `d`, on the same processor or card, or on the next of the
+ * cards that `d` was asked to share. Errors as mro_device_open. */
+enum mro_code mro_device_beside(struct mro_device **out, const struct mro_device *d, size_t lane, struct mro_error *e);
 
 /* For the difference of two: seconds of a clock that only runs forward. */
 double mro_seconds(const struct mro_device *d);

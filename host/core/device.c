@@ -17,6 +17,7 @@ static size_t cards(bool *present, struct mro_error *why) { return mro_cuda_card
 static enum mro_code open_card(struct mro_device *d, size_t card, struct mro_error *e)
 {
     d->ops = &mro_backend_cuda;
+    d->card = card;
     return d->ops->open(d, (int)card, e);
 }
 #else
@@ -80,6 +81,7 @@ static enum mro_code open_cuda(struct mro_device *d, const char *name, struct mr
     size_t share = 0;
     if (number == NULL || all_cards(name, &share)) {
         rc = open_first_card(d, share, &present, &why);
+        if (strcmp(name, ALL_CARDS) == 0) d->cards = cards(&present, &why);
     } else {
         char *end = (char *)number;
         const unsigned long card = number[1] >= '0' && number[1] <= '9' ? strtoul(number + 1, &end, 10) : 0;
@@ -192,16 +194,9 @@ static enum mro_code make_stoppable(struct mro_device *d, struct mro_error *e)
     return MRO_OK;
 }
 
-enum mro_code mro_device_open(struct mro_device **out, const char *name, int threads, size_t memory_bytes,
-                              struct mro_error *e)
+/* Hands out a device that was opened with the code `rc`, or frees it. */
+static enum mro_code begin(struct mro_device **out, struct mro_device *d, enum mro_code rc, struct mro_error *e)
 {
-    *out = NULL;
-    struct mro_device *d = calloc(1, sizeof *d);
-    if (d == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    d->threads = threads > 0 ? threads : omp_get_num_procs();
-    d->memory_bytes = memory_bytes ? memory_bytes : mro_default_memory();
-    const bool any = name == NULL || strcmp(name, "auto") == 0;
-    const enum mro_code rc = any ? open_any(d, name != NULL, e) : open_named(d, name, e);
     if (rc) {
         free(d);
         return rc;
@@ -214,6 +209,48 @@ enum mro_code mro_device_open(struct mro_device **out, const char *name, int thr
     if (d->description[0] == '\0') processor(d->description, sizeof d->description);
     *out = d;
     return MRO_OK;
+}
+
+enum mro_code mro_device_open(struct mro_device **out, const char *name, int threads, size_t memory_bytes,
+                              struct mro_error *e)
+{
+    *out = NULL;
+    struct mro_device *d = calloc(1, sizeof *d);
+    if (d == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    d->threads = threads > 0 ? threads : omp_get_num_procs();
+    d->memory_bytes = memory_bytes ? memory_bytes : mro_default_memory();
+    const bool any = name == NULL || strcmp(name, "auto") == 0;
+    return begin(out, d, any ? open_any(d, name != NULL, e) : open_named(d, name, e), e);
+}
+
+/* -- beside each other --------------------------------------------------------------------------- */
+
+enum { LANES_A_CARD = 3 }; /* one copies, one computes on the card, one on the host */
+
+size_t mro_device_lanes(const struct mro_device *d, size_t most, size_t bytes)
+{
+    size_t lanes = (size_t)d->threads;
+    if (d->card_bytes) { /* half of it: other programs have their part */
+        const size_t room = d->card_bytes / 2 / (bytes ? bytes : 1);
+        lanes = (room < LANES_A_CARD ? room : LANES_A_CARD) * (d->cards ? d->cards : 1);
+    }
+    if (lanes > most) lanes = most;
+    return lanes ? lanes : 1;
+}
+
+enum mro_code mro_device_beside(struct mro_device **out, const struct mro_device *d, size_t lane, struct mro_error *e)
+{
+    bool present;
+    *out = NULL;
+    struct mro_device *beside = calloc(1, sizeof *beside);
+    if (beside == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    beside->threads = d->threads;
+    beside->memory_bytes = d->memory_bytes;
+    beside->ops = d->stoppable ? d->stoppable->real : d->ops;
+    beside->card = d->card;
+    const enum mro_code rc = d->cards > 1 ? open_first_card(beside, d->card + lane, &present, e)
+                                          : beside->ops->open(beside, (int)d->card, e);
+    return begin(out, beside, rc, e);
 }
 
 void mro_device_close(struct mro_device *d)

@@ -291,6 +291,7 @@ static enum mro_code cuda_open(struct mro_device *d, int index, struct mro_error
         return code;
     }
     s->advice = "; run again with --device cpu";
+    d->card_bytes = p.totalGlobalMem;
     words(d->description, sizeof d->description, "card %d: %.80s, compute capability %d.%d, %.1f GiB memory", index,
           p.name, p.major, p.minor, (double)p.totalGlobalMem / (double)(1 << 30));
     return MRO_OK;

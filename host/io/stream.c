@@ -13,8 +13,7 @@ struct slot {
 
 struct mro_stream {
     struct mro_stream_plan plan;
-    size_t next;            /* frame to look at next */
-    struct mro_image spare; /* memory that was handed back */
+    size_t next; /* frame to look at next */
     bool threaded;
     pthread_t reader;
     /* What both threads use, under the lock. Slots [first, first + filled) of the ring hold frames; the reader fills
@@ -23,6 +22,8 @@ struct mro_stream {
     pthread_cond_t changed;
     struct slot *ring;
     size_t first, filled;
+    struct mro_image *spare; /* memory that was handed back, of plan.lent frames at most */
+    size_t n_spare;
     bool ended, stop;
     struct mro_error error; /* code MRO_OK: the end was the last frame */
 };
@@ -41,6 +42,13 @@ static bool read_next(struct mro_stream *s, struct slot *slot, struct mro_error 
     return true;
 }
 
+/* With the lock held. */
+static struct mro_image take_spare(struct mro_stream *s)
+{
+    const struct mro_image none = { 0 };
+    return s->n_spare ? s->spare[--s->n_spare] : none;
+}
+
 static void *read_ahead(void *arg)
 {
     struct mro_stream *s = arg;
@@ -52,8 +60,7 @@ static void *read_ahead(void *arg)
         pthread_mutex_lock(&s->lock);
         while (s->filled == s->plan.depth && !s->stop) pthread_cond_wait(&s->changed, &s->lock);
         const bool stop = s->stop;
-        slot.im = s->spare;
-        memset(&s->spare, 0, sizeof s->spare);
+        slot.im = take_spare(s);
         pthread_mutex_unlock(&s->lock);
         const bool read = !stop && read_next(s, &slot, &e);
         pthread_mutex_lock(&s->lock);
@@ -78,12 +85,17 @@ enum mro_code mro_stream_open(struct mro_stream **out, const struct mro_stream_p
     if (mro_file_info(plan->file, plan->image) == NULL)
         return MRO_FAIL(e, MRO_EARG, "'%s' has no image %zu", plan->file->name, plan->image);
     struct mro_stream *s = calloc(1, sizeof *s);
+    const size_t lent = plan->lent ? plan->lent : 1;
     if (s != NULL && plan->depth > 0) s->ring = calloc(plan->depth, sizeof *s->ring);
-    if (s == NULL || (plan->depth > 0 && s->ring == NULL)) {
+    if (s != NULL) s->spare = calloc(lent, sizeof *s->spare);
+    if (s == NULL || s->spare == NULL || (plan->depth > 0 && s->ring == NULL)) {
+        if (s) free(s->ring);
+        if (s) free(s->spare);
         free(s);
         return MRO_FAIL(e, MRO_EMEMORY, "no memory to read the frames of '%s'", plan->file->name);
     }
     s->plan = *plan;
+    s->plan.lent = lent;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     /* Where no thread can be had, frames are read when they are asked for. */
@@ -111,8 +123,9 @@ enum mro_code mro_stream_next(struct mro_stream *s, bool *more, struct mro_image
         pthread_mutex_unlock(&s->lock);
     } else {
         error.code = MRO_OK;
-        slot.im = s->spare;
-        memset(&s->spare, 0, sizeof s->spare);
+        pthread_mutex_lock(&s->lock);
+        slot.im = take_spare(s);
+        pthread_mutex_unlock(&s->lock);
         *more = !s->ended && read_next(s, &slot, &error);
         s->ended = !*more;
         if (!*more) mro_image_release(&slot.im);
@@ -128,8 +141,8 @@ enum mro_code mro_stream_next(struct mro_stream *s, bool *more, struct mro_image
 void mro_stream_give_back(struct mro_stream *s, struct mro_image *im)
 {
     pthread_mutex_lock(&s->lock);
-    if (s->spare.px == NULL) {
-        s->spare = *im;
+    if (im->px && s->n_spare < s->plan.lent) {
+        s->spare[s->n_spare++] = *im;
         memset(im, 0, sizeof *im);
     }
     pthread_mutex_unlock(&s->lock);
@@ -148,9 +161,10 @@ void mro_stream_close(struct mro_stream *s)
     }
     for (; s->filled > 0; s->filled--, s->first = (s->first + 1) % s->plan.depth)
         mro_image_release(&s->ring[s->first].im);
-    mro_image_release(&s->spare);
+    while (s->n_spare) mro_image_release(&s->spare[--s->n_spare]);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     free(s->ring);
+    free(s->spare);
     free(s);
 }

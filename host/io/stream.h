@@ -16,20 +16,23 @@ struct mro_stream_plan {
     bool (*wanted)(const void *context, size_t frame); /* NULL: every frame */
     const void *context;
     size_t depth; /* frames read ahead; 0 = none, a frame is read when it is asked for */
+    size_t lent;  /* frames handed out at a time, 0 = one */
     int threads;  /* of decoding one frame; 0 = all cores */
 };
 
-/* MRO_EARG for an image that is not there, MRO_EMEMORY. At most depth + 1 frames and what decoding one takes are in
- * memory at a time, the one that was handed out included. */
+/* MRO_EARG for an image that is not there, MRO_EMEMORY. At most depth + lent frames and what decoding one takes are in
+ * memory at a time. */
 enum mro_code mro_stream_open(struct mro_stream **s, const struct mro_stream_plan *plan, struct mro_error *e);
 
 /* The next frame, of which the caller becomes the owner, or false after the last. `warnings` of the file have been
  * given up to and with this frame. Errors as mro_file_read, after the frames before the bad one; then the stream has
- * ended. One frame is to be handed back (or released) before the next is asked for. */
+ * ended. From one thread at a time; so many frames are lent at most as the plan says, the others are to be handed back
+ * (or released) before. */
 enum mro_code mro_stream_next(struct mro_stream *s, bool *more, struct mro_image *im, size_t *frame, size_t *warnings,
                               struct mro_error *e);
 
-/* Takes an image back, so that a later frame is read into its memory. {0} is fine; `im` is {0} after. */
+/* Takes an image back, so that a later frame is read into its memory. {0} is fine; `im` is {0} after. From any thread.
+ */
 void mro_stream_give_back(struct mro_stream *s, struct mro_image *im);
 
 void mro_stream_close(struct mro_stream *s); /* NULL is fine */

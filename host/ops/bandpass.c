@@ -2,6 +2,7 @@
 #include "mroscope/bandpass.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/backend.h"
@@ -37,13 +38,17 @@ static double rms(const struct mro_image *im)
     for (int pass = 0; pass < 2; pass++) {
         double sum = 0;
         for (size_t y = 0; y < im->ny; y++) {
+            const float *row = im->px + y * im->nx;
             double line = 0;
+            int known = 0;
+#pragma omp simd reduction(+ : line, known)
             for (size_t x = 0; x < im->nx; x++) {
-                const double v = im->px[y * im->nx + x];
-                if (!isfinite(v)) continue;
-                line += pass ? (v - mean) * (v - mean) : v;
-                n += pass == 0;
+                const bool finite = fabsf(row[x]) < INFINITY;
+                const double v = finite ? (double)row[x] - mean : 0;
+                line += pass ? v * v : v;
+                known += finite;
             }
+            n += pass ? 0 : (size_t)known;
             sum += line;
         }
         if (pass == 0)

@@ -271,7 +271,15 @@ static void say_verdict(struct mro_order_result *r)
             "lower bound");
 }
 
-enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image *im, const char *name,
+enum mro_code mro_order_measure_on(const struct mro_order_plan *p, struct mro_device *d, const struct mro_image *im,
+                                   const char *name, struct mro_order_result *r, struct mro_error *e)
+{
+    struct mro_order_plan there = *p;
+    there.d = d;
+    return mro_order_measure(&there, im, name, r, e);
+}
+
+enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
                                 struct mro_order_result *r, struct mro_error *e)
 {
     struct mro_device *d = p->d;

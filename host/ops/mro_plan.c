@@ -121,6 +121,7 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     p->search.second_from = SECOND_FROM;
     if (rc == MRO_OK) rc = mro_null_draw(p, e);
     if (rc == MRO_OK) rc = mro_power_measure(p, e);
+    if (rc == MRO_OK) rc = mro_views_prepare(p, e);
     if (rc) {
         mro_order_plan_free(p);
         return rc;

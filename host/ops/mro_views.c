@@ -22,8 +22,7 @@ static const double sweep_shift[SWEEPS][2] = { { 1, -1 }, { -1, 1 }, { -1, -1 },
 struct mro_views {
     float *half[2]; /* the null's -ln(min p) over the first and second half of its tiles */
     size_t half_n[2];
-    bool half_sorted;
-    float acf_threshold; /* 0 = not drawn yet */
+    float acf_threshold;
     struct mro_order_plan *sweep[SWEEPS];
     char sweep_fault[SWEEPS][200]; /* why there is no plan for it */
 };
@@ -202,10 +201,10 @@ done:
     return rc;
 }
 
-static enum mro_code make_curves(struct mro_order_plan *p, const struct mro_view_field *f, struct mro_order_result *r,
-                                 struct mro_error *e)
+static enum mro_code make_curves(const struct mro_order_plan *p, const struct mro_view_field *f,
+                                 struct mro_order_result *r, struct mro_error *e)
 {
-    struct mro_views *v = p->views;
+    const struct mro_views *v = p->views;
     const size_t cells = f->cells->ny * f->cells->nx;
     float *seen = malloc((cells ? cells : 1) * sizeof *seen);
     r->cdf_score = malloc(CDF_POINTS * sizeof *r->cdf_score);
@@ -216,8 +215,6 @@ static enum mro_code make_curves(struct mro_order_plan *p, const struct mro_view
         free(seen);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the scores of %zu cells", cells);
     }
-    for (int k = 0; k < 2 && !v->half_sorted; k++) qsort(v->half[k], v->half_n[k], sizeof(float), by_value);
-    v->half_sorted = true;
     size_t n = 0;
     for (size_t i = 0; i < cells; i++)
         if (f->usable[i]) seen[n++] = f->surprise[i];
@@ -280,12 +277,11 @@ done:
     return rc;
 }
 
-static enum mro_code make_acf_map(struct mro_order_plan *p, const struct mro_view_field *f, struct mro_order_result *r,
-                                  struct mro_error *e)
+static enum mro_code make_acf_map(const struct mro_order_plan *p, const struct mro_view_field *f,
+                                  struct mro_order_result *r, struct mro_error *e)
 {
     const size_t ny = f->cells->ny, nx = f->cells->nx;
     const double range[2] = { p->o.d_nm * (1 - ACF_SPREAD), p->o.d_nm * (1 + ACF_SPREAD) };
-    if (!(p->views->acf_threshold > 0)) MRO_TRY(draw_acf_null(p, e));
     const float threshold = p->views->acf_threshold;
     r->acf = r->score; /* same cells */
     r->acf.v = malloc(ny * nx * sizeof *r->acf.v);
@@ -318,7 +314,39 @@ done:
     return rc;
 }
 
-enum mro_code mro_views_fill(struct mro_order_plan *p, const struct mro_view_field *f, struct mro_order_result *r,
+/* Pass band number k of the sweep. */
+static void swept_band(const struct mro_order_plan *p, int k, double band_inv_nm[2])
+{
+    for (int i = 0; i < 2; i++)
+        band_inv_nm[i] = round(1e6 * (p->o.band_inv_nm[i] + SWEEP_NM * sweep_shift[k][i])) / 1e6;
+}
+
+/* The plan of another pass band; where there is none, why. */
+static enum mro_code make_sweep(struct mro_order_plan *p, int k, struct mro_error *e)
+{
+    struct mro_views *v = p->views;
+    struct mro_order_options o = p->o;
+    struct mro_error fault;
+    swept_band(p, k, o.band_inv_nm);
+    o.sweep_band = o.acf_map = o.views = false;
+    const enum mro_code rc = mro_order_plan_new(&v->sweep[k], p->d, &o, &fault);
+    if (rc == MRO_EARG)
+        snprintf(v->sweep_fault[k], sizeof v->sweep_fault[k], "%.190s", fault.message);
+    else if (rc && e)
+        *e = fault;
+    return rc == MRO_EARG ? MRO_OK : rc;
+}
+
+enum mro_code mro_views_prepare(struct mro_order_plan *p, struct mro_error *e)
+{
+    struct mro_views *v = p->views;
+    for (int k = 0; k < 2 && p->o.views; k++) qsort(v->half[k], v->half_n[k], sizeof(float), by_value);
+    if (p->o.acf_map) MRO_TRY(draw_acf_null(p, e));
+    for (int k = 0; k < SWEEPS && p->o.sweep_band; k++) MRO_TRY(make_sweep(p, k, e));
+    return MRO_OK;
+}
+
+enum mro_code mro_views_fill(const struct mro_order_plan *p, const struct mro_view_field *f, struct mro_order_result *r,
                              struct mro_error *e)
 {
     if (p->o.views) {
@@ -336,10 +364,10 @@ static void append(char *text, size_t size, const char *more)
     snprintf(text + n, size - n, "%s", more);
 }
 
-enum mro_code mro_views_sweep(struct mro_order_plan *p, const struct mro_image *im, const char *name,
+enum mro_code mro_views_sweep(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
                               struct mro_order_result *r, char *note, size_t note_size, struct mro_error *e)
 {
-    struct mro_views *v = p->views;
+    const struct mro_views *v = p->views;
     note[0] = '\0';
     if (!isfinite(r->fraction)) return MRO_OK;
     r->sweep = calloc(SWEEPS + 1, sizeof *r->sweep);
@@ -352,25 +380,19 @@ enum mro_code mro_views_sweep(struct mro_order_plan *p, const struct mro_image *
     bool holds = true;
     char reason[208] = "";
     for (int k = 0; k < SWEEPS; k++) {
-        struct mro_order_options o = p->o;
-        for (int i = 0; i < 2; i++)
-            o.band_inv_nm[i] = round(1e6 * (o.band_inv_nm[i] + SWEEP_NM * sweep_shift[k][i])) / 1e6;
-        o.sweep_band = o.acf_map = o.views = false;
         struct mro_order_result other = { 0 };
         struct mro_error fault = { 0 };
-        enum mro_code rc = MRO_OK;
-        if (v->sweep[k] == NULL && v->sweep_fault[k][0] == '\0') {
-            rc = mro_order_plan_new(&v->sweep[k], p->d, &o, &fault);
-            if (rc == MRO_EARG) snprintf(v->sweep_fault[k], sizeof v->sweep_fault[k], "%.190s", fault.message);
-        }
-        if (v->sweep[k]) rc = mro_order_measure(v->sweep[k], im, name, &other, &fault);
+        enum mro_code rc = MRO_EARG;
+        double band[2];
+        swept_band(p, k, band);
+        if (v->sweep[k]) rc = mro_order_measure_on(v->sweep[k], p->d, im, name, &other, &fault);
         if (rc != MRO_OK && rc != MRO_EARG) {
             if (e) *e = fault;
             return rc;
         }
         if (rc == MRO_OK && isfinite(other.fraction)) {
             r->sweep[r->n_sweep++] =
-                (struct mro_order_sweep){ .band_inv_nm = { o.band_inv_nm[0], o.band_inv_nm[1] },
+                (struct mro_order_sweep){ .band_inv_nm = { band[0], band[1] },
                                           .fraction = other.fraction,
                                           .fraction_ci95 = { other.fraction_ci95[0], other.fraction_ci95[1] } };
             least = fmin(least, other.fraction);
@@ -385,7 +407,7 @@ enum mro_code mro_views_sweep(struct mro_order_plan *p, const struct mro_image *
                          : rc                 ? fault.message
                                               : "nothing could be measured");
             snprintf(text, sizeof text, "%s%.2f to %.2f",
-                     note[0] ? ", " : "pass bands left out of the sweep: ", o.band_inv_nm[0], o.band_inv_nm[1]);
+                     note[0] ? ", " : "pass bands left out of the sweep: ", band[0], band[1]);
             append(note, note_size, text);
         }
         mro_order_result_release(&other);

@@ -126,7 +126,8 @@ struct mro_order_plan; /* opaque */
 
 /* Prepares measurements with one set of options on one device: draws the null from speckle fields, which serve every
  * image (the null of a whitened image depends on the band alone). `d` must outlive the plan. Errors: MRO_EARG (an
- * option out of range), MRO_EMEMORY. Free with mro_order_plan_free. A plan serves one thread at a time. */
+ * option out of range), MRO_EMEMORY. Free with mro_order_plan_free. Measuring leaves a plan as
+ * it is. */
 enum mro_code mro_order_plan_new(struct mro_order_plan **p, struct mro_device *d, const struct mro_order_options *o,
                                  struct mro_error *e);
 void mro_order_plan_free(struct mro_order_plan *p); /* NULL is fine */
@@ -138,8 +139,12 @@ void mro_order_plan_free(struct mro_order_plan *p); /* NULL is fine */
  * threads. Source: Gabor detector and surrogate null after Theiler et al., Physica D 58 (1992) 77; weights after
  * Horvitz and Thompson, J. Am. Stat. Assoc. 47 (1952) 663; windowed autocorrelation after Fan and Cowley,
  * Ultramicroscopy 17 (1985) 345. */
-enum mro_code mro_order_measure(struct mro_order_plan *p, const struct mro_image *im, const char *name,
+enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
                                 struct mro_order_result *r, struct mro_error *e);
+
+/* The same on another device of the same kind: several threads may measure by one plan, each on a device of its own. */
+enum mro_code mro_order_measure_on(const struct mro_order_plan *p, struct mro_device *d, const struct mro_image *im,
+                                   const char *name, struct mro_order_result *r, struct mro_error *e);
 void mro_order_result_release(struct mro_order_result *r);
 
 /* Bytes of host memory that measuring an image of this shape and pixel size takes beside its pixels, rounded up;

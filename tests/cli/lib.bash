@@ -40,6 +40,20 @@ tiff8() {
     } >"$1"
 }
 
+# stack16 FRAMES WIDTH HEIGHT N M: the header of an ImageJ stack of 16-bit images that follow it, N/M pixels a nm
+stack16() {
+    local text
+    text=$(printf 'ImageJ=1.53t\nimages=%d\nunit=nm\n' "$1")
+    printf 'II' && u16 42 && u32 8 && u16 11
+    tag 256 4 1 "$2" && tag 257 4 1 "$3" && tag 258 3 1 16 && tag 259 3 1 1 && tag 262 3 1 1
+    tag 270 2 $((${#text} + 1)) 200
+    tag 273 4 1 300 && tag 278 4 1 "$3" && tag 279 4 1 $(($2 * $3 * 2)) && tag 282 5 1 160 && tag 283 5 1 160
+    u32 0
+    head -c 14 /dev/zero && u32 "$4" && u32 "$5" # at byte 160: the resolution
+    head -c 32 /dev/zero && printf '%s\0' "$text"
+    head -c $((99 - ${#text})) /dev/zero
+}
+
 # run ARGS...: runs the program; leaves out.txt, err.txt and $code.
 code=0
 run() {

@@ -5,30 +5,13 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 image=$samples/AQ_0_corr.tif
 
-# u16 N / u32 N: little-endian bytes
-u16() { printf '%b' "$(printf '\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)))"; }
-u32() { u16 $(($1 & 65535)) && u16 $(($1 >> 16)); }
-tag() { u16 "$1" && u16 "$2" && u32 1 && u32 "$3"; }
-# stack FRAMES NX NY: the header of an ImageJ stack of 16-bit images that follow it, 0.02 nm a pixel
-stack() {
-    local text
-    text=$(printf 'ImageJ=1.53t\nimages=%d\nunit=nm\n' "$1")
-    printf 'II' && u16 42 && u32 8 && u16 11
-    tag 256 4 "$2" && tag 257 4 "$3" && tag 258 3 16 && tag 259 3 1 && tag 262 3 1
-    u16 270 && u16 2 && u32 $((${#text} + 1)) && u32 200
-    tag 273 4 300 && tag 278 4 "$3" && tag 279 4 $(($2 * $3 * 2)) && tag 282 5 160 && tag 283 5 160
-    u32 0
-    head -c 14 /dev/zero && u32 50 && u32 1 # at byte 160: the resolution
-    head -c 32 /dev/zero && printf '%s\0' "$text"
-    head -c $((99 - ${#text})) /dev/zero
-}
 # The pixels of the sample as rows, moved down by any number of rows: tail and head of its bytes.
 tail -c $((800 * 800 * 2)) "$image" >rows.raw
 
 # -- ten times the budget: 330 frames of 800 x 800 take 422 MB
 frames=330
 {
-    stack $frames 800 800
+    stack16 $frames 800 800 50 1
     for _ in $(seq $frames); do cat rows.raw; done
 } >long.tif
 run info --json --header long.tif
@@ -103,7 +86,7 @@ rm long.tif
 # -- reduced
 # Five frames of 800 columns and 600 rows, each further down the sample: drift along y by known whole rows.
 {
-    stack 5 800 600
+    stack16 5 800 600 50 1
     for shift in 0 13 6 21 30; do tail -c +$((shift * 1600 + 1)) rows.raw | head -c $((800 * 600 * 2)); done
 } >drift.tif
 run bandpass --json --reduce aligned -o reduced drift.tif

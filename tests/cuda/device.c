@@ -513,6 +513,42 @@ static void machines_without_a_usable_card(void **state)
     falls_back("no kernels", true);
 }
 
+/* Lanes are dealt over the cards that a device was asked to share, and over no others. */
+static void lanes_are_dealt(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t lanes;
+        int card[4];
+    } of[] = {
+        { "cuda", 3, { 0, 0, 0, 0 } },
+        { "cuda:2", 3, { 2, 2, 2, 2 } },
+        { "cuda:all", 9, { 0, 2, 2, 0 } },
+        { "cuda:all/2", 3, { 2, 2, 2, 2 } },
+    };
+    (void)state;
+    fake_reset();
+    fake.cards = 3;
+    fake.card[1].busy = true;
+    for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
+        struct mro_device *d = card(of[k].name), *beside[4];
+        assert_int_equal(mro_device_lanes(d, 64, 1 << 20), of[k].lanes);
+        assert_int_equal(mro_device_lanes(d, 2, 1 << 20), 2);
+        assert_int_equal(mro_device_lanes(d, 64, fake.memory / 4), of[k].lanes / 3 * 2); /* half of it holds two */
+        assert_int_equal(mro_device_lanes(d, 64, fake.memory), 1);
+        for (size_t lane = 0; lane < 4; lane++) {
+            char words[16];
+            ok(mro_device_beside(&beside[lane], d, lane, &e), &e);
+            snprintf(words, sizeof words, "card %d:", of[k].card[lane]);
+            if (strstr(mro_device_description(beside[lane]), words) == NULL)
+                fail_msg("lane %zu of %s: %s", lane, of[k].name, mro_device_description(beside[lane]));
+        }
+        for (size_t lane = 0; lane < 4; lane++) mro_device_close(beside[lane]);
+        mro_device_close(d);
+    }
+    nothing_left();
+}
+
 static void cards_are_told_apart(void **state)
 {
     struct mro_device_info info;
@@ -601,11 +637,17 @@ static void cards_are_told_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_go_there_and_back),      cmocka_unit_test(small_pieces_do_not_meet),
-        cmocka_unit_test(a_full_card_refuses),          cmocka_unit_test(a_copy_without_its_event),
-        cmocka_unit_test(without_page_locked_memory),   cmocka_unit_test(transforms_are_kept),
-        cmocka_unit_test(kernels_run_and_numbers_sort), cmocka_unit_test(every_call_fails_once),
-        cmocka_unit_test(a_lost_card_stays_lost),       cmocka_unit_test(machines_without_a_usable_card),
+        cmocka_unit_test(bytes_go_there_and_back),
+        cmocka_unit_test(small_pieces_do_not_meet),
+        cmocka_unit_test(a_full_card_refuses),
+        cmocka_unit_test(a_copy_without_its_event),
+        cmocka_unit_test(without_page_locked_memory),
+        cmocka_unit_test(transforms_are_kept),
+        cmocka_unit_test(kernels_run_and_numbers_sort),
+        cmocka_unit_test(every_call_fails_once),
+        cmocka_unit_test(a_lost_card_stays_lost),
+        cmocka_unit_test(machines_without_a_usable_card),
+        cmocka_unit_test(lanes_are_dealt),
         cmocka_unit_test(cards_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

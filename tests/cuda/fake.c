@@ -2,6 +2,7 @@
 #include "fake.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,8 +25,18 @@
 
 struct fake fake;
 
-static cudaError_t last, lost;
-static int current = -1; /* card of this thread */
+static cudaError_t lost;
+static _Thread_local cudaError_t last;
+static _Thread_local int current = -1; /* card of this thread */
+
+/* Threads call one at a time. */
+static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
+static int alone(void) { return pthread_mutex_lock(&busy); }
+static void not_alone(const int *locked)
+{
+    if (*locked == 0) pthread_mutex_unlock(&busy);
+}
+#define ALONE() __attribute__((cleanup(not_alone))) const int alone_ = alone()
 
 static void trouble(const char *format, ...)
 {
@@ -74,6 +85,7 @@ static cudaError_t begin(const char *name)
 
 cudaError_t cudaGetLastError(void)
 {
+    ALONE();
     const cudaError_t rc = lost ? lost : last;
     last = cudaSuccess;
     return rc;
@@ -299,7 +311,7 @@ static void check_stream(cudaStream_t stream, const char *what)
     const struct stream *s = (const struct stream *)stream;
     if (s < streams || s >= streams + 16 || !s->live)
         trouble("%s: no such stream", what);
-    else if (s->card != current)
+    else if (s->card != current && !lost) /* once it is, cards cannot be chosen any more */
         trouble("%s: the card of this thread is %d, that of the stream %d", what, current, s->card);
 }
 
@@ -307,6 +319,7 @@ static void check_stream(cudaStream_t stream, const char *what)
 
 cudaError_t cudaDriverGetVersion(int *v)
 {
+    ALONE();
     CALL();
     *v = fake.driver;
     return cudaSuccess;
@@ -314,6 +327,7 @@ cudaError_t cudaDriverGetVersion(int *v)
 
 cudaError_t cudaRuntimeGetVersion(int *v)
 {
+    ALONE();
     CALL();
     *v = CUDART_VERSION;
     return cudaSuccess;
@@ -321,6 +335,7 @@ cudaError_t cudaRuntimeGetVersion(int *v)
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
+    ALONE();
     CALL();
     if (fake.driver < CUDART_VERSION / 1000 * 1000) return say(cudaErrorInsufficientDriver);
     if (fake.cards == 0) return say(cudaErrorNoDevice);
@@ -330,6 +345,7 @@ cudaError_t cudaGetDeviceCount(int *n)
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int card)
 {
+    ALONE();
     CALL();
     if (card < 0 || card >= fake.cards) return say(cudaErrorInvalidDevice);
     memset(p, 0, sizeof *p);
@@ -342,6 +358,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int card)
 
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attribute, int card)
 {
+    ALONE();
     CALL();
     if (card < 0 || card >= fake.cards) return say(cudaErrorInvalidDevice);
     if (attribute == cudaDevAttrComputeMode)
@@ -367,6 +384,7 @@ cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attribute, int ca
 
 cudaError_t cudaSetDevice(int card)
 {
+    ALONE();
     CALL();
     if (card < 0 || card >= fake.cards) return say(cudaErrorInvalidDevice);
     if (fake.card[card].busy) return say(cudaErrorDevicesUnavailable);
@@ -376,6 +394,7 @@ cudaError_t cudaSetDevice(int card)
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
+    ALONE();
     CALL();
     *left = fake.memory - fake.bytes;
     *total = fake.memory;
@@ -384,6 +403,7 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int card)
 {
+    ALONE();
     CALL();
     *pool = (cudaMemPool_t)&fake.card[card];
     return cudaSuccess;
@@ -391,6 +411,7 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int card)
 
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
 {
+    ALONE();
     (void)pool;
     CALL();
     if (attribute != cudaMemPoolAttrReleaseThreshold || *(const uint64_t *)value != UINT64_MAX)
@@ -400,6 +421,7 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr att
 
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t keep)
 {
+    ALONE();
     (void)pool;
     (void)keep;
     CALL();
@@ -408,6 +430,7 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t keep)
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned int flags)
 {
+    ALONE();
     CALL();
     struct stream *s = streams;
     while (s->live) s++;
@@ -420,6 +443,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned int flags)
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    ALONE();
     check_stream(stream, __func__);
     run_until(NULL);
     ((struct stream *)stream)->live = false;
@@ -430,6 +454,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
+    ALONE();
     CALL();
     check_stream(stream, __func__);
     run_until(NULL);
@@ -438,6 +463,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned int flags)
 {
+    ALONE();
     CALL();
     if (flags != cudaEventDisableTiming) trouble("an event that measures time");
     struct event *v = calloc(1, sizeof *v);
@@ -449,6 +475,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned int flags)
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
+    ALONE();
     const cudaError_t rc = begin(__func__);
     run_until((struct event *)event);
     free(event);
@@ -458,6 +485,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+    ALONE();
     CALL();
     check_stream(stream, __func__);
     ((struct event *)event)->queued++;
@@ -467,6 +495,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    ALONE();
     CALL();
     run_until((struct event *)event);
     return say(lost);
@@ -499,6 +528,7 @@ static struct block *card_free(void *p, const char *what)
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
+    ALONE();
     CALL();
     if (current < 0) trouble("memory of no card");
     return card_malloc(p, bytes);
@@ -506,6 +536,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 
 cudaError_t cudaMallocAsync(void **p, size_t bytes, cudaStream_t stream)
 {
+    ALONE();
     CALL();
     check_stream(stream, __func__);
     if (current >= 0 && !fake.card[current].pools) return say(cudaErrorNotSupported);
@@ -514,6 +545,7 @@ cudaError_t cudaMallocAsync(void **p, size_t bytes, cudaStream_t stream)
 
 cudaError_t cudaFree(void *p)
 {
+    ALONE();
     const cudaError_t rc = begin(__func__);
     run_until(NULL);
     struct block *b = card_free(p, __func__);
@@ -523,6 +555,7 @@ cudaError_t cudaFree(void *p)
 
 cudaError_t cudaFreeAsync(void *p, cudaStream_t stream)
 {
+    ALONE();
     const cudaError_t rc = begin(__func__);
     check_stream(stream, __func__);
     if (card_free(p, __func__)) enqueue((struct op){ .kind = OP_FREE, .to = p });
@@ -531,6 +564,7 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t stream)
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
+    ALONE();
     CALL();
     fake.pinned++;
     *p = block_make(bytes, true)->p;
@@ -539,6 +573,7 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
 
 cudaError_t cudaFreeHost(void *p)
 {
+    ALONE();
     const cudaError_t rc = begin(__func__);
     struct block *b = block_of(p);
     run_until(NULL);
@@ -553,6 +588,7 @@ cudaError_t cudaFreeHost(void *p)
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
+    ALONE();
     CALL();
     check_stream(stream, __func__);
     if (kind != cudaMemcpyDeviceToHost && !on_card(to, bytes, "copy to the card")) return say(cudaErrorInvalidValue);
@@ -566,6 +602,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
 {
+    ALONE();
     CALL();
     check_stream(stream, __func__);
     if (!on_card(p, bytes, "clearing")) return say(cudaErrorInvalidValue);
@@ -601,6 +638,7 @@ static struct plan *plan_of(cufftHandle h, const char *what)
 
 cufftResult cufftCreate(cufftHandle *h)
 {
+    ALONE();
     FFT_CALL();
     int i = 1;
     while (i < 256 && plans[i].live) i++;
@@ -613,6 +651,7 @@ cufftResult cufftCreate(cufftHandle *h)
 
 cufftResult cufftDestroy(cufftHandle h)
 {
+    ALONE();
     const cufftResult rc = fft_begin(__func__);
     struct plan *p = plan_of(h, __func__);
     if (p->queued && !lost) trouble("a plan destroyed while it works");
@@ -623,6 +662,7 @@ cufftResult cufftDestroy(cufftHandle h)
 
 cufftResult cufftSetAutoAllocation(cufftHandle h, int on)
 {
+    ALONE();
     FFT_CALL();
     if (on || plan_of(h, __func__)->made) trouble("a plan that takes memory of its own");
     return CUFFT_SUCCESS;
@@ -632,6 +672,7 @@ cufftResult cufftMakePlanMany64(cufftHandle h, int rank, long long *n, long long
                                 long long idist, long long *onembed, long long ostride, long long odist, cufftType type,
                                 long long batch, size_t *work)
 {
+    ALONE();
     FFT_CALL();
     struct plan *p = plan_of(h, __func__);
     (void)istride, (void)idist, (void)ostride, (void)odist;
@@ -648,6 +689,7 @@ cufftResult cufftMakePlanMany64(cufftHandle h, int rank, long long *n, long long
 
 cufftResult cufftSetStream(cufftHandle h, cudaStream_t stream)
 {
+    ALONE();
     FFT_CALL();
     check_stream(stream, __func__);
     plan_of(h, __func__)->streamed = true;
@@ -656,6 +698,7 @@ cufftResult cufftSetStream(cufftHandle h, cudaStream_t stream)
 
 cufftResult cufftSetWorkArea(cufftHandle h, void *area)
 {
+    ALONE();
     FFT_CALL();
     plan_of(h, __func__)->area = area;
     return CUFFT_SUCCESS;
@@ -673,18 +716,21 @@ static cufftResult fft_queue(cufftHandle h, cufftType type, const void *in, void
 
 cufftResult cufftExecC2C(cufftHandle h, cufftComplex *in, cufftComplex *out, int direction)
 {
+    ALONE();
     FFT_CALL();
     return fft_queue(h, CUFFT_C2C, in, out, direction);
 }
 
 cufftResult cufftExecR2C(cufftHandle h, cufftReal *in, cufftComplex *out)
 {
+    ALONE();
     FFT_CALL();
     return fft_queue(h, CUFFT_R2C, in, out, 0);
 }
 
 cufftResult cufftExecC2R(cufftHandle h, cufftComplex *in, cufftReal *out)
 {
+    ALONE();
     FFT_CALL();
     return fft_queue(h, CUFFT_C2R, in, out, 0);
 }
@@ -694,6 +740,7 @@ cufftResult cufftExecC2R(cufftHandle h, cufftComplex *in, cufftReal *out)
 static cudaError_t kernel_queue(void (*kernel)(uint32_t, const void *), uint32_t n, const void *args, size_t bytes,
                                 cudaStream_t stream)
 {
+    ALONE();
     const cudaError_t rc = begin("the launch");
     if (rc) return rc;
     check_stream(stream, "a launch");
@@ -741,6 +788,7 @@ MRO_KERNELS(ONCE, ROUNDS)
 
 int mro_cuda_sort(const float *keys, float *sorted, size_t n, void *work, size_t *work_bytes, void *stream)
 {
+    ALONE();
     const cudaError_t rc = begin("CUB");
     if (rc) return (int)rc;
     check_stream(stream, "sorting");

@@ -141,6 +141,23 @@ on "cards=2" bandpass --device cuda:all/x "$image"
 expect_code 2
 expect_one_line
 
+# -- a stack on several cards: its frames are dealt, the same bytes as one after the other on one
+{
+    stack16 8 48 48 2 1
+    for i in 0 1 2 3 4 5 6 7; do tail -c $((4608 * (i + 1))) "$image" | head -c 4608; done
+} >stack.tif
+on "cards=1 memory=1" haadf --json --device cuda --band 0.2,0.9 --surrogates 299 stack.tif
+expect_code 0
+cp out.txt one.txt
+for machine in "cards=1" "cards=3 busy=1" "cards=4"; do
+    on "$machine" haadf --json --device cuda:all --threads 3 --band 0.2,0.9 --surrogates 299 stack.tif
+    expect_code 0
+    expect_same out.txt one.txt
+done
+on "cards=2 kernel_fault=200" haadf --device cuda:all --band 0.2,0.9 --surrogates 299 -o lost stack.tif
+expect_code 1
+expect_err "was lost"
+
 # -- any call that fails ends in a result or in one sentence --
 for error in 1 2 700; do
     for at in 5 9 13 16 19 23 28 34 41 49 58 68; do

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Frames of a stack are measured side by side: the same bytes however many are, and as far as the first that fails.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+image=$samples/AQ_0_corr.tif
+
+# alike VERB ARGS...: three lanes print and write what one does
+alike() {
+    local verb=$1
+    shift
+    run "$verb" --json --device cpu --threads 1 -o one "$@"
+    expect_code 0
+    cp out.txt one.txt
+    run "$verb" --json --device cpu --threads 3 -o three "$@"
+    expect_code 0
+    expect_same out.txt one.txt
+    checks=$((checks + 1))
+    diff -r one three >diff.txt || fail "files of $verb differ: $(head -3 diff.txt)"
+    rm -r one three
+}
+
+# Frames of the sample, each further down.
+tail -c $((800 * 800 * 2)) "$image" >rows.raw
+{
+    stack16 5 800 260 50 1
+    for i in 0 1 2 3 4; do tail -c +$((i * 100 * 1600 + 1)) rows.raw | head -c $((800 * 260 * 2)); done
+} >wide.tif
+{
+    stack16 6 48 48 2 1
+    for i in 0 1 2 3 4 5; do tail -c +$((i * 16000 + 1)) rows.raw | head -c $((48 * 48 * 2)); done
+} >small.tif
+run mro --json --surrogates 8 --threads 1 wide.tif
+expect_code 0
+cp out.txt one.txt
+run mro --json --surrogates 8 --threads 3 wide.tif
+expect_same out.txt one.txt
+checks=$((checks + 1))
+[ "$(grep -o '"frame": [0-9a-z]*' out.txt | tr '\n' ' ')" = '"frame": 0 "frame": 1 "frame": 2 "frame": 3 "frame": 4 "frame": null ' ] ||
+    fail "frames out of order"
+alike haadf --band 0.2,0.9 --surrogates 299 --frames 1,3-5 small.tif
+run haadf --json --device strict --threads 1 --band 0.2,0.9 --surrogates 299 small.tif
+expect_code 0
+cp out.txt one.txt
+run haadf --json --device strict --threads 3 --band 0.2,0.9 --surrogates 299 small.tif
+expect_same out.txt one.txt
+
+# -- a frame in the middle that cannot be read: those before it have their results, those after it none
+pages=7 bad=4
+for k in $(seq 0 35); do printf '\177' && tail -c +$((k * 128 + 1)) rows.raw | head -c 128; done >packed.raw # as PackBits
+{
+    printf 'II' && u16 42 && u32 8
+    for i in $(seq 0 $((pages - 1))); do
+        bytes=4644
+        [ "$i" -eq $bad ] && bytes=4000
+        u16 9
+        tag 256 4 1 48 && tag 257 4 1 48 && tag 258 3 1 16 && tag 259 3 1 32773 && tag 262 3 1 1
+        tag 273 4 1 $((8 + pages * 114)) && tag 277 3 1 1 && tag 278 4 1 48 && tag 279 4 1 $bytes
+        if [ "$i" -eq $((pages - 1)) ]; then u32 0; else u32 $((8 + (i + 1) * 114)); fi
+    done
+    cat packed.raw
+} >torn.tif
+for threads in 1 3; do
+    run bandpass --json --pixel 0.1 --band 1,4 --threads $threads -o torn torn.tif
+    expect_code 1
+    cp err.txt err$threads.txt
+    checks=$((checks + 3))
+    [ "$(wc -l <out.txt)" -eq $bad ] || fail "expected a result of each frame before the bad one"
+    [ "$(wc -l <err.txt)" -eq 1 ] || fail "expected one sentence"
+    [ "$(find torn -name '*.json' | wc -l)" -eq $bad ] || fail "files of frames that have no result"
+    rm -r torn
+done
+expect_same err3.txt err1.txt
+
+finish
