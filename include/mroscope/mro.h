@@ -83,6 +83,9 @@ struct mro_order_tile {
     float *v;
 };
 
+/* The least p_image: what the patches of the null, some eighty, can vouch for. */
+#define MRO_ORDER_LEAST_P 5e-5
+
 /* Result of one frame. Numbers that could not be measured are NaN, with a sentence in warnings. */
 struct mro_order_result {
     double pixel_nm[2];
@@ -94,7 +97,7 @@ struct mro_order_result {
     double null_fraction; /* the same over speckle images */
     double fraction;      /* area fraction, corrected for null, power and footprint */
     double fraction_ci95[2];
-    double p_image;       /* chance that a glass of the same spectrum shows this much */
+    double p_image; /* chance that a glass of the same spectrum shows this much; MRO_ORDER_LEAST_P: that or less */
     bool distinguishable; /* p_image < 0.001 */
     double fraction_acf;  /* NaN unless acf_map */
     double density_per_nm2, diameter_median_nm;
