@@ -21,7 +21,6 @@
 #define CROWDED 0.4          /* area fraction from which crystals begin to whiten themselves away */
 #define REACH_NM 1.2         /* of the largest window, around cells that cannot be measured */
 #define NO_SIGNAL 0.2        /* of the local power in the better part of the image: vacuum, or only shot noise */
-#define LEAST_P 5e-5         /* of p_image: what the null's patches, some eighty, can vouch for */
 
 static void result_unknown(struct mro_order_result *r)
 {
@@ -108,7 +107,7 @@ static double image_p(const struct mro_order_plan *p, const struct mro_found_lis
     double seen = 0;
     for (size_t i = 0; i < found->n; i++) seen += found->v[i].significance - p->null.object_threshold;
     const double rate = searched_nm2 * (double)p->null.false_patches / p->null.area_nm2;
-    return fmax(mro_speckle_tail(seen / p->null.object_excess, rate), LEAST_P);
+    return fmax(mro_speckle_tail(seen / p->null.object_excess, rate), MRO_ORDER_LEAST_P);
 }
 
 static enum mro_code fill_result(const struct mro_order_plan *p, const struct mro_scores *s,
@@ -252,7 +251,7 @@ static void say_verdict(struct mro_order_result *r)
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
                  "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
-                 100 * r->fraction, r->p_image > LEAST_P ? "=" : "<", r->p_image);
+                 100 * r->fraction, r->p_image > MRO_ORDER_LEAST_P ? "=" : "<", r->p_image);
     else
         snprintf(
             r->verdict, sizeof r->verdict,

@@ -98,8 +98,11 @@ void mro_text_interval(char *out, size_t size, const double share[2])
     snprintf(out, size, "%s to %s" TEXT_NBSP "%%", lo, hi);
 }
 
-void mro_text_p(char *out, size_t size, double p)
+void mro_text_p(char *out, size_t size, double p) { mro_text_p_from(out, size, p, 0); }
+
+void mro_text_p_from(char *out, size_t size, double p, double least)
 {
+    const char *sign = p > least ? "=" : "<";
     if (!isfinite(p)) {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC " %s", not_measured);
     } else if (p < 1e-15) {
@@ -113,11 +116,11 @@ void mro_text_p(char *out, size_t size, double p)
             power++;
         }
         snprintf(out, size,
-                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.1f" TEXT_NBSP TEXT_TIMES TEXT_NBSP
+                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "%s" TEXT_NBSP "%.1f" TEXT_NBSP TEXT_TIMES TEXT_NBSP
                              "10" TEXT_SUPER TEXT_MINUS "%d" TEXT_SUPER,
-                 m, -power);
+                 sign, m, -power);
     } else {
-        snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%.2g", p);
+        snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "%s" TEXT_NBSP "%.2g", sign, p);
     }
 }
 
