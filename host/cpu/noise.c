@@ -39,7 +39,7 @@ static inline words product(words a, uint32_t b)
  * overflow; there is room for LANES more. */
 static void philox_run(uint64_t seed, uint64_t stream, uint64_t counter, int32_t n, uint32_t *first, uint32_t *second)
 {
-    words step;
+    words step = { 0 };
     for (int i = 0; i < LANES; i++) step[i] = (uint64_t)i;
     for (int32_t at = 0; at < n; at += LANES) {
         words c0 = step + ((uint32_t)counter + (uint32_t)at), c1 = (words){ 0 } + (uint32_t)(counter >> 32);

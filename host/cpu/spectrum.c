@@ -137,9 +137,10 @@ static bool lattice_smooth(const struct mro_lattice *l, const float *v, float *s
     const size_t n = mro_lattice_points(l), padded = (size_t)(wide + 2 * reach);
     double bell[MRO_LATTICE_REACH + 1];
     for (int i = 0; i <= reach; i++) bell[i] = exp(-0.5 * (double)(i * i) / (l->sigma * l->sigma));
-    double *sums = malloc((2 * n + 4 * padded) * sizeof *sums), *weights = sums + n;
+    double *sums = malloc((2 * n + 4 * padded) * sizeof *sums);
     if (sums == NULL) return false;
-    double *value = weights + n, *there = value + padded, *sum = there + padded, *weight = sum + padded;
+    double *weights = sums + n, *value = weights + n, *there = value + padded, *sum = there + padded,
+           *weight = sum + padded;
     memset(value, 0, 2 * padded * sizeof *value);
     for (int j = 0; j < wide; j++) {
         const float *from = v + (size_t)j * (size_t)wide;

@@ -63,6 +63,13 @@ double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm)
     return w->gain[y * w->map.nx + x];
 }
 
+/* The pass band at a frequency of the grid. */
+static inline float band_gain_at(const struct crystal_work *w, size_t y, size_t x)
+{
+    const double qy = mro_frequency(y, w->grid.ny, w->grid.ly), qx = mro_frequency(x, w->grid.nx, w->grid.lx);
+    return mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)w->band[0], (float)w->band[1], CRYSTAL_BAND_EDGE);
+}
+
 /* Mean square of the whitened field around every point of the map, over that of even speckle: thickness, holes. It
  * rises in a crystal as well, by its power over that of the whole band; what a crystal has in one spot is far more. */
 static enum mro_code measure_gain(struct crystal_work *w, const struct mro_buffer *white, struct mro_error *e)
@@ -71,12 +78,14 @@ static enum mro_code measure_gain(struct crystal_work *w, const struct mro_buffe
     const size_t n = w->grid.ny * w->grid.nx, m = w->map.ny * w->map.nx;
     struct mro_buffer field = { 0 }, mean = { 0 };
     double energy = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double q = hypot(mro_frequency(i / w->grid.nx, w->grid.ny, w->grid.ly),
-                               mro_frequency(i % w->grid.nx, w->grid.nx, w->grid.lx));
-        if (q < w->band[0] - CRYSTAL_BAND_EDGE || q > w->band[1] + CRYSTAL_BAND_EDGE) continue;
-        const double b = mro_band_gain((float)q, (float)w->band[0], (float)w->band[1], CRYSTAL_BAND_EDGE);
-        energy += b * b / (double)n;
+    for (size_t y = 0; y < w->grid.ny; y++) {
+        double row = 0;
+#pragma omp simd reduction(+ : row)
+        for (size_t x = 0; x < w->grid.nx; x++) {
+            const double b = (double)band_gain_at(w, y, x);
+            row += b * b;
+        }
+        energy += row / (double)n;
     }
     enum mro_code rc = d->ops->alloc(d, &field, n * sizeof(float), e);
     if (rc == MRO_OK) rc = d->ops->alloc(d, &mean, m * sizeof(float), e);
@@ -613,12 +622,10 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
         goto done;
     if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
     memcpy(w->level, gain, n * sizeof *gain);
-    for (size_t i = 0; i < n; i++) {
-        const double q = hypot(mro_frequency(i / w->grid.nx, w->grid.ny, w->grid.ly),
-                               mro_frequency(i % w->grid.nx, w->grid.nx, w->grid.lx));
-        gain[i] = gain[i] > 0 ? mro_band_gain((float)q, (float)w->band[0], (float)w->band[1], CRYSTAL_BAND_EDGE) /
-                                    sqrtf(gain[i])
-                              : 0;
+    for (size_t y = 0; y < w->grid.ny; y++) {
+        float *row = gain + y * w->grid.nx;
+#pragma omp simd
+        for (size_t x = 0; x < w->grid.nx; x++) row[x] = row[x] > 0 ? band_gain_at(w, y, x) / sqrtf(row[x]) : 0;
     }
     if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;

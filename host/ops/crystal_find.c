@@ -297,7 +297,8 @@ static enum mro_code search_region(struct crystal_work *w, size_t first, const f
     const ptrdiff_t my = (ptrdiff_t)(w->band[1] * w->grid.ly), mx = (ptrdiff_t)(w->band[1] * w->grid.lx);
     for (ptrdiff_t ky = 0; ky <= my; ky++)
         for (ptrdiff_t kx = ky ? -mx : 1; kx <= mx; kx++) {
-            const double g[2] = { (double)ky / w->grid.ly, (double)kx / w->grid.lx }, q = hypot(g[0], g[1]);
+            const double g[2] = { (double)ky / w->grid.ly, (double)kx / w->grid.lx };
+            const double q = sqrt(g[0] * g[0] + g[1] * g[1]);
             if (q < w->band[0] || q > w->band[1]) continue;
             const float v = power[mro_cyclic(ky, ny) * nx + mro_cyclic(kx, nx)];
             if (v < fmax(least, 0.002 * strongest)) continue;

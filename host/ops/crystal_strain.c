@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cholesky.h"
+#include "mroscope/math/elementary.h"
 #include "ops/crystal_internal.h"
 
 #define LEAST_SIDE_NM2 1.2  /* of a side, beyond the gap */
@@ -70,7 +71,7 @@ static void find_step(const struct fringe_set *s, const double step[2], struct f
             const size_t row = i / f->w, column = i % f->w;
             if (!f->inside[i] || row % 2 || column % 2) continue; /* neighbours say the same */
             const double y = (double)row * step[0] - oy, x = (double)column * step[1] - ox;
-            const double t = 2 * MRO_PI * (dy * y + dx * x), c = cos(t), si = sin(t);
+            const double t = dy * y + dx * x, c = mro_cos_turns64(t), si = mro_cos_turns64(t - 0.25);
             const double r = f->v[i].re * c + f->v[i].im * si, j = f->v[i].im * c - f->v[i].re * si;
             if (pass == 0) {
                 re += r;

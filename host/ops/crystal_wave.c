@@ -82,6 +82,8 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
 
 /* ------------------------------------------------------------------ shape */
 
+static double modulus(mro_c32 z) { return sqrt((double)z.re * z.re + (double)z.im * z.im); }
+
 /* Amplitude at r of a profile of radius 1, a disc or a sphere's chord, smoothed by a Gaussian of s. */
 static double smoothed_profile(bool sphere, double s, double r)
 {
@@ -352,7 +354,7 @@ static void measure_place(const struct crystal_work *w, struct fringe_set *s)
             if (!f->inside[i]) continue;
             const double py = (double)(f->y0 + y) * w->step[0], px = (double)(f->x0 + x) * w->step[1];
             n++;
-            over += hypot(f->v[i].re, f->v[i].im) > high;
+            over += modulus(f->v[i]) > high;
             y_sum += py;
             x_sum += px;
             s->at_border |= py < margin || px < margin || py > w->map.ly - margin || px > w->map.lx - margin;
@@ -377,7 +379,7 @@ static enum mro_code region_of(const struct crystal_work *w, double y_nm, double
     for (ptrdiff_t y = cy > ry ? cy - ry : 0; y <= cy + ry && y < (ptrdiff_t)ny; y++)
         for (ptrdiff_t x = cx > rx ? cx - rx : 0; x <= cx + rx && x < (ptrdiff_t)nx; x++) {
             const size_t i = (size_t)y * nx + (size_t)x;
-            const double a = hypot(w->host_h[i].re, w->host_h[i].im);
+            const double a = modulus(w->host_h[i]);
             if (w->usable[i] && a > top) {
                 top = a;
                 seed = i;
@@ -406,7 +408,7 @@ static void mark_clear(const struct crystal_work *w, struct fringe_set *s)
     struct fringe_field *f = &s->f;
     const double least = CRYSTAL_OVER_NOISE * s->noise, margin = RIM_WIDTHS * width_of(s->mask);
     for (size_t i = 0; i < f->h * f->w; i++) {
-        const double a = hypot(f->v[i].re, f->v[i].im);
+        const double a = modulus(f->v[i]);
         const double y = (double)(f->y0 + i / f->w) * w->step[0], x = (double)(f->x0 + i % f->w) * w->step[1];
         const bool rim = y < margin || x < margin || y > w->map.ly - margin || x > w->map.lx - margin;
         if (f->inside[i]) f->inside[i] = f->inside[i] == 1 && a > least && !rim ? 2 : 1;
@@ -441,7 +443,7 @@ static enum mro_code sharper_diameter(struct crystal_work *w, struct fringe_set 
     MRO_TRY(region_of(w, s->y_nm, s->x_nm, 0.25 * s->diameter_nm, noise, state, list, &n, &plateau, e));
     const double area = (double)n * w->step[0] * w->step[1];
     if (!(area > 0.6 * s->area_nm2 && area < 1.4 * s->area_nm2)) return MRO_OK; /* it fell apart */
-    for (size_t i = 0; i < n; i++) over += hypot(w->host_h[list[i]].re, w->host_h[list[i]].im) > 0.8 * plateau;
+    for (size_t i = 0; i < n; i++) over += modulus(w->host_h[list[i]]) > 0.8 * plateau;
     s->diameter_nm = diameter_of(area, (double)over / (double)n, width_of(mask), plateau / noise);
     return MRO_OK;
 }

@@ -218,11 +218,13 @@ static enum mro_code draw_tiles(struct mro_device *d, const struct tiles *t, con
     for (size_t k = 0; k < t->n; k++) {
         struct mro_error mine = { 0 };
         uint32_t counts[BINS] = { 0 };
-        struct histogram_sums one, *sums = t->sums ? t->sums + k : &one;
+        struct histogram_sums one;
         const enum mro_code code = draw_tile(d, t, gain, o->seed, k, counts, &mine);
-        sum_histogram(counts, sums);
-        if (t->sums == NULL)
-            areas_of(&(const struct histogram_sums *){ sums }, 1, o->thresholds_sd, o->n_thresholds, field + k);
+        sum_histogram(counts, &one);
+        if (t->sums)
+            t->sums[k] = one;
+        else
+            areas_of(&(const struct histogram_sums *){ &one }, 1, o->thresholds_sd, o->n_thresholds, field + k);
         if (code) {
 #pragma omp critical(mro_haadf_error)
             if (rc == MRO_OK) {

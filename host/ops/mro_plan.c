@@ -51,21 +51,31 @@ static enum mro_code make_rings(double lo, double hi, double step, double (**g)[
     return MRO_OK;
 }
 
-/* Share of the chord profile's energy that the band lets through at |g|. */
-static double energy_fraction(const double band[2], double diameter, double g)
+/* Shares of the chord profile's energy that the band lets through, at MRO_ENERGY_STEPS + 1 equidistant |g| over a
+ * range. The profile is even: half of it is summed. */
+static void energy_fractions(const double band[2], double diameter, const double range[2], double *fraction)
 {
     enum { N = 48 };
     const double reach = 2.6 / diameter, h = 2 * reach / N; /* beyond lies < 0.1 % of the energy */
-    double in = 0, all = 0;
-    for (int j = 0; j < N; j++)
+    double energy[N / 2][N], all = 0;
+    for (int j = 0; j < N / 2; j++)
         for (int i = 0; i < N; i++) {
-            const double dy = -reach + ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
-            const double t = mro_sphere_form_factor(hypot(dy, dx), diameter);
-            const double b = mro_band_gain((float)hypot(g + dx, dy), (float)band[0], (float)band[1], (float)BAND_EDGE);
-            in += t * t * b * b;
-            all += t * t;
+            const double dy = ((double)j + 0.5) * h, dx = -reach + ((double)i + 0.5) * h;
+            const double t = mro_sphere_form_factor(sqrt(dx * dx + dy * dy), diameter);
+            all += energy[j][i] = t * t;
         }
-    return in / all;
+    for (int k = 0; k <= MRO_ENERGY_STEPS; k++) {
+        const double g = range[0] + (range[1] - range[0]) * k / MRO_ENERGY_STEPS;
+        double in = 0;
+        for (int j = 0; j < N / 2; j++)
+            for (int i = 0; i < N; i++) {
+                const double dy = ((double)j + 0.5) * h, x = g - reach + ((double)i + 0.5) * h;
+                const double b =
+                    mro_band_gain((float)sqrt(x * x + dy * dy), (float)band[0], (float)band[1], (float)BAND_EDGE);
+                in += energy[j][i] * b * b;
+            }
+        fraction[k] = in / all;
+    }
 }
 
 enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device *d, const struct mro_order_options *o,
@@ -115,9 +125,7 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     p->search.d_range_inv_nm[0] = lo;
     p->search.d_range_inv_nm[1] = hi;
     for (int k = 0; k < MRO_PATCH_SIZES; k++)
-        for (int i = 0; i <= MRO_ENERGY_STEPS; i++)
-            p->search.energy[k][i] =
-                energy_fraction(o->band_inv_nm, sizes_nm[k], lo + (hi - lo) * i / MRO_ENERGY_STEPS);
+        energy_fractions(o->band_inv_nm, sizes_nm[k], p->search.d_range_inv_nm, p->search.energy[k]);
     p->search.second_from = SECOND_FROM;
     if (rc == MRO_OK) rc = mro_null_draw(p, e);
     if (rc == MRO_OK) rc = mro_power_measure(p, e);

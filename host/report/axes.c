@@ -98,31 +98,31 @@ void mro_text_interval(char *out, size_t size, const double share[2])
     snprintf(out, size, "%s to %s" TEXT_NBSP "%%", lo, hi);
 }
 
-void mro_text_p(char *out, size_t size, double p) { mro_text_p_from(out, size, p, 0); }
-
-void mro_text_p_from(char *out, size_t size, double p, double least)
+void mro_text_p_least(char *out, size_t size, double p, double least)
 {
-    const char *sign = p > least ? "=" : "<";
+    const char *relation = p > least ? "=" : "<";
+    const double shown = fmax(p, least);
     if (!isfinite(p)) {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC " %s", not_measured);
-    } else if (p < 1e-15) {
-        snprintf(out, size,
-                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "<" TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "15" TEXT_SUPER);
-    } else if (p < 1e-4) {
-        int power = (int)floor(log10(p));
-        double m = p / pow(10, power);
+    } else if (shown < 1e-4) {
+        int power = (int)floor(log10(shown) + 1e-9);
+        double m = shown / pow(10, power);
+        char times[32] = "";
         if (m >= 9.95) {
             m /= 10;
             power++;
         }
+        if (p > least || m >= 1.05)
+            snprintf(times, sizeof times, "%.*f" TEXT_NBSP TEXT_TIMES TEXT_NBSP, p > least ? 1 : 0, m);
         snprintf(out, size,
-                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "%s" TEXT_NBSP "%.1f" TEXT_NBSP TEXT_TIMES TEXT_NBSP
-                             "10" TEXT_SUPER TEXT_MINUS "%d" TEXT_SUPER,
-                 sign, m, -power);
+                 TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "%s" TEXT_NBSP "%s10" TEXT_SUPER TEXT_MINUS "%d" TEXT_SUPER,
+                 relation, times, -power);
     } else {
-        snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "%s" TEXT_NBSP "%.2g", sign, p);
+        snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "%s" TEXT_NBSP "%.2g", relation, shown);
     }
 }
+
+void mro_text_p(char *out, size_t size, double p) { mro_text_p_least(out, size, p, 1e-15); }
 
 /* Bytes of the UTF-8 character at s, 0 when there is none (overlong, surrogate, cut short, too large). */
 static size_t utf8_length(const unsigned char *s)

@@ -18,8 +18,7 @@ void mro_text_length(char *out, size_t size, double nm);               /* "0.5 n
 void mro_text_percent(char *out, size_t size, double share);           /* 0.1882 -> "18.8 %" */
 void mro_text_interval(char *out, size_t size, const double share[2]); /* "14.2 to 23.5 %" */
 void mro_text_p(char *out, size_t size, double p);                     /* "p = 0.012", "p = 2 x 10^-7" */
-/* Where p is told down to `least` only: "p < 5 x 10^-5". */
-void mro_text_p_from(char *out, size_t size, double p, double least);
+void mro_text_p_least(char *out, size_t size, double p, double least); /* "p < 0.05" where it is `least` or less */
 void mro_text_number(char *out, size_t size, double v, int decimals, const char *unit); /* "1.84 nm" */
 
 void mro_text_named(char *out, size_t size, const char *name, const char *unit); /* "strain (%)", "strain" */

@@ -23,9 +23,6 @@ extern "C" {
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
 #define MRO_ORDER_ALGORITHM "mro 2"
 
-/* Of p_image of one image: what the null's patches, some eighty, can vouch for. Where it stands, p is less. */
-#define MRO_ORDER_LEAST_P 5e-5
-
 struct mro_order_options {
     double band_inv_nm[2];      /* pass band; default 4.1, 5.8 */
     double d_nm;                /* spacing looked for; default 0.203, alpha-Fe (110) */
@@ -86,6 +83,9 @@ struct mro_order_tile {
     float *v;
 };
 
+/* The least p_image: what the patches of the null, some eighty, can vouch for. */
+#define MRO_ORDER_LEAST_P 5e-5
+
 /* Result of one frame. Numbers that could not be measured are NaN, with a sentence in warnings. */
 struct mro_order_result {
     double pixel_nm[2];
@@ -97,7 +97,7 @@ struct mro_order_result {
     double null_fraction; /* the same over speckle images */
     double fraction;      /* area fraction, corrected for null, power and footprint */
     double fraction_ci95[2];
-    double p_image;       /* chance that a glass of the same spectrum shows this much, or MRO_ORDER_LEAST_P */
+    double p_image; /* chance that a glass of the same spectrum shows this much; MRO_ORDER_LEAST_P: that or less */
     bool distinguishable; /* p_image < 0.001 */
     double fraction_acf;  /* NaN unless acf_map */
     double density_per_nm2, diameter_median_nm;

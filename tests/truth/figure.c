@@ -67,7 +67,11 @@ static void texts_of_numbers(void **state)
     mro_text_p(s, sizeof s, 0.0123);
     assert_non_null(strstr(s, "0.012"));
     mro_text_p(s, sizeof s, 0);
-    assert_non_null(strstr(s, "<"));
+    assert_non_null(strstr(s, "<" TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "15"));
+    mro_text_p_least(s, sizeof s, 5e-5, 5e-5);
+    assert_non_null(strstr(s, "<" TEXT_NBSP "5" TEXT_NBSP TEXT_TIMES TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "5"));
+    mro_text_p_least(s, sizeof s, 0.0123, 5e-5);
+    assert_non_null(strstr(s, "=" TEXT_NBSP "0.012"));
 
     /* Overlong, surrogate, beyond Unicode, cut short, stray; control characters; markup bytes. */
     mro_text_clean(s, sizeof s,
