@@ -24,7 +24,8 @@ struct mro_wide {
     mro_lanes re, im;
 };
 
-/* Tables of one length; shared and kept: every CPU device opens and closes the store, the last one empties it. */
+/* Tables of one length; shared and kept: every CPU device, and whoever transforms without one, opens and closes the
+ * store; the last one empties it. */
 struct mro_lines;
 void mro_lines_open(void);
 void mro_lines_close(void);

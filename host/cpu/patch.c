@@ -30,7 +30,7 @@ struct axis {
  * centre and wave number; then as many samples as `reach` nm hold. */
 static int fill_axis(struct axis *a, ptrdiff_t first, int n, double centre, double step, double g, double reach)
 {
-    if (a->centre == centre && a->g == g && a->first <= first && a->first + a->n >= first + n)
+    if (a->g == g && a->centre == centre && a->first <= first && a->first + a->n >= first + n)
         return (int)(first - a->first);
     a->centre = centre;
     a->g = g;

@@ -14,14 +14,19 @@ static void add(struct mro_pool_mean *m, double v)
 
 #define P_STEP 0.08
 
-/* The p of all frames, not bounded by 1; one that was not measured counts as p = 1. */
-static double p_together(const struct mro_order_pool *p)
+static size_t bin_of(double p) { return (size_t)fmin(fmax(-log(p) / P_STEP, 0), MRO_POOL_BINS - 1); }
+
+/* The p of all frames, not bounded by 1; one that was not measured counts as p = 1. *less: the p of the frame that it
+ * comes from is less than can be told. */
+static double p_together(const struct mro_order_pool *p, bool *less)
 {
     const size_t k = (p->frames + MRO_POOL_TESTED - 1) / MRO_POOL_TESTED;
+    *less = k <= 1 && p->p_least <= MRO_ORDER_LEAST_P;
     if (k <= 1) return p->p_least * (double)p->frames;
     if (p->tested < k) return 1;
     size_t seen = 0, bin = MRO_POOL_BINS;
     while (bin > 0 && seen < k) seen += p->p_bin[--bin];
+    *less = bin >= bin_of(MRO_ORDER_LEAST_P);
     return (double)p->frames / (double)k * exp(-P_STEP * (double)bin); /* the upper edge of the bin: never too small */
 }
 
@@ -70,7 +75,7 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
     if (isfinite(r->p_image)) {
         if (!(r->p_image >= p->p_least)) p->p_least = r->p_image;
         p->tested++;
-        p->p_bin[(size_t)fmin(fmax(-log(r->p_image) / P_STEP, 0), MRO_POOL_BINS - 1)]++;
+        p->p_bin[bin_of(r->p_image)]++;
     }
     add(&p->raw, r->fraction_raw);
     add(&p->null, r->null_fraction);
@@ -91,6 +96,7 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
 void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
 {
     const double objects = (double)(p->objects[0] + p->objects[1] + p->objects[2]);
+    bool less = false;
     memset(r, 0, sizeof *r);
     memcpy(r->pixel_nm, p->last.pixel_nm, sizeof r->pixel_nm);
     memcpy(r->band_inv_nm, p->last.band_inv_nm, sizeof r->band_inv_nm);
@@ -104,7 +110,7 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     r->fraction = mean(&p->fraction);
     r->fraction_ci95[0] = mean(&p->lo);
     r->fraction_ci95[1] = mean(&p->hi);
-    r->p_image = p->tested ? fmin(1, p_together(p)) : NAN;
+    r->p_image = p->tested ? fmin(1, p_together(p, &less)) : NAN;
     r->distinguishable = r->p_image < 0.001;
     r->fraction_acf = mean(&p->acf);
     r->density_per_nm2 = mean(&p->density);
@@ -124,7 +130,7 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
         snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; not tested against a glass", p->measured,
                  p->frames);
     else
-        snprintf(r->verdict, sizeof r->verdict, "mean of %zu of %zu frames; %s a glass of the same spectrum (p = %.2g)",
-                 p->measured, p->frames, r->distinguishable ? "more order than" : "not distinguishable from",
-                 r->p_image);
+        snprintf(r->verdict, sizeof r->verdict,
+                 "mean of %zu of %zu frames; %s a glass of the same spectrum (p %s %.2g)", p->measured, p->frames,
+                 r->distinguishable ? "more order than" : "not distinguishable from", less ? "<" : "=", r->p_image);
 }

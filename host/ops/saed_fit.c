@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "core/sizes.h"
 #include "cpu/fft.h"
 #include "ops/saed_internal.h"
 
@@ -29,17 +30,6 @@
 
 /* ------------------------------------------------------------------ start by symmetry */
 
-static size_t transform_size(size_t n)
-{
-    for (n += n % 2;; n += 2) {
-        size_t m = n;
-        while (m % 2 == 0) m /= 2;
-        while (m % 3 == 0) m /= 3;
-        while (m % 5 == 0) m /= 5;
-        if (m == 1) return n;
-    }
-}
-
 /* The half-way place between samples of a maximum at 0 with neighbours a and c. */
 static double vertex(double a, double b, double c)
 {
@@ -53,13 +43,14 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
     const size_t longest = ny > nx ? ny : nx, by = (longest + SYMMETRY_MOST - 1) / SYMMETRY_MOST;
     struct mro_saed_coarse c = { 0 };
     MRO_TRY(mro_saed_coarsen(&c, px, ny, nx, mask, by, threads, e));
-    const size_t n = c.ny * c.nx, my = transform_size(2 * c.ny), mx = transform_size(2 * c.nx), all = my * mx;
+    const size_t n = c.ny * c.nx, my = mro_smooth_size(2 * c.ny), mx = mro_smooth_size(2 * c.nx), all = my * mx;
     /* Of the values, the mask and the squares: transforms, then the sums over the overlap. */
     mro_c32 *v = malloc(all * sizeof *v), *m = malloc(all * sizeof *m), *s = malloc(all * sizeof *s),
             *t = malloc(all * sizeof *t);
     float *number = malloc(all * sizeof *number), *product = malloc(all * sizeof *product),
           *sum = malloc(all * sizeof *sum);
     enum mro_code rc = MRO_OK;
+    mro_lines_open(); /* the device may be a card */
     if (!v || !m || !s || !t || !number || !product || !sum) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory to look for the centre of a pattern of %zu x %zu pixels", nx, ny);
         goto done;
@@ -131,6 +122,7 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
     centre[1] = 0.5 * ((double)sy + fy) * (double)by + half;
     *alike = product[best];
 done:
+    mro_lines_close();
     free(v);
     free(m);
     free(s);

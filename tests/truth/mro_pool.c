@@ -56,6 +56,7 @@ static void means_and_bounds(void **state)
     near(r.grade_fractions[2], 0.25);
     assert_int_equal(r.n_objects, 0);
     assert_non_null(strstr(r.verdict, "2 of 2 frames"));
+    assert_non_null(strstr(r.verdict, "(p = 0.0002)"));
 }
 
 /* A frame that could not be measured lowers the count, not the fraction. */
@@ -94,7 +95,7 @@ static void nothing_measured(void **state)
 /* However many frames, order in all of them stays visible, and in one of many it does not become so. */
 static void p_of_many_frames(void **state)
 {
-    struct mro_order_result r, ordered = frame(0.2, 0.1, 0.3, 1.0 / 20001), glass = frame(0, 0, 0.1, 0.4);
+    struct mro_order_result r, ordered = frame(0.2, 0.1, 0.3, MRO_ORDER_LEAST_P), glass = frame(0, 0, 0.1, 0.4);
     (void)state;
     for (size_t n = 1; n < 100; n++) {
         struct mro_order_pool all = { 0 }, one = { 0 };
@@ -104,9 +105,11 @@ static void p_of_many_frames(void **state)
         }
         mro_order_pool_result(&all, &r);
         assert_true(r.distinguishable);
-        assert_true(r.p_image >= (double)n / (double)((n + 15) / 16) / 20001 - 1e-12);
+        assert_true(r.p_image >= (double)n / (double)((n + 15) / 16) * MRO_ORDER_LEAST_P - 1e-12);
+        assert_non_null(strstr(r.verdict, "(p < "));
         mro_order_pool_result(&one, &r);
         assert_true(r.distinguishable == (n <= 16));
+        assert_true((strstr(r.verdict, "(p < ") != NULL) == (n <= 16));
     }
 }
 
