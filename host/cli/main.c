@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include <gsl/gsl_errno.h>
 #include <limits.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -12,6 +11,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "core/gsl_errors.h"
 #include "io/write.h"
 
 static void help(FILE *out)
@@ -115,6 +115,6 @@ int main(int argc, char **argv)
     /* A file-size limit should be an error of that write, with its sentence, not the end of the program. */
     signal(SIGXFSZ, SIG_IGN);
     /* A function without a value is a number that is not known (null), not the end of the program either. */
-    gsl_set_error_handler_off();
+    mro_gsl_errors_hold();
     return cli_finish(dispatch(argc, argv));
 }

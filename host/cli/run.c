@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "mroscope/run.h"
 
-#include <gsl/gsl_errno.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
+#include "core/gsl_errors.h"
 #include "core/inside.h"
 #include "core/provenance.h"
 #include "mroscope/file.h"
@@ -33,12 +32,6 @@ void mro_run_free(struct mro_run *r)
 
 /* -- what the caller's process shares with us --------------------------------------------------------- */
 
-/* Functions of GSL without a value give a number that is not known, not the end of the program: while any run goes on,
- * on whatever thread; then the caller has his handler back. */
-static pthread_mutex_t gsl_lock = PTHREAD_MUTEX_INITIALIZER;
-static gsl_error_handler_t *callers;
-static size_t gsl_users;
-
 struct entered {
     struct mro_inside *before;
     locale_t plain, locale;
@@ -50,9 +43,7 @@ static enum mro_code enter(struct mro_run *r, struct entered *in)
     *in = (struct entered){ mro_inside, newlocale(LC_ALL_MASK, "C", (locale_t)0), (locale_t)0 };
     if (in->plain == (locale_t)0) return MRO_FAIL(&r->error, MRO_EMEMORY, "no memory left to begin");
     in->locale = uselocale(in->plain);
-    pthread_mutex_lock(&gsl_lock);
-    if (gsl_users++ == 0) callers = gsl_set_error_handler_off();
-    pthread_mutex_unlock(&gsl_lock);
+    mro_gsl_errors_hold();
     mro_inside = &r->inside;
     return MRO_OK;
 }
@@ -60,9 +51,7 @@ static enum mro_code enter(struct mro_run *r, struct entered *in)
 static void leave(const struct entered *in)
 {
     mro_inside = in->before;
-    pthread_mutex_lock(&gsl_lock);
-    if (--gsl_users == 0) gsl_set_error_handler(callers);
-    pthread_mutex_unlock(&gsl_lock);
+    mro_gsl_errors_give_back();
     uselocale(in->locale);
     freelocale(in->plain);
 }

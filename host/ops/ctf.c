@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "mroscope/math/ctf.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
@@ -442,9 +443,9 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
         { 0, 15 }, { 0, -15 }, { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) }
     };
     struct simplex_end end[STARTS];
-    gsl_error_handler_t *const handler = gsl_set_error_handler_off(); /* the default one ends the program */
+    mro_gsl_errors_hold();
     for (int k = 0; k < STARTS; k++) end[k] = simplex_from(&grains, at, start[k]);
-    gsl_set_error_handler(handler);
+    mro_gsl_errors_give_back();
     free(grains.v);
     free(p);
     double least = 0;

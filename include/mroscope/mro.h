@@ -129,8 +129,7 @@ struct mro_order_plan; /* opaque */
 
 /* Prepares measurements with one set of options on one device: draws the null from speckle fields, which serve every
  * image (the null of a whitened image depends on the band alone). `d` must outlive the plan. Errors: MRO_EARG (an
- * option out of range), MRO_EMEMORY. Free with mro_order_plan_free. Measuring leaves a plan as
- * it is. */
+ * option out of range), MRO_EMEMORY. Free with mro_order_plan_free. Measuring leaves a plan as it is. */
 enum mro_code mro_order_plan_new(struct mro_order_plan **p, struct mro_device *d, const struct mro_order_options *o,
                                  struct mro_error *e);
 void mro_order_plan_free(struct mro_order_plan *p); /* NULL is fine */
