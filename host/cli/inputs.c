@@ -530,8 +530,9 @@ static enum mro_code do_together(struct walk *w, const char *path, struct mro_fi
 
 /* -- memory -------------------------------------------------------------------------------------- */
 
-/* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure. */
-enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, MOST_AHEAD = 3, MOST_WAITING = 32 };
+/* What the program itself holds, measured: code and libraries; fonts and the canvas of a figure; the stack of a lane,
+ * its tables, and what its blocks of memory leave unused. */
+enum { PROGRAM_BYTES = 15 << 20, FIGURE_BYTES = 40 << 20, LANE_BYTES = 8 << 20, MOST_AHEAD = 3, MOST_WAITING = 32 };
 
 /* How many frames can be measured at the same time, wait for those before them, and be read ahead within the budget; an
  * error when it has no room for one. */
@@ -566,10 +567,10 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     for (size_t k = 0; k < info->frames && frames <= CLI_MAX_LANES; k++)
         frames += cli_frames_has(&job->common->frames, k);
     if (job->common->reduce == CLI_REDUCE_NONE && frames > 2 && room > frame) {
-        const size_t fit = 1 + (room - frame) / lane; /* one is read ahead in any case */
-        *lanes = mro_device_lanes(job->places->device[CLI_CHOSEN], fit < frames ? fit : frames - 1, lane);
+        const size_t more = lane + LANE_BYTES, fit = 1 + (room - frame) / more; /* one is read ahead in any case */
+        *lanes = mro_device_lanes(job->places->device[CLI_CHOSEN], fit < frames ? fit : frames - 1, more);
         if (*lanes > 1) plan->lent = fit < *lanes + MOST_WAITING ? fit : *lanes + MOST_WAITING;
-        room -= (plan->lent - 1) * lane;
+        room -= (plan->lent - 1) * more;
     }
     room /= frame;
     if (info->frames > 1) plan->depth = room < MOST_AHEAD ? room : MOST_AHEAD;

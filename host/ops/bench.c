@@ -509,7 +509,7 @@ static enum mro_code settle(struct bed *b, enum output o, struct mro_error *e)
 /* What a primitive wrote, as floats on the host; free() it. The choices of a bank follow its powers. */
 static enum mro_code collect(struct bed *b, enum output o, float **v, size_t *n, struct mro_error *e)
 {
-    const size_t cells = samples(&b->cells), per_patch = 5 + MRO_PATCH_SIZES;
+    const size_t cells = samples(&b->cells), per_patch = 6;
     const struct mro_buffer *from = output_of(b, o, n);
     const float *host = o == IMAGE ? b->filtered : o == TILED ? b->tiles : o == COUNTED ? b->counted : b->fringes;
     if (o == IMAGE) *n = b->im->ny * b->im->nx;
@@ -526,9 +526,9 @@ static enum mro_code collect(struct bed *b, enum output o, float **v, size_t *n,
     for (size_t i = 0; o == PATCHES && i < b->n_patches; i++) {
         const struct mro_patch *p = b->patches + i;
         float *f = *v + per_patch * i;
-        const double at[] = { p->y_nm, p->x_nm, p->gy, p->gx, p->second_power };
-        for (int k = 0; k < 5; k++) f[k] = (float)at[k];
-        for (int k = 0; k < MRO_PATCH_SIZES; k++) f[5 + k] = (float)p->power[k];
+        /* Powers of other sizes are no maximum: they change with every step of the climb. */
+        const double at[] = { p->y_nm, p->x_nm, p->gy, p->gx, p->second_power, p->power[p->best] };
+        for (size_t k = 0; k < per_patch; k++) f[k] = (float)at[k];
     }
     enum mro_code rc = o == PATCHES ? MRO_OK : b->d->ops->download(b->d, *v, from, *n * sizeof **v, e);
     if (rc == MRO_OK && o == BANK) {

@@ -250,7 +250,7 @@ static struct output run_bank(struct mro_device *d, size_t k)
 
 static struct output run_patches(struct mro_device *d, size_t k)
 {
-    enum { PATCHES = 9, EACH = 5 + MRO_PATCH_SIZES };
+    enum { PATCHES = 9, EACH = 6 };
     const struct mro_grid *g = &shapes[k].grid;
     const size_t n = g->ny * g->nx;
     struct mro_patch_search search = { .diameter_nm = { 1.0, 1.25, 1.5, 1.8, 2.15, 2.6, 3.1 },
@@ -278,7 +278,7 @@ static struct output run_patches(struct mro_device *d, size_t k)
         to[2] = (float)p[i].gy;
         to[3] = (float)p[i].gx;
         to[4] = (float)p[i].second_power;
-        for (int j = 0; j < MRO_PATCH_SIZES; j++) to[5 + j] = (float)p[i].power[j];
+        to[5] = (float)p[i].power[p[i].best]; /* others are no maximum: they change with every step of the climb */
     }
     return (struct output){ v, (size_t)PATCHES * EACH };
 }
