@@ -15,7 +15,7 @@
  * (cpu/fft.h); the powers of a panel's transform meet the largest so far while they are in the cache. Of a thread: */
 struct room {
     size_t ny, nx, stride; /* of the plane and its panels */
-    struct mro_room x, y;
+    struct mro_rooms lines;
     float *re, *im;          /* MRO_LANES rows, filled up to whole panels */
     float *window;           /* a row of the window before it folds onto the plane: real parts, then imaginary ones, */
     size_t room;             /* so many of each, nx of them zeros before and as many behind */
@@ -29,7 +29,7 @@ static bool room_new(struct room *r, const struct mro_grid *out, const struct mr
 {
     *r = (struct room){ .ny = out->ny, .nx = out->nx, .stride = mro_panel_stride(out->ny) };
     const size_t n_panels = mro_panels(r->nx), wide = n_panels * MRO_LANES, n = wide * r->ny;
-    const bool ready_x = mro_room_new(&r->x, r->nx), ready_y = mro_room_new(&r->y, r->ny);
+    const bool ready = mro_rooms_new(&r->lines, r->ny, r->nx);
     r->re = malloc(2 * MRO_LANES * wide * sizeof *r->re);
     r->panels = mro_panels_new(r->nx, r->ny);
     r->bell_y = malloc((size_t)(2 * w->hy + 1) * sizeof *r->bell_y);
@@ -38,8 +38,7 @@ static bool room_new(struct room *r, const struct mro_grid *out, const struct mr
     r->which = malloc(n * sizeof *r->which);
     r->room = 2 * r->nx + 2 * (size_t)w->hx + 1;
     r->window = calloc(2 * r->room, sizeof *r->window);
-    if (!ready_x || !ready_y || !r->re || !r->window || !r->panels || !r->bell_y || !r->bell_x || !r->best || !r->which)
-        return false;
+    if (!ready || !r->re || !r->window || !r->panels || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
     r->im = r->re + MRO_LANES * wide;
     memset(r->panels, 0, n_panels * r->stride * sizeof *r->panels);
     for (size_t i = 0; i < n; i++) {
@@ -51,8 +50,7 @@ static bool room_new(struct room *r, const struct mro_grid *out, const struct mr
 
 static void room_release(struct room *r)
 {
-    mro_room_release(&r->x);
-    mro_room_release(&r->y);
+    mro_rooms_release(&r->lines);
     free(r->re);
     free(r->window);
     free(r->panels);
@@ -117,7 +115,8 @@ static void transform_rows(const struct mro_grid *grid, const mro_c32 *spectrum,
 {
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
     const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px), ny = (ptrdiff_t)r->ny, hy = w->hy;
-    const size_t n_panels = mro_panels(r->nx), wide = n_panels * MRO_LANES;
+    const size_t wide = mro_panels(r->nx) * MRO_LANES;
+    const struct mro_room *x = &r->lines.x;
     float *window_re = r->window + r->nx, *window_im = r->window + r->room + r->nx;
     bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x);
     bell_row(w->c / (grid->ly * grid->ly), (double)cy - py, w->hy, r->bell_y);
@@ -138,27 +137,23 @@ static void transform_rows(const struct mro_grid *grid, const mro_c32 *spectrum,
                 memset(im, 0, r->nx * sizeof *im);
             }
         }
-        mro_lines_from_rows(r->re, wide, MRO_LANES, r->nx, &r->x.in->re, 2);
-        mro_lines_from_rows(r->im, wide, MRO_LANES, r->nx, &r->x.in->im, 2);
-        mro_lines_run(r->x.lines, true, r->x.in, r->x.out, r->x.scratch);
-        for (size_t p = 0; p < n_panels; p++) {
-            const struct mro_wide *from = r->x.out + p * MRO_LANES;
-            struct mro_wide *to = r->panels + p * r->stride + y0;
-            mro_lines_turn((const float *)&from->re, 2 * MRO_LANES, (float *)&to->re, 2 * MRO_LANES);
-            mro_lines_turn((const float *)&from->im, 2 * MRO_LANES, (float *)&to->im, 2 * MRO_LANES);
-        }
+        mro_lines_from_rows(r->re, wide, MRO_LANES, r->nx, &x->in->re, 2);
+        mro_lines_from_rows(r->im, wide, MRO_LANES, r->nx, &x->in->im, 2);
+        mro_lines_run(x->lines, true, x->in, x->out, x->scratch);
+        mro_rows_to_panels(x, r->nx, r->panels, r->stride, (size_t)y0);
     }
 }
 
 /* Transforms r->panels along y, and keeps where the powers exceed the largest so far. */
 static void keep_largest(struct room *r, int32_t id)
 {
+    const struct mro_room *y = &r->lines.y;
     for (size_t p = 0; p < mro_panels(r->nx); p++) {
         float *best = r->best + p * r->ny * MRO_LANES;
         int32_t *which = r->which + p * r->ny * MRO_LANES;
-        const float *v = (const float *)r->y.out;
-        mro_lines_run(r->y.lines, true, r->panels + p * r->stride, r->y.out, r->y.scratch);
-        for (size_t y = 0; y < r->ny; y++, v += 2 * MRO_LANES, best += MRO_LANES, which += MRO_LANES)
+        const float *v = (const float *)y->out;
+        mro_lines_run(y->lines, true, r->panels + p * r->stride, y->out, y->scratch);
+        for (size_t k = 0; k < r->ny; k++, v += 2 * MRO_LANES, best += MRO_LANES, which += MRO_LANES)
 #pragma omp simd
             for (size_t x = 0; x < MRO_LANES; x++) {
                 const float power = v[x] * v[x] + v[MRO_LANES + x] * v[MRO_LANES + x];

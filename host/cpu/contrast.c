@@ -490,8 +490,8 @@ enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny,
     const float mean = (float)(total / (double)known), unit = (float)(1 / ((double)ny * (double)nx));
 #pragma omp parallel num_threads(d->threads)
     {
-        struct mro_room x, y;
-        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x;
+        struct mro_rooms r;
+        const bool ready = mro_rooms_new(&r, ny, nx);
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -499,37 +499,36 @@ enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny,
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             if (!ready) continue;
-            mro_strip_load(&x, px, ny, nx, y0);
-            float *v = (float *)x.in, off[MRO_STRIP]; /* rows that the last strip lacks stay 0 */
+            mro_strip_load(&r.x, px, ny, nx, y0);
+            float *v = (float *)r.x.in, off[MRO_STRIP]; /* rows that the last strip lacks stay 0 */
             for (size_t k = 0; k < MRO_STRIP; k++) off[k] = y0 + k < ny ? mean : 0;
             for (size_t i = 0; i < nx; i++, v += MRO_STRIP)
 #pragma omp simd
                 for (size_t k = 0; k < MRO_STRIP; k++) v[k] = isfinite(v[k]) ? v[k] - off[k] : 0;
-            mro_strip_forward(&x, nx, kept, half, stride, y0);
+            mro_strip_forward(&r.x, nx, kept, half, stride, y0);
         }
 #pragma omp for schedule(static)
         for (size_t p = 0; p < mro_panels(kept); p++) {
             if (!ready) continue;
-            mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
+            mro_lines_run(r.y.lines, false, half + p * stride, r.y.out, r.y.scratch);
             for (size_t k = 0; k < ny; k++) {
                 const mro_lanes w = band_columns(mro_frequency(k, ny, (double)ny * pixel_nm[0]), p * MRO_LANES,
                                                  (double)nx * pixel_nm[1], band_inv_nm, edge_inv_nm);
-                y.out[k].re *= unit * w;
-                y.out[k].im *= unit * w;
+                r.y.out[k].re *= unit * w;
+                r.y.out[k].im *= unit * w;
             }
-            mro_lines_run(y.lines, true, y.out, half + p * stride, y.scratch);
+            mro_lines_run(r.y.lines, true, r.y.out, half + p * stride, r.y.scratch);
         }
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             const size_t end = (y0 + MRO_STRIP < ny ? y0 + MRO_STRIP : ny) * nx;
             if (!ready) continue;
-            mro_strip_backward(&x, nx, kept, half, stride, y0, 1);
-            mro_strip_store(&x, out, ny, nx, y0);
+            mro_strip_backward(&r.x, nx, kept, half, stride, y0, 1);
+            mro_strip_store(&r.x, out, ny, nx, y0);
             for (size_t i = y0 * nx; known < ny * nx && i < end; i++)
                 if (!isfinite(px[i])) out[i] = NAN;
         }
-        mro_room_release(&x);
-        mro_room_release(&y);
+        mro_rooms_release(&r);
     }
     free(half);
     return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny) : MRO_OK;

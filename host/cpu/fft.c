@@ -24,6 +24,18 @@ void mro_room_release(struct mro_room *r)
     memset(r, 0, sizeof *r);
 }
 
+bool mro_rooms_new(struct mro_rooms *r, size_t ny, size_t nx)
+{
+    const bool ready_x = mro_room_new(&r->x, nx), ready_y = mro_room_new(&r->y, ny);
+    return ready_x && ready_y;
+}
+
+void mro_rooms_release(struct mro_rooms *r)
+{
+    mro_room_release(&r->x);
+    mro_room_release(&r->y);
+}
+
 struct mro_wide *mro_panels_new(size_t columns, size_t ny)
 {
     const size_t n = mro_panels(columns), stride = mro_panel_stride(ny);
@@ -114,6 +126,16 @@ void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, 
     }
 }
 
+void mro_rows_to_panels(const struct mro_room *x, size_t nx, struct mro_wide *panels, size_t stride, size_t y0)
+{
+    for (size_t p = 0; p < mro_panels(nx); p++) {
+        const struct mro_wide *from = x->out + p * MRO_LANES;
+        struct mro_wide *to = panels + p * stride + y0;
+        turn_panel(&from->re, 2, &to->re, 2);
+        turn_panel(&from->im, 2, &to->im, 2);
+    }
+}
+
 /* -- planes ------------------------------------------------------------------------------------------ */
 
 static enum mro_code no_room(size_t ny, size_t nx, struct mro_error *e)
@@ -176,8 +198,8 @@ enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit,
     bool failed = half == NULL;
 #pragma omp parallel num_threads(threads) if (!failed)
     {
-        struct mro_room x, y;
-        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x && half;
+        struct mro_rooms r;
+        const bool ready = mro_rooms_new(&r, ny, nx) && half;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -185,21 +207,20 @@ enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit,
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             if (!ready) continue;
-            mro_strip_load(&x, field, ny, nx, y0);
-            mro_strip_forward(&x, nx, columns, half, stride, y0);
+            mro_strip_load(&r.x, field, ny, nx, y0);
+            mro_strip_forward(&r.x, nx, columns, half, stride, y0);
         }
 #pragma omp for schedule(static)
         for (size_t p = 0; p < mro_panels(columns); p++) {
             const size_t kx = p * MRO_LANES, w = columns - kx < MRO_LANES ? columns - kx : MRO_LANES;
             if (!ready) continue;
-            mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
+            mro_lines_run(r.y.lines, false, half + p * stride, r.y.out, r.y.scratch);
             for (size_t ky = 0; ky < ny; ky++) {
-                const struct mro_wide v = { unit * y.out[ky].re, unit * y.out[ky].im };
+                const struct mro_wide v = { unit * r.y.out[ky].re, unit * r.y.out[ky].im };
                 mro_unfold(&v, spectrum, ny, nx, ky, kx, w);
             }
         }
-        mro_room_release(&x);
-        mro_room_release(&y);
+        mro_rooms_release(&r);
     }
     free(half);
     return failed ? no_room(ny, nx, e) : MRO_OK;
@@ -213,8 +234,8 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
     bool failed = half == NULL;
 #pragma omp parallel num_threads(threads) if (!failed)
     {
-        struct mro_room x, y;
-        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x && half;
+        struct mro_rooms r;
+        const bool ready = mro_rooms_new(&r, ny, nx) && half;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -223,18 +244,17 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
         for (size_t p = 0; p < mro_panels(columns); p++) {
             const size_t kx = p * MRO_LANES, w = columns - kx < MRO_LANES ? columns - kx : MRO_LANES;
             if (!ready) continue;
-            mro_lines_from_columns(spectrum + kx, nx, w, ny, y.in);
-            mro_lines_run(y.lines, true, y.in, half + p * stride, y.scratch);
+            mro_lines_from_columns(spectrum + kx, nx, w, ny, r.y.in);
+            mro_lines_run(r.y.lines, true, r.y.in, half + p * stride, r.y.scratch);
             memset(half + p * stride + ny, 0, (stride - ny) * sizeof *half);
         }
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
             if (!ready) continue;
-            mro_strip_backward(&x, nx, columns, half, stride, y0, unit);
-            mro_strip_store(&x, field, ny, nx, y0);
+            mro_strip_backward(&r.x, nx, columns, half, stride, y0, unit);
+            mro_strip_store(&r.x, field, ny, nx, y0);
         }
-        mro_room_release(&x);
-        mro_room_release(&y);
+        mro_rooms_release(&r);
     }
     free(half);
     return failed ? no_room(ny, nx, e) : MRO_OK;
@@ -245,38 +265,32 @@ bool mro_plane_new(struct mro_plane *p, size_t ny, size_t nx)
     memset(p, 0, sizeof *p);
     p->ny = ny;
     p->nx = nx;
-    if (mro_room_new(&p->x, nx) && mro_room_new(&p->y, ny)) p->between = mro_panels_new(nx, ny);
+    if (mro_rooms_new(&p->rooms, ny, nx)) p->between = mro_panels_new(nx, ny);
     return p->between;
 }
 
 void mro_plane_release(struct mro_plane *p)
 {
-    mro_room_release(&p->x);
-    mro_room_release(&p->y);
+    mro_rooms_release(&p->rooms);
     free(p->between);
     memset(p, 0, sizeof *p);
 }
 
 void mro_plane_run(const struct mro_plane *p, bool back, const mro_c32 *z, ptrdiff_t reach, struct mro_wide *panels)
 {
+    const struct mro_room *rows = &p->rooms.x, *columns = &p->rooms.y;
     const size_t ny = p->ny, nx = p->nx, stride = mro_panel_stride(ny);
     for (size_t y = 0; y < ny; y += MRO_LANES) {
         const size_t n = ny - y < MRO_LANES ? ny - y : MRO_LANES;
-        const bool zero = beyond(y, n, ny, reach);
-        if (!zero) {
-            mro_lines_from_rows(&z[y * nx].re, 2 * nx, n, 2 * nx, &p->x.in->re, 1);
-            mro_lines_run(p->x.lines, back, p->x.in, p->x.out, p->x.scratch);
+        if (beyond(y, n, ny, reach)) {
+            for (size_t k = 0; k < mro_panels(nx); k++)
+                memset(p->between + k * stride + y, 0, MRO_LANES * sizeof *p->between);
+            continue;
         }
-        for (size_t k = 0; k < mro_panels(nx); k++) {
-            struct mro_wide *to = p->between + k * stride + y;
-            if (zero) {
-                memset(to, 0, MRO_LANES * sizeof *to);
-                continue;
-            }
-            turn_panel(&p->x.out[k * MRO_LANES].re, 2, &to->re, 2);
-            turn_panel(&p->x.out[k * MRO_LANES].im, 2, &to->im, 2);
-        }
+        mro_lines_from_rows(&z[y * nx].re, 2 * nx, n, 2 * nx, &rows->in->re, 1);
+        mro_lines_run(rows->lines, back, rows->in, rows->out, rows->scratch);
+        mro_rows_to_panels(rows, nx, p->between, stride, y);
     }
     for (size_t k = 0; k < mro_panels(nx); k++)
-        mro_lines_run(p->y.lines, back, p->between + k * stride, panels + k * ny, p->y.scratch);
+        mro_lines_run(columns->lines, back, p->between + k * stride, panels + k * ny, columns->scratch);
 }

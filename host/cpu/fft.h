@@ -22,6 +22,13 @@ struct mro_room {
 bool mro_room_new(struct mro_room *r, size_t n); /* false: out of memory; release it all the same */
 void mro_room_release(struct mro_room *r);
 
+/* The same for rows of nx and columns of ny. */
+struct mro_rooms {
+    struct mro_room x, y;
+};
+bool mro_rooms_new(struct mro_rooms *r, size_t ny, size_t nx); /* false: out of memory; release it all the same */
+void mro_rooms_release(struct mro_rooms *r);
+
 /* Rows are transformed in strips of so many, the first MRO_LANES as real and the others as imaginary parts. */
 enum { MRO_STRIP = 2 * MRO_LANES };
 
@@ -41,6 +48,9 @@ void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, con
 void mro_strip_load(const struct mro_room *r, const float *field, size_t ny, size_t nx, size_t y0);
 void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t nx, size_t y0);
 
+/* Rows side by side, nx numbers of x->out, to rows y0 to y0 + MRO_LANES - 1 of panels. */
+void mro_rows_to_panels(const struct mro_room *x, size_t nx, struct mro_wide *panels, size_t stride, size_t y0);
+
 /* Coefficients of `w` columns from column kx of a half plane on, in row ky, as part of a full Hermitian plane. */
 void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, size_t ky, size_t kx, size_t w);
 
@@ -58,7 +68,7 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
 /* Small planes, transformed by one thread; the room that this takes. */
 struct mro_plane {
     size_t ny, nx;
-    struct mro_room x, y;
+    struct mro_rooms rooms;
     struct mro_wide *between;
 };
 bool mro_plane_new(struct mro_plane *p, size_t ny, size_t nx); /* false: out of memory; release it all the same */

@@ -57,9 +57,9 @@ enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g
     bool failed = false;
 #pragma omp parallel num_threads(d->threads)
     {
-        struct mro_room x, y;
+        struct mro_rooms r;
         struct mro_wide *line = mro_lines_room(nx > ny ? nx : ny);
-        const bool ready_x = mro_room_new(&x, nx), ready = mro_room_new(&y, ny) && ready_x && line;
+        const bool ready = mro_rooms_new(&r, ny, nx) && line;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -68,20 +68,19 @@ enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g
         for (size_t x0 = 0; x0 < nx; x0 += MRO_LANES) {
             const size_t w = nx - x0 < MRO_LANES ? nx - x0 : MRO_LANES;
             if (!ready) continue;
-            mro_lines_from_columns(from + x0, nx, w, ny, y.in);
-            slope_of_lines(&y, ny, g->ly, line);
+            mro_lines_from_columns(from + x0, nx, w, ny, r.y.in);
+            slope_of_lines(&r.y, ny, g->ly, line);
             for (size_t k = 0; k < ny; k++) memcpy(along_y + k * nx + x0, &line[k].re, w * sizeof *along_y);
         }
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += MRO_LANES) {
             const size_t w = ny - y0 < MRO_LANES ? ny - y0 : MRO_LANES;
             if (!ready) continue;
-            mro_lines_from_rows(&from[y0 * nx].re, 2 * nx, w, 2 * nx, &x.in->re, 1);
-            slope_of_lines(&x, nx, g->lx, line);
+            mro_lines_from_rows(&from[y0 * nx].re, 2 * nx, w, 2 * nx, &r.x.in->re, 1);
+            slope_of_lines(&r.x, nx, g->lx, line);
             mro_lines_to_rows(&line->re, 2, along_x + y0 * nx, nx, w, nx);
         }
-        mro_room_release(&x);
-        mro_room_release(&y);
+        mro_rooms_release(&r);
         free(line);
     }
     return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", nx, ny) : MRO_OK;

@@ -47,6 +47,17 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* The first name of a dotted path, and what follows its dot (NULL: nothing). False when it is longer than any key. */
+static bool first_name(const char *path, char name[80], const char **rest)
+{
+    const size_t n = strcspn(path, ".");
+    if (n >= 80) return false;
+    memcpy(name, path, n);
+    name[n] = '\0';
+    *rest = path[n] ? path + n + 1 : NULL;
+    return true;
+}
+
 static bool look_up(const json_t *v, const char *path, double *number);
 
 /* Mean or median of one number of all entries; entries without it do not count. */
@@ -78,11 +89,8 @@ static bool look_up(const json_t *v, const char *path, double *number)
     *number = NAN;
     while (v) {
         char name[80];
-        const size_t n = strcspn(path, ".");
-        if (n >= sizeof name) return false;
-        memcpy(name, path, n);
-        name[n] = '\0';
-        const char *rest = path[n] ? path + n + 1 : NULL;
+        const char *rest;
+        if (!first_name(path, name, &rest)) return false;
         if (json_is_array(v)) {
             char *end;
             const unsigned long i = strtoul(name, &end, 10);
@@ -114,13 +122,11 @@ static const json_t *find(const json_t *v, const char *path)
 {
     while (v) {
         char name[80];
-        const size_t n = strcspn(path, ".");
-        if (n >= sizeof name) return NULL;
-        memcpy(name, path, n);
-        name[n] = '\0';
+        const char *rest;
+        if (!first_name(path, name, &rest)) return NULL;
         v = json_is_array(v) ? json_array_get(v, strtoul(name, NULL, 10)) : json_object_get(v, name);
-        if (path[n] == '\0') return v;
-        path += n + 1;
+        if (rest == NULL) return v;
+        path = rest;
     }
     return NULL;
 }
