@@ -462,6 +462,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     const float unit = (float)(1 / sqrt((double)ny * (double)nx));
     for (size_t k = 0; k < kept; k++) b.turn_x[k] = mro_border_turn_of((double)k, (double)nx);
     for (ptrdiff_t k = 0; k <= hy; k++) b.turn_y[k] = mro_border_turn_of((double)k, (double)ny);
+    const size_t next = ny / (2 * (size_t)hy + 1) + 1; /* rows of the next panel to ask for with each row of this one */
     for (size_t x = 0; g->ny % 2 == 0 && x < g->nx; x++) out[g->ny / 2 * g->nx + x] = (mro_c32){ 0, 0 };
     for (size_t y = 0; g->nx % 2 == 0 && y < g->ny; y++) out[y * g->nx + g->nx / 2] = (mro_c32){ 0, 0 };
 #pragma omp parallel num_threads(d->threads)
@@ -478,6 +479,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             if (!ready) continue;
             mro_lines_run(r.lines, false, half + p * stride, r.out, r.scratch);
             for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
+                mro_lines_will_read(half + (p + 1) * stride + (size_t)(ky + hy) * next, next);
                 const struct mro_wide f = without_borders(r.out[mro_cyclic(ky, ny)], &b, ky, kx, w, unit);
                 mro_unfold(&f, out, g->ny, g->nx, mro_cyclic(ky, g->ny), kx, w);
             }
