@@ -464,7 +464,7 @@ static enum mro_code make_caption(struct order_page *p, const char *title, struc
         snprintf(line, sizeof line, " at nominal %s", a);
         mro_fig_say(&w, line);
     }
-    mro_text_p_least(a, sizeof a, r->p_image, MRO_ORDER_LEAST_P);
+    mro_text_p_least(a, sizeof a, r->p_image, r->p_image_at_most ? r->p_image : 0);
     snprintf(line, sizeof line, ". Against a glass: %s", a);
     mro_fig_say(&w, line);
     if (isfinite(r->p_image)) mro_fig_say(&w, r->distinguishable ? ", distinguishable" : ", not distinguishable");
