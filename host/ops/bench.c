@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/bench.h"
 
+#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,18 +34,12 @@
 #define WIDE_BAND \
     (double[2]) { -1, 1e3 }
 
-static int by_double(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 void mro_bench_add(struct mro_bench *b, const char *name, double *seconds, int runs, double pixels,
                    const struct mro_work *work)
 {
     if (b->stages == MRO_BENCH_ROWS) return;
     struct mro_bench_stage *s = b->stage + b->stages++;
-    qsort(seconds, (size_t)runs, sizeof *seconds, by_double);
+    gsl_sort(seconds, 1, (size_t)runs);
     const double median = 0.5 * (seconds[(runs - 1) / 2] + seconds[runs / 2]);
     *s = (struct mro_bench_stage){ .ms = 1e3 * median, .pixels = pixels, .bytes = work ? work->bytes : 0 };
     if (work && b->rates.flops > 0) s->floor_ms = 1e3 * mro_floor_s(work, &b->rates);
