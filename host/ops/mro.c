@@ -265,7 +265,7 @@ static void say_verdict(struct mro_order_result *r)
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
                  "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
-                 100 * r->fraction, r->p_image > MRO_ORDER_LEAST_P ? "=" : "<", r->p_image);
+                 100 * r->fraction, r->p_image_at_most ? "<" : "=", r->p_image);
     else
         snprintf(
             r->verdict, sizeof r->verdict,
@@ -343,6 +343,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
 
     r->p_image = image_p(p, &found, searched_nm2);
+    r->p_image_at_most = r->p_image <= MRO_ORDER_LEAST_P;
     r->distinguishable = r->p_image < 0.001;
     for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)
         r->size_limit_nm += 0.01;
