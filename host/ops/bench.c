@@ -752,7 +752,7 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
         for (int k = -1; k < runs; k++) {
             struct mro_ctf_fit fit;
             const double start = mro_seconds(d);
-            if ((rc = mro_ctf_fit_rings(&bed.grid, spectrum, o.kv, o.cs_mm, d->threads, &fit, e))) goto done;
+            if ((rc = mro_ctf_fit_rings(&bed.grid, spectrum, o.kv, o.cs_mm, NULL, d->threads, &fit, e))) goto done;
             if (k >= 0) t[k] = mro_seconds(d) - start;
         }
         mro_bench_add(b, "rings fit", t, runs, pixels, NULL);
