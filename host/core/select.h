@@ -8,8 +8,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The k-th smallest (from 0) of n > k floats without NaN; reorders v. Quickselect with a median-of-three pivot,
- * so that the work is linear on the noise it is used on. */
+/* The k-th smallest (from 0) of n > k floats without NaN; reorders v so that it stands at v[k], none larger before it
+ * and none smaller behind. Quickselect with a median-of-three pivot, so that the work is linear on the noise it is used
+ * on. */
 static inline float mro_select(float *v, size_t n, size_t k)
 {
     size_t lo = 0, hi = n - 1;

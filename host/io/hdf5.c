@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "io/hdf5_child.h"
-#include "io/inflate.h"
+#include "io/deflate.h"
 
 enum { FILTER_DEFLATE = 1, FILTER_SHUFFLE = 2, FILTER_FLETCHER32 = 3 }; /* numbers of the format */
 
