@@ -15,12 +15,12 @@
  * and turned to panels of rows; of these the powers of a panel's transform meet the largest so far while they are in
  * the cache. Of a thread: */
 struct room {
-    size_t ny, nx, stride; /* of the plane and its panels of rows, each as long as whole panels of columns */
-    struct mro_rooms lines;  /* lines.y.in: rows that no window reaches stay 0 */
-    struct mro_wide *rows;   /* transformed along y; columns that no window reaches stay 0 */
-    float *bell_y, *bell_x;  /* amplitude of the window, from -hy and -hx on; MRO_LANES zeros before and behind bell_x */
-    float *best;             /* [panels of rows][nx][MRO_LANES] */
-    int32_t *which;          /* the wave vector that gave it */
+    size_t ny, nx, stride;  /* of the plane and its panels of rows, each as long as whole panels of columns */
+    struct mro_rooms lines; /* lines.y.in: rows that no window reaches stay 0 */
+    struct mro_wide *rows;  /* transformed along y; columns that no window reaches stay 0 */
+    float *bell_y, *bell_x; /* amplitude of the window, from -hy and -hx on; MRO_LANES zeros before and behind bell_x */
+    float *best;            /* [panels of rows][nx][MRO_LANES] */
+    int32_t *which;         /* the wave vector that gave it */
 };
 
 static bool room_new(struct room *r, const struct mro_grid *out, const struct mro_bank_window *w)

@@ -356,8 +356,8 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     };
     bool failed = false;
     size_t replaced = 0;
-    if (!sum || !count || !bg.mean || !bg.past || !half || !spiked || !b.first || !b.last || !b.jump_x || !b.hat_y || !b.hat_x ||
-        !b.turn_y || !b.turn_x) {
+    if (!sum || !count || !bg.mean || !bg.past || !half || !spiked || !b.first || !b.last || !b.jump_x || !b.hat_y ||
+        !b.hat_x || !b.turn_y || !b.turn_x) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
         goto done;
     }

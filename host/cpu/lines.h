@@ -59,8 +59,8 @@ struct mro_wide *mro_lines_room(size_t n);
 /* How many numbers of each line a transform needs besides input and output. */
 size_t mro_lines_scratch(const struct mro_lines *p);
 
-/* Ask for n numbers of each line that will be read, or written, soon: where they lie too far from what was used last for
- * the processor to see it coming. */
+/* Ask for n numbers of each line that will be read, or written, soon: where they lie too far from what was used last
+ * for the processor to see it coming. */
 static inline void mro_lines_will_read(const struct mro_wide *v, size_t n)
 {
     for (size_t i = 0; i < n; i++)

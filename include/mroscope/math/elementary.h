@@ -60,8 +60,8 @@ MRO_HD float mro_exp(float x)
     return series * power;
 }
 
-/* 1 / x for 1e-37 < x < 1e37, relative error below 1.2e-7: a guess by the bits, to within an eighth, and twice a step that
- * raises its error to the third power. Several times as fast as division in vectors. */
+/* 1 / x for 1e-37 < x < 1e37, relative error below 1.2e-7: a guess by the bits, to within an eighth, and twice a step
+ * that raises its error to the third power. Several times as fast as division in vectors. */
 MRO_HD float mro_reciprocal(float x)
 {
     int32_t bits;
