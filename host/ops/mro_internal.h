@@ -121,6 +121,7 @@ struct mro_scores {
     float *power[MRO_WINDOWS];
     int32_t *which[MRO_WINDOWS]; /* wave vector of p->g */
     float *gain;                 /* local mean square over what white noise has */
+    double white;                /* mean square of white noise in the band, on this grid */
     struct mro_buffer field;     /* on the device */
     /* Once the null is known: */
     float *surprise;          /* -ln(min p) */
