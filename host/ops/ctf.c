@@ -556,6 +556,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     double least = 0;
     mro_gsl_errors_hold();
     for (int k = 0; k < STARTS; k++) {
+        if (k == STARTS - 1 && astigmatic[1] == 0) continue; /* like the first */
         const struct simplex_end end = simplex_from(&grains, astigmatic[0], start[k]);
         if (!end.ready) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         if (!(end.misfit < least)) continue;

@@ -284,11 +284,12 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(max : top)
     for (int m = 0; m < MODELS; m++) {
         const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
-        const double prior = normal(p->models->log_c[c] - expected->log_c, expected->log_sd) * p->models->prior_size[w];
+        const double prior =
+            log(normal(p->models->log_c[c] - expected->log_c, expected->log_sd) * p->models->prior_size[w]);
         /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
         double sum[COUNTS], product[COUNTS];
         for (int k = 0; k < COUNTS; k++) {
-            sum[k] = log(prior) - q->count[k];
+            sum[k] = prior - q->count[k];
             product[k] = 1; /* of eight at a time: a logarithm each would take most of the time */
         }
         for (size_t i = 0; i < n; i++) {
@@ -371,7 +372,7 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
         }
     }
     for (size_t i = 0; i < wide; i += LANES) {
-        const float *real = real_of(q, m, i);
+        const float *real = real_of(q, m, i), *noise = q->noise + i, *inside = d->inside + i;
         float chance[SIZES][LANES], sum[LANES] = { 0 }; /* of up to a size */
         for (size_t s = 0; s < SIZES; s++) {
             const float *fit = fit_of(q, c, s, i), one = size[s];
@@ -383,8 +384,8 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
             float at[LANES], is[LANES], all = 0;
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
-                const float r = expected * real[k], mark = u[k] * (r + q->noise[i + (size_t)k]);
-                at[k] = mark < r ? mark / r * sum[k] : -1; /* -1: speckle */
+                const float r = expected * real[k], mark = u[k] * (r + noise[k]), part = mark / r * sum[k];
+                at[k] = mark < r ? part : -1; /* -1: speckle */
                 is[k] = area_of[0];
             }
             for (int s = 0; s < SIZES - 1; s++) {
@@ -392,8 +393,12 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
 #pragma omp simd
                 for (int k = 0; k < LANES; k++) is[k] += up_to[k] <= at[k] ? step : 0;
             }
-#pragma omp simd reduction(+ : all)
-            for (int k = 0; k < LANES; k++) all += at[k] < 0 ? 0 : d->inside[i + (size_t)k] * is[k];
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) {
+                const float part = inside[k] * is[k];
+                is[k] = at[k] < 0 ? 0 : part;
+            }
+            for (int k = 0; k < LANES; k++) all += is[k];
             area[b] += (double)all;
         }
     }

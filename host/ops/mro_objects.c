@@ -155,14 +155,17 @@ static void cut_out(const struct mro_grid *g, double y_nm, double x_nm, double r
 #pragma omp simd
         for (int i = 0; i < n; i++) {
             const double dx = (x0 + i) * px - x_nm, r = sqrt(dy * dy + dx * dx);
-            const double w = fmin(fmax((r - reach) / SOFT_NM + 1, 0), 1);
+            const double edge = (r - reach) / SOFT_NM + 1, w = edge < 0 ? 0 : edge > 1 ? 1 : edge;
             line[i] = (float)(w * w * (3 - 2 * w));
         }
         float *row = plane + mro_cyclic(y, g->ny) * g->nx;
         size_t x = mro_cyclic(x0, g->nx);
-        for (int i = 0; i < n; i++) {
-            row[x] = fminf(row[x], line[i]);
-            if (++x == g->nx) x = 0;
+        for (size_t i = 0, run; i < (size_t)n; i += run, x = 0) {
+            run = (size_t)n - i < g->nx - x ? (size_t)n - i : g->nx - x;
+            const float *from = line + i;
+            float *to = row + x;
+#pragma omp simd
+            for (size_t k = 0; k < run; k++) to[k] = from[k] < to[k] ? from[k] : to[k];
         }
     }
 }

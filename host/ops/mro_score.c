@@ -101,10 +101,13 @@ enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores
     const size_t n = s->cells.ny * s->cells.nx;
     MRO_TRY(d->ops->local_mean_square(d, &s->grid, &s->field, GAIN_S_NM, &s->cells, mean, e));
     MRO_TRY(d->ops->download(d, s->gain, mean, n * sizeof(float), e));
-    double energy;
-    if (!band_energy(p, &s->grid, &energy)) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    const float unit = (float)(1 / energy);
-    for (size_t i = 0; i < n; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    if (!(s->white > 0) && !band_energy(p, &s->grid, &s->white)) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    const float unit = (float)(1 / s->white);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float gain = s->gain[i] * unit;
+        s->gain[i] = gain > 1e-6f ? gain : 1e-6f;
+    }
     return MRO_OK;
 }
 
@@ -172,7 +175,7 @@ static double surprise_of(const struct mro_null *null, int window, double t)
     const double joint = null->joint[window];
     const float *v = null->surprise[window];
     if (t >= joint) return v[MRO_SURPRISES] + (t - joint) - log((2 * t - 1) / (2 * joint - 1));
-    const double f = fmax(t, 0) / joint * MRO_SURPRISES;
+    const double f = (t > 0 ? t : 0) / joint * MRO_SURPRISES;
     const int i = (int)f;
     return v[i] + (f - i) * (v[i + 1] - v[i]);
 }

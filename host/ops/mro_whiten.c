@@ -17,6 +17,14 @@
 #define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 
+/* A row of an even plane from that of the opposite frequencies. */
+static void turn_row(const float *from, size_t nx, float *to)
+{
+    to[0] = from[0];
+#pragma omp simd
+    for (size_t x = 1; x < nx; x++) to[nx - x] = from[x];
+}
+
 /* Fills the whitening model and the sign of the lens's transfer wherever the local power of the band lo..hi looks; 1
  * elsewhere. Both are even in q. false: out of memory. */
 static bool lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, double lo, double hi,
@@ -34,31 +42,30 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
 #pragma omp atomic write
             failed = true;
         }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < g->ny * g->nx; i++) model[i] = sign[i] = 1;
 #pragma omp for schedule(dynamic, 16)
-        for (size_t y = 0; y <= (g->ny - 1) / 2; y++) {
+        for (size_t y = 0; y <= g->ny / 2; y++) {
             const double qy = mro_frequency(y, g->ny, g->ly), left = to * to - qy * qy;
-            if (row == NULL || left < 0) continue;
-            const int last = (int)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
-            mro_ctf_fit_row(fit, qy, g->lx, -last, 2 * last + 1, row, signs);
-            for (int side = 0; side < 2; side++) { /* qx >= 0, and < 0 */
-                const size_t first = y * g->nx + (side ? g->nx - (size_t)last : 0);
+            float *here = model + y * g->nx, *here_sign = sign + y * g->nx;
+            if (row == NULL) continue;
+            for (size_t x = 0; x < g->nx; x++) here[x] = here_sign[x] = 1;
+            const bool alone = y == 0 || 2 * y == g->ny; /* no row of -qy */
+            const int last = left < 0 || 2 * y == g->ny ? -1 : (int)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
+            if (last >= 0) mro_ctf_fit_row(fit, qy, g->lx, -last, 2 * last + 1, row, signs);
+            for (int side = 0; last >= 0 && side < 2; side++) { /* qx >= 0, and < 0 */
+                const size_t first = side ? g->nx - (size_t)last : 0;
                 const float *have = row + (side ? 0 : last), *have_sign = signs + (side ? 0 : last);
                 const int n = side ? last : last + 1, x0 = side ? -last : 0;
 #pragma omp simd
                 for (int i = 0; i < n; i++) {
                     const float qx = (float)(x0 + i) * per, q2 = (float)(qy * qy) + qx * qx;
                     const bool wanted = q2 >= least;
-                    model[first + (size_t)i] = wanted ? have[i] + (float)MODEL_FLOOR : 1;
-                    sign[first + (size_t)i] = wanted ? have_sign[i] : 1;
+                    here[first + (size_t)i] = wanted ? have[i] + (float)MODEL_FLOOR : 1;
+                    here_sign[first + (size_t)i] = wanted ? have_sign[i] : 1;
                 }
             }
-            for (size_t x = 0; y && x < g->nx; x++) {
-                const size_t i = (g->ny - y) * g->nx + (x ? g->nx - x : 0);
-                model[i] = model[y * g->nx + x];
-                sign[i] = sign[y * g->nx + x];
-            }
+            if (alone) continue;
+            turn_row(here, g->nx, model + (g->ny - y) * g->nx);
+            turn_row(here_sign, g->nx, sign + (g->ny - y) * g->nx);
         }
         free(row);
     }
