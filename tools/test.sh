@@ -88,6 +88,14 @@ if echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n); int LLVMFuz
     clang -x c - -fsanitize=fuzzer,address -o /dev/null 2>/dev/null; then step fuzz; else
     echo "no clang with libFuzzer here: no fuzzing"
 fi
+# A build for other machines has the CPU backend for several kinds of vectors: those that this processor has against each
+# other. The folder and flags are those of the next step, which builds little more.
+vectors() {
+    cmake -S . -B build-portable -DMROSCOPE_NATIVE=OFF -DMROSCOPE_CUDA=off -DMROSCOPE_TESTS=ON -DMROSCOPE_WERROR=ON &&
+        cmake --build build-portable --parallel "$jobs" --target test_parity_backends &&
+        build-portable/tests/test_parity_backends every_kind_of_vectors
+}
+step vectors
 # Passes, with a sentence, where valgrind or the versions of the record are not.
 step tools/bench/instructions.sh
 step tools/lint.sh

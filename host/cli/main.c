@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/inputs.h"
 #include "core/gsl_errors.h"
+#include "core/vectors.h"
 #include "io/write.h"
 
 static void help(FILE *out)
@@ -105,6 +106,12 @@ static void keep_memory(void)
 
 int main(int argc, char **argv)
 {
+    struct mro_error e;
+    const enum mro_code unfit = mro_vectors_check(&e);
+    if (unfit) {
+        fprintf(stderr, "mroscope: %s\n", e.message);
+        return unfit == MRO_EARG ? 2 : 1;
+    }
     keep_memory();
     wait_quietly(argv);
     program = getpid();

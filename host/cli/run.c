@@ -9,6 +9,7 @@
 #include "core/gsl_errors.h"
 #include "core/inside.h"
 #include "core/provenance.h"
+#include "core/vectors.h"
 #include "mroscope/file.h"
 
 struct mro_run {
@@ -40,6 +41,7 @@ struct entered {
 /* Makes `r` the run of this thread. Numbers are read and written with a point, whatever the caller's language. */
 static enum mro_code enter(struct mro_run *r, struct entered *in)
 {
+    MRO_TRY(mro_vectors_check(&r->error));
     *in = (struct entered){ mro_inside, newlocale(LC_ALL_MASK, "C", (locale_t)0), (locale_t)0 };
     if (in->plain == (locale_t)0) return MRO_FAIL(&r->error, MRO_EMEMORY, "no memory left to begin");
     in->locale = uselocale(in->plain);
@@ -107,6 +109,7 @@ int mro_run_array(struct mro_run *r, const char *name, const void *pixels, const
 {
     struct mro_lent *lent;
     enum mro_dtype type = MRO_U8;
+    MRO_TRY(mro_vectors_check(&r->error));
     if (name == NULL || dtype == NULL || size == NULL) return missing(r, "the name, type or shape of a lent array");
     while (type <= MRO_F64 && strcmp(mro_dtype_name(type), dtype) != 0) type++;
     if (type > MRO_F64)

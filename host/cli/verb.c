@@ -14,6 +14,7 @@ struct measured {
     enum mro_code code;
     struct mro_error error;
     void *result;
+    bool written; /* or it was tried; by the lane that measured it, as a figure takes longer than many measurements */
 };
 
 static enum mro_code measure_at(void *context, enum cli_place place, struct mro_error *e)
@@ -33,7 +34,9 @@ static void *measure(void *context, struct cli_item *item)
         m->code = measure_at(m, item->place, &m->error);
     else
         m->code = MRO_FAIL(&m->error, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
-    item->spent = m->code == MRO_OK && !(item->stem && run->verb->write);
+    m->written = m->code == MRO_OK && item->stem && run->verb->write;
+    if (m->written) m->code = run->verb->write(run, item, m->result, &m->error);
+    item->spent = m->code == MRO_OK;
     return m;
 }
 
@@ -56,8 +59,10 @@ static enum mro_code publish(void *context, struct cli_item *item, void *measure
     if (item->first) memset(run->measured_on, 0, sizeof run->measured_on);
     enum mro_code code = m->code;
     *e = m->error;
-    if (m->result) code = cli_compute_instead(&run->common, run->places, item->name, code, measure_at, m, e);
-    if (code == MRO_OK && item->stem && v->write) code = v->write(run, item, m->result, e);
+    if (m->result && !m->written) {
+        code = cli_compute_instead(&run->common, run->places, item->name, code, measure_at, m, e);
+        if (code == MRO_OK && item->stem && v->write) code = v->write(run, item, m->result, e);
+    }
     if (code == MRO_OK) code = cli_publish(run, item, m->result, mro_device_backend(run->places->device[m->place]), e);
     if (code == MRO_OK) {
         const enum cli_place place = m->place == CLI_CPU ? CLI_CPU : CLI_CHOSEN;

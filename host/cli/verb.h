@@ -64,7 +64,7 @@ struct cli_verb {
                              struct mro_error *e);
     /* Whether frames can be measured before those ahead of them are pooled. NULL: any but the first. */
     bool (*ready)(const void *state);
-    /* Writes maps and figures. NULL: none. */
+    /* Writes maps and figures of a frame, other frames at the same time: the state is left as it is. NULL: none. */
     enum mro_code (*write)(void *state, struct cli_item *item, const void *result, struct mro_error *e);
     json_t *(*json)(const void *state, const struct mro_result_head *h, const void *result, struct mro_error *e);
     /* Warnings of a result. NULL: it has none. */

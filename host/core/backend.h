@@ -228,7 +228,7 @@ struct mro_backend {
                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
 };
 
-extern const struct mro_backend mro_backend_cpu, mro_backend_strict;
+extern const struct mro_backend mro_backend_strict; /* the CPU's: core/vectors.h */
 #ifdef MROSCOPE_CUDA
 extern const struct mro_backend mro_backend_cuda;
 

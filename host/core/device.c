@@ -9,6 +9,7 @@
 
 #include "core/backend.h"
 #include "core/inside.h"
+#include "core/vectors.h"
 
 /* -- graphics cards ------------------------------------------------------------------------------ */
 
@@ -109,15 +110,15 @@ static enum mro_code open_any(struct mro_device *d, bool asked, struct mro_error
     bool present;
     if (open_first_card(d, 0, &present, &why) == MRO_OK) return MRO_OK;
     if (asked || present) snprintf(d->note, sizeof d->note, "computing on the CPU: %s", why.message);
-    d->ops = &mro_backend_cpu;
+    d->ops = mro_vectors()->backend;
     return d->ops->open(d, 0, e);
 }
 
 static enum mro_code open_named(struct mro_device *d, const char *name, struct mro_error *e)
 {
     if (strcmp(name, "cuda") == 0 || strncmp(name, "cuda:", 5) == 0) return open_cuda(d, name, e);
-    if (strcmp(name, mro_backend_cpu.name) == 0)
-        d->ops = &mro_backend_cpu;
+    if (strcmp(name, mro_vectors()->backend->name) == 0)
+        d->ops = mro_vectors()->backend;
     else if (strcmp(name, mro_backend_strict.name) == 0)
         d->ops = &mro_backend_strict;
     else
@@ -140,7 +141,7 @@ static void processor(char *text, size_t size)
         }
         fclose(f);
     }
-    snprintf(text, size, "%s, %d threads, %.1f GiB memory", model, omp_get_num_procs(),
+    snprintf(text, size, "%s, %s vectors, %d threads, %.1f GiB memory", model, mro_vectors()->name, omp_get_num_procs(),
              2.0 * (double)mro_default_memory() / (double)(1 << 30));
 }
 
@@ -289,7 +290,7 @@ void mro_device_describe(size_t i, struct mro_device_info *info)
 {
     memset(info, 0, sizeof *info);
     if (i < ON_THE_PROCESSOR) {
-        info->backend = i ? mro_backend_strict.name : mro_backend_cpu.name;
+        info->backend = i ? mro_backend_strict.name : mro_vectors()->backend->name;
         snprintf(info->name, sizeof info->name, "%s", info->backend);
         info->usable = true;
         info->memory_bytes = 2 * mro_default_memory();

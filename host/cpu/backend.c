@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/vectors.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/elementary.h"
@@ -166,7 +167,7 @@ static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mr
     return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny) : MRO_OK;
 }
 
-const struct mro_backend mro_backend_cpu = {
+static const struct mro_backend backend = {
     .name = "cpu",
     .concurrent = true,
     .open = cpu_open,
@@ -198,4 +199,35 @@ const struct mro_backend mro_backend_cpu = {
     .strip_sums = mro_cpu_strip_sums,
     .ring_sums = mro_cpu_ring_sums,
     .bandpass = mro_cpu_bandpass,
+};
+
+/* This compilation of the folder, for core/vectors.h: all that is seen of it outside. */
+#if defined(__AVX512F__)
+#define NAME "AVX-512"
+#elif defined(__AVX2__)
+#define NAME "AVX2"
+#elif defined(__AVX__)
+#define NAME "AVX"
+#elif defined(__SSE2__)
+#define NAME "SSE2"
+#elif defined(__ARM_NEON)
+#define NAME "NEON"
+#else
+#define NAME "plain"
+#endif
+#define WORD(macro) #macro
+#define NEED(name, macro) WORD(macro),
+static const char *const needs[] = { MRO_INSTRUCTIONS(NEED) NULL };
+
+#ifndef MRO_VECTORS
+#define MRO_VECTORS mro_vectors_of_build
+#endif
+extern const struct mro_vectors MRO_VECTORS;
+const struct mro_vectors MRO_VECTORS = {
+    .name = NAME,
+    .needs = needs,
+    .backend = &backend,
+    .open = mro_lines_open,
+    .close = mro_lines_close,
+    .fft2 = mro_fft2,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Numbers to compare from the folder of results of a batch. */
 #include <ctype.h>
+#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,12 +42,6 @@ static size_t usual_of(const char *verb)
 
 /* -- paths in results ---------------------------------------------------------------------------- */
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* The first name of a dotted path, and what follows its dot (NULL: nothing). False when it is longer than any key. */
 static bool first_name(const char *path, char name[80], const char **rest)
 {
@@ -76,7 +71,7 @@ static bool reduce(const json_t *list, bool median, const char *path, double *nu
     }
     if (k > 0 && !median) *number = sum / (double)k;
     if (k > 0 && median) {
-        qsort(v, k, sizeof *v, ascending);
+        gsl_sort(v, 1, k);
         *number = k % 2 ? v[k / 2] : (v[k / 2 - 1] + v[k / 2]) / 2;
     }
     free(v);

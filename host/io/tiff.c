@@ -12,7 +12,7 @@
 #include <string.h>
 #include <tiffio.h>
 
-#include "io/inflate.h"
+#include "io/deflate.h"
 #include "io/lzw.h"
 #include "io/tiff_meta.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/bench.h"
 
+#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,18 +34,12 @@
 #define WIDE_BAND \
     (double[2]) { -1, 1e3 }
 
-static int by_double(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 void mro_bench_add(struct mro_bench *b, const char *name, double *seconds, int runs, double pixels,
                    const struct mro_work *work)
 {
     if (b->stages == MRO_BENCH_ROWS) return;
     struct mro_bench_stage *s = b->stage + b->stages++;
-    qsort(seconds, (size_t)runs, sizeof *seconds, by_double);
+    gsl_sort(seconds, 1, (size_t)runs);
     const double median = 0.5 * (seconds[(runs - 1) / 2] + seconds[runs / 2]);
     *s = (struct mro_bench_stage){ .ms = 1e3 * median, .pixels = pixels, .bytes = work ? work->bytes : 0 };
     if (work && b->rates.flops > 0) s->floor_ms = 1e3 * mro_floor_s(work, &b->rates);
@@ -757,7 +752,7 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
         for (int k = -1; k < runs; k++) {
             struct mro_ctf_fit fit;
             const double start = mro_seconds(d);
-            if ((rc = mro_ctf_fit_rings(&bed.grid, spectrum, o.kv, o.cs_mm, d->threads, &fit, e))) goto done;
+            if ((rc = mro_ctf_fit_rings(&bed.grid, spectrum, o.kv, o.cs_mm, NULL, d->threads, &fit, e))) goto done;
             if (k >= 0) t[k] = mro_seconds(d) - start;
         }
         mro_bench_add(b, "rings fit", t, runs, pixels, NULL);

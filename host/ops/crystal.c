@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Nanocrystals of one micrograph: contrast whitened by the speckle's own power, sets of fringes (crystal_find.c), and
  * the crystals that several of them make. */
+#include <gsl/gsl_sort_float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -273,12 +274,6 @@ static int by_size(const void *a, const void *b)
 
 /* ------------------------------------------------------------------ scan lines */
 
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 /* Noise of whole rows or columns lies on one axis of the spectrum, at all frequencies. Where the median power along it
  * is over that beside it, it is brought down to that; crystals have a few frequencies of it only. `z` is the spectrum
  * on the host. True when lines were found. */
@@ -308,8 +303,8 @@ static bool quiet_lines(const struct crystal_work *w, mro_c32 *z)
             }
         }
         if (n_on > 20) {
-            qsort(on, n_on, sizeof *on, by_value);
-            qsort(off, n_off, sizeof *off, by_value);
+            gsl_sort_float(on, 1, n_on);
+            gsl_sort_float(off, 1, n_off);
             const float usual = off[n_off / 2], ratio = usual > 0 ? on[n_on / 2] / usual : 0;
             if (ratio > LINE_POWER) {
                 found = true;

@@ -2,6 +2,7 @@
 /* One set of fringes: its demodulated field, the region that shows it, its wave vector, its phase vortices. */
 #include <float.h>
 #include <gsl/gsl_sf_bessel.h>
+#include <gsl/gsl_sort_float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,16 +150,10 @@ static double diameter_of(double area_nm2, double share, double width, double cl
     return 2 * ((1 - t) * radius[0] + t * radius[1]);
 }
 
-static int rising(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 /* |v| in the middle of the region, noise taken out. `amplitude` is sorted. */
 static double plateau_of(float *amplitude, size_t n, double noise)
 {
-    qsort(amplitude, n, sizeof *amplitude, rising);
+    gsl_sort_float(amplitude, 1, n);
     const float limit = 0.75f * amplitude[(n - 1) * 9 / 10];
     size_t from = 0;
     while (from < n && amplitude[from] <= limit) from++;

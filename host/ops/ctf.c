@@ -4,6 +4,7 @@
 #include <gsl/gsl_errno.h>
 #include <gsl/gsl_multimin.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,28 +16,40 @@
 #define Q_LO 1.3 /* nm^-1: below, inelastic background and specimen shape dominate */
 #define Q_HI 6.6 /* nm^-1 */
 #define Q_STEP 0.02
-#define SECTORS 12    /* of azimuth in [0, pi) */
-#define MOST_BINS 266 /* (Q_HI - Q_LO) / Q_STEP, rounded up */
-#define FLOOR 0.1     /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
-#define KNOTS 0.9     /* nm^-1 between the bumps of the background model */
+#define SECTORS 12     /* of azimuth in [0, pi) */
+#define MOST_BINS 266  /* (Q_HI - Q_LO) / Q_STEP, rounded up */
+#define BINS_LEAST 100 /* under 2 nm^-1 of spectrum shows no rings worth a fit */
+#define FLOOR 0.1      /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
+#define KNOTS 0.9      /* nm^-1 between the bumps of the background model */
 #define MOST_BUMPS 10
 #define ASTIGMATIC_DEPTH_NM 8.0 /* of foil, held while strong astigmatism is looked for */
 #define MIN_CORRELATION 0.6     /* of the radial mean */
 #define MIN_SECTORS 0.40        /* of all sectors, which are noisier */
 #define MIN_LEAD 0.12           /* over the best clearly different defocus */
 
-struct profile {
-    size_t n;                            /* radial bins in use */
-    double q[MOST_BINS];                 /* their centres, nm^-1 */
-    float log_power[SECTORS][MOST_BINS]; /* background removed */
-    float mean[MOST_BINS];               /* the same of the mean over sectors */
-    double square[SECTORS], mean_square; /* sums of squares of both */
-    float basis[MOST_BUMPS][MOST_BINS];  /* orthonormal background */
+static const double depths[] = { 4, 10, 18 }; /* of foil, that every defocus is tried with */
+enum { DEPTHS = sizeof depths / sizeof *depths };
+
+struct mro_ctf_rings {
+    size_t n;                           /* radial bins in use */
+    double q[MOST_BINS];                /* their centres, nm^-1 */
+    float basis[MOST_BUMPS][MOST_BINS]; /* orthonormal background */
     size_t bumps;
     double lambda, cs;
     float turn[MOST_BINS];  /* phase for each nm of underfocus, times -1; in half turns, */
     float fixed[MOST_BINS]; /* like the phase in focus */
-    float wash[MOST_BINS];  /* of the depth that is in use, see wash_out */
+    double reach;           /* of defocus, to either side, nm */
+    size_t steps;           /* of 1 nm, from `reach` down */
+    float *line;            /* [DEPTHS][steps][n]: models, background removed */
+    float *square;          /* [DEPTHS][steps]: their sums of squares */
+};
+
+struct profile {
+    const struct mro_ctf_rings *rings;
+    float log_power[SECTORS][MOST_BINS]; /* background removed */
+    float mean[MOST_BINS];               /* the same of the mean over sectors */
+    double square[SECTORS], mean_square; /* sums of squares of both */
+    float wash[MOST_BINS];               /* of the depth that is in use, see wash_out */
 };
 
 static float product(const float *a, const float *b, size_t n)
@@ -48,7 +61,7 @@ static float product(const float *a, const float *b, size_t n)
 }
 
 /* Takes the smooth background out of one radial line. */
-static void detrend(const struct profile *p, float *v)
+static void detrend(const struct mro_ctf_rings *p, float *v)
 {
     float s[MOST_BUMPS] = { 0 };
     for (size_t b = 0; b < p->bumps; b++) s[b] = product(p->basis[b], v, p->n);
@@ -60,7 +73,7 @@ static void detrend(const struct profile *p, float *v)
     }
 }
 
-static void make_basis(struct profile *p)
+static void make_basis(struct mro_ctf_rings *p)
 {
     const double first = p->q[0] - KNOTS;
     p->bumps = 0;
@@ -87,63 +100,99 @@ enum { CHUNKS = 16 };
 
 /* Power and number of coefficients of a part of the spectrum, by sector and ring. */
 struct part {
-    double sum[SECTORS][MOST_BINS], count[SECTORS][MOST_BINS];
+    double sum[SECTORS][MOST_BINS];
+    uint32_t count[SECTORS][MOST_BINS];
 };
 
-static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, struct profile *p, int threads)
-{
-    const double room = fmin((double)(g->ny / 2) / g->ly, (double)(g->nx / 2) / g->lx);
-    const double hi = fmin(Q_HI, room);
-    p->n = hi > Q_LO ? (size_t)((hi - Q_LO) / Q_STEP) : 0;
-    if (p->n > MOST_BINS) p->n = MOST_BINS;
-    if (p->n < 100) return false; /* under 2 nm^-1 of spectrum shows no rings worth a fit */
-    /* Where sectors begin: the direction (qy, qx) lies beyond angle a when qy cos a >= qx sin a. */
+/* Where sectors begin: the direction (qy, qx) lies beyond angle a when qy cos a >= qx sin a. */
+struct sectors {
     double sine[SECTORS], cosine[SECTORS];
+};
+
+/* Adds one row of the spectrum (coefficients from qx = 0 on) to its part. `ring` and `power`: room for half a row. */
+static void add_row(const struct mro_ctf_rings *rings, const struct mro_grid *g, const mro_c32 *row, double qy,
+                    double hi, const struct sectors *at, int *ring, double *power, struct part *to)
+{
+    const double lx = g->lx, lo2 = Q_LO * Q_LO, hi2 = hi * hi;
+    const int first = (int)(sqrt(fmax(0, lo2 - qy * qy)) * lx), n = (int)rings->n;
+    const int end = (int)fmin(sqrt(hi2 - qy * qy) * lx + 1, (double)(g->nx / 2)) + 1;
+#pragma omp simd
+    for (int x = first; x < end; x++) {
+        const double qx = (double)x / lx, q2 = qy * qy + qx * qx;
+        const int i = (int)((sqrt(q2) - Q_LO) / Q_STEP);
+        ring[x] = q2 < lo2 ? -1 : q2 >= hi2 ? n : i;
+        power[x] = (double)row[x].re * (double)row[x].re + (double)row[x].im * (double)row[x].im;
+    }
+    /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0. */
+    size_t s = qy == 0 ? 0 : SECTORS / 2;
+    for (int x = first; x < end && ring[x] < n; x++) {
+        const double qx = (double)x / lx;
+        if (ring[x] < 0) continue;
+        while (qy > 0 && s > 0 && qy * at->cosine[s] < qx * at->sine[s]) s--;
+        while (qy < 0 && s + 1 < SECTORS && qy * at->cosine[s + 1] <= qx * at->sine[s + 1]) s++;
+        to->sum[s][ring[x]] += power[x];
+        to->count[s][ring[x]]++;
+    }
+}
+
+/* How far rings can be seen on a grid, nm^-1; and the radial bins up to there. */
+static double seen_to(const struct mro_grid *g)
+{
+    return fmin(Q_HI, fmin((double)(g->ny / 2) / g->ly, (double)(g->nx / 2) / g->lx));
+}
+static size_t bins_to(double hi)
+{
+    const size_t n = hi > Q_LO ? (size_t)((hi - Q_LO) / Q_STEP) : 0;
+    return n < MOST_BINS ? n : MOST_BINS;
+}
+
+/* Fills in what is measured. false: out of memory. */
+static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, struct profile *p, int threads)
+{
+    const struct mro_ctf_rings *rings = p->rings;
+    const double hi = seen_to(g);
+    struct sectors at;
     for (size_t k = 0; k < SECTORS; k++) {
-        sine[k] = sin(MRO_PI * (double)k / SECTORS);
-        cosine[k] = cos(MRO_PI * (double)k / SECTORS);
+        at.sine[k] = sin(MRO_PI * (double)k / SECTORS);
+        at.cosine[k] = cos(MRO_PI * (double)k / SECTORS);
     }
     /* Chunks of rows are summed apart and joined in order: one result at any number of threads. */
     struct part *parts = calloc(CHUNKS, sizeof *parts);
-    if (parts == NULL) return false;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t c = 0; c < CHUNKS; c++)
-        for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
-            const double qy = mro_frequency(y, g->ny, g->ly);
-            if (fabs(qy) >= hi) continue;
-            /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0. */
-            size_t s = qy == 0 ? 0 : SECTORS / 2;
-            for (size_t x = (size_t)(sqrt(fmax(0, Q_LO * Q_LO - qy * qy)) * g->lx); x <= g->nx / 2; x++) {
-                const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
-                if (q2 < Q_LO * Q_LO) continue;
-                const size_t i = (size_t)((sqrt(q2) - Q_LO) / Q_STEP);
-                if (q2 >= hi * hi || i >= p->n) break;
-                while (qy > 0 && s > 0 && qy * cosine[s] < qx * sine[s]) s--;
-                while (qy < 0 && s + 1 < SECTORS && qy * cosine[s + 1] <= qx * sine[s + 1]) s++;
-                const mro_c32 f = spectrum[y * g->nx + x];
-                parts[c].sum[s][i] += (double)f.re * f.re + (double)f.im * f.im;
-                parts[c].count[s][i] += 1;
-            }
+    bool failed = parts == NULL;
+#pragma omp parallel num_threads(threads) if (!failed)
+    {
+        double *power = failed ? NULL : malloc((g->nx / 2 + 1) * sizeof *power);
+        int *ring = malloc((g->nx / 2 + 1) * sizeof *ring);
+        if (power == NULL || ring == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
+#pragma omp for schedule(dynamic)
+        for (size_t c = 0; c < CHUNKS; c++)
+            for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
+                const double qy = mro_frequency(y, g->ny, g->ly);
+                if (power == NULL || ring == NULL || fabs(qy) >= hi) continue;
+                add_row(rings, g, spectrum + y * g->nx, qy, hi, &at, ring, power, parts + c);
+            }
+        free(power);
+        free(ring);
+    }
+    if (failed) {
+        free(parts);
+        return false;
+    }
     struct part *const all = parts;
     for (size_t c = 1; c < CHUNKS; c++)
         for (size_t s = 0; s < SECTORS; s++)
-            for (size_t i = 0; i < p->n; i++) {
+            for (size_t i = 0; i < rings->n; i++) {
                 all->sum[s][i] += parts[c].sum[s][i];
                 all->count[s][i] += parts[c].count[s][i];
             }
-    for (size_t i = 0; i < p->n; i++) {
-        p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
-        const double focused = mro_ctf_chi(p->q[i], 0, p->lambda, 0, p->cs, 0, 0) / MRO_PI;
-        p->fixed[i] = (float)focused;
-        p->turn[i] = (float)(focused - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0) / MRO_PI);
-    }
-    make_basis(p);
     double mean[MOST_BINS] = { 0 };
     for (size_t s = 0; s < SECTORS; s++) {
-        for (size_t i = 0; i < p->n; i++) {
+        for (size_t i = 0; i < rings->n; i++) {
             double v = 0, c = 0; /* three bins together: few coefficients fall in one on a small image */
-            for (size_t j = i ? i - 1 : 0; j <= i + 1 && j < p->n; j++) {
+            for (size_t j = i ? i - 1 : 0; j <= i + 1 && j < rings->n; j++) {
                 v += all->sum[s][j];
                 c += all->count[s][j];
             }
@@ -151,12 +200,12 @@ static bool make_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
             p->log_power[s][i] = (float)power;
             mean[i] += power / SECTORS;
         }
-        detrend(p, p->log_power[s]);
-        p->square[s] = product(p->log_power[s], p->log_power[s], p->n);
+        detrend(rings, p->log_power[s]);
+        p->square[s] = product(p->log_power[s], p->log_power[s], rings->n);
     }
-    for (size_t i = 0; i < p->n; i++) p->mean[i] = (float)mean[i];
-    detrend(p, p->mean);
-    p->mean_square = product(p->mean, p->mean, p->n);
+    for (size_t i = 0; i < rings->n; i++) p->mean[i] = (float)mean[i];
+    detrend(rings, p->mean);
+    p->mean_square = product(p->mean, p->mean, rings->n);
     free(parts);
     return true;
 }
@@ -177,14 +226,14 @@ static inline float wash_out(float q2, float lambda, float depth)
 }
 static inline float depth_transfer(float half_turns, float wash) { return 0.5f * (1 - wash * cos_turns(half_turns)); }
 
-static void set_depth(const struct profile *p, double depth, float *wash)
+static void set_depth(const struct mro_ctf_rings *p, double depth, float *wash)
 {
     for (size_t i = 0; i < p->n; i++) wash[i] = wash_out((float)(p->q[i] * p->q[i]), (float)p->lambda, (float)depth);
 }
 
 /* One line of the model at `defocus`, its background removed: m. Returns its square. Near focus little is left of it,
  * which is why the background is taken out of the line and not of the square. */
-static float model_line(const struct profile *p, const float *wash, float defocus, float *m)
+static float model_line(const struct mro_ctf_rings *p, const float *wash, float defocus, float *m)
 {
 #pragma omp simd
     for (int i = 0; i < (int)p->n; i++)
@@ -198,12 +247,58 @@ static double sector_defocus(size_t sector, double defocus, double astigmatism, 
     return defocus + astigmatism * cos(2 * (MRO_PI * ((double)sector + 0.5) / SECTORS - azimuth));
 }
 
-/* Correlation of the model with the mean profile. */
-static double mean_correlation(const struct profile *p, const float *wash, double defocus)
+/* Correlation of a model, of which its square is given, with the mean profile. */
+static double mean_correlation(const struct profile *p, const float *m, float square)
 {
-    float m[MOST_BINS];
-    const double mm = (double)model_line(p, wash, (float)defocus, m), mr = (double)product(m, p->mean, p->n);
+    const double mm = (double)square, mr = (double)product(m, p->mean, p->rings->n);
     return mr / sqrt(mm * p->mean_square + 1e-30);
+}
+
+static bool rings_new(struct mro_ctf_rings **out, double kv, double cs_mm, size_t bins, int threads)
+{
+    struct mro_ctf_rings *p = *out = calloc(1, sizeof *p);
+    float wash[DEPTHS][MOST_BINS];
+    if (p == NULL) return false;
+    p->n = bins;
+    p->lambda = mro_wavelength_nm(kv);
+    p->cs = cs_mm * 1e6;
+    for (size_t i = 0; i < p->n; i++) {
+        p->q[i] = Q_LO + ((double)i + 0.5) * Q_STEP;
+        const double focused = mro_ctf_chi(p->q[i], 0, p->lambda, 0, p->cs, 0, 0) / MRO_PI;
+        p->fixed[i] = (float)focused;
+        p->turn[i] = (float)(focused - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0) / MRO_PI);
+    }
+    make_basis(p);
+    /* A step of 1 nm turns the phase at 6.6 nm^-1 by 0.3 rad: no maximum is missed. The range reaches past the
+     * aberration-free focus of uncorrected lenses on one side and the same in overfocus on the other. */
+    p->reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
+    p->steps = 2 * (size_t)p->reach + 1;
+    p->line = malloc(DEPTHS * p->steps * p->n * sizeof *p->line);
+    p->square = malloc(DEPTHS * p->steps * sizeof *p->square);
+    if (p->line == NULL || p->square == NULL) {
+        mro_ctf_rings_free(p);
+        *out = NULL;
+        return false;
+    }
+    for (int k = 0; k < DEPTHS; k++) set_depth(p, depths[k], wash[k]);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t k = 0; k < DEPTHS * p->steps; k++)
+        p->square[k] =
+            model_line(p, wash[k / p->steps], (float)(p->reach - (double)(k % p->steps)), p->line + k * p->n);
+    return true;
+}
+
+enum mro_code mro_ctf_rings_new(struct mro_ctf_rings **rings, double kv, double cs_mm, int threads, struct mro_error *e)
+{
+    return rings_new(rings, kv, cs_mm, bins_to(Q_HI), threads) ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+}
+
+void mro_ctf_rings_free(struct mro_ctf_rings *p)
+{
+    if (p == NULL) return;
+    free(p->line);
+    free(p->square);
+    free(p);
 }
 
 /* The products of the model with itself and with each sector, of the depth in use, at every GRAIN of defocus from
@@ -226,9 +321,10 @@ static struct grain *grain(const struct grains *g, size_t i)
 {
     struct grain *v = g->v + i;
     if (!v->known) {
+        const struct mro_ctf_rings *rings = g->p->rings;
         float m[MOST_BINS];
-        v->square = model_line(g->p, g->p->wash, (float)(g->from + GRAIN_NM * (double)i), m);
-        for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], g->p->n);
+        v->square = model_line(rings, g->p->wash, (float)(g->from + GRAIN_NM * (double)i), m);
+        for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], rings->n);
         v->known = true;
     }
     return v;
@@ -253,16 +349,24 @@ static double correlation(const struct grains *g, double defocus, double astigma
     return mr / sqrt(mm * rr + 1e-30);
 }
 
+/* Rings at a defocus: sin^2 chi - 1/2. */
+static void rings_at(const struct mro_ctf_rings *p, double defocus, double *v)
+{
+#pragma omp simd
+    for (int i = 0; i < (int)p->n; i++) {
+        const double a = p->lambda * p->q[i] * p->q[i], half_turns = a * (0.5 * p->cs * p->lambda * a - defocus);
+        v[i] = -0.5 * mro_cos_turns64(half_turns);
+    }
+}
+
 /* Without Cs, under- and overfocus of one size make the same rings: no reason to doubt either. */
-static bool same_rings(const struct profile *p, double a, double b)
+static bool same_rings(const double *a, const double *b, size_t n)
 {
     double aa = 0, bb = 0, ab = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        const double s = sin(mro_ctf_chi(p->q[i], 0, p->lambda, a, p->cs, 0, 0));
-        const double t = sin(mro_ctf_chi(p->q[i], 0, p->lambda, b, p->cs, 0, 0));
-        aa += (s * s - 0.5) * (s * s - 0.5);
-        bb += (t * t - 0.5) * (t * t - 0.5);
-        ab += (s * s - 0.5) * (t * t - 0.5);
+    for (size_t i = 0; i < n; i++) {
+        aa += a[i] * a[i];
+        bb += b[i] * b[i];
+        ab += a[i] * b[i];
     }
     return ab > 0.8 * sqrt(aa * bb);
 }
@@ -278,12 +382,13 @@ static double misfit(const gsl_vector *x, void *grains)
  * profiles have no background left, so the model need not be rid of its own. */
 static double glance(const struct profile *p, double defocus, double astigmatism, double azimuth)
 {
+    const struct mro_ctf_rings *rings = p->rings;
     float mm = 0, rr = 0, mr = 0;
     for (size_t s = 0; s < SECTORS; s += 2) {
         const float df = (float)sector_defocus(s, defocus, astigmatism, azimuth), *r = p->log_power[s];
 #pragma omp simd reduction(+ : mm, rr, mr)
-        for (int i = 0; i < (int)p->n; i += 2) {
-            const float m = -p->wash[i] * cos_turns(p->fixed[i] - p->turn[i] * df);
+        for (int i = 0; i < (int)rings->n; i += 2) {
+            const float m = -p->wash[i] * cos_turns(rings->fixed[i] - rings->turn[i] * df);
             mm += m * m;
             rr += r[i] * r[i];
             mr += m * r[i];
@@ -296,10 +401,11 @@ enum { AMPLITUDES = 2, AZIMUTHS = 6, ASTIGMATISMS = AMPLITUDES * AZIMUTHS };
 
 /* Strong astigmatism washes the rings out of the mean over azimuth. Looks for a defocus and an astigmatism that stand
  * out of all others; gives the correlation over all sectors and its lead over the best at another defocus. */
-static bool find_astigmatic(const struct grains *g, double reach, double apart, double start[3], double *correlated,
+static bool find_astigmatic(const struct grains *g, double apart, double start[3], double *correlated,
                             double *runner_up, int threads)
 {
     const struct profile *p = g->p;
+    const double reach = p->rings->reach;
     const size_t steps = (size_t)reach + 1; /* of 2 nm */
     double *all = malloc(steps * ASTIGMATISMS * sizeof *all);
     if (all == NULL) return false;
@@ -363,55 +469,38 @@ static struct simplex_end simplex_from(struct grains *g, double defocus, const d
     return end;
 }
 
-enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm, int threads,
-                                struct mro_ctf_fit *fit, struct mro_error *e)
+/* Defocus between equal phases at 5 nm^-1: 16 nm at 200 kV. */
+static double period_of(const struct mro_ctf_rings *p) { return 1 / (p->lambda * 25); }
+
+/* The best defocus and foil of those that are tried, and the best correlation of a clearly different defocus. Needs
+ * room for a number each. */
+static void find_round(const struct profile *p, double *all, struct mro_ctf_fit *fit, int threads)
 {
-    memset(fit, 0, sizeof *fit);
-    struct profile *p = calloc(1, sizeof *p);
-    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    p->lambda = fit->lambda_nm = mro_wavelength_nm(kv);
-    p->cs = fit->cs_nm = cs_mm * 1e6;
-    if (!make_profile(g, spectrum, p, threads)) {
-        free(p);
-        return MRO_OK;
-    }
-    /* A step of 1 nm turns the phase at 6.6 nm^-1 by 0.3 rad: no maximum is missed. The range reaches past the
-     * aberration-free focus of uncorrected lenses on one side and the same in overfocus on the other. */
-    const double reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
-    static const double depths[] = { 4, 10, 18 };
-    enum { DEPTHS = sizeof depths / sizeof *depths };
+    const struct mro_ctf_rings *rings = p->rings;
+    const size_t steps = rings->steps;
     double best = -1, at = 0, depth = depths[0];
-    float wash[DEPTHS][MOST_BINS];
-    for (int k = 0; k < DEPTHS; k++) set_depth(p, depths[k], wash[k]);
-    const size_t steps = 2 * (size_t)reach + 1;
-    double *all = malloc(DEPTHS * steps * sizeof *all);
-    struct grains grains = { p, -reach - GRAINS_BEYOND_NM, (size_t)(2 * (reach + GRAINS_BEYOND_NM) / GRAIN_NM), NULL };
-    grains.v = calloc(grains.n, sizeof *grains.v);
-    if (all == NULL || grains.v == NULL) {
-        free(all);
-        free(grains.v);
-        free(p);
-        return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t k = 0; k < DEPTHS * steps; k++)
-        all[k] = mean_correlation(p, wash[k / steps], reach - (double)(k % steps));
+        all[k] = mean_correlation(p, rings->line + k * rings->n, rings->square[k]);
     for (size_t k = 0; k < DEPTHS * steps; k++)
         if (all[k] > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
             best = all[k];
-            at = reach - (double)(k % steps);
+            at = rings->reach - (double)(k % steps);
             depth = depths[k / steps];
         }
-    const double period = 1 / (p->lambda * 25); /* defocus between equal phases at 5 nm^-1: 16 nm at 200 kV */
-    double second = -1;
+    double second = -1, here[MOST_BINS], there[MOST_BINS];
+    rings_at(rings, at, here);
     for (size_t k = 0; k < DEPTHS * steps; k++) {
-        const double df = reach - (double)(k % steps);
-        if (all[k] > second && fabs(df - at) > 0.75 * period && !same_rings(p, df, at)) second = all[k];
+        const double df = rings->reach - (double)(k % steps);
+        if (!(all[k] > second && fabs(df - at) > 0.75 * period_of(rings))) continue;
+        rings_at(rings, df, there);
+        if (!same_rings(here, there, rings->n)) second = all[k];
     }
-    free(all);
     for (double t = 2; t <= 24; t += 2) {
-        set_depth(p, t, p->wash);
-        const double c = mean_correlation(p, p->wash, at);
+        float wash[MOST_BINS], m[MOST_BINS];
+        set_depth(rings, t, wash);
+        const float square = model_line(rings, wash, (float)at, m);
+        const double c = mean_correlation(p, m, square);
         if (c > best) {
             best = c;
             depth = t;
@@ -421,43 +510,68 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     fit->defocus_nm = at;
     fit->correlation = best;
     fit->runner_up = second;
+}
 
-    fit->rings = best >= MIN_CORRELATION && best - second >= MIN_LEAD;
-    double astigmatic[3] = { at, 0, 0 };
-    set_depth(p, fit->rings ? depth : ASTIGMATIC_DEPTH_NM, p->wash);
+enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectrum, double kv, double cs_mm,
+                                const struct mro_ctf_rings *given, int threads, struct mro_ctf_fit *fit,
+                                struct mro_error *e)
+{
+    memset(fit, 0, sizeof *fit);
+    fit->lambda_nm = mro_wavelength_nm(kv);
+    fit->cs_nm = cs_mm * 1e6;
+    const size_t bins = bins_to(seen_to(g));
+    if (bins < BINS_LEAST) return MRO_OK;
+    struct mro_ctf_rings *own = NULL;
+    if (!(given && given->n == bins && given->lambda == fit->lambda_nm && given->cs == fit->cs_nm)) {
+        if (!rings_new(&own, kv, cs_mm, bins, threads)) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        given = own;
+    }
+    struct profile *p = calloc(1, sizeof *p);
+    struct grains grains = { p, -given->reach - GRAINS_BEYOND_NM,
+                             (size_t)(2 * (given->reach + GRAINS_BEYOND_NM) / GRAIN_NM), NULL };
+    double *all = malloc(DEPTHS * given->steps * sizeof *all);
+    enum mro_code rc = MRO_OK;
+    grains.v = calloc(grains.n, sizeof *grains.v);
+    if (p) p->rings = given;
+    if (!p || !all || !grains.v || !fill_profile(g, spectrum, p, threads)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    find_round(p, all, fit, threads);
+    fit->rings = fit->correlation >= MIN_CORRELATION && fit->correlation - fit->runner_up >= MIN_LEAD;
+    double astigmatic[3] = { fit->defocus_nm, 0, 0 };
+    set_depth(given, fit->rings ? fit->depth_nm : ASTIGMATIC_DEPTH_NM, p->wash);
     if (!fit->rings && cs_mm > 0.1 &&
-        find_astigmatic(&grains, reach, 2 * period, astigmatic, &fit->correlation, &fit->runner_up, threads)) {
+        find_astigmatic(&grains, 2 * period_of(given), astigmatic, &fit->correlation, &fit->runner_up, threads)) {
         fit->rings = fit->correlation >= MIN_SECTORS && fit->correlation - fit->runner_up >= MIN_LEAD;
-        at = astigmatic[0];
         fit->depth_nm = ASTIGMATIC_DEPTH_NM;
     }
-    if (!fit->rings) {
-        free(grains.v);
-        free(p);
-        return MRO_OK;
-    }
+    if (!fit->rings) goto done;
 
     /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
     const double start[STARTS][2] = {
         { 0, 0 },  { 15, 0 },  { -15, 0 },
         { 0, 15 }, { 0, -15 }, { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) }
     };
-    struct simplex_end end[STARTS];
+    double least = 0;
     mro_gsl_errors_hold();
-    for (int k = 0; k < STARTS; k++) end[k] = simplex_from(&grains, at, start[k]);
+    for (int k = 0; k < STARTS; k++) {
+        if (k == STARTS - 1 && astigmatic[1] == 0) continue; /* like the first */
+        const struct simplex_end end = simplex_from(&grains, astigmatic[0], start[k]);
+        if (!end.ready) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        if (!(end.misfit < least)) continue;
+        least = end.misfit;
+        fit->defocus_nm = end.x[0];
+        fit->astigmatism_nm = hypot(end.x[1], end.x[2]);
+        fit->azimuth = 0.5 * atan2(end.x[2], end.x[1]);
+    }
     mro_gsl_errors_give_back();
+done:
+    free(all);
     free(grains.v);
     free(p);
-    double least = 0;
-    for (int k = 0; k < STARTS; k++) {
-        if (!end[k].ready) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-        if (!(end[k].misfit < least)) continue;
-        least = end[k].misfit;
-        fit->defocus_nm = end[k].x[0];
-        fit->astigmatism_nm = hypot(end[k].x[1], end[k].x[2]);
-        fit->azimuth = 0.5 * atan2(end[k].x[2], end[k].x[1]);
-    }
-    return MRO_OK;
+    mro_ctf_rings_free(own);
+    return rc;
 }
 
 double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)

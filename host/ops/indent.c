@@ -4,6 +4,7 @@
 #include "mroscope/indent.h"
 
 #include <gsl/gsl_cdf.h>
+#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,12 +43,6 @@ void mro_indent_result_release(struct mro_indent_result *r)
     free(r->kernel);
     mro_notes_release(&r->warnings, &r->n_warnings);
     memset(r, 0, sizeof *r);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 struct place {
@@ -174,7 +169,7 @@ static size_t clusters(const double *v, size_t n, double gap, double *centre)
     size_t m = 0;
     if (s == NULL) return 0;
     memcpy(s, v, n * sizeof *s);
-    qsort(s, n, sizeof *s, by_number);
+    gsl_sort(s, 1, n);
     for (size_t i = 0; i < n;) {
         size_t k = i + 1;
         double sum = s[i];
@@ -202,7 +197,7 @@ static double nearest_distance(const struct mro_indent_result *r)
             if (k != i) best = fmin(best, hypot(r->x[k] - r->x[i], r->y[k] - r->y[i]));
         d[m++] = best;
     }
-    qsort(d, m, sizeof *d, by_number);
+    gsl_sort(d, 1, m);
     const double v = d[m / 2];
     free(d);
     return v;
@@ -499,7 +494,7 @@ static enum mro_code kernel(const struct mro_indent_options *o, struct mro_inden
         return MRO_FAIL(e, MRO_EMEMORY, "the kernel estimate does not fit in memory");
     }
     memcpy(sorted, r->value, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, by_number);
+    gsl_sort(sorted, 1, n);
     const double iqr = sorted[3 * n / 4] - sorted[n / 4], spread = iqr > 0 ? fmin(r->sd, iqr / 1.349) : r->sd;
     r->bandwidth = 0.9 * spread * pow((double)n, -0.2);
     r->kernel_lo = sorted[0] - 5 * r->bandwidth;
@@ -528,7 +523,7 @@ static enum mro_code kernel(const struct mro_indent_options *o, struct mro_inden
     }
     free(each);
     if (m >= 200) {
-        qsort(width, m, sizeof *width, by_number);
+        gsl_sort(width, 1, m);
         r->fwhm_kernel_ci95[0] = width[(size_t)(0.025 * (double)(m - 1))];
         r->fwhm_kernel_ci95[1] = width[(size_t)ceil(0.975 * (double)(m - 1))];
         /* Where neighbours are alike, draws from this map do not show what the map as a whole may be off. */

@@ -32,6 +32,14 @@ static void result_unknown(struct mro_order_result *r)
     r->ctf.defocus_nm = r->ctf.astigmatism_nm = r->ctf.azimuth_deg = r->ctf.delocalisation_nm = NAN;
 }
 
+/* Whether a place on an axis is far enough from both borders: 1 for patches to be looked for, and 2 for cells to be
+ * measured. */
+static unsigned char inside(double at, double length)
+{
+    const double rim = fmin(at, length - at);
+    return (unsigned char)((rim >= MARGIN_NM) << 1 | (rim >= SEARCH_MARGIN_NM));
+}
+
 /* Cells that can be measured, and those where patches are looked for, which reach into the rim: away from the border,
  * from missing pixels, and where the band holds signal. */
 static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_image *im, const double pixel_nm[2],
@@ -39,16 +47,14 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
 {
     const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
-    float *v = malloc(n * sizeof *v);
-    unsigned char *bad = calloc(n, 1), *along = calloc(n, 1);
-    if (v == NULL || bad == NULL || along == NULL) {
-        free(v);
+    unsigned char *bad = calloc(n, 1), *along = calloc(n, 1), *column = malloc(nx);
+    if (bad == NULL || along == NULL || column == NULL) {
         free(bad);
         free(along);
+        free(column);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
     }
-    memcpy(v, s->gain, n * sizeof *v);
-    const float floor_ = NO_SIGNAL * mro_select(v, n, n * 4 / 5);
+    const float floor_ = NO_SIGNAL * mro_select_positive(s->gain, n, n * 4 / 5);
     for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_;
     if (im->not_finite) {
         for (size_t y = 0; y < im->ny; y++)
@@ -75,16 +81,18 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
             const unsigned char *from = along + mro_cyclic((ptrdiff_t)y + b, ny) * nx;
             for (size_t x = 0; x < nx; x++) bad[y * nx + x] |= from[x];
         }
-    for (size_t y = 0; y < ny; y++)
+    for (size_t x = 0; x < nx; x++) column[x] = inside((double)x * px, s->cells.lx);
+    for (size_t y = 0; y < ny; y++) {
+        const unsigned char row = inside((double)y * py, s->cells.ly);
         for (size_t x = 0; x < nx; x++) {
-            const double cy = (double)y * py, cx = (double)x * px;
-            const double rim = fmin(fmin(cy, cx), fmin(s->cells.ly - cy, s->cells.lx - cx)); /* from the border */
-            usable[y * nx + x] = !bad[y * nx + x] && rim >= MARGIN_NM;
-            searched[y * nx + x] = !bad[y * nx + x] && rim >= SEARCH_MARGIN_NM;
+            const unsigned char there = bad[y * nx + x] ? 0 : row & column[x];
+            usable[y * nx + x] = there >> 1;
+            searched[y * nx + x] = there & 1;
         }
+    }
     free(along);
-    free(v);
     free(bad);
+    free(column);
     return MRO_OK;
 }
 
@@ -129,8 +137,8 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct mr
     for (size_t i = 0; i < nx * ny; i++) {
         r->score.v[i] = usable[i] ? (float)(s->surprise[i] / p->null.threshold) : NAN;
         r->mask.v[i] = usable[i] ? (float)(s->surprise[i] > p->null.threshold) : NAN;
-        const double *g = mro_strongest_wave(p, s, i);
-        r->spacing.v[i] = usable[i] ? (float)(1 / hypot(g[0], g[1])) : NAN;
+        const int k = s->strongest[i];
+        r->spacing.v[i] = usable[i] ? p->spacing_nm[k][s->which[k][i]] : NAN;
         flagged += usable[i] && s->surprise[i] > p->null.threshold;
     }
     r->fraction_raw = r->cells ? (double)flagged / (double)r->cells : NAN;
@@ -216,27 +224,33 @@ static bool nothing_to_measure(const struct mro_image *im, struct mro_order_resu
     return false;
 }
 
+/* The first and last of n cells along an axis that are not in the rim; how many there are. */
+static size_t span(size_t n, double length, size_t *first, size_t *last)
+{
+    size_t count = 0;
+    *first = n;
+    *last = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double at = (double)i * length / (double)n;
+        if (at < MARGIN_NM || at > length - MARGIN_NM) continue;
+        if (count++ == 0) *first = i;
+        *last = i;
+    }
+    return count;
+}
+
 /* Fills in region and coverage from the cells that can be measured; false where they are too few. */
 static bool set_region(const struct mro_grid *cells, struct mro_order_result *r)
 {
     const double ly = cells->ly, lx = cells->lx;
-    size_t inside = 0, x0 = cells->nx, x1 = 0, y0 = cells->ny, y1 = 0;
-    for (size_t y = 0; y < cells->ny; y++)
-        for (size_t x = 0; x < cells->nx; x++) {
-            const double cy = (double)y * ly / (double)cells->ny, cx = (double)x * lx / (double)cells->nx;
-            if (cy < MARGIN_NM || cx < MARGIN_NM || cy > ly - MARGIN_NM || cx > lx - MARGIN_NM) continue;
-            inside++;
-            x0 = x < x0 ? x : x0;
-            x1 = x > x1 ? x : x1;
-            y0 = y < y0 ? y : y0;
-            y1 = y > y1 ? y : y1;
-        }
-    r->coverage = inside ? (double)r->cells / (double)inside : 0;
+    size_t x0, x1, y0, y1;
+    const size_t within = span(cells->ny, ly, &y0, &y1) * span(cells->nx, lx, &x0, &x1);
+    r->coverage = within ? (double)r->cells / (double)within : 0;
     if (r->cells < 50) {
         mro_warn(r, "only %zu of %zu cells hold usable signal in the band and 50 are needed: nothing was measured",
-                 r->cells, inside);
+                 r->cells, within);
         snprintf(r->verdict, sizeof r->verdict, "not measured: %s",
-                 inside < 50 ? "the field is too small" : "no usable signal in the pass band");
+                 within < 50 ? "the field is too small" : "no usable signal in the pass band");
         return false;
     }
     r->region_nm[0] = ((double)x0 - 0.5) * lx / (double)cells->nx;
@@ -251,7 +265,7 @@ static void say_verdict(struct mro_order_result *r)
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
                  "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
-                 100 * r->fraction, r->p_image > MRO_ORDER_LEAST_P ? "=" : "<", r->p_image);
+                 100 * r->fraction, r->p_image_at_most ? "<" : "=", r->p_image);
     else
         snprintf(
             r->verdict, sizeof r->verdict,
@@ -329,6 +343,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
 
     r->p_image = image_p(p, &found, searched_nm2);
+    r->p_image_at_most = r->p_image <= MRO_ORDER_LEAST_P;
     r->distinguishable = r->p_image < 0.001;
     for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)
         r->size_limit_nm += 0.01;
@@ -385,5 +400,5 @@ size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_opti
     mro_order_grids(like, pixel_nm, &grid, &cells);
     /* The half plane that an image is cropped in; then whitening and scores, and what is shown of them. */
     const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
-    return null + half + grid.ny * grid.nx * (o->views ? 52 : 36) + cells.ny * cells.nx * 68;
+    return null + half + grid.ny * grid.nx * (o->views ? 52 : 36) + cells.ny * cells.nx * 69;
 }

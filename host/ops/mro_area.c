@@ -12,7 +12,7 @@
  * the interval carries what is not known about them. After Horvitz and Thompson (1952) in spirit; sums instead of
  * weights, because one over a small power is mostly noise. */
 #include <gsl/gsl_cdf.h>
-#include <gsl/gsl_sort.h>
+#include <gsl/gsl_statistics.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,9 @@
  * missed the rest is guesswork, and the size limit says so. */
 #define MOST_CORRECTION 1.4
 #define DRAWS 2000
-#define LEAST 1e-37       /* of a likelihood: what a float still holds */
+#define LEAST 1e-37       /* of a likelihood */
+#define SCALE 0x1p64      /* of likelihoods: floats below 1e-38 are slow by a factor of ten and more */
+#define LEAST_SHARE 1e-20 /* of the spheres of a model that have one size; likewise */
 #define LEAST_WEIGHT 1e-6 /* of a model whose posterior is looked at patch by patch */
 
 enum { SIZES = 40, CONTRASTS = 15, MEANS = 17, SPREADS = 4, COUNTS = 16, MODELS = CONTRASTS * MEANS * SPREADS };
@@ -92,7 +94,7 @@ double mro_detection_power(const struct mro_order_plan *p, double d, double cont
 
 /* Union of discs inside the region, and every disc's own part of it, on a fine raster. */
 static enum mro_code disc_areas(const struct mro_found_list *l, const double *diameter, const double region[4],
-                                double *own, double *both, struct mro_error *e)
+                                double *own, double *both, int threads, struct mro_error *e)
 {
     const size_t nx = (size_t)((region[2] - region[0]) / AREA_STEP_NM),
                  ny = (size_t)((region[3] - region[1]) / AREA_STEP_NM);
@@ -106,46 +108,93 @@ static enum mro_code disc_areas(const struct mro_found_list *l, const double *di
         size_t mine = 0;
         for (double y = ceil(fmax(0, cy - rr)); y <= fmin((double)ny - 1, cy + rr); y++) {
             const double w = sqrt(fmax(0, rr * rr - (y - cy) * (y - cy)));
-            for (double x = ceil(fmax(0, cx - w)); x <= fmin((double)nx - 1, cx + w); x++) {
-                unsigned char *h = hit + (size_t)y * nx + (size_t)x;
-                mine++;
-                covered += !*h;
-                *h = 1;
-            }
+            const double from = ceil(fmax(0, cx - w)), to = floor(fmin((double)nx - 1, cx + w));
+            if (to < from) continue;
+            const size_t wide = (size_t)(to - from) + 1;
+            memset(hit + (size_t)y * nx + (size_t)from, 1, wide);
+            mine += wide;
         }
         own[i] = (double)mine * cell;
     }
+#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : covered)
+    for (size_t i = 0; i < nx * ny; i++) covered += hit[i];
     *both = (double)covered * cell;
     free(hit);
     return MRO_OK;
 }
 
-/* The grid of models, and what each says of each patch. Patches come side by side, LANES of them at a time; what fills
- * up the last block weighs nothing. */
-enum { LANES = 16 };
-struct posterior {
-    size_t n, wide;      /* patches; the same, filled up */
+/* The grid of models: those of sizes (mean and spread) for each contrast in turn. */
+struct mro_models {
     double log_d[SIZES]; /* apparent */
     float area[SIZES];   /* of the crystal, nm^2 */
     double log_c[CONTRASTS];
-    double found[CONTRASTS][SIZES];     /* detection power */
-    double weight[MODELS];              /* later: posterior of the model, summed over counts */
+    float size[MEANS * SPREADS][SIZES]; /* prior of sizes */
+    double prior_size[MEANS * SPREADS]; /* of the mean and spread themselves */
     double seen[MODELS];                /* share of spheres that are found */
     double missed_area[MODELS];         /* mean area of one that is not */
-    float size[MEANS * SPREADS][SIZES]; /* prior of sizes */
-    float *fit;                         /* [CONTRASTS][SIZES][wide]: likelihood of shape and ratio of a patch */
-    float *real;                        /* [MODELS][wide]: likelihood of a patch under a model */
-    float *noise;                       /* [wide]: under speckle, times the false patches that are expected */
-    double count[COUNTS];               /* expected number of found spheres */
-    double *joint;                      /* [MODELS][COUNTS] posterior */
 };
 
-static const float *fit_of(const struct posterior *q, size_t contrast, size_t size, size_t first)
+/* What each model says of each patch. Patches come side by side in blocks of LANES; what fills up the last block weighs
+ * nothing. Likelihoods are SCALE times what they are. */
+enum { LANES = 16 };
+struct posterior {
+    const struct mro_models *models;
+    size_t n, wide;        /* patches; the same, filled up */
+    float *fit;            /* [block][CONTRASTS][SIZES][LANES]: likelihood of shape and ratio of a patch */
+    float *real;           /* [MODELS][wide]: likelihood of a patch under a model */
+    float *noise;          /* [wide]: under speckle, times the false patches that are expected */
+    double count[COUNTS];  /* expected number of found spheres */
+    double *joint;         /* [MODELS][COUNTS] posterior */
+    double weight[MODELS]; /* the same, summed over counts */
+};
+
+/* Of the patches from `first` on, where a block begins. */
+static float *fit_of(const struct posterior *q, size_t contrast, size_t size, size_t first)
 {
-    return q->fit + (contrast * SIZES + size) * q->wide + first;
+    return q->fit + first * CONTRASTS * SIZES + (contrast * SIZES + size) * LANES;
+}
+static float *real_of(const struct posterior *q, size_t model, size_t first)
+{
+    return q->real + model * q->wide + first;
 }
 
 static double normal(double x, double sd) { return exp(-0.5 * x * x / (sd * sd)) / sd; }
+
+enum mro_code mro_models_new(struct mro_order_plan *p, struct mro_error *e)
+{
+    static const double spreads[SPREADS] = { 0.05, 0.12, 0.20, 0.28 }, prior_spread[SPREADS] = { 0.2, 0.3, 0.3, 0.2 };
+    struct mro_models *q = p->models = calloc(1, sizeof *q);
+    if (q == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (int s = 0; s < SIZES; s++) {
+        q->log_d[s] = log(0.9) + (log(3.9) - log(0.9)) * s / (SIZES - 1);
+        const double d = fmax(exp(q->log_d[s]) - MRO_INTERFACE_NM, 0.3);
+        q->area[s] = (float)(MRO_PI / 4 * d * d);
+    }
+    for (int m = 0; m < MEANS; m++)
+        for (int w = 0; w < SPREADS; w++) {
+            double v[SIZES], sum = 0;
+            const double mean = log(1.3) + (log(2.9) - log(1.3)) * m / (MEANS - 1);
+            for (int s = 0; s < SIZES; s++) sum += v[s] = normal(q->log_d[s] - mean, spreads[w]);
+            for (int s = 0; s < SIZES; s++)
+                q->size[m * SPREADS + w][s] = v[s] / sum < LEAST_SHARE ? 0 : (float)(v[s] / sum);
+            q->prior_size[m * SPREADS + w] = normal(mean - log(SIZE_NM), SIZE_SD) * prior_spread[w];
+        }
+    for (int c = 0; c < CONTRASTS; c++) {
+        double found[SIZES]; /* detection power */
+        q->log_c[c] = log(0.15) + (log(5.0) - log(0.15)) * c / (CONTRASTS - 1);
+        for (int s = 0; s < SIZES; s++) found[s] = power_at_snr(p, exp(q->log_c[c] + 4 * q->log_d[s]));
+        for (int w = 0; w < MEANS * SPREADS; w++) {
+            const int m = c * MEANS * SPREADS + w;
+            double missed = 0;
+            for (int s = 0; s < SIZES; s++) {
+                q->seen[m] += (double)q->size[w][s] * found[s];
+                missed += (double)q->size[w][s] * (1 - found[s]) * (double)q->area[s];
+            }
+            q->missed_area[m] = missed / fmax(1 - q->seen[m], 1e-9);
+        }
+    }
+    return MRO_OK;
+}
 
 static void posterior_free(struct posterior *q)
 {
@@ -155,10 +204,13 @@ static void posterior_free(struct posterior *q)
     free(q->joint);
 }
 
+enum { TOGETHER = SPREADS };
+
 /* Likelihoods of the patches from `first` on: of their shapes and ratios, and under speckle. */
 static void fill_fit(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
-                     struct posterior *q, size_t first)
+                     const struct posterior *q, size_t first)
 {
+    const struct mro_models *g = q->models;
     float log_d[LANES] = { 0 }, log_snr[LANES] = { 0 }, by_shape[LANES] = { 0 }, by_ratio[LANES] = { 0 };
     float height[LANES] = { 0 };
     for (size_t k = 0; k < LANES; k++) {
@@ -170,41 +222,50 @@ static void fill_fit(const struct mro_order_plan *p, const struct mro_found_list
         log_snr[k] = (float)log(f->snr);
         by_shape[k] = (float)(-0.5 / (f->log_d_sd * f->log_d_sd));
         by_ratio[k] = (float)(-0.5 / (scatter * scatter));
-        height[k] = (float)(1 / (f->log_d_sd * scatter));
+        height[k] = (float)(SCALE / (f->log_d_sd * scatter));
         /* Speckle: any size, an excess that falls exponentially; both densities over ln d and ln snr. */
         const double noise = 2 * MRO_PI / log(3.1) * f->snr / p->null.object_excess *
                              exp(-(f->significance - p->null.object_threshold) / p->null.object_excess);
-        q->noise[first + k] = (float)fmax(false_patches * noise, LEAST);
+        q->noise[first + k] = (float)(SCALE * fmax(false_patches * noise, LEAST));
     }
-    for (size_t c = 0; c < CONTRASTS; c++)
+    for (size_t c = 0; c < CONTRASTS; c++) {
         for (size_t s = 0; s < SIZES; s++) {
-            const float d = (float)q->log_d[s], snr = (float)(q->log_c[c] + 4 * q->log_d[s]);
-            float *to = q->fit + (c * SIZES + s) * q->wide + first;
+            const float d = (float)g->log_d[s], snr = (float)(g->log_c[c] + 4 * g->log_d[s]);
+            float *to = fit_of(q, c, s, first);
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
                 const float x = log_d[k] - d, y = log_snr[k] - snr, e = by_shape[k] * x * x + by_ratio[k] * y * y;
                 to[k] = height[k] * mro_exp(e > -80 ? e : -80);
             }
         }
-    for (size_t m = 0; m < MODELS; m++) {
-        const size_t c = m / (MEANS * SPREADS);
-        const float *size = q->size[m % (MEANS * SPREADS)], per_seen = (float)(1 / fmax(q->seen[m], 1e-3));
-        float sum[LANES] = { 0 };
-        for (size_t s = 0; s < SIZES; s++) {
-            const float *fit = fit_of(q, c, s, first), chance = size[s];
+        /* A few models at a time: each sum waits for its last step. */
+        const float *fit = fit_of(q, c, 0, first);
+        for (size_t w = 0; w < MEANS * SPREADS; w += TOGETHER) {
+            const size_t m = c * MEANS * SPREADS + w;
+            float sum[TOGETHER][LANES] = { { 0 } };
+            for (size_t s = 0; s < SIZES; s++)
+                for (size_t j = 0; j < TOGETHER; j++) {
+                    const float chance = g->size[w + j][s];
 #pragma omp simd
-            for (int k = 0; k < LANES; k++) sum[k] += chance * fit[k];
+                    for (int k = 0; k < LANES; k++) sum[j][k] += chance * fit[s * LANES + (size_t)k];
+                }
+            for (size_t j = 0; j < TOGETHER; j++) {
+                const float per_seen = (float)(1 / fmax(g->seen[m + j], 1e-3));
+                float *real = real_of(q, m + j, first);
+#pragma omp simd
+                for (int k = 0; k < LANES; k++) real[k] = sum[j][k] * per_seen;
+            }
         }
-        float *real = q->real + m * q->wide + first;
-        for (int k = 0; k < LANES; k++) real[k] = sum[k] * per_seen;
     }
 }
 
 static bool posterior_fill(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
-                           const struct mro_contrast *expected, struct posterior *q, int threads)
+                           const struct mro_contrast *expected, struct posterior *q)
 {
+    const int threads = p->d->threads;
     const size_t n = l->n, wide = (n + LANES - 1) / LANES * LANES;
     memset(q, 0, sizeof *q);
+    q->models = p->models;
     q->n = n;
     q->wide = wide;
     q->fit = malloc((CONTRASTS * SIZES * wide + 1) * sizeof *q->fit);
@@ -213,36 +274,6 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     q->joint = malloc((size_t)MODELS * COUNTS * sizeof *q->joint);
     if (!q->fit || !q->real || !q->noise || !q->joint) return false;
 
-    for (int s = 0; s < SIZES; s++) {
-        q->log_d[s] = log(0.9) + (log(3.9) - log(0.9)) * s / (SIZES - 1);
-        const double d = fmax(exp(q->log_d[s]) - MRO_INTERFACE_NM, 0.3);
-        q->area[s] = (float)(MRO_PI / 4 * d * d);
-    }
-    double prior_c[CONTRASTS], prior_size[MEANS * SPREADS];
-    for (int c = 0; c < CONTRASTS; c++) {
-        q->log_c[c] = log(0.15) + (log(5.0) - log(0.15)) * c / (CONTRASTS - 1);
-        prior_c[c] = normal(q->log_c[c] - expected->log_c, expected->log_sd);
-        for (int s = 0; s < SIZES; s++) q->found[c][s] = power_at_snr(p, exp(q->log_c[c] + 4 * q->log_d[s]));
-    }
-    static const double spreads[SPREADS] = { 0.05, 0.12, 0.20, 0.28 }, prior_spread[SPREADS] = { 0.2, 0.3, 0.3, 0.2 };
-    for (int m = 0; m < MEANS; m++)
-        for (int w = 0; w < SPREADS; w++) {
-            double v[SIZES], sum = 0;
-            const double mean = log(1.3) + (log(2.9) - log(1.3)) * m / (MEANS - 1);
-            for (int s = 0; s < SIZES; s++) sum += v[s] = normal(q->log_d[s] - mean, spreads[w]);
-            for (int s = 0; s < SIZES; s++) q->size[m * SPREADS + w][s] = (float)(v[s] / sum);
-            prior_size[m * SPREADS + w] = normal(mean - log(SIZE_NM), SIZE_SD) * prior_spread[w];
-        }
-    for (int m = 0; m < MODELS; m++) {
-        const int c = m / (MEANS * SPREADS);
-        const float *size = q->size[m % (MEANS * SPREADS)];
-        double missed = 0;
-        for (int s = 0; s < SIZES; s++) {
-            q->seen[m] += (double)size[s] * q->found[c][s];
-            missed += (double)size[s] * (1 - q->found[c][s]) * (double)q->area[s];
-        }
-        q->missed_area[m] = missed / fmax(1 - q->seen[m], 1e-9);
-    }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t first = 0; first < n; first += LANES) fill_fit(p, l, false_patches, q, first);
     const double most = (double)n + 4 * sqrt((double)n + 1) + 2;
@@ -253,15 +284,16 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(max : top)
     for (int m = 0; m < MODELS; m++) {
         const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
-        const float *real = q->real + (size_t)m * wide;
-        double found[COUNTS], product[COUNTS];
+        const double prior =
+            log(normal(p->models->log_c[c] - expected->log_c, expected->log_sd) * p->models->prior_size[w]);
+        /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
+        double sum[COUNTS], product[COUNTS];
         for (int k = 0; k < COUNTS; k++) {
-            /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
-            found[k] = log(prior_c[c] * prior_size[w]) - q->count[k];
+            sum[k] = prior - q->count[k];
             product[k] = 1; /* of eight at a time: a logarithm each would take most of the time */
         }
         for (size_t i = 0; i < n; i++) {
-            const double one = (double)real[i], noise = (double)q->noise[i];
+            const double one = (double)real_of(q, (size_t)m, 0)[i] / SCALE, noise = (double)q->noise[i] / SCALE;
 #pragma omp simd
             for (int k = 0; k < COUNTS; k++) {
                 const double v = q->count[k] * one + noise;
@@ -270,27 +302,23 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
             if (i % 8 < 7 && i + 1 < n) continue;
 #pragma omp simd
             for (int k = 0; k < COUNTS; k++) {
-                found[k] += mro_ln64(product[k]);
+                sum[k] += mro_ln64(product[k]);
                 product[k] = 1;
             }
         }
         for (int k = 0; k < COUNTS; k++) {
-            q->joint[(size_t)m * COUNTS + (size_t)k] = found[k];
-            top = fmax(top, found[k]);
+            q->joint[(size_t)m * COUNTS + (size_t)k] = sum[k];
+            top = fmax(top, sum[k]);
         }
     }
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) q->joint[i] = exp(q->joint[i] - top);
     double total = 0;
-    for (int m = 0; m < MODELS; m++)
-        for (int k = 0; k < COUNTS; k++) {
-            double *v = q->joint + (size_t)m * COUNTS + (size_t)k;
-            *v = exp(*v - top);
-            q->weight[m] += *v;
-            total += *v;
-        }
-    for (int m = 0; m < MODELS; m++) {
-        q->weight[m] /= total;
-        for (int k = 0; k < COUNTS; k++) q->joint[(size_t)m * COUNTS + (size_t)k] /= total;
-    }
+    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) total += q->joint[i];
+    for (size_t m = 0; m < MODELS; m++)
+        for (size_t k = 0; k < COUNTS; k++) q->weight[m] += q->joint[m * COUNTS + k];
+    for (size_t m = 0; m < MODELS; m++) q->weight[m] /= total;
+    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) q->joint[i] /= total;
     return true;
 }
 
@@ -330,7 +358,7 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
 {
     const struct posterior *q = d->q;
     const size_t wide = q->wide, quarter = wide / 4, c = m / (MEANS * SPREADS);
-    const float *size = q->size[m % (MEANS * SPREADS)], *real = q->real + m * wide;
+    const float *size = q->models->size[m % (MEANS * SPREADS)], *area_of = q->models->area;
     for (size_t b = 0; b < n_draws; b++) {
         float *u = uniform + b * wide;
         const uint64_t stream = draw_stream(first + b);
@@ -344,6 +372,7 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
         }
     }
     for (size_t i = 0; i < wide; i += LANES) {
+        const float *real = real_of(q, m, i), *noise = q->noise + i, *inside = d->inside + i;
         float chance[SIZES][LANES], sum[LANES] = { 0 }; /* of up to a size */
         for (size_t s = 0; s < SIZES; s++) {
             const float *fit = fit_of(q, c, s, i), one = size[s];
@@ -355,17 +384,21 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
             float at[LANES], is[LANES], all = 0;
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
-                const float r = expected * real[i + (size_t)k], mark = u[k] * (r + q->noise[i + (size_t)k]);
-                at[k] = mark < r ? mark / r * sum[k] : -1; /* -1: speckle */
-                is[k] = q->area[0];
+                const float r = expected * real[k], mark = u[k] * (r + noise[k]), part = mark / r * sum[k];
+                at[k] = mark < r ? part : -1; /* -1: speckle */
+                is[k] = area_of[0];
             }
             for (int s = 0; s < SIZES - 1; s++) {
-                const float step = q->area[s + 1] - q->area[s], *up_to = chance[s];
+                const float step = area_of[s + 1] - area_of[s], *up_to = chance[s];
 #pragma omp simd
                 for (int k = 0; k < LANES; k++) is[k] += up_to[k] <= at[k] ? step : 0;
             }
-#pragma omp simd reduction(+ : all)
-            for (int k = 0; k < LANES; k++) all += at[k] < 0 ? 0 : d->inside[i + (size_t)k] * is[k];
+#pragma omp simd
+            for (int k = 0; k < LANES; k++) {
+                const float part = inside[k] * is[k];
+                is[k] = at[k] < 0 ? 0 : part;
+            }
+            for (int k = 0; k < LANES; k++) all += is[k];
             area[b] += (double)all;
         }
     }
@@ -380,8 +413,8 @@ static void mean_areas(const struct posterior *q, size_t first, double area[LANE
         bool any = false;
         for (size_t w = 0, m = c * MEANS * SPREADS; w < MEANS * SPREADS; w++, m++) {
             if (q->weight[m] < LEAST_WEIGHT) continue;
-            const float *real = q->real + m * q->wide + first, *size = q->size[w];
-            const float per_seen = (float)(1 / fmax(q->seen[m], 1e-3)), one = (float)q->weight[m];
+            const float *real = real_of(q, m, first), *size = q->models->size[w];
+            const float per_seen = (float)(1 / fmax(q->models->seen[m], 1e-3)), one = (float)q->weight[m];
             float part[LANES];
             any = true;
             for (int k = 0; k < LANES; k++) {
@@ -394,7 +427,7 @@ static void mean_areas(const struct posterior *q, size_t first, double area[LANE
         }
         for (size_t s = 0; any && s < SIZES; s++) {
             const float *fit = fit_of(q, c, s, first);
-            for (int k = 0; k < LANES; k++) sum[k] += (double)(share[s][k] * fit[k] * q->area[s]);
+            for (int k = 0; k < LANES; k++) sum[k] += (double)(share[s][k] * fit[k] * q->models->area[s]);
         }
     }
     for (int k = 0; k < LANES; k++) area[k] = weight[k] > 0 ? sum[k] / weight[k] : NAN;
@@ -406,7 +439,7 @@ static void mean_reality(const struct posterior *q, size_t first, double chance[
     memset(chance, 0, LANES * sizeof *chance);
     for (size_t m = 0; m < MODELS; m++) {
         if (q->weight[m] < LEAST_WEIGHT) continue;
-        const float *one = q->real + m * q->wide + first, *noise = q->noise + first;
+        const float *one = real_of(q, m, first), *noise = q->noise + first;
         float sum[LANES] = { 0 };
         for (size_t j = 0; j < COUNTS; j++) {
             const float count = (float)q->count[j], joint = (float)q->joint[m * COUNTS + j];
@@ -441,12 +474,12 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         q = NULL;
         goto done;
     }
-    if (!posterior_fill(p, found, false_patches, expected, q, p->d->threads)) {
+    if (!posterior_fill(p, found, false_patches, expected, q)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu patches", n);
         goto done;
     }
     double contrast = 0;
-    for (int m = 0; m < MODELS; m++) contrast += q->weight[m] * q->log_c[m / (MEANS * SPREADS)];
+    for (int m = 0; m < MODELS; m++) contrast += q->weight[m] * p->models->log_c[m / (MEANS * SPREADS)];
     a->contrast = exp(contrast);
 
     /* Mean size of every patch over the models, for its disc. */
@@ -459,7 +492,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
                                                           : exp(found->v[i].log_d) - MRO_INTERFACE_NM;
     }
     double covered = 0, discs = 0;
-    if (n && (rc = disc_areas(found, a->diameter_nm, region, own, &covered, e))) goto done;
+    if (n && (rc = disc_areas(found, a->diameter_nm, region, own, &covered, p->d->threads, e))) goto done;
     for (size_t i = 0; i < n; i++) {
         inside[i] = (float)(own[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]));
         discs += own[i];
@@ -505,22 +538,21 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     for (size_t b = 0; b < DRAWS; b++) {
         const mro_philox_block u = mro_philox(p->o.seed, draw_stream(b), 0);
         const size_t m = point[b] / COUNTS;
-        const double missed =
-            poisson(count[b] * (1 - q->seen[m]) / fmax(q->seen[m], 1e-3) * here, p->o.seed, draw_stream(b));
-        const double seen_part = draw[b] * overlap / usable_nm2, missed_part = missed * q->missed_area[m] / usable_nm2;
+        const double seen = p->models->seen[m], missed_area = p->models->missed_area[m];
+        const double missed = poisson(count[b] * (1 - seen) / fmax(seen, 1e-3) * here, p->o.seed, draw_stream(b));
+        const double seen_part = draw[b] * overlap / usable_nm2, missed_part = missed * missed_area / usable_nm2;
         double f = 1 - (1 - fmin(seen_part, 1)) * exp(-missed_part);
-        const double factor = fmin(1 / q->seen[m], MOST_CORRECTION) - 1;
-        least[b] = 1 - (1 - fmin(seen_part, 1)) * exp(-count[b] * factor * here * q->missed_area[m] / usable_nm2);
+        const double factor = fmin(1 / seen, MOST_CORRECTION) - 1;
+        least[b] = 1 - (1 - fmin(seen_part, 1)) * exp(-count[b] * factor * here * missed_area / usable_nm2);
         const double z = mro_normal_pair(u.v[1], u.v[2]).re;
         /* Ghosts of an unknown lens double the area at worst, or hide half of what is there. */
         f *= exp(z * hypot(SYSTEMATIC, lens_known ? 0 : z < 0 ? 0.35 : 0.45));
         draw[b] = fmin(f, 1);
     }
-    gsl_sort(draw, 1, DRAWS);
-    gsl_sort(least, 1, DRAWS);
-    a->fraction = 0.5 * (least[DRAWS / 2 - 1] + least[DRAWS / 2]);
-    a->ci95[0] = fmin(draw[DRAWS / 40], least[DRAWS / 40]);
-    a->ci95[1] = draw[DRAWS - 1 - DRAWS / 40];
+    a->fraction =
+        0.5 * (gsl_stats_select(least, 1, DRAWS, DRAWS / 2 - 1) + gsl_stats_select(least, 1, DRAWS, DRAWS / 2));
+    a->ci95[0] = fmin(gsl_stats_select(draw, 1, DRAWS, DRAWS / 40), gsl_stats_select(least, 1, DRAWS, DRAWS / 40));
+    a->ci95[1] = gsl_stats_select(draw, 1, DRAWS, DRAWS - 1 - DRAWS / 40);
 #pragma omp parallel for schedule(static) num_threads(p->d->threads)
     for (size_t first = 0; first < n; first += LANES) {
         double chance[LANES];

@@ -48,7 +48,9 @@ struct mro_null {
     double object_excess;                           /* mean excess of false patches over it */
 };
 
-struct mro_views; /* ops/mro_views.c: what the plan keeps for the views */
+struct mro_views;  /* ops/mro_views.c: what the plan keeps for the views */
+struct mro_models; /* ops/mro_area.c: of the size and contrast of ordered regions, to weigh patches by */
+struct mro_ctf_rings;
 
 struct mro_order_plan {
     struct mro_device *d;
@@ -63,6 +65,9 @@ struct mro_order_plan {
     double size_cost[MRO_PATCH_SIZES]; /* ln of the number of independent tries of each size */
     struct mro_null null;
     double power_curve[2]; /* detection power: Phi((sqrt(snr) - [0]) / [1]) */
+    struct mro_models *models;
+    float *spacing_nm[MRO_WINDOWS]; /* of the wave vectors g */
+    struct mro_ctf_rings *rings;    /* of the lens; NULL where the options do not tell which */
 };
 
 /* ---- mro_null.c ---- */
@@ -102,6 +107,11 @@ void mro_whitened_release(struct mro_device *d, struct mro_whitened *w);
 void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
                      struct mro_grid *cells);
 
+/* The first `bytes` of a buffer for the host: the buffer itself where that is host memory, else a copy of it, which is
+ * *copy (NULL: none) and to be freed. MRO_EMEMORY, and what the device says. */
+enum mro_code mro_on_host(struct mro_device *d, const struct mro_buffer *b, size_t bytes, void **host, void **copy,
+                          struct mro_error *e);
+
 /* Row y of the plan's pass band on the spectra of a grid: g->nx amplitudes. */
 void mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row);
 
@@ -111,11 +121,14 @@ struct mro_scores {
     float *power[MRO_WINDOWS];
     int32_t *which[MRO_WINDOWS]; /* wave vector of p->g */
     float *gain;                 /* local mean square over what white noise has */
+    double white;                /* mean square of white noise in the band, on this grid */
     struct mro_buffer field;     /* on the device */
-    float *surprise;             /* -ln(min p) once the null is known */
+    /* Once the null is known: */
+    float *surprise;          /* -ln(min p) */
+    unsigned char *strongest; /* the window that gave it */
 };
 
-/* Fills all of `s` but the surprise; nothing is left to release after a failure. */
+/* Fills all of `s` but the surprise and the strongest windows; nothing is left to release after a failure. */
 enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
                               const struct mro_buffer *spectrum, struct mro_scores *s, struct mro_error *e);
 void mro_scores_release(struct mro_device *d, struct mro_scores *s);
@@ -131,11 +144,15 @@ double mro_gain_at(const struct mro_scores *s, double y_nm, double x_nm);
  * are left. */
 void mro_null_tabulate(struct mro_null *null, int window, const float *sorted, size_t n);
 
-/* s->surprise of every cell, by the tables of the null. */
+/* s->surprise and s->strongest of every cell, by the tables of the null. */
 void mro_fill_surprise(const struct mro_order_plan *p, struct mro_scores *s);
 
 /* The wave vector (y, x, nm^-1) that gave cell i its surprise. */
-const double *mro_strongest_wave(const struct mro_order_plan *p, const struct mro_scores *s, size_t i);
+static inline const double *mro_strongest_wave(const struct mro_order_plan *p, const struct mro_scores *s, size_t i)
+{
+    const int window = s->strongest[i];
+    return &p->g[window][s->which[window][i]][0];
+}
 
 /* ---- mro_objects.c ---- */
 
@@ -162,6 +179,9 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
 /* What is seen of a patch of ratio `snr`: it raises the local mean square that its own power is divided by. */
 #define MRO_GAIN_SNR 150.0
 static inline double mro_seen_snr(double snr) { return snr / (1 + snr / MRO_GAIN_SNR); }
+
+/* Fills p->models, to be freed. After mro_power_measure. MRO_EMEMORY only. */
+enum mro_code mro_models_new(struct mro_order_plan *p, struct mro_error *e);
 
 /* Shape of a patch: apparent diameter, its error, power there, snr. */
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);

@@ -8,6 +8,7 @@
 #include "ops/mro_internal.h"
 
 #define CANDIDATE 5.0 /* -ln p of cells whose neighbourhood is searched for a patch */
+#define SOFT_NM 0.35  /* edge of what is cut out around a patch, beyond its radius */
 
 bool mro_found_push(struct mro_found_list *l, const struct mro_found *f)
 {
@@ -74,6 +75,20 @@ static enum mro_code keep_apart(const struct mro_order_plan *p, const struct mro
     return rc;
 }
 
+/* Whether no neighbour of a cell is more surprising, and none before it as much. The field is periodic. */
+static bool is_top(const struct mro_scores *s, size_t y, size_t x)
+{
+    const size_t ny = s->cells.ny, nx = s->cells.nx, here = y * nx + x;
+    const size_t rows[3] = { (y ? y : ny) - 1, y, y + 1 < ny ? y + 1 : 0 };
+    const size_t columns[3] = { (x ? x : nx) - 1, x, x + 1 < nx ? x + 1 : 0 };
+    const float v = s->surprise[here];
+    for (size_t k = 0; k < 9; k++) {
+        const size_t j = rows[k / 3] * nx + columns[k % 3];
+        if (s->surprise[j] > v || (j < here && s->surprise[j] == v)) return false;
+    }
+    return true;
+}
+
 enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_scores *s, const unsigned char *allowed,
                                double margin_nm, double least, struct mro_found_list *out, struct mro_error *e)
 {
@@ -87,14 +102,7 @@ enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_
             const size_t i = y * nx + x;
             const float v = s->surprise[i];
             if (v < CANDIDATE || (allowed && !allowed[i])) continue;
-            bool top = true;
-            for (int dy = -1; dy <= 1 && top; dy++)
-                for (int dx = -1; dx <= 1; dx++) {
-                    const size_t j =
-                        (y + ny + (size_t)(dy + (int)ny)) % ny * nx + (x + nx + (size_t)(dx + (int)nx)) % nx;
-                    if (s->surprise[j] > v || (j < i && s->surprise[j] == v)) top = false;
-                }
-            if (!top) continue;
+            if (!is_top(s, y, x)) continue;
             if (n == room) {
                 room = room ? 2 * room : 64;
                 struct mro_patch *more = realloc(patches, room * sizeof *more);
@@ -137,65 +145,97 @@ done:
     return rc;
 }
 
+/* Takes a sphere of radius `reach`, with a soft edge, out of a plane that is 1 elsewhere. `line`: room for a row. */
+static void cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, float *line, float *plane)
+{
+    const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx;
+    const int x0 = (int)floor((x_nm - reach) / px), n = (int)ceil((x_nm + reach) / px) - x0 + 1;
+    for (ptrdiff_t y = (ptrdiff_t)floor((y_nm - reach) / py); y <= (ptrdiff_t)ceil((y_nm + reach) / py); y++) {
+        const double dy = (double)y * py - y_nm;
+#pragma omp simd
+        for (int i = 0; i < n; i++) {
+            const double dx = (x0 + i) * px - x_nm, r = sqrt(dy * dy + dx * dx);
+            const double edge = (r - reach) / SOFT_NM + 1, w = edge < 0 ? 0 : edge > 1 ? 1 : edge;
+            line[i] = (float)(w * w * (3 - 2 * w));
+        }
+        float *row = plane + mro_cyclic(y, g->ny) * g->nx;
+        size_t x = mro_cyclic(x0, g->nx);
+        for (size_t i = 0, run; i < (size_t)n; i += run, x = 0) {
+            run = (size_t)n - i < g->nx - x ? (size_t)n - i : g->nx - x;
+            const float *from = line + i;
+            float *to = row + x;
+#pragma omp simd
+            for (size_t k = 0; k < run; k++) to[k] = from[k] < to[k] ? from[k] : to[k];
+        }
+    }
+}
+
 enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
                             struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const struct mro_grid *g = &s->grid;
     const size_t n = g->ny * g->nx, nc = s->cells.ny * s->cells.nx;
-    const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx;
     struct mro_buffer rest = { 0 }, mean = { 0 };
-    float *field = malloc(n * sizeof *field), *gain = malloc(n * sizeof *gain), *row = malloc(g->nx * sizeof *row);
+    float *mask = malloc(n * sizeof *mask), *line = malloc(g->nx * sizeof *line);
+    double *of_row = malloc(g->ny * sizeof *of_row), kept = 0;
+    void *field, *whole = NULL, *gain, *copy = NULL;
     struct mro_patch *patches = calloc(found->n + 1, sizeof *patches);
     enum mro_code rc = MRO_OK;
-    if (field == NULL || gain == NULL || row == NULL || patches == NULL) {
+    bool failed = false;
+    if (mask == NULL || line == NULL || of_row == NULL || patches == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    if ((rc = d->ops->download(d, field, &s->field, n * sizeof(float), e))) goto done;
-    for (size_t i = 0; i < n; i++) gain[i] = 1;
+    for (size_t i = 0; i < n; i++) mask[i] = 1;
     for (size_t i = 0; i < found->n; i++) {
         const struct mro_found *f = found->v + i;
-        const double reach = 0.5 * p->search.diameter_nm[f->best] + 0.35; /* to the end of the soft edge */
-        for (ptrdiff_t y = (ptrdiff_t)floor((f->y_nm - reach) / py); y <= (ptrdiff_t)ceil((f->y_nm + reach) / py); y++)
-            for (ptrdiff_t x = (ptrdiff_t)floor((f->x_nm - reach) / px); x <= (ptrdiff_t)ceil((f->x_nm + reach) / px);
-                 x++) {
-                const double r = hypot((double)y * py - f->y_nm, (double)x * px - f->x_nm);
-                const double w = fmin(fmax((r - reach) / 0.35 + 1, 0), 1);
-                const size_t j = (size_t)((y + 2 * (ptrdiff_t)g->ny) % (ptrdiff_t)g->ny) * g->nx +
-                                 (size_t)((x + 2 * (ptrdiff_t)g->nx) % (ptrdiff_t)g->nx);
-                gain[j] = fminf(gain[j], (float)(w * w * (3 - 2 * w)));
-            }
+        cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, line, mask);
     }
-    double kept = 0;
+#pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < g->ny; y++) {
-        float line = 0;
-        for (size_t x = 0; x < g->nx; x++) {
-            const size_t i = y * g->nx + x;
-            field[i] *= gain[i];
-            line += gain[i] * gain[i];
-        }
-        kept += line;
+        const float *m = mask + y * g->nx;
+        float sum = 0;
+        for (size_t x = 0; x < g->nx; x++) sum += m[x] * m[x];
+        of_row[y] = (double)sum;
     }
+    for (size_t y = 0; y < g->ny; y++) kept += of_row[y];
     kept /= (double)n;
     if (kept < 0.3) goto done; /* too little is left to tell the speckle from */
     if ((rc = d->ops->alloc(d, &rest, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &mean, nc * sizeof(float), e))) goto done;
-    if ((rc = d->ops->upload(d, &s->field, field, n * sizeof(float), e))) goto done;
+    if ((rc = mro_on_host(d, &s->field, n * sizeof(float), &field, &whole, e))) goto done;
+    float *v = field;
+#pragma omp parallel for simd schedule(static) num_threads(d->threads)
+    for (size_t i = 0; i < n; i++) v[i] *= mask[i];
+    if (whole && (rc = d->ops->upload(d, &s->field, whole, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->forward(d, g, &s->field, &rest, e))) goto done;
     const double *band = p->o.band_inv_nm;
     if ((rc =
              d->ops->local_power(d, g, &rest, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, power, e)))
         goto done;
-    if ((rc = d->ops->download(d, gain, power, n * sizeof(float), e))) goto done;
-    for (size_t y = 0; y < g->ny; y++) {
-        float *to = gain + y * g->nx;
-        mro_band_row(p, g, y, row);
-        /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
+    if ((rc = mro_on_host(d, power, n * sizeof(float), &gain, &copy, e))) goto done;
+    v = gain;
+#pragma omp parallel num_threads(d->threads)
+    {
+        float *row = malloc(g->nx * sizeof *row);
+        if (row == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < g->ny; y++) {
+            float *to = v + y * g->nx;
+            if (row == NULL) continue;
+            mro_band_row(p, g, y, row);
+            /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
 #pragma omp simd
-        for (size_t x = 0; x < g->nx; x++) to[x] = to[x] > 0 ? sqrtf((float)kept / to[x]) * row[x] : 0;
+            for (size_t x = 0; x < g->nx; x++) to[x] = to[x] > 0 ? sqrtf((float)kept / to[x]) * row[x] : 0;
+        }
+        free(row);
     }
-    if ((rc = d->ops->multiply(d, g, spectrum, gain, e))) goto done;
+    rc = failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory") : d->ops->multiply(d, g, spectrum, gain, e);
+    if (rc) goto done;
     if ((rc = d->ops->inverse(d, g, spectrum, &s->field, e))) goto done;
     if ((rc = mro_measure_gain(p, s, &mean, e))) goto done;
     for (size_t i = 0; i < found->n; i++)
@@ -214,9 +254,11 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
 done:
     d->ops->release(d, &rest);
     d->ops->release(d, &mean);
-    free(field);
-    free(gain);
-    free(row);
+    free(mask);
+    free(line);
+    free(of_row);
+    free(whole);
+    free(copy);
     free(patches);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/patch.h"
+#include "ops/ctf.h"
 #include "ops/mro_internal.h"
 #include "ops/mro_views.h"
 
@@ -115,6 +116,11 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
         p->window_s_nm[k] = 0.2236 * windows_nm[k];
         /* Between neighbours a window of s loses exp(-(2 pi s step)^2 / 4) of its power at worst along one axis. */
         rc = make_rings(lo, hi, 0.6 / windows_nm[k], &p->g[k], &p->n_g[k], e);
+        if (rc) break;
+        p->spacing_nm[k] = malloc(p->n_g[k] * sizeof *p->spacing_nm[k]);
+        if (p->spacing_nm[k] == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        for (size_t i = 0; i < p->n_g[k] && rc == MRO_OK; i++)
+            p->spacing_nm[k][i] = (float)(1 / hypot(p->g[k][i][0], p->g[k][i][1]));
     }
     memcpy(p->search.diameter_nm, sizes_nm, sizeof sizes_nm);
     for (int k = 0; k < MRO_PATCH_SIZES; k++) {
@@ -129,6 +135,9 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     p->search.second_from = SECOND_FROM;
     if (rc == MRO_OK) rc = mro_null_draw(p, e);
     if (rc == MRO_OK) rc = mro_power_measure(p, e);
+    if (rc == MRO_OK) rc = mro_models_new(p, e);
+    if (rc == MRO_OK && o->kv > 0 && isfinite(o->cs_mm))
+        rc = mro_ctf_rings_new(&p->rings, o->kv, o->cs_mm, d->threads, e);
     if (rc == MRO_OK) rc = mro_views_prepare(p, e);
     if (rc) {
         mro_order_plan_free(p);
@@ -143,6 +152,9 @@ void mro_order_plan_free(struct mro_order_plan *p)
     if (p == NULL) return;
     for (int k = 0; k < MRO_WINDOWS; k++) free(p->g[k]);
     mro_views_free(p);
+    for (int k = 0; k < MRO_WINDOWS; k++) free(p->spacing_nm[k]);
+    mro_ctf_rings_free(p->rings);
     free(p->null.min_p);
+    free(p->models);
     free(p);
 }

@@ -96,7 +96,6 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
 void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
 {
     const double objects = (double)(p->objects[0] + p->objects[1] + p->objects[2]);
-    bool less = false;
     memset(r, 0, sizeof *r);
     memcpy(r->pixel_nm, p->last.pixel_nm, sizeof r->pixel_nm);
     memcpy(r->band_inv_nm, p->last.band_inv_nm, sizeof r->band_inv_nm);
@@ -110,7 +109,7 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     r->fraction = mean(&p->fraction);
     r->fraction_ci95[0] = mean(&p->lo);
     r->fraction_ci95[1] = mean(&p->hi);
-    r->p_image = p->tested ? fmin(1, p_together(p, &less)) : NAN;
+    r->p_image = p->tested ? fmin(1, p_together(p, &r->p_image_at_most)) : NAN;
     r->distinguishable = r->p_image < 0.001;
     r->fraction_acf = mean(&p->acf);
     r->density_per_nm2 = mean(&p->density);
@@ -132,5 +131,6 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     else
         snprintf(r->verdict, sizeof r->verdict,
                  "mean of %zu of %zu frames; %s a glass of the same spectrum (p %s %.2g)", p->measured, p->frames,
-                 r->distinguishable ? "more order than" : "not distinguishable from", less ? "<" : "=", r->p_image);
+                 r->distinguishable ? "more order than" : "not distinguishable from", r->p_image_at_most ? "<" : "=",
+                 r->p_image);
 }

@@ -31,8 +31,20 @@ void mro_scores_release(struct mro_device *d, struct mro_scores *s)
     }
     free(s->gain);
     free(s->surprise);
+    free(s->strongest);
     d->ops->release(d, &s->field);
     memset(s, 0, sizeof *s);
+}
+
+enum mro_code mro_on_host(struct mro_device *d, const struct mro_buffer *b, size_t bytes, void **host, void **copy,
+                          struct mro_error *e)
+{
+    *copy = NULL;
+    *host = b->p;
+    if (d->ops->runtime == NULL) return MRO_OK;
+    *host = *copy = malloc(bytes);
+    if (*copy == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu MiB", bytes >> 20);
+    return d->ops->download(d, *copy, b, bytes, e);
 }
 
 void mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row)
@@ -89,10 +101,13 @@ enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores
     const size_t n = s->cells.ny * s->cells.nx;
     MRO_TRY(d->ops->local_mean_square(d, &s->grid, &s->field, GAIN_S_NM, &s->cells, mean, e));
     MRO_TRY(d->ops->download(d, s->gain, mean, n * sizeof(float), e));
-    double energy;
-    if (!band_energy(p, &s->grid, &energy)) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    const float unit = (float)(1 / energy);
-    for (size_t i = 0; i < n; i++) s->gain[i] = fmaxf(s->gain[i] * unit, 1e-6f);
+    if (!(s->white > 0) && !band_energy(p, &s->grid, &s->white)) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    const float unit = (float)(1 / s->white);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float gain = s->gain[i] * unit;
+        s->gain[i] = gain > 1e-6f ? gain : 1e-6f;
+    }
     return MRO_OK;
 }
 
@@ -108,12 +123,13 @@ enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_g
     s->cells = *cells;
     s->gain = malloc(n * sizeof *s->gain);
     s->surprise = malloc(n * sizeof *s->surprise);
+    s->strongest = malloc(n);
     for (int k = 0; k < MRO_WINDOWS; k++) {
         s->power[k] = malloc(n * sizeof *s->power[k]);
         s->which[k] = malloc(n * sizeof *s->which[k]);
         if (!s->power[k] || !s->which[k]) rc = MRO_EMEMORY;
     }
-    if (rc || !s->gain || !s->surprise) {
+    if (rc || !s->gain || !s->surprise || !s->strongest) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
         goto done;
     }
@@ -159,7 +175,7 @@ static double surprise_of(const struct mro_null *null, int window, double t)
     const double joint = null->joint[window];
     const float *v = null->surprise[window];
     if (t >= joint) return v[MRO_SURPRISES] + (t - joint) - log((2 * t - 1) / (2 * joint - 1));
-    const double f = fmax(t, 0) / joint * MRO_SURPRISES;
+    const double f = (t > 0 ? t : 0) / joint * MRO_SURPRISES;
     const int i = (int)f;
     return v[i] + (f - i) * (v[i + 1] - v[i]);
 }
@@ -169,25 +185,18 @@ void mro_fill_surprise(const struct mro_order_plan *p, struct mro_scores *s)
     const size_t n = s->cells.ny * s->cells.nx;
 #pragma omp parallel for schedule(static) num_threads(p->d->threads)
     for (size_t i = 0; i < n; i++) {
-        double most = 0;
-        for (int k = 0; k < MRO_WINDOWS; k++) most = fmax(most, surprise_of(&p->null, k, s->power[k][i]));
-        s->surprise[i] = (float)most;
-    }
-}
-
-const double *mro_strongest_wave(const struct mro_order_plan *p, const struct mro_scores *s, size_t i)
-{
-    int best = 0;
-    double most = -1;
-    for (int k = 0; k < MRO_WINDOWS; k++) {
-        const double u = surprise_of(&p->null, k, s->power[k][i]);
-        if (u > most) {
-            most = u;
-            best = k;
+        int best = 0;
+        double most = -1;
+        for (int k = 0; k < MRO_WINDOWS; k++) {
+            const double u = surprise_of(&p->null, k, s->power[k][i]);
+            if (u > most) {
+                most = u;
+                best = k;
+            }
         }
+        s->surprise[i] = (float)fmax(most, 0);
+        s->strongest[i] = (unsigned char)best;
     }
-    /* cppcheck-suppress CastIntegerToAddressAtReturn ; a row of the table of wave vectors */
-    return p->g[best][s->which[best][i]];
 }
 
 double mro_gain_at(const struct mro_scores *s, double y_nm, double x_nm)

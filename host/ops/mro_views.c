@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/mro_views.h"
 
+#include <gsl/gsl_sort_float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +27,6 @@ struct mro_views {
     struct mro_order_plan *sweep[SWEEPS];
     char sweep_fault[SWEEPS][200]; /* why there is no plan for it */
 };
-
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
 
 /* How many of n ascending values exceed t. */
 static size_t above(const float *sorted, size_t n, float t)
@@ -218,7 +213,7 @@ static enum mro_code make_curves(const struct mro_order_plan *p, const struct mr
     size_t n = 0;
     for (size_t i = 0; i < cells; i++)
         if (f->usable[i]) seen[n++] = f->surprise[i];
-    qsort(seen, n, sizeof *seen, by_value);
+    gsl_sort_float(seen, 1, n);
     r->n_cdf = CDF_POINTS;
     for (size_t i = 0; i < CDF_POINTS; i++) {
         const double rate = pow(CDF_LEAST, (double)i / (CDF_POINTS - 1));
@@ -267,7 +262,7 @@ static enum mro_code draw_acf_null(struct mro_order_plan *p, struct mro_error *e
                                       score + t * each, e)))
             goto done;
     }
-    qsort(score, tiles * each, sizeof *score, by_value);
+    gsl_sort_float(score, 1, tiles * each);
     p->views->acf_threshold = quantile_above(score, tiles * each, p->o.false_positive_rate);
 done:
     d->ops->release(d, &spectrum);
@@ -340,7 +335,7 @@ static enum mro_code make_sweep(struct mro_order_plan *p, int k, struct mro_erro
 enum mro_code mro_views_prepare(struct mro_order_plan *p, struct mro_error *e)
 {
     struct mro_views *v = p->views;
-    for (int k = 0; k < 2 && p->o.views; k++) qsort(v->half[k], v->half_n[k], sizeof(float), by_value);
+    for (int k = 0; k < 2 && p->o.views; k++) gsl_sort_float(v->half[k], 1, v->half_n[k]);
     if (p->o.acf_map) MRO_TRY(draw_acf_null(p, e));
     for (int k = 0; k < SWEEPS && p->o.sweep_band; k++) MRO_TRY(make_sweep(p, k, e));
     return MRO_OK;

@@ -17,6 +17,14 @@
 #define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 
+/* A row of an even plane from that of the opposite frequencies. */
+static void turn_row(const float *from, size_t nx, float *to)
+{
+    to[0] = from[0];
+#pragma omp simd
+    for (size_t x = 1; x < nx; x++) to[nx - x] = from[x];
+}
+
 /* Fills the whitening model and the sign of the lens's transfer wherever the local power of the band lo..hi looks; 1
  * elsewhere. Both are even in q. false: out of memory. */
 static bool lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, double lo, double hi,
@@ -34,31 +42,30 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
 #pragma omp atomic write
             failed = true;
         }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < g->ny * g->nx; i++) model[i] = sign[i] = 1;
 #pragma omp for schedule(dynamic, 16)
-        for (size_t y = 0; y <= (g->ny - 1) / 2; y++) {
+        for (size_t y = 0; y <= g->ny / 2; y++) {
             const double qy = mro_frequency(y, g->ny, g->ly), left = to * to - qy * qy;
-            if (row == NULL || left < 0) continue;
-            const int last = (int)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
-            mro_ctf_fit_row(fit, qy, g->lx, -last, 2 * last + 1, row, signs);
-            for (int side = 0; side < 2; side++) { /* qx >= 0, and < 0 */
-                const size_t first = y * g->nx + (side ? g->nx - (size_t)last : 0);
+            float *here = model + y * g->nx, *here_sign = sign + y * g->nx;
+            if (row == NULL) continue;
+            for (size_t x = 0; x < g->nx; x++) here[x] = here_sign[x] = 1;
+            const bool alone = y == 0 || 2 * y == g->ny; /* no row of -qy */
+            const int last = left < 0 || 2 * y == g->ny ? -1 : (int)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
+            if (last >= 0) mro_ctf_fit_row(fit, qy, g->lx, -last, 2 * last + 1, row, signs);
+            for (int side = 0; last >= 0 && side < 2; side++) { /* qx >= 0, and < 0 */
+                const size_t first = side ? g->nx - (size_t)last : 0;
                 const float *have = row + (side ? 0 : last), *have_sign = signs + (side ? 0 : last);
                 const int n = side ? last : last + 1, x0 = side ? -last : 0;
 #pragma omp simd
                 for (int i = 0; i < n; i++) {
                     const float qx = (float)(x0 + i) * per, q2 = (float)(qy * qy) + qx * qx;
                     const bool wanted = q2 >= least;
-                    model[first + (size_t)i] = wanted ? have[i] + (float)MODEL_FLOOR : 1;
-                    sign[first + (size_t)i] = wanted ? have_sign[i] : 1;
+                    here[first + (size_t)i] = wanted ? have[i] + (float)MODEL_FLOOR : 1;
+                    here_sign[first + (size_t)i] = wanted ? have_sign[i] : 1;
                 }
             }
-            for (size_t x = 0; y && x < g->nx; x++) {
-                const size_t i = (g->ny - y) * g->nx + (x ? g->nx - x : 0);
-                model[i] = model[y * g->nx + x];
-                sign[i] = sign[y * g->nx + x];
-            }
+            if (alone) continue;
+            turn_row(here, g->nx, model + (g->ny - y) * g->nx);
+            turn_row(here_sign, g->nx, sign + (g->ny - y) * g->nx);
         }
         free(row);
     }
@@ -68,17 +75,22 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
 /* The contrast c of snr = c D^4 that the image itself leads to expect: the fringes of a sphere of iron have a known
  * amplitude per nm, and what they compete with, speckle and shot noise, is the power measured at their spatial
  * frequency. So thickness, dose and lens enter through what is seen. `power` is that of the contrast per coefficient of
- * a unitary transform; `model` the lens's |transfer|^2 over the foil's depth, NULL where no rings tell it. */
-static void expect_contrast(const struct mro_order_plan *p, const struct mro_grid *g, const float *power,
+ * a unitary transform; `model` the lens's |transfer|^2 over the foil's depth, NULL where no rings tell it. false: out
+ * of memory. */
+static bool expect_contrast(const struct mro_order_plan *p, const struct mro_grid *g, const float *power,
                             const float *model, const double pixel_nm[2], double kv, bool lens_known,
                             struct mro_contrast *out)
 {
+    struct line {
+        double signal, amplitude, noise, n;
+    } all = { 0 }, *lines = calloc(g->ny, sizeof *lines);
     const double lambda = mro_wavelength_nm(kv > 0 ? kv : 200), lo = 0.95 / p->o.d_nm, hi = 1.05 / p->o.d_nm;
-    double signal = 0, amplitude = 0, noise = 0, n = 0;
+    if (lines == NULL) return false;
+#pragma omp parallel for schedule(dynamic, 16) num_threads(p->d->threads)
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = mro_frequency(y, g->ny, g->ly);
         if (fabs(qy) > hi) continue;
-        double line = 0, line_amplitude = 0, line_noise = 0, line_n = 0;
+        struct line line = { 0 };
         /* The other half of the plane is the same. */
         for (size_t x = (size_t)(sqrt(fmax(0, lo * lo - qy * qy)) * g->lx); x <= g->nx / 2; x++) {
             const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
@@ -88,35 +100,40 @@ static void expect_contrast(const struct mro_order_plan *p, const struct mro_gri
             const double spread = MRO_PI * lambda * FOCAL_SPREAD_NM * q2;
             const double transfer =
                 (model ? fmax(model[i] - MODEL_FLOOR, 0) : UNKNOWN_TRANSFER) * exp(-spread * spread);
-            line += transfer;
-            line_amplitude += sqrt(transfer);
-            line_noise += power[i];
-            line_n++;
+            line.signal += transfer;
+            line.amplitude += sqrt(transfer);
+            line.noise += power[i];
+            line.n++;
         }
-        signal += line;
-        amplitude += line_amplitude;
-        noise += line_noise;
-        n += line_n;
+        lines[y] = line;
     }
+    for (size_t y = 0; y < g->ny; y++) {
+        all.signal += lines[y].signal;
+        all.amplitude += lines[y].amplitude;
+        all.noise += lines[y].noise;
+        all.n += lines[y].n;
+    }
+    free(lines);
     /* The matched patches are not weighted by the lens: over its zeros a sphere's amplitudes add up to less. */
-    const double coherent = signal > 0 ? amplitude * amplitude / (signal * n) : 1;
-    const double c = noise > 0 ? CONTRAST_PER_POWER * coherent * signal / noise / (pixel_nm[0] * pixel_nm[1]) : 1;
+    const double coherent = all.signal > 0 ? all.amplitude * all.amplitude / (all.signal * all.n) : 1;
+    const double c =
+        all.noise > 0 ? CONTRAST_PER_POWER * coherent * all.signal / all.noise / (pixel_nm[0] * pixel_nm[1]) : 1;
     /* Unknown ghosts share a sphere's signal. */
     out->log_c = log(fmin(fmax(lens_known ? c : 0.6 * c, 0.1), 6));
     out->log_sd = lens_known ? 0.4 : 0.6;
+    return true;
 }
 
 /* Fits the lens to the rings of the contrast's spectrum, or says why it stays unknown. */
-static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, const char *name, struct mro_whitened *w,
+static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, struct mro_whitened *w,
                               struct mro_ctf_fit *fit, struct mro_order_result *r, struct mro_error *e)
 {
-    const size_t n = w->grid.ny * w->grid.nx;
     if (kv > 0 && isfinite(p->o.cs_mm)) {
-        mro_c32 *spectrum = malloc(n * sizeof *spectrum);
-        if (spectrum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
-        enum mro_code rc = p->d->ops->download(p->d, spectrum, &w->spectrum, n * sizeof(mro_c32), e);
-        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->d->threads, fit, e);
-        free(spectrum);
+        void *spectrum, *copy;
+        enum mro_code rc =
+            mro_on_host(p->d, &w->spectrum, w->grid.ny * w->grid.nx * sizeof(mro_c32), &spectrum, &copy, e);
+        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->rings, p->d->threads, fit, e);
+        free(copy);
         if (rc) return rc;
         const double g = 1 / p->o.d_nm;
         if (fit->rings) {
@@ -160,13 +177,10 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     const double kv = p->o.kv > 0 ? p->o.kv : im->beam_kv;
     const double *band = p->o.band_inv_nm, inner = band[0] - BAND_EDGE, outer = band[1] + BAND_EDGE;
     struct mro_ctf_fit fit = { 0 };
-    float *model = NULL, *sign = NULL, *gain = malloc(n * sizeof *gain);
+    float *model = NULL, *sign = NULL;
+    void *power, *copy = NULL;
     size_t spikes = 0;
     enum mro_code rc = MRO_OK;
-    if (gain == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
-        goto done;
-    }
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &w->power, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, grid, &w->spectrum,
@@ -175,7 +189,7 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     if (spikes > im->ny * im->nx / 1000)
         mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
                  100.0 * (double)spikes / (double)(im->ny * im->nx));
-    if ((rc = fit_lens(p, kv, name, w, &fit, r, e))) goto done;
+    if ((rc = fit_lens(p, kv, w, &fit, r, e))) goto done;
     if (fit.rings) {
         model = malloc(n * sizeof *model);
         sign = malloc(n * sizeof *sign);
@@ -190,9 +204,9 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     }
     if (p->o.views && (rc = mro_views_filtered(p, grid, &w->spectrum, im, r, e))) goto done;
     if ((rc = d->ops->local_power(d, grid, &w->spectrum, model, WHITEN_RADIUS, inner, outer, &w->power, e))) goto done;
-    if ((rc = d->ops->download(d, gain, &w->power, n * sizeof(float), e))) goto done;
-    expect_contrast(p, grid, gain, model, r->pixel_nm, kv, w->lens_known, &w->expected);
-    bool failed = false;
+    if ((rc = mro_on_host(d, &w->power, n * sizeof(float), &power, &copy, e))) goto done;
+    bool failed = !expect_contrast(p, grid, power, model, r->pixel_nm, kv, w->lens_known, &w->expected);
+    float *gain = power; /* of which nothing is needed any more */
 #pragma omp parallel num_threads(d->threads)
     {
         float *row = malloc(grid->nx * sizeof *row);
@@ -221,7 +235,7 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
 done:
     free(model);
     free(sign);
-    free(gain);
+    free(copy);
     return rc;
 }
 

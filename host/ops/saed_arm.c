@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The arm that holds a beam stop: where halos are weak it is hardly darker than what is beside it, but it goes on. */
+#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +23,6 @@ struct strip {
 
 static double along(const struct strip *a, double x, double y) { return (x - a->x) * a->c + (y - a->y) * a->s; }
 static double across(const struct strip *a, double x, double y) { return (y - a->y) * a->c - (x - a->x) * a->s; }
-
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* The radius of the stop itself: where less than half of a ring is shaded. */
 static double radius_of(const unsigned char *bits, size_t ny, size_t nx, const struct mro_round *round, double *counts,
@@ -87,7 +82,7 @@ static bool fit_strip(const unsigned char *bits, size_t ny, size_t nx, double be
         a->to = (double)k + 1;
         width[slices++] = hi[k] - lo[k] + 1;
     }
-    qsort(width, slices, sizeof *width, by_size);
+    gsl_sort(width, 1, slices);
     const double wide = width[slices / 2];
     a->from = first;
     a->half = wide / 2;

@@ -7,7 +7,7 @@
 
 #include "core/select.h"
 #include "core/sizes.h"
-#include "cpu/fft.h"
+#include "core/vectors.h"
 #include "ops/saed_internal.h"
 
 #define SYMMETRY_MOST 192   /* blocks along an axis that the symmetry is looked for on */
@@ -50,7 +50,7 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
     float *number = malloc(all * sizeof *number), *product = malloc(all * sizeof *product),
           *sum = malloc(all * sizeof *sum);
     enum mro_code rc = MRO_OK;
-    mro_lines_open(); /* the device may be a card */
+    mro_vectors()->open(); /* the device may be a card */
     if (!v || !m || !s || !t || !number || !product || !sum) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory to look for the centre of a pattern of %zu x %zu pixels", nx, ny);
         goto done;
@@ -81,9 +81,9 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
             m[y * mx + x].re = 1;
             s[y * mx + x].re = value * value;
         }
-    if ((rc = mro_fft2(v, my, mx, (ptrdiff_t)my, false, threads, e)) ||
-        (rc = mro_fft2(m, my, mx, (ptrdiff_t)my, false, threads, e)) ||
-        (rc = mro_fft2(s, my, mx, (ptrdiff_t)my, false, threads, e)))
+    if ((rc = mro_vectors()->fft2(v, my, mx, (ptrdiff_t)my, false, threads, e)) ||
+        (rc = mro_vectors()->fft2(m, my, mx, (ptrdiff_t)my, false, threads, e)) ||
+        (rc = mro_vectors()->fft2(s, my, mx, (ptrdiff_t)my, false, threads, e)))
         goto done;
     const mro_c32 *const pair[4][2] = { { m, m }, { v, v }, { v, m }, { s, m } };
     for (int k = 0; k < 4; k++) {
@@ -92,7 +92,7 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
             const mro_c32 a = pair[k][0][i], b = pair[k][1][i];
             t[i] = (mro_c32){ (a.re * b.re - a.im * b.im) * unit, (a.re * b.im + a.im * b.re) * unit };
         }
-        if ((rc = mro_fft2(t, my, mx, (ptrdiff_t)my, true, threads, e))) goto done;
+        if ((rc = mro_vectors()->fft2(t, my, mx, (ptrdiff_t)my, true, threads, e))) goto done;
         for (size_t i = 0; i < all; i++) {
             const float x = t[i].re;
             if (k == 0) {
@@ -122,7 +122,7 @@ enum mro_code mro_saed_symmetry(const float *px, size_t ny, size_t nx, const uns
     centre[1] = 0.5 * ((double)sy + fy) * (double)by + half;
     *alike = product[best];
 done:
-    mro_lines_close();
+    mro_vectors()->close();
     free(v);
     free(m);
     free(s);

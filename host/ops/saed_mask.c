@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What is left out of a diffraction pattern. */
+#include <gsl/gsl_sort_float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,12 +203,6 @@ struct levels {
     float *middle;
 };
 
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return x < y ? -1 : x > y;
-}
-
 static bool levels_of(const struct mro_saed_coarse *c, const size_t *ring, size_t n, struct levels *l)
 {
     const size_t all = c->ny * c->nx;
@@ -228,7 +223,7 @@ static bool levels_of(const struct mro_saed_coarse *c, const size_t *ring, size_
             const size_t from = k ? start[k - 1] : 0, m = start[k] - from;
             l->bright[k] = l->scatter[k] = l->middle[k] = NAN;
             if (m < 4) continue;
-            qsort(v + from, m, sizeof *v, by_value);
+            gsl_sort_float(v + from, 1, m);
             l->bright[k] = v[from + m * 7 / 10];
             l->middle[k] = v[from + m / 2];
             l->scatter[k] = (v[from + m * 95 / 100] - v[from + m * 7 / 10]) / 1.12f; /* normal quantiles 1.645, 0.524 */

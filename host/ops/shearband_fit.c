@@ -2,6 +2,7 @@
 /* One band: its profile along the normal, over all of it and in segments, refined until centre line and profile agree.
  */
 #include <gsl/gsl_cdf.h>
+#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -456,16 +457,10 @@ static double depth_of(const struct strip *p, size_t k, const struct mro_sb_prof
     return found ? -f.amplitude / (1 + f.b[0]) : NAN;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median_of(double *v, size_t n)
 {
     if (n == 0) return NAN;
-    qsort(v, n, sizeof *v, by_number);
+    gsl_sort(v, 1, n);
     return n % 2 ? v[n / 2] : 0.5 * (v[n / 2 - 1] + v[n / 2]);
 }
 
@@ -545,7 +540,7 @@ static bool run_of_depths(const double *depth, size_t n, size_t *from, size_t *t
     *from = 0;
     *to = n;
     if (m < 4) return false;
-    qsort(sorted, m, sizeof *sorted, by_number);
+    gsl_sort(sorted, 1, m);
     /* Depth where the band is: the mean of its stronger half. */
     double usual = 0;
     const bool dark = sorted[m / 2] + sorted[0] + sorted[m - 1] > 0;

@@ -337,7 +337,7 @@ static void encode_page(struct mro_sink *out, cairo_surface_t *surface)
             p[2] = (unsigned char)word;
         }
     }
-    mro_png_encode(out, rgb, ny, nx, 3, 1, PAGE_DPI);
+    mro_png_encode(out, rgb, ny, nx, 3, 2, PAGE_DPI);
     free(rgb);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mroscope/math/elementary.h"
 #include "report/axes.h"
 #include "report/canvas.h"
 #include "report/plot.h"
@@ -64,21 +65,17 @@ static bool tile_wave(const struct mro_order_tile *t, const double band[2], doub
         for (int i = 0; i <= nq; i++) {
             for (int j = 0; j < na + (pass > 0); j++) {
                 const double q = q0 + i * dq, az = (a0 + j * daz) * M_PI / 180;
-                const double px = 2 * M_PI * q * cos(az) * t->step_nm, py = 2 * M_PI * q * sin(az) * t->step_nm;
-                const double sx = sin(px), cx = cos(px), half = (double)(t->n / 2);
+                const double turns_x = q * cos(az) * t->step_nm, turns_y = q * sin(az) * t->step_nm;
+                const int n = (int)t->n;
                 double sum = 0;
-                for (size_t y = 0; y < t->n; y++) {
-                    /* A rotating phasor instead of one cosine per sample. */
-                    const double start = -px * half + py * ((double)y - half);
-                    double c = cos(start), s = sin(start), row = 0;
-                    for (size_t x = 0; x < t->n; x++) {
-                        const float v = t->v[y * t->n + x];
-                        if (isfinite(v)) row += (double)v * c;
-                        const double next = c * cx - s * sx;
-                        s = s * cx + c * sx;
-                        c = next;
+                for (int y = 0; y < n; y++) {
+                    const float *row = t->v + y * n;
+                    const double start = turns_y * (y - n / 2);
+#pragma omp simd reduction(+ : sum)
+                    for (int x = 0; x < n; x++) {
+                        const double wave = mro_cos_turns64(start + turns_x * (x - n / 2));
+                        sum += isfinite(row[x]) ? (double)row[x] * wave : 0;
                     }
-                    sum += row;
                 }
                 if (sum > best) {
                     best = sum;
@@ -464,7 +461,7 @@ static enum mro_code make_caption(struct order_page *p, const char *title, struc
         snprintf(line, sizeof line, " at nominal %s", a);
         mro_fig_say(&w, line);
     }
-    mro_text_p_least(a, sizeof a, r->p_image, MRO_ORDER_LEAST_P);
+    mro_text_p_least(a, sizeof a, r->p_image, r->p_image_at_most ? r->p_image : 0);
     snprintf(line, sizeof line, ". Against a glass: %s", a);
     mro_fig_say(&w, line);
     if (isfinite(r->p_image)) mro_fig_say(&w, r->distinguishable ? ", distinguishable" : ", not distinguishable");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/vectors.h"
 #include "report/json_build.h"
 
 static json_t *checked(struct builder *b, struct mro_error *e)
@@ -91,6 +92,7 @@ static json_t *provenance(const struct mro_provenance *p, const struct mro_image
     put(&b, "version", text(mro_version()));
     put(&b, "commit", text(mro_commit()));
     put(&b, "backend", text(p->backend));
+    put(&b, "vectors", text(p->backend ? mro_vectors()->name : NULL));
     put(&b, "algorithm", text(p->algorithm));
     put(&b, "input_sha256", p->input_sha256[0] ? text(p->input_sha256) : json_null());
     put(&b, "calibration", text(p->calibration));

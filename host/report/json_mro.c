@@ -58,6 +58,7 @@ json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_r
     put(&b, "fraction_ci95", interval(r->fraction_ci95));
     put(&b, "null_fraction", number(r->null_fraction));
     put(&b, "p_image", number(r->p_image));
+    put(&b, "p_image_at_most", json_boolean(r->p_image_at_most));
     put(&b, "distinguishable", json_boolean(r->distinguishable));
     put(&b, "verdict", text(r->verdict));
     put(&b, "fraction_acf", number(r->fraction_acf));

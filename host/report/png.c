@@ -9,6 +9,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "io/deflate.h"
+
 static bool reserve(struct mro_sink *s, size_t n)
 {
     if (s->failed || n > SIZE_MAX / 2 - s->n) {
@@ -102,30 +104,20 @@ void mro_png_encode(struct mro_sink *out, const unsigned char *px, size_t ny, si
         return;
     }
     const size_t row = nx * step;
-    z_stream z = { 0 };
-    unsigned char *work = calloc(4, row + 1), *packed = NULL;
-    if (work == NULL || deflateInit(&z, level) != Z_OK) {
-        free(work);
-        out->failed = true;
-        return;
+    unsigned char *filtered = malloc((row + 1) * ny), *work = calloc(4, row + 1), *packed = NULL;
+    size_t n_packed = 0;
+    if (filtered != NULL && work != NULL) {
+        const unsigned char *zero_row = work + 3 * (row + 1);
+        for (size_t y = 0; y < ny; y++)
+            memcpy(filtered + y * (row + 1),
+                   filter_row(px + y * row, y ? px + (y - 1) * row : zero_row, row, step, work), row + 1);
+        packed = mro_deflate(filtered, (row + 1) * ny, level, &n_packed);
     }
-    const size_t bound = deflateBound(&z, (uLong)((row + 1) * ny));
-    packed = malloc(bound);
+    free(filtered);
+    free(work);
     if (packed == NULL) {
         out->failed = true;
-        goto done;
-    }
-    z.next_out = packed;
-    z.avail_out = (uInt)bound;
-    const unsigned char *zero_row = work + 3 * (row + 1);
-    for (size_t y = 0; y < ny; y++) {
-        z.next_in =
-            (unsigned char *)(uintptr_t)filter_row(px + y * row, y ? px + (y - 1) * row : zero_row, row, step, work);
-        z.avail_in = (uInt)(row + 1);
-        if (deflate(&z, y + 1 < ny ? Z_NO_FLUSH : Z_FINISH) == Z_STREAM_ERROR) {
-            out->failed = true;
-            goto done;
-        }
+        return;
     }
     mro_sink_put(out, "\211PNG\r\n\032\n", 8);
     unsigned char head[13] = { 0 };
@@ -141,10 +133,7 @@ void mro_png_encode(struct mro_sink *out, const unsigned char *px, size_t ny, si
         phys[8] = 1; /* per metre */
         chunk(out, "pHYs", phys, 9);
     }
-    chunk(out, "IDAT", packed, z.total_out);
+    chunk(out, "IDAT", packed, n_packed);
     chunk(out, "IEND", NULL, 0);
-done:
-    deflateEnd(&z);
     free(packed);
-    free(work);
 }

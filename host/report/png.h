@@ -21,7 +21,7 @@ void mro_sink_text(struct mro_sink *s, const char *format, ...)
     ;
 
 /* Appends a PNG of nx by ny pixels (both > 0) with `channels` 1 (grey), 3 (RGB) or 4 (RGBA) bytes per
- * pixel, rows tightly packed. `level` is zlib's, `dpi` 0 = not said. Trouble sets out->failed. */
+ * pixel, rows tightly packed. `level` as in io/deflate.h, `dpi` 0 = not said. Trouble sets out->failed. */
 void mro_png_encode(struct mro_sink *out, const unsigned char *px, size_t ny, size_t nx, int channels, int level,
                     double dpi);
 

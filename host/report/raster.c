@@ -6,28 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Moves the k-th smallest of a[0..n) to place k; smaller ones before, larger ones behind. */
-static void select_rank(float *a, size_t n, size_t k)
-{
-    size_t lo = 0, hi = n - 1;
-    while (lo < hi) {
-        const float pivot = a[lo + (hi - lo) / 2];
-        size_t i = lo, j = hi;
-        for (;;) {
-            while (a[i] < pivot) i++;
-            while (a[j] > pivot) j--;
-            if (i >= j) break;
-            const float t = a[i];
-            a[i++] = a[j];
-            a[j--] = t;
-        }
-        /* Now a[lo..j] <= pivot <= a[j+1..hi]; j may have stopped on the pivot itself. */
-        if (k <= j)
-            hi = j;
-        else
-            lo = j + 1;
-    }
-}
+#include "core/select.h"
 
 enum mro_code mro_quantiles(const float *v, size_t n, const double *q, size_t k, double *out, struct mro_error *e)
 {
@@ -41,10 +20,9 @@ enum mro_code mro_quantiles(const float *v, size_t n, const double *q, size_t k,
     for (size_t i = 0; i < k && m > 0; i++) {
         const double rank = q[i] * (double)(m - 1);
         const size_t below = (size_t)rank;
-        select_rank(a, m, below);
-        out[i] = a[below];
+        out[i] = mro_select(a, m, below);
         if (rank > (double)below && below + 1 < m) {
-            float next = a[below + 1]; /* the smallest of what lies behind */
+            float next = a[below + 1]; /* the smallest of those behind, which are larger */
             for (size_t j = below + 2; j < m; j++)
                 if (a[j] < next) next = a[j];
             out[i] += (rank - (double)below) * ((double)next - out[i]);

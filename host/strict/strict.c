@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cpu/fft.h"
+#include "core/vectors.h"
 #include "gpu/primitives.h"
 #include "kernels/acf.h"
 #include "kernels/azimuth.h"
@@ -296,7 +296,7 @@ static enum mro_code transform_plane(struct mro_device *d, const struct mro_tran
             }
         break;
     }
-    MRO_TRY(mro_fft2(work, t->ny, t->nx, (ptrdiff_t)t->ny, !forward, d->threads, e));
+    MRO_TRY(mro_vectors()->fft2(work, t->ny, t->nx, (ptrdiff_t)t->ny, !forward, d->threads, e));
     switch (t->kind) {
     case MRO_TRANSFORM_FORWARD:
     case MRO_TRANSFORM_BACKWARD: memcpy(out, work, n * sizeof *work); break;
@@ -367,7 +367,7 @@ static enum mro_code strict_open(struct mro_device *d, int index, struct mro_err
     if (s == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     s->page = (size_t)sysconf(_SC_PAGESIZE);
     d->state = s;
-    mro_lines_open();
+    mro_vectors()->open();
     return MRO_OK;
 }
 
@@ -378,7 +378,7 @@ static void strict_close(struct mro_device *d)
     free(s->region);
     free(s);
     d->state = NULL;
-    mro_lines_close();
+    mro_vectors()->close();
 }
 
 static const struct mro_gpu_runtime strict_runtime = {

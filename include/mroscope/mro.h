@@ -83,7 +83,7 @@ struct mro_order_tile {
     float *v;
 };
 
-/* The least p_image: what the patches of the null, some eighty, can vouch for. */
+/* The least p_image of one image: what the patches of the null, some eighty, can vouch for. */
 #define MRO_ORDER_LEAST_P 5e-5
 
 /* Result of one frame. Numbers that could not be measured are NaN, with a sentence in warnings. */
@@ -97,7 +97,8 @@ struct mro_order_result {
     double null_fraction; /* the same over speckle images */
     double fraction;      /* area fraction, corrected for null, power and footprint */
     double fraction_ci95[2];
-    double p_image; /* chance that a glass of the same spectrum shows this much; MRO_ORDER_LEAST_P: that or less */
+    double p_image;       /* chance that a glass of the same spectrum shows this much */
+    bool p_image_at_most; /* that or less: the fields of the null cannot tell */
     bool distinguishable; /* p_image < 0.001 */
     double fraction_acf;  /* NaN unless acf_map */
     double density_per_nm2, diameter_median_nm;

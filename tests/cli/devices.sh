@@ -4,7 +4,7 @@
 # shellcheck source=lib.bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 image=$samples/AQ_0_corr.tif
-unset MROSCOPE_DEVICE
+unset MROSCOPE_DEVICE MROSCOPE_VECTORS
 
 run devices
 expect_code 0
@@ -30,6 +30,20 @@ for name in cpu strict; do
     expect_out "\"backend\": \"$name\""
     checks=$((checks + 1))
     [ ! -s err.txt ] || fail "expected nothing on stderr"
+done
+# Vectors: one of the names is in use, each can be asked for, and others are refused before anything is done.
+expect_out '"vectors": "'
+vectors=$(sed -n 's/.*"vectors": "\([^"]*\)".*/\1/p' out.txt)
+MROSCOPE_VECTORS=none run bandpass --json "$image"
+expect_code 2
+expect_one_line
+expect_err "MROSCOPE_VECTORS is 'none'; this build on this processor can use $vectors"
+for name in $(sed 's/.* can use //; s/,//g' err.txt); do
+    MROSCOPE_VECTORS=$name run bandpass --json "$image"
+    expect_code 0
+    expect_out "\"vectors\": \"$name\""
+    MROSCOPE_VECTORS=$name run devices
+    expect_out ", $name vectors, "
 done
 MROSCOPE_DEVICE=strict run bandpass --json "$image"
 expect_out '"backend": "strict"'

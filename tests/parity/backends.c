@@ -4,6 +4,7 @@
  * around every result catch writes that stray. */
 #include "fields.h"
 
+#include "core/vectors.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/patch.h"
 #include "ops/rings.h"
@@ -611,6 +612,24 @@ static void every_backend_against_the_cpu(void **state)
     mro_device_close(reference);
 }
 
+/* A portable build has the CPU backend for several kinds of vectors, of which one is in use. */
+static void every_kind_of_vectors(void **state)
+{
+    struct mro_device *reference = device_of("cpu", 1);
+    const struct mro_vectors *v;
+    (void)state;
+    for (size_t i = 0; (v = mro_vectors_usable(i)) != NULL; i++) {
+        if (v == mro_vectors()) continue;
+        struct mro_device d = *reference;
+        d.ops = v->backend;
+        d.threads = 2;
+        ok(d.ops->open(&d, 0, &e), &e);
+        compare(v->name, &d, reference, false);
+        d.ops->close(&d);
+    }
+    mro_device_close(reference);
+}
+
 /* What a device refuses, it refuses with a reason and leaves nothing behind. */
 static void a_budget_is_kept(void **state)
 {
@@ -632,12 +651,15 @@ static void a_budget_is_kept(void **state)
     mro_device_close(NULL);
 }
 
-int main(void)
+/* One test by its name, or all. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_of_the_cpu),
         cmocka_unit_test(every_backend_against_the_cpu),
+        cmocka_unit_test(every_kind_of_vectors),
         cmocka_unit_test(a_budget_is_kept),
     };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

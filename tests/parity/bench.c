@@ -9,12 +9,13 @@
 
 #include <cmocka.h>
 
+#include "core/vectors.h"
 #include "ops/bench.h"
 
 static enum mro_code wrong_forward(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                    struct mro_buffer *spectrum, struct mro_error *e)
 {
-    const enum mro_code rc = mro_backend_cpu.forward(d, g, field, spectrum, e);
+    const enum mro_code rc = mro_vectors()->backend->forward(d, g, field, spectrum, e);
     mro_c32 *s = spectrum->p;
     if (rc == MRO_OK) s[g->nx / 3].re += 0.5f;
     return rc;
@@ -23,7 +24,7 @@ static enum mro_code wrong_forward(struct mro_device *d, const struct mro_grid *
 static void run_proof(void **state)
 {
     (void)state;
-    struct mro_backend bad = mro_backend_cpu;
+    struct mro_backend bad = *mro_vectors()->backend;
     struct mro_device *reference;
     struct mro_error e;
     bad.forward = wrong_forward;
@@ -33,7 +34,7 @@ static void run_proof(void **state)
         struct mro_bench b = { .checks = 0 };
         bool passed = wrong;
         size_t failed = 0;
-        d.ops = wrong ? &bad : &mro_backend_cpu;
+        d.ops = wrong ? &bad : mro_vectors()->backend;
         d.threads = 2;
         assert_int_equal(mro_bench_prove(&d, reference, !wrong, &b, &passed, &e), MRO_OK);
         assert_true(b.checks > 12);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "io/inflate.h"
+#include "io/deflate.h"
 #include "io/lzw.h"
 
 enum { MOST = 60000 };

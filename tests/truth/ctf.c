@@ -63,7 +63,15 @@ static void known_lenses_are_found(void **state)
         const struct mro_grid *g = grids + i % 2;
         mro_c32 *s = spectrum_of(g, l, i);
         struct mro_ctf_fit fit;
-        ok(mro_ctf_fit_rings(g, s, l->kv, l->cs_mm, 1, &fit, &e), &e);
+        ok(mro_ctf_fit_rings(g, s, l->kv, l->cs_mm, NULL, 1, &fit, &e), &e);
+        if (i < 2) { /* rings made before, of this lens and of another one, change nothing */
+            struct mro_ctf_rings *rings;
+            struct mro_ctf_fit again;
+            ok(mro_ctf_rings_new(&rings, l->kv, i ? 1.1 : l->cs_mm, 2, &e), &e);
+            ok(mro_ctf_fit_rings(g, s, l->kv, l->cs_mm, rings, 2, &again, &e), &e);
+            mro_ctf_rings_free(rings);
+            assert_memory_equal(&again, &fit, sizeof fit);
+        }
         free(s);
         if (!fit.rings) fail_msg("no rings for lens %zu: %g over %g", i, fit.correlation, fit.runner_up);
         /* Without Cs the sign of the defocus cannot be seen; it is called underfocus. */
@@ -88,11 +96,11 @@ static void no_rings_without_a_lens(void **state)
     (void)state;
     for (uint64_t i = 0; i < 6; i++) {
         mro_c32 *s = spectrum_of(i % 2 ? &small : &g, &white, 40 + i);
-        ok(mro_ctf_fit_rings(i % 2 ? &small : &g, s, 200, i < 3 ? 1.2 : -0.01, 1, &fit, &e), &e);
+        ok(mro_ctf_fit_rings(i % 2 ? &small : &g, s, 200, i < 3 ? 1.2 : -0.01, NULL, 1, &fit, &e), &e);
         free(s);
         assert_false(fit.rings);
         s = spectrum_of(&g, &focused, 50 + i);
-        ok(mro_ctf_fit_rings(&g, s, 200, 0, 1, &fit, &e), &e);
+        ok(mro_ctf_fit_rings(&g, s, 200, 0, NULL, 1, &fit, &e), &e);
         free(s);
         assert_false(fit.rings);
     }
@@ -106,18 +114,18 @@ static void hard_spectra(void **state)
     struct mro_ctf_fit fit;
     (void)state;
     mro_c32 *s = spectrum_of(&coarse, &l, 60);
-    ok(mro_ctf_fit_rings(&coarse, s, 200, 1.2, 1, &fit, &e), &e);
+    ok(mro_ctf_fit_rings(&coarse, s, 200, 1.2, NULL, 1, &fit, &e), &e);
     free(s);
     assert_false(fit.rings);
     s = spectrum_of(&g, &l, 61);
     s[0 * 216 + 79].re = 300; /* 4.94 nm^-1, sixty times its speckle */
     s[0 * 216 + 216 - 79].re = 300;
-    ok(mro_ctf_fit_rings(&g, s, 200, 1.2, 1, &fit, &e), &e);
+    ok(mro_ctf_fit_rings(&g, s, 200, 1.2, NULL, 1, &fit, &e), &e);
     free(s);
     assert_true(fit.rings);
     near(fit.defocus_nm, 95, 1.5);
     s = calloc(216 * 216, sizeof *s); /* nothing at all */
-    ok(mro_ctf_fit_rings(&g, s, 200, 1.2, 1, &fit, &e), &e);
+    ok(mro_ctf_fit_rings(&g, s, 200, 1.2, NULL, 1, &fit, &e), &e);
     free(s);
     assert_false(fit.rings);
 }

@@ -109,7 +109,7 @@ static void p_of_many_frames(void **state)
         assert_non_null(strstr(r.verdict, "(p < "));
         mro_order_pool_result(&one, &r);
         assert_true(r.distinguishable == (n <= 16));
-        assert_true((strstr(r.verdict, "(p < ") != NULL) == (n <= 16));
+        assert_true((strstr(r.verdict, "(p < ") != NULL) == (n <= 16) && r.p_image_at_most == (n <= 16));
     }
 }
 

@@ -4,9 +4,9 @@
 # record (results/instructions.txt): a guard against slowness that creeps in, the same on any machine at any load.
 #   tools/bench/instructions.sh           compares; exit 1 when a count has grown
 #   tools/bench/instructions.sh --record  writes the record anew, after a change that is meant
-# The program is built without the instructions of this processor alone. Counts depend on compiler and libraries: other
-# versions than those of the record are not compared. Allowed are 10 %: counts of one build do not differ at all, and
-# small changes of a source move them by a few per cent.
+# The program is built without the instructions of this processor alone, and told which vectors to take. Counts depend
+# on compiler and libraries: other versions than those of the record are not compared. Allowed are 10 %: counts of one
+# build do not differ at all, and small changes of a source move them by a few per cent.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -47,7 +47,7 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 LC_ALL=C
+export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 LC_ALL=C MROSCOPE_VECTORS=SSE2
 
 # count NAME ARGUMENTS...: lines "NAME what instructions": all of it, the libraries', and each function of ours that has 3 % or more.
 count() {

@@ -93,7 +93,7 @@ function valueNode(key, v, beside, under = '') {
   if (isNumber(v)) {
     const bare = key.replace(/_(nm|at)$/, ''), ci = beside && !Array.isArray(beside) ? beside[`${bare}_ci95`] || beside[`${key}_ci95`] : null;
     const range = interval(ci, unit);
-    return quantity(v, unit, ci) + (range ? ` ${range}` : '');
+    return quantity(v, unit, ci, atMost(beside, key)) + (range ? ` ${range}` : '');
   }
   if (typeof v === 'string') return named(v);
   if (Array.isArray(v) && v.every((x) => x === null || isNumber(x))) {
@@ -106,7 +106,7 @@ function valueNode(key, v, beside, under = '') {
 function generic(object, skip = new Set(), under = '') {
   const simple = [], deep = [];
   for (const [key, v] of Object.entries(object)) {
-    if (skip.has(key)) continue;
+    if (skip.has(key) || /_at_most$/.test(key)) continue;
     if (/_ci95$/.test(key) && Object.keys(object).some((k) => k !== key && k.replace(/_(nm|at)$/, '') === key.slice(0, -5))) continue;
     const node = valueNode(key, v, object, under);
     if (node !== null) simple.push([label(key), node]);

@@ -59,9 +59,9 @@ function percent(v) {
   const p = 100 * v, size = Math.abs(p);
   return (p < 0 ? MINUS : '') + size.toFixed(size < 0.995 && size > 0 ? 2 : 1) + `${THIN}%`;
 }
-function chance(p) {
+function chance(p, less = false) {
   if (!isNumber(p)) return DASH;
-  return p < 0.001 ? plain(p, 2) : p.toFixed(p < 0.0995 ? 3 : 2);
+  return (less ? '< ' : '') + (p < 0.001 ? plain(p, 2) : p.toFixed(p < 0.0995 ? 3 : 2));
 }
 
 const UNITS = [
@@ -86,10 +86,12 @@ function decimalsOf(ci) {
   return decimals > 6 ? null : Math.max(0, decimals);
 }
 const fixed = (v, decimals) => (v < 0 ? MINUS : '') + Math.abs(v).toFixed(decimals);
+// Whether the number of a key is told to be that or less, by a key beside it.
+const atMost = (beside, key) => Boolean(beside) && beside[`${key}_at_most`] === true;
 // A number with its unit, in as many figures as its interval, if it has one, leaves a meaning.
-function quantity(v, unit, ci) {
+function quantity(v, unit, ci, less = false) {
   if (unit === '%') return percent(v);
-  if (unit === 'p') return chance(v);
+  if (unit === 'p') return chance(v, less);
   if (!isNumber(v)) return DASH;
   const decimals = decimalsOf(ci);
   return (decimals === null ? plain(v) : fixed(v, decimals)) + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
@@ -175,5 +177,5 @@ function columnValue(result, path) {
   if (Array.isArray(v)) return { text: String(v.length), value: v.length };
   const { unit } = unitOf(key, parent || {});
   const ci = parent ? parent[`${key.replace(/_(nm|at)$/, '')}_ci95`] || parent[`${key}_ci95`] : null;
-  return { text: quantity(v, unit, ci), ci: interval(ci, unit), value: isNumber(v) ? v : null };
+  return { text: quantity(v, unit, ci, atMost(parent, key)), ci: interval(ci, unit), value: isNumber(v) ? v : null };
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
 from ._library import lib, text
-from .errors import ArgumentError
+from .errors import ArgumentError, error_of
 
 # How a unit ends a name, as in the results: pixel_nm, band_inv_nm, density_per_nm3.
 _SUFFIX = {
@@ -64,8 +64,9 @@ def describe(verb: str) -> dict[str, Any]:
     run = lib.mro_run_new()
     try:
         lib.mro_run_argument(run, b"--help")
-        if lib.mro_run_start(run, verb.encode()) != 0:
-            raise ArgumentError(text(lib.mro_run_message(run)))
+        code = lib.mro_run_start(run, verb.encode())
+        if code:
+            raise error_of(code, text(lib.mro_run_message(run)), (), {})
         described: dict[str, Any] = json.loads(text(lib.mro_run_result(run, 0)))
         return described
     finally:

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "io/inflate.h"
+#include "io/deflate.h"
+
+#include <stdlib.h>
 
 #ifdef MROSCOPE_LIBDEFLATE
 #include <libdeflate.h>
@@ -17,9 +19,19 @@ bool mro_inflate(struct mro_inflater *z, unsigned char *out, size_t want, const 
            LIBDEFLATE_SUCCESS;
 }
 
+unsigned char *mro_deflate(const unsigned char *in, size_t n, int level, size_t *n_out)
+{
+    struct libdeflate_compressor *z = libdeflate_alloc_compressor(level);
+    if (z == NULL) return NULL;
+    const size_t bound = libdeflate_zlib_compress_bound(z, n);
+    unsigned char *out = malloc(bound);
+    *n_out = out ? libdeflate_zlib_compress(z, in, n, out, bound) : 0;
+    libdeflate_free_compressor(z);
+    return out;
+}
+
 #else
 #include <stdint.h>
-#include <stdlib.h>
 #include <zlib.h>
 
 struct mro_inflater {
@@ -62,5 +74,18 @@ bool mro_inflate(struct mro_inflater *inflater, unsigned char *out, size_t want,
         rc = inflate(z, Z_NO_FLUSH);
     }
     return rc == Z_STREAM_END && z->total_out == want;
+}
+
+unsigned char *mro_deflate(const unsigned char *in, size_t n, int level, size_t *n_out)
+{
+    const uLong bound = compressBound((uLong)n);
+    uLongf used = bound;
+    unsigned char *out = malloc(bound);
+    if (out != NULL && compress2(out, &used, in, (uLong)n, level) != Z_OK) {
+        free(out);
+        out = NULL;
+    }
+    *n_out = out ? used : 0;
+    return out;
 }
 #endif
