@@ -68,9 +68,7 @@ struct patch {
     int y0, x0, rows, wide; /* its samples in the window; `wide` is a multiple of MRO_LANES: what is beyond weighs 0 */
     int first[MAX_SPAN / MRO_LANES], last[MAX_SPAN / MRO_LANES]; /* rows that it has in each MRO_LANES columns */
     double norm;                                                 /* sum of squared chords */
-    int energy_size;
-    double energy, energy_gx; /* of energy_size at gy_summed */
-    double gy_summed;         /* of the sums along columns */
+    double gy_summed;                                            /* of the sums along columns */
     struct axis down, across;
     float column_re[MAX_SPAN], column_im[MAX_SPAN];   /* sums along columns with the fringe of gy_summed */
     float field[MAX_WINDOW * MAX_WINDOW + MRO_LANES]; /* of the window, rows of c->columns */
@@ -233,13 +231,8 @@ static double matched_power(const struct search *c, int k, double y, double x, d
         weigh(c, p);
     else if (gy != p->gy_summed)
         sum_columns(p);
-    if (p->energy_size != k || p->gy_summed != gy || p->energy_gx != gx) {
-        p->energy = mro_patch_energy(c->s, k, gy, gx);
-        p->energy_size = k;
-        p->energy_gx = gx;
-    }
     p->gy_summed = gy;
-    return p->norm > 0 ? power_of_sums(p) / (p->norm * p->energy) : 0;
+    return p->norm > 0 ? power_of_sums(p) / (p->norm * mro_patch_energy(c->s, k, gy, gx)) : 0;
 }
 
 enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
