@@ -270,7 +270,8 @@ MRO_HD void mro_contrast_phase(int phase, const struct mro_contrast_args *a, con
         const double wy = cy - (double)y0, wx = cx - (double)x0;
         const float from = (float)((1 - wy) * a->mean[y0 * a->blocks_x + x0] + wy * a->mean[y1 * a->blocks_x + x0]);
         const float to = (float)((1 - wy) * a->mean[y0 * a->blocks_x + x1] + wy * a->mean[y1 * a->blocks_x + x1]);
-        a->px[i] = mro_contrast(a->px[i], from + (to - from) * (float)wx, scale);
+        const float mean = from + (to - from) * (float)wx;
+        a->px[i] = mro_contrast(a->px[i], mean, scale.counts ? 1 / mean : scale.scale);
     }
 }
 

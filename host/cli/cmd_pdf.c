@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli/commands.h"
+#include "cli/values.h"
 #include "cli/verb.h"
 #include "core/notes.h"
 #include "io/reader.h"
@@ -28,7 +28,7 @@ struct pdf {
     struct mro_pdf_options o;
     struct mro_saed_options saed;
     struct mro_profile_options table;
-    const char *composition, *mask, *reference, *values;
+    const char *composition, *mask, *reference, *values_text;
     int damping, abscissa, radiation;
     bool whole_mask, each, frame_figures;
     int frame_draws;
@@ -40,9 +40,8 @@ struct pdf {
     size_t standard_shape[2]; /* ny, nx; 0 = there is none */
     bool have_geometry;       /* standard and ellipse are read */
 
-    struct mro_value_head value_head; /* what the values are */
-    double *value;                    /* of the series, n_values */
-    size_t n_values, measured;
+    struct cli_values values; /* of the series */
+    size_t measured;
     bool have_reference;
     struct mro_pdf_result against; /* the reference's */
     char reference_sha256[65];
@@ -97,7 +96,7 @@ static const struct cli_option measure_rows[] = {
       CLI_STRING, AT(reference), true, 0, 0 },
     { "values", 0, "V,V,...|FILE.csv", "",
       "a temperature or strain for each input (or frame), in order, or a table with columns file and value: a series",
-      CLI_STRING, AT(values), true, 0, 0 },
+      CLI_STRING, AT(values_text), true, 0, 0 },
 };
 static const struct cli_option pattern_rows[] = {
     { "step", 0, "PER_NM", "1/nm", "of a pixel of the pattern (default: the file's)", CLI_DOUBLE, AT(saed.step_inv_nm),
@@ -391,30 +390,12 @@ static enum mro_code add_point(struct pdf *s, const struct one *r, const char *p
 {
     size_t i = s->measured++;
     /* A value a file: one that failed must not shift those after it. */
-    if (s->run.args.n > 1 && s->n_values == s->run.args.n)
-        for (i = 0; i + 1 < s->n_values && strcmp(s->run.args.files[i], path) != 0;) i++;
-    if (s->n_values == 0 || r->report.pdf == NULL) return MRO_OK;
-    if (i >= s->n_values) return MRO_OK; /* said at the end */
-    struct mro_pdf_point *grown = realloc(s->series.point, (s->series.n + 1) * sizeof *grown);
-    if (grown == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the series", name);
-    s->series.point = grown;
-    struct mro_pdf_point *p = &grown[s->series.n++];
-    const struct mro_pdf_result *v = &r->pdf;
-    memset(p, 0, sizeof *p);
-    snprintf(p->name, sizeof p->name, "%.199s", name);
-    p->value = s->value[i];
-    p->first_moment = v->fsdp.first_moment.value;
-    p->first_moment_se = v->fsdp.first_moment.se;
-    p->fsdp_area = v->fsdp.area.value;
-    p->fsdp_area_se = v->fsdp.area.se;
-    p->oscillation = v->oscillation.value;
-    p->oscillation_se = v->oscillation.se;
-    for (size_t k = 0; k < MRO_PDF_SHELLS; k++) {
-        p->shell_r[k] = k < v->n_shells ? v->shell[k].r_A.value : NAN;
-        p->shell_area[k] = k < v->n_shells ? v->shell[k].area.value : NAN;
-        p->shell_area_se[k] = k < v->n_shells ? v->shell[k].area.se : NAN;
-    }
-    if (!s->have_reference && s->series.n == 1) s->o.fixed = v->windows;
+    if (s->run.args.n > 1 && s->values.n == s->run.args.n)
+        for (i = 0; i + 1 < s->values.n && strcmp(s->run.args.files[i], path) != 0;) i++;
+    if (s->values.n == 0 || r->report.pdf == NULL) return MRO_OK;
+    if (i >= s->values.n) return MRO_OK; /* said at the end */
+    MRO_TRY(mro_pdf_series_add(&s->series, name, s->values.v[i], &r->pdf, e));
+    if (!s->have_reference && s->series.n == 1) s->o.fixed = r->pdf.windows;
     return MRO_OK;
 }
 
@@ -436,7 +417,7 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
 static bool ready(const void *state)
 {
     const struct pdf *s = state;
-    return s->n_values == 0 || s->have_reference || s->series.n > 0;
+    return s->values.n == 0 || s->have_reference || s->series.n > 0;
 }
 
 static size_t need(const void *state, const struct mro_image *like)
@@ -736,111 +717,6 @@ static enum mro_code measure_reference(struct pdf *s, struct mro_error *e)
 
 /* -- series -------------------------------------------------------------------------------------------- */
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Separator of the cells of a header. */
-static char separator_of(const char *text)
-{
-    const size_t n = strcspn(text, ",;\t\r\n");
-    return text[n] == ';' || text[n] == '\t' ? text[n] : ',';
-}
-
-/* Values by file from a table whose header names "file" and "value", such as the session of a batch. */
-static int values_of_table(struct pdf *s, struct mro_bytes b)
-{
-    enum { ROOM = 64 };
-    struct mro_lines text = { 0 };
-    struct mro_error e;
-    char *cells[ROOM];
-    size_t n, file_at = SIZE_MAX, value_at = SIZE_MAX;
-    int rc = -1;
-    s->n_values = s->run.args.n;
-    s->value = malloc((s->n_values + 1) * sizeof *s->value);
-    if (s->value == NULL || mro_lines_decode(&text, b.p, b.size, s->values, "", &e) != MRO_OK)
-        return cli_wrong_usage("pdf", "--values: %s", s->value ? e.message : "no memory left");
-    for (size_t i = 0; i < s->n_values; i++) s->value[i] = NAN;
-    struct mro_csv csv = { .at = text.text, .separator = separator_of(text.text) };
-    while (mro_csv_next(&csv, cells, ROOM, &n)) {
-        if (n > ROOM) n = ROOM;
-        if (csv.record == 1) {
-            for (size_t i = 0; i < n; i++) {
-                if (strcasecmp(cells[i], "file") == 0) file_at = i;
-                if (mro_value_head_parse(&s->value_head, cells[i])) value_at = i;
-            }
-            if (file_at != SIZE_MAX && value_at != SIZE_MAX) continue;
-            rc = cli_wrong_usage("pdf", "the first line of '%s' has to name the columns file and value", s->values);
-            break;
-        }
-        double v;
-        if (file_at >= n || value_at >= n || cells[value_at][0] == '\0') continue;
-        if (!mro_cell_number((struct mro_cell){ cells[value_at], strlen(cells[value_at]) }, &v)) {
-            rc = cli_wrong_usage("pdf", "row %zu of '%s': the value '%s' is no number", csv.record, s->values,
-                                 cells[value_at]);
-            break;
-        }
-        for (char *c = cells[file_at]; *c; c++) *c = *c == '\\' ? '/' : *c;
-        for (size_t i = 0; i < s->n_values; i++)
-            if (strcmp(base_name(s->run.args.files[i]), base_name(cells[file_at])) == 0) s->value[i] = v;
-    }
-    mro_lines_release(&text);
-    for (size_t i = 0; i < s->n_values && rc < 0; i++)
-        if (isnan(s->value[i]))
-            rc = cli_wrong_usage("pdf", "'%s' has no value for '%s'", s->values, s->run.args.files[i]);
-    return rc;
-}
-
-static int read_values(struct pdf *s)
-{
-    struct mro_bytes b;
-    free(s->value);
-    s->value = NULL;
-    s->n_values = 0;
-    mro_value_head_parse(&s->value_head, "value");
-    if (s->values == NULL) return -1;
-    if (strspn(s->values, "0123456789.,+-eE ") == strlen(s->values)) {
-        size_t room = 1;
-        for (const char *c = s->values; *c; c++) room += *c == ',';
-        s->value = malloc(room * sizeof *s->value);
-        if (s->value == NULL) return cli_wrong_usage("pdf", "no memory left for --values");
-        for (const char *at = s->values;;) {
-            char *end;
-            s->value[s->n_values++] = strtod(at, &end);
-            if (end == at || (*end && *end != ','))
-                return cli_wrong_usage("pdf", "--values wants numbers separated by commas, not '%s'", s->values);
-            if (*end == '\0') break;
-            at = end + 1;
-        }
-        return -1;
-    }
-    struct mro_error e;
-    if (mro_bytes_map(&b, s->values, &e) != MRO_OK) return cli_wrong_usage("pdf", "--values: %s", e.message);
-    const int rc = values_of_table(s, b);
-    mro_bytes_unmap(&b);
-    return rc;
-}
-
-#define COLUMN(field) offsetof(struct mro_pdf_point, field)
-static enum mro_code onset_of(struct pdf *s, size_t value_at, size_t se_at, struct mro_onset *onset,
-                              struct mro_error *e)
-{
-    const size_t n = s->series.n;
-    double *x = malloc(3 * (n + 1) * sizeof *x);
-    if (x == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory left for the series");
-    for (size_t i = 0; i < n; i++) {
-        const char *p = (const char *)&s->series.point[i];
-        x[i] = s->series.point[i].value;
-        memcpy(&x[n + i], p + value_at, sizeof *x);
-        memcpy(&x[2 * n + i], p + se_at, sizeof *x);
-    }
-    const enum mro_code rc = mro_onset_find(x, x + n, x + 2 * n, n, onset, e);
-    free(x);
-    return rc;
-}
-
 static enum mro_code do_series(struct pdf *s, struct mro_error *e)
 {
     char sha256[65] = "";
@@ -856,21 +732,15 @@ static enum mro_code do_series(struct pdf *s, struct mro_error *e)
     struct one r = { 0 };
     r.report.composition = &s->o.composition;
     r.report.series = &s->series;
-    s->series.value_name = s->value_head.name;
-    s->series.value_unit = s->value_head.unit;
+    s->series.value_name = s->values.head.name;
+    s->series.value_unit = s->values.head.unit;
     info.axis[0].size = s->series.n;
-    if (s->measured != s->n_values)
-        mro_note(&r.warnings, &r.n_warnings, "%zu values were given for %zu profiles", s->n_values, s->measured);
+    if (s->measured != s->values.n)
+        mro_note(&r.warnings, &r.n_warnings, "%zu values were given for %zu profiles", s->values.n, s->measured);
     if (s->series.n < 6)
         mro_note(&r.warnings, &r.n_warnings, "an onset needs six points; the series has %zu", s->series.n);
-    MRO_TRY(onset_of(s, COLUMN(first_moment), COLUMN(first_moment_se), &s->series.first_moment, e));
-    MRO_TRY(onset_of(s, COLUMN(fsdp_area), COLUMN(fsdp_area_se), &s->series.fsdp_area, e));
-    MRO_TRY(onset_of(s, COLUMN(oscillation), COLUMN(oscillation_se), &s->series.oscillation, e));
-    for (size_t k = 0; k < MRO_PDF_SHELLS; k++)
-        MRO_TRY(onset_of(s, COLUMN(shell_area) + k * sizeof(double), COLUMN(shell_area_se) + k * sizeof(double),
-                         &s->series.shell_area[k], e));
-    enum mro_code rc = MRO_OK;
-    if (s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
+    enum mro_code rc = mro_pdf_series_onsets(&s->series, e);
+    if (rc == MRO_OK && s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
     if (rc == MRO_OK && item.stem)
         rc = cli_write_text(&item, &s->run.job, ".csv", mro_csv_pdf_series(&s->series, e), e);
     if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
@@ -919,7 +789,7 @@ static int check(void *state)
     s->table.abscissa = (enum mro_abscissa)s->abscissa;
     s->table.radiation = s->radiation - 1;
     s->table.beam_kv = s->saed.beam_kv;
-    return read_values(s);
+    return cli_values_read(&s->values, "pdf", s->values_text, &s->run.args);
 }
 
 static int walk(void *state)
@@ -929,7 +799,8 @@ static int walk(void *state)
     struct cli_args images = s->run.args;
     int rc = cli_prepare_outputs(&s->run.common, "pdf.json", s->run.args.files, s->run.args.n);
     if (rc) return rc;
-    s->series.n = s->measured = 0;
+    mro_pdf_series_release(&s->series);
+    s->measured = 0;
     if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
     enum mro_code code = s->o.tables ? MRO_OK : mro_pdf_tables_new(&s->o.tables, &e);
     if (code == MRO_OK) code = read_mask(s, &e);
@@ -964,7 +835,7 @@ static int walk(void *state)
         if (one) rc = one;
     }
     free(images.files);
-    if (rc != 2 && s->n_values) {
+    if (rc != 2 && s->values.n) {
         if (do_series(s, &e) != MRO_OK) {
             cli_complain(&e);
             rc = 1;
@@ -994,8 +865,8 @@ static void close_state(void *state)
     mro_pdf_tables_free(s->o.tables);
     mro_image_release(&s->mask_image);
     free(s->mask_pixels);
-    free(s->value);
-    free(s->series.point);
+    cli_values_release(&s->values);
+    mro_pdf_series_release(&s->series);
 }
 
 const struct cli_verb cli_verb_pdf = {

@@ -568,7 +568,8 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
         frames += cli_frames_has(&job->common->frames, k);
     if (job->common->reduce == CLI_REDUCE_NONE && frames > 2 && room > frame) {
         const size_t figure = job->common->out ? (size_t)FIGURE_BYTES : 0;
-        const size_t more = lane + LANE_BYTES + figure, fit = 1 + (room - frame) / more; /* one is read ahead in any case */
+        const size_t more = lane + LANE_BYTES + figure;
+        const size_t fit = 1 + (room - frame) / more; /* one is read ahead in any case */
         *lanes = mro_device_lanes(job->places->device[CLI_CHOSEN], fit < frames ? fit : frames - 1, more);
         if (*lanes > 1) plan->lent = fit < *lanes + MOST_WAITING ? fit : *lanes + MOST_WAITING;
         room -= (plan->lent - 1) * more;

@@ -41,23 +41,23 @@ static inline float mro_select(float *v, size_t n, size_t k)
 static inline float mro_median(float *v, size_t n) { return mro_select(v, n, n / 2); }
 
 /* The k-th smallest (from 0) of n > k numbers >= 0, which have the order of their bits; leaves v as it is. Counted by
- * the 11 upper bits, then within what is left by the next: no branch depends on the numbers. For many. */
+ * the upper half of their bits, then those that share it by the lower half. For many. */
 static inline float mro_select_positive(const float *v, size_t n, size_t k)
 {
-    uint32_t found = 0, known = 0; /* bits, and which of them are known */
-    static const int shifts[] = { 21, 10, 0 };
-    for (size_t pass = 0; pass < sizeof shifts / sizeof *shifts; pass++) {
-        const int shift = shifts[pass];
-        uint32_t count[2048] = { 0 }, bin = 0;
+    uint32_t half[2] = { 0 }; /* of the bits that are sought */
+    for (int lower = 0; lower < 2; lower++) {
+        uint32_t count[1 << 16] = { 0 };
         for (size_t i = 0; i < n; i++) {
             uint32_t bits;
             memcpy(&bits, v + i, sizeof bits);
-            if ((bits & known) == found) count[bits >> shift & 2047]++;
+            if (!lower)
+                count[bits >> 16]++;
+            else if (bits >> 16 == half[0])
+                count[bits & 0xffff]++;
         }
-        while (k >= count[bin]) k -= count[bin++];
-        found |= bin << shift;
-        known |= (uint32_t)(pass < 2 ? 2047 : 1023) << shift;
+        while (k >= count[half[lower]]) k -= count[half[lower]++];
     }
+    const uint32_t found = half[0] << 16 | half[1];
     float value;
     memcpy(&value, &found, sizeof value);
     return value;

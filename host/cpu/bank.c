@@ -11,36 +11,32 @@
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
-/* The planes of a bank are made one after the other: a strip of rows is filled, transformed and kept as panels
- * (cpu/fft.h); the powers of a panel's transform meet the largest so far while they are in the cache. Of a thread: */
+/* The planes of a bank are made one after the other: a panel of columns (cpu/fft.h) is filled and transformed along y,
+ * and turned to panels of rows; of these the powers of a panel's transform meet the largest so far while they are in
+ * the cache. Of a thread: */
 struct room {
-    size_t ny, nx, stride; /* of the plane and its panels */
-    struct mro_rooms lines;
-    float *re, *im;          /* MRO_LANES rows, filled up to whole panels */
-    float *window;           /* a row of the window before it folds onto the plane: real parts, then imaginary ones, */
-    size_t room;             /* so many of each, nx of them zeros before and as many behind */
-    struct mro_wide *panels; /* transformed along x; rows that no window reaches stay 0 */
-    float *bell_y, *bell_x;  /* amplitude of the window, from -hy and -hx on */
-    float *best;             /* [panels][ny][MRO_LANES] */
-    int32_t *which;          /* the wave vector that gave it */
+    size_t ny, nx, stride;  /* of the plane and its panels of rows, each as long as whole panels of columns */
+    struct mro_rooms lines; /* lines.y.in: rows that no window reaches stay 0 */
+    struct mro_wide *rows;  /* transformed along y; columns that no window reaches stay 0 */
+    float *bell_y, *bell_x; /* amplitude of the window, from -hy and -hx on; MRO_LANES zeros before and behind bell_x */
+    float *best;            /* [panels of rows][nx][MRO_LANES] */
+    int32_t *which;         /* the wave vector that gave it */
 };
 
 static bool room_new(struct room *r, const struct mro_grid *out, const struct mro_bank_window *w)
 {
-    *r = (struct room){ .ny = out->ny, .nx = out->nx, .stride = mro_panel_stride(out->ny) };
-    const size_t n_panels = mro_panels(r->nx), wide = n_panels * MRO_LANES, n = wide * r->ny;
+    *r = (struct room){ .ny = out->ny, .nx = out->nx, .stride = mro_panels(out->nx) * MRO_LANES };
+    const size_t n_panels = mro_panels(r->ny), n = n_panels * MRO_LANES * r->nx;
     const bool ready = mro_rooms_new(&r->lines, r->ny, r->nx);
-    r->re = malloc(2 * MRO_LANES * wide * sizeof *r->re);
-    r->panels = mro_panels_new(r->nx, r->ny);
+    r->rows = mro_lines_room(n_panels * r->stride);
     r->bell_y = malloc((size_t)(2 * w->hy + 1) * sizeof *r->bell_y);
-    r->bell_x = malloc((size_t)(2 * w->hx + 1) * sizeof *r->bell_x);
+    r->bell_x = calloc((size_t)(2 * w->hx + 1) + 2 * MRO_LANES, sizeof *r->bell_x);
     r->best = malloc(n * sizeof *r->best);
     r->which = malloc(n * sizeof *r->which);
-    r->room = 2 * r->nx + 2 * (size_t)w->hx + 1;
-    r->window = calloc(2 * r->room, sizeof *r->window);
-    if (!ready || !r->re || !r->window || !r->panels || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
-    r->im = r->re + MRO_LANES * wide;
-    memset(r->panels, 0, n_panels * r->stride * sizeof *r->panels);
+    if (!ready || !r->rows || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
+    memset(r->lines.y.in, 0, r->ny * sizeof *r->lines.y.in);
+    memset(r->lines.y.out, 0, mro_panels(r->ny) * MRO_LANES * sizeof *r->lines.y.out);
+    memset(r->rows, 0, n_panels * r->stride * sizeof *r->rows);
     for (size_t i = 0; i < n; i++) {
         r->best[i] = -1;
         r->which[i] = -1;
@@ -51,9 +47,7 @@ static bool room_new(struct room *r, const struct mro_grid *out, const struct mr
 static void room_release(struct room *r)
 {
     mro_rooms_release(&r->lines);
-    free(r->re);
-    free(r->window);
-    free(r->panels);
+    free(r->rows);
     free(r->bell_y);
     free(r->bell_x);
     free(r->best);
@@ -70,96 +64,79 @@ static void bell_row(double c, double offset, ptrdiff_t reach, float *w)
     }
 }
 
-/* A row of the spectrum, nx coefficients, times wy and the window around cx: set in re and im, or added to them. */
-static void window_row(const mro_c32 *src, size_t nx, ptrdiff_t cx, ptrdiff_t hx, float wy, const float *bell, bool add,
-                       float *re, float *im)
+/* MRO_LANES coefficients of a row of nx from number `from` on, beyond its end those from its beginning on. */
+static struct mro_wide coefficients(const mro_c32 *row, size_t nx, size_t from)
 {
-    size_t from = mro_cyclic(cx - hx, nx);
-    for (size_t i = 0, n = 2 * (size_t)hx + 1, run; i < n; i += run, from = 0) {
-        run = n - i < nx - from ? n - i : nx - from;
-        const mro_c32 *s = src + from;
-        const float *w = bell + i;
-        float *to_re = re + i, *to_im = im + i;
-        if (add)
-#pragma omp simd
-            for (size_t t = 0; t < run; t++) {
-                to_re[t] += wy * w[t] * s[t].re;
-                to_im[t] += wy * w[t] * s[t].im;
-            }
-        else
-#pragma omp simd
-            for (size_t t = 0; t < run; t++) {
-                to_re[t] = wy * w[t] * s[t].re;
-                to_im[t] = wy * w[t] * s[t].im;
-            }
+    mro_c32 some[MRO_LANES];
+    const size_t here = nx - from;
+    if (here >= MRO_LANES) return mro_lines_numbers(&row[from].re);
+    for (size_t i = 0; i < MRO_LANES; i++) some[i] = row[i < here ? from + i : (i - here) % nx];
+    return mro_lines_numbers(&some[0].re);
+}
+
+/* Rows -hy..hy around cy of MRO_LANES columns of the spectrum from column `from` on, times the window, to a panel of
+ * columns, folded onto its ny rows: at its points that is exact. `add`: to what is there. */
+static void window_columns(const struct mro_grid *grid, const mro_c32 *spectrum, ptrdiff_t cy, ptrdiff_t hy,
+                           size_t from, const float *bell_y, mro_lanes bell_x, bool add, size_t ny,
+                           struct mro_wide *panel)
+{
+    enum { AHEAD = 16 }; /* rows that are asked for before they are needed */
+    size_t row = mro_cyclic(cy - hy, grid->ny), y = mro_cyclic(-hy, ny);
+    for (size_t j = 0; j <= 2 * (size_t)hy; j++) {
+        const struct mro_wide v = coefficients(spectrum + row * grid->nx, grid->nx, from);
+        const mro_lanes w = bell_x * bell_y[j];
+        mro_lines_will_read((const struct mro_wide *)(spectrum + (row + AHEAD) * grid->nx + from), 1);
+        if (add || j >= ny) {
+            panel[y].re += w * v.re;
+            panel[y].im += w * v.im;
+        } else {
+            panel[y].re = w * v.re;
+            panel[y].im = w * v.im;
+        }
+        row = row + 1 < grid->ny ? row + 1 : 0;
+        y = y + 1 < ny ? y + 1 : 0;
     }
 }
 
-/* Frequencies -hx..hx, number 0 at v[hx], folded onto those of the plane, from 0 on: at its points that is exact. */
-static void fold(const float *v, ptrdiff_t hx, size_t nx, float *to)
-{
-    const ptrdiff_t n = (ptrdiff_t)nx;
-    const float *first = v + hx, *second = first - n;
-#pragma omp simd
-    for (ptrdiff_t x = 0; x < n; x++) to[x] = first[x] + second[x];
-    for (ptrdiff_t turn = n; turn <= hx; turn += n) /* windows wider than two planes */
-        for (ptrdiff_t x = 0; x < n; x++) {
-            if (x + turn <= hx) to[x] += first[x + turn];
-            if (turn + n - x <= hx) to[x] += second[x - turn];
-        }
-}
-
-/* Fills r->panels with the plane of wave vector `g`, transformed along x. */
-static void transform_rows(const struct mro_grid *grid, const mro_c32 *spectrum, const struct mro_bank_window *w,
-                           const double g[2], float scale, struct room *r)
+/* Fills r->rows with the plane of wave vector `g`, transformed along y. */
+static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectrum, const struct mro_bank_window *w,
+                              const double g[2], float scale, struct room *r)
 {
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
-    const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px), ny = (ptrdiff_t)r->ny, hy = w->hy;
-    const size_t wide = mro_panels(r->nx) * MRO_LANES;
-    const struct mro_room *x = &r->lines.x;
-    float *window_re = r->window + r->nx, *window_im = r->window + r->room + r->nx;
-    bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x);
+    const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px), hx = w->hx;
+    const struct mro_room *lines = &r->lines.y;
+    bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, hx, r->bell_x + MRO_LANES);
     bell_row(w->c / (grid->ly * grid->ly), (double)cy - py, w->hy, r->bell_y);
-    for (ptrdiff_t y0 = 0; y0 < ny; y0 += MRO_LANES) {
-        const ptrdiff_t end = y0 + MRO_LANES < ny ? y0 + MRO_LANES : ny;
-        if (y0 > hy && ny - end >= hy) continue; /* no window reaches here */
-        for (ptrdiff_t y = y0; y < y0 + MRO_LANES; y++) {
-            float *re = r->re + (size_t)(y - y0) * wide, *im = r->im + (size_t)(y - y0) * wide;
-            const ptrdiff_t first = y - (y + hy) / ny * ny; /* of the rows -hy..hy of the window that fold onto y */
-            for (ptrdiff_t j = first; y < end && j <= hy; j += ny)
-                window_row(spectrum + mro_cyclic(cy + j, grid->ny) * grid->nx, grid->nx, cx, w->hx,
-                           scale * r->bell_y[j + hy], r->bell_x, j > first, window_re, window_im);
-            if (y < end && first <= hy) {
-                fold(window_re, w->hx, r->nx, re);
-                fold(window_im, w->hx, r->nx, im);
-            } else {
-                memset(re, 0, r->nx * sizeof *re);
-                memset(im, 0, r->nx * sizeof *im);
-            }
-        }
-        mro_lines_from_rows(r->re, wide, MRO_LANES, r->nx, &x->in->re, 2);
-        mro_lines_from_rows(r->im, wide, MRO_LANES, r->nx, &x->in->im, 2);
-        mro_lines_run(x->lines, true, x->in, x->out, x->scratch);
-        mro_rows_to_panels(x, r->nx, r->panels, r->stride, (size_t)y0);
+    for (ptrdiff_t j = 0; j <= 2 * w->hy; j++) r->bell_y[j] *= scale;
+    for (size_t p = 0; p < mro_panels(r->nx); p++) {
+        const ptrdiff_t nx = (ptrdiff_t)r->nx, x = (ptrdiff_t)(p * MRO_LANES);
+        /* Of the columns -hx..hx of the window those that fold onto x and on. */
+        const ptrdiff_t first = x - (x + hx + MRO_LANES - 1) / nx * nx;
+        if (first > hx) continue;
+        for (ptrdiff_t i = first; i <= hx; i += nx)
+            window_columns(grid, spectrum, cy, w->hy, mro_cyclic(cx + i, grid->nx), r->bell_y,
+                           *(const mro_lanes_loose *)(r->bell_x + MRO_LANES + hx + i), i > first, r->ny, lines->in);
+        mro_lines_run(lines->lines, true, lines->in, lines->out, lines->scratch);
+        mro_rows_to_panels(lines, r->ny, r->rows, r->stride, p * MRO_LANES);
     }
 }
 
-/* Transforms r->panels along y, and keeps where the powers exceed the largest so far. */
+/* Transforms r->rows along x, and keeps where the powers exceed the largest so far. */
 static void keep_largest(struct room *r, int32_t id)
 {
-    const struct mro_room *y = &r->lines.y;
-    for (size_t p = 0; p < mro_panels(r->nx); p++) {
-        float *best = r->best + p * r->ny * MRO_LANES;
-        int32_t *which = r->which + p * r->ny * MRO_LANES;
-        const float *v = (const float *)y->out;
-        mro_lines_run(y->lines, true, r->panels + p * r->stride, y->out, y->scratch);
-        for (size_t k = 0; k < r->ny; k++, v += 2 * MRO_LANES, best += MRO_LANES, which += MRO_LANES)
+    const struct mro_room *x = &r->lines.x;
+    for (size_t p = 0; p < mro_panels(r->ny); p++) {
+        float *best = r->best + p * r->nx * MRO_LANES;
+        int32_t *which = r->which + p * r->nx * MRO_LANES;
+        const float *v = (const float *)x->out;
+        mro_lines_run(x->lines, true, r->rows + p * r->stride, x->out, x->scratch);
+        for (size_t k = 0; k < r->nx; k++, v += 2 * MRO_LANES, best += MRO_LANES, which += MRO_LANES)
 #pragma omp simd
-            for (size_t x = 0; x < MRO_LANES; x++) {
-                const float power = v[x] * v[x] + v[MRO_LANES + x] * v[MRO_LANES + x];
-                const bool more = power > best[x];
-                best[x] = more ? power : best[x];
-                which[x] = more ? id : which[x];
+            for (size_t i = 0; i < MRO_LANES; i++) {
+                const float power = v[i] * v[i] + v[MRO_LANES + i] * v[MRO_LANES + i];
+                const bool more = power > best[i];
+                best[i] = more ? power : best[i];
+                which[i] = more ? id : which[i];
             }
     }
 }
@@ -191,7 +168,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
 #pragma omp for schedule(dynamic, 4)
         for (size_t k = 0; k < bank->n_g; k++) {
             if (!ready) continue;
-            transform_rows(g, spectrum->p, &window, bank->g[k], (float)scale[k], &mine);
+            transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], &mine);
             keep_largest(&mine, (int32_t)k); /* rising within a thread: of equal powers the first is kept */
         }
         /* A maximum does not depend on the order of threads once ties go to the lower number. */
@@ -199,7 +176,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
 #pragma omp critical(mro_bank_merge)
             for (size_t y = 0; y < ny; y++)
                 for (size_t x = 0; x < nx; x++) {
-                    const size_t i = y * nx + x, t = (x / MRO_LANES * ny + y) * MRO_LANES + x % MRO_LANES;
+                    const size_t i = y * nx + x, t = (y / MRO_LANES * nx + x) * MRO_LANES + y % MRO_LANES;
                     if (mine.best[t] > best[i] || (mine.best[t] == best[i] && mine.which[t] < arg[i])) {
                         best[i] = mine.best[t];
                         arg[i] = mine.which[t];

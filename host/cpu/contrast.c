@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* From counts to the spectrum of the contrast on the coarse grid that the band needs, and the plain band-pass. */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "cpu/fft.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/contrast.h"
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
 /* Columns looked at together: what is computed of them stays in the first level of cache. */
@@ -78,20 +80,23 @@ static float residual_threshold(const float *px, size_t ny, size_t nx, int threa
 struct background {
     size_t block, ny, nx;
     double *mean; /* ny * nx */
+    float *past;  /* by how many blocks a column lies beyond the centre on its left */
 };
 
 /* The local mean of MRO_LANES rows from y on, at the columns of the centres of blocks; NaN beyond the image, where
- * there is no contrast. */
-static void background_rows(const struct background *b, size_t y, size_t ny, mro_lanes *centres)
+ * there is no contrast. `rows` is room for as many rows of blocks. */
+static void background_rows(const struct background *b, size_t y, size_t ny, float *rows, mro_lanes *centres)
 {
     for (size_t k = 0; k < MRO_LANES; k++, y++) {
         const double fy = ((double)y + 0.5) / (double)b->block - 0.5;
         const double cy = fy < 0 ? 0 : fy > (double)(b->ny - 1) ? (double)(b->ny - 1) : fy;
         const size_t y0 = (size_t)cy, y1 = y0 + 1 < b->ny ? y0 + 1 : y0;
-        const double wy = cy - (double)y0;
-        for (size_t i = 0; i < b->nx; i++)
-            centres[i][k] = y < ny ? (float)((1 - wy) * b->mean[y0 * b->nx + i] + wy * b->mean[y1 * b->nx + i]) : NAN;
+        const double wy = y < ny ? cy - (double)y0 : NAN;
+        const double *first = b->mean + y0 * b->nx, *second = b->mean + y1 * b->nx;
+#pragma omp simd
+        for (size_t i = 0; i < b->nx; i++) rows[k * b->nx + i] = (float)((1 - wy) * first[i] + wy * second[i]);
     }
+    mro_lines_from_rows(rows, b->nx, MRO_LANES, b->nx, centres, 1);
 }
 
 /* Counts of MRO_LANES rows in columns [from, to), vectors `step` apart, to contrast over the local mean, that is
@@ -99,18 +104,16 @@ static void background_rows(const struct background *b, size_t y, size_t ny, mro
 static void contrast_columns(const struct background *b, const mro_lanes *centres, struct mro_background_scale scale,
                              size_t from, size_t to, mro_lanes *v, size_t step)
 {
-    const float inv = 1.0f / (float)b->block;
     /* Segment i runs from the centre of block i - 1 to that of block i; the first and the last are flat. */
     for (size_t x = from, i = (2 * from + 1 + b->block) / (2 * b->block); x < to; i++) {
-        const mro_lanes left = centres[i ? i - 1 : 0], right = centres[i < b->nx ? i : b->nx - 1];
-        const mro_lanes slope = (right - left) * inv;
-        const float centre = ((float)i - 0.5f) * (float)b->block - 0.5f; /* pixel where `left` holds */
+        const mro_lanes left = centres[i ? i - 1 : 0], rise = centres[i < b->nx ? i : b->nx - 1] - left;
         const size_t border = ((2 * i + 1) * b->block) / 2, end = i < b->nx && border < to ? border : to;
         for (; x < end; x++) {
-            const mro_lanes mean = left + slope * ((float)x - centre);
+            const mro_lanes mean = left + rise * b->past[x];
             mro_lanes *c = v + x * step;
 #pragma omp simd
-            for (int k = 0; k < MRO_LANES; k++) (*c)[k] = mro_contrast((*c)[k], mean[k], scale);
+            for (int k = 0; k < MRO_LANES; k++)
+                (*c)[k] = mro_contrast((*c)[k], mean[k], scale.counts ? mro_reciprocal(mean[k]) : scale.scale);
         }
     }
 }
@@ -134,62 +137,75 @@ static size_t despike_part(const float *px, size_t y, size_t ny, size_t nx, size
     return (size_t)here;
 }
 
-/* sums and counts per block -> smoothed means. sigma in blocks. */
+/* Columns of blocks that are summed up together, in registers. */
+typedef double several __attribute__((vector_size(4 * MRO_LANES), aligned(8), may_alias));
+enum { SEVERAL = 8, WIDE = SEVERAL * MRO_LANES / 2 };
+
+/* to[x] = the sum of bell[|j|] from[x + j step] over `first` <= j <= `last`, in that order, for n columns. Reads up to
+ * WIDE - 1 numbers behind them. */
+static void weigh(const double *from, ptrdiff_t step, ptrdiff_t first, ptrdiff_t last, const double *bell, size_t n,
+                  double *to)
+{
+    for (size_t x = 0; x < n; x += WIDE) {
+        several sum[SEVERAL] = { 0 };
+        for (ptrdiff_t j = first; j <= last; j++) {
+            const several *v = (const several *)(from + x + j * step);
+            const double w = bell[labs(j)];
+#pragma GCC unroll 8
+            for (int i = 0; i < SEVERAL; i++) sum[i] += w * v[i];
+        }
+        memcpy(to + x, sum, (n - x < WIDE ? n - x : WIDE) * sizeof *to);
+    }
+}
+
+/* A Gaussian of sigma blocks, up to 4 sigma; free() it. */
+static double *bell_new(double sigma, ptrdiff_t *reach)
+{
+    *reach = (ptrdiff_t)ceil(4 * sigma);
+    double *bell = malloc(((size_t)*reach + 1) * sizeof *bell);
+    for (ptrdiff_t i = 0; bell && i <= *reach; i++) bell[i] = exp(-0.5 * (double)(i * i) / (sigma * sigma));
+    return bell;
+}
+
+/* sums and counts per block (lost; WIDE numbers behind them) -> smoothed means. sigma in blocks. */
 static bool background_smooth(int threads, struct background *b, double *sum, double *count, double sigma_y,
                               double sigma_x)
 {
-    const size_t n = b->ny * b->nx;
-    double *t = malloc(n * sizeof *t), *u = malloc(n * sizeof *u);
-    double *bell = malloc(((size_t)(4 * fmax(sigma_y, sigma_x)) + 2) * sizeof *bell);
-    if (t == NULL || u == NULL || bell == NULL) {
-        free(t);
-        free(u);
-        free(bell);
-        return false;
-    }
-    double *const data[2] = { sum, count };
-    for (int k = 0; k < 2; k++) {
-        for (int axis = 0; axis < 2; axis++) {
-            const double sigma = axis ? sigma_x : sigma_y;
-            const ptrdiff_t h = (ptrdiff_t)ceil(4 * sigma);
-            for (ptrdiff_t i = 0; i <= h; i++) bell[i] = exp(-0.5 * (double)(i * i) / (sigma * sigma));
-            const double *src = axis ? t : data[k];
-            double *dst = axis ? u : t;
-            /* Shifted rows are added up, weight by weight: every sum runs in rising order of what it adds. */
-#pragma omp parallel for schedule(static) num_threads(threads)
-            for (size_t y = 0; y < b->ny; y++) {
-                double *to = dst + y * b->nx;
-                memset(to, 0, b->nx * sizeof *to);
-                for (ptrdiff_t j = -h; j <= h; j++) {
-                    const double w = bell[labs(j)];
-                    const ptrdiff_t at = (ptrdiff_t)y + (axis ? 0 : j), shift = axis ? j : 0;
-                    if (at < 0 || at >= (ptrdiff_t)b->ny) continue;
-                    const double *from = src + (size_t)at * b->nx;
-                    const ptrdiff_t lo = shift < 0 ? -shift : 0;
-                    const ptrdiff_t hi = shift > 0 ? (ptrdiff_t)b->nx - shift : (ptrdiff_t)b->nx;
-#pragma omp simd
-                    for (ptrdiff_t x = lo; x < hi; x++) to[x] += w * from[x + shift];
-                }
-            }
+    ptrdiff_t hy, hx;
+    double *bell_y = bell_new(sigma_y, &hy), *bell_x = bell_new(sigma_x, &hx);
+    const ptrdiff_t ny = (ptrdiff_t)b->ny, pitch = (ptrdiff_t)b->nx + 2 * hx + WIDE;
+    double *along = calloc((size_t)(ny * pitch), sizeof *along); /* smoothed along y; hx zeros before and behind */
+    const bool ready = bell_y && bell_x && along;
+    for (int k = 0; ready && k < 2; k++) {
+        const double *from = k ? count : sum;
+        double *to = k ? sum : b->mean;
+#pragma omp parallel num_threads(threads)
+        {
+#pragma omp for schedule(static)
+            for (ptrdiff_t y = 0; y < ny; y++)
+                weigh(from + (size_t)y * b->nx, (ptrdiff_t)b->nx, y < hy ? -y : -hy, ny - 1 - y < hy ? ny - 1 - y : hy,
+                      bell_y, b->nx, along + y * pitch + hx);
+#pragma omp for schedule(static)
+            for (ptrdiff_t y = 0; y < ny; y++)
+                weigh(along + y * pitch + hx, 1, -hx, hx, bell_x, b->nx, to + (size_t)y * b->nx);
         }
-        memcpy(data[k], u, n * sizeof *u);
     }
-    for (size_t i = 0; i < n; i++) b->mean[i] = count[i] > 0 ? sum[i] / count[i] : NAN;
-    free(t);
-    free(u);
-    free(bell);
-    return true;
+    for (size_t i = 0; ready && i < b->ny * b->nx; i++) b->mean[i] = sum[i] > 0 ? b->mean[i] / sum[i] : NAN;
+    free(bell_y);
+    free(bell_x);
+    free(along);
+    return ready;
 }
 
 /* MRO_LANES rows from y on, side by side as the real or imaginary parts of a strip: the contrast over their local mean.
  * Parts that have no spikes are taken as they are. */
 static void contrast_rows(const float *px, size_t y, size_t ny, size_t nx, float threshold, const unsigned char *spiked,
-                          const struct background *b, mro_lanes *centres, struct mro_background_scale scale,
-                          mro_lanes *to)
+                          const struct background *b, float *means, mro_lanes *centres,
+                          struct mro_background_scale scale, mro_lanes *to)
 {
     const size_t n = y >= ny ? 0 : ny - y < MRO_LANES ? ny - y : MRO_LANES, parts = (nx + PART - 1) / PART;
     float clean[MRO_LANES * PART];
-    background_rows(b, y, ny, centres);
+    background_rows(b, y, ny, means, centres);
     for (size_t from = 0; from < nx; from += PART) {
         const size_t end = from + PART < nx ? from + PART : nx;
         bool spikes = false;
@@ -241,6 +257,41 @@ static struct mro_wide without_borders(struct mro_wide f, const struct borders *
     return f;
 }
 
+/* The largest |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number
+ * larger still. */
+static int32_t largest_difference(const float *a, const float *b, size_t n)
+{
+    int32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float difference = fabsf(a[i] - b[i]);
+        int32_t bits;
+        memcpy(&bits, &difference, sizeof bits);
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+/* Sums of rows [y0, y1) for up to PART columns from `from` on, and the largest difference of pixels side by side there
+ * and in one more row and column on each side (bits, as above). A spike differs by more than the threshold from five or
+ * more of its eight neighbours, and so from one of any four: where no such difference is as large there is none. */
+static int32_t plain_sums(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float *sums)
+{
+    const size_t n = from + PART < nx ? PART : nx - from, end = y1 < ny ? y1 + 1 : ny;
+    const size_t left = from ? from - 1 : 0, right = from + n < nx ? from + n : nx - 1;
+    int32_t largest = 0;
+    for (size_t x = 0; x < n; x++) sums[x] = 0;
+    for (size_t y = y0 ? y0 - 1 : 0; y < end; y++) {
+        const float *row = px + y * nx, *line = row + from;
+        /* The row after the next: rows are too far apart for the processor to see where it goes on. */
+        for (size_t x = 0; y + 2 < ny && x < n; x += 16) __builtin_prefetch(line + 2 * nx + x, 0, 2);
+        const int32_t across = largest_difference(row + left, row + left + 1, right - left);
+        const int32_t along = y + 1 < end ? largest_difference(line, line + nx, n) : 0;
+        largest = MRO_GREATER(largest, MRO_GREATER(across, along));
+        for (size_t x = 0; y >= y0 && y < y1 && x < n; x++) sums[x] += line[x];
+    }
+    return largest;
+}
+
 /* Sums of rows [y0, y1) without their spikes, and of how many, for up to PART columns from `from` on. Tells which rows
  * have spikes there, at spiked[y * parts]; how many spikes there are. */
 static size_t sum_part(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float threshold,
@@ -288,11 +339,12 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     bg.nx = (nx + bg.block - 1) / bg.block;
     const size_t nb = bg.ny * bg.nx;
     enum mro_code rc = MRO_OK;
-    double *sum = calloc(nb, sizeof *sum), *count = calloc(nb, sizeof *count);
+    double *sum = calloc(nb + WIDE, sizeof *sum), *count = calloc(nb + WIDE, sizeof *count);
     bg.mean = malloc(nb * sizeof *bg.mean);
+    bg.past = malloc(nx * sizeof *bg.past);
     const size_t stride = mro_panel_stride(ny), parts = (nx + PART - 1) / PART;
     struct mro_wide *half = mro_panels_new(kept, ny);
-    unsigned char *spiked = malloc(ny * parts); /* parts of rows that have spikes */
+    unsigned char *spiked = calloc(ny, parts); /* parts of rows that have spikes */
     struct borders b = {
         .first = malloc(nx * sizeof *b.first),
         .last = malloc(nx * sizeof *b.last),
@@ -304,13 +356,19 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     };
     bool failed = false;
     size_t replaced = 0;
-    if (!sum || !count || !bg.mean || !half || !spiked || !b.first || !b.last || !b.jump_x || !b.hat_y || !b.hat_x ||
-        !b.turn_y || !b.turn_x) {
+    if (!sum || !count || !bg.mean || !bg.past || !half || !spiked || !b.first || !b.last || !b.jump_x || !b.hat_y ||
+        !b.hat_x || !b.turn_y || !b.turn_x) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
         goto done;
     }
 
-    const float threshold = residual_threshold(px, ny, nx, d->threads);
+    for (size_t x = 0; x < nx; x++) {
+        const double blocks = ((double)x + 0.5) / (double)bg.block + 0.5;
+        bg.past[x] = (float)(blocks - floor(blocks));
+    }
+    const float threshold = residual_threshold(px, ny, nx, d->threads), most = threshold > 0 ? threshold : FLT_MAX;
+    int32_t limit;
+    memcpy(&limit, &most, sizeof limit);
     /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
      * and again below, where they have spikes: that is cheaper than keeping a clean copy of the image. */
 #pragma omp parallel num_threads(d->threads) reduction(+ : replaced)
@@ -324,15 +382,23 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         for (size_t by = 0; by < bg.ny; by++) {
             if (s == NULL) continue;
             const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
-            for (size_t from = 0; from < nx; from += PART)
-                replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, spiked + from / PART, parts,
-                                     s + from, s + nx + from);
+            for (size_t from = 0; from < nx; from += PART) {
+                const size_t n = from + PART < nx ? PART : nx - from;
+                if (plain_sums(px, ny, nx, from, by * bg.block, y1, s + from) > limit)
+                    replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, spiked + from / PART, parts,
+                                         s + from, s + nx + from);
+                else
+                    for (size_t x = 0; x < n; x++) s[nx + from + x] = (float)(y1 - by * bg.block);
+            }
             for (size_t bx = 0; bx < bg.nx; bx++) {
                 const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
+                double in_block = 0, pixels = 0;
                 for (size_t x = bx * bg.block; x < x1; x++) {
-                    sum[by * bg.nx + bx] += s[x];
-                    count[by * bg.nx + bx] += s[nx + x];
+                    in_block += s[x];
+                    pixels += s[nx + x];
                 }
+                sum[by * bg.nx + bx] = in_block;
+                count[by * bg.nx + bx] = pixels;
             }
         }
         free(s);
@@ -360,8 +426,9 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
 #pragma omp parallel num_threads(d->threads)
     {
         struct mro_room r;
-        mro_lanes *centres = aligned_alloc(sizeof *centres, bg.nx * sizeof *centres);
-        const bool ready = mro_room_new(&r, nx) && centres;
+        mro_lanes *centres = aligned_alloc(sizeof *centres, bg.nx * sizeof *centres); /* the local mean, and by rows */
+        float *means = malloc(MRO_LANES * bg.nx * sizeof *means);
+        const bool ready = mro_room_new(&r, nx) && centres && means;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -372,7 +439,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             for (size_t part = 0; part < 2; part++) {
                 const size_t y = y0 + part * MRO_LANES, last = ny - 1 - y;
                 mro_lanes *to = part ? &r.in->im : &r.in->re;
-                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, centres, scale, to);
+                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, means, centres, scale, to);
                 const mro_lanes jump = to[2 * (nx - 1)] - to[0];
                 memcpy(b.jump_x + y, &jump, sizeof jump);
                 for (size_t x = 0; y == 0 && x < nx; x++) b.first[x] = to[2 * x][0];
@@ -382,6 +449,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         }
         mro_room_release(&r);
         free(centres);
+        free(means);
     }
     for (size_t x = 0; x < nx; x++) b.last[x] -= b.first[x];
     if (failed || !line_spectrum(b.last, nx, b.hat_y) || !line_spectrum(b.jump_x, ny, b.hat_x)) {
@@ -394,6 +462,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     const float unit = (float)(1 / sqrt((double)ny * (double)nx));
     for (size_t k = 0; k < kept; k++) b.turn_x[k] = mro_border_turn_of((double)k, (double)nx);
     for (ptrdiff_t k = 0; k <= hy; k++) b.turn_y[k] = mro_border_turn_of((double)k, (double)ny);
+    const size_t next = ny / (2 * (size_t)hy + 1) + 1; /* rows of the next panel to ask for with each row of this one */
     for (size_t x = 0; g->ny % 2 == 0 && x < g->nx; x++) out[g->ny / 2 * g->nx + x] = (mro_c32){ 0, 0 };
     for (size_t y = 0; g->nx % 2 == 0 && y < g->ny; y++) out[y * g->nx + g->nx / 2] = (mro_c32){ 0, 0 };
 #pragma omp parallel num_threads(d->threads)
@@ -410,6 +479,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             if (!ready) continue;
             mro_lines_run(r.lines, false, half + p * stride, r.out, r.scratch);
             for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
+                mro_lines_will_read(half + (p + 1) * stride + (size_t)(ky + hy) * next, next);
                 const struct mro_wide f = without_borders(r.out[mro_cyclic(ky, ny)], &b, ky, kx, w, unit);
                 mro_unfold(&f, out, g->ny, g->nx, mro_cyclic(ky, g->ny), kx, w);
             }
@@ -422,6 +492,7 @@ done:
     free(sum);
     free(count);
     free(bg.mean);
+    free(bg.past);
     free(half);
     free(spiked);
     free(b.first);

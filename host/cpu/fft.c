@@ -65,6 +65,7 @@ void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, stru
             parts[3][i] = 0.5f * (b.re - a.re);
         }
         struct mro_wide *to = half + p * stride + y0;
+        mro_lines_will_write(to + stride, MRO_STRIP);
         turn_panel(parts[0], 1, &to->re, 2);
         turn_panel(parts[1], 1, &to->im, 2);
         turn_panel(parts[2], 1, &to[MRO_LANES].re, 2);
@@ -114,7 +115,10 @@ void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t n
 
 void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, size_t ky, size_t kx, size_t w)
 {
+    enum { AHEAD = 16 }; /* rows that will be written after some others */
     mro_c32 *to = plane + ky * nx, *mirror = plane + (ky ? ny - ky : 0) * nx;
+    mro_lines_will_write((const struct mro_wide *)(to + AHEAD * nx + kx), 1);
+    mro_lines_will_write((const struct mro_wide *)(mirror - AHEAD * nx + nx - kx - MRO_LANES), 1);
     mro_lines_to_columns(v, to + kx, nx, w, 1);
     if (w == MRO_LANES && kx > 0 && 2 * (kx + w) <= nx) {
         for (size_t i = 0; i < MRO_LANES; i++) mirror[nx - kx - i] = (mro_c32){ to[kx + i].re, -to[kx + i].im };

@@ -308,22 +308,16 @@ struct mro_wide *mro_lines_room(size_t n)
 
 /* -- rows to lanes and back ------------------------------------------------------------------------- */
 
-typedef float loose __attribute__((vector_size(4 * MRO_LANES), aligned(4), may_alias)); /* anywhere in memory */
+typedef mro_lanes_loose loose;
 
-/* The first and the second halves of two vectors, number by number; every other number of them. */
+/* The first and the second halves of two vectors, number by number. */
 #if MRO_LANES == 16
 #define FIRST_HALVES(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define SECOND_HALVES(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
-#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
 #elif MRO_LANES == 8
 #define FIRST_HALVES(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define SECOND_HALVES(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
-#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
 #else
-#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
-#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7)
 #define FIRST_HALVES(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define SECOND_HALVES(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #endif
@@ -400,8 +394,7 @@ void mro_lines_from_columns(const mro_c32 *columns, size_t pitch, size_t w, size
         __builtin_prefetch(from + 2 * AHEAD_ROWS * pitch); /* as for rows */
         __builtin_prefetch(from + 2 * AHEAD_ROWS * pitch + 16);
         if (w < MRO_LANES) from = memcpy(some, from, w * sizeof *columns);
-        const mro_lanes a = *(const loose *)from, b = *(const loose *)(from + MRO_LANES);
-        to[y] = (struct mro_wide){ EVEN(a, b), ODD(a, b) };
+        to[y] = mro_lines_numbers(from);
     }
 }
 

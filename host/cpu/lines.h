@@ -18,11 +18,34 @@
 #define MRO_LANES 4
 #endif
 typedef float mro_lanes __attribute__((vector_size(4 * MRO_LANES)));
+typedef float mro_lanes_loose __attribute__((vector_size(4 * MRO_LANES), aligned(4), may_alias)); /* any place */
 
 /* A complex number of each line. */
 struct mro_wide {
     mro_lanes re, im;
 };
+
+/* MRO_LANES complex numbers that lie in a row, one for each line. */
+static inline struct mro_wide mro_lines_numbers(const float *v)
+{
+    const mro_lanes a = *(const mro_lanes_loose *)v, b = *(const mro_lanes_loose *)(v + MRO_LANES);
+#if MRO_LANES == 16
+    return (struct mro_wide){
+        __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+        __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31),
+    };
+#elif MRO_LANES == 8
+    return (struct mro_wide){
+        __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14),
+        __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15),
+    };
+#else
+    return (struct mro_wide){
+        __builtin_shufflevector(a, b, 0, 2, 4, 6),
+        __builtin_shufflevector(a, b, 1, 3, 5, 7),
+    };
+#endif
+}
 
 /* Tables of one length; shared and kept: every CPU device, and whoever transforms without one, opens and closes the
  * store; the last one empties it. */
@@ -35,6 +58,19 @@ const struct mro_lines *mro_lines_of(size_t n); /* n > 0; NULL when out of memor
 struct mro_wide *mro_lines_room(size_t n);
 /* How many numbers of each line a transform needs besides input and output. */
 size_t mro_lines_scratch(const struct mro_lines *p);
+
+/* Ask for n numbers of each line that will be read, or written, soon: where they lie too far from what was used last
+ * for the processor to see it coming. */
+static inline void mro_lines_will_read(const struct mro_wide *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < sizeof *v; k += 64) __builtin_prefetch((const char *)(v + i) + k, 0, 2);
+}
+static inline void mro_lines_will_write(const struct mro_wide *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < sizeof *v; k += 64) __builtin_prefetch((const char *)(v + i) + k, 1);
+}
 
 /* Unnormalised transform of MRO_LANES lines: exp(-2 pi i j k / n), or its conjugate for `back`. `in`, `out` and
  * `scratch` lie apart; `in` is kept. Lengths of the factors 2, 3 and 5 take radix 8 to 2, 3 and 5, decimated in time

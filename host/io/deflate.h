@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Deflated data (RFC 1950, zlib) in one go, as strips of TIFF files, chunks of HDF5 and pixels of PNG are: by libdeflate
- * where the build has it, which is two to three times as fast, else by zlib. */
+/* Deflated data (RFC 1950, zlib) in one go, as strips of TIFF files, chunks of HDF5 and pixels of PNG are: by
+ * libdeflate where the build has it, which is two to three times as fast, else by zlib. */
 #ifndef MRO_IO_DEFLATE_H
 #define MRO_IO_DEFLATE_H
 

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/hdf5_child.h"
 #include "io/deflate.h"
+#include "io/hdf5_child.h"
 
 enum { FILTER_DEFLATE = 1, FILTER_SHUFFLE = 2, FILTER_FLETCHER32 = 3 }; /* numbers of the format */
 

@@ -150,7 +150,8 @@ void mro_fill_surprise(const struct mro_order_plan *p, struct mro_scores *s);
 /* The wave vector (y, x, nm^-1) that gave cell i its surprise. */
 static inline const double *mro_strongest_wave(const struct mro_order_plan *p, const struct mro_scores *s, size_t i)
 {
-    return p->g[s->strongest[i]][s->which[s->strongest[i]][i]];
+    const int window = s->strongest[i];
+    return &p->g[window][s->which[window][i]][0];
 }
 
 /* ---- mro_objects.c ---- */

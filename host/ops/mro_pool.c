@@ -131,5 +131,6 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     else
         snprintf(r->verdict, sizeof r->verdict,
                  "mean of %zu of %zu frames; %s a glass of the same spectrum (p %s %.2g)", p->measured, p->frames,
-                 r->distinguishable ? "more order than" : "not distinguishable from", r->p_image_at_most ? "<" : "=", r->p_image);
+                 r->distinguishable ? "more order than" : "not distinguishable from", r->p_image_at_most ? "<" : "=",
+                 r->p_image);
 }

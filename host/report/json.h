@@ -15,7 +15,6 @@
 #include "mroscope/haadf.h"
 #include "mroscope/indent.h"
 #include "mroscope/mro.h"
-#include "mroscope/onset.h"
 #include "mroscope/pdf.h"
 #include "mroscope/saed.h"
 #include "mroscope/shearband.h"
@@ -59,20 +58,6 @@ json_t *mro_json_haadf(const struct mro_result_head *h, const struct mro_haadf_r
 /* `o`: what the result was measured with; its phases are named. */
 json_t *mro_json_crystals(const struct mro_result_head *h, const struct mro_crystal_result *r,
                           const struct mro_crystal_options *o, struct mro_error *e);
-/* A point of a series, and where its curves bend. */
-struct mro_pdf_point {
-    char name[200]; /* file, with frame where there are several */
-    double value;   /* temperature, strain... as given */
-    double first_moment, first_moment_se, fsdp_area, fsdp_area_se, oscillation, oscillation_se;
-    double shell_r[MRO_PDF_SHELLS], shell_area[MRO_PDF_SHELLS], shell_area_se[MRO_PDF_SHELLS];
-};
-struct mro_pdf_series {
-    const char *value_name, *value_unit; /* what the values are; unit "" = not said */
-    struct mro_pdf_point *point;
-    size_t n;
-    struct mro_onset first_moment, fsdp_area, oscillation, shell_area[MRO_PDF_SHELLS];
-};
-
 /* What a pair distribution was made from, and its parts; parts that are NULL are null. */
 struct mro_pdf_report {
     const struct mro_saed_result *pattern; /* NULL: a table */

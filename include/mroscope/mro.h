@@ -97,7 +97,7 @@ struct mro_order_result {
     double null_fraction; /* the same over speckle images */
     double fraction;      /* area fraction, corrected for null, power and footprint */
     double fraction_ci95[2];
-    double p_image; /* chance that a glass of the same spectrum shows this much */
+    double p_image;       /* chance that a glass of the same spectrum shows this much */
     bool p_image_at_most; /* that or less: the fields of the null cannot tell */
     bool distinguishable; /* p_image < 0.001 */
     double fraction_acf;  /* NaN unless acf_map */

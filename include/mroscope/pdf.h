@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "mroscope/error.h"
+#include "mroscope/onset.h"
 #include "mroscope/profile.h"
 
 #ifdef __cplusplus
@@ -251,6 +252,32 @@ void mro_pdf_difference_release(struct mro_pdf_difference *d);
  * between them. All must have the points of the first. MRO_EARG, MRO_EMEMORY. */
 enum mro_code mro_profile_pool(struct mro_profile *pooled, const struct mro_profile *const *each, size_t n,
                                struct mro_error *e);
+
+/* ---- series ---- */
+
+/* One pattern of a series, such as heating; NaN where a number was not measured. Areas are numbers of atoms, places in
+ * Angstrom, the first moment in 1/Angstrom, the oscillation in 1/Angstrom^2. */
+struct mro_pdf_point {
+    char name[200]; /* file, with frame where there are several */
+    double value;   /* temperature, strain... as given */
+    double first_moment, first_moment_se, fsdp_area, fsdp_area_se, oscillation, oscillation_se;
+    double shell_r[MRO_PDF_SHELLS], shell_area[MRO_PDF_SHELLS], shell_area_se[MRO_PDF_SHELLS];
+};
+struct mro_pdf_series {
+    const char *value_name, *value_unit; /* lent: what the values are; unit "" = not said */
+    struct mro_pdf_point *point;         /* in the order in which they were added */
+    size_t n;
+    struct mro_onset first_moment, fsdp_area, oscillation, shell_area[MRO_PDF_SHELLS]; /* by mro_pdf_series_onsets */
+};
+
+/* Adds what was measured at `value` to a series that starts as {0}. Measure all over the windows of the first. Errors:
+ * MRO_EMEMORY. Not for several threads at a time. */
+enum mro_code mro_pdf_series_add(struct mro_pdf_series *s, const char *name, double value,
+                                 const struct mro_pdf_result *r, struct mro_error *e);
+
+/* Where each number of the series bends, see mro_onset_find. Errors: MRO_EMEMORY. */
+enum mro_code mro_pdf_series_onsets(struct mro_pdf_series *s, struct mro_error *e);
+void mro_pdf_series_release(struct mro_pdf_series *s); /* {0} is fine */
 
 #ifdef __cplusplus
 }

@@ -118,6 +118,7 @@ static void functions_of_our_own_are_those_of_the_library(void **state)
         near(mro_cos_turns64(t), cos(2 * MRO_PI * t), 1e-14);
         near(mro_ln((float)x), log((float)x), 3e-7 * fmax(fabs(log(x)), 1e-3));
         near(mro_ln64(x), log(x), 1e-15 * fmax(fabs(log(x)), 1));
+        near(mro_reciprocal((float)x) * (double)(float)x, 1, 1.2e-7);
         near(mro_exp(a) / exp(a), 1, 3e-7 + 6e-8 * fabs(a));
         near(mro_exp64((double)a) / exp((double)a), 1, 1e-15);
         near(mro_exp64(8 * (double)a) / exp(8 * (double)a), 1, 1e-15);

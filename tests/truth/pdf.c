@@ -414,6 +414,30 @@ static void bends_are_found(void **state)
     assert_true(isnan(o.x) && isnan(o.p));
 }
 
+/* Each number of a series bends where it does; what was not measured does not. */
+static void bends_of_a_series_are_found(void **state)
+{
+    struct mro_pdf_series s = { 0 };
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        const double T = 300 + 20 * i;
+        struct mro_pdf_result r = { .n_shells = 1 };
+        const double wobble = i % 2 ? 1e-3 : -1e-3;
+        r.fsdp.first_moment = (struct mro_pdf_number){ .value = 3 - 1e-3 * fmax(0, T - 450) + wobble, .se = 1e-3 };
+        r.fsdp.area = (struct mro_pdf_number){ .value = 1 + 0.01 * T + wobble, .se = 1e-3 };
+        r.oscillation = (struct mro_pdf_number){ .value = NAN, .se = NAN };
+        r.shell[0].r_A = (struct mro_pdf_number){ .value = 2.5, .se = 1e-3 };
+        r.shell[0].area = (struct mro_pdf_number){ .value = 12 + 1e-2 * fmax(0, T - 550) + wobble, .se = 1e-3 };
+        assert_int_equal(mro_pdf_series_add(&s, "heated", T, &r, &e), MRO_OK);
+    }
+    assert_int_equal(mro_pdf_series_onsets(&s, &e), MRO_OK);
+    assert_int_equal(s.n, 20);
+    assert_true(fabs(s.first_moment.x - 450) < 5 && fabs(s.shell_area[0].x - 550) < 1);
+    assert_true(isnan(s.fsdp_area.x) && isnan(s.oscillation.x));
+    for (size_t k = 1; k < MRO_PDF_SHELLS; k++) assert_true(isnan(s.shell_area[k].x));
+    mro_pdf_series_release(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +453,7 @@ int main(void)
         cmocka_unit_test(order_is_compared),
         cmocka_unit_test(patterns_pool),
         cmocka_unit_test(bends_are_found),
+        cmocka_unit_test(bends_of_a_series_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

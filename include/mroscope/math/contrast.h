@@ -71,8 +71,9 @@ MRO_HD mro_c32 mro_border_coefficient(struct mro_border_turn y, struct mro_borde
     mro_c32 s;
     s.re = s.im = 0;
     if (den == 0) return s;
-    s.re = (float)((along_x.re * cy - along_x.im * sy + along_y.re * cx - along_y.im * sx) / den);
-    s.im = (float)((along_x.re * sy + along_x.im * cy + along_y.re * sx + along_y.im * cx) / den);
+    const double per = 1 / den;
+    s.re = (float)((along_x.re * cy - along_x.im * sy + along_y.re * cx - along_y.im * sx) * per);
+    s.im = (float)((along_x.re * sy + along_x.im * cy + along_y.re * sx + along_y.im * cx) * per);
     return s;
 }
 
@@ -90,9 +91,10 @@ MRO_HD struct mro_background_scale mro_background_scale(double total_magnitude, 
     b.scale = magnitude > 0 ? (float)(1 / magnitude) : 1.0f;
     return b;
 }
-MRO_HD float mro_contrast(float counts, float local_mean, struct mro_background_scale b)
+/* Contrast of a pixel, 0 where it is unknown. `gain`: one over the local mean, or the scale. */
+MRO_HD float mro_contrast(float counts, float local_mean, float gain)
 {
-    const float c = b.counts ? counts / local_mean - 1.0f : (counts - local_mean) * b.scale;
+    const float c = (counts - local_mean) * gain;
     return c == c ? c : 0.0f;
 }
 

@@ -60,6 +60,22 @@ MRO_HD float mro_exp(float x)
     return series * power;
 }
 
+/* 1 / x for 1e-37 < x < 1e37, relative error below 1.2e-7: a guess by the bits, to within an eighth, and twice a step
+ * that raises its error to the third power. Several times as fast as division in vectors. */
+MRO_HD float mro_reciprocal(float x)
+{
+    int32_t bits;
+    float r;
+    memcpy(&bits, &x, sizeof bits);
+    bits = 0x7ef311c7 - bits;
+    memcpy(&r, &bits, sizeof r);
+    for (int i = 0; i < 2; i++) {
+        const float error = 1 - x * r;
+        r += r * (error + error * error);
+    }
+    return r;
+}
+
 /* cos(2 pi t), ln x, exp x and erf x in double precision; errors below 1e-15. */
 MRO_HD double mro_cos_turns64(double t)
 {

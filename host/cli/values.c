@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/values.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "io/reader.h"
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Separator of the cells of a header. */
+static char separator_of(const char *text)
+{
+    const size_t n = strcspn(text, ",;\t\r\n");
+    return text[n] == ';' || text[n] == '\t' ? text[n] : ',';
+}
+
+/* Values by file from a table whose header names "file" and "value", such as the session of a batch. */
+static int of_table(struct cli_values *values, const char *verb, const char *path, const struct cli_args *files,
+                    struct mro_bytes b)
+{
+    enum { ROOM = 64 };
+    struct mro_lines text = { 0 };
+    struct mro_error e;
+    char *cells[ROOM];
+    size_t n, file_at = SIZE_MAX, value_at = SIZE_MAX;
+    int rc = -1;
+    values->n = files->n;
+    values->v = malloc((values->n + 1) * sizeof *values->v);
+    if (values->v == NULL || mro_lines_decode(&text, b.p, b.size, path, "", &e) != MRO_OK)
+        return cli_wrong_usage(verb, "--values: %s", values->v ? e.message : "no memory left");
+    for (size_t i = 0; i < values->n; i++) values->v[i] = NAN;
+    struct mro_csv csv = { .at = text.text, .separator = separator_of(text.text) };
+    while (mro_csv_next(&csv, cells, ROOM, &n)) {
+        if (n > ROOM) n = ROOM;
+        if (csv.record == 1) {
+            for (size_t i = 0; i < n; i++) {
+                if (strcasecmp(cells[i], "file") == 0) file_at = i;
+                if (mro_value_head_parse(&values->head, cells[i])) value_at = i;
+            }
+            if (file_at != SIZE_MAX && value_at != SIZE_MAX) continue;
+            rc = cli_wrong_usage(verb, "the first line of '%s' has to name the columns file and value", path);
+            break;
+        }
+        double v;
+        if (file_at >= n || value_at >= n || cells[value_at][0] == '\0') continue;
+        if (!mro_cell_number((struct mro_cell){ cells[value_at], strlen(cells[value_at]) }, &v)) {
+            rc = cli_wrong_usage(verb, "row %zu of '%s': the value '%s' is no number", csv.record, path,
+                                 cells[value_at]);
+            break;
+        }
+        for (char *c = cells[file_at]; *c; c++) *c = *c == '\\' ? '/' : *c;
+        for (size_t i = 0; i < values->n; i++)
+            if (strcmp(base_name(files->files[i]), base_name(cells[file_at])) == 0) values->v[i] = v;
+    }
+    mro_lines_release(&text);
+    for (size_t i = 0; i < values->n && rc < 0; i++)
+        if (isnan(values->v[i])) rc = cli_wrong_usage(verb, "'%s' has no value for '%s'", path, files->files[i]);
+    return rc;
+}
+
+int cli_values_read(struct cli_values *values, const char *verb, const char *text, const struct cli_args *files)
+{
+    struct mro_bytes b;
+    cli_values_release(values);
+    mro_value_head_parse(&values->head, "value");
+    if (text == NULL) return -1;
+    if (strspn(text, "0123456789.,+-eE ") == strlen(text)) {
+        size_t room = 1;
+        for (const char *c = text; *c; c++) room += *c == ',';
+        values->v = malloc(room * sizeof *values->v);
+        if (values->v == NULL) return cli_wrong_usage(verb, "no memory left for --values");
+        for (const char *at = text;;) {
+            char *end;
+            const double v = values->v[values->n++] = strtod(at, &end);
+            if (end == at || !isfinite(v) || (*end && *end != ','))
+                return cli_wrong_usage(verb, "--values wants numbers separated by commas, not '%s'", text);
+            if (*end == '\0') break;
+            at = end + 1;
+        }
+        return -1;
+    }
+    struct mro_error e;
+    if (mro_bytes_map(&b, text, &e) != MRO_OK) return cli_wrong_usage(verb, "--values: %s", e.message);
+    const int rc = of_table(values, verb, text, files, b);
+    mro_bytes_unmap(&b);
+    return rc;
+}
+
+void cli_values_release(struct cli_values *values)
+{
+    free(values->v);
+    *values = (struct cli_values){ .v = NULL };
+}

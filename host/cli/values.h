@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Values of a series, a temperature or strain for each input: numbers on the command line, or a table by file. */
+#ifndef MRO_CLI_VALUES_H
+#define MRO_CLI_VALUES_H
+
+#include "cli/options.h"
+#include "io/table.h"
+
+/* {0} is empty. */
+struct cli_values {
+    struct mro_value_head head; /* what they are */
+    double *v;                  /* finite, n */
+    size_t n;
+};
+
+/* Reads `text`: "300,350,400", or the name of a table with columns file and value (such as the session of a batch),
+ * which gives one for each of `files` by its name without folder. NULL: none. -1, or 2 after a message of `verb`. */
+int cli_values_read(struct cli_values *values, const char *verb, const char *text, const struct cli_args *files);
+void cli_values_release(struct cli_values *values);
+
+#endif
