@@ -147,8 +147,8 @@ static void weigh(const struct search *c, struct patch *p)
     const float down = (float)((double)(p->top + p->y0) - p->y * c->per_y); /* of the first row from the centre */
     const float across = (float)((double)(p->left + p->x0) - p->x * c->per_x);
     const int rows = p->rows, wide = p->wide, columns = c->columns;
-    float left[MAX_SPAN]; /* of the radius squared */
-    mro_lanes place, norm = { 0 };
+    float left[MAX_SPAN] = { 0 }; /* of the radius squared */
+    mro_lanes place = { 0 }, norm = { 0 };
 #pragma omp simd
     for (int j = 0; j < rows; j++) left[j] = square - (down + (float)j) * py * ((down + (float)j) * py);
     for (int l = 0; l < MRO_LANES; l++) place[l] = across + (float)l;

@@ -64,14 +64,7 @@ MRO_HD double mro_patch_energy(const struct mro_patch_search *s, int k, double g
  * a hundredth of it); both are repeated until the size stays. Last, a second reflection of the same family is looked
  * for, which a crystal near a zone axis shows: at 90 degrees along [001], at 60 or 120 along [111], within 3 degrees
  * and 3 % of |g|. */
-enum mro_walk_state {
-    MRO_WALK_SIZES,
-    MRO_WALK_BEFORE,
-    MRO_WALK_AFTER,
-    MRO_WALK_TRY,
-    MRO_WALK_SECOND,
-    MRO_WALK_DONE
-};
+enum mro_walk_state { MRO_WALK_SIZES, MRO_WALK_BEFORE, MRO_WALK_AFTER, MRO_WALK_TRY, MRO_WALK_SECOND, MRO_WALK_DONE };
 #define MRO_WALK_CLIMBS 3
 #define MRO_WALK_ROUNDS 5
 #define MRO_WALK_SECONDS 27
