@@ -4,6 +4,7 @@
 #define MRO_CORE_SELECT_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -63,40 +64,43 @@ static inline float mro_select_positive(const float *v, size_t n, size_t k)
     return value;
 }
 
-/* Median (upper one for even n) of numbers >= 0, likewise; `guess` is a number near it, or 0. From how many numbers lie
- * below a bound, as long as more than one lies between two: the next bound is where the median would be if they were
- * spread evenly, or in the middle of the bits. For up to some thousand numbers that is faster, as nothing is moved. */
-static inline float mro_median_positive(const float *v, size_t n, float guess)
+/* The k-th smallest (from 0) of n > k numbers, all >= least and < beyond, least >= 0; leaves v as it is. From how many
+ * lie below a bound, as long as more than one lies between two: the next bound is where the number would be if they
+ * were spread evenly, or in the middle of the bits. For up to some thousand numbers, as nothing is moved. */
+static inline float mro_select_between(const float *v, size_t n, size_t k, float least, float beyond)
 {
-    const uint32_t middle = (uint32_t)(n / 2);
-    float bound[2] = { 0, INFINITY };             /* bound[0] <= median < bound[1] */
-    uint32_t at[2] = { 0, (uint32_t)n }, bits[2]; /* how many lie below */
-    for (int round = 0; at[0] != middle && at[1] != middle + 1; round++) {
-        float trial = round < 2 ? guess * (round ? 0.8f : 1.25f) : 0;
-        uint32_t below = 0;
-        memcpy(bits, bound, sizeof bits);
-        if (bits[1] - bits[0] < 2) return bound[0]; /* equal numbers */
-        if (round >= 2 && round % 3)
-            trial = bound[0] + (bound[1] - bound[0]) * ((float)(middle - at[0]) + 0.5f) / (float)(at[1] - at[0]);
-        if (!(trial > bound[0] && trial < bound[1])) {
-            bits[0] += (bits[1] - bits[0]) / 2;
-            memcpy(&trial, bits, sizeof trial);
+    const uint32_t rank = (uint32_t)k;
+    float low = least, high = beyond;           /* low <= the number < high */
+    uint32_t to_low = 0, to_high = (uint32_t)n; /* how many lie below */
+    for (int round = 1; to_low != rank && to_high != rank + 1; round++) {
+        float trial = low;
+        uint32_t below = 0, from, to;
+        memcpy(&from, &low, sizeof from);
+        memcpy(&to, &high, sizeof to);
+        if (to - from < 2) return low; /* equal numbers */
+        if (round % 3) trial += (high - low) * ((float)(rank - to_low) + 0.5f) / (float)(to_high - to_low);
+        if (!(trial > low && trial < high)) {
+            from += (to - from) / 2;
+            memcpy(&trial, &from, sizeof trial);
         }
 #pragma omp simd reduction(+ : below)
         for (size_t i = 0; i < n; i++) below += v[i] < trial;
-        bound[below > middle] = trial;
-        at[below > middle] = below;
+        const bool over = below > rank;
+        low = over ? low : trial;
+        to_low = over ? to_low : below;
+        high = over ? trial : high;
+        to_high = over ? below : to_high;
     }
     /* The smallest number from the lower bound on, or the largest below the upper one. */
-    float least = INFINITY, most = 0;
-    if (at[0] == middle) {
-#pragma omp simd reduction(min : least)
-        for (size_t i = 0; i < n; i++) least = v[i] >= bound[0] && v[i] < least ? v[i] : least;
-        return least;
+    float smallest = INFINITY, largest = 0;
+    if (to_low == rank) {
+#pragma omp simd reduction(min : smallest)
+        for (size_t i = 0; i < n; i++) smallest = v[i] >= low && v[i] < smallest ? v[i] : smallest;
+        return smallest;
     }
-#pragma omp simd reduction(max : most)
-    for (size_t i = 0; i < n; i++) most = v[i] < bound[1] && v[i] > most ? v[i] : most;
-    return most;
+#pragma omp simd reduction(max : largest)
+    for (size_t i = 0; i < n; i++) largest = v[i] < high && v[i] > largest ? v[i] : largest;
+    return largest;
 }
 
 #endif

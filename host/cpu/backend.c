@@ -120,6 +120,30 @@ static float *bell_of(double s, size_t n, size_t points, ptrdiff_t reach)
     return w;
 }
 
+enum { TOGETHER = 4, STRIP = TOGETHER * MRO_LANES }; /* columns whose sums stay in registers */
+
+/* Weighted sums of squares down the columns of a periodic plane of ny rows of nx, from row `first` on. */
+static void sum_squares(const float *v, size_t ny, size_t nx, ptrdiff_t first, const float *weight, size_t taps,
+                        float *to)
+{
+    typedef float loose __attribute__((vector_size(4 * MRO_LANES), aligned(4), may_alias)); /* anywhere in memory */
+    const size_t top = mro_cyclic(first, ny), strips = nx < STRIP ? 0 : (nx + STRIP - 1) / STRIP;
+    for (size_t strip = 0; strip < strips; strip++) {
+        const size_t x = strip + 1 < strips ? strip * STRIP : nx - STRIP;
+        mro_lanes sum[TOGETHER] = { { 0 } };
+        for (size_t t = 0, y = top; t < taps; t++, y = y + 1 < ny ? y + 1 : 0) {
+            const loose *from = (const loose *)(v + y * nx + x);
+            const float w = weight[t];
+            for (int k = 0; k < TOGETHER; k++) sum[k] += w * from[k] * from[k];
+        }
+        memcpy(to + x, sum, sizeof sum);
+    }
+    if (strips) return;
+    memset(to, 0, nx * sizeof *to);
+    for (size_t t = 0, y = top; t < taps; t++, y = y + 1 < ny ? y + 1 : 0)
+        for (size_t x = 0; x < nx; x++) to[x] += weight[t] * v[y * nx + x] * v[y * nx + x];
+}
+
 static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mro_grid *g,
                                            const struct mro_buffer *field, double s_nm, const struct mro_grid *out,
                                            struct mro_buffer *mean_square, struct mro_error *e)
@@ -144,12 +168,7 @@ static enum mro_code cpu_local_mean_square(struct mro_device *d, const struct mr
             if (row == NULL) continue;
             float *sum = row + rx;
             const ptrdiff_t first = (ptrdiff_t)(j * ny / out->ny) - ry;
-            memset(sum, 0, nx * sizeof *sum);
-            for (size_t t = 0; t < taps_y; t++) {
-                const float *from = v + mro_cyclic(first + (ptrdiff_t)t, ny) * nx, w = wy[j * taps_y + t];
-#pragma omp simd
-                for (size_t x = 0; x < nx; x++) sum[x] += w * from[x] * from[x];
-            }
+            sum_squares(v, ny, nx, first, wy + j * taps_y, taps_y, sum);
             for (ptrdiff_t x = -rx; x < 0; x++) sum[x] = sum[mro_cyclic(x, nx)];
             for (size_t x = nx; x < nx + taps_x - (size_t)rx; x++) sum[x] = sum[x % nx];
             for (size_t i = 0; i < out->nx; i++) {

@@ -1,203 +1,238 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Matched power of fringe patches, and the climb to its nearest maximum. */
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cpu/cpu.h"
+#include "cpu/lines.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
 #define MAX_SPAN 96 /* samples across the largest sphere; a coarser bound than any grid in use needs */
-#define LANES 16    /* samples taken together; MAX_SPAN is a multiple */
+#define RESERVE 8   /* samples to each side that a climb may go before the field around it is fetched anew */
+#define MAX_WINDOW (MAX_SPAN + 2 * RESERVE)
+#define RUN 16 /* samples of a fringe that are computed together; a multiple of MRO_LANES */
+
+typedef float loose __attribute__((vector_size(4 * MRO_LANES), aligned(4), may_alias)); /* anywhere in memory */
+typedef int32_t words __attribute__((vector_size(4 * MRO_LANES)));
 
 struct search {
     const struct mro_grid *g;
     const float *field;
     const struct mro_patch_search *s;
-    double py, px; /* nm per sample */
+    double py, px;       /* nm per sample */
+    double per_y, per_x; /* samples per nm */
+    int rows, columns;   /* of a window: the largest sphere, and the reserve */
 };
 
-/* Fringes exp(-2 pi i g r) at samples of one axis: r = (first + i - centre) step. */
+/* Fringes exp(-2 pi i g r) at samples from..to - 1 of a window, r from its first one: where fringes begin is of no
+ * matter to their power. */
 struct axis {
-    double centre, g;
-    ptrdiff_t first;
-    int n;
-    float re[MAX_SPAN + LANES], im[MAX_SPAN + LANES];
+    double g;
+    int from, to;
+    float re[MAX_WINDOW + RUN + MRO_LANES], im[MAX_WINDOW + RUN + MRO_LANES];
 };
 
-/* Where the samples first, first + 1, ..., n of them, begin in the axis, which is filled anew where it is not of this
- * centre and wave number; then as many samples as `reach` nm hold. */
-static int fill_axis(struct axis *a, ptrdiff_t first, int n, double centre, double step, double g, double reach)
+/* Turns are counted in 2^-32, so that whole ones fall away: as good as double precision here. */
+static void fill_run(struct axis *a, int first, double step)
 {
-    if (a->g == g && a->centre == centre && a->first <= first && a->first + a->n >= first + n)
-        return (int)(first - a->first);
-    a->centre = centre;
-    a->g = g;
-    a->first = (ptrdiff_t)ceil(centre - reach / step);
-    const ptrdiff_t last = (ptrdiff_t)floor(centre + reach / step), end = first + n;
-    a->n = (int)((last + 1 > end ? last + 1 : end) - a->first);
-    const double from = (double)a->first;
+    const uint32_t per = (uint32_t)(int64_t)nearbyint(-a->g * step * 4294967296.0);
 #pragma omp simd
-    for (int i = 0; i < a->n; i++) {
-        const double r = (from + i - centre) * step;
-        const float turn = (float)mro_turn_of(-g * r);
+    for (int i = first; i < first + RUN; i++) {
+        const float turn = (float)(int32_t)((uint32_t)i * per) * 2.3283064e-10f;
         a->re[i] = mro_cos_turn(turn);
         a->im[i] = mro_sin_turn(turn);
     }
-    return (int)(first - a->first);
 }
 
-/* The field under a sphere at one place: what is left to do for another wave vector. */
+/* Sees that the fringes of wave number g are there at samples first..first + n - 1. */
+static void fill_axis(struct axis *a, int first, int n, double step, double g)
+{
+    if (a->g != g) {
+        a->g = g;
+        a->from = a->to = first / RUN * RUN;
+    }
+    for (; a->to < first + n; a->to += RUN) fill_run(a, a->to, step);
+    for (; a->from > first; a->from -= RUN) fill_run(a, a->from - RUN, step);
+}
+
+/* The field around a place, and what a sphere there makes of it: what is left to do for another wave vector. */
 struct patch {
-    int size; /* -1: none */
+    ptrdiff_t top, left; /* first sample of the window in the field */
+    int size;            /* of the sphere; -1: none */
     double y, x;
-    ptrdiff_t y0, x0;
-    int rows, wide; /* samples; `wide` is a multiple of LANES: what is beyond weighs nothing */
-    int from[MAX_SPAN / LANES], to[MAX_SPAN / LANES]; /* rows that the sphere has in each LANES columns */
-    double norm;                                      /* sum of squared half chords */
-    float v[MAX_SPAN * MAX_SPAN];                     /* half chord times field, `wide` a row */
+    int y0, x0, rows, wide; /* its samples in the window; `wide` is a multiple of MRO_LANES: what is beyond weighs 0 */
+    int first[MAX_SPAN / MRO_LANES], last[MAX_SPAN / MRO_LANES]; /* rows that it has in each MRO_LANES columns */
+    double norm;                                                 /* sum of squared chords */
+    double gy_summed;                                            /* of the sums along columns */
     struct axis down, across;
-    double gx_last;                                 /* wave number asked for last at this place, NaN: none */
-    double gy_summed, gx_summed;                    /* of the sums below, NaN where there are none */
-    float column_re[MAX_SPAN], column_im[MAX_SPAN]; /* sums along columns with the fringe of gy_summed */
-    float row_re[MAX_SPAN], row_im[MAX_SPAN];       /* along rows with that of gx_summed */
+    float column_re[MAX_SPAN], column_im[MAX_SPAN];   /* sums along columns with the fringe of gy_summed */
+    float field[MAX_WINDOW * MAX_WINDOW + MRO_LANES]; /* of the window, rows of c->columns */
+    float v[MAX_SPAN * MAX_SPAN];                     /* chord times field, rows of `wide` */
 };
 
-/* Weighs the field with a sphere of size k at (y, x). false: it spans more samples than there is room for. */
-static bool place_patch(const struct search *c, int k, double y, double x, struct patch *p)
+static void fetch_window(const struct search *c, double y, double x, struct patch *p)
 {
-    const double radius = 0.5 * c->s->diameter_nm[k], fy = y / c->py, fx = x / c->px;
-    const double ry = radius / c->py, rx = radius / c->px;
-    const ptrdiff_t y0 = (ptrdiff_t)ceil(fy - ry), y1 = (ptrdiff_t)floor(fy + ry);
-    const ptrdiff_t x0 = (ptrdiff_t)ceil(fx - rx), x1 = (ptrdiff_t)floor(fx + rx);
-    const int rows = (int)(y1 - y0 + 1), span = (int)(x1 - x0 + 1);
-    p->size = -1;
-    if (span < 1 || span > MAX_SPAN || rows < 1 || rows > MAX_SPAN) return false;
-    const int wide = (span + LANES - 1) / LANES * LANES;
-    const size_t ny = c->g->ny, nx = c->g->nx, top = mro_cyclic(y0, ny);
-    size_t left = mro_cyclic(x0, nx);
-    float left2[MAX_SPAN], dx2[MAX_SPAN]; /* of the radius squared, and across */
-    double norm = 0;
-    const float down = (float)((double)y0 - fy), across = (float)((double)x0 - fx), square = (float)(radius * radius);
-    const float py = (float)c->py, px = (float)c->px;
-#pragma omp simd
-    for (int j = 0; j < rows; j++) left2[j] = square - (down + (float)j) * py * ((down + (float)j) * py);
-#pragma omp simd
-    for (int i = 0; i < wide; i++) dx2[i] = (across + (float)i) * px * ((across + (float)i) * px);
-    for (int i = 0; i < wide; i += LANES, left = (left + LANES) % nx) {
-        const float *dx = dx2 + i;
-        float sum[LANES] = { 0 }, wrapped[LANES];
-        const double near = fmax(fmax((double)(x0 + i) - fx, fx - (double)(x0 + i + LANES - 1)), 0) / rx;
-        const double half = ry * sqrt(fmax(0, 1 - near * near));
-        const int from = (int)fmax(ceil(fy - half) - (double)y0, 0);
-        const int to = (int)fmin(floor(fy + half) - (double)y0, rows - 1);
-        p->from[i / LANES] = from;
-        p->to[i / LANES] = to;
-        for (int j = from; j <= to; j++) {
-            const float rest = left2[j];
-            size_t row = top + (size_t)j;
-            if (row >= ny) row %= ny;
-            const float *at = c->field + row * nx + left;
-            float *v = p->v + j * wide + i;
-            if (left + LANES > nx) {
-                for (size_t l = 0; l < LANES; l++) wrapped[l] = c->field[row * nx + (left + l) % nx];
-                at = wrapped;
-            }
-#pragma omp simd
-            for (int l = 0; l < LANES; l++) {
-                const float h = rest - dx[l], h2 = h > 0 ? h : 0;
-                v[l] = sqrtf(h2) * at[l];
-                sum[l] += h2;
-            }
-        }
-        for (int l = 0; l < LANES; l++) norm += (double)sum[l];
+    const size_t ny = c->g->ny, nx = c->g->nx, columns = (size_t)c->columns;
+    p->top = (ptrdiff_t)floor(y * c->per_y) - c->rows / 2;
+    p->left = (ptrdiff_t)floor(x * c->per_x) - c->columns / 2;
+    const size_t left = mro_cyclic(p->left, nx);
+    size_t row = mro_cyclic(p->top, ny);
+    for (int j = 0; j < c->rows; j++, row = row + 1 < ny ? row + 1 : 0) {
+        const float *from = c->field + row * nx;
+        float *to = p->field + (size_t)j * columns;
+        if (left + columns <= nx)
+            memcpy(to, from + left, columns * sizeof *to);
+        else
+            for (size_t i = 0; i < columns; i++) to[i] = from[(left + i) % nx];
     }
+    memset(p->field + (size_t)c->rows * columns, 0, MRO_LANES * sizeof *p->field);
+}
+
+/* The field times the chord 2 sqrt(h) of a sphere where h > 0, else 0; adds h to `norm` where it is. */
+static inline mro_lanes weighed(mro_lanes h, mro_lanes field, mro_lanes *norm)
+{
+#ifdef __AVX512F__ /* Newton's step from fourteen bits takes half as long as a root */
+    const __mmask16 inside = _mm512_cmp_ps_mask(h, _mm512_setzero_ps(), _CMP_GT_OQ);
+    const __m512 r = _mm512_rsqrt14_ps(h), s = h * r;
+    *norm = _mm512_mask_add_ps(*norm, inside, *norm, h);
+    return _mm512_maskz_mul_ps(inside, s * (3 - s * r), field);
+#else
+    h = (mro_lanes)((words)h & (h > 0));
+    *norm += h;
+    for (int l = 0; l < MRO_LANES; l++) h[l] = 2 * sqrtf(h[l]);
+    return h * field;
+#endif
+}
+
+static inline float sum_of(mro_lanes v)
+{
+#ifdef __AVX512F__
+    return _mm512_reduce_add_ps(v);
+#else
+    float each[MRO_LANES];
+    memcpy(each, &v, sizeof each);
+    for (int half = MRO_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) each[l] += each[l + half];
+    return each[0];
+#endif
+}
+
+/* Where a sphere of size k at (y, x) lies in the window, which is fetched anew where it does not hold all of it. */
+static void place_sphere(const struct search *c, int k, double y, double x, struct patch *p)
+{
+    const double radius = 0.5 * c->s->diameter_nm[k];
+    const ptrdiff_t y0 = (ptrdiff_t)ceil((y - radius) * c->per_y), y1 = (ptrdiff_t)floor((y + radius) * c->per_y);
+    const ptrdiff_t x0 = (ptrdiff_t)ceil((x - radius) * c->per_x), x1 = (ptrdiff_t)floor((x + radius) * c->per_x);
+    if (p->size < 0 || y0 < p->top || x0 < p->left || y1 >= p->top + c->rows || x1 >= p->left + c->columns)
+        fetch_window(c, y, x, p);
     p->size = k;
     p->y = y;
     p->x = x;
-    p->y0 = y0;
-    p->x0 = x0;
-    p->rows = rows;
-    p->wide = wide;
-    p->norm = norm;
-    p->gx_last = p->gy_summed = p->gx_summed = NAN;
-    return true;
+    p->y0 = (int)(y0 - p->top);
+    p->x0 = (int)(x0 - p->left);
+    p->rows = (int)(y1 - y0 + 1);
+    p->wide = (int)(x1 - x0 + MRO_LANES) / MRO_LANES * MRO_LANES;
 }
 
-static void sum_columns(struct patch *p, const float *re, const float *im)
+/* Weighs the field with the sphere, and sums it along columns with the fringe of p->down. */
+static void weigh(const struct search *c, struct patch *p)
 {
-    for (int i = 0; i < p->wide; i += LANES) {
-        float sum_re[LANES] = { 0 }, sum_im[LANES] = { 0 };
-        for (int j = p->from[i / LANES]; j <= p->to[i / LANES]; j++) {
-            const float *v = p->v + j * p->wide + i, a = re[j], b = im[j];
+    const float radius = 0.5f * (float)c->s->diameter_nm[p->size], square = radius * radius;
+    const float py = (float)c->py, px = (float)c->px;
+    const float down = (float)((double)(p->top + p->y0) - p->y * c->per_y); /* of the first row from the centre */
+    const float across = (float)((double)(p->left + p->x0) - p->x * c->per_x);
+    const int rows = p->rows, wide = p->wide, columns = c->columns;
+    float left[MAX_SPAN]; /* of the radius squared */
+    mro_lanes place, norm = { 0 };
 #pragma omp simd
-            for (int l = 0; l < LANES; l++) {
-                sum_re[l] += v[l] * a;
-                sum_im[l] += v[l] * b;
-            }
+    for (int j = 0; j < rows; j++) left[j] = square - (down + (float)j) * py * ((down + (float)j) * py);
+    for (int l = 0; l < MRO_LANES; l++) place[l] = across + (float)l;
+    for (int i = 0; i < wide; i += MRO_LANES, place += MRO_LANES) {
+        const mro_lanes dx2 = place * px * (place * px);
+        const float from = place[0], to = place[MRO_LANES - 1], near = (from > 0 ? from : to < 0 ? to : 0) * px;
+        const float rest = square - near * near, half = rest > 0 ? sqrtf(rest) * (float)c->per_y : 0;
+        const int above = (int)(-down - half), below = (int)(-down + half + 1);
+        const int first = above > 0 ? above : 0, last = below < rows ? below : rows - 1;
+        const float *field = p->field + (p->y0 + first) * columns + p->x0 + i;
+        const float *re = p->down.re + p->y0, *im = p->down.im + p->y0;
+        float *v = p->v + first * wide + i;
+        mro_lanes sum_re = { 0 }, sum_im = { 0 };
+        for (int j = first; j <= last; j++, field += columns, v += wide) {
+            const mro_lanes value = weighed(left[j] - dx2, *(const loose *)field, &norm);
+            *(loose *)v = value;
+            sum_re += value * re[j];
+            sum_im += value * im[j];
         }
-        memcpy(p->column_re + i, sum_re, sizeof sum_re);
-        memcpy(p->column_im + i, sum_im, sizeof sum_im);
+        *(loose *)(p->column_re + i) = sum_re;
+        *(loose *)(p->column_im + i) = sum_im;
+        p->first[i / MRO_LANES] = first;
+        p->last[i / MRO_LANES] = last;
+    }
+    p->norm = 4 * (double)sum_of(norm);
+}
+
+/* Sums along columns with another fringe. */
+static void sum_columns(struct patch *p)
+{
+    const float *re = p->down.re + p->y0, *im = p->down.im + p->y0;
+    const int wide = p->wide;
+    for (int i = 0; i < wide; i += MRO_LANES) {
+        const int last = p->last[i / MRO_LANES];
+        int j = p->first[i / MRO_LANES];
+        const float *v = p->v + j * wide + i;
+        mro_lanes sum_re = { 0 }, sum_im = { 0 }, next_re = { 0 }, next_im = { 0 }; /* of every other row */
+        for (; j < last; j += 2, v += 2 * wide) {
+            const mro_lanes a = *(const loose *)v, b = *(const loose *)(v + wide);
+            sum_re += a * re[j];
+            sum_im += a * im[j];
+            next_re += b * re[j + 1];
+            next_im += b * im[j + 1];
+        }
+        if (j == last) {
+            const mro_lanes a = *(const loose *)v;
+            sum_re += a * re[j];
+            sum_im += a * im[j];
+        }
+        *(loose *)(p->column_re + i) = sum_re + next_re;
+        *(loose *)(p->column_im + i) = sum_im + next_im;
     }
 }
 
-static void sum_rows(struct patch *p, const float *re, const float *im)
+/* Power of the sums along columns with the fringe of p->across. */
+static double power_of_sums(const struct patch *p)
 {
-    memset(p->row_re, 0, (size_t)p->rows * sizeof *p->row_re);
-    memset(p->row_im, 0, (size_t)p->rows * sizeof *p->row_im);
-    for (int i = 0; i < p->wide; i += LANES)
-        for (int j = p->from[i / LANES]; j <= p->to[i / LANES]; j++) {
-            const float *v = p->v + j * p->wide + i;
-            float sum_re = 0, sum_im = 0;
-#pragma omp simd reduction(+ : sum_re, sum_im)
-            for (int l = 0; l < LANES; l++) {
-                sum_re += v[l] * re[i + l];
-                sum_im += v[l] * im[i + l];
-            }
-            p->row_re[j] += sum_re;
-            p->row_im[j] += sum_im;
-        }
-}
-
-/* Power of complex sums along one axis with the fringe along the other. */
-static double power_of_sums(const float *sum_re, const float *sum_im, const float *re, const float *im, int n)
-{
-    float all_re = 0, all_im = 0;
-#pragma omp simd reduction(+ : all_re, all_im)
-    for (int i = 0; i < n; i++) {
-        all_re += sum_re[i] * re[i] - sum_im[i] * im[i];
-        all_im += sum_re[i] * im[i] + sum_im[i] * re[i];
+    const float *re = p->across.re + p->x0, *im = p->across.im + p->x0;
+    mro_lanes all_re = { 0 }, all_im = { 0 };
+    for (int i = 0; i < p->wide; i += MRO_LANES) {
+        const mro_lanes a = *(const loose *)(p->column_re + i), b = *(const loose *)(p->column_im + i);
+        const mro_lanes c = *(const loose *)(re + i), d = *(const loose *)(im + i);
+        all_re += a * c - b * d;
+        all_im += a * d + b * c;
     }
-    return (double)all_re * (double)all_re + (double)all_im * (double)all_im;
+    const double sum_re = (double)sum_of(all_re), sum_im = (double)sum_of(all_im);
+    return sum_re * sum_re + sum_im * sum_im;
 }
 
 /* Power of the field matched by a sphere of size k at (y, x) with wave vector (gy, gx), in units of noise. The patch
  * stays for the next call, which often differs by one number: climbs along gy and gx, and searches for second
- * reflections, weigh the field with the same sphere, and along gy the sums over rows stay, along gx those over columns.
- * `sizes`: the same place will be asked for with all sizes. */
-static double matched_power(const struct search *c, int k, double y, double x, double gy, double gx, bool sizes,
-                            struct patch *p)
+ * reflections, weigh the field with the same sphere, and along gx the sums over columns stay. */
+static double matched_power(const struct search *c, int k, double y, double x, double gy, double gx, struct patch *p)
 {
-    if ((p->size != k || p->y != y || p->x != x) && !place_patch(c, k, y, x, p)) return 0;
-    const double reach = 0.5 * c->s->diameter_nm[sizes ? MRO_PATCH_SIZES - 1 : k];
-    struct axis *down = &p->down, *across = &p->across;
-    const int j = fill_axis(down, p->y0, p->rows, y / c->py, c->py, gy, reach);
-    const int i = fill_axis(across, p->x0, p->wide, x / c->px, c->px, gx, reach);
-    if (gx != p->gx_summed && gy != p->gy_summed) {
-        if (gx == p->gx_last) {
-            sum_rows(p, across->re + i, across->im + i);
-            p->gx_summed = gx;
-        } else {
-            sum_columns(p, down->re + j, down->im + j);
-            p->gy_summed = gy;
-        }
-    }
-    p->gx_last = gx;
-    const double power = gx == p->gx_summed
-                             ? power_of_sums(p->row_re, p->row_im, down->re + j, down->im + j, p->rows)
-                             : power_of_sums(p->column_re, p->column_im, across->re + i, across->im + i, p->wide);
-    return p->norm > 0 ? power / (p->norm * mro_patch_energy(c->s, k, gy, gx)) : 0;
+    const bool moved = p->size != k || p->y != y || p->x != x;
+    if (moved) place_sphere(c, k, y, x, p);
+    fill_axis(&p->down, p->y0, p->rows, c->py, gy);
+    fill_axis(&p->across, p->x0, p->wide, c->px, gx);
+    if (moved)
+        weigh(c, p);
+    else if (gy != p->gy_summed)
+        sum_columns(p);
+    p->gy_summed = gy;
+    return p->norm > 0 ? power_of_sums(p) / (p->norm * mro_patch_energy(c->s, k, gy, gx)) : 0;
 }
 
 enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
@@ -205,10 +240,15 @@ enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid
                                      struct mro_error *e)
 {
     struct search c = { .g = g, .field = field->p, .s = s, .py = g->ly / (double)g->ny, .px = g->lx / (double)g->nx };
-    for (int k = 0; k < MRO_PATCH_SIZES; k++)
+    c.per_y = 1 / c.py;
+    c.per_x = 1 / c.px;
+    for (int k = 0; k < MRO_PATCH_SIZES; k++) {
         if (s->diameter_nm[k] / fmin(c.py, c.px) + 2 > MAX_SPAN)
             return MRO_FAIL(e, MRO_EINTERNAL, "a patch of %g nm spans too many samples of %g nm", s->diameter_nm[k],
                             fmin(c.py, c.px));
+        c.rows = (int)fmax(c.rows, ceil(s->diameter_nm[k] / c.py) + 1 + 2 * RESERVE);
+        c.columns = (int)fmax(c.columns, ceil(s->diameter_nm[k] / c.px) + 1 + 2 * RESERVE);
+    }
     bool failed = false;
 #pragma omp parallel num_threads(d->threads)
     {
@@ -222,10 +262,9 @@ enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid
             struct mro_patch_walk w;
             if (p == NULL) continue;
             p->size = -1; /* what one patch leaves is not seen by the next: one result at any number of threads */
-            p->down.g = p->across.g = NAN;
+            p->down.g = p->across.g = p->gy_summed = NAN;
             mro_walk_start(&w, patches + i);
-            while (w.state != MRO_WALK_DONE)
-                mro_walk_step(&w, s, matched_power(&c, w.size, w.y, w.x, w.gy, w.gx, w.state == MRO_WALK_SIZES, p));
+            while (w.state != MRO_WALK_DONE) mro_walk_step(&w, s, matched_power(&c, w.size, w.y, w.x, w.gy, w.gx, p));
             patches[i] = w.patch;
         }
         free(p);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Local power of a spectrum. */
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +11,8 @@
 #include "cpu/cpu.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
+
+#define SPREAD 2.5f /* the median of n numbers is looked for within SPREAD / sqrt(n) of its neighbour's */
 
 /* Powers of the rows and columns that discs of the upper half plane reach, by signed frequency. Where discs take every
  * second number of a row, the even ones lie first, then the odd ones: what a disc has of a row is one run. */
@@ -18,7 +23,7 @@ struct powers {
     float *v;
 };
 
-enum { RUN = 16 }; /* runs are copied in pieces of this many floats, the last one with what lies behind it */
+enum { LANES = 16 }; /* numbers that are looked at together */
 
 static bool powers_new(struct powers *p, const struct mro_lattice *l)
 {
@@ -30,7 +35,7 @@ static bool powers_new(struct powers *p, const struct mro_lattice *l)
     p->stride = disc.stride;
     p->half = (size_t)p->most + 2;
     p->pitch = 2 * p->half;
-    p->v = malloc(((size_t)(p->y1 - p->y0 + 1) * p->pitch + RUN) * sizeof *p->v);
+    p->v = malloc(((size_t)(p->y1 - p->y0 + 1) * p->pitch) * sizeof *p->v);
     return p->v != NULL;
 }
 
@@ -42,68 +47,150 @@ static float *power_at(const struct powers *p, ptrdiff_t y, ptrdiff_t x)
     return p->stride == 1 ? row + i : row + (i & 1) * p->half + i / 2;
 }
 
-/* Row y, of the spectrum over the model where there is one. `line`: room for a row. */
-static void fill_powers(struct powers *p, const struct mro_lattice *l, const mro_c32 *s, const float *model,
-                        ptrdiff_t y, float *line)
+/* Columns from..to of row y, of the spectrum over the model where there is one; both have one sign. `line`: room for a
+ * row. */
+static void fill_columns(struct powers *p, const struct mro_lattice *l, const mro_c32 *s, const float *model,
+                         ptrdiff_t y, ptrdiff_t from, ptrdiff_t to, float *line)
 {
-    const size_t nx = l->nx, most = (size_t)p->most, at = mro_cyclic(y, l->ny) * nx;
-    for (int side = 0; side < 2; side++) { /* columns from 0 on, and those below */
-        const mro_c32 *from = s + at + (side ? nx - most : 0);
-        const float *over = model ? model + at + (side ? nx - most : 0) : NULL;
-        float *to = line + (side ? 0 : most);
-        const size_t n = side ? most : most + 1;
-        if (over)
+    if (from > to) return;
+    const size_t at = mro_cyclic(y, l->ny) * l->nx + mro_cyclic(from, l->nx), first = (size_t)(from + p->most);
+    const size_t n = (size_t)(to - from + 1);
+    const mro_c32 *z = s + at;
+    const float *over = model ? model + at : NULL;
+    float *v = line + first;
+    if (over)
 #pragma omp simd
-            for (size_t i = 0; i < n; i++) to[i] = (from[i].re * from[i].re + from[i].im * from[i].im) / over[i];
-        else
+        for (size_t i = 0; i < n; i++) v[i] = (z[i].re * z[i].re + z[i].im * z[i].im) / over[i];
+    else
 #pragma omp simd
-            for (size_t i = 0; i < n; i++) to[i] = from[i].re * from[i].re + from[i].im * from[i].im;
-    }
+        for (size_t i = 0; i < n; i++) v[i] = z[i].re * z[i].re + z[i].im * z[i].im;
     float *even = power_at(p, y, -p->most), *odd = even + p->half;
     if (p->stride == 1) {
-        memcpy(even, line, (2 * most + 1) * sizeof *even);
+        memcpy(even + first, v, n * sizeof *even);
         return;
     }
-    line[2 * most + 1] = 0;
 #pragma omp simd
-    for (size_t i = 0; i <= most; i++) {
+    for (size_t i = first / 2; i <= (first + n - 1) / 2; i++) {
         even[i] = line[2 * i];
         odd[i] = line[2 * i + 1];
     }
 }
 
-/* Median over the disc around lattice point (j, i). `guess` is that of a neighbour, or 0. `scratch` has room for the
- * numbers of a disc and RUN more, `ends` for two numbers a row of a disc. */
-static float disc_median(const struct mro_lattice *l, const struct powers *p, ptrdiff_t j, ptrdiff_t i, float guess,
-                         float *scratch, int *ends)
+/* What the discs take of row y. */
+static void fill_powers(struct powers *p, const struct mro_lattice *l, const mro_c32 *s, const float *model,
+                        ptrdiff_t y, float *line)
+{
+    const double reach = l->radius + 1 / fmin(l->ly, l->lx), qy = (double)y / l->ly; /* of a disc, and rounding */
+    const double outer = l->outer + reach, inner = fmax(l->inner - reach, 0);
+    const double to = sqrt(fmax(outer * outer - qy * qy, 0)) * l->lx,
+                 from = sqrt(fmax(inner * inner - qy * qy, 0)) * l->lx;
+    const ptrdiff_t last = (ptrdiff_t)fmin(to, (double)p->most), first = (ptrdiff_t)from;
+    fill_columns(p, l, s, model, y, first, last, line);
+    fill_columns(p, l, s, model, y, -last, first ? -first : -1, line);
+}
+
+/* Where the numbers of a disc lie: a run in each of its rows of powers. */
+struct runs {
+    int rows;
+    double *half_width; /* of the rows, the same for all discs along a row of the lattice */
+    int *longest;       /* no disc of them has more numbers of this row */
+    int *at, *count;    /* where the run begins, and how long it is */
+};
+
+/* Numbers >= least and < beyond of a disc, whose first row of powers is `row`, go to `kept`; how many they are.
+ * `below`: how many are smaller. `kept` has room for all numbers and LANES more. */
+static size_t keep_between(const float *row, size_t pitch, const struct runs *d, float least, float beyond, float *kept,
+                           size_t *below)
+{
+    size_t n = 0, smaller = 0;
+    uint32_t from, to; /* numbers >= 0 have the order of their bits */
+    memcpy(&from, &least, sizeof from);
+    memcpy(&to, &beyond, sizeof to);
+#ifdef __AVX512F__
+    const __m512i lower = _mm512_set1_epi32((int)from), width = _mm512_set1_epi32((int)(to - from));
+    __m512i count = _mm512_setzero_si512();
+    __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    int first = 0, last = d->rows - 1; /* the rows that may have more */
+    for (int i = 0; first <= last; i += LANES, place = _mm512_add_epi32(place, _mm512_set1_epi32(LANES))) {
+        const float *at = row + (size_t)first * pitch + i;
+        for (int r = first; r <= last; r++, at += pitch) {
+            const __mmask16 there = _mm512_cmplt_epi32_mask(place, _mm512_set1_epi32(d->count[r]));
+            const __m512i over = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(there, at + d->at[r]), lower);
+            const __mmask16 in = _mm512_mask_cmplt_epu32_mask(there, over, width);
+            count = _mm512_mask_sub_epi32(count, there, count, _mm512_srai_epi32(over, 31));
+            _mm512_storeu_si512(kept + n, _mm512_maskz_compress_epi32(in, _mm512_add_epi32(over, lower)));
+            n += (size_t)__builtin_popcount(in);
+        }
+        while (first <= last && d->longest[first] <= i + LANES) first++;
+        while (first <= last && d->longest[last] <= i + LANES) last--;
+    }
+    smaller = (size_t)_mm512_reduce_add_epi32(count);
+#else
+    for (int r = 0; r < d->rows; r++, row += pitch)
+        for (int i = 0; i < d->count[r]; i++) {
+            uint32_t bits;
+            memcpy(&bits, row + d->at[r] + i, sizeof bits);
+            kept[n] = row[d->at[r] + i];
+            n += bits - from < to - from;
+            smaller += bits < from;
+        }
+#endif
+    *below = smaller;
+    return n;
+}
+
+/* Median over the disc around lattice point (j, i). `guess` is that of a neighbour, or 0: the numbers near it are
+ * picked out, which the median is nearly always one of. `scratch` has room for the numbers of a disc and LANES more. */
+static float disc_median(const struct mro_lattice *l, const struct powers *p, struct runs *d, ptrdiff_t j, ptrdiff_t i,
+                         float guess, float *scratch)
 {
     const struct mro_disc disc = mro_lattice_disc(l, j, i);
-    const int y0 = (int)disc.y0, rows = (int)(disc.y1 - disc.y0 + 1);
-    int *first = ends, *count = ends + rows;
-#pragma omp simd
-    for (int r = 0; r < rows; r++) first[r] = mro_disc_row(&disc, y0 + r, count + r);
-    size_t n = 0;
-    for (int r = 0; r < rows; r++) {
-        const float *from = power_at(p, y0 + r, first[r]);
-        for (int done = 0; done < count[r]; done += RUN) memcpy(scratch + n + done, from + done, RUN * sizeof *from);
-        n += (size_t)count[r];
+    const int y0 = (int)disc.y0, most = (int)p->most, half = (int)p->half, split = p->stride == 2;
+    size_t all = 0, below;
+#pragma omp simd reduction(+ : all)
+    for (int r = 0; r < d->rows; r++) {
+        int count;
+        const int x = mro_disc_run(&disc, y0 + r, d->half_width[r], &count) + most;
+        d->at[r] = (x & split) * half + (x >> split);
+        d->count[r] = count;
+        all += (size_t)count;
     }
-    return n ? mro_median_positive(scratch, n, guess) : 0;
+    if (all == 0) return 0;
+    const size_t middle = all / 2;
+    const float *row = p->v + (size_t)(y0 - p->y0) * p->pitch;
+    float width = guess * SPREAD / sqrtf((float)all), least = fmaxf(guess - width, 0);
+    float beyond = guess > 0 ? guess + width : INFINITY;
+    size_t n = keep_between(row, p->pitch, d, least, beyond, scratch, &below);
+    for (int pass = 1; (below > middle && least > 0) || (below + n <= middle && beyond < INFINITY); pass++) {
+        width *= 4;
+        if (below > middle) {
+            beyond = least;
+            least = pass < 3 ? fmaxf(least - width, 0) : 0;
+        } else {
+            least = beyond;
+            beyond = pass < 3 ? beyond + width : INFINITY;
+        }
+        n = keep_between(row, p->pitch, d, least, beyond, scratch, &below);
+    }
+    for (size_t k = 0; k < LANES; k++) scratch[n + k] = INFINITY; /* whole vectors */
+    return mro_select_between(scratch, (n + LANES - 1) / LANES * LANES, middle - below, least, beyond);
 }
 
 /* Medians of all wanted points, others -1. false: out of memory. */
 static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const float *model, float *v, int threads)
 {
     const struct mro_disc disc = mro_lattice_disc(l, 0, 0);
-    const size_t rows = 2 * (size_t)disc.ry + 3, most = rows * (2 * (size_t)disc.rx + 3) + RUN;
+    const size_t rows = 2 * (size_t)disc.ry + 3, most = rows * (2 * (size_t)disc.rx + 3) + LANES;
     struct powers p;
     bool failed = !powers_new(&p, l);
     for (size_t i = 0; i < mro_lattice_points(l); i++) v[i] = -1;
 #pragma omp parallel num_threads(threads) if (!failed)
     {
-        float *line = failed ? NULL : malloc((p.pitch + most) * sizeof *line), *scratch = line ? line + p.pitch : NULL;
-        int *ends = malloc(2 * rows * sizeof *ends);
-        const bool ready = line && ends;
+        float *line = failed ? NULL : calloc(p.pitch + most, sizeof *line), *scratch = line ? line + p.pitch : NULL;
+        double *half_width = malloc(rows * sizeof *half_width);
+        int *ends = malloc(3 * rows * sizeof *ends);
+        const bool ready = line && half_width && ends;
+        struct runs runs = { .half_width = half_width, .longest = ends, .at = ends + rows, .count = ends + 2 * rows };
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -115,14 +202,21 @@ static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const
         for (ptrdiff_t j = 0; j <= l->half; j++) {
             if (!ready) continue;
             /* |F| is even: one median serves both halves. */
+            const struct mro_disc first = mro_lattice_disc(l, j, 0);
             float median = 0;
+            runs.rows = (int)(first.y1 - first.y0 + 1);
+            for (int r = 0; r < runs.rows; r++) {
+                half_width[r] = mro_disc_half_width(&first, (int)first.y0 + r);
+                runs.longest[r] = (int)(2 * half_width[r] / (double)p.stride) + 1;
+            }
             for (ptrdiff_t i = j ? -l->half : 0; i <= l->half; i++) {
                 if (!mro_lattice_wanted(l, j, i)) continue;
-                median = disc_median(l, &p, j, i, median, scratch, ends);
+                median = disc_median(l, &p, &runs, j, i, median, scratch);
                 v[mro_lattice_index(l, j, i)] = v[mro_lattice_index(l, -j, -i)] = median / (float)M_LN2;
             }
         }
         free(line);
+        free(half_width);
         free(ends);
     }
     free(p.v);
@@ -183,28 +277,76 @@ static bool lattice_smooth(const struct mro_lattice *l, const float *v, float *s
     return true;
 }
 
-/* Row y of the plane, interpolated: first between rows of the lattice, in `line`, then along it. */
-static void power_row(const struct mro_lattice *l, const float *smooth, size_t y, float *line, float *out)
+/* Where the columns of the plane lie between those of the lattice: from 0 on, and from 0 down. */
+struct columns {
+    int *at[2];
+    float *after[2]; /* of the way to the next */
+};
+
+static bool columns_new(struct columns *c, const struct mro_lattice *l)
+{
+    const size_t n = l->nx / 2 + 1;
+    const double per = 1 / (l->lx * l->step), half = (double)l->half;
+    c->at[0] = malloc(2 * n * sizeof *c->at[0]);
+    c->after[0] = malloc(2 * n * sizeof *c->after[0]);
+    if (!c->at[0] || !c->after[0]) return false;
+    for (int side = 0; side < 2; side++) {
+        int *at = c->at[side] = c->at[0] + (side ? n : 0);
+        float *after = c->after[side] = c->after[0] + (side ? n : 0);
+        for (size_t x = 0; x < n; x++) {
+            const double a = (double)x * per, where = half + (side ? -a : a);
+            at[x] = (int)where;
+            after[x] = (float)(where - at[x]);
+        }
+    }
+    return true;
+}
+
+static void columns_free(struct columns *c)
+{
+    free(c->at[0]);
+    free(c->after[0]);
+}
+
+/* Row y of the plane and its mirror image, interpolated: first between rows of the lattice, in `line`, then along it,
+ * in `v`. */
+static void power_rows(const struct mro_lattice *l, const struct columns *c, const float *smooth, size_t y, float *line,
+                       float *v, float *out)
 {
     const double qy = mro_frequency(y, l->ny, l->ly), left = l->hi * l->hi - qy * qy;
     const double b = qy / l->step, per = 1 / (l->lx * l->step), inner = fmax(l->lo, 0) / l->step, rounding = 1e-9;
-    memset(out, 0, l->nx * sizeof *out);
-    if (left < -rounding) return; /* both limits are within */
-    const ptrdiff_t j = (ptrdiff_t)floor(b);
-    const float wy = (float)(b - (double)j);
-    const float *here = smooth + mro_lattice_index(l, j, -l->half),
-                *next = smooth + mro_lattice_index(l, j + 1, -l->half);
-    for (ptrdiff_t i = 0; i <= 2 * l->half; i++) line[i] = (1 - wy) * here[i] + wy * next[i];
-    const int last = (int)fmin(sqrt(fmax(left, 0)) * l->lx + rounding, (double)(l->nx / 2)), half = (int)l->half;
-    for (int side = 0; side < 2; side++) {
-        const int n = side ? (int)fmin(last, (double)((l->nx - 1) / 2)) : last;
+    const size_t nx = l->nx, mirror = y ? l->ny - y : 0;
+    float *row = out + y * nx, *other = out + mirror * nx;
+    int first = 0, last = -1; /* columns within the band; both limits are within */
+    if (left >= -rounding) {
+        last = (int)fmin(sqrt(fmax(left, 0)) * l->lx + rounding, (double)(nx / 2));
+        while (first <= last && (first * per) * (first * per) + b * b < inner * inner - rounding) first++;
+        const ptrdiff_t j = (ptrdiff_t)floor(b);
+        const float wy = (float)(b - (double)j);
+        const float *here = smooth + mro_lattice_index(l, j, -l->half),
+                    *next = smooth + mro_lattice_index(l, j + 1, -l->half);
 #pragma omp simd
-        for (int x = side; x <= n; x++) {
-            const double a = x * per, at = half + (side ? -a : a);
-            const int i = (int)at;
-            const float w = (float)(at - i), v = (1 - w) * line[i] + w * line[i + 1];
-            out[side ? (int)l->nx - x : x] = a * a + b * b < inner * inner - rounding ? 0 : v;
+        for (ptrdiff_t i = 0; i <= 2 * l->half; i++) line[i] = (1 - wy) * here[i] + wy * next[i];
+    }
+    memset(row, 0, nx * sizeof *row);
+    memset(other, 0, nx * sizeof *other);
+    for (int side = 0; side < 2; side++) { /* columns from 0 on, and those below */
+        const int from = side && !first ? 1 : first, to = side ? (int)fmin(last, (double)((nx - 1) / 2)) : last;
+        const int *at = c->at[side];
+        const float *after = c->after[side];
+        float *up = side ? other : row, *down = (side ? row : other) + nx;
+#pragma omp simd
+        for (int x = from; x <= to; x++) {
+            const int i = at[x];
+            const float w = after[x];
+            v[x] = w * line[i + 1] + (1 - w) * line[i];
         }
+        if (from > to) continue;
+        if (side == 0 || other != row) memcpy(up + from, v + from, (size_t)(to - from + 1) * sizeof *v);
+        if (side == 1 || other != row)
+#pragma omp simd
+            for (int x = from ? from : 1; x <= to; x++) down[-x] = v[x];
+        if (from == 0) other[0] = v[0];
     }
 }
 
@@ -216,19 +358,20 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
     const struct mro_lattice l = mro_lattice_of(g->ny, g->nx, g->ly, g->lx, radius_inv_nm, lo, hi);
     const size_t nl = mro_lattice_points(&l);
     float *v = malloc(nl * sizeof *v), *smooth = malloc(nl * sizeof *smooth);
+    struct columns columns = { 0 };
     enum mro_code rc = MRO_OK;
     bool failed = false;
     if (!v || !smooth || !lattice_medians(&l, spectrum->p, model, v, d->threads)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a spectrum of %zu x %zu", g->nx, g->ny);
         goto done;
     }
-    if (!lattice_smooth(&l, v, smooth)) {
+    if (!lattice_smooth(&l, v, smooth) || !columns_new(&columns, &l)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
 #pragma omp parallel num_threads(d->threads)
     {
-        float *line = malloc((size_t)(2 * l.half + 1) * sizeof *line);
+        float *line = malloc(((size_t)(2 * l.half + 1) + g->nx / 2 + 1) * sizeof *line);
         if (line == NULL) {
 #pragma omp atomic write
             failed = true;
@@ -238,8 +381,7 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
             const size_t mirror = y ? g->ny - y : 0;
             if (line == NULL) continue;
             float *row = out + y * g->nx, *other = out + mirror * g->nx;
-            power_row(&l, smooth, y, line, row);
-            for (size_t x = 0; mirror != y && x < g->nx; x++) other[x] = row[x ? g->nx - x : 0];
+            power_rows(&l, &columns, smooth, y, line, line + 2 * l.half + 1, out);
             for (size_t x = 0; model && x < g->nx; x++) row[x] *= model[y * g->nx + x];
             for (size_t x = 0; model && mirror != y && x < g->nx; x++) other[x] *= model[mirror * g->nx + x];
         }
@@ -247,6 +389,7 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
     }
     if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
 done:
+    columns_free(&columns);
     free(v);
     free(smooth);
     return rc;

@@ -83,12 +83,21 @@ MRO_HD struct mro_disc mro_lattice_disc(const struct mro_lattice *l, ptrdiff_t j
     d.stride = d.ry * d.rx > 200 ? 2 : 1;
     return d;
 }
+MRO_HD double mro_disc_half_width(const struct mro_disc *d, int y) /* of row y, in numbers */
+{
+    const double dy = (y - d->cy) / d->ry;
+    return d->rx * sqrt(fmax(0.0, 1 - dy * dy));
+}
+MRO_HD int mro_disc_run(const struct mro_disc *d, int y, double half_width, int *n)
+{
+    const int every = (int)d->stride - 1; /* a stride of 1 or 2 */
+    const int x0 = (int)ceil(d->cx - half_width) + (y & every), x1 = (int)floor(d->cx + half_width);
+    *n = x1 < x0 ? 0 : ((x1 - x0) >> every) + 1;
+    return x0;
+}
 MRO_HD int mro_disc_row(const struct mro_disc *d, int y, int *n)
 {
-    const double dy = (y - d->cy) / d->ry, w = d->rx * sqrt(fmax(0.0, 1 - dy * dy));
-    const int every = (int)d->stride - 1, x0 = (int)ceil(d->cx - w) + (y & every), x1 = (int)floor(d->cx + w);
-    *n = x1 < x0 ? 0 : ((x1 - x0) >> every) + 1; /* a stride of 1 or 2 */
-    return x0;
+    return mro_disc_run(d, y, mro_disc_half_width(d, y), n);
 }
 
 /* Normalised smoothing at point (j, i) over the medians `v` (negative = none); `bell`[k] is the weight of k steps. */

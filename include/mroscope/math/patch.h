@@ -66,7 +66,6 @@ MRO_HD double mro_patch_energy(const struct mro_patch_search *s, int k, double g
  * and 3 % of |g|. */
 enum mro_walk_state {
     MRO_WALK_SIZES,
-    MRO_WALK_TOP,
     MRO_WALK_BEFORE,
     MRO_WALK_AFTER,
     MRO_WALK_TRY,
@@ -95,10 +94,18 @@ MRO_HD void mro_walk_ask(struct mro_patch_walk *w, int state, double y, double x
     w->gx = gx;
 }
 
+/* The size to ask for is number i; where a climb has ended, its own is known. */
+MRO_HD void mro_walk_next_size(struct mro_patch_walk *w)
+{
+    if (w->climbs && w->i == w->k) w->patch.power[w->i++] = w->top;
+    w->size = w->i;
+}
+
 MRO_HD void mro_walk_ask_sizes(struct mro_patch_walk *w)
 {
-    w->i = w->size = 0;
     mro_walk_ask(w, MRO_WALK_SIZES, w->patch.y_nm, w->patch.x_nm, w->patch.gy, w->patch.gx);
+    w->i = 0;
+    mro_walk_next_size(w);
 }
 
 MRO_HD void mro_walk_start(struct mro_patch_walk *w, const struct mro_patch *from)
@@ -177,7 +184,9 @@ MRO_HD void mro_walk_sized(struct mro_patch_walk *w, const struct mro_patch_sear
     w->arm[1] = 0.12 * fmin(1.0, 1.8 / size); /* nm^-1 */
     w->round = w->axis = 0;
     w->moved = 0;
-    mro_walk_ask(w, MRO_WALK_TOP, w->v[0], w->v[1], w->v[2], w->v[3]);
+    w->top = w->patch.power[best];
+    w->was = w->v[0];
+    mro_walk_ask_side(w, MRO_WALK_BEFORE, w->was - w->arm[0]);
 }
 
 MRO_HD void mro_walk_tried(struct mro_patch_walk *w, double power)
@@ -196,14 +205,9 @@ MRO_HD void mro_walk_step(struct mro_patch_walk *w, const struct mro_patch_searc
     const double h = w->arm[w->axis / 2];
     switch (w->state) {
     case MRO_WALK_SIZES:
-        w->patch.power[w->i] = power;
-        w->size = ++w->i;
+        w->patch.power[w->i++] = power;
+        mro_walk_next_size(w);
         if (w->i == MRO_PATCH_SIZES) mro_walk_sized(w, s);
-        return;
-    case MRO_WALK_TOP:
-        w->top = power;
-        w->was = w->v[0];
-        mro_walk_ask_side(w, MRO_WALK_BEFORE, w->was - h);
         return;
     case MRO_WALK_BEFORE:
         w->before = power;
