@@ -14,6 +14,7 @@
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_statistics.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,22 @@ double mro_detection_power(const struct mro_order_plan *p, double d, double cont
     return power_at_snr(p, contrast * pow(d + MRO_INTERFACE_NM, 4));
 }
 
+/* A disc on a raster, in its points. */
+struct disc {
+    double y, x, radius;
+};
+
+/* How many of the nx points of row y are in a disc, from point *first on. */
+static size_t disc_row(const struct disc *o, double y, size_t nx, size_t *first)
+{
+    const double w = sqrt(fmax(0, o->radius * o->radius - (y - o->y) * (y - o->y)));
+    const double from = ceil(fmax(0, o->x - w)), to = floor(fmin((double)nx - 1, o->x + w));
+    *first = (size_t)from;
+    return to < from ? 0 : (size_t)(to - from) + 1;
+}
+
+enum { BAND = 32 }; /* rows of the raster that are filled together */
+
 /* Union of discs inside the region, and every disc's own part of it, on a fine raster. */
 static enum mro_code disc_areas(const struct mro_found_list *l, const double *diameter, const double region[4],
                                 double *own, double *both, int threads, struct mro_error *e)
@@ -99,28 +116,49 @@ static enum mro_code disc_areas(const struct mro_found_list *l, const double *di
     const size_t nx = (size_t)((region[2] - region[0]) / AREA_STEP_NM),
                  ny = (size_t)((region[3] - region[1]) / AREA_STEP_NM);
     const double cell = AREA_STEP_NM * AREA_STEP_NM;
-    unsigned char *hit = calloc(nx * ny + 1, 1);
-    if (hit == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    struct disc *discs = malloc((l->n + 1) * sizeof *discs);
     size_t covered = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        const double r = 0.5 * diameter[i], cy = (l->v[i].y_nm - region[1]) / AREA_STEP_NM - 0.5;
-        const double cx = (l->v[i].x_nm - region[0]) / AREA_STEP_NM - 0.5, rr = r / AREA_STEP_NM;
-        size_t mine = 0;
-        for (double y = ceil(fmax(0, cy - rr)); y <= fmin((double)ny - 1, cy + rr); y++) {
-            const double w = sqrt(fmax(0, rr * rr - (y - cy) * (y - cy)));
-            const double from = ceil(fmax(0, cx - w)), to = floor(fmin((double)nx - 1, cx + w));
-            if (to < from) continue;
-            const size_t wide = (size_t)(to - from) + 1;
-            memset(hit + (size_t)y * nx + (size_t)from, 1, wide);
-            mine += wide;
+    bool failed = discs == NULL;
+#pragma omp parallel num_threads(threads) reduction(+ : covered) if (!failed)
+    {
+        unsigned char *hit = failed ? NULL : malloc(BAND * nx + 1);
+        size_t first;
+        if (hit == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
-        own[i] = (double)mine * cell;
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < l->n; i++) {
+            if (hit == NULL) continue;
+            struct disc *o = discs + i;
+            size_t mine = 0;
+            *o = (struct disc){ (l->v[i].y_nm - region[1]) / AREA_STEP_NM - 0.5,
+                                (l->v[i].x_nm - region[0]) / AREA_STEP_NM - 0.5, 0.5 * diameter[i] / AREA_STEP_NM };
+            for (double y = ceil(fmax(0, o->y - o->radius)); y <= fmin((double)ny - 1, o->y + o->radius); y++)
+                mine += disc_row(o, y, nx, &first);
+            own[i] = (double)mine * cell;
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t top = 0; top < ny; top += BAND) {
+            const size_t rows = ny - top < BAND ? ny - top : BAND;
+            const double last = (double)(top + rows - 1);
+            uint32_t sum = 0;
+            if (hit == NULL) continue;
+            memset(hit, 0, rows * nx);
+            for (const struct disc *o = discs; o < discs + l->n; o++)
+                for (double y = ceil(fmax((double)top, o->y - o->radius)); y <= fmin(last, o->y + o->radius); y++) {
+                    const size_t n = disc_row(o, y, nx, &first);
+                    memset(hit + ((size_t)y - top) * nx + first, 1, n);
+                }
+#pragma omp simd reduction(+ : sum)
+            for (size_t i = 0; i < rows * nx; i++) sum += hit[i];
+            covered += sum;
+        }
+        free(hit);
     }
-#pragma omp parallel for simd schedule(static) num_threads(threads) reduction(+ : covered)
-    for (size_t i = 0; i < nx * ny; i++) covered += hit[i];
+    free(discs);
     *both = (double)covered * cell;
-    free(hit);
-    return MRO_OK;
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory") : MRO_OK;
 }
 
 /* The grid of models: those of sizes (mean and spread) for each contrast in turn. */

@@ -60,10 +60,12 @@ MRO_HD float mro_exp(float x)
     return series * power;
 }
 
-/* 1 / x for 1e-37 < x < 1e37, relative error below 1.2e-7: a guess by the bits, to within an eighth, and twice a step
- * that raises its error to the third power. Several times as fast as division in vectors. */
+/* 1 / x for 1e-37 < x < 1e37, relative error below 1.2e-7. Where products and sums come in one, it takes less than half
+ * the time of a division in wide vectors: a guess by the bits, to within an eighth, and twice a step that raises its
+ * error to the third power. */
 MRO_HD float mro_reciprocal(float x)
 {
+#ifdef FP_FAST_FMAF
     int32_t bits;
     float r;
     memcpy(&bits, &x, sizeof bits);
@@ -74,6 +76,9 @@ MRO_HD float mro_reciprocal(float x)
         r += r * (error + error * error);
     }
     return r;
+#else
+    return 1 / x;
+#endif
 }
 
 /* cos(2 pi t), ln x, exp x and erf x in double precision; errors below 1e-15. */
