@@ -129,7 +129,7 @@ static enum mro_code disc_areas(const struct mro_found_list *l, const double *di
         }
 #pragma omp for schedule(static)
         for (size_t i = 0; i < l->n; i++) {
-            if (hit == NULL) continue;
+            if (discs == NULL) continue; /* without room for a band, too: other threads read them */
             struct disc *o = discs + i;
             size_t mine = 0;
             *o = (struct disc){ (l->v[i].y_nm - region[1]) / AREA_STEP_NM - 0.5,
