@@ -13,7 +13,7 @@ static enum mro_code despike(struct mro_device *d, const float *px, size_t ny, s
     struct mro_gpu_room room = { .d = d };
     struct mro_residuals_args residuals = { .px = px, .ny = ny, .nx = nx, .rows = rows };
     struct mro_spike_threshold_args threshold = { .n = n };
-    float *sorted;
+    float *sorted = NULL;
     enum mro_code rc = mro_gpu_take(&room, &residuals.r, n, sizeof(float), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &sorted, n, sizeof(float), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &threshold.threshold, 1, sizeof(float), e);
