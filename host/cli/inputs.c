@@ -294,6 +294,20 @@ int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *co
     return 2;
 }
 
+/* What stands before the name of a file that is not published yet. */
+#define STAGED ".mroscope-"
+
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+static enum mro_code no_names(const struct cli_item *item, struct mro_error *e)
+{
+    return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
+}
+
 /* Notes the output `name` (taken; NULL = out of memory) of an item. */
 static enum mro_code take_output(struct cli_item *item, char *name, const char **path, struct mro_error *e)
 {
@@ -302,7 +316,7 @@ static enum mro_code take_output(struct cli_item *item, char *name, const char *
     if (grown) item->written = grown;
     if (grown == NULL || name == NULL) {
         free(name);
-        return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
+        return no_names(item, e);
     }
     for (size_t i = 0; i < item->n_inputs && !mro_inside_keeps() && stat(name, &out) == 0; i++) {
         if (item->inputs[i].device != out.st_dev || item->inputs[i].inode != out.st_ino) continue;
@@ -312,8 +326,35 @@ static enum mro_code take_output(struct cli_item *item, char *name, const char *
         free(name);
         return code;
     }
+    if (item->staged) {
+        char *staged = NULL;
+        const size_t n = folder_length(name);
+        if (asprintf(&staged, "%.*s" STAGED "%s", (int)n, name, name + n) < 0) staged = NULL;
+        free(name);
+        if (staged == NULL) return no_names(item, e);
+        name = staged;
+    }
     item->written[item->n_written++] = name;
     *path = name;
+    return MRO_OK;
+}
+
+enum mro_code cli_item_unstage(struct cli_item *item, struct mro_error *e)
+{
+    for (size_t i = 0; item->staged && i < item->n_written; i++) {
+        char *staged = item->written[i], *name = strdup(staged);
+        if (name == NULL) return no_names(item, e);
+        char *base = name + folder_length(name);
+        memmove(base, base + strlen(STAGED), strlen(base + strlen(STAGED)) + 1);
+        if (rename(staged, name) != 0) {
+            const enum mro_code code = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", name, strerror(errno));
+            free(name);
+            return code;
+        }
+        item->written[i] = name;
+        free(staged);
+    }
+    item->staged = false;
     return MRO_OK;
 }
 
@@ -390,13 +431,21 @@ enum mro_code cli_item_stem(struct cli_item *item, const char *folder, bool seve
     return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->path);
 }
 
-void cli_item_release(struct cli_item *item, bool failed)
+void cli_item_unwrite(struct cli_item *item, bool remove)
 {
     for (size_t i = 0; i < item->n_written; i++) {
-        if (failed && !mro_inside_keeps()) unlink(item->written[i]);
+        if (remove && !mro_inside_keeps()) unlink(item->written[i]);
         free(item->written[i]);
     }
     free(item->written);
+    item->written = NULL;
+    item->n_written = 0;
+    item->staged = false;
+}
+
+void cli_item_release(struct cli_item *item, bool failed)
+{
+    cli_item_unwrite(item, failed);
     free(item->stem);
     mro_image_release(&item->pixels);
 }

@@ -77,6 +77,7 @@ struct cli_item {
     bool spent;                       /* set by `measure`: its pixels are not needed any more */
     const struct cli_file_id *inputs; /* all inputs of this run, which results must not replace */
     size_t n_inputs;
+    bool staged;    /* its files have names of their own for now, as frames before it may fail yet */
     char **written; /* files of this item, removed again when it fails */
     size_t n_written;
 };
@@ -161,6 +162,13 @@ void cli_head_release(struct cli_head *h);
 /* Sets the stem of an item's outputs in `folder`, with the numbers of image and frame where there are several. */
 enum mro_code cli_item_stem(struct cli_item *item, const char *folder, bool several_images, bool several_frames,
                             struct mro_error *e);
+
+/* Gives the files that were written while item->staged their names, in place of those of earlier runs. MRO_EIO naming
+ * the one that cannot be; release the item as failed then. */
+enum mro_code cli_item_unstage(struct cli_item *item, struct mro_error *e);
+
+/* Forgets the files that were written for an item, and removes them where asked to. */
+void cli_item_unwrite(struct cli_item *item, bool remove);
 
 /* Frees what an item holds; removes the files it has written when it failed. */
 void cli_item_release(struct cli_item *item, bool failed);

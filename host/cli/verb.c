@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/inside.h"
+
 /* -- one frame ------------------------------------------------------------------------------------ */
 
 struct measured {
@@ -14,7 +16,7 @@ struct measured {
     enum mro_code code;
     struct mro_error error;
     void *result;
-    bool written; /* or it was tried; by the lane that measured it, as a figure takes longer than many measurements */
+    bool written; /* by the lane that measured it: a figure takes longer than many measurements */
 };
 
 static enum mro_code measure_at(void *context, enum cli_place place, struct mro_error *e)
@@ -34,9 +36,14 @@ static void *measure(void *context, struct cli_item *item)
         m->code = measure_at(m, item->place, &m->error);
     else
         m->code = MRO_FAIL(&m->error, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
-    m->written = m->code == MRO_OK && item->stem && run->verb->write;
-    if (m->written) m->code = run->verb->write(run, item, m->result, &m->error);
-    item->spent = m->code == MRO_OK;
+    const bool writes = m->code == MRO_OK && item->stem && run->verb->write;
+    if (writes && item->place >= CLI_BESIDE) {
+        struct mro_error told_later; /* publish writes again what could not be written here */
+        item->staged = !mro_inside_keeps();
+        m->written = run->verb->write(run, item, m->result, &told_later) == MRO_OK;
+        if (!m->written) cli_item_unwrite(item, true);
+    }
+    item->spent = m->code == MRO_OK && (m->written || !writes);
     return m;
 }
 
@@ -63,6 +70,7 @@ static enum mro_code publish(void *context, struct cli_item *item, void *measure
         code = cli_compute_instead(&run->common, run->places, item->name, code, measure_at, m, e);
         if (code == MRO_OK && item->stem && v->write) code = v->write(run, item, m->result, e);
     }
+    if (code == MRO_OK) code = cli_item_unstage(item, e);
     if (code == MRO_OK) code = cli_publish(run, item, m->result, mro_device_backend(run->places->device[m->place]), e);
     if (code == MRO_OK) {
         const enum cli_place place = m->place == CLI_CPU ? CLI_CPU : CLI_CHOSEN;

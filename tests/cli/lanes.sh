@@ -73,4 +73,18 @@ for threads in 1 3; do
 done
 expect_same err3.txt err1.txt
 
+# -- results of an earlier run stay where a frame before theirs fails
+run haadf --json --device cpu --threads 3 --band 0.2,0.9 --surrogates 299 -o kept small.tif
+expect_code 0
+rm kept/small.f0002.haadf.png
+mkdir kept/small.f0002.haadf.png
+find kept -name 'small.f000[345]*' -exec md5sum {} + | sort >kept.txt
+run haadf --json --device cpu --threads 3 --band 0.2,0.9 --surrogates 299 --seed 5 -o kept small.tif
+expect_code 1
+expect_err "cannot write 'kept/small.f0002.haadf.png'"
+find kept -name 'small.f000[345]*' -exec md5sum {} + | sort >now.txt
+expect_same now.txt kept.txt
+checks=$((checks + 1))
+[ -z "$(find kept -name '.*' -type f)" ] || fail "files left behind: $(find kept -name '.*' -type f | head -3)"
+
 finish
