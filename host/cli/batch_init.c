@@ -197,12 +197,11 @@ static bool is_hardness(const char *path)
     static const char *const words[] = { "hardness",    "modulus",         "indent", "indents",
                                          "indentation", "nanoindentation", NULL };
     const struct mro_indent_table_options o = { 0 };
-    const char *slash = strrchr(path, '/');
     struct mro_bytes b;
     struct mro_indent_table t = { 0 };
     if (!has_ending(path, tables) || mro_bytes_map(&b, path, NULL) != MRO_OK) return false;
     const bool is = b.size && mro_indent_table(&t, b.p, b.size, path, &o, NULL) == MRO_OK &&
-                    (any_word(slash ? slash + 1 : path, words) || any_word(t.quantity, words));
+                    (any_word(cli_base_name(path), words) || any_word(t.quantity, words));
     mro_indent_table_release(&t);
     mro_bytes_unmap(&b);
     return is;

@@ -117,7 +117,7 @@ static void check_map(struct batch *b, const struct mro_manifest_row *r)
 static void check_row(struct batch *b, const struct mro_manifest_row *r, const struct batch_kind *kind)
 {
     struct cli_frames frames;
-    const char *slash = r->path ? strrchr(r->path, '/') : NULL, *name = slash ? slash + 1 : r->path;
+    const char *name = r->path ? cli_base_name(r->path) : NULL;
     if (name && strlen(name) > MOST_NAME)
         mro_manifest_fault(&b->manifest, r->row,
                            "the name of the file has %zu bytes; its results are called after it, which allows for %d: "

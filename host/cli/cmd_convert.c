@@ -182,8 +182,7 @@ static enum mro_code convert_image(struct convert *c, const char *path, struct m
             "bytes of MRC are signed; these are marked as unsigned in the way of IMOD, and programs "
             "that do not know the mark show values above 127 as negative ones";
 
-    const char *slash = strrchr(path, '/');
-    snprintf(name, sizeof name, "%s", slash ? slash + 1 : path);
+    snprintf(name, sizeof name, "%s", cli_base_name(path));
     mro_clean_text(name); /* the notes are lines */
     snprintf(notes_text, sizeof notes_text, "source=%s\nsource_image=%zu\nsource_format=%s\ncalibration=%s\n", name,
              image, mro_file_format(f), item.calibration);

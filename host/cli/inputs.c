@@ -192,10 +192,16 @@ void cli_places_close(struct cli_places *places)
 
 /* -- names of outputs ---------------------------------------------------------------------------- */
 
+const char *cli_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 /* File name without folder and last suffix: its start and length. */
 static const char *stem_of(const char *path, size_t *length)
 {
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    const char *base = cli_base_name(path), *dot = strrchr(base, '.');
     *length = dot && dot != base ? (size_t)(dot - base) : strlen(base);
     return base;
 }
@@ -297,12 +303,6 @@ int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *co
 /* What stands before the name of a file that is not published yet. */
 #define STAGED ".mroscope-"
 
-static size_t folder_length(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? (size_t)(slash + 1 - path) : 0;
-}
-
 static enum mro_code no_names(const struct cli_item *item, struct mro_error *e)
 {
     return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
@@ -328,8 +328,8 @@ static enum mro_code take_output(struct cli_item *item, char *name, const char *
     }
     if (item->staged) {
         char *staged = NULL;
-        const size_t n = folder_length(name);
-        if (asprintf(&staged, "%.*s" STAGED "%s", (int)n, name, name + n) < 0) staged = NULL;
+        const char *base = cli_base_name(name);
+        if (asprintf(&staged, "%.*s" STAGED "%s", (int)(base - name), name, base) < 0) staged = NULL;
         free(name);
         if (staged == NULL) return no_names(item, e);
         name = staged;
@@ -344,7 +344,8 @@ enum mro_code cli_item_unstage(struct cli_item *item, struct mro_error *e)
     for (size_t i = 0; item->staged && i < item->n_written; i++) {
         char *staged = item->written[i], *name = strdup(staged);
         if (name == NULL) return no_names(item, e);
-        char *base = name + folder_length(name);
+        const size_t folder = (size_t)(cli_base_name(name) - name);
+        char *base = name + folder;
         memmove(base, base + strlen(STAGED), strlen(base + strlen(STAGED)) + 1);
         if (rename(staged, name) != 0) {
             const enum mro_code code = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", name, strerror(errno));

@@ -117,6 +117,9 @@ struct cli_job {
  * output folder cannot be used). */
 int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
 
+/* What follows the last slash of a path: the name without its folder. */
+const char *cli_base_name(const char *path);
+
 /* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. `suffix` is
  * that of the output named in the message ("mro.json"). */
 int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *const *files, size_t n);

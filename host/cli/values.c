@@ -7,13 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/inputs.h"
 #include "io/reader.h"
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
 
 /* Separator of the cells of a header. */
 static char separator_of(const char *text)
@@ -58,7 +53,7 @@ static int of_table(struct cli_values *values, const char *verb, const char *pat
         }
         for (char *c = cells[file_at]; *c; c++) *c = *c == '\\' ? '/' : *c;
         for (size_t i = 0; i < values->n; i++)
-            if (strcmp(base_name(files->files[i]), base_name(cells[file_at])) == 0) values->v[i] = v;
+            if (strcmp(cli_base_name(files->files[i]), cli_base_name(cells[file_at])) == 0) values->v[i] = v;
     }
     mro_lines_release(&text);
     for (size_t i = 0; i < values->n && rc < 0; i++)

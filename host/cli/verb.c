@@ -159,11 +159,7 @@ enum mro_code cli_write_map(struct cli_run *run, struct cli_item *item, const ch
     return mro_write_tiff(path, map, e);
 }
 
-const char *cli_short_name(const struct cli_item *item)
-{
-    const char *slash = strrchr(item->name, '/');
-    return slash ? slash + 1 : item->name;
-}
+const char *cli_short_name(const struct cli_item *item) { return cli_base_name(item->name); }
 
 /* -- open, measure, close --------------------------------------------------------------------------- */
 

@@ -150,9 +150,11 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
 void mro_order_plan_free(struct mro_order_plan *p)
 {
     if (p == NULL) return;
-    for (int k = 0; k < MRO_WINDOWS; k++) free(p->g[k]);
+    for (int k = 0; k < MRO_WINDOWS; k++) {
+        free(p->g[k]);
+        free(p->spacing_nm[k]);
+    }
     mro_views_free(p);
-    for (int k = 0; k < MRO_WINDOWS; k++) free(p->spacing_nm[k]);
     mro_ctf_rings_free(p->rings);
     free(p->null.min_p);
     free(p->models);

@@ -22,7 +22,7 @@ enum mro_code mro_quantiles(const float *v, size_t n, const double *q, size_t k,
         const size_t below = (size_t)rank;
         out[i] = mro_select(a, m, below);
         if (rank > (double)below && below + 1 < m) {
-            float next = a[below + 1]; /* the smallest of those behind, which are larger */
+            float next = a[below + 1]; /* the smallest of those behind, none of which is smaller than that */
             for (size_t j = below + 2; j < m; j++)
                 if (a[j] < next) next = a[j];
             out[i] += (rank - (double)below) * ((double)next - out[i]);
