@@ -16,6 +16,7 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "ops/crystal_internal.h"
+#include "ops/pixels.h"
 
 #define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
 #define WHITEN_RADIUS 0.45 /* nm^-1 of the local median: wider than the spots of a strong crystal of 4 nm */
@@ -713,6 +714,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
         return MRO_FAIL(e, MRO_EDATA, "'%s': %zu x %zu pixels are too few; 8 along each axis are needed", name, im->nx,
                         im->ny);
     MRO_TRY(check(o, im, w.pixel_nm, name, e));
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     memcpy(r->pixel_nm, w.pixel_nm, sizeof r->pixel_nm);
     r->mask_inv_nm = o->mask_inv_nm;
     r->resolution_nm = 2 * sqrt(2 * log(2)) / (2 * MRO_PI * o->mask_inv_nm);
@@ -722,18 +724,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
     const bool cut_band = plan_grids(&w, im);
     memcpy(r->band_inv_nm, w.band, sizeof w.band);
 
-    const size_t pixels = im->ny * im->nx;
-    size_t first = 0;
-    while (first < pixels && !isfinite(im->px[first])) first++;
-    size_t other = first;
-    while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
-    if (other == pixels) {
-        const bool empty = first == pixels;
-        mro_crystal_warn(r, "%s: there is nothing to measure",
-                         empty ? "no pixel holds a number" : "every pixel has the same value");
-        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
-        return MRO_OK;
-    }
+    if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return MRO_OK;
     if (fmin(w.grid.ly, w.grid.lx) < 5) {
         mro_crystal_warn(
             r, "the image is %.2f nm x %.2f nm: too small for a crystal and its surroundings; 5 nm are needed",

@@ -13,6 +13,7 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
+#include "ops/pixels.h"
 
 #define RINGS_IN_BAND 80   /* at most */
 #define SURE 3.0           /* standard errors of a contrast that is there */
@@ -336,6 +337,7 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     if (im->ny < 8 || im->nx < 8)
         return MRO_FAIL(e, MRO_EDATA, "'%s' is an image of %zu x %zu pixels; 8 along each axis are needed", name,
                         im->nx, im->ny);
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     memcpy(r->pixel_nm, pixel, sizeof pixel);
     memcpy(r->band_inv_nm, o->band_inv_nm, sizeof r->band_inv_nm);
     r->field_nm[0] = (double)im->ny * pixel[0];

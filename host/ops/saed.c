@@ -11,6 +11,7 @@
 #include "core/cholesky.h"
 #include "core/select.h"
 #include "mroscope/math/ctf.h"
+#include "ops/pixels.h"
 #include "ops/saed_internal.h"
 
 #define AXIS_TEXT "s = 1/d in nm^-1"
@@ -595,6 +596,7 @@ enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im,
     unknown(r);
     MRO_TRY(check(im, name, o, e));
     MRO_TRY(calibrate(im, name, o, r, &aspect, &wavelength, e));
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     r->ny = im->ny;
     r->nx = im->nx;
     r->mask = malloc(im->ny * im->nx);
