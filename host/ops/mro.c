@@ -13,6 +13,7 @@
 #include "mroscope/math/grid.h"
 #include "ops/mro_internal.h"
 #include "ops/mro_views.h"
+#include "ops/pixels.h"
 
 #define MARGIN_NM 1.0        /* rim of the image whose cells are left out: windows reach over the border there */
 #define SEARCH_MARGIN_NM 0.5 /* patches centred in the rim still reach into the region */
@@ -201,18 +202,7 @@ static void from_corner(struct mro_order_result *r)
 static bool nothing_to_measure(const struct mro_image *im, struct mro_order_result *r)
 {
     const double ly = (double)im->ny * r->pixel_nm[0], lx = (double)im->nx * r->pixel_nm[1];
-    const size_t pixels = im->ny * im->nx;
-    size_t first = 0;
-    while (first < pixels && !isfinite(im->px[first])) first++;
-    size_t other = first;
-    while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
-    if (other == pixels) {
-        const bool empty = first == pixels;
-        mro_warn(r, "%s: there is nothing to measure",
-                 empty ? "no pixel holds a number" : "every pixel has the same value");
-        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
-        return true;
-    }
+    if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return true;
     if (fmin(ly, lx) < 5) {
         mro_warn(
             r,
@@ -301,6 +291,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     result_unknown(r);
     MRO_TRY(mro_image_pixel_nm(im, name, pixel, e));
     MRO_TRY(mro_band_check(p->o.band_inv_nm, pixel, name, e));
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     memcpy(r->pixel_nm, pixel, sizeof pixel);
     memcpy(r->band_inv_nm, p->o.band_inv_nm, sizeof r->band_inv_nm);
     r->d_nm = p->o.d_nm;
