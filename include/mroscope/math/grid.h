@@ -13,7 +13,8 @@ MRO_HD double mro_frequency(size_t i, size_t n, double length)
     return ((double)i - (i <= n / 2 ? 0 : (double)n)) / length;
 }
 
-/* i modulo n, never negative. Cards divide 64 bits in a hundred instructions: what is less than a turn away goes without. */
+/* i modulo n, never negative. Cards divide 64 bits in a hundred instructions: what is less than a turn away goes
+ * without. */
 MRO_HD size_t mro_cyclic(ptrdiff_t i, size_t n)
 {
     const ptrdiff_t m = (ptrdiff_t)n;
