@@ -54,7 +54,7 @@ static void value_range(const struct compare_page *p, double range[2])
     for (size_t k = 0; k < p->c->result->n_states; k++) /* intervals of two images may be endless */
         for (int j = 0; j < 2 && is_drawn(p, k); j++) {
             const double v = p->scale * p->c->result->state[k].mean_ci95[j];
-            widen(range, fmin(reach[1], fmax(reach[0], v)));
+            if (!isnan(v)) widen(range, fmin(reach[1], fmax(reach[0], v)));
         }
     const bool from_zero = range[0] >= 0 && range[0] < 0.5 * range[1];
     const double pad = range[1] > range[0] ? 0.06 * (range[1] - range[0]) : fabs(range[1]) > 0 ? fabs(range[1]) / 2 : 1;
