@@ -168,10 +168,8 @@ static double filter_width(const struct mro_haadf_filter *f)
 
 static void p_text(char *out, size_t size, double p, int drawn)
 {
-    if (p <= 1.01 / (drawn + 1.0) && drawn >= 999)
-        snprintf(out, size, "p < 0.001");
-    else
-        snprintf(out, size, "p = %.2g", p);
+    /* Where none of the fields has as much, more of them might give less. */
+    snprintf(out, size, "p %s %.2g", p <= 1.01 / (drawn + 1.0) ? "<=" : "=", p);
 }
 
 static void say_regions(char *out, size_t size, const char *word, const struct mro_haadf_regions *r, int drawn)

@@ -351,7 +351,7 @@ static void tell_geometry(const struct mro_saed_fit *f, bool by_symmetry, const 
     else if (o->ellipse_how == MRO_SAED_FIT)
         mro_note(&r->warnings, &r->n_warnings,
                  "the ellipse (ratio %.4f) was fitted to this pattern: a strain of the specimen would be taken for it; "
-                 "give one from a reference with --ellipse to measure strain",
+                 "give that of a state without strain with --ellipse-from to measure strain",
                  g->ellipse_ratio);
 }
 
