@@ -300,14 +300,14 @@ enum mro_code mro_figure_compare(const char *path_stem, const char *title, const
     p.scale = mro_compare_scale(c, &p.unit);
     mro_text_clean(name, sizeof name, c->metric);
     mro_text_named(p.axis, sizeof p.axis, name, p.unit);
-    MRO_TRY(mro_canvas_measure(&measure, e));
+    MRO_TRY(mro_canvas_measure_begin(&measure, e));
     for (size_t k = 0; k < c->result->n_states; k++) {
         if (!is_drawn(&p, k)) continue;
         mro_text_clean(name, sizeof name, c->data->state[k]);
         p.label = fmax(p.label, mro_canvas_text_width(&measure, PT, name) + 2);
         p.rows++;
     }
-    mro_canvas_close(&measure);
+    MRO_TRY(mro_canvas_measure_end(&measure, e));
     p.label = fmin(LABEL_MOST, fmax(10, p.label));
     p.row = p.rows <= 8 ? 8 : 6.5;
     p.rows_h = fmax(2, (double)p.rows) * p.row;
