@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/batch.h"
+#include "cli/words.h"
 #include "io/reader.h"
 #include "io/table.h"
 #include "io/write.h"
@@ -59,24 +60,6 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const struct found *)a)->path, ((const struct found *)b)->path);
 }
 
-/* Does a word stand in a name by itself, between characters that are no letters? */
-static bool has_word(const char *name, const char *word)
-{
-    const size_t n = strlen(word);
-    for (const char *p = name; *p; p++)
-        if (strncasecmp(p, word, n) == 0 && (p == name || !isalpha((unsigned char)p[-1])) &&
-            !isalpha((unsigned char)p[n]))
-            return true;
-    return false;
-}
-
-static bool any_word(const char *name, const char *const *words)
-{
-    for (; *words; words++)
-        if (has_word(name, *words)) return true;
-    return false;
-}
-
 /* "eds_AQ_Fe.tif": a map of Fe, or with HAADF the image beside the maps, of the field "eds_AQ". The length of that name
  * (0: it is no map), and where the element begins and ends. */
 static size_t map_of(const char *path, const char **element, size_t *letters)
@@ -87,7 +70,7 @@ static size_t map_of(const char *path, const char **element, size_t *letters)
     char symbol[8];
     while (begin > 0 && isalpha((unsigned char)base[begin - 1])) begin--;
     *letters = end - begin;
-    if (begin < 2 || *letters == 0 || *letters >= sizeof symbol || !any_word(base, words)) return 0;
+    if (begin < 2 || *letters == 0 || *letters >= sizeof symbol || !cli_any_word(base, words)) return 0;
     *element = base + begin;
     snprintf(symbol, sizeof symbol, "%.*s", (int)*letters, base + begin);
     if (strcasecmp(symbol, "HAADF") != 0 && !(mro_atomic_weight(symbol) > 0)) return 0;
@@ -115,11 +98,11 @@ static const char *image_kind(const char *path, const struct mro_image_info *inf
     static const char *const band[] = { "shearband", "shearbands", NULL };
     const char *element;
     size_t letters;
-    if (info->kind == MRO_KIND_DIFFRACTION || any_word(path, pattern)) return "diffraction";
+    if (info->kind == MRO_KIND_DIFFRACTION || cli_any_word(path, pattern)) return "diffraction";
     const size_t group = map_of(path, &element, &letters);
     if (group && has_maps(path, group)) return "eds-map";
-    if (any_word(path, band)) return "shearband";
-    if (any_word(info->detector, stem) || any_word(info->title, stem) || any_word(path, stem)) return "haadf";
+    if (cli_any_word(path, band)) return "shearband";
+    if (cli_is_stem(info) || cli_any_word(path, stem)) return "haadf";
     return "hrtem";
 }
 
@@ -244,7 +227,7 @@ static bool is_hardness(const char *path)
     struct mro_indent_table t = { 0 };
     if (!has_ending(path, tables) || mro_bytes_map(&b, path, NULL) != MRO_OK) return false;
     const bool is = b.size && mro_indent_table(&t, b.p, b.size, path, &o, NULL) == MRO_OK &&
-                    (any_word(cli_base_name(path), words) || any_word(t.quantity, words));
+                    (cli_any_word(cli_base_name(path), words) || cli_any_word(t.quantity, words));
     mro_indent_table_release(&t);
     mro_bytes_unmap(&b);
     return is;

@@ -20,6 +20,8 @@
 #define CROWDED_NM2 5000.0   /* fields so small that a crystal's spots stand above the median that whitens them */
 #define LARGE_LIMIT_NM 1.9   /* a size limit beyond which most clusters of interest stay unseen */
 #define CROWDED 0.4          /* area fraction from which crystals begin to whiten themselves away */
+#define CRYSTAL_NM 3.5       /* wider than any sphere that is looked for looks */
+#define WITH_RIM 1.2         /* area of a sphere over that of its flagged cells, at most */
 #define REACH_NM 1.2         /* of the largest window, around cells that cannot be measured */
 #define NO_SIGNAL 0.2        /* of the local power in the better part of the image: vacuum, or only shot noise */
 
@@ -250,6 +252,39 @@ static bool set_region(const struct mro_grid *cells, struct mro_order_result *r)
     return true;
 }
 
+/* About the diameter of the largest disc of flagged cells: the largest square of them fits into it. 0 when out of
+ * memory: it serves a warning. */
+static double widest_nm(const struct mro_order_map *mask)
+{
+    unsigned *side = calloc(mask->nx + 1, sizeof *side), most = 0; /* of the largest square that ends in a cell */
+    for (size_t j = 0; side && j < mask->ny; j++)
+        for (size_t i = 0, corner = 0; i < mask->nx; i++) {
+            const unsigned above = side[i + 1], beside = i ? side[i] : 0, least = above < beside ? above : beside;
+            side[i + 1] = mask->v[j * mask->nx + i] > 0 ? 1 + (least < corner ? least : (unsigned)corner) : 0;
+            corner = above;
+            if (side[i + 1] > most) most = side[i + 1];
+        }
+    free(side);
+    return most * sqrt(2 * mask->step_x_nm * mask->step_y_nm);
+}
+
+/* What is larger than the spheres that are looked for is taken for a few of them. Its cells are flagged all the same,
+ * but for the thin rim of a sphere. */
+static void tell_of_crystals(struct mro_order_result *r)
+{
+    const double wide = widest_nm(&r->mask), flagged = fmin(1, WITH_RIM * r->fraction_raw);
+    if (!r->distinguishable || wide < CRYSTAL_NM) return;
+    r->fraction_ci95[1] = fmax(r->fraction_ci95[1], flagged);
+    mro_warn(
+        r,
+        "an ordered region is some %.1f nm across, larger than the clusters that are looked for (up to 3 nm): it is "
+        "taken for a few of them and counts too little; the interval goes up to what the flagged cells cover, %.1f "
+        "%%; measure crystals with 'mroscope lattice'",
+        wide, 100 * flagged);
+    const size_t used = strlen(r->verdict);
+    snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", wide);
+}
+
 static void say_verdict(struct mro_order_result *r)
 {
     if (r->distinguishable)
@@ -272,6 +307,7 @@ static void say_verdict(struct mro_order_result *r)
             r,
             "ordered regions fill much of the field: part of their power passes for the glass's, and the fraction is a "
             "lower bound");
+    tell_of_crystals(r);
 }
 
 enum mro_code mro_order_measure_on(const struct mro_order_plan *p, struct mro_device *d, const struct mro_image *im,

@@ -354,9 +354,9 @@ enum mro_code mro_fig_write(const char *path_stem, const char *title, double top
     struct captioned p = { draw, page, caption, top };
     struct mro_canvas measure = { 0 };
     char name[256];
-    MRO_TRY(mro_canvas_measure(&measure, e));
+    MRO_TRY(mro_canvas_measure_begin(&measure, e));
     const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, caption, false);
-    mro_canvas_close(&measure);
+    MRO_TRY(mro_canvas_measure_end(&measure, e));
     mro_text_clean(name, sizeof name, title);
     return mro_canvas_write(path_stem, name, PAGE_WIDTH, top + ((double)lines - 1) * LEADING + 1.2 + MARGIN,
                             draw_captioned, &p, e);
