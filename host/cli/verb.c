@@ -143,7 +143,14 @@ static int characters(const char *text)
 void cli_print_row(struct cli_run *run, const struct cli_item *item, const char *heading, const char *value,
                    const char *verdict)
 {
-    if (!run->titled) printf("%-*s  %-28s  %s\n", run->name_width, "image", heading, "verdict");
+    if (!run->titled) {
+        /* Frames have longer names than their file, the last one the longest. */
+        const size_t last = item->info->frames ? item->info->frames - 1 : 0;
+        const int more = snprintf(NULL, 0, "%zu", last) - snprintf(NULL, 0, "%zu", item->frame);
+        const int wide = characters(item->name) + (item->frame_given && more > 0 ? more : 0);
+        if (wide > run->name_width) run->name_width = wide;
+        printf("%-*s  %-28s  %s\n", run->name_width, "image", heading, "verdict");
+    }
     run->titled = true;
     const int gap = run->name_width - characters(item->name);
     printf("%s%*s  %-28s  %s\n", item->name, gap > 0 ? gap : 0, "", value, verdict);

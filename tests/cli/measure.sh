@@ -99,6 +99,8 @@ run mro stack.tif
 expect_code 1
 expect_one_line
 expect_err "--pixel NM"
+run info stack.tif
+expect_out "2 frames of 160 x 160 uint16"
 run mro "${optics[@]}" --json --pixel 0.02 -o stack stack.tif
 expect_code 0
 checks=$((checks + 1))

@@ -14,6 +14,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
+PATH=$PATH:/usr/local/cuda/bin # where nvcc and compute-sanitizer lie, if they are on no path
 cores=$(getconf _NPROCESSORS_ONLN)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
