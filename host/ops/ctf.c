@@ -580,19 +580,46 @@ double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)
                        fit->astigmatism_nm, fit->azimuth);
 }
 
-void mro_ctf_fit_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer,
-                     float *sign)
+/* The phase of a fit along a row of frequencies, in half turns. */
+struct phase_row {
+    float lambda, defocus, bend, y, per, along, across;
+};
+
+static struct phase_row phase_row(const struct mro_ctf_fit *fit, double qy, double length)
 {
-    const float lambda = (float)fit->lambda_nm, defocus = (float)fit->defocus_nm, depth = (float)fit->depth_nm;
-    const float bend = (float)(0.5 * fit->cs_nm * fit->lambda_nm), y = (float)qy, per = (float)(1 / length);
-    const float along = (float)(fit->lambda_nm * fit->astigmatism_nm * cos(2 * fit->azimuth));
-    const float across = (float)(fit->lambda_nm * fit->astigmatism_nm * sin(2 * fit->azimuth));
+    return (struct phase_row){ .lambda = (float)fit->lambda_nm,
+                               .defocus = (float)fit->defocus_nm,
+                               .bend = (float)(0.5 * fit->cs_nm * fit->lambda_nm),
+                               .y = (float)qy,
+                               .per = (float)(1 / length),
+                               .along = (float)(fit->lambda_nm * fit->astigmatism_nm * cos(2 * fit->azimuth)),
+                               .across = (float)(fit->lambda_nm * fit->astigmatism_nm * sin(2 * fit->azimuth)) };
+}
+
+static inline float phase_at(const struct phase_row *r, float x)
+{
+    const float y = r->y, a = r->lambda * (y * y + x * x);
+    /* The cosine of twice the angle between q and the astigmatism, by its addition theorem. */
+    return a * (r->bend * a - r->defocus) - r->along * (x * x - y * y) - r->across * 2 * x * y;
+}
+
+void mro_ctf_transfer_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer)
+{
+    const struct phase_row r = phase_row(fit, qy, length);
+    const float depth = (float)fit->depth_nm;
 #pragma omp simd
     for (int i = 0; i < n; i++) {
-        const float x = (float)(first + i) * per, q2 = y * y + x * x, a = lambda * q2;
-        /* chi in half turns; the cosine of twice the angle between q and the astigmatism, by its addition theorem. */
-        const float chi = a * (bend * a - defocus) - along * (x * x - y * y) - across * 2 * x * y;
-        transfer[i] = depth_transfer(chi, wash_out(q2, lambda, depth));
+        const float x = (float)(first + i) * r.per, q2 = r.y * r.y + x * x;
+        transfer[i] = depth_transfer(phase_at(&r, x), wash_out(q2, r.lambda, depth));
+    }
+}
+
+void mro_ctf_sign_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *sign)
+{
+    const struct phase_row r = phase_row(fit, qy, length);
+#pragma omp simd
+    for (int i = 0; i < n; i++) {
+        const float chi = phase_at(&r, (float)(first + i) * r.per);
         sign[i] = cos_turns(0.5f * chi - 0.25f) < 0 ? -1.0f : 1.0f;
     }
 }
