@@ -97,11 +97,16 @@ static void make_basis(struct mro_ctf_rings *p)
 }
 
 enum { CHUNKS = 16 };
+#define CHUNK_ROWS 64 /* at least, so that what is summed apart is not most of the work */
 
-/* Power and number of coefficients of a part of the spectrum, by sector and ring. */
+/* Power and number of coefficients. */
+struct sums {
+    double power, count;
+};
+
+/* Those of a part of the spectrum, by sector and ring. */
 struct part {
-    double sum[SECTORS][MOST_BINS];
-    uint32_t count[SECTORS][MOST_BINS];
+    struct sums of[SECTORS][MOST_BINS];
 };
 
 /* Where sectors begin: the direction (qy, qx) lies beyond angle a when qy cos a >= qx sin a. */
@@ -109,29 +114,42 @@ struct sectors {
     double sine[SECTORS], cosine[SECTORS];
 };
 
+/* Whether a place of a row is before the border of its sector, as `up` and `across` say. */
+static bool within(double qy, double up, double across) { return qy > 0 ? up >= across : up > across; }
+
 /* Adds one row of the spectrum (coefficients from qx = 0 on) to its part. `ring` and `power`: room for half a row. */
 static void add_row(const struct mro_ctf_rings *rings, const struct mro_grid *g, const mro_c32 *row, double qy,
                     double hi, const struct sectors *at, int *ring, double *power, struct part *to)
 {
-    const double lx = g->lx, lo2 = Q_LO * Q_LO, hi2 = hi * hi;
-    const int first = (int)(sqrt(fmax(0, lo2 - qy * qy)) * lx), n = (int)rings->n;
-    const int end = (int)fmin(sqrt(hi2 - qy * qy) * lx + 1, (double)(g->nx / 2)) + 1;
+    const double per = 1 / g->lx, per_step = 1 / Q_STEP, lo2 = Q_LO * Q_LO, hi2 = hi * hi;
+    const int n = (int)rings->n;
+    int first = (int)(sqrt(fmax(0, lo2 - qy * qy)) * g->lx);
+    int end = (int)fmin(sqrt(hi2 - qy * qy) * g->lx + 1, (double)(g->nx / 2)) + 1;
 #pragma omp simd
     for (int x = first; x < end; x++) {
-        const double qx = (double)x / lx, q2 = qy * qy + qx * qx;
-        const int i = (int)((sqrt(q2) - Q_LO) / Q_STEP);
+        const double qx = x * per, q2 = qy * qy + qx * qx;
+        const int i = (int)((sqrt(q2) - Q_LO) * per_step);
         ring[x] = q2 < lo2 ? -1 : q2 >= hi2 ? n : i;
         power[x] = (double)row[x].re * (double)row[x].re + (double)row[x].im * (double)row[x].im;
     }
-    /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0. */
-    size_t s = qy == 0 ? 0 : SECTORS / 2;
-    for (int x = first; x < end && ring[x] < n; x++) {
-        const double qx = (double)x / lx;
-        if (ring[x] < 0) continue;
-        while (qy > 0 && s > 0 && qy * at->cosine[s] < qx * at->sine[s]) s--;
-        while (qy < 0 && s + 1 < SECTORS && qy * at->cosine[s + 1] <= qx * at->sine[s + 1]) s++;
-        to->sum[s][ring[x]] += power[x];
-        to->count[s][ring[x]]++;
+    while (first < end && ring[first] < 0) first++;
+    while (first < end && ring[end - 1] >= n) end--;
+    /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0: sector by sector. */
+    for (size_t s = qy == 0 ? 0 : SECTORS / 2; first<end; s = qy> 0 ? s - 1 : s + 1) {
+        const size_t border = qy > 0 ? s : s + 1;
+        int last = end;
+        if (qy != 0 && border > 0 && border < SECTORS) {
+            const double up = qy * at->cosine[border], across = at->sine[border] * per;
+            last = (int)fmin(fmax(up / across, first), end);
+            while (last < end && within(qy, up, last * across)) last++;
+            while (last > first && !within(qy, up, (last - 1) * across)) last--;
+        }
+        struct sums *sum = to->of[s];
+        for (int x = first; x < last; x++) {
+            sum[ring[x]].power += power[x];
+            sum[ring[x]].count += 1;
+        }
+        first = last;
     }
 }
 
@@ -157,7 +175,8 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
         at.cosine[k] = cos(MRO_PI * (double)k / SECTORS);
     }
     /* Chunks of rows are summed apart and joined in order: one result at any number of threads. */
-    struct part *parts = calloc(CHUNKS, sizeof *parts);
+    const size_t chunks = g->ny < 2 * CHUNK_ROWS ? 1 : g->ny < CHUNKS * CHUNK_ROWS ? g->ny / CHUNK_ROWS : CHUNKS;
+    struct part *parts = calloc(chunks, sizeof *parts);
     bool failed = parts == NULL;
 #pragma omp parallel num_threads(threads) if (!failed)
     {
@@ -168,8 +187,8 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
             failed = true;
         }
 #pragma omp for schedule(dynamic)
-        for (size_t c = 0; c < CHUNKS; c++)
-            for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
+        for (size_t c = 0; c < chunks; c++)
+            for (size_t y = g->ny * c / chunks; y < g->ny * (c + 1) / chunks; y++) {
                 const double qy = mro_frequency(y, g->ny, g->ly);
                 if (power == NULL || ring == NULL || fabs(qy) >= hi) continue;
                 add_row(rings, g, spectrum + y * g->nx, qy, hi, &at, ring, power, parts + c);
@@ -181,20 +200,19 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
         free(parts);
         return false;
     }
-    struct part *const all = parts;
-    for (size_t c = 1; c < CHUNKS; c++)
+    for (size_t c = 1; c < chunks; c++)
         for (size_t s = 0; s < SECTORS; s++)
             for (size_t i = 0; i < rings->n; i++) {
-                all->sum[s][i] += parts[c].sum[s][i];
-                all->count[s][i] += parts[c].count[s][i];
+                parts->of[s][i].power += parts[c].of[s][i].power;
+                parts->of[s][i].count += parts[c].of[s][i].count;
             }
     double mean[MOST_BINS] = { 0 };
     for (size_t s = 0; s < SECTORS; s++) {
         for (size_t i = 0; i < rings->n; i++) {
             double v = 0, c = 0; /* three bins together: few coefficients fall in one on a small image */
             for (size_t j = i ? i - 1 : 0; j <= i + 1 && j < rings->n; j++) {
-                v += all->sum[s][j];
-                c += all->count[s][j];
+                v += parts->of[s][j].power;
+                c += parts->of[s][j].count;
             }
             const double power = log((v + 1e-30) / fmax(c, 1));
             p->log_power[s][i] = (float)power;
