@@ -6,6 +6,7 @@
 #include "core/notes.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 #include "ops/ctf.h"
@@ -80,26 +81,32 @@ static bool expect_contrast(const struct mro_order_plan *p, const struct mro_gri
         double signal, amplitude, noise, n;
     } all = { 0 }, *lines = calloc(g->ny, sizeof *lines);
     const double lambda = mro_wavelength_nm(kv > 0 ? kv : 200), lo = 0.95 / p->o.d_nm, hi = 1.05 / p->o.d_nm;
+    const double damping = MRO_PI * lambda * FOCAL_SPREAD_NM, per = 1 / g->lx; /* beyond 26 nothing is left */
+    /* Of a model of the lens, or the same everywhere: without a branch. */
+    const float *of = model ? model : power;
+    const double known = model ? 1 : 0, unknown = model ? 0 : UNKNOWN_TRANSFER;
     if (lines == NULL) return false;
 #pragma omp parallel for schedule(dynamic, 16) num_threads(p->d->threads)
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = mro_frequency(y, g->ny, g->ly);
         if (fabs(qy) > hi) continue;
-        struct line line = { 0 };
         /* The other half of the plane is the same. */
-        for (size_t x = (size_t)(sqrt(fmax(0, lo * lo - qy * qy)) * g->lx); x <= g->nx / 2; x++) {
-            const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
-            const size_t i = y * g->nx + x;
-            if (q2 < lo * lo) continue;
-            if (q2 > hi * hi) break;
-            const double spread = MRO_PI * lambda * FOCAL_SPREAD_NM * q2;
-            const double transfer =
-                (model ? fmax(model[i] - MODEL_FLOOR, 0) : UNKNOWN_TRANSFER) * exp(-spread * spread);
-            line.signal += transfer;
-            line.amplitude += sqrt(transfer);
-            line.noise += power[i];
-            line.n++;
+        const ptrdiff_t row = (ptrdiff_t)(y * g->nx), most = (ptrdiff_t)(g->nx / 2);
+        const int first = (int)(sqrt(fmax(0, lo * lo - qy * qy)) * g->lx),
+                  last = (int)fmin(sqrt(hi * hi - qy * qy) * g->lx + 1, (double)most);
+        double signal = 0, amplitude = 0, noise = 0, n = 0;
+#pragma omp simd reduction(+ : signal, amplitude, noise, n)
+        for (int x = first; x <= last; x++) {
+            const double qx = x * per, q2 = qy * qy + qx * qx, turned = damping * q2;
+            const double there = q2 < lo * lo ? 0 : q2 > hi * hi ? 0 : 1, spread = turned < 26 ? turned : 26;
+            const double lens = known * ((double)of[row + x] - MODEL_FLOOR) + unknown, seen = lens > 0 ? lens : 0;
+            const double transfer = there * seen * mro_exp64(-spread * spread);
+            signal += transfer;
+            amplitude += sqrt(transfer);
+            noise += there * (double)power[row + x];
+            n += there;
         }
+        const struct line line = { signal, amplitude, noise, n };
         lines[y] = line;
     }
     for (size_t y = 0; y < g->ny; y++) {
