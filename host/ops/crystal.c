@@ -29,6 +29,7 @@
 #define LINE_BESIDE 6      /* lines of the spectrum on either side that it is compared with */
 #define LEAST_SINE 0.26    /* of the angle between sets that are not collinear */
 #define CLEAR_RIM 4.8      /* amplitude over the noise below which the rim of a crystal is lost in it */
+#define SMALL_NM 3.5       /* below which the fall of the halo across a spot shifts it by more than its error */
 #define FILTER_RADIUS 0.5  /* nm^-1 */
 #define FILTER_EDGE 0.3
 
@@ -515,16 +516,31 @@ static void give_verdict(const struct mro_crystal_options *o, struct mro_crystal
                  vortices == 1 ? "ex" : "ices");
 }
 
+/* Numbers of crystals for a sentence: "1, 2, 5". Long lists end with "...". */
+struct numbers {
+    char text[96];
+    size_t n;
+};
+
+static void add_number(struct numbers *l, size_t k)
+{
+    const size_t used = strlen(l->text);
+    if (used + 8 < sizeof l->text - 8)
+        snprintf(l->text + used, sizeof l->text - used, "%s%zu", l->n ? ", " : "", k + 1);
+    else if (strcmp(l->text + used - 3, "...") != 0)
+        snprintf(l->text + used, sizeof l->text - used, ", ...");
+    l->n++;
+}
+
 static void warn_of_crystals(struct crystal_work *w)
 {
     struct mro_crystal_result *r = w->r;
     const struct mro_crystal_options *o = w->o;
+    struct numbers cut = { 0 }, single = { 0 }, small = { 0 };
     for (size_t k = 0; k < r->n_crystals; k++) {
         const struct mro_crystal *c = &r->crystals[k];
-        if (c->at_border)
-            mro_crystal_warn(
-                r, "crystal %zu is cut by the border of the image: position and size are of the part that is seen",
-                k + 1);
+        if (c->at_border) add_number(&cut, k);
+        if (c->diameter_nm < SMALL_NM) add_number(&small, k);
         if (c->fringes[0].amplitude_over_noise < CLEAR_RIM)
             mro_crystal_warn(
                 r,
@@ -545,11 +561,7 @@ static void warn_of_crystals(struct crystal_work *w)
             continue;
         }
         if (c->n_fringes == 1)
-            mro_crystal_warn(
-                r,
-                "crystal %zu shows a single set of fringes: strain is along its normal only, exx, eyy, exy and "
-                "rotation are unknown",
-                k + 1);
+            add_number(&single, k);
         else
             mro_crystal_warn(
                 r,
@@ -557,6 +569,22 @@ static void warn_of_crystals(struct crystal_work *w)
                 "eyy, exy and rotation are unknown",
                 k + 1, c->n_fringes);
     }
+    if (cut.n)
+        mro_crystal_warn(r,
+                         "crystal%s %s: cut by the border of the image: position and size are of the part that is seen",
+                         cut.n > 1 ? "s" : "", cut.text);
+    if (single.n)
+        mro_crystal_warn(
+            r,
+            "crystal%s %s: a single set of fringes is shown: strain is along its normal only, exx, eyy, exy "
+            "and rotation are unknown",
+            single.n > 1 ? "s" : "", single.text);
+    if (small.n)
+        mro_crystal_warn(
+            r,
+            "crystal%s %s: across the spots of crystals below %g nm the halo of the glass falls, and shifts their "
+            "spacings by some 1 %% more than d_se_nm says (those of alpha-Fe (110): too long)",
+            small.n > 1 ? "s" : "", small.text, SMALL_NM);
     if (o->reference_nm[2] > o->reference_nm[0]) {
         size_t holds = 0;
         for (size_t k = 0; k < r->n_crystals; k++) holds += isfinite(r->crystals[k].reference_nm[0]);
