@@ -125,7 +125,7 @@ throughput() {
     fi
     for n in "$frames" "$few" "$frames"; do # the first is not counted
         from=$(date +%s%N)
-        measure_stack "$n" || fail "the stack"
+        measure_stack "$n" 2>&1 || fail "the stack"
         taken=("${taken[1]}" $(($(date +%s%N) - from)))
         echo "$n frames: $((taken[1] / 1000000)) ms"
     done
@@ -134,7 +134,7 @@ throughput() {
     # The check sum of a file takes one thread: three programs have three.
     from=$(date +%s%N)
     for n in 1 2 3; do
-        measure_stack "$frames" &
+        measure_stack "$frames" 2>&1 &
         running+=($!)
     done
     wait "${running[@]}" || fail "three programs at once"
@@ -144,7 +144,7 @@ throughput() {
 
 measure_stack() {
     "$build/mroscope" mro --device cuda --json --quiet --pixel 0.02 --kv 300 --cs 1.2 --frames "0-$(($1 - 1))" \
-        "$work/stack.tif" 2>&1 >/dev/null
+        "$work/stack.tif" >/dev/null
 }
 
 all() {
