@@ -154,6 +154,7 @@ all() {
     echo "commit   $(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)"
     echo "date     $(date -u +%Y-%m-%dT%H:%MZ)"
     if [ -d "$build/lib" ]; then
+        chmod +x "$build/mroscope" "$build/tests/test_parity_backends"
         find_cufft
         echo "packed   $("$build/mroscope" --version 2>/dev/null)"
     elif ! compile >"$build/log.txt" 2>&1; then
