@@ -11,6 +11,8 @@
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
+typedef int32_t words __attribute__((vector_size(4 * MRO_LANES)));
+
 /* The planes of a bank are made one after the other: a panel of columns (cpu/fft.h) is filled and transformed along y,
  * and turned to panels of rows; of these the powers of a panel's transform meet the largest so far while they are in
  * the cache. Of a thread: */
@@ -19,27 +21,27 @@ struct room {
     struct mro_rooms lines; /* lines.y.in: rows that no window reaches stay 0 */
     struct mro_wide *rows;  /* transformed along y; columns that no window reaches stay 0 */
     float *bell_y, *bell_x; /* amplitude of the window, from -hy and -hx on; MRO_LANES zeros before and behind bell_x */
-    float *best;            /* [panels of rows][nx][MRO_LANES] */
-    int32_t *which;         /* the wave vector that gave it */
+    mro_lanes *best;        /* [panels of rows][nx] */
+    words *which;           /* the wave vector that gave it */
 };
 
 static bool room_new(struct room *r, const struct mro_grid *out, const struct mro_bank_window *w)
 {
     *r = (struct room){ .ny = out->ny, .nx = out->nx, .stride = mro_panels(out->nx) * MRO_LANES };
-    const size_t n_panels = mro_panels(r->ny), n = n_panels * MRO_LANES * r->nx;
+    const size_t n_panels = mro_panels(r->ny), n = n_panels * r->nx;
     const bool ready = mro_rooms_new(&r->lines, r->ny, r->nx);
     r->rows = mro_lines_room(n_panels * r->stride);
     r->bell_y = malloc((size_t)(2 * w->hy + 1) * sizeof *r->bell_y);
     r->bell_x = calloc((size_t)(2 * w->hx + 1) + 2 * MRO_LANES, sizeof *r->bell_x);
-    r->best = malloc(n * sizeof *r->best);
-    r->which = malloc(n * sizeof *r->which);
+    r->best = aligned_alloc(sizeof *r->best, n * sizeof *r->best);
+    r->which = aligned_alloc(sizeof *r->which, n * sizeof *r->which);
     if (!ready || !r->rows || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
     memset(r->lines.y.in, 0, r->ny * sizeof *r->lines.y.in);
     memset(r->lines.y.out, 0, mro_panels(r->ny) * MRO_LANES * sizeof *r->lines.y.out);
     memset(r->rows, 0, n_panels * r->stride * sizeof *r->rows);
     for (size_t i = 0; i < n; i++) {
-        r->best[i] = -1;
-        r->which[i] = -1;
+        r->best[i] = (mro_lanes){ 0 } - 1;
+        r->which[i] = (words){ 0 } - 1;
     }
     return true;
 }
@@ -68,9 +70,8 @@ static void bell_row(double c, double offset, ptrdiff_t reach, float *w)
 static struct mro_wide coefficients(const mro_c32 *row, size_t nx, size_t from)
 {
     mro_c32 some[MRO_LANES];
-    const size_t here = nx - from;
-    if (here >= MRO_LANES) return mro_lines_numbers(&row[from].re);
-    for (size_t i = 0; i < MRO_LANES; i++) some[i] = row[i < here ? from + i : (i - here) % nx];
+    if (nx - from >= MRO_LANES) return mro_lines_numbers(&row[from].re);
+    for (size_t i = 0; i < MRO_LANES; i++, from = from + 1 < nx ? from + 1 : 0) some[i] = row[from];
     return mro_lines_numbers(&some[0].re);
 }
 
@@ -125,19 +126,17 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
 static void keep_largest(struct room *r, int32_t id)
 {
     const struct mro_room *x = &r->lines.x;
+    const words mine = id - (words){ 0 };
     for (size_t p = 0; p < mro_panels(r->ny); p++) {
-        float *best = r->best + p * r->nx * MRO_LANES;
-        int32_t *which = r->which + p * r->nx * MRO_LANES;
-        const float *v = (const float *)x->out;
+        mro_lanes *best = r->best + p * r->nx;
+        words *which = r->which + p * r->nx;
         mro_lines_run(x->lines, true, r->rows + p * r->stride, x->out, x->scratch);
-        for (size_t k = 0; k < r->nx; k++, v += 2 * MRO_LANES, best += MRO_LANES, which += MRO_LANES)
-#pragma omp simd
-            for (size_t i = 0; i < MRO_LANES; i++) {
-                const float power = v[i] * v[i] + v[MRO_LANES + i] * v[MRO_LANES + i];
-                const bool more = power > best[i];
-                best[i] = more ? power : best[i];
-                which[i] = more ? id : which[i];
-            }
+        for (size_t k = 0; k < r->nx; k++) {
+            const mro_lanes re = x->out[k].re, im = x->out[k].im, power = re * re + im * im;
+            const words more = power > best[k];
+            which[k] = (mine & more) | (which[k] & ~more);
+            best[k] = (mro_lanes)(((words)power & more) | ((words)best[k] & ~more));
+        }
     }
 }
 
@@ -176,10 +175,10 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
 #pragma omp critical(mro_bank_merge)
             for (size_t y = 0; y < ny; y++)
                 for (size_t x = 0; x < nx; x++) {
-                    const size_t i = y * nx + x, t = (y / MRO_LANES * nx + x) * MRO_LANES + y % MRO_LANES;
-                    if (mine.best[t] > best[i] || (mine.best[t] == best[i] && mine.which[t] < arg[i])) {
-                        best[i] = mine.best[t];
-                        arg[i] = mine.which[t];
+                    const size_t i = y * nx + x, t = y / MRO_LANES * nx + x, l = y % MRO_LANES;
+                    if (mine.best[t][l] > best[i] || (mine.best[t][l] == best[i] && mine.which[t][l] < arg[i])) {
+                        best[i] = mine.best[t][l];
+                        arg[i] = mine.which[t][l];
                     }
                 }
         }
