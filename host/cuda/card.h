@@ -14,10 +14,11 @@
 #include "gpu/gpu.h"
 
 /* Large pieces of host memory go through two page-locked buffers in turn: the card copies one while the processor
- * fills or empties the other. Small pieces on their way to the card are put one after another into a third: a card may
- * read ordinary memory after the call for it has returned, when its owner has freed it. */
+ * fills or empties the other. Both are small, since nothing hides the first fill and the last copy. Small pieces on
+ * their way to the card are put one after another into a third: a card may read ordinary memory after the call for it
+ * has returned, when its owner has freed it. */
 #ifndef MRO_STAGE_BYTES /* tests use small ones */
-#define MRO_STAGE_BYTES ((size_t)16 << 20)
+#define MRO_STAGE_BYTES ((size_t)4 << 20)
 #define MRO_STAGE_FROM ((size_t)256 << 10) /* less is small */
 #define MRO_STAGE_SMALL ((size_t)1 << 20)  /* for the small ones; a multiple of 256 */
 #endif

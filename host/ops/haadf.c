@@ -13,6 +13,7 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
+#include "ops/pixels.h"
 
 #define RINGS_IN_BAND 80   /* at most */
 #define SURE 3.0           /* standard errors of a contrast that is there */
@@ -167,10 +168,8 @@ static double filter_width(const struct mro_haadf_filter *f)
 
 static void p_text(char *out, size_t size, double p, int drawn)
 {
-    if (p <= 1.01 / (drawn + 1.0) && drawn >= 999)
-        snprintf(out, size, "p < 0.001");
-    else
-        snprintf(out, size, "p = %.2g", p);
+    /* Where none of the fields has as much, more of them might give less. */
+    snprintf(out, size, "p %s %.2g", p <= 1.01 / (drawn + 1.0) ? "<=" : "=", p);
 }
 
 static void say_regions(char *out, size_t size, const char *word, const struct mro_haadf_regions *r, int drawn)
@@ -338,6 +337,7 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     if (im->ny < 8 || im->nx < 8)
         return MRO_FAIL(e, MRO_EDATA, "'%s' is an image of %zu x %zu pixels; 8 along each axis are needed", name,
                         im->nx, im->ny);
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     memcpy(r->pixel_nm, pixel, sizeof pixel);
     memcpy(r->band_inv_nm, o->band_inv_nm, sizeof r->band_inv_nm);
     r->field_nm[0] = (double)im->ny * pixel[0];

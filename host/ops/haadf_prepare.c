@@ -11,8 +11,8 @@
 #include "core/select.h"
 #include "core/sizes.h"
 #include "mroscope/math/legendre.h"
-#include "ops/clipped.h"
 #include "ops/haadf_internal.h"
+#include "ops/pixels.h"
 
 #define BLOCKS 64      /* of the background's fit, along an axis, at most */
 #define VACUUM 0.1     /* of the usual counts: no specimen there */
@@ -230,14 +230,8 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
     const size_t n = im->ny * im->nx;
     const struct mro_pixel_ends ends = mro_pixel_ends(im->px, n, threads);
     const size_t finite = ends.finite;
-    const bool varies = ends.most > ends.least;
     r->coverage = (double)finite / (double)n;
-    if (!varies) {
-        mro_warn(r, "%s: there is nothing to measure",
-                 finite ? "every pixel has the same value" : "no pixel holds a number");
-        mro_haadf_not_measured(r, finite ? "the image is constant" : "the image is empty");
-        return false;
-    }
+    if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return false;
     r->clipped_fraction = ends.clipped[0] + ends.clipped[1];
     if (finite < n) mro_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
     if (r->coverage < LEAST_COVERAGE) {

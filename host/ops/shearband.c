@@ -9,6 +9,7 @@
 
 #include "core/notes.h"
 #include "core/select.h"
+#include "ops/pixels.h"
 #include "ops/shearband_internal.h"
 
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
@@ -783,6 +784,7 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
     if (im->ny < LEAST_SIDE || im->nx < LEAST_SIDE)
         return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu x %zu pixels; bands need %d along each axis", name, im->nx, im->ny,
                         LEAST_SIDE);
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     size_t k = 1;
     while ((im->ny / k) * (im->nx / k) > FINE_PIXELS && im->ny / (k + 1) >= 256 && im->nx / (k + 1) >= 256) k++;
     const bool mean = o->signal == MRO_SHEARBAND_MEAN;

@@ -54,7 +54,7 @@ static void value_range(const struct compare_page *p, double range[2])
     for (size_t k = 0; k < p->c->result->n_states; k++) /* intervals of two images may be endless */
         for (int j = 0; j < 2 && is_drawn(p, k); j++) {
             const double v = p->scale * p->c->result->state[k].mean_ci95[j];
-            widen(range, fmin(reach[1], fmax(reach[0], v)));
+            if (!isnan(v)) widen(range, fmin(reach[1], fmax(reach[0], v)));
         }
     const bool from_zero = range[0] >= 0 && range[0] < 0.5 * range[1];
     const double pad = range[1] > range[0] ? 0.06 * (range[1] - range[0]) : fabs(range[1]) > 0 ? fabs(range[1]) / 2 : 1;
@@ -300,14 +300,14 @@ enum mro_code mro_figure_compare(const char *path_stem, const char *title, const
     p.scale = mro_compare_scale(c, &p.unit);
     mro_text_clean(name, sizeof name, c->metric);
     mro_text_named(p.axis, sizeof p.axis, name, p.unit);
-    MRO_TRY(mro_canvas_measure(&measure, e));
+    MRO_TRY(mro_canvas_measure_begin(&measure, e));
     for (size_t k = 0; k < c->result->n_states; k++) {
         if (!is_drawn(&p, k)) continue;
         mro_text_clean(name, sizeof name, c->data->state[k]);
         p.label = fmax(p.label, mro_canvas_text_width(&measure, PT, name) + 2);
         p.rows++;
     }
-    mro_canvas_close(&measure);
+    MRO_TRY(mro_canvas_measure_end(&measure, e));
     p.label = fmin(LABEL_MOST, fmax(10, p.label));
     p.row = p.rows <= 8 ? 8 : 6.5;
     p.rows_h = fmax(2, (double)p.rows) * p.row;

@@ -35,6 +35,7 @@ run lattice -o deep/results "$image"
 expect_code 0
 expect_out "verdict"
 expect_out "alpha-Fe 110"
+expect_out "nm with d = 0.20429 +- 0.00016 nm" # two figures of the error
 for suffix in json crystals.csv png svg pdf exx.tif eyy.tif exy.tif rotation.tif normal.tif filtered.tif; do
     expect_file "deep/results/nanocrystal.lattice.$suffix"
 done
