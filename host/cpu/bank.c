@@ -74,35 +74,36 @@ static void bell_row(double c, double offset, ptrdiff_t reach, float *w)
 /* Rows of MRO_LANES columns of the spectrum, `pitch` apart, times the window, to a panel of columns; `add`: to what is
  * there. */
 MRO_INLINE void window_rows(const mro_c32 *rows, size_t pitch, size_t n, const float *bell_y, mro_lanes bell_x,
-                            bool add, struct mro_wide *panel)
+                            bool add, const size_t *place, struct mro_wide *panel)
 {
     for (size_t j = 0; j < n; j++) {
         const struct mro_wide v = mro_lines_numbers(&rows[j * pitch].re);
         const mro_lanes w = bell_x * bell_y[j];
-        panel[j] = add ? (struct mro_wide){ panel[j].re + w * v.re, panel[j].im + w * v.im }
-                       : (struct mro_wide){ w * v.re, w * v.im };
+        struct mro_wide *to = panel + place[j];
+        *to = add ? (struct mro_wide){ to->re + w * v.re, to->im + w * v.im } : (struct mro_wide){ w * v.re, w * v.im };
     }
 }
 
 /* All rows of the window, the first at `row` of the spectrum, of MRO_LANES columns from column `from` on, times the
  * window, to a panel of columns, folded onto its ny rows: at its points that is exact. `add`: to what is there. */
 static void window_columns(const struct mro_grid *grid, const mro_c32 *spectrum, size_t row, size_t n_rows, size_t from,
-                           const float *bell_y, mro_lanes bell_x, bool add, size_t ny, struct mro_wide *panel)
+                           const float *bell_y, mro_lanes bell_x, bool add, const struct mro_prime *y,
+                           struct mro_wide *panel)
 {
-    const size_t nx = grid->nx;
+    const size_t nx = grid->nx, ny = y->n;
     const bool across = nx - from < MRO_LANES; /* the end of the rows */
     for (size_t j = 0, n; j < n_rows; j += n, row = row + n < grid->ny ? row + n : 0) {
         const mro_c32 *rows = spectrum + row * nx + from;
-        struct mro_wide *to = panel + j % ny;
+        const size_t *place = y->place + j % ny;
         mro_c32 some[MRO_LANES];
         n = n_rows - j < ny - j % ny ? n_rows - j : ny - j % ny;
         n = across ? 1 : n < grid->ny - row ? n : grid->ny - row;
         for (size_t i = 0, x = from; across && i < MRO_LANES; i++, x = x + 1 < nx ? x + 1 : 0)
             some[i] = spectrum[row * nx + x];
         if (add || j >= ny)
-            window_rows(across ? some : rows, nx, n, bell_y + j, bell_x, true, to);
+            window_rows(across ? some : rows, nx, n, bell_y + j, bell_x, true, place, panel);
         else
-            window_rows(across ? some : rows, nx, n, bell_y + j, bell_x, false, to);
+            window_rows(across ? some : rows, nx, n, bell_y + j, bell_x, false, place, panel);
     }
 }
 
@@ -121,8 +122,9 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
         for (size_t i = x; i < columns; i += nx) /* columns of the window that fold onto x and on */
             window_columns(grid, spectrum, mro_cyclic(cy - w->hy, grid->ny), rows,
                            mro_cyclic(cx - w->hx + (ptrdiff_t)i, grid->nx), r->bell_y,
-                           *(const mro_lanes_loose *)(r->bell_x + i), i > x, ny, lines->in);
-        mro_prime_run(r->y, r->y->levels, lines->in, lines->out, lines->scratch);
+                           *(const mro_lanes_loose *)(r->bell_x + i), i > x, r->y, lines->out);
+        for (size_t j = rows; j < ny; j++) lines->out[r->y->place[j]] = (struct mro_wide){ { 0 }, { 0 } };
+        mro_prime_run(r->y, r->y->levels, NULL, lines->out, lines->scratch);
         mro_rows_to_panels(lines, ny, r->rows, r->stride, x);
     }
 }

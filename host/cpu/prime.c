@@ -80,7 +80,10 @@ void mro_prime_run(const struct mro_prime *p, int levels, const struct mro_wide 
     }
     mro_lanes *z = &out->im;
     const size_t parts = p->n > BLOCK ? p->level[0].radix : 1, part = p->n / parts;
-    pass(p->level, &in->im, p->from, z, 1);
+    if (in)
+        pass(p->level, &in->im, p->from, z, 1);
+    else
+        pass(p->level, NULL, NULL, z, 1);
     for (size_t i = 0; i < parts; i++) run(p, 1, levels, part, z + 2 * i * part);
 }
 
@@ -126,12 +129,13 @@ bool mro_prime_new(struct mro_prime *p, size_t n)
     for (int i = 0; i < 3; i++)
         for (; rest % prime[i] == 0; rest /= prime[i]) part[i] *= prime[i];
     p->from = malloc(n * sizeof *p->from);
+    p->place = malloc(n * sizeof *p->place);
     p->order = malloc(n * sizeof *p->order);
-    bool ok = p->from && p->order;
+    bool ok = p->from && p->place && p->order;
     if (rest > 1 || n == 1) {
         p->lines = mro_lines_of(n);
         p->level[p->levels++] = (level){ .radix = 1, .m = 1, .stride = 1 };
-        for (size_t i = 0; ok && i < n; i++) p->from[i] = p->order[i] = i;
+        for (size_t i = 0; ok && i < n; i++) p->from[i] = p->place[i] = p->order[i] = i;
         return ok && p->lines;
     }
     int first[3];
@@ -148,6 +152,7 @@ bool mro_prime_new(struct mro_prime *p, size_t n)
             if (part[j] > 1) out += place_in_part(p->level + first[j], i % part[j]) * stride[j];
         }
         p->from[i] = in % n;
+        p->place[in % n] = i;
         p->order[out] = i;
     }
     return ok;
@@ -157,6 +162,7 @@ void mro_prime_release(struct mro_prime *p)
 {
     for (int l = 0; l < p->levels; l++) free(p->level[l].turns);
     free(p->from);
+    free(p->place);
     free(p->order);
     memset(p, 0, sizeof *p);
 }

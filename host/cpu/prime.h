@@ -19,7 +19,8 @@ struct mro_prime {
         mro_c32 *turns;          /* exp(-2 pi i j k / (radix m)), 0 < j < radix, for each k < m */
     } level[MRO_PRIME_LEVELS];
     const struct mro_lines *lines; /* what does lengths of other factors than 2, 3 and 5, in order; else NULL */
-    size_t *from;  /* where on the line the number stands that the first pass takes to each place */
+    size_t *from;  /* which number goes in at each place */
+    size_t *place; /* where each number goes in */
     size_t *order; /* which number comes out at each place */
 };
 /* For lines of n numbers. False: out of memory; release it all the same. */
@@ -28,7 +29,8 @@ void mro_prime_release(struct mro_prime *p);
 
 /* The unnormalised transform back, exp(2 pi i j k / n), of MRO_LANES lines, for the first `levels` of p's levels; the
  * last one is left to those who want more of its numbers while they are in registers: it is mro_few of `radix` numbers
- * side by side after the other, parts exchanged (cpu/butterflies.h). `in` and `out` lie apart; `scratch` is what mro_lines_run needs. */
+ * side by side after the other, parts exchanged (cpu/butterflies.h). `in` and `out` lie apart; NULL: the numbers are in `out` already,
+ * each at its place. `scratch` is what mro_lines_run needs. */
 void mro_prime_run(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
                    struct mro_wide *scratch);
 
