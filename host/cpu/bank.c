@@ -21,9 +21,9 @@ typedef int32_t words __attribute__((vector_size(4 * MRO_LANES)));
  * columns are transformed into an order of their own, which is undone at the end. Of a thread: */
 struct room {
     const struct mro_prime *y, *x;
-    size_t stride;          /* of the panels of rows, each as long as whole panels of columns */
+    size_t stride;          /* of the panels of rows: whole panels of columns, and a column of zeros for all others */
     struct mro_rooms lines; /* lines.y.in: rows that no window reaches stay 0 */
-    struct mro_wide *rows;  /* transformed along y; columns that no window reaches stay 0 */
+    struct mro_wide *rows;  /* transformed along y */
     float *bell_y, *bell_x; /* amplitude of the window, from its first row and column on; MRO_LANES zeros after bell_x */
     mro_lanes *best;        /* [panels of rows][nx] */
     words *which;           /* the wave vector that gave it */
@@ -32,7 +32,8 @@ struct room {
 static bool room_new(struct room *r, const struct mro_prime *y, const struct mro_prime *x,
                      const struct mro_bank_window *w)
 {
-    *r = (struct room){ .y = y, .x = x, .stride = mro_panels(x->n) * MRO_LANES };
+    const size_t columns = 2 * (size_t)w->hx + 1 < x->n ? 2 * (size_t)w->hx + 1 : x->n;
+    *r = (struct room){ .y = y, .x = x, .stride = mro_panels(columns) * MRO_LANES + 1 };
     const size_t n_panels = mro_panels(y->n), n = n_panels * x->n;
     const bool ready = mro_rooms_new(&r->lines, y->n, x->n);
     r->rows = mro_lines_room(n_panels * r->stride);
@@ -153,7 +154,9 @@ static void keep_largest(struct room *r, int32_t wave)
     const int levels = r->x->levels - 1;
     const words id = wave - (words){ 0 };
     struct mro_wide *z = r->lines.x.out;
-    for (size_t p = 0; p < mro_panels(r->y->n); p++) {
+    const size_t panels = mro_panels(r->y->n);
+    for (size_t i = 0; i < panels; i++) {
+        const size_t p = wave % 2 ? panels - 1 - i : i;
         mro_lanes *best = r->best + p * nx;
         words *which = r->which + p * nx;
         mro_prime_run(r->x, levels, r->rows + p * r->stride, z, r->lines.x.scratch);
@@ -196,6 +199,9 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
     double *scale = malloc(bank->n_g * sizeof *scale);
     const bool ready_y = mro_prime_new(&y, out->ny), ready_x = mro_prime_new(&x, out->nx);
     bool failed = !ready_y || !ready_x || !scale;
+    const size_t columns = 2 * (size_t)window.hx + 1, zero = mro_panels(columns) * MRO_LANES;
+    for (size_t i = 0; !failed && i < x.n && columns < x.n; i++)
+        if (x.from[i] >= columns) x.from[i] = zero; /* beyond the window */
     if (!failed) mro_bank_scales(bank, g, scale);
     for (size_t i = 0; i < n; i++) {
         best[i] = -1;
