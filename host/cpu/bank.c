@@ -21,12 +21,13 @@ typedef int32_t words __attribute__((vector_size(4 * MRO_LANES)));
  * columns are transformed into an order of their own, which is undone at the end. Of a thread: */
 struct room {
     const struct mro_prime *y, *x;
-    size_t stride;          /* of the panels of rows: whole panels of columns, and a column of zeros for all others */
-    struct mro_rooms lines; /* lines.y.in: rows that no window reaches stay 0 */
-    struct mro_wide *rows;  /* transformed along y */
-    float *bell_y, *bell_x; /* amplitude of the window, from its first row and column on; MRO_LANES zeros after bell_x */
-    mro_lanes *best;        /* [panels of rows][nx] */
-    words *which;           /* the wave vector that gave it */
+    size_t stride; /* of the panels of rows: whole panels of columns, and a column of zeros for all others */
+    struct mro_wide *column, *row, *scratch; /* one panel of each */
+    struct mro_wide *rows;                   /* all of them, transformed along y */
+    float *bell_y,
+        *bell_x;     /* amplitude of the window, from its first row and column on; MRO_LANES zeros after bell_x */
+    mro_lanes *best; /* [panels of rows][nx] */
+    words *which;    /* the wave vector that gave it */
 };
 
 static bool room_new(struct room *r, const struct mro_prime *y, const struct mro_prime *x,
@@ -35,15 +36,18 @@ static bool room_new(struct room *r, const struct mro_prime *y, const struct mro
     const size_t columns = 2 * (size_t)w->hx + 1 < x->n ? 2 * (size_t)w->hx + 1 : x->n;
     *r = (struct room){ .y = y, .x = x, .stride = mro_panels(columns) * MRO_LANES + 1 };
     const size_t n_panels = mro_panels(y->n), n = n_panels * x->n;
-    const bool ready = mro_rooms_new(&r->lines, y->n, x->n);
+    const size_t scratch_y = mro_prime_scratch(y), scratch_x = mro_prime_scratch(x);
+    r->column = mro_lines_room(n_panels * MRO_LANES);
+    r->row = mro_lines_room(x->n);
+    r->scratch = mro_lines_room(scratch_y > scratch_x ? scratch_y : scratch_x);
     r->rows = mro_lines_room(n_panels * r->stride);
     r->bell_y = malloc((size_t)(2 * w->hy + 1) * sizeof *r->bell_y);
     r->bell_x = calloc((size_t)(2 * w->hx + 1) + MRO_LANES, sizeof *r->bell_x);
     r->best = aligned_alloc(sizeof *r->best, n * sizeof *r->best);
     r->which = aligned_alloc(sizeof *r->which, n * sizeof *r->which);
-    if (!ready || !r->rows || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
-    memset(r->lines.y.in, 0, y->n * sizeof *r->lines.y.in);
-    memset(r->lines.y.out, 0, n_panels * MRO_LANES * sizeof *r->lines.y.out);
+    if (!r->column || !r->row || !r->scratch || !r->rows || !r->bell_y || !r->bell_x || !r->best || !r->which)
+        return false;
+    memset(r->column, 0, n_panels * MRO_LANES * sizeof *r->column);
     memset(r->rows, 0, n_panels * r->stride * sizeof *r->rows);
     for (size_t i = 0; i < n; i++) {
         r->best[i] = (mro_lanes){ 0 } - 1;
@@ -54,7 +58,9 @@ static bool room_new(struct room *r, const struct mro_prime *y, const struct mro
 
 static void room_release(struct room *r)
 {
-    mro_rooms_release(&r->lines);
+    free(r->column);
+    free(r->row);
+    free(r->scratch);
     free(r->rows);
     free(r->bell_y);
     free(r->bell_x);
@@ -115,7 +121,6 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
     const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px);
     const size_t ny = r->y->n, nx = r->x->n, rows = 2 * (size_t)w->hy + 1, columns = 2 * (size_t)w->hx + 1;
-    const struct mro_room *lines = &r->lines.y;
     bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x);
     bell_row(w->c / (grid->ly * grid->ly), (double)cy - py, w->hy, r->bell_y);
     for (size_t j = 0; j < rows; j++) r->bell_y[j] *= scale;
@@ -123,10 +128,10 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
         for (size_t i = x; i < columns; i += nx) /* columns of the window that fold onto x and on */
             window_columns(grid, spectrum, mro_cyclic(cy - w->hy, grid->ny), rows,
                            mro_cyclic(cx - w->hx + (ptrdiff_t)i, grid->nx), r->bell_y,
-                           *(const mro_lanes_loose *)(r->bell_x + i), i > x, r->y, lines->out);
-        for (size_t j = rows; j < ny; j++) lines->out[r->y->place[j]] = (struct mro_wide){ { 0 }, { 0 } };
-        mro_prime_run(r->y, r->y->levels, NULL, lines->out, lines->scratch);
-        mro_rows_to_panels(lines, ny, r->rows, r->stride, x);
+                           *(const mro_lanes_loose *)(r->bell_x + i), i > x, r->y, r->column);
+        for (size_t j = rows; j < ny; j++) r->column[r->y->place[j]] = (struct mro_wide){ { 0 }, { 0 } };
+        mro_prime_run(r->y, r->y->levels, NULL, r->column, r->scratch);
+        mro_rows_to_panels(r->column, ny, r->rows, r->stride, x);
     }
 }
 
@@ -153,13 +158,13 @@ static void keep_largest(struct room *r, int32_t wave)
     const size_t nx = r->x->n;
     const int levels = r->x->levels - 1;
     const words id = wave - (words){ 0 };
-    struct mro_wide *z = r->lines.x.out;
+    struct mro_wide *z = r->row;
     const size_t panels = mro_panels(r->y->n);
     for (size_t i = 0; i < panels; i++) {
-        const size_t p = wave % 2 ? panels - 1 - i : i;
+        const size_t p = wave % 2 ? panels - 1 - i : i; /* there and back: what was used last is still in the cache */
         mro_lanes *best = r->best + p * nx;
         words *which = r->which + p * nx;
-        mro_prime_run(r->x, levels, r->rows + p * r->stride, z, r->lines.x.scratch);
+        mro_prime_run(r->x, levels, r->rows + p * r->stride, z, r->scratch);
         switch (r->x->level[levels].radix) {
         case 2: last_level(z, nx, id, best, which, 2); break;
         case 3: last_level(z, nx, id, best, which, 3); break;
@@ -199,9 +204,9 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
     double *scale = malloc(bank->n_g * sizeof *scale);
     const bool ready_y = mro_prime_new(&y, out->ny), ready_x = mro_prime_new(&x, out->nx);
     bool failed = !ready_y || !ready_x || !scale;
-    const size_t columns = 2 * (size_t)window.hx + 1, zero = mro_panels(columns) * MRO_LANES;
-    for (size_t i = 0; !failed && i < x.n && columns < x.n; i++)
-        if (x.from[i] >= columns) x.from[i] = zero; /* beyond the window */
+    const size_t columns = 2 * (size_t)window.hx + 1;
+    for (size_t i = 0; !failed && i < out->nx; i++) /* all columns beyond the window are one */
+        if (x.from[i] >= columns) x.from[i] = mro_panels(columns) * MRO_LANES;
     if (!failed) mro_bank_scales(bank, g, scale);
     for (size_t i = 0; i < n; i++) {
         best[i] = -1;

@@ -7,10 +7,22 @@
 
 #define MRO_INLINE static inline __attribute__((always_inline))
 
-MRO_INLINE struct mro_wide plus(struct mro_wide a, struct mro_wide b) { return (struct mro_wide){ a.re + b.re, a.im + b.im }; }
-MRO_INLINE struct mro_wide minus(struct mro_wide a, struct mro_wide b) { return (struct mro_wide){ a.re - b.re, a.im - b.im }; }
-MRO_INLINE struct mro_wide times(struct mro_wide a, mro_c32 w) { return (struct mro_wide){ a.re * w.re - a.im * w.im, a.re * w.im + a.im * w.re }; }
-MRO_INLINE struct mro_wide scaled(struct mro_wide a, float w, struct mro_wide b) { return (struct mro_wide){ a.re + w * b.re, a.im + w * b.im }; }
+MRO_INLINE struct mro_wide plus(struct mro_wide a, struct mro_wide b)
+{
+    return (struct mro_wide){ a.re + b.re, a.im + b.im };
+}
+MRO_INLINE struct mro_wide minus(struct mro_wide a, struct mro_wide b)
+{
+    return (struct mro_wide){ a.re - b.re, a.im - b.im };
+}
+MRO_INLINE struct mro_wide times(struct mro_wide a, mro_c32 w)
+{
+    return (struct mro_wide){ a.re * w.re - a.im * w.im, a.re * w.im + a.im * w.re };
+}
+MRO_INLINE struct mro_wide scaled(struct mro_wide a, float w, struct mro_wide b)
+{
+    return (struct mro_wide){ a.re + w * b.re, a.im + w * b.im };
+}
 MRO_INLINE struct mro_wide turned(struct mro_wide a) { return (struct mro_wide){ a.im, -a.re }; } /* times -i */
 
 /* Transforms of a few numbers in place. */
@@ -33,7 +45,8 @@ MRO_INLINE void three(struct mro_wide *x)
 
 MRO_INLINE void four(struct mro_wide *x)
 {
-    const struct mro_wide a = plus(x[0], x[2]), b = minus(x[0], x[2]), c = plus(x[1], x[3]), d = turned(minus(x[1], x[3]));
+    const struct mro_wide a = plus(x[0], x[2]), b = minus(x[0], x[2]), c = plus(x[1], x[3]),
+                          d = turned(minus(x[1], x[3]));
     x[0] = plus(a, c);
     x[1] = plus(b, d);
     x[2] = minus(a, c);
@@ -86,7 +99,10 @@ enum { MOST_RADIX = 8 };
 
 /* Numbers lie in pairs of vectors, the imaginary part `im` = 1 or -1 beside the real one: with the parts exchanged on
  * both sides, a transform is the one back. */
-MRO_INLINE struct mro_wide number(const mro_lanes *z, size_t k, ptrdiff_t im) { return (struct mro_wide){ z[2 * k], z[2 * (ptrdiff_t)k + im] }; }
+MRO_INLINE struct mro_wide number(const mro_lanes *z, size_t k, ptrdiff_t im)
+{
+    return (struct mro_wide){ z[2 * k], z[2 * (ptrdiff_t)k + im] };
+}
 MRO_INLINE void put(mro_lanes *z, size_t k, ptrdiff_t im, struct mro_wide v)
 {
     z[2 * k] = v.re;

@@ -59,7 +59,8 @@ static void run(const struct mro_prime *p, int first, int end, size_t n, mro_lan
 {
     if (first >= end) return;
     if (n <= BLOCK) {
-        for (int l = first; l < end; l++) pass(p->level + l, NULL, NULL, z, n / (p->level[l].radix * p->level[l].m * p->level[l].stride));
+        for (int l = first; l < end; l++)
+            pass(p->level + l, NULL, NULL, z, n / (p->level[l].radix * p->level[l].m * p->level[l].stride));
         return;
     }
     const size_t radix = p->level[first].radix, part = n / radix;
@@ -67,18 +68,21 @@ static void run(const struct mro_prime *p, int first, int end, size_t n, mro_lan
     for (size_t i = 0; i < radix; i++) run(p, first + 1, end, part, z + 2 * i * part);
 }
 
+size_t mro_prime_scratch(const struct mro_prime *p) { return p->lines ? p->n + mro_lines_scratch(p->lines) : 0; }
+
 void mro_prime_run(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
                    struct mro_wide *scratch)
 {
+    mro_lanes *z = &out->im;
     if (p->lines) {
-        mro_lines_run(p->lines, true, in, out, scratch);
+        for (size_t i = 0; i < p->n; i++) scratch[i] = in ? in[p->from[i]] : out[i];
+        mro_lines_run(p->lines, true, scratch, out, scratch + p->n);
         return;
     }
     if (levels == 0) {
-        for (size_t i = 0; i < p->n; i++) out[i] = in[p->from[i]];
+        for (size_t i = 0; in && i < p->n; i++) out[i] = in[p->from[i]];
         return;
     }
-    mro_lanes *z = &out->im;
     const size_t parts = p->n > BLOCK ? p->level[0].radix : 1, part = p->n / parts;
     if (in)
         pass(p->level, &in->im, p->from, z, 1);

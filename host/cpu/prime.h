@@ -19,18 +19,21 @@ struct mro_prime {
         mro_c32 *turns;          /* exp(-2 pi i j k / (radix m)), 0 < j < radix, for each k < m */
     } level[MRO_PRIME_LEVELS];
     const struct mro_lines *lines; /* what does lengths of other factors than 2, 3 and 5, in order; else NULL */
-    size_t *from;  /* which number goes in at each place */
-    size_t *place; /* where each number goes in */
-    size_t *order; /* which number comes out at each place */
+    size_t *from;                  /* which number goes in at each place */
+    size_t *place;                 /* where each number goes in */
+    size_t *order;                 /* which number comes out at each place */
 };
 /* For lines of n numbers. False: out of memory; release it all the same. */
 bool mro_prime_new(struct mro_prime *p, size_t n);
 void mro_prime_release(struct mro_prime *p);
 
-/* The unnormalised transform back, exp(2 pi i j k / n), of MRO_LANES lines, for the first `levels` of p's levels; the
- * last one is left to those who want more of its numbers while they are in registers: it is mro_few of `radix` numbers
- * side by side after the other, parts exchanged (cpu/butterflies.h). `in` and `out` lie apart; NULL: the numbers are in `out` already,
- * each at its place. `scratch` is what mro_lines_run needs. */
+/* How many numbers of each line a transform needs besides input and output. */
+size_t mro_prime_scratch(const struct mro_prime *p);
+
+/* The unnormalised transform back, exp(2 pi i j k / n), of MRO_LANES lines, for the first `levels` of p's levels. The
+ * last one may be left to those who want more of its numbers while they are in registers: it takes `radix` numbers side
+ * by side after the other, with parts exchanged (cpu/butterflies.h). `in` lies apart from `out`, or is NULL: the
+ * numbers are in `out` already, each at its place. */
 void mro_prime_run(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
                    struct mro_wide *scratch);
 
