@@ -126,7 +126,10 @@ static void print(void *state, const struct cli_item *item, const void *result)
     struct lattice *m = state;
     const struct mro_crystal_result *r = result;
     char number[32];
-    snprintf(number, sizeof number, "%zu", r->n_crystals);
+    if (r->power.px)
+        snprintf(number, sizeof number, "%zu", r->n_crystals);
+    else
+        snprintf(number, sizeof number, "not measured");
     cli_print_row(&m->run, item, "crystals", number, r->verdict);
     for (size_t k = 0; k < r->n_crystals && k < 12; k++) {
         const struct mro_crystal *c = &r->crystals[k];
@@ -138,8 +141,8 @@ static void print(void *state, const struct cli_item *item, const void *result)
         else if (isfinite(c->enn))
             snprintf(strain, sizeof strain, ", strain %+.2f %%", 100 * c->enn);
         if (c->phase >= 0)
-            snprintf(phase, sizeof phase, ", %s %d%d%d", m->settings.o.phases[c->phase].name, f->hkl[0], f->hkl[1],
-                     f->hkl[2]);
+            snprintf(phase, sizeof phase, ", %s%s %d%d%d", c->n_fringes == 1 ? "the spacing of " : "",
+                     m->settings.o.phases[c->phase].name, f->hkl[0], f->hkl[1], f->hkl[2]);
         else
             snprintf(phase, sizeof phase, ", no phase fits");
         printf("    %zu: %.2f nm at %.2f,%.2f nm, d = %.*f +- %.*f nm at %.1f degrees, %zu set%s of fringes%s%s\n",

@@ -515,16 +515,30 @@ static void give_verdict(const struct mro_crystal_options *o, struct mro_crystal
                  vortices == 1 ? "ex" : "ices");
 }
 
+/* Numbers of crystals for a sentence: "1, 2, 5". Long lists end with "...". */
+struct numbers {
+    char text[96];
+    size_t n;
+};
+
+static void add_number(struct numbers *l, size_t k)
+{
+    const size_t used = strlen(l->text);
+    if (used + 8 < sizeof l->text - 8)
+        snprintf(l->text + used, sizeof l->text - used, "%s%zu", l->n ? ", " : "", k + 1);
+    else if (strcmp(l->text + used - 3, "...") != 0)
+        snprintf(l->text + used, sizeof l->text - used, ", ...");
+    l->n++;
+}
+
 static void warn_of_crystals(struct crystal_work *w)
 {
     struct mro_crystal_result *r = w->r;
     const struct mro_crystal_options *o = w->o;
+    struct numbers cut = { 0 }, single = { 0 };
     for (size_t k = 0; k < r->n_crystals; k++) {
         const struct mro_crystal *c = &r->crystals[k];
-        if (c->at_border)
-            mro_crystal_warn(
-                r, "crystal %zu is cut by the border of the image: position and size are of the part that is seen",
-                k + 1);
+        if (c->at_border) add_number(&cut, k);
         if (c->fringes[0].amplitude_over_noise < CLEAR_RIM)
             mro_crystal_warn(
                 r,
@@ -545,11 +559,7 @@ static void warn_of_crystals(struct crystal_work *w)
             continue;
         }
         if (c->n_fringes == 1)
-            mro_crystal_warn(
-                r,
-                "crystal %zu shows a single set of fringes: strain is along its normal only, exx, eyy, exy and "
-                "rotation are unknown",
-                k + 1);
+            add_number(&single, k);
         else
             mro_crystal_warn(
                 r,
@@ -557,6 +567,16 @@ static void warn_of_crystals(struct crystal_work *w)
                 "eyy, exy and rotation are unknown",
                 k + 1, c->n_fringes);
     }
+    if (cut.n)
+        mro_crystal_warn(r,
+                         "crystal%s %s: cut by the border of the image: position and size are of the part that is seen",
+                         cut.n > 1 ? "s" : "", cut.text);
+    if (single.n)
+        mro_crystal_warn(
+            r,
+            "crystal%s %s: a single set of fringes is shown: strain is along its normal only, exx, eyy, exy "
+            "and rotation are unknown",
+            single.n > 1 ? "s" : "", single.text);
     if (o->reference_nm[2] > o->reference_nm[0]) {
         size_t holds = 0;
         for (size_t k = 0; k < r->n_crystals; k++) holds += isfinite(r->crystals[k].reference_nm[0]);
@@ -629,6 +649,7 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
     if ((rc = measure_gain(w, &white, e))) goto done;
+    w->white = &white;
     if ((rc = mro_crystal_find(w, &white, e))) goto done;
     if ((rc = group_sets(w, &of, e))) goto done;
     for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);

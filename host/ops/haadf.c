@@ -14,6 +14,7 @@
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
 #include "ops/pixels.h"
+#include "ops/wide.h"
 
 #define RINGS_IN_BAND 80   /* at most */
 #define SURE 3.0           /* standard errors of a contrast that is there */
@@ -325,8 +326,8 @@ done:
     return rc;
 }
 
-enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im, const char *name,
-                                const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
+enum mro_code mro_haadf_measure_wide(struct mro_device *d, const struct mro_image *im, const char *name,
+                                     const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
 {
     double pixel[2];
     memset(r, 0, sizeof *r);

@@ -11,6 +11,7 @@
 #include "core/select.h"
 #include "ops/pixels.h"
 #include "ops/shearband_internal.h"
+#include "ops/wide.h"
 
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
 #define COARSE 128.0                  /* samples along a square field, of the grid that is searched */
@@ -767,9 +768,9 @@ static bool measurable(struct mro_shearband_result *r, double median, double cov
     return false;
 }
 
-enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image *im, const char *name,
-                                    const struct mro_shearband_options *o, struct mro_shearband_result *r,
-                                    struct mro_error *e)
+enum mro_code mro_shearband_measure_wide(struct mro_device *d, const struct mro_image *im, const char *name,
+                                         const struct mro_shearband_options *o, struct mro_shearband_result *r,
+                                         struct mro_error *e)
 {
     struct work w = { .d = d, .o = o };
     enum mro_code rc = MRO_OK;

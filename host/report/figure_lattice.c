@@ -279,7 +279,7 @@ static enum mro_code make_caption(struct lattice_page *p, const char *title, str
         mro_fig_say(&w, line);
         if (c->phase >= 0) {
             mro_text_clean(name, sizeof name, p->o->phases[c->phase].name);
-            snprintf(line, sizeof line, " (%s %s)", name, hkl);
+            snprintf(line, sizeof line, " (%s%s %s)", c->n_fringes == 1 ? "the spacing of " : "", name, hkl);
             mro_fig_say(&w, line);
         }
         if (isfinite(c->exx)) {

@@ -406,6 +406,18 @@ __attribute__((format(printf, 2, 3))) static void say(struct mro_words *w, const
     mro_fig_say(w, text);
 }
 
+static void say_direction(struct mro_words *w, const struct mro_saed_anisotropy *a)
+{
+    char p[64];
+    if (!(a->n_sectors && isfinite(a->e2))) return;
+    mro_text_p(p, sizeof p, a->p);
+    say(w,
+        "Shift of the first halo by direction: amplitude %.2f" PLUS_MINUS "%.2f" TEXT_NBSP "%% at %.0f" TEXT_DEGREE
+        ", %s%s. ",
+        100 * a->e2, 100 * a->e2_se, a->azimuth_deg, p,
+        a->confounded ? "; a strain would have gone into the ellipse, which is of the same pattern" : "");
+}
+
 static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
 {
     const struct mro_pdf_result *v = r->pdf;
@@ -488,6 +500,7 @@ enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, 
             r->pattern->geometry.centre_px[1], r->pattern->geometry.ellipse_ratio,
             r->pattern->geometry.ellipse_how == MRO_SAED_FIT ? "from this pattern" : "given");
     if (r->pattern && r->pattern->crystalline) mro_fig_say(&w, "There are spots on the rings: crystals. ");
+    if (r->pattern) say_direction(&w, &r->pattern->anisotropy);
     if (r->pdf) say_pdf(&w, r);
     if (r->series && isfinite(r->series->first_moment.x))
         say(&w, "The first moment bends at %s %.4g (%.4g to %.4g)%s%s, p = %.2g. ", r->series->value_name,
