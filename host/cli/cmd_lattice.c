@@ -126,7 +126,10 @@ static void print(void *state, const struct cli_item *item, const void *result)
     struct lattice *m = state;
     const struct mro_crystal_result *r = result;
     char number[32];
-    snprintf(number, sizeof number, "%zu", r->n_crystals);
+    if (r->power.px)
+        snprintf(number, sizeof number, "%zu", r->n_crystals);
+    else
+        snprintf(number, sizeof number, "not measured");
     cli_print_row(&m->run, item, "crystals", number, r->verdict);
     for (size_t k = 0; k < r->n_crystals && k < 12; k++) {
         const struct mro_crystal *c = &r->crystals[k];

@@ -171,17 +171,39 @@ static enum mro_code stage_wait(struct mro_device *d, struct mro_cuda_stage *sta
     return MRO_OK;
 }
 
-static enum mro_code upload_small(struct mro_device *d, void *to, const void *host, size_t bytes, struct mro_error *e)
+/* Room for `bytes` in the small buffer, which the card does not use until what is asked of it now. */
+static enum mro_code small_room(struct mro_device *d, size_t bytes, unsigned char **at, struct mro_error *e)
 {
     struct mro_cuda *s = d->state;
     if (bytes > MRO_STAGE_SMALL - s->small_used) {
         MRO_TRY(mro_cuda_wait(d, e));
         s->small_used = 0;
     }
-    unsigned char *at = s->small + s->small_used;
-    memcpy(at, host, bytes);
+    *at = s->small + s->small_used;
     s->small_used += (bytes + 255) / 256 * 256;
+    return MRO_OK;
+}
+
+static enum mro_code upload_small(struct mro_device *d, void *to, const void *host, size_t bytes, struct mro_error *e)
+{
+    const struct mro_cuda *s = d->state;
+    unsigned char *at = NULL;
+    MRO_TRY(small_room(d, bytes, &at, e));
+    memcpy(at, host, bytes);
     MRO_CUDA_TRY(d, e, "to copy to the card", cudaMemcpyAsync, to, at, bytes, cudaMemcpyHostToDevice, s->stream);
+    return MRO_OK;
+}
+
+static enum mro_code download_small(struct mro_device *d, void *host, const void *from, size_t bytes,
+                                    struct mro_error *e)
+{
+    struct mro_cuda *s = d->state;
+    unsigned char *at = NULL;
+    MRO_TRY(small_room(d, bytes, &at, e));
+    MRO_CUDA_TRY(d, e, "to copy from the card", cudaMemcpyAsync, at, from, bytes, cudaMemcpyDeviceToHost, s->stream);
+    MRO_TRY(mro_cuda_wait(d, e));
+    s->small_used = 0;
+    memcpy(host, at, bytes);
     return MRO_OK;
 }
 
@@ -218,12 +240,13 @@ enum mro_code mro_cuda_download(struct mro_device *d, void *host, const struct m
     unsigned char *to = host;
     if (bytes > from->bytes) return MRO_FAIL(e, MRO_EINTERNAL, "download of %zu bytes from %zu", bytes, from->bytes);
     MRO_TRY(mro_cuda_enter(d, e));
-    if (bytes < MRO_STAGE_FROM || !staged(d)) {
-        if (bytes)
-            MRO_CUDA_TRY(d, e, "to copy from the card", cudaMemcpyAsync, host, from->p, bytes, cudaMemcpyDeviceToHost,
-                         s->stream);
+    if (bytes == 0) return mro_cuda_wait(d, e);
+    if (!staged(d)) {
+        MRO_CUDA_TRY(d, e, "to copy from the card", cudaMemcpyAsync, host, from->p, bytes, cudaMemcpyDeviceToHost,
+                     s->stream);
         return mro_cuda_wait(d, e);
     }
+    if (bytes < MRO_STAGE_FROM) return download_small(d, host, from->p, bytes, e);
     const size_t pieces = (bytes - 1) / MRO_STAGE_BYTES + 1;
     for (size_t k = 0; k <= pieces; k++) { /* asks for piece k and empties piece k - 1 meanwhile */
         if (k < pieces) {

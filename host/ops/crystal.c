@@ -29,7 +29,6 @@
 #define LINE_BESIDE 6      /* lines of the spectrum on either side that it is compared with */
 #define LEAST_SINE 0.26    /* of the angle between sets that are not collinear */
 #define CLEAR_RIM 4.8      /* amplitude over the noise below which the rim of a crystal is lost in it */
-#define SMALL_NM 3.5       /* below which the fall of the halo across a spot shifts it by more than its error */
 #define FILTER_RADIUS 0.5  /* nm^-1 */
 #define FILTER_EDGE 0.3
 
@@ -536,11 +535,10 @@ static void warn_of_crystals(struct crystal_work *w)
 {
     struct mro_crystal_result *r = w->r;
     const struct mro_crystal_options *o = w->o;
-    struct numbers cut = { 0 }, single = { 0 }, small = { 0 };
+    struct numbers cut = { 0 }, single = { 0 };
     for (size_t k = 0; k < r->n_crystals; k++) {
         const struct mro_crystal *c = &r->crystals[k];
         if (c->at_border) add_number(&cut, k);
-        if (c->diameter_nm < SMALL_NM) add_number(&small, k);
         if (c->fringes[0].amplitude_over_noise < CLEAR_RIM)
             mro_crystal_warn(
                 r,
@@ -579,12 +577,6 @@ static void warn_of_crystals(struct crystal_work *w)
             "crystal%s %s: a single set of fringes is shown: strain is along its normal only, exx, eyy, exy "
             "and rotation are unknown",
             single.n > 1 ? "s" : "", single.text);
-    if (small.n)
-        mro_crystal_warn(
-            r,
-            "crystal%s %s: across the spots of crystals below %g nm the halo of the glass falls, and shifts their "
-            "spacings by some 1 %% more than d_se_nm says (those of alpha-Fe (110): too long)",
-            small.n > 1 ? "s" : "", small.text, SMALL_NM);
     if (o->reference_nm[2] > o->reference_nm[0]) {
         size_t holds = 0;
         for (size_t k = 0; k < r->n_crystals; k++) holds += isfinite(r->crystals[k].reference_nm[0]);
@@ -657,6 +649,7 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
     if ((rc = measure_gain(w, &white, e))) goto done;
+    w->white = &white;
     if ((rc = mro_crystal_find(w, &white, e))) goto done;
     if ((rc = group_sets(w, &of, e))) goto done;
     for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);

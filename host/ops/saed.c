@@ -155,7 +155,7 @@ static enum mro_code calibrate(const struct mro_image *im, const char *name, con
             return MRO_FAIL(e, MRO_ECALIB, "'%s' is calibrated in angles, which needs the voltage; give --kv", name);
         return MRO_FAIL(e, MRO_ECALIB,
                         "'%s' has no calibration in nm^-1; give --step PER_NM (nm^-1 of a pixel), --camera-length MM "
-                        "with --detector-pixel UM and --kv, or a standard with --standard FILE",
+                        "with --detector-pixel UM and --kv, or a standard with --standard Au --standard-file FILE",
                         name);
     }
     r->step_source = x->source;

@@ -63,6 +63,19 @@ run info --json oblong/AQ_0_corr.bandpass.tif
 expect_out '"pixel_size": [0.03, 0.02]'
 run bandpass --pixel 0.02,0.03 "$image"
 expect_out "pixels of 0.02 nm along x"
+# resolution tags of 0.02 nm are offered, those of a print are not
+head -c 4096 /dev/urandom | tiff8 tags.tif 64 64 1270000000 1
+sed -i 's/ImageJ=1.53/another one/' tags.tif
+run bandpass tags.tif
+expect_code 1
+expect_err "give --pixel NM, or --resolution-tags where its tags, which say 0.02 nm"
+run bandpass --resolution-tags tags.tif
+expect_code 0
+expect_out "pixels of 0.02 nm"
+run bandpass "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
+expect_code 1
+checks=$((checks + 1))
+! grep -q "resolution-tags" err.txt || fail "the tags of a print are offered"
 run bandpass --json --resolution-tags --band 0.5,1 "$MROSCOPE_TEST_DATA/dmTest_float32_nonSquare_diffPixelSize.dm4"
 expect_code 1
 run bandpass --json --band 0.1,0.4 "$MROSCOPE_TEST_DATA/dmTest_float32_nonSquare_diffPixelSize.dm4"
