@@ -73,6 +73,26 @@ static inline float band_gain_at(const struct crystal_work *w, size_t y, size_t 
     return mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)w->band[0], (float)w->band[1], CRYSTAL_BAND_EDGE);
 }
 
+/* The power of the speckle where it was not measured, beyond the band: that of the band's end in the same direction. A
+ * spot at the end of the band reaches there, and would be shifted if it were cut off. */
+static void extend_level(struct crystal_work *w)
+{
+    const struct mro_grid *g = &w->grid;
+    const double half = 0.5 * hypot(1 / g->ly, 1 / g->lx); /* of a sample */
+    const double lo = w->band[0] - CRYSTAL_BAND_EDGE + half, hi = w->band[1] + CRYSTAL_BAND_EDGE - half;
+#pragma omp parallel for schedule(static) num_threads(w->d->threads)
+    for (size_t y = 0; y < g->ny; y++) {
+        const double qy = mro_frequency(y, g->ny, g->ly);
+        for (size_t x = 0; x < g->nx; x++) {
+            const double qx = mro_frequency(x, g->nx, g->lx), q = sqrt(qy * qy + qx * qx);
+            if (w->level[y * g->nx + x] > 0 || !(q < lo || q > hi) || !(q > 0)) continue;
+            const double to = (q < lo ? lo : hi) / q;
+            w->level[y * g->nx + x] = w->level[mro_cyclic((ptrdiff_t)lround(to * qy * g->ly), g->ny) * g->nx +
+                                               mro_cyclic((ptrdiff_t)lround(to * qx * g->lx), g->nx)];
+        }
+    }
+}
+
 /* Mean square of the whitened field around every point of the map, over that of even speckle: thickness, holes. It
  * rises in a crystal as well, by its power over that of the whole band; what a crystal has in one spot is far more. */
 static enum mro_code measure_gain(struct crystal_work *w, const struct mro_buffer *white, struct mro_error *e)
@@ -612,6 +632,7 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     }
     mark_usable(w, im);
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &w->flat, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &white, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->alloc(d, &w->h, m * sizeof(mro_c32), e))) goto done;
@@ -639,17 +660,19 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = d->ops->local_power(d, &w->grid, &w->spectrum, NULL, radius, w->band[0] - CRYSTAL_BAND_EDGE,
                                   w->band[1] + CRYSTAL_BAND_EDGE, &power, e)))
         goto done;
-    if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
-    memcpy(w->level, gain, n * sizeof *gain);
+    if ((rc = d->ops->download(d, w->level, &power, n * sizeof *w->level, e))) goto done;
+    extend_level(w);
+    for (size_t i = 0; i < n; i++) gain[i] = w->level[i] > 0 ? 1 / sqrtf(w->level[i]) : 0;
+    if ((rc = d->ops->upload(d, &w->flat, host, n * sizeof *host, e))) goto done;
+    if ((rc = d->ops->multiply(d, &w->grid, &w->flat, gain, e))) goto done;
     for (size_t y = 0; y < w->grid.ny; y++) {
         float *row = gain + y * w->grid.nx;
 #pragma omp simd
-        for (size_t x = 0; x < w->grid.nx; x++) row[x] = row[x] > 0 ? band_gain_at(w, y, x) / sqrtf(row[x]) : 0;
+        for (size_t x = 0; x < w->grid.nx; x++) row[x] *= band_gain_at(w, y, x);
     }
     if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
     if ((rc = measure_gain(w, &white, e))) goto done;
-    w->white = &white;
     if ((rc = mro_crystal_find(w, &white, e))) goto done;
     if ((rc = group_sets(w, &of, e))) goto done;
     for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);
@@ -759,6 +782,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
                          1 / w.band[1]);
     const enum mro_code rc = measure(&w, im, e);
     d->ops->release(d, &w.spectrum);
+    d->ops->release(d, &w.flat);
     d->ops->release(d, &w.h);
     d->ops->release(d, &w.slope);
     free(w.usable);
