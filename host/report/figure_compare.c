@@ -214,13 +214,13 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     mro_fig_heading(c, MARGIN, b.y, page->rows > 1 ? "c" : "b", heading);
     for (int i = 0; i < N; i++) {
         x[i] = t->x[0] + span * i / (N - 1);
-        const double dx = x[i] - t->centre[0], a = t->centre[1] + t->slope_ci95[0] * dx,
-                     z = t->centre[1] + t->slope_ci95[1] * dx;
+        const double dx = x[i] - t->centre[0], line = t->centre[1] + t->slope * dx,
+                     half = hypot(t->centre_ci95[1] - t->centre[1], (t->slope_ci95[1] - t->slope) * dx);
         const struct mro_onset *o = &t->onset;
-        const double m = bends ? o->level + o->slope[x[i] > o->x] * (x[i] - o->x) : t->centre[1] + t->slope * dx;
+        const double m = bends ? o->level + o->slope[x[i] > o->x] * (x[i] - o->x) : line;
         y[i] = page->scale * (t->logarithmic ? exp(m) : m);
-        lo[i] = page->scale * (t->logarithmic ? exp(fmin(a, z)) : fmin(a, z));
-        hi[i] = page->scale * (t->logarithmic ? exp(fmax(a, z)) : fmax(a, z));
+        lo[i] = page->scale * (t->logarithmic ? exp(line - half) : line - half);
+        hi[i] = page->scale * (t->logarithmic ? exp(line + half) : line + half);
     }
     mro_plot_begin(c, &p);
     if (isfinite(t->slope_ci95[0]) && !bends) mro_plot_band(c, &p, x, lo, hi, N, 0xd0d0d0, 0.7);
@@ -279,7 +279,7 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
     if (c->result->trend.measured)
         mro_fig_say(&w, isfinite(c->result->trend.onset.x) ? " Dot on a bar: where it bends, and the 95" TEXT_NBSP
                                                              "% interval of that place."
-                                                           : " Grey: 95" TEXT_NBSP "% of the slope.");
+                                                           : " Grey: 95" TEXT_NBSP "% band of the line.");
     if (c->result->blocks > 1 && c->settings[0]) mro_fig_say(&w, " Open dots: every second setting.");
     for (size_t i = 0; i < c->result->n_warnings && i < 4; i++)
         mro_fig_say_sentence(&w, i ? " " : " Note: ", c->result->warnings[i]);
