@@ -255,6 +255,13 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
     return true;
 }
 
+struct mro_grid mro_haadf_grid(size_t ny, size_t nx, const double field_nm[2], double per_nm)
+{
+    const size_t gy = mro_smooth_size((size_t)ceil(per_nm * field_nm[0]) + 2),
+                 gx = mro_smooth_size((size_t)ceil(per_nm * field_nm[1]) + 2);
+    return (struct mro_grid){ gy < ny ? gy : ny, gx < nx ? gx : nx, field_nm[0], field_nm[1] };
+}
+
 /* Divides an image on the device by its background, black level off. `lowest`: the smallest value of the background
  * over its mean; NaN where there is none. *lost: pixels that are left out. */
 static enum mro_code divide_background(struct mro_device *d, struct mro_buffer *image, const struct mro_image *im,
@@ -415,10 +422,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
         goto done;
     }
 
-    const double ly = r->field_nm[0], lx = r->field_nm[1], most = MRO_HAADF_GRID_BANDS * o->band_inv_nm[1];
-    const size_t gy = mro_smooth_size((size_t)ceil(2 * most * ly) + 2),
-                 gx = mro_smooth_size((size_t)ceil(2 * most * lx) + 2);
-    s->grid = (struct mro_grid){ gy < im->ny ? gy : im->ny, gx < im->nx ? gx : im->nx, ly, lx };
+    s->grid = mro_haadf_grid(im->ny, im->nx, r->field_nm, 2 * MRO_HAADF_GRID_BANDS * o->band_inv_nm[1]);
     const size_t ng = s->grid.ny * s->grid.nx;
     s->spectrum = malloc(ng * sizeof *s->spectrum);
     if (s->spectrum == NULL) {
