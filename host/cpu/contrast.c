@@ -257,69 +257,71 @@ static struct mro_wide without_borders(struct mro_wide f, const struct borders *
     return f;
 }
 
-/* The largest |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number
- * larger still. */
-static int32_t largest_difference(const float *a, const float *b, size_t n)
+/* |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number larger
+ * still. */
+static inline int32_t difference(float a, float b)
+{
+    const float d = fabsf(a - b);
+    int32_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return bits;
+}
+
+/* The largest differences of n pixels: of each to the next, and to the one below it in the next row. */
+static int32_t largest_across(const float *line, size_t n)
 {
     int32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        const float difference = fabsf(a[i] - b[i]);
-        int32_t bits;
-        memcpy(&bits, &difference, sizeof bits);
-        largest = bits > largest ? bits : largest;
+    for (size_t x = 0; x + 1 < n; x++) {
+        const int32_t d = difference(line[x], line[x + 1]);
+        largest = MRO_GREATER(largest, d);
     }
     return largest;
 }
-
-/* Sums of rows [y0, y1) for up to PART columns from `from` on, and the largest difference of pixels side by side there
- * and in one more row and column on each side (bits, as above). A spike differs by more than the threshold from five or
- * more of its eight neighbours, and so from one of any four: where no such difference is as large there is none. */
-static int32_t plain_sums(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float *sums)
+static int32_t largest_down(const float *line, const float *below, size_t n)
 {
-    const size_t n = from + PART < nx ? PART : nx - from, end = y1 < ny ? y1 + 1 : ny;
-    const size_t left = from ? from - 1 : 0, right = from + n < nx ? from + n : nx - 1;
     int32_t largest = 0;
-    for (size_t x = 0; x < n; x++) sums[x] = 0;
-    for (size_t y = y0 ? y0 - 1 : 0; y < end; y++) {
-        const float *row = px + y * nx, *line = row + from;
-        /* The row after the next: rows are too far apart for the processor to see where it goes on. */
-        for (size_t x = 0; y + 2 < ny && x < n; x += 16) __builtin_prefetch(line + 2 * nx + x, 0, 2);
-        const int32_t across = largest_difference(row + left, row + left + 1, right - left);
-        const int32_t along = y + 1 < end ? largest_difference(line, line + nx, n) : 0;
-        largest = MRO_GREATER(largest, MRO_GREATER(across, along));
-        for (size_t x = 0; y >= y0 && y < y1 && x < n; x++) sums[x] += line[x];
+    for (size_t x = 0; x < n; x++) {
+        const int32_t d = difference(line[x], below[x]);
+        largest = MRO_GREATER(largest, d);
     }
     return largest;
 }
 
 /* Sums of rows [y0, y1) without their spikes, and of how many, for up to PART columns from `from` on. Tells which rows
- * have spikes there, at spiked[y * parts]; how many spikes there are. */
+ * have spikes there, at spiked[y * parts]; how many spikes there are. A spike differs by more than the threshold (`limit`
+ * in bits) from five or more of its eight neighbours, and so from one of any four: medians are taken only of rows where
+ * a pixel differs by as much from one beside, above or below it. */
 static size_t sum_part(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float threshold,
-                       unsigned char *spiked, size_t parts, float *sums, float *counts)
+                       int32_t limit, unsigned char *spiked, size_t parts, float *sums, float *counts)
 {
     const size_t n = from + PART < nx ? PART : nx - from;
+    const size_t left = from ? from - 1 : 0, right = from + n < nx ? from + n + 1 : nx;
     size_t spikes = 0;
     float whole = 0, clean[PART]; /* rows without a gap */
+    int32_t up = y0 ? largest_down(px + (y0 - 1) * nx + from, px + y0 * nx + from, n) : 0, down = 0;
     for (size_t x = 0; x < n; x++) sums[x] = counts[x] = 0;
-    for (size_t y = y0; y < y1; y++) {
-        const float *line = px + y * nx + from;
-        int known = 0;
+    for (size_t y = y0; y < y1; y++, up = down) {
+        const float *row = px + y * nx, *line = row + from;
+        /* The row after the next: rows are too far apart for the processor to see where it goes on. */
+        for (size_t x = 0; y + 2 < ny && x < n; x += 16) __builtin_prefetch(line + 2 * nx + x, 0, 2);
+        const int32_t across = largest_across(row + left, right - left);
+        down = y + 1 < ny ? largest_down(line, line + nx, n) : 0;
+        if (MRO_GREATER(across, MRO_GREATER(up, down)) <= limit) {
+            for (size_t x = 0; x < n; x++) sums[x] += line[x];
+            whole++;
+            continue;
+        }
         if (threshold > 0) {
             const size_t here = despike_part(px, y, ny, nx, from, from + n, threshold, clean);
             spiked[y * parts] = here > 0;
             spikes += here;
             if (here) line = clean;
         }
-#pragma omp simd reduction(+ : known)
         for (size_t x = 0; x < n; x++) {
             const bool finite = line[x] == line[x];
             sums[x] += finite ? line[x] : 0.0f;
-            known += finite;
+            counts[x] += finite ? 1.0f : 0.0f;
         }
-        if (known == (int)n)
-            whole++;
-        else
-            for (size_t x = 0; x < n; x++) counts[x] += line[x] == line[x] ? 1.0f : 0.0f;
     }
     for (size_t x = 0; x < n; x++) counts[x] += whole;
     return spikes;
@@ -382,14 +384,9 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         for (size_t by = 0; by < bg.ny; by++) {
             if (s == NULL) continue;
             const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
-            for (size_t from = 0; from < nx; from += PART) {
-                const size_t n = from + PART < nx ? PART : nx - from;
-                if (plain_sums(px, ny, nx, from, by * bg.block, y1, s + from) > limit)
-                    replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, spiked + from / PART, parts,
-                                         s + from, s + nx + from);
-                else
-                    for (size_t x = 0; x < n; x++) s[nx + from + x] = (float)(y1 - by * bg.block);
-            }
+            for (size_t from = 0; from < nx; from += PART)
+                replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, limit, spiked + from / PART, parts,
+                                     s + from, s + nx + from);
             for (size_t bx = 0; bx < bg.nx; bx++) {
                 const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
                 double in_block = 0, pixels = 0;
