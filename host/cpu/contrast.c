@@ -46,14 +46,14 @@ static void median3x3_part(const float *up, const float *mid, const float *down,
                                     middle[i + 2], high[i + 2]);
 }
 
-/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. */
-static float residual_threshold(const float *px, size_t ny, size_t nx, int threads)
+static size_t sampled_rows(size_t ny) { return ny < 3 ? 0 : (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP; }
+
+/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. `v` is room for nx numbers of each. */
+static float residual_threshold(const float *px, size_t ny, size_t nx, int threads, float *v)
 {
     if (ny < 3 || nx < 3) return 0;
-    const size_t rows = (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP;
-    float *v = malloc(rows * nx * sizeof *v), threshold = 0;
+    const size_t rows = sampled_rows(ny);
     size_t known = 0;
-    if (v == NULL) return 0;
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(+ : known)
     for (size_t k = 0; k < rows; k++) {
         const float *mid = px + (1 + k * MRO_SPIKE_ROW_STEP) * nx;
@@ -71,9 +71,7 @@ static float residual_threshold(const float *px, size_t ny, size_t nx, int threa
             known += (size_t)here;
         }
     }
-    if (known) threshold = MRO_SPIKE_THRESHOLD(mro_select_positive(v, rows * nx, known / 2));
-    free(v);
-    return threshold;
+    return known ? MRO_SPIKE_THRESHOLD(mro_select_positive(v, rows * nx, known / 2, threads)) : 0;
 }
 
 /* Local mean on a coarse grid: block means smoothed by a Gaussian, NaN-aware. */
@@ -167,16 +165,38 @@ static double *bell_new(double sigma, ptrdiff_t *reach)
     return bell;
 }
 
+/* How many of n pixels lie in block i. */
+static double in_block(const struct background *b, size_t i, size_t n)
+{
+    return (double)(((i + 1) * b->block < n ? (i + 1) * b->block : n) - i * b->block);
+}
+
+/* One line of weigh(): sums over n blocks of how many pixels they have along it. */
+static void weigh_pixels(const struct background *b, size_t blocks, size_t n, ptrdiff_t reach, const double *bell,
+                         double *to)
+{
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)blocks; i++) {
+        to[i] = 0;
+        for (ptrdiff_t j = i < reach ? 0 : i - reach; j <= i + reach && j < (ptrdiff_t)blocks; j++)
+            to[i] += bell[labs(j - i)] * in_block(b, (size_t)j, n);
+    }
+}
+
 /* sums and counts per block (lost; WIDE numbers behind them) -> smoothed means. sigma in blocks. */
-static bool background_smooth(int threads, struct background *b, double *sum, double *count, double sigma_y,
-                              double sigma_x)
+static bool background_smooth(int threads, struct background *b, size_t pixels_y, size_t pixels_x, double *sum,
+                              double *count, double sigma_y, double sigma_x)
 {
     ptrdiff_t hy, hx;
     double *bell_y = bell_new(sigma_y, &hy), *bell_x = bell_new(sigma_x, &hx);
     const ptrdiff_t ny = (ptrdiff_t)b->ny, pitch = (ptrdiff_t)b->nx + 2 * hx + WIDE;
     double *along = calloc((size_t)(ny * pitch), sizeof *along); /* smoothed along y; hx zeros before and behind */
-    const bool ready = bell_y && bell_x && along;
-    for (int k = 0; ready && k < 2; k++) {
+    double *pixels = malloc((b->ny + b->nx) * sizeof *pixels);
+    const bool ready = bell_y && bell_x && along && pixels;
+    bool whole = true; /* no pixel without data: the counts are a product, and so they stay */
+    for (size_t i = 0; i < b->ny; i++)
+        for (size_t k = 0; k < b->nx; k++)
+            whole &= count[i * b->nx + k] == in_block(b, i, pixels_y) * in_block(b, k, pixels_x);
+    for (int k = 0; ready && k < (whole ? 1 : 2); k++) {
         const double *from = k ? count : sum;
         double *to = k ? sum : b->mean;
 #pragma omp parallel num_threads(threads)
@@ -190,10 +210,17 @@ static bool background_smooth(int threads, struct background *b, double *sum, do
                 weigh(along + y * pitch + hx, 1, -hx, hx, bell_x, b->nx, to + (size_t)y * b->nx);
         }
     }
+    if (ready && whole) {
+        weigh_pixels(b, b->ny, pixels_y, hy, bell_y, pixels);
+        weigh_pixels(b, b->nx, pixels_x, hx, bell_x, pixels + b->ny);
+        for (size_t i = 0; i < b->ny; i++)
+            for (size_t k = 0; k < b->nx; k++) sum[i * b->nx + k] = pixels[i] * pixels[b->ny + k];
+    }
     for (size_t i = 0; ready && i < b->ny * b->nx; i++) b->mean[i] = sum[i] > 0 ? b->mean[i] / sum[i] : NAN;
     free(bell_y);
     free(bell_x);
     free(along);
+    free(pixels);
     return ready;
 }
 
@@ -345,7 +372,9 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     bg.mean = malloc(nb * sizeof *bg.mean);
     bg.past = malloc(nx * sizeof *bg.past);
     const size_t stride = mro_panel_stride(ny), parts = (nx + PART - 1) / PART;
-    struct mro_wide *half = mro_panels_new(kept, ny);
+    /* Residuals of sampled rows lie first where the panels will be: no other pages are to be had for them. */
+    const size_t residuals = sampled_rows(ny) * nx / (2 * MRO_LANES) + 1, panels = mro_panels(kept) * stride;
+    struct mro_wide *half = mro_lines_room(panels > residuals ? panels : residuals);
     unsigned char *spiked = calloc(ny, parts); /* parts of rows that have spikes */
     struct borders b = {
         .first = malloc(nx * sizeof *b.first),
@@ -368,7 +397,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         const double blocks = ((double)x + 0.5) / (double)bg.block + 0.5;
         bg.past[x] = (float)(blocks - floor(blocks));
     }
-    const float threshold = residual_threshold(px, ny, nx, d->threads), most = threshold > 0 ? threshold : FLT_MAX;
+    const float threshold = residual_threshold(px, ny, nx, d->threads, (float *)half), most = threshold > 0 ? threshold : FLT_MAX;
     int32_t limit;
     memcpy(&limit, &most, sizeof limit);
     /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
@@ -405,7 +434,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         goto done;
     }
     if (spikes) *spikes = replaced;
-    if (!background_smooth(d->threads, &bg, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
+    if (!background_smooth(d->threads, &bg, ny, nx, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
                            background_nm / pixel_nm[1] / (double)bg.block)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;

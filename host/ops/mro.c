@@ -54,7 +54,7 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
         free(column);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
     }
-    const float floor_ = NO_SIGNAL * mro_select_positive(s->gain, n, n * 4 / 5);
+    const float floor_ = NO_SIGNAL * mro_select_positive(s->gain, n, n * 4 / 5, 1);
     for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_;
     if (im->not_finite) {
         for (size_t y = 0; y < im->ny; y++)
