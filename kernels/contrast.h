@@ -96,28 +96,42 @@ MRO_HD void mro_despike_phase(int phase, const struct mro_despike_args *a, const
     if (here) mro_add_u32(a->spikes, here);
 }
 
-/* Sum and number of the finite pixels of each block of block_y x block_x pixels. One item a block. */
+/* Sum and number of the finite pixels of each block of block_y x block_x pixels. Several threads share a large block,
+ * since there are few of those: they take the columns in turn, and the first adds up what the others found. */
 struct mro_block_sums_args {
     const float *px;
     size_t ny, nx, block_y, block_x, blocks_y, blocks_x;
     double *sum, *count;
 };
-MRO_NO_SHARED(block_sums);
-enum { mro_block_sums_THREADS = 128, mro_block_sums_PHASES = 1 };
+enum { mro_block_sums_THREADS = 128, mro_block_sums_PHASES = 2 };
+struct mro_block_sums_shared {
+    double sum[mro_block_sums_THREADS], count[mro_block_sums_THREADS];
+};
+MRO_HD size_t mro_block_sums_share(const struct mro_block_sums_args *a) /* threads of a block of pixels */
+{
+    size_t share = 1;
+    while (share < mro_block_sums_THREADS && 128 * share <= a->block_y * a->block_x) share *= 2;
+    return share;
+}
+MRO_HD size_t mro_block_sums_blocks(const struct mro_block_sums_args *a) /* of threads */
+{
+    const size_t at_once = mro_block_sums_THREADS / mro_block_sums_share(a);
+    return (a->blocks_y * a->blocks_x + at_once - 1) / at_once;
+}
 MRO_HD void mro_block_sums_phase(int phase, const struct mro_block_sums_args *a, const struct mro_thread *t,
                                  struct mro_block_sums_shared *s)
 {
-    (void)phase;
-    (void)s;
-    MRO_EACH(i, a->blocks_y * a->blocks_x, t, mro_block_sums_THREADS)
-    {
+    const size_t share = mro_block_sums_share(a), me = t->thread, mine = me % share;
+    const size_t i = t->block * (mro_block_sums_THREADS / share) + me / share;
+    double sum = 0, count = 0;
+    if (i >= a->blocks_y * a->blocks_x) return;
+    if (phase == 0) {
         const size_t y0 = i / a->blocks_x * a->block_y, x0 = i % a->blocks_x * a->block_x;
         const size_t y1 = y0 + a->block_y < a->ny ? y0 + a->block_y : a->ny;
         const size_t x1 = x0 + a->block_x < a->nx ? x0 + a->block_x : a->nx;
-        double sum = 0, count = 0;
         for (size_t y = y0; y < y1; y++) {
             float line = 0, n = 0;
-            for (size_t x = x0; x < x1; x++) {
+            for (size_t x = x0 + mine; x < x1; x += share) {
                 const float v = a->px[y * a->nx + x];
                 const bool finite = fabsf(v) < INFINITY;
                 line += finite ? v : 0.0f;
@@ -125,6 +139,13 @@ MRO_HD void mro_block_sums_phase(int phase, const struct mro_block_sums_args *a,
             }
             sum += line;
             count += n;
+        }
+        s->sum[me] = sum;
+        s->count[me] = count;
+    } else if (mine == 0) {
+        for (size_t k = me; k < me + share; k++) {
+            sum += s->sum[k];
+            count += s->count[k];
         }
         a->sum[i] = sum;
         a->count[i] = count;

@@ -22,8 +22,11 @@ MRO_HD void mro_multiply_phase(int phase, const struct mro_multiply_args *a, con
     (void)s;
     MRO_EACH(i, a->n, t, mro_multiply_THREADS)
     {
-        a->s[i].re *= a->gain[i];
-        a->s[i].im *= a->gain[i];
+        const float gain = a->gain[i];
+        mro_c32 z = a->s[i];
+        z.re *= gain;
+        z.im *= gain;
+        a->s[i] = z;
     }
 }
 

@@ -35,35 +35,52 @@ MRO_HD void mro_climb_begin(const struct mro_climb_args *a, const struct mro_thr
     if (t->thread == 0) mro_walk_start(&s->walk, a->patches + t->block);
 }
 
+/* The samples under the sphere that is asked for: rows from y0 on and columns from x0 on. */
+struct mro_climb_box {
+    double radius, fy, fx; /* nm; the centre, samples */
+    ptrdiff_t y0, x0;
+    int rows, columns;
+};
+MRO_HD struct mro_climb_box mro_climb_box_of(const struct mro_climb_args *a, const struct mro_patch_walk *w)
+{
+    struct mro_climb_box b;
+    b.radius = 0.5 * a->search.diameter_nm[w->size];
+    b.fy = w->y / a->step_y;
+    b.fx = w->x / a->step_x;
+    b.y0 = (ptrdiff_t)ceil(b.fy - b.radius / a->step_y);
+    b.x0 = (ptrdiff_t)ceil(b.fx - b.radius / a->step_x);
+    b.rows = (int)((ptrdiff_t)floor(b.fy + b.radius / a->step_y) - b.y0) + 1;
+    b.columns = (int)((ptrdiff_t)floor(b.fx + b.radius / a->step_x) - b.x0) + 1;
+    return b;
+}
+
 MRO_HD void mro_climb_phase(int phase, const struct mro_climb_args *a, const struct mro_thread *t,
                             struct mro_climb_shared *s)
 {
     const struct mro_patch_walk *w = &s->walk;
-    const double radius = 0.5 * a->search.diameter_nm[w->size], fy = w->y / a->step_y, fx = w->x / a->step_x;
-    const ptrdiff_t y0 = (ptrdiff_t)ceil(fy - radius / a->step_y), x0 = (ptrdiff_t)ceil(fx - radius / a->step_x);
-    const int rows = (int)((ptrdiff_t)floor(fy + radius / a->step_y) - y0) + 1;
-    const int columns = (int)((ptrdiff_t)floor(fx + radius / a->step_x) - x0) + 1;
     const int me = (int)t->thread;
     if (phase == 0) {
-        for (int i = me; i < rows + columns; i += mro_climb_THREADS) {
-            const bool down = i < rows;
-            const ptrdiff_t at = down ? y0 + i : x0 + i - rows;
-            const double r = down ? ((double)at - fy) * a->step_y : ((double)at - fx) * a->step_x;
+        const struct mro_climb_box b = mro_climb_box_of(a, w);
+        for (int i = me; i < b.rows + b.columns; i += mro_climb_THREADS) {
+            const bool down = i < b.rows;
+            const ptrdiff_t at = down ? b.y0 + i : b.x0 + i - b.rows;
+            const double r = down ? ((double)at - b.fy) * a->step_y : ((double)at - b.fx) * a->step_x;
             const double turns = -2 * MRO_PI * (down ? w->gy : w->gx) * r;
-            mro_c32 *to = down ? s->fringe_y + i : s->fringe_x + i - rows;
+            mro_c32 *to = down ? s->fringe_y + i : s->fringe_x + i - b.rows;
             to->re = (float)cos(turns);
             to->im = (float)sin(turns);
-            *(down ? s->dy2 + i : s->dx2 + i - rows) = (float)(r * r);
+            *(down ? s->dy2 + i : s->dx2 + i - b.rows) = (float)(r * r);
             if (down)
                 s->row[i] = mro_cyclic(at, a->ny) * a->nx;
             else
-                s->column[i - rows] = mro_cyclic(at, a->nx);
+                s->column[i - b.rows] = mro_cyclic(at, a->nx);
         }
     } else if (phase == 1) {
-        const float r2 = (float)(radius * radius);
+        const struct mro_climb_box b = mro_climb_box_of(a, w);
+        const float r2 = (float)(b.radius * b.radius);
         float re = 0, im = 0, norm = 0;
-        for (int i = me; i < rows * columns; i += mro_climb_THREADS) {
-            const int y = i / columns, x = i % columns;
+        for (int i = me; i < b.rows * b.columns; i += mro_climb_THREADS) {
+            const int y = i / b.columns, x = i % b.columns;
             const float h = r2 - s->dy2[y] - s->dx2[x];
             if (!(h > 0)) continue;
             const float v = sqrtf(h) * a->field[s->row[y] + s->column[x]];

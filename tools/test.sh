@@ -93,7 +93,7 @@ fi
 vectors() {
     cmake -S . -B build-portable -DMROSCOPE_NATIVE=OFF -DMROSCOPE_CUDA=off -DMROSCOPE_TESTS=ON -DMROSCOPE_WERROR=ON &&
         cmake --build build-portable --parallel "$jobs" --target test_parity_backends &&
-        build-portable/tests/test_parity_backends every_kind_of_vectors
+        build-portable/tests/test_parity_backends 'every_kind_of_vectors*'
 }
 step vectors
 # Passes, with a sentence, where valgrind or the versions of the record are not.

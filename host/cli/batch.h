@@ -110,6 +110,9 @@ json_t *batch_row_json(const struct batch *b, const struct batch_unit *u, size_t
 /* Main numbers of a result file, for the record: { "mro.fraction": 0.1, ... }. NULL when out of memory. */
 json_t *batch_numbers(const json_t *result);
 
+/* A path as a shell takes it for one word; free() it. NULL when out of memory. */
+char *batch_shell_word(const char *path);
+
 /* Writes a manifest of the files under `folder`. The exit code. */
 int batch_init(const struct batch_options *o, const char *folder);
 

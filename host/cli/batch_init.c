@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/batch.h"
+#include "cli/words.h"
 #include "io/reader.h"
 #include "io/table.h"
 #include "io/write.h"
@@ -59,21 +60,34 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const struct found *)a)->path, ((const struct found *)b)->path);
 }
 
-/* Does a word stand in a name by itself, between characters that are no letters? */
-static bool has_word(const char *name, const char *word)
+/* "eds_AQ_Fe.tif": a map of Fe, or with HAADF the image beside the maps, of the field "eds_AQ". The length of that name
+ * (0: it is no map), and where the element begins and ends. */
+static size_t map_of(const char *path, const char **element, size_t *letters)
 {
-    const size_t n = strlen(word);
-    for (const char *p = name; *p; p++)
-        if (strncasecmp(p, word, n) == 0 && (p == name || !isalpha((unsigned char)p[-1])) &&
-            !isalpha((unsigned char)p[n]))
-            return true;
-    return false;
+    static const char *const words[] = { "eds", "edx", "eds-map", "edx-map", NULL };
+    const char *base = cli_base_name(path), *dot = strrchr(base, '.');
+    size_t end = dot ? (size_t)(dot - base) : strlen(base), begin = end;
+    char symbol[8];
+    while (begin > 0 && isalpha((unsigned char)base[begin - 1])) begin--;
+    *letters = end - begin;
+    if (begin < 2 || *letters == 0 || *letters >= sizeof symbol || !cli_any_word(base, words)) return 0;
+    *element = base + begin;
+    snprintf(symbol, sizeof symbol, "%.*s", (int)*letters, base + begin);
+    if (strcasecmp(symbol, "HAADF") != 0 && !(mro_atomic_weight(symbol) > 0)) return 0;
+    while (begin > 0 && strchr("_- .", base[begin - 1])) begin--;
+    return begin ? (size_t)(base - path) + begin : 0;
 }
 
-static bool any_word(const char *name, const char *const *words)
+/* An image beside maps is one where there are maps beside it. */
+static bool has_maps(const char *path, size_t group)
 {
-    for (; *words; words++)
-        if (has_word(name, *words)) return true;
+    for (size_t i = 0; i < list.n; i++) {
+        const char *other = list.files[i].path, *element;
+        size_t letters;
+        if (map_of(other, &element, &letters) == group && strncmp(other, path, group) == 0 &&
+            strncasecmp(element, "HAADF", letters) != 0)
+            return true;
+    }
     return false;
 }
 
@@ -81,8 +95,14 @@ static const char *image_kind(const char *path, const struct mro_image_info *inf
 {
     static const char *const stem[] = { "haadf", "adf", "maadf", "laadf", "stem", "df", NULL };
     static const char *const pattern[] = { "saed", "sadp", "nbd", "nbed", "diff", "diffraction", NULL };
-    if (info->kind == MRO_KIND_DIFFRACTION || any_word(path, pattern)) return "diffraction";
-    if (any_word(info->detector, stem) || any_word(info->title, stem) || any_word(path, stem)) return "haadf";
+    static const char *const band[] = { "shearband", "shearbands", NULL };
+    const char *element;
+    size_t letters;
+    if (info->kind == MRO_KIND_DIFFRACTION || cli_any_word(path, pattern)) return "diffraction";
+    const size_t group = map_of(path, &element, &letters);
+    if (group && has_maps(path, group)) return "eds-map";
+    if (cli_any_word(path, band)) return "shearband";
+    if (cli_is_stem(info) || cli_any_word(path, stem)) return "haadf";
     return "hrtem";
 }
 
@@ -152,9 +172,14 @@ static void state_of(const char *path, char *out, size_t room, double *strain)
 
 static void put_row(FILE *out, const char *prefix, const char *file, const char *kind, const char *note)
 {
-    char state[256], number[40] = "";
+    char state[256], number[40] = "", group[256] = "", symbol[8] = "";
+    const char *element = "";
     double strain;
-    state_of(file, state, sizeof state, &strain);
+    size_t letters = 0;
+    if (strcmp(kind, "eds-map") == 0)
+        snprintf(group, sizeof group, "%.*s", (int)map_of(file, &element, &letters), file);
+    snprintf(symbol, sizeof symbol, "%.*s", (int)letters, element);
+    state_of(group[0] ? group : file, state, sizeof state, &strain);
     if (!isnan(strain)) snprintf(number, sizeof number, "%g", strain);
     char *path = NULL;
     /* A spreadsheet would compute a name that begins like a formula, and save what came of it. */
@@ -164,7 +189,8 @@ static void put_row(FILE *out, const char *prefix, const char *file, const char 
     free(path);
     mro_csv_put(out, state + strspn(state, "=@"), ",");
     fprintf(out, "%s,%s,,,,,", number, kind); /* pixel_nm, frames, specimen, thickness_nm */
-    fputs(",,,", out);                        /* group, element, value */
+    mro_csv_put(out, group, ",");
+    fprintf(out, "%s,,", symbol); /* value */
     mro_csv_put(out, note, "\r\n");
 }
 
@@ -201,7 +227,7 @@ static bool is_hardness(const char *path)
     struct mro_indent_table t = { 0 };
     if (!has_ending(path, tables) || mro_bytes_map(&b, path, NULL) != MRO_OK) return false;
     const bool is = b.size && mro_indent_table(&t, b.p, b.size, path, &o, NULL) == MRO_OK &&
-                    (any_word(cli_base_name(path), words) || any_word(t.quantity, words));
+                    (cli_any_word(cli_base_name(path), words) || cli_any_word(t.quantity, words));
     mro_indent_table_release(&t);
     mro_bytes_unmap(&b);
     return is;
@@ -279,6 +305,22 @@ static char *prefix_of(const char *path, const char *root)
     return prefix;
 }
 
+char *batch_shell_word(const char *path)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./+:,@%";
+    if (path[strspn(path, plain)] == '\0') return strdup(path);
+    char *out = malloc(4 * strlen(path) + 3), *to = out;
+    if (out == NULL) return NULL;
+    *to++ = '\'';
+    for (; *path; path++)
+        if (*path == '\'')
+            to = stpcpy(to, "'\\''");
+        else
+            *to++ = *path;
+    strcpy(to, "'");
+    return out;
+}
+
 int batch_init(const struct batch_options *o, const char *folder)
 {
     struct mro_error e;
@@ -345,8 +387,12 @@ int batch_init(const struct batch_options *o, const char *folder)
         rc = 0;
         printf("%s: %zu row%s", path, used, used == 1 ? "" : "s");
         if (left) printf("; %zu other file%s left out", left, left == 1 ? " is" : "s are");
-        puts(".\nCorrect state, strain, kind and pixel_nm in a spreadsheet, then: mroscope batch SESSION.csv -o "
-             "RESULTS");
+        char *word = batch_shell_word(path);
+        printf(
+            ".\nCorrect state, strain, kind and pixel_nm in a spreadsheet, then: mroscope batch %s --kv KV --cs MM -o "
+            "RESULTS\n",
+            word ? word : "SESSION.csv");
+        free(word);
     }
 done:
     for (size_t i = 0; i < list.n; i++) free(list.files[i].path);

@@ -114,6 +114,15 @@ static size_t count(const struct batch *b, bool mine, enum batch_status status)
     return n;
 }
 
+/* Those that are measured, with something to say. */
+static size_t count_warned(const struct batch *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++)
+        n += b->units[i].status == BATCH_DONE && json_array_size(json_object_get(b->units[i].record, "warnings")) > 0;
+    return n;
+}
+
 static int print_json(const struct batch *b)
 {
     struct mro_error e;
@@ -175,7 +184,7 @@ static int measure(struct batch *b)
     int rc = batch_plan(b);
     if (rc) return rc;
     if (b->o.dry_run) {
-        mro_store_look(&b->store, b->o.common.out);
+        if (b->o.common.out) mro_store_look(&b->store, b->o.common.out);
     } else if (mro_store_open(&b->store, b->o.common.out, &e) != MRO_OK) {
         cli_complain(&e);
         return 2;
@@ -208,6 +217,9 @@ static int measure(struct batch *b)
     }
     const enum mro_code written = batch_write_index(b, &e);
     if (ended > 0) { /* the shell is to see what ended the program */
+        if (!b->o.common.quiet)
+            fprintf(stderr, "mroscope: stopped with %zu of %zu measured; the same command goes on from there\n",
+                    count(b, false, BATCH_DONE), b->n);
         signal(ended, SIG_DFL);
         raise(ended);
     }
@@ -221,6 +233,13 @@ static int measure(struct batch *b)
                done - b->done_now, failed);
         if (written == MRO_OK) printf(": %s/summary.csv", b->o.common.out);
         putchar('\n');
+        const size_t warned = count_warned(b);
+        if (warned && written == MRO_OK) {
+            char *word = batch_shell_word(b->o.common.out);
+            printf("%zu of them %s warnings, which say what the numbers do not know: mroscope report %s -o REPORT\n",
+                   warned, warned == 1 ? "has" : "have", word ? word : "RESULTS");
+            free(word);
+        }
     }
     return rc || failed || left || ended || written ? 1 : 0;
 }
@@ -259,7 +278,7 @@ int cmd_batch(int argc, char **argv)
     /* It changes the working folder, starts processes and takes signals. */
     if (rc < 0 && mro_inside) rc = cli_wrong_usage("batch", "'batch' needs a process of its own: run the program");
     if (rc < 0) rc = read_part(&b.o);
-    if (rc < 0 && !b.o.init && b.o.common.out == NULL)
+    if (rc < 0 && !b.o.init && !b.o.dry_run && b.o.common.out == NULL)
         rc = cli_wrong_usage("batch", "'batch' needs a folder for the results: -o DIR");
     if (rc < 0 && b.o.init) {
         rc = batch_init(&b.o, args.files[0]);

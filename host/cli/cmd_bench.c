@@ -225,7 +225,8 @@ static enum mro_code run(const struct bench *opt, const char *file, struct mro_d
     enum mro_code rc = d->ops->rates ? d->ops->rates(d, &b.rates, e) : MRO_OK;
     if (rc == MRO_OK && file) rc = read_file(opt, d, file, &b, &im, e);
     if (rc == MRO_OK && !opt->common.json)
-        printf("backend %s, %d threads (%s)\n\n", mro_device_backend(d), d->threads, mro_device_description(d));
+        printf("backend %s, %d thread%s (%s)\n\n", mro_device_backend(d), d->threads, d->threads == 1 ? "" : "s",
+               mro_device_description(d));
     if (rc == MRO_OK) rc = mro_bench_prove(d, reference, exact, &b, &passed, e);
     if (rc == MRO_OK && !opt->common.json) print_checks(&b);
     fflush(stdout);

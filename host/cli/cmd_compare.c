@@ -141,12 +141,15 @@ static int check_metrics(const struct compare *s)
         for (size_t k = 0; k < set->n_known && near == NULL; k++)
             if (cli_nearest(last_part(key), (const char *[]){ last_part(set->known[k]) }, 1)) near = set->known[k];
         if (near)
-            cli_say(MRO_EARG, "compare: '%s' has no metric '%s'; did you mean '%s'?", set->source, key, near);
-        else
-            cli_say(MRO_EARG, "compare: '%s' has no metric '%s'; it has %s%s%s%s%s and %zu more", set->source, key,
+            cli_say(MRO_EARG, "'%s' has no metric '%s'; did you mean '%s'?", set->source, key, near);
+        else {
+            char more[40] = "";
+            if (set->n_known > 3) snprintf(more, sizeof more, " and %zu more", set->n_known - 3);
+            cli_say(MRO_EARG, "'%s' has no metric '%s'; it has %s%s%s%s%s%s", set->source, key,
                     set->n_known ? set->known[0] : "none", set->n_known > 1 ? ", " : "",
                     set->n_known > 1 ? set->known[1] : "", set->n_known > 2 ? ", " : "",
-                    set->n_known > 2 ? set->known[2] : "", set->n_known > 3 ? set->n_known - 3 : 0);
+                    set->n_known > 2 ? set->known[2] : "", more);
+        }
         return 2;
     }
     return 0;
@@ -162,7 +165,7 @@ static size_t state_of(const struct compare *s, const char *option, const char *
     char list[300] = "";
     for (size_t k = 0; k < s->set.n_states && strlen(list) < 200; k++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%.60s", k ? ", " : "", states[k]);
-    cli_say(MRO_EARG, "compare: %s: '%s' has no state '%s'; %s%s%sit has %s", option, s->set.source, name,
+    cli_say(MRO_EARG, "%s: '%s' has no state '%s'; %s%s%sit has %s", option, s->set.source, name,
             near ? "did you mean '" : "", near ? near : "", near ? "'? " : "", list);
     return SIZE_MAX;
 }
@@ -586,7 +589,7 @@ int cmd_compare(int argc, char **argv)
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
     if (rc < 0 && args.n != 1) {
-        cli_say(MRO_EARG, "compare: wants one folder of results or one table, not %zu; see 'mroscope compare --help'",
+        cli_say(MRO_EARG, "'compare' wants one folder of results or one table, not %zu; see 'mroscope compare --help'",
                 args.n);
         rc = 2;
     }

@@ -129,7 +129,9 @@ static void number_text(char *out, size_t size, double v)
 static void p_text(char *out, size_t size, double p)
 {
     const double least = 1e-6;
-    if (p < least)
+    if (isnan(p))
+        snprintf(out, size, "not measured");
+    else if (p < least)
         snprintf(out, size, "< %g", least);
     else
         snprintf(out, size, "%.2g", p);
@@ -167,16 +169,21 @@ static void print_line(const char *name, const struct mro_eds_result *r)
 
 static void print_groups(const struct mro_eds_groups *g)
 {
+    char p[32];
     printf("  bright %.1f %% and dark %.1f %% of the field", 100 * g->bright.area_fraction,
            100 * g->dark.area_fraction);
-    if (g->elements) printf("; difference of composition: p %.2g", g->p);
+    p_text(p, sizeof p, g->p);
+    if (g->elements) printf("; difference of composition: p %s", p);
     putchar('\n');
-    for (size_t j = 0; j < g->elements; j++)
-        printf("  %-8s bright %.2f +- %.2f, dark %.2f +- %.2f at.%%, p %.2g\n", g->symbol[j], g->bright.mean_at[j],
-               g->bright.se_at[j], g->dark.mean_at[j], g->dark.se_at[j], g->p_element[j]);
+    for (size_t j = 0; j < g->elements; j++) {
+        p_text(p, sizeof p, g->p_element[j]);
+        printf("  %-8s bright %.2f +- %.2f, dark %.2f +- %.2f at.%%, p %s\n", g->symbol[j], g->bright.mean_at[j],
+               g->bright.se_at[j], g->dark.mean_at[j], g->dark.se_at[j], p);
+    }
+    p_text(p, sizeof p, g->mro_p);
     if (g->has_mro)
-        printf("  MRO: %.1f %% of it lies in bright regions, by chance %.1f %%, p %.2g\n", 100 * g->mro_bright,
-               100 * g->bright.area_fraction, g->mro_p);
+        printf("  MRO: %.1f %% of it lies in bright regions, by chance %.1f %%, p %s\n", 100 * g->mro_bright,
+               100 * g->bright.area_fraction, p);
 }
 
 static enum mro_code write_files(struct eds *s, struct output *o, struct mro_error *e)

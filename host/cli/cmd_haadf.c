@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/verb.h"
+#include "core/notes.h"
 #include "mroscope/haadf.h"
 #include "report/figure.h"
 
@@ -106,11 +107,22 @@ static size_t need(const void *state, const struct mro_image *like)
     return mro_haadf_bytes(like, &m->settings.o);
 }
 
+/* Up to its first maximum the transfer of the lens rises with frequency, and with it the spectrum of any glass. */
+static void tell_of_lens(const struct haadf *m, struct mro_haadf_result *r)
+{
+    if (m->settings.signal && isfinite(r->wavelength_nm))
+        mro_warn(r,
+                 "an HRTEM image has a wavelength by its lens, which passes low frequencies weakly: it is one of the "
+                 "specimen only if another defocus gives the same");
+}
+
 static enum mro_code measure(void *state, enum cli_place place, const struct cli_item *item, void *result,
                              struct mro_error *e)
 {
     struct haadf *m = state;
-    return mro_haadf_measure(m->run.places->device[place], &item->pixels, item->name, &m->settings.o, result, e);
+    MRO_TRY(mro_haadf_measure(m->run.places->device[place], &item->pixels, item->name, &m->settings.o, result, e));
+    tell_of_lens(m, result);
+    return MRO_OK;
 }
 
 static void print(void *state, const struct cli_item *item, const void *result)
@@ -193,6 +205,7 @@ static enum mro_code together(void *state, struct cli_item *item, struct mro_err
     p.result.black_level = m->black_level;
     p.result.clipped_fraction = m->clipped;
     p.result.coverage = m->coverage;
+    if (code == MRO_OK) tell_of_lens(m, &p.result);
     if (code == MRO_OK) code = cli_publish(&m->run, item, &p.result, cli_backend(&m->run), e);
     mro_haadf_result_release(&p.result);
     return code;

@@ -104,7 +104,10 @@ static void print_text(const char *path, const struct mro_file *f, const struct 
     for (size_t i = 0; i < n; i++) {
         const struct mro_image_info *im = mro_file_info(f, i);
         printf("  %zu: %s, ", i, mro_kind_name(im->kind));
-        for (size_t k = im->axes; k-- > 0;) printf("%zu%s", im->axis[k].size, k ? " x " : "");
+        const bool frames = im->frames > 1 && im->axes == 3 && im->kind != MRO_KIND_SPECTRUM;
+        if (frames) printf("%zu frames of ", im->axis[0].size);
+        for (size_t k = im->axes; k-- > (frames ? 1 : 0);)
+            printf("%zu%s", im->axis[k].size, k > (frames ? 1 : 0) ? " x " : "");
         printf(" %s", mro_dtype_name(im->dtype));
         print_axes(im);
         if (im->beam_kv > 0) printf(", %g kV", im->beam_kv);

@@ -7,6 +7,8 @@
 
 #include "cli/commands.h"
 #include "cli/verb.h"
+#include "cli/words.h"
+#include "core/notes.h"
 #include "ops/mro_pool.h"
 #include "report/figure.h"
 
@@ -17,7 +19,7 @@ static const struct cli_option measure_rows[] = {
       CLI_DOUBLE, AT(cs_mm), true, -10, 10 },
     { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d to keep", CLI_BAND, AT(band_inv_nm), true, 1e-3, 100 },
     { "d-band", 0, "LO,HI", "nm", "the same band as spacings d", CLI_DBAND, AT(band_inv_nm), false, 0.01, 1000 },
-    { "d", 0, "NM", "nm", "spacing looked for", CLI_DOUBLE, AT(d_nm), true, 0.02, 100 },
+    { "d", 0, "NM", "nm", "spacing looked for", CLI_DOUBLE, AT(d_nm), true, 0.02, 0.6 },
     { "d-tolerance", 0, "PART", "", "how far a spacing may be from it, as part of it", CLI_DOUBLE, AT(d_tolerance),
       true, 1e-3, 0.49 },
     { "alpha", 0, "P", "", "false-positive rate of one cell", CLI_DOUBLE, AT(false_positive_rate), true, 1e-5, 0.2 },
@@ -103,7 +105,13 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     struct mro_device *d = m->run.places->device[place];
     struct mro_order_plan **plan = &m->plan[place == CLI_CPU ? CLI_CPU : CLI_CHOSEN]; /* all lanes have one */
     if (*plan == NULL) MRO_TRY(mro_order_plan_new(plan, d, &m->options, e));
-    return mro_order_measure_on(*plan, d, &item->pixels, item->name, result, e);
+    MRO_TRY(mro_order_measure_on(*plan, d, &item->pixels, item->name, result, e));
+    struct mro_order_result *r = result;
+    if (cli_is_stem(item->info))
+        mro_warn(
+            r, "the file says that a STEM detector took the image: fringes, speckle and lens are taken for those of "
+               "an HRTEM image, and the fraction has no meaning if they are not; 'mroscope haadf' is for HAADF images");
+    return MRO_OK;
 }
 
 /* -- results ----------------------------------------------------------------------------------- */

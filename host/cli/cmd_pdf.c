@@ -459,13 +459,15 @@ static void print(void *state, const struct cli_item *item, const void *result)
                  r->report.series->first_moment.ci95[1], r->report.series->value_unit[0] ? " " : "",
                  r->report.series->value_unit);
     else if (r->report.difference)
-        snprintf(verdict, sizeof verdict, "order beyond %.1f nm is %.2f (%.2f to %.2f) times that of the reference",
-                 p->beyond_A[0] / 10, r->difference.oscillation_ratio.value, r->difference.oscillation_ratio.ci95[0],
+        snprintf(verdict, sizeof verdict, "order beyond %.3g A is %.2f (%.2f to %.2f) times that of the reference",
+                 p->beyond_A[0], r->difference.oscillation_ratio.value, r->difference.oscillation_ratio.ci95[0],
                  r->difference.oscillation_ratio.ci95[1]);
     else if (p)
-        snprintf(verdict, sizeof verdict, "%zu shells; oscillations beyond %.1f nm of %.3f (%.3f to %.3f) 1/A^2",
-                 p->n_shells, p->beyond_A[0] / 10, p->oscillation.value, p->oscillation.ci95[0],
-                 p->oscillation.ci95[1]);
+        snprintf(verdict, sizeof verdict, "%zu shells; oscillations beyond %.3g A of %.3f (%.3f to %.3f) 1/A^2",
+                 p->n_shells, p->beyond_A[0], p->oscillation.value, p->oscillation.ci95[0], p->oscillation.ci95[1]);
+    else if (!r->report.series)
+        snprintf(verdict, sizeof verdict,
+                 s->o.composition.n ? "the profile alone" : "the profile alone; S(Q) and G(r) need --composition");
     if (r->report.pattern && r->saed.crystalline) snprintf(verdict, sizeof verdict, "crystalline: spots on the rings");
     cli_print_row(&s->run, item, "first peak Q, first shell r", value, verdict);
 }

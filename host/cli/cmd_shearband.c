@@ -210,8 +210,9 @@ static void print(void *state, const struct cli_item *item, const void *result)
 {
     struct shearband *m = state;
     const struct mro_shearband_result *r = result;
-    char value[200] = "none";
+    char value[200];
     size_t used = 0;
+    snprintf(value, sizeof value, isfinite(r->p_value) ? "none" : "not measured");
     for (size_t k = 0; k < r->n_bands && used < 60; k++) {
         const struct mro_shearband *b = &r->band[k];
         if (isfinite(b->width_nm))

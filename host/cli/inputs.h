@@ -112,17 +112,12 @@ struct cli_job {
     enum mro_code (*together)(void *context, struct cli_item *item, struct mro_error *e);
 };
 
+/* -- inputs.c: the walk ------------------------------------------------------------------------------- */
+
 /* Walks every frame of every image of the kinds wanted, of every file. Errors go to stderr, one line each, and do not
  * stop the other files. Returns the exit code: 0 all done, 1 a file failed, 2 nothing started (names clash, or the
  * output folder cannot be used). */
 int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
-
-/* What follows the last slash of a path: the name without its folder. */
-const char *cli_base_name(const char *path);
-
-/* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. `suffix` is
- * that of the output named in the message ("mro.json"). */
-int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *const *files, size_t n);
 
 /* Which files the inputs are, one entry each; free() it. NULL after a message when out of memory. */
 struct cli_file_id *cli_identify(const struct cli_args *files);
@@ -131,6 +126,11 @@ struct cli_file_id *cli_identify(const struct cli_args *files);
  * asked for. `warning` is "", or what contradicts it. */
 void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
                    char *warning, size_t room);
+
+/* Whether the steps of two axes are the same as far as six digits show. */
+bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b);
+
+/* -- places.c: devices -------------------------------------------------------------------------------- */
 
 /* Opens the device that the options name, and says on stderr why 'auto' found no GPU; 0, or the exit code after a
  * message. */
@@ -151,16 +151,14 @@ enum mro_code cli_compute_instead(const struct cli_common *c, struct cli_places 
 
 void cli_places_close(struct cli_places *places);
 
-/* What the result of an item says of itself. `warnings` of the measurement are joined to those of file and
- * calibration. Release with cli_head_release. */
-struct cli_head {
-    struct mro_result_head head;
-    struct mro_provenance provenance;
-    const char **warnings;
-};
-enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const char *const *warnings, size_t n_warnings,
-                       struct cli_head *h, struct mro_error *e);
-void cli_head_release(struct cli_head *h);
+/* -- outputs.c: files and lines of results ------------------------------------------------------------ */
+
+/* What follows the last slash of a path: the name without its folder. */
+const char *cli_base_name(const char *path);
+
+/* Checks that no two files give outputs of one name and creates the output folder. 0, or 2 after a message. `suffix` is
+ * that of the output named in the message ("mro.json"). */
+int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *const *files, size_t n);
 
 /* Sets the stem of an item's outputs in `folder`, with the numbers of image and frame where there are several. */
 enum mro_code cli_item_stem(struct cli_item *item, const char *folder, bool several_images, bool several_frames,
@@ -198,15 +196,26 @@ enum mro_code cli_emit(struct cli_item *item, const struct cli_job *job, json_t 
 /* Prints a result as one line. Takes `v` likewise. */
 enum mro_code cli_print(json_t *v, struct mro_error *e);
 
+/* -- head.c: what a result says of itself ------------------------------------------------------------- */
+
+/* `warnings` of the measurement are joined to those of file and calibration. Release with cli_head_release. */
+struct cli_head {
+    struct mro_result_head head;
+    struct mro_provenance provenance;
+    const char **warnings;
+};
+enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const char *const *warnings, size_t n_warnings,
+                       struct cli_head *h, struct mro_error *e);
+void cli_head_release(struct cli_head *h);
+
+/* -- tell.c: what is said on stderr ------------------------------------------------------------------- */
+
 /* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
  * was told before is only counted. */
 void cli_warn(struct cli_common *c, const char *name, const char *const *warnings, size_t n);
 
 /* Says of how many results a repeated warning holds, and forgets all. */
 void cli_warn_end(struct cli_common *c);
-
-/* Whether the steps of two axes are the same as far as six digits show. */
-bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b);
 
 /* One line on stderr. */
 void cli_complain(const struct mro_error *e);

@@ -7,6 +7,8 @@
 
 #include "core/inside.h"
 
+#define PRINTED_NM 1000.0 /* pixels of resolution tags that are larger are those of a print */
+
 /* -- one frame ------------------------------------------------------------------------------------ */
 
 struct measured {
@@ -26,6 +28,18 @@ static enum mro_code measure_at(void *context, enum cli_place place, struct mro_
     return m->run->verb->measure(m->run, place, m->item, m->result, e);
 }
 
+/* Where a TIFF has nothing but resolution tags, and those of a microscope rather than of a printer, they are a way on.
+ */
+static void tell_of_tags(const struct cli_run *run, const struct cli_item *item, struct mro_error *e)
+{
+    const double nm = item->info ? item->info->resolution_nm[1] : 0;
+    const size_t used = strlen(e->message);
+    if (e->code == MRO_ECALIB && nm > 0 && nm < PRINTED_NM && !run->common.resolution_tags &&
+        strstr(e->message, "--pixel NM"))
+        snprintf(e->message + used, sizeof e->message - used,
+                 ", or --resolution-tags where its tags, which say %.4g nm, are the microscope's", nm);
+}
+
 static void *measure(void *context, struct cli_item *item)
 {
     struct cli_run *run = context;
@@ -36,6 +50,7 @@ static void *measure(void *context, struct cli_item *item)
         m->code = measure_at(m, item->place, &m->error);
     else
         m->code = MRO_FAIL(&m->error, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+    if (m->code) tell_of_tags(run, item, &m->error);
     const bool writes = m->code == MRO_OK && item->stem && run->verb->write;
     if (writes && item->place >= CLI_BESIDE) {
         struct mro_error told_later; /* publish writes again what could not be written here */
@@ -143,7 +158,14 @@ static int characters(const char *text)
 void cli_print_row(struct cli_run *run, const struct cli_item *item, const char *heading, const char *value,
                    const char *verdict)
 {
-    if (!run->titled) printf("%-*s  %-28s  %s\n", run->name_width, "image", heading, "verdict");
+    if (!run->titled) {
+        /* Frames have longer names than their file, the last one the longest. */
+        const size_t last = item->info->frames ? item->info->frames - 1 : 0;
+        const int more = snprintf(NULL, 0, "%zu", last) - snprintf(NULL, 0, "%zu", item->frame);
+        const int wide = characters(item->name) + (item->frame_given && more > 0 ? more : 0);
+        if (wide > run->name_width) run->name_width = wide;
+        printf("%-*s  %-28s  %s\n", run->name_width, "image", heading, "verdict");
+    }
     run->titled = true;
     const int gap = run->name_width - characters(item->name);
     printf("%s%*s  %-28s  %s\n", item->name, gap > 0 ? gap : 0, "", value, verdict);

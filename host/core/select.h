@@ -72,24 +72,41 @@ static inline float mro_select_positive(const float *v, size_t n, size_t k, int 
     return value;
 }
 
-/* The k-th smallest (from 0) of n > k numbers, all >= least and < beyond, least >= 0; leaves v as it is. From how many
- * lie below a bound, as long as more than one lies between two: the next bound is where the number would be if they
- * were spread evenly, or in the middle of the bits. For up to some thousand numbers, as nothing is moved. */
-static inline float mro_select_between(const float *v, size_t n, size_t k, float least, float beyond)
+#define MRO_SELECT_BLOCK 16
+
+/* The k-th smallest (from 0) of n > k numbers >= 0, from how many lie below each: without a branch that depends on
+ * them, so the fastest for few. v has room for whole blocks. */
+static inline int32_t mro_select_ranked(int32_t *v, size_t n, size_t k)
 {
-    const uint32_t rank = (uint32_t)k;
-    float low = least, high = beyond;           /* low <= the number < high */
-    uint32_t to_low = 0, to_high = (uint32_t)n; /* how many lie below */
-    for (int round = 1; to_low != rank && to_high != rank + 1; round++) {
-        float trial = low;
-        uint32_t below = 0, from, to;
-        memcpy(&from, &low, sizeof from);
-        memcpy(&to, &high, sizeof to);
-        if (to - from < 2) return low; /* equal numbers */
-        if (round % 3) trial += (high - low) * ((float)(rank - to_low) + 0.5f) / (float)(to_high - to_low);
-        if (!(trial > low && trial < high)) {
-            from += (to - from) / 2;
-            memcpy(&trial, &from, sizeof trial);
+    int32_t found = 0; /* the largest with no more than k below it */
+    for (size_t i = n; i % MRO_SELECT_BLOCK; i++) v[i] = INT32_MAX;
+    for (size_t i = 0; i < n; i += MRO_SELECT_BLOCK) {
+        int32_t below[MRO_SELECT_BLOCK] = { 0 };
+        for (size_t j = 0; j < n; j++)
+#pragma omp simd
+            for (size_t b = 0; b < MRO_SELECT_BLOCK; b++) below[b] += v[j] < v[i + b];
+#pragma omp simd reduction(max : found)
+        for (size_t b = 0; b < MRO_SELECT_BLOCK; b++) {
+            const int32_t one = below[b] <= (int32_t)k ? v[i + b] : 0;
+            found = one > found ? one : found;
+        }
+    }
+    return found;
+}
+
+/* The same of many, from how many lie below a bound, as long as more than one lies between two: the next bound is where
+ * the number would be if they were spread evenly, or in the middle. */
+static inline int32_t mro_select_bounded(const int32_t *v, size_t n, size_t k)
+{
+    const int32_t rank = (int32_t)k;
+    int32_t low = 0, high = INT32_MAX;        /* low <= the number <= high */
+    int32_t to_low = 0, to_high = (int32_t)n; /* how many lie below */
+    for (int round = 1; high - low > 1 && to_low != rank && to_high != rank + 1; round++) {
+        int32_t trial = low + (high - low) / 2, below = 0;
+        if (round % 3) {
+            const double even = ((double)(rank - to_low) + 0.5) / (double)(to_high - to_low);
+            trial = low + (int32_t)(even * (double)(high - low));
+            trial = trial > low ? trial : low + 1;
         }
 #pragma omp simd reduction(+ : below)
         for (size_t i = 0; i < n; i++) below += v[i] < trial;
@@ -99,16 +116,14 @@ static inline float mro_select_between(const float *v, size_t n, size_t k, float
         high = over ? trial : high;
         to_high = over ? below : to_high;
     }
-    /* The smallest number from the lower bound on, or the largest below the upper one. */
-    float smallest = INFINITY, largest = 0;
-    if (to_low == rank) {
-#pragma omp simd reduction(min : smallest)
-        for (size_t i = 0; i < n; i++) smallest = v[i] >= low && v[i] < smallest ? v[i] : smallest;
-        return smallest;
+    /* The smallest from the lower bound on, or the largest below the upper one. */
+    int32_t smallest = high, largest = low;
+#pragma omp simd reduction(min : smallest) reduction(max : largest)
+    for (size_t i = 0; i < n; i++) {
+        smallest = v[i] >= low && v[i] < smallest ? v[i] : smallest;
+        largest = v[i] < high && v[i] > largest ? v[i] : largest;
     }
-#pragma omp simd reduction(max : largest)
-    for (size_t i = 0; i < n; i++) largest = v[i] < high && v[i] > largest ? v[i] : largest;
-    return largest;
+    return to_low == rank ? smallest : largest;
 }
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Which vector instructions the processor's work is done with.
  *
- * The CPU backend (host/cpu) is compiled for those of the build. A build for other machines than its own
- * (MROSCOPE_NATIVE off) holds it once more for each wider kind that processors of today have, and the best that
- * processor and operating system support are taken, once for the life of the program. Lengths of vectors, and so
- * structures of host/cpu, differ from one to the next: struct mro_vectors is all that the rest of the library knows of
- * any. */
+ * The CPU backend (host/cpu) and the loops of some measurements (ops/wide.h) are compiled for those of the build. A
+ * build for other machines than its own (MROSCOPE_NATIVE off) holds it once more for each wider kind that processors of
+ * today have, and the best that processor and operating system support are taken, once for the life of the program.
+ * Lengths of vectors, and so structures of host/cpu, differ from one to the next: struct mro_vectors is all that the
+ * rest of the library knows of any. */
 #ifndef MRO_CORE_VECTORS_H
 #define MRO_CORE_VECTORS_H
 
@@ -15,13 +15,16 @@
 #include "mroscope/error.h"
 #include "mroscope/math/hd.h"
 
-struct mro_backend; /* core/backend.h */
+struct mro_backend;      /* core/backend.h */
+struct mro_measurements; /* ops/wide.h */
+extern const struct mro_measurements mro_measurements;
 
-/* One compilation of host/cpu. */
+/* One compilation of host/cpu and of ops/wide.h. */
 struct mro_vectors {
     const char *name;         /* "SSE2", "AVX2", "AVX-512", ...: what results and MROSCOPE_VECTORS call it */
     const char *const *needs; /* for each of MRO_INSTRUCTIONS "1" when it was compiled for it, else anything */
     const struct mro_backend *backend;
+    const struct mro_measurements *measurements;
     /* Tables of transforms, kept from the first open to the last close, and mro_fft2, of cpu/fft.h: for those who
      * transform in host memory beside whatever device they have. */
     void (*open)(void);

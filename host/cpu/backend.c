@@ -220,7 +220,7 @@ static const struct mro_backend backend = {
     .bandpass = mro_cpu_bandpass,
 };
 
-/* This compilation of the folder, for core/vectors.h: all that is seen of it outside. */
+/* This compilation of the folder and of ops/wide.h, for core/vectors.h: all that is seen of it outside. */
 #if defined(__AVX512F__)
 #define NAME "AVX-512"
 #elif defined(__AVX2__)
@@ -246,6 +246,7 @@ const struct mro_vectors MRO_VECTORS = {
     .name = NAME,
     .needs = needs,
     .backend = &backend,
+    .measurements = &mro_measurements,
     .open = mro_lines_open,
     .close = mro_lines_close,
     .fft2 = mro_fft2,

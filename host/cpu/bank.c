@@ -6,47 +6,61 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/butterflies.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
+#include "cpu/prime.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
+typedef int32_t words __attribute__((vector_size(4 * MRO_LANES)));
+
 /* The planes of a bank are made one after the other: a panel of columns (cpu/fft.h) is filled and transformed along y,
  * and turned to panels of rows; of these the powers of a panel's transform meet the largest so far while they are in
- * the cache. Of a thread: */
+ * registers. Where a window begins does not matter to powers, so that it is laid from row and column 0 on; rows and
+ * columns are transformed into an order of their own, which is undone at the end. Of a thread: */
 struct room {
-    size_t ny, nx, stride;  /* of the plane and its panels of rows, each as long as whole panels of columns */
-    struct mro_rooms lines; /* lines.y.in: rows that no window reaches stay 0 */
-    struct mro_wide *rows;  /* transformed along y; columns that no window reaches stay 0 */
-    float *bell_y, *bell_x; /* amplitude of the window, from -hy and -hx on; MRO_LANES zeros before and behind bell_x */
-    float *best;            /* [panels of rows][nx][MRO_LANES] */
-    int32_t *which;         /* the wave vector that gave it */
+    const struct mro_prime *y, *x;
+    size_t stride; /* of the panels of rows: whole panels of columns, and a column of zeros for all others */
+    struct mro_wide *column, *row, *scratch; /* one panel of each */
+    struct mro_wide *rows;                   /* all of them, transformed along y */
+    float *bell_y,
+        *bell_x;     /* amplitude of the window, from its first row and column on; MRO_LANES zeros after bell_x */
+    mro_lanes *best; /* [panels of rows][nx] */
+    words *which;    /* the wave vector that gave it */
 };
 
-static bool room_new(struct room *r, const struct mro_grid *out, const struct mro_bank_window *w)
+static bool room_new(struct room *r, const struct mro_prime *y, const struct mro_prime *x,
+                     const struct mro_bank_window *w)
 {
-    *r = (struct room){ .ny = out->ny, .nx = out->nx, .stride = mro_panels(out->nx) * MRO_LANES };
-    const size_t n_panels = mro_panels(r->ny), n = n_panels * MRO_LANES * r->nx;
-    const bool ready = mro_rooms_new(&r->lines, r->ny, r->nx);
+    const size_t columns = 2 * (size_t)w->hx + 1 < x->n ? 2 * (size_t)w->hx + 1 : x->n;
+    *r = (struct room){ .y = y, .x = x, .stride = mro_panels(columns) * MRO_LANES + 1 };
+    const size_t n_panels = mro_panels(y->n), n = n_panels * x->n;
+    const size_t scratch_y = mro_prime_scratch(y), scratch_x = mro_prime_scratch(x);
+    r->column = mro_lines_room(n_panels * MRO_LANES);
+    r->row = mro_lines_room(x->n);
+    r->scratch = mro_lines_room(scratch_y > scratch_x ? scratch_y : scratch_x);
     r->rows = mro_lines_room(n_panels * r->stride);
     r->bell_y = malloc((size_t)(2 * w->hy + 1) * sizeof *r->bell_y);
-    r->bell_x = calloc((size_t)(2 * w->hx + 1) + 2 * MRO_LANES, sizeof *r->bell_x);
-    r->best = malloc(n * sizeof *r->best);
-    r->which = malloc(n * sizeof *r->which);
-    if (!ready || !r->rows || !r->bell_y || !r->bell_x || !r->best || !r->which) return false;
-    memset(r->lines.y.in, 0, r->ny * sizeof *r->lines.y.in);
-    memset(r->lines.y.out, 0, mro_panels(r->ny) * MRO_LANES * sizeof *r->lines.y.out);
+    r->bell_x = calloc((size_t)(2 * w->hx + 1) + MRO_LANES, sizeof *r->bell_x);
+    r->best = aligned_alloc(sizeof *r->best, n * sizeof *r->best);
+    r->which = aligned_alloc(sizeof *r->which, n * sizeof *r->which);
+    if (!r->column || !r->row || !r->scratch || !r->rows || !r->bell_y || !r->bell_x || !r->best || !r->which)
+        return false;
+    memset(r->column, 0, n_panels * MRO_LANES * sizeof *r->column);
     memset(r->rows, 0, n_panels * r->stride * sizeof *r->rows);
     for (size_t i = 0; i < n; i++) {
-        r->best[i] = -1;
-        r->which[i] = -1;
+        r->best[i] = (mro_lanes){ 0 } - 1;
+        r->which[i] = (words){ 0 } - 1;
     }
     return true;
 }
 
 static void room_release(struct room *r)
 {
-    mro_rooms_release(&r->lines);
+    free(r->column);
+    free(r->row);
+    free(r->scratch);
     free(r->rows);
     free(r->bell_y);
     free(r->bell_x);
@@ -64,37 +78,39 @@ static void bell_row(double c, double offset, ptrdiff_t reach, float *w)
     }
 }
 
-/* MRO_LANES coefficients of a row of nx from number `from` on, beyond its end those from its beginning on. */
-static struct mro_wide coefficients(const mro_c32 *row, size_t nx, size_t from)
+/* Rows of MRO_LANES columns of the spectrum, `pitch` apart, times the window, to a panel of columns; `add`: to what is
+ * there. */
+MRO_INLINE void window_rows(const mro_c32 *rows, size_t pitch, size_t n, const float *bell_y, mro_lanes bell_x,
+                            bool add, const size_t *place, struct mro_wide *panel)
 {
-    mro_c32 some[MRO_LANES];
-    const size_t here = nx - from;
-    if (here >= MRO_LANES) return mro_lines_numbers(&row[from].re);
-    for (size_t i = 0; i < MRO_LANES; i++) some[i] = row[i < here ? from + i : (i - here) % nx];
-    return mro_lines_numbers(&some[0].re);
+    for (size_t j = 0; j < n; j++) {
+        const struct mro_wide v = mro_lines_numbers(&rows[j * pitch].re);
+        const mro_lanes w = bell_x * bell_y[j];
+        struct mro_wide *to = panel + place[j];
+        *to = add ? (struct mro_wide){ to->re + w * v.re, to->im + w * v.im } : (struct mro_wide){ w * v.re, w * v.im };
+    }
 }
 
-/* Rows -hy..hy around cy of MRO_LANES columns of the spectrum from column `from` on, times the window, to a panel of
- * columns, folded onto its ny rows: at its points that is exact. `add`: to what is there. */
-static void window_columns(const struct mro_grid *grid, const mro_c32 *spectrum, ptrdiff_t cy, ptrdiff_t hy,
-                           size_t from, const float *bell_y, mro_lanes bell_x, bool add, size_t ny,
+/* All rows of the window, the first at `row` of the spectrum, of MRO_LANES columns from column `from` on, times the
+ * window, to a panel of columns, folded onto its ny rows: at its points that is exact. `add`: to what is there. */
+static void window_columns(const struct mro_grid *grid, const mro_c32 *spectrum, size_t row, size_t n_rows, size_t from,
+                           const float *bell_y, mro_lanes bell_x, bool add, const struct mro_prime *y,
                            struct mro_wide *panel)
 {
-    enum { AHEAD = 16 }; /* rows that are asked for before they are needed */
-    size_t row = mro_cyclic(cy - hy, grid->ny), y = mro_cyclic(-hy, ny);
-    for (size_t j = 0; j <= 2 * (size_t)hy; j++) {
-        const struct mro_wide v = coefficients(spectrum + row * grid->nx, grid->nx, from);
-        const mro_lanes w = bell_x * bell_y[j];
-        mro_lines_will_read((const struct mro_wide *)(spectrum + (row + AHEAD) * grid->nx + from), 1);
-        if (add || j >= ny) {
-            panel[y].re += w * v.re;
-            panel[y].im += w * v.im;
-        } else {
-            panel[y].re = w * v.re;
-            panel[y].im = w * v.im;
-        }
-        row = row + 1 < grid->ny ? row + 1 : 0;
-        y = y + 1 < ny ? y + 1 : 0;
+    const size_t nx = grid->nx, ny = y->n;
+    const bool across = nx - from < MRO_LANES; /* the end of the rows */
+    for (size_t j = 0, n; j < n_rows; j += n, row = row + n < grid->ny ? row + n : 0) {
+        const mro_c32 *rows = spectrum + row * nx + from;
+        const size_t *place = y->place + j % ny;
+        mro_c32 some[MRO_LANES];
+        n = n_rows - j < ny - j % ny ? n_rows - j : ny - j % ny;
+        n = across ? 1 : n < grid->ny - row ? n : grid->ny - row;
+        for (size_t i = 0, x = from; across && i < MRO_LANES; i++, x = x + 1 < nx ? x + 1 : 0)
+            some[i] = spectrum[row * nx + x];
+        if (add || j >= ny)
+            window_rows(across ? some : rows, nx, n, bell_y + j, bell_x, true, place, panel);
+        else
+            window_rows(across ? some : rows, nx, n, bell_y + j, bell_x, false, place, panel);
     }
 }
 
@@ -103,42 +119,77 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
                               const double g[2], float scale, struct room *r)
 {
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
-    const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px), hx = w->hx;
-    const struct mro_room *lines = &r->lines.y;
-    bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, hx, r->bell_x + MRO_LANES);
+    const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px);
+    const size_t ny = r->y->n, nx = r->x->n, rows = 2 * (size_t)w->hy + 1, columns = 2 * (size_t)w->hx + 1;
+    bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x);
     bell_row(w->c / (grid->ly * grid->ly), (double)cy - py, w->hy, r->bell_y);
-    for (ptrdiff_t j = 0; j <= 2 * w->hy; j++) r->bell_y[j] *= scale;
-    for (size_t p = 0; p < mro_panels(r->nx); p++) {
-        const ptrdiff_t nx = (ptrdiff_t)r->nx, x = (ptrdiff_t)(p * MRO_LANES);
-        /* Of the columns -hx..hx of the window those that fold onto x and on. */
-        const ptrdiff_t first = x - (x + hx + MRO_LANES - 1) / nx * nx;
-        if (first > hx) continue;
-        for (ptrdiff_t i = first; i <= hx; i += nx)
-            window_columns(grid, spectrum, cy, w->hy, mro_cyclic(cx + i, grid->nx), r->bell_y,
-                           *(const mro_lanes_loose *)(r->bell_x + MRO_LANES + hx + i), i > first, r->ny, lines->in);
-        mro_lines_run(lines->lines, true, lines->in, lines->out, lines->scratch);
-        mro_rows_to_panels(lines, r->ny, r->rows, r->stride, p * MRO_LANES);
+    for (size_t j = 0; j < rows; j++) r->bell_y[j] *= scale;
+    for (size_t x = 0; x < columns && x < nx; x += MRO_LANES) {
+        for (size_t i = x; i < columns; i += nx) /* columns of the window that fold onto x and on */
+            window_columns(grid, spectrum, mro_cyclic(cy - w->hy, grid->ny), rows,
+                           mro_cyclic(cx - w->hx + (ptrdiff_t)i, grid->nx), r->bell_y,
+                           *(const mro_lanes_loose *)(r->bell_x + i), i > x, r->y, r->column);
+        for (size_t j = rows; j < ny; j++) r->column[r->y->place[j]] = (struct mro_wide){ { 0 }, { 0 } };
+        mro_prime_run(r->y, r->y->levels, NULL, r->column, r->scratch);
+        mro_rows_to_panels(r->column, ny, r->rows, r->stride, x);
+    }
+}
+
+/* The last level of a transform of n numbers along x, of radix `radix`; keeps where their powers exceed the largest so
+ * far. */
+MRO_INLINE void last_level(const struct mro_wide *z, size_t n, words id, mro_lanes *best, words *which, int radix)
+{
+    for (size_t k = 0; k < n; k += (size_t)radix, best += radix, which += radix) {
+        struct mro_wide v[MOST_RADIX];
+        for (int i = 0; i < radix; i++) v[i] = (struct mro_wide){ z[k + (size_t)i].im, z[k + (size_t)i].re };
+        few(v, radix);
+        for (int i = 0; i < radix; i++) {
+            const mro_lanes power = v[i].re * v[i].re + v[i].im * v[i].im;
+            const words more = power > best[i];
+            which[i] = (id & more) | (which[i] & ~more);
+            best[i] = (mro_lanes)(((words)power & more) | ((words)best[i] & ~more));
+        }
     }
 }
 
 /* Transforms r->rows along x, and keeps where the powers exceed the largest so far. */
-static void keep_largest(struct room *r, int32_t id)
+static void keep_largest(struct room *r, int32_t wave)
 {
-    const struct mro_room *x = &r->lines.x;
-    for (size_t p = 0; p < mro_panels(r->ny); p++) {
-        float *best = r->best + p * r->nx * MRO_LANES;
-        int32_t *which = r->which + p * r->nx * MRO_LANES;
-        const float *v = (const float *)x->out;
-        mro_lines_run(x->lines, true, r->rows + p * r->stride, x->out, x->scratch);
-        for (size_t k = 0; k < r->nx; k++, v += 2 * MRO_LANES, best += MRO_LANES, which += MRO_LANES)
-#pragma omp simd
-            for (size_t i = 0; i < MRO_LANES; i++) {
-                const float power = v[i] * v[i] + v[MRO_LANES + i] * v[MRO_LANES + i];
-                const bool more = power > best[i];
-                best[i] = more ? power : best[i];
-                which[i] = more ? id : which[i];
-            }
+    const size_t nx = r->x->n;
+    const int levels = r->x->levels - 1;
+    const words id = wave - (words){ 0 };
+    struct mro_wide *z = r->row;
+    const size_t panels = mro_panels(r->y->n);
+    for (size_t i = 0; i < panels; i++) {
+        const size_t p = wave % 2 ? panels - 1 - i : i; /* there and back: what was used last is still in the cache */
+        mro_lanes *best = r->best + p * nx;
+        words *which = r->which + p * nx;
+        mro_prime_run(r->x, levels, r->rows + p * r->stride, z, r->scratch);
+        switch (r->x->level[levels].radix) {
+        case 2: last_level(z, nx, id, best, which, 2); break;
+        case 3: last_level(z, nx, id, best, which, 3); break;
+        case 4: last_level(z, nx, id, best, which, 4); break;
+        case 5: last_level(z, nx, id, best, which, 5); break;
+        case 8: last_level(z, nx, id, best, which, 8); break;
+        default: last_level(z, nx, id, best, which, 1); break;
+        }
     }
+}
+
+/* Joins what a thread found to what others did; of equal powers the lower number is kept. */
+static void join(const struct room *r, float *power, int32_t *which)
+{
+    const size_t nx = r->x->n;
+    for (size_t y = 0; y < r->y->n; y++)
+        for (size_t x = 0; x < nx; x++) {
+            const size_t to = r->y->order[y] * nx + r->x->order[x], from = y / MRO_LANES * nx + x, l = y % MRO_LANES;
+            const float p = r->best[from][l];
+            const int32_t w = r->which[from][l];
+            if (p > power[to] || (p == power[to] && w < which[to])) {
+                power[to] = p;
+                which[to] = w;
+            }
+        }
 }
 
 enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
@@ -146,21 +197,25 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
                                    struct mro_buffer *which, struct mro_error *e)
 {
     const struct mro_bank_window window = mro_bank_window_of(bank, g);
-    const size_t ny = out->ny, nx = out->nx;
+    const size_t n = out->ny * out->nx;
     float *best = power->p;
     int32_t *arg = which->p;
-    bool failed = false;
+    struct mro_prime y, x;
     double *scale = malloc(bank->n_g * sizeof *scale);
-    if (scale == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu wave vectors", bank->n_g);
-    mro_bank_scales(bank, g, scale);
-    for (size_t i = 0; i < ny * nx; i++) {
+    const bool ready_y = mro_prime_new(&y, out->ny), ready_x = mro_prime_new(&x, out->nx);
+    bool failed = !ready_y || !ready_x || !scale;
+    const size_t columns = 2 * (size_t)window.hx + 1;
+    for (size_t i = 0; !failed && i < out->nx; i++) /* all columns beyond the window are one */
+        if (x.from[i] >= columns) x.from[i] = mro_panels(columns) * MRO_LANES;
+    if (!failed) mro_bank_scales(bank, g, scale);
+    for (size_t i = 0; i < n; i++) {
         best[i] = -1;
         arg[i] = -1;
     }
-#pragma omp parallel num_threads(d->threads)
+#pragma omp parallel num_threads(d->threads) if (!failed)
     {
-        struct room mine;
-        const bool ready = room_new(&mine, out, &window);
+        struct room mine = { 0 };
+        const bool ready = !failed && room_new(&mine, &y, &x, &window);
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -171,20 +226,16 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
             transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], &mine);
             keep_largest(&mine, (int32_t)k); /* rising within a thread: of equal powers the first is kept */
         }
-        /* A maximum does not depend on the order of threads once ties go to the lower number. */
         if (ready) {
-#pragma omp critical(mro_bank_merge)
-            for (size_t y = 0; y < ny; y++)
-                for (size_t x = 0; x < nx; x++) {
-                    const size_t i = y * nx + x, t = (y / MRO_LANES * nx + x) * MRO_LANES + y % MRO_LANES;
-                    if (mine.best[t] > best[i] || (mine.best[t] == best[i] && mine.which[t] < arg[i])) {
-                        best[i] = mine.best[t];
-                        arg[i] = mine.which[t];
-                    }
-                }
+#pragma omp critical(mro_bank_join)
+            join(&mine, best, arg);
         }
         room_release(&mine);
     }
+    mro_prime_release(&y);
+    mro_prime_release(&x);
     free(scale);
-    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a map of %zu x %zu", nx, ny) : MRO_OK;
+    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for a bank of %zu windows of %zu x %zu cells", bank->n_g,
+                             out->nx, out->ny)
+                  : MRO_OK;
 }

@@ -130,10 +130,10 @@ void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, 
     }
 }
 
-void mro_rows_to_panels(const struct mro_room *x, size_t nx, struct mro_wide *panels, size_t stride, size_t y0)
+void mro_rows_to_panels(const struct mro_wide *rows, size_t nx, struct mro_wide *panels, size_t stride, size_t y0)
 {
     for (size_t p = 0; p < mro_panels(nx); p++) {
-        const struct mro_wide *from = x->out + p * MRO_LANES;
+        const struct mro_wide *from = rows + p * MRO_LANES;
         struct mro_wide *to = panels + p * stride + y0;
         turn_panel(&from->re, 2, &to->re, 2);
         turn_panel(&from->im, 2, &to->im, 2);
@@ -293,7 +293,7 @@ void mro_plane_run(const struct mro_plane *p, bool back, const mro_c32 *z, ptrdi
         }
         mro_lines_from_rows(&z[y * nx].re, 2 * nx, n, 2 * nx, &rows->in->re, 1);
         mro_lines_run(rows->lines, back, rows->in, rows->out, rows->scratch);
-        mro_rows_to_panels(rows, nx, p->between, stride, y);
+        mro_rows_to_panels(rows->out, nx, p->between, stride, y);
     }
     for (size_t k = 0; k < mro_panels(nx); k++)
         mro_lines_run(columns->lines, back, p->between + k * stride, panels + k * ny, columns->scratch);

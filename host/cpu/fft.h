@@ -48,8 +48,8 @@ void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, con
 void mro_strip_load(const struct mro_room *r, const float *field, size_t ny, size_t nx, size_t y0);
 void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t nx, size_t y0);
 
-/* Rows side by side, nx numbers of x->out, to rows y0 to y0 + MRO_LANES - 1 of panels. */
-void mro_rows_to_panels(const struct mro_room *x, size_t nx, struct mro_wide *panels, size_t stride, size_t y0);
+/* Rows side by side, nx numbers and room for whole panels, to rows y0 to y0 + MRO_LANES - 1 of panels. */
+void mro_rows_to_panels(const struct mro_wide *rows, size_t nx, struct mro_wide *panels, size_t stride, size_t y0);
 
 /* Coefficients of `w` columns from column kx of a half plane on, in row ky, as part of a full Hermitian plane. */
 void mro_unfold(const struct mro_wide *v, mro_c32 *plane, size_t ny, size_t nx, size_t ky, size_t kx, size_t w);

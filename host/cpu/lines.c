@@ -9,89 +9,14 @@
 
 #include "core/memory.h"
 #include "core/sizes.h"
+#include "cpu/butterflies.h"
 #include "mroscope/math/hd.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 typedef struct mro_wide wide;
 
-INLINE wide plus(wide a, wide b) { return (wide){ a.re + b.re, a.im + b.im }; }
-INLINE wide minus(wide a, wide b) { return (wide){ a.re - b.re, a.im - b.im }; }
-INLINE wide times(wide a, mro_c32 w) { return (wide){ a.re * w.re - a.im * w.im, a.re * w.im + a.im * w.re }; }
-INLINE wide scaled(wide a, float w, wide b) { return (wide){ a.re + w * b.re, a.im + w * b.im }; }
-INLINE wide turned(wide a) { return (wide){ a.im, -a.re }; } /* times -i */
-
-/* -- transforms of a few numbers in place ---------------------------------------------------------- */
-
-INLINE void two(wide *x)
-{
-    const wide a = x[0], b = x[1];
-    x[0] = plus(a, b);
-    x[1] = minus(a, b);
-}
-
-INLINE void three(wide *x)
-{
-    const float sine = 0.866025403784438647f;
-    const wide sum = plus(x[1], x[2]), across = turned(minus(x[1], x[2])), middle = scaled(x[0], -0.5f, sum);
-    x[0] = plus(x[0], sum);
-    x[1] = scaled(middle, sine, across);
-    x[2] = scaled(middle, -sine, across);
-}
-
-INLINE void four(wide *x)
-{
-    const wide a = plus(x[0], x[2]), b = minus(x[0], x[2]), c = plus(x[1], x[3]), d = turned(minus(x[1], x[3]));
-    x[0] = plus(a, c);
-    x[1] = plus(b, d);
-    x[2] = minus(a, c);
-    x[3] = minus(b, d);
-}
-
-INLINE void five(wide *x)
-{
-    const float c1 = 0.309016994374947424f, c2 = -0.809016994374947424f;
-    const float s1 = 0.951056516295153572f, s2 = 0.587785252292473129f;
-    const wide a = plus(x[1], x[4]), b = plus(x[2], x[3]);
-    const wide c = turned(minus(x[1], x[4])), d = turned(minus(x[2], x[3]));
-    const wide p = scaled(scaled(x[0], c1, a), c2, b), q = scaled(scaled(x[0], c2, a), c1, b);
-    x[0] = plus(x[0], plus(a, b));
-    x[1] = scaled(scaled(p, s1, c), s2, d);
-    x[4] = scaled(scaled(p, -s1, c), -s2, d);
-    x[2] = scaled(scaled(q, s2, c), -s1, d);
-    x[3] = scaled(scaled(q, -s2, c), s1, d);
-}
-
-INLINE void eight(wide *x)
-{
-    const float half = 0.707106781186547524f;
-    wide e[4] = { x[0], x[2], x[4], x[6] }, o[4] = { x[1], x[3], x[5], x[7] };
-    four(e);
-    four(o);
-    const wide a = { o[1].re + o[1].im, o[1].im - o[1].re }, b = turned(o[2]);
-    const wide c = { o[3].im - o[3].re, -o[3].re - o[3].im };
-    x[0] = plus(e[0], o[0]);
-    x[4] = minus(e[0], o[0]);
-    x[1] = scaled(e[1], half, a);
-    x[5] = scaled(e[1], -half, a);
-    x[2] = plus(e[2], b);
-    x[6] = minus(e[2], b);
-    x[3] = scaled(e[3], half, c);
-    x[7] = scaled(e[3], -half, c);
-}
-
-INLINE void few(wide *x, int r)
-{
-    if (r == 2) two(x);
-    if (r == 3) three(x);
-    if (r == 4) four(x);
-    if (r == 5) five(x);
-    if (r == 8) eight(x);
-}
-
 /* -- a whole line: r transforms of every r-th number, then one pass that merges them ---------------- */
 
-enum { MOST_LEVELS = 40, MOST_RADIX = 8 };
+enum { MOST_LEVELS = 40 };
 
 struct mro_lines {
     size_t n;
@@ -104,16 +29,7 @@ struct mro_lines {
     struct mro_lines *next;
 };
 
-/* Numbers lie in pairs of vectors, the imaginary part `im` = 1 or -1 beside the real one: with the parts exchanged on
- * both sides, a transform is the one back. */
-INLINE wide number(const mro_lanes *z, size_t k, ptrdiff_t im) { return (wide){ z[2 * k], z[2 * (ptrdiff_t)k + im] }; }
-INLINE void put(mro_lanes *z, size_t k, ptrdiff_t im, wide v)
-{
-    z[2 * k] = v.re;
-    z[2 * (ptrdiff_t)k + im] = v.im;
-}
-
-INLINE void last(const mro_lanes *in, size_t step, mro_lanes *out, ptrdiff_t im, int r)
+MRO_INLINE void last(const mro_lanes *in, size_t step, mro_lanes *out, ptrdiff_t im, int r)
 {
     wide x[MOST_RADIX];
     for (int i = 0; i < r; i++) x[i] = number(in, (size_t)i * step, im);
@@ -121,7 +37,7 @@ INLINE void last(const mro_lanes *in, size_t step, mro_lanes *out, ptrdiff_t im,
     for (int i = 0; i < r; i++) put(out, (size_t)i, im, x[i]);
 }
 
-INLINE void merge(mro_lanes *z, size_t m, const mro_c32 *turn, ptrdiff_t im, int r)
+MRO_INLINE void merge(mro_lanes *z, size_t m, const mro_c32 *turn, ptrdiff_t im, int r)
 {
     for (size_t k = 0; k < m; k++, turn += r - 1) {
         wide x[MOST_RADIX];
@@ -323,7 +239,7 @@ typedef mro_lanes_loose loose;
 #endif
 
 /* Row i stands after row i + half of them, number by number: places and rows exchange one binary digit. */
-INLINE void shuffle(const mro_lanes *from, mro_lanes *to)
+MRO_INLINE void shuffle(const mro_lanes *from, mro_lanes *to)
 {
 #pragma GCC unroll 8
     for (int i = 0; i < MRO_LANES / 2; i++) {

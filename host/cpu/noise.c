@@ -1,62 +1,25 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* White Gaussian fields drawn in Fourier space. */
 #include "mroscope/math/noise.h"
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/philox_words.h"
 #include "cpu/cpu.h"
 
-#if defined(__AVX512F__)
-#define LANES 8
-#elif defined(__AVX2__)
-#define LANES 4
-#else
-#define LANES 2
-#endif
-
-/* 32-bit words of Philox, each in the low half of 64 bits; what is above them is of no matter. */
-typedef uint64_t words __attribute__((vector_size(LANES * sizeof(uint64_t))));
-
-/* Products of the words, whole: of 32 by 32 bits there is an instruction, which compilers do not find. */
-static inline words product(words a, uint32_t b)
-{
-#if defined(__AVX512F__)
-    return (words)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
-#elif defined(__AVX2__)
-    return (words)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
-#elif defined(__SSE2__)
-    return (words)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
-#else
-    return (a & UINT32_MAX) * b;
-#endif
-}
+#define LANES MRO_PHILOX_LANES
 
 /* The first two words of mro_philox(seed, stream, counter + i) for i < n, where the low half of the counter does not
  * overflow; there is room for LANES more. */
 static void philox_run(uint64_t seed, uint64_t stream, uint64_t counter, int32_t n, uint32_t *first, uint32_t *second)
 {
-    words step = { 0 };
-    for (int i = 0; i < LANES; i++) step[i] = (uint64_t)i;
     for (int32_t at = 0; at < n; at += LANES) {
-        words c0 = step + ((uint32_t)counter + (uint32_t)at), c1 = (words){ 0 } + (uint32_t)(counter >> 32);
-        words c2 = (words){ 0 } + (uint32_t)stream, c3 = (words){ 0 } + (uint32_t)(stream >> 32);
-        uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        for (int round = 0; round < 10; round++) {
-            const words p0 = product(c0, MRO_PHILOX_M0), p1 = product(c2, MRO_PHILOX_M1);
-            c0 = p1 >> 32 ^ c1 ^ k0;
-            c1 = p1;
-            c2 = p0 >> 32 ^ c3 ^ k1;
-            c3 = p0;
-            k0 += MRO_PHILOX_W0;
-            k1 += MRO_PHILOX_W1;
-        }
+        mro_philox_words v[4];
+        mro_philox_lanes(seed, stream, counter + (uint32_t)at, v);
         for (int i = 0; i < LANES; i++) {
-            first[at + i] = (uint32_t)c0[i];
-            second[at + i] = (uint32_t)c1[i];
+            first[at + i] = (uint32_t)v[0][i];
+            second[at + i] = (uint32_t)v[1][i];
         }
     }
 }

@@ -12,7 +12,7 @@
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 
-#define SPREAD 2.5f /* the median of n numbers is looked for within SPREAD / sqrt(n) of its neighbour's */
+#define SPREAD 2.5 /* the median of n numbers is looked for within SPREAD / sqrt(n) of what neighbours let expect */
 
 /* Powers of the rows and columns that discs of the upper half plane reach, by signed frequency. Where discs take every
  * second number of a row, the even ones lie first, then the odd ones: what a disc has of a row is one run. */
@@ -23,7 +23,7 @@ struct powers {
     float *v;
 };
 
-enum { LANES = 16 }; /* numbers that are looked at together */
+enum { LANES = 16, FEW = 32 }; /* numbers that are looked at together; that are ranked one by one */
 
 static bool powers_new(struct powers *p, const struct mro_lattice *l)
 {
@@ -91,23 +91,28 @@ static void fill_powers(struct powers *p, const struct mro_lattice *l, const mro
 
 /* Where the numbers of a disc lie: a run in each of its rows of powers. */
 struct runs {
-    int rows;
+    int rows, room;     /* room: rows, and such without numbers that fill up the last vector */
     double *half_width; /* of the rows, the same for all discs along a row of the lattice */
     int *longest;       /* no disc of them has more numbers of this row */
     int *at, *count;    /* where the run begins, and how long it is */
 };
 
-/* Numbers >= least and < beyond of a disc, whose first row of powers is `row`, go to `kept`; how many they are.
- * `below`: how many are smaller. `kept` has room for all numbers and LANES more. */
-static size_t keep_between(const float *row, size_t pitch, const struct runs *d, float least, float beyond, float *kept,
-                           size_t *below)
+static int32_t bits_of(float v)
+{
+    int32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+/* Of the numbers of runs, the first of which is in `row`, what those >= least and < beyond exceed `least` by, all of it
+ * in the bits of numbers >= 0, which have their order: to `kept`; how many they are. `below`: how many are smaller.
+ * `kept` has room for all numbers and LANES more. */
+static size_t keep_between(const float *row, size_t pitch, const struct runs *d, int32_t least, int32_t beyond,
+                           int32_t *kept, size_t *below)
 {
     size_t n = 0, smaller = 0;
-    uint32_t from, to; /* numbers >= 0 have the order of their bits */
-    memcpy(&from, &least, sizeof from);
-    memcpy(&to, &beyond, sizeof to);
 #ifdef __AVX512F__
-    const __m512i lower = _mm512_set1_epi32((int)from), width = _mm512_set1_epi32((int)(to - from));
+    const __m512i lower = _mm512_set1_epi32(least), width = _mm512_set1_epi32(beyond - least);
     __m512i count = _mm512_setzero_si512();
     __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     int first = 0, last = d->rows - 1; /* the rows that may have more */
@@ -118,7 +123,7 @@ static size_t keep_between(const float *row, size_t pitch, const struct runs *d,
             const __m512i over = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(there, at + d->at[r]), lower);
             const __mmask16 in = _mm512_mask_cmplt_epu32_mask(there, over, width);
             count = _mm512_mask_sub_epi32(count, there, count, _mm512_srai_epi32(over, 31));
-            _mm512_storeu_si512(kept + n, _mm512_maskz_compress_epi32(in, _mm512_add_epi32(over, lower)));
+            _mm512_storeu_si512(kept + n, _mm512_maskz_compress_epi32(in, over));
             n += (size_t)__builtin_popcount(in);
         }
         while (first <= last && d->longest[first] <= i + LANES) first++;
@@ -128,68 +133,111 @@ static size_t keep_between(const float *row, size_t pitch, const struct runs *d,
 #else
     for (int r = 0; r < d->rows; r++, row += pitch)
         for (int i = 0; i < d->count[r]; i++) {
-            uint32_t bits;
+            int32_t bits;
             memcpy(&bits, row + d->at[r] + i, sizeof bits);
-            kept[n] = row[d->at[r] + i];
-            n += bits - from < to - from;
-            smaller += bits < from;
+            const int32_t over = (int32_t)((uint32_t)bits - (uint32_t)least);
+            kept[n] = over; /* stays where it is between */
+            n += (uint32_t)over < (uint32_t)(beyond - least);
+            smaller += bits < least;
         }
 #endif
     *below = smaller;
     return n;
 }
 
-/* Median over the disc around lattice point (j, i). `guess` is that of a neighbour, or 0: the numbers near it are
- * picked out, which the median is nearly always one of. `scratch` has room for the numbers of a disc and LANES more. */
-static float disc_median(const struct mro_lattice *l, const struct powers *p, struct runs *d, ptrdiff_t j, ptrdiff_t i,
-                         float guess, float *scratch)
+/* The k-th smallest (from 0) of n numbers below `beyond`, after which there is room for as many and 2 LANES more. Of
+ * many, those within two standard deviations of where it would be if they were spread evenly are picked out first. */
+static int32_t select_kept(int32_t *v, size_t n, size_t k, int32_t beyond)
 {
-    const struct mro_disc disc = mro_lattice_disc(l, j, i);
-    const int y0 = (int)disc.y0, most = (int)p->most, half = (int)p->half, split = p->stride == 2;
-    size_t all = 0, below;
-#pragma omp simd reduction(+ : all)
-    for (int r = 0; r < d->rows; r++) {
-        int count;
-        const int x = mro_disc_run(&disc, y0 + r, d->half_width[r], &count) + most;
-        d->at[r] = (x & split) * half + (x >> split);
-        d->count[r] = count;
-        all += (size_t)count;
+    if (n > FEW) {
+        const float reach = sqrtf((float)n) + 1, per = (float)beyond / (float)n, at = (float)k + 0.5f;
+        const float from = per * (at - reach), to = per * (at + reach);
+        const int32_t least = from > 0 ? (int32_t)from : 0, most = to < (float)beyond ? (int32_t)to : beyond;
+        int here = 0, count = (int)n;
+        const struct runs all = { .rows = 1, .longest = &count, .at = &here, .count = &count };
+        int32_t *near = v + n + LANES;
+        size_t below, kept = keep_between((const float *)(const void *)v, 0, &all, least, most, near, &below);
+        if (below <= k && k < below + kept && kept <= FEW) return least + mro_select_ranked(near, kept, k - below);
+        return mro_select_bounded(v, n, k);
     }
+    return mro_select_ranked(v, n, k);
+}
+
+/* The median over the disc of `d`. `guess`: what it is expected to be, or 0; the numbers within `spread` times that of
+ * it are picked out, which the median is nearly always one of. `scratch` has room for twice the numbers of a disc and
+ * 3 LANES more. */
+static float disc_median(const struct powers *p, const struct mro_disc *disc, struct runs *d, float guess, float spread,
+                         int32_t *scratch)
+{
+    const int y0 = (int)disc->y0, most = (int)p->most, half = (int)p->half, split = p->stride == 2;
+    int all = 0;
+    for (int first = 0; first < d->room; first += LANES)
+#pragma omp simd reduction(+ : all)
+        for (int r = first; r < first + LANES; r++) {
+            int count;
+            const int x = mro_disc_run(disc, y0 + r, d->half_width[r], &count) + most;
+            d->at[r] = (x & split) * half + (x >> split);
+            d->count[r] = count;
+            all += count;
+        }
     if (all == 0) return 0;
-    const size_t middle = all / 2;
+    const size_t middle = (size_t)all / 2;
     const float *row = p->v + (size_t)(y0 - p->y0) * p->pitch;
-    float width = guess * SPREAD / sqrtf((float)all), least = fmaxf(guess - width, 0);
-    float beyond = guess > 0 ? guess + width : INFINITY;
-    size_t n = keep_between(row, p->pitch, d, least, beyond, scratch, &below);
-    for (int pass = 1; (below > middle && least > 0) || (below + n <= middle && beyond < INFINITY); pass++) {
-        width *= 4;
-        if (below > middle) {
+    const float width = guess * spread, lower = guess > width ? guess - width : 0;
+    const int32_t limit = INT32_MAX;
+    int32_t least = bits_of(lower), beyond = guess > 0 ? bits_of(guess + width) : limit, more = beyond - least;
+    size_t below, n = keep_between(row, p->pitch, d, least, beyond, scratch, &below);
+    while ((below > middle && least > 0) || (below + n <= middle && beyond < limit)) {
+        if (below > middle) { /* beside, and then all that is left */
             beyond = least;
-            least = pass < 3 ? fmaxf(least - width, 0) : 0;
+            least = least > more ? least - more : 0;
         } else {
             least = beyond;
-            beyond = pass < 3 ? beyond + width : INFINITY;
+            beyond = limit - beyond > more ? beyond + more : limit;
         }
+        more = limit;
         n = keep_between(row, p->pitch, d, least, beyond, scratch, &below);
     }
-    for (size_t k = 0; k < LANES; k++) scratch[n + k] = INFINITY; /* whole vectors */
-    return mro_select_between(scratch, (n + LANES - 1) / LANES * LANES, middle - below, least, beyond);
+    if (below > middle || below + n <= middle) return NAN; /* not all are numbers */
+    const int32_t bits = least + select_kept(scratch, n, middle - below, beyond - least);
+    float median;
+    memcpy(&median, &bits, sizeof median);
+    return median;
+}
+
+/* What neighbours let expect of the median of lattice point (j, i): the plane through them that scatters least. Those
+ * of the row before are looked at where that is known. 0: nothing to go by. */
+static float expected_median(const struct mro_lattice *l, const float *v, ptrdiff_t j, ptrdiff_t i, bool row_before)
+{
+    const float *here = v + mro_lattice_index(l, j, i), *up = here - (2 * l->half + 1);
+    const float left = i > -l->half ? here[-1] : -1;
+    if (row_before && i > -l->half && i < l->half) {
+        if (left > 0 && up[-1] > 0 && up[0] > 0 && up[1] > 0) {
+            const float plane = left + 0.4f * up[0] - 0.7f * up[-1] + 0.3f * up[1];
+            return plane > 0 ? plane : left;
+        }
+        if (left <= 0 && up[0] > 0) return up[0];
+    }
+    return left > 0 ? left : 0;
 }
 
 /* Medians of all wanted points, others -1. false: out of memory. */
 static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const float *model, float *v, int threads)
 {
     const struct mro_disc disc = mro_lattice_disc(l, 0, 0);
-    const size_t rows = 2 * (size_t)disc.ry + 3, most = rows * (2 * (size_t)disc.rx + 3) + LANES;
+    const size_t rows = (2 * (size_t)disc.ry + 3 + LANES - 1) / LANES * LANES, most = rows * (2 * (size_t)disc.rx + 3);
+    const float spread = (float)(SPREAD / sqrt(MRO_PI * disc.ry * disc.rx / (double)disc.stride));
+    const ptrdiff_t together = l->half / (4 * threads) + 1; /* rows of the lattice, each of use to the next */
     struct powers p;
     bool failed = !powers_new(&p, l);
     for (size_t i = 0; i < mro_lattice_points(l); i++) v[i] = -1;
 #pragma omp parallel num_threads(threads) if (!failed)
     {
-        float *line = failed ? NULL : calloc(p.pitch + most, sizeof *line), *scratch = line ? line + p.pitch : NULL;
+        float *line = failed ? NULL : calloc(p.pitch, sizeof *line);
+        int32_t *scratch = malloc((2 * most + 3 * LANES) * sizeof *scratch);
         double *half_width = malloc(rows * sizeof *half_width);
         int *ends = malloc(3 * rows * sizeof *ends);
-        const bool ready = line && half_width && ends;
+        const bool ready = line && scratch && half_width && ends;
         struct runs runs = { .half_width = half_width, .longest = ends, .at = ends + rows, .count = ends + 2 * rows };
         if (!ready) {
 #pragma omp atomic write
@@ -198,24 +246,27 @@ static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const
 #pragma omp for schedule(static)
         for (ptrdiff_t y = p.y0; y <= p.y1; y++)
             if (ready) fill_powers(&p, l, s, model, y, line);
-#pragma omp for schedule(dynamic, 4)
-        for (ptrdiff_t j = 0; j <= l->half; j++) {
-            if (!ready) continue;
-            /* |F| is even: one median serves both halves. */
-            const struct mro_disc first = mro_lattice_disc(l, j, 0);
-            float median = 0;
-            runs.rows = (int)(first.y1 - first.y0 + 1);
-            for (int r = 0; r < runs.rows; r++) {
-                half_width[r] = mro_disc_half_width(&first, (int)first.y0 + r);
-                runs.longest[r] = (int)(2 * half_width[r] / (double)p.stride) + 1;
+#pragma omp for schedule(dynamic)
+        for (ptrdiff_t top = 0; top <= l->half; top += together)
+            for (ptrdiff_t j = top; ready && j < top + together && j <= l->half; j++) {
+                /* |F| is even: one median serves both halves. */
+                struct mro_disc at = mro_lattice_disc(l, j, 0);
+                runs.rows = (int)(at.y1 - at.y0 + 1);
+                runs.room = (runs.rows + LANES - 1) / LANES * LANES;
+                for (int r = 0; r < runs.room; r++) {
+                    half_width[r] = r < runs.rows ? mro_disc_half_width(&at, (int)at.y0 + r) : -1;
+                    runs.longest[r] = (int)(2 * half_width[r] / (double)p.stride) + 1;
+                }
+                for (ptrdiff_t i = j ? -l->half : 0; i <= l->half; i++) {
+                    if (!mro_lattice_wanted(l, j, i)) continue;
+                    const float guess = expected_median(l, v, j, i, j > top) * (float)M_LN2;
+                    at.cx = (double)i * l->step * l->lx;
+                    const float median = disc_median(&p, &at, &runs, guess, spread, scratch);
+                    v[mro_lattice_index(l, j, i)] = v[mro_lattice_index(l, -j, -i)] = median / (float)M_LN2;
+                }
             }
-            for (ptrdiff_t i = j ? -l->half : 0; i <= l->half; i++) {
-                if (!mro_lattice_wanted(l, j, i)) continue;
-                median = disc_median(l, &p, &runs, j, i, median, scratch);
-                v[mro_lattice_index(l, j, i)] = v[mro_lattice_index(l, -j, -i)] = median / (float)M_LN2;
-            }
-        }
         free(line);
+        free(scratch);
         free(half_width);
         free(ends);
     }
@@ -223,54 +274,58 @@ static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const
     return !failed;
 }
 
-/* Normalised smoothing, as mro_lattice_smoothed does it at one point: sums along one axis, then along the other. false:
- * out of memory. */
+/* Sums of BESIDE columns of rows from..to, `pitch` apart, each times its part of the bell, which is that of row `top`.
+ */
+enum { BESIDE = 16 };
+static void bell_sum(const double *rows, size_t pitch, int from, int to, int top, const double *bell, double *sum)
+{
+    double s[BESIDE] = { 0 };
+    for (int b = from; b <= to; b++) {
+        const double w = bell[abs(b - top)], *row = rows + (size_t)(b - from) * pitch;
+#pragma omp simd
+        for (int i = 0; i < BESIDE; i++) s[i] += w * row[i];
+    }
+    memcpy(sum, s, sizeof s);
+}
+
+/* Normalised smoothing, as mro_lattice_smoothed does it at one point: sums along one axis, then along the other. What
+ * is smoothed is even. false: out of memory. */
 static bool lattice_smooth(const struct mro_lattice *l, const float *v, float *smooth)
 {
-    const int half = (int)l->half, reach = (int)l->reach, wide = 2 * half + 1;
-    const size_t n = mro_lattice_points(l), padded = (size_t)(wide + 2 * reach);
+    const int half = (int)l->half, reach = (int)l->reach, wide = 2 * half + 1, rows = half + 1 + reach;
+    const size_t pitch = (size_t)(wide + BESIDE - 1) / BESIDE * BESIDE, padded = pitch + 2 * (size_t)reach;
     double bell[MRO_LATTICE_REACH + 1];
     for (int i = 0; i <= reach; i++) bell[i] = exp(-0.5 * (double)(i * i) / (l->sigma * l->sigma));
-    double *sums = malloc((2 * n + 4 * padded) * sizeof *sums);
+    double *sums = malloc((2 * (size_t)rows * pitch + 2 * padded) * sizeof *sums);
     if (sums == NULL) return false;
-    double *weights = sums + n, *value = weights + n, *there = value + padded, *sum = there + padded,
-           *weight = sum + padded;
+    double *weights = sums + (size_t)rows * pitch, *value = weights + (size_t)rows * pitch, *there = value + padded;
     memset(value, 0, 2 * padded * sizeof *value);
-    for (int j = 0; j < wide; j++) {
-        const float *from = v + (size_t)j * (size_t)wide;
-        double *to = sums + (size_t)j * (size_t)wide, *to_weight = weights + (size_t)j * (size_t)wide;
+    for (int r = 0; r < rows; r++) { /* those that reach the upper half plane */
+        const float *from = v + mro_lattice_index(l, r - reach, -half);
+#pragma omp simd
         for (int i = 0; i < wide; i++) {
             there[i + reach] = from[i] >= 0;
             value[i + reach] = from[i] >= 0 ? (double)from[i] : 0;
         }
-        memset(to, 0, (size_t)wide * sizeof *to);
-        memset(to_weight, 0, (size_t)wide * sizeof *to_weight);
-        for (int a = -reach; a <= reach; a++) {
-            const double w = bell[abs(a)];
-#pragma omp simd
-            for (int i = 0; i < wide; i++) {
-                to[i] += w * value[i + a + reach];
-                to_weight[i] += w * there[i + a + reach];
-            }
+        for (size_t i = 0; i < pitch; i += BESIDE) {
+            bell_sum(value + i, 1, -reach, reach, 0, bell, sums + (size_t)r * pitch + i);
+            bell_sum(there + i, 1, -reach, reach, 0, bell, weights + (size_t)r * pitch + i);
         }
     }
     const double least = (l->lo - l->step) * (l->lo - l->step), most = (l->hi + l->step) * (l->hi + l->step);
-    for (int j = -half; j <= half; j++) {
-        float *to = smooth + mro_lattice_index(l, j, -half);
-        memset(sum, 0, 2 * padded * sizeof *sum);
-        for (int b = j - reach < -half ? -half : j - reach; b <= j + reach && b <= half; b++) {
-            const double w = bell[abs(b - j)];
-            const double *row = sums + (size_t)(b + half) * (size_t)wide;
-            const double *row_weight = weights + (size_t)(b + half) * (size_t)wide;
+    for (int j = 0; j <= half; j++) {
+        float *to = smooth + mro_lattice_index(l, j, -half), *mirror = smooth + mro_lattice_index(l, -j, half);
+        const int last = j + reach < half ? j + reach : half;
+        for (int i = 0; i < wide; i += BESIDE) {
+            double sum[BESIDE], weight[BESIDE];
+            bell_sum(sums + (size_t)j * pitch + (size_t)i, pitch, j - reach, last, j, bell, sum);
+            bell_sum(weights + (size_t)j * pitch + (size_t)i, pitch, j - reach, last, j, bell, weight);
 #pragma omp simd
-            for (int i = 0; i < wide; i++) {
-                sum[i] += w * row[i];
-                weight[i] += w * row_weight[i];
+            for (int k = 0; k < BESIDE; k++) {
+                const double x = i + k - half, q2 = (j * j + x * x) * l->step * l->step;
+                sum[k] = q2 < least || q2 > most || !(weight[k] > 0) ? 0 : sum[k] / weight[k];
             }
-        }
-        for (int i = 0; i < wide; i++) {
-            const double q2 = (double)(j * j + (i - half) * (i - half)) * l->step * l->step;
-            to[i] = q2 < least || q2 > most || !(weight[i] > 0) ? 0 : (float)(sum[i] / weight[i]);
+            for (int k = 0; k < BESIDE && i + k < wide; k++) to[i + k] = mirror[-i - k] = (float)sum[k];
         }
     }
     free(sums);

@@ -14,10 +14,11 @@
 #include "gpu/gpu.h"
 
 /* Large pieces of host memory go through two page-locked buffers in turn: the card copies one while the processor
- * fills or empties the other. Small pieces on their way to the card are put one after another into a third: a card may
- * read ordinary memory after the call for it has returned, when its owner has freed it. */
+ * fills or empties the other. Both are small, since nothing hides the first fill and the last copy. Small pieces on
+ * their way to the card are put one after another into a third: a card may read ordinary memory after the call for it
+ * has returned, when its owner has freed it. Small pieces on their way back take the same one, for speed alone. */
 #ifndef MRO_STAGE_BYTES /* tests use small ones */
-#define MRO_STAGE_BYTES ((size_t)16 << 20)
+#define MRO_STAGE_BYTES ((size_t)4 << 20)
 #define MRO_STAGE_FROM ((size_t)256 << 10) /* less is small */
 #define MRO_STAGE_SMALL ((size_t)1 << 20)  /* for the small ones; a multiple of 256 */
 #endif
@@ -53,7 +54,7 @@ struct mro_cuda {
         cudaEvent_t done; /* the card has copied from or to it */
         bool busy;        /* `done` lies ahead */
     } stage[2];
-    unsigned char *small; /* page-locked; its first small_used bytes may still be read by the card */
+    unsigned char *small; /* page-locked; the card may still use its first small_used bytes */
     size_t small_used;
     void *area; /* work area of all transforms and of sorting: they run one after the other */
     size_t area_bytes;

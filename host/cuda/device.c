@@ -210,15 +210,18 @@ static void cuda_close(struct mro_device *d)
 }
 
 /* Memory that is taken and given back in the order of the stream, and stays with us in between. Cards (or drivers)
- * without pools do as well, more slowly. */
+ * without pools do as well, more slowly, and so do those that say they have one and refuse. */
 static void find_pool(struct mro_device *d)
 {
     struct mro_cuda *s = d->state;
     uint64_t keep = UINT64_MAX;
     int supported = 0;
+    void *p = NULL;
     cudaError_t rc = cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, s->card);
     if (rc == cudaSuccess && supported) rc = cudaDeviceGetDefaultMemPool(&s->pool, s->card);
     if (rc == cudaSuccess && supported) rc = cudaMemPoolSetAttribute(s->pool, cudaMemPoolAttrReleaseThreshold, &keep);
+    if (rc == cudaSuccess && supported) rc = cudaMallocAsync(&p, 1, s->stream);
+    if (rc == cudaSuccess && supported) rc = cudaFreeAsync(p, s->stream);
     if (rc != cudaSuccess) s->pool = NULL;
     mro_cuda_note(d, rc);
 }

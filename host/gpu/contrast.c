@@ -71,7 +71,7 @@ static enum mro_code flatten(struct mro_device *d, float *px, size_t ny, size_t 
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &work, n, sizeof(double), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &means.mean, n, sizeof(double), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &means.scale, 1, sizeof *means.scale, e);
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, block_sums, n, &sums, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH(d, block_sums, mro_block_sums_blocks(&sums), &sums, e);
     if (rc == MRO_OK) rc = smooth(d, sums.sum, work, by, bx, sigma, e);
     if (rc == MRO_OK) rc = smooth(d, sums.count, work, by, bx, sigma, e);
     means.sum = sums.sum;

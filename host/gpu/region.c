@@ -20,7 +20,7 @@ enum mro_code mro_gpu_block_sums(struct mro_device *d, const struct mro_buffer *
     const size_t n = args.blocks_y * args.blocks_x;
     enum mro_code rc = mro_gpu_take(&room, &args.sum, n, sizeof *sum, e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &args.count, n, sizeof *count, e);
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, block_sums, n, &args, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH(d, block_sums, mro_block_sums_blocks(&args), &args, e);
     if (rc == MRO_OK) rc = mro_gpu_fetch(d, sum, args.sum, n * sizeof *sum, e);
     if (rc == MRO_OK) rc = mro_gpu_fetch(d, count, args.count, n * sizeof *count, e);
     mro_gpu_room_release(&room);

@@ -52,16 +52,26 @@ static bool is_named(const struct column *k, const char *const *names)
     return false;
 }
 
+/* A p value or a standard error, by what it is called: no property of the specimen, so nothing that states differ in.
+ */
+static bool is_of_the_test(const struct column *k)
+{
+    const char *dot = strrchr(k->name, '.'), *last = dot ? dot + 1 : k->name;
+    return strncmp(last, "p_", 2) == 0 || mro_set_ends_with(last, "_p") || mro_set_ends_with(last, "_se");
+}
+
 static enum mro_code understand(struct mro_compare_set *s, struct column *k, struct mro_error *e)
 {
-    static const char
-        *const state[] = { "state", NULL },
-               *const strain[] = { "strain", NULL }, *const specimen[] = { "specimen", "lamella", "foil", NULL },
-               *const file[] = { "file", "image", "name", NULL }, *const setting[] = { "block",    "kv",      "cs",
-                                                                                       "cs_mm",    "optics",  "setting",
-                                                                                       "settings", "session", "lens",
-                                                                                       NULL },
-               *const thickness[] = { "thickness", "thickness_nm", NULL }, *const dose[] = { "dose", NULL };
+    static const char *const state[] = { "state", NULL }, *const strain[] = { "strain", NULL },
+                             *const specimen[] = { "specimen", "lamella", "foil", NULL },
+                             *const file[] = { "file", "image", "name", NULL },
+                             *const setting[] = { "block",   "kv",       "cs",      "cs_mm", "optics",
+                                                  "setting", "settings", "session", "lens",  NULL },
+                             *const thickness[] = { "thickness", "thickness_nm", NULL },
+                             *const dose[] = { "dose", NULL }, *const place[] = { "frame", "row", NULL };
+    static const char *const ends[][2] = { { "_ci95_low", "_ci95_high" },
+                                           { "_ci95_lo", "_ci95_hi" },
+                                           { "_lo95", "_hi95" } };
     k->factor = 1;
     if (is_named(k, state)) k->role = STATE;
     if (is_named(k, strain)) k->role = STRAIN;
@@ -75,9 +85,14 @@ static enum mro_code understand(struct mro_compare_set *s, struct column *k, str
             return MRO_FAIL(e, MRO_EFORMAT, "'%s': the unit '%s' of the thickness is no length; write nm", s->source,
                             k->unit);
     }
-    if (k->role != SKIPPED || k->name[0] == '\0') return MRO_OK;
-    k->role = mro_set_ends_with(k->name, "_ci95_low") ? LOW : mro_set_ends_with(k->name, "_ci95_high") ? HIGH : METRIC;
-    if (k->role != METRIC) k->name[strlen(k->name) - strlen(k->role == LOW ? "_ci95_low" : "_ci95_high")] = '\0';
+    if (k->role != SKIPPED || k->name[0] == '\0' || is_named(k, place) || is_of_the_test(k)) return MRO_OK;
+    k->role = METRIC;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && k->role == METRIC; i++)
+        for (int high = 0; high < 2 && k->role == METRIC; high++)
+            if (mro_set_ends_with(k->name, ends[i][high])) {
+                k->role = high ? HIGH : LOW;
+                k->name[strlen(k->name) - strlen(ends[i][high])] = '\0';
+            }
     return MRO_OK;
 }
 

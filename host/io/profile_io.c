@@ -375,9 +375,11 @@ static enum mro_code read_table(struct reading *r, const struct mro_profile_opti
     if (a == MRO_ABSCISSA_AUTO) {
         a = ends_in(name, ".gr") ? MRO_ABSCISSA_R_A : ends_in(name, ".sq") ? MRO_ABSCISSA_Q_A : MRO_ABSCISSA_AUTO;
         if (a == MRO_ABSCISSA_AUTO)
-            return MRO_FAIL(e, MRO_ECALIB,
-                            "'%s' does not say what its first column is; give --abscissa q, q-nm, s, s-A, 2theta or r",
-                            name);
+            return MRO_FAIL(
+                e, MRO_ECALIB,
+                "'%s' does not say what its first column is; give --abscissa Q-A, Q-nm, s-nm, s-A, two-theta or "
+                "r-A",
+                name);
         if (a == MRO_ABSCISSA_Q_A)
             mro_note(&p->warnings, &p->n_warnings,
                      "the first column is taken for Q in 1/Angstrom by the name's ending; the table does not say");

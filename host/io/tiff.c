@@ -6,6 +6,7 @@
  * What the tags say of calibration and microscope is read in tiff_meta.c. Sources: TIFF 6.0 (1992), BigTIFF (Aware
  * Systems), ImageJ's TiffDecoder for its stacks of one directory. */
 #include <inttypes.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,7 +374,7 @@ static enum mro_code check_extent(struct tiff *t, size_t number, const struct la
     if (all > t->f->memory_bytes)
         return MRO_FAIL(e, MRO_EMEMORY,
                         "page %zu of '%s' needs %.0f MiB, the memory budget is %.0f MiB; give a larger --memory",
-                        number, name, (double)all / 1048576, (double)t->f->memory_bytes / 1048576);
+                        number, name, ceil((double)all / 1048576), floor((double)t->f->memory_bytes / 1048576));
     TIFFGetField(t->tif, s.tiled ? TIFFTAG_TILEOFFSETS : TIFFTAG_STRIPOFFSETS, &offset);
     TIFFGetField(t->tif, s.tiled ? TIFFTAG_TILEBYTECOUNTS : TIFFTAG_STRIPBYTECOUNTS, &count);
     const uint64_t per_plane = s.across * s.down, n = s.tiled ? TIFFNumberOfTiles(t->tif) : TIFFNumberOfStrips(t->tif);

@@ -7,6 +7,7 @@
 
 #include "core/backend.h"
 #include "mroscope/math/grid.h"
+#include "ops/pixels.h"
 
 /* Lengths are in pixels throughout: a frame is ny x nx "nm" for the backend. */
 enum {
@@ -500,6 +501,7 @@ static enum mro_code spectrum_of(struct aligner *a, const struct mro_image *im, 
 {
     static const double pixel[2] = { 1, 1 };
     const size_t n = a->g.ny * a->g.nx;
+    MRO_TRY(mro_pixels_in_range(im, a->name, e));
     MRO_TRY(a->d->ops->contrast_spectrum(a->d, im->px, im->ny, im->nx, pixel, background_of(&a->g), &a->g, &a->frame,
                                          NULL, e));
     /* Faded out at the borders: what is cut there stays with the camera and would draw the peak to zero. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/backend.h"
+#include "ops/pixels.h"
 
 void mro_bandpass_options_default(struct mro_bandpass_options *o)
 {
@@ -68,6 +69,7 @@ enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, con
     if (!(o->edge_inv_nm >= 0))
         return MRO_FAIL(e, MRO_EARG, "an edge of %g 1/nm is no width of the pass band's edges: give 0 or more",
                         o->edge_inv_nm);
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     /* Edges of no width would divide zero by zero on a limit. */
     const double edge = fmax(o->edge_inv_nm, 1e-6);
     MRO_TRY(mro_image_alloc(&r->filtered, im->ny, im->nx, e));

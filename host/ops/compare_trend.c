@@ -77,6 +77,9 @@ static void fit_trend(struct mro_compare_work *w, double *x, double *y, double *
     if (!(se > 1e-13 * fabs(slope))) return;
     t->slope_ci95[0] = slope - h;
     t->slope_ci95[1] = slope + h;
+    double all = 0;
+    for (size_t i = 0; i < n; i++) all += weight[i];
+    for (int k = 0; k < 2; k++) t->centre_ci95[k] = t->centre[1] + (k ? 1 : -1) * t975(df) * sqrt(rss / df / all);
     t->p = t_two_sided(slope / se, df);
 }
 
@@ -90,6 +93,7 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
     *t = (struct mro_compare_trend){ .x = { INFINITY, -INFINITY },
                                      .slope = NAN,
                                      .slope_ci95 = { NAN, NAN },
+                                     .centre_ci95 = { NAN, NAN },
                                      .p = NAN,
                                      .tau = NAN,
                                      .j = NAN,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimals.h"
 #include "core/notes.h"
 #include "core/select.h"
 #include "core/sizes.h"
@@ -15,6 +16,7 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "ops/crystal_internal.h"
+#include "ops/pixels.h"
 
 #define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
 #define WHITEN_RADIUS 0.45 /* nm^-1 of the local median: wider than the spots of a strong crystal of 4 nm */
@@ -497,8 +499,10 @@ static void give_verdict(const struct mro_crystal_options *o, struct mro_crystal
     const struct mro_crystal *c = &r->crystals[0];
     int vortices = 0;
     for (size_t i = 0; i < n; i++) vortices += r->crystals[i].vortices > 0 ? r->crystals[i].vortices : 0;
-    int used = snprintf(r->verdict, sizeof r->verdict, "%zu crystal%s, the largest %.1f nm with d = %.4f +- %.4f nm", n,
-                        n == 1 ? "" : "s", c->diameter_nm, c->fringes[0].d_nm, c->fringes[0].d_se_nm);
+    const int decimals = mro_decimals_of_error(c->fringes[0].d_se_nm, 4);
+    int used =
+        snprintf(r->verdict, sizeof r->verdict, "%zu crystal%s, the largest %.1f nm with d = %.*f +- %.*f nm", n,
+                 n == 1 ? "" : "s", c->diameter_nm, decimals, c->fringes[0].d_nm, decimals, c->fringes[0].d_se_nm);
     if (r->n_sides && used > 0 && (size_t)used < sizeof r->verdict) {
         const struct mro_crystal_side *a = &r->sides[0], *b = &r->sides[1];
         if (isfinite(a->strain))
@@ -511,16 +515,30 @@ static void give_verdict(const struct mro_crystal_options *o, struct mro_crystal
                  vortices == 1 ? "ex" : "ices");
 }
 
+/* Numbers of crystals for a sentence: "1, 2, 5". Long lists end with "...". */
+struct numbers {
+    char text[96];
+    size_t n;
+};
+
+static void add_number(struct numbers *l, size_t k)
+{
+    const size_t used = strlen(l->text);
+    if (used + 8 < sizeof l->text - 8)
+        snprintf(l->text + used, sizeof l->text - used, "%s%zu", l->n ? ", " : "", k + 1);
+    else if (strcmp(l->text + used - 3, "...") != 0)
+        snprintf(l->text + used, sizeof l->text - used, ", ...");
+    l->n++;
+}
+
 static void warn_of_crystals(struct crystal_work *w)
 {
     struct mro_crystal_result *r = w->r;
     const struct mro_crystal_options *o = w->o;
+    struct numbers cut = { 0 }, single = { 0 };
     for (size_t k = 0; k < r->n_crystals; k++) {
         const struct mro_crystal *c = &r->crystals[k];
-        if (c->at_border)
-            mro_crystal_warn(
-                r, "crystal %zu is cut by the border of the image: position and size are of the part that is seen",
-                k + 1);
+        if (c->at_border) add_number(&cut, k);
         if (c->fringes[0].amplitude_over_noise < CLEAR_RIM)
             mro_crystal_warn(
                 r,
@@ -541,11 +559,7 @@ static void warn_of_crystals(struct crystal_work *w)
             continue;
         }
         if (c->n_fringes == 1)
-            mro_crystal_warn(
-                r,
-                "crystal %zu shows a single set of fringes: strain is along its normal only, exx, eyy, exy and "
-                "rotation are unknown",
-                k + 1);
+            add_number(&single, k);
         else
             mro_crystal_warn(
                 r,
@@ -553,6 +567,16 @@ static void warn_of_crystals(struct crystal_work *w)
                 "eyy, exy and rotation are unknown",
                 k + 1, c->n_fringes);
     }
+    if (cut.n)
+        mro_crystal_warn(r,
+                         "crystal%s %s: cut by the border of the image: position and size are of the part that is seen",
+                         cut.n > 1 ? "s" : "", cut.text);
+    if (single.n)
+        mro_crystal_warn(
+            r,
+            "crystal%s %s: a single set of fringes is shown: strain is along its normal only, exx, eyy, exy "
+            "and rotation are unknown",
+            single.n > 1 ? "s" : "", single.text);
     if (o->reference_nm[2] > o->reference_nm[0]) {
         size_t holds = 0;
         for (size_t k = 0; k < r->n_crystals; k++) holds += isfinite(r->crystals[k].reference_nm[0]);
@@ -625,6 +649,7 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
     if ((rc = measure_gain(w, &white, e))) goto done;
+    w->white = &white;
     if ((rc = mro_crystal_find(w, &white, e))) goto done;
     if ((rc = group_sets(w, &of, e))) goto done;
     for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);
@@ -710,6 +735,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
         return MRO_FAIL(e, MRO_EDATA, "'%s': %zu x %zu pixels are too few; 8 along each axis are needed", name, im->nx,
                         im->ny);
     MRO_TRY(check(o, im, w.pixel_nm, name, e));
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     memcpy(r->pixel_nm, w.pixel_nm, sizeof r->pixel_nm);
     r->mask_inv_nm = o->mask_inv_nm;
     r->resolution_nm = 2 * sqrt(2 * log(2)) / (2 * MRO_PI * o->mask_inv_nm);
@@ -719,18 +745,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
     const bool cut_band = plan_grids(&w, im);
     memcpy(r->band_inv_nm, w.band, sizeof w.band);
 
-    const size_t pixels = im->ny * im->nx;
-    size_t first = 0;
-    while (first < pixels && !isfinite(im->px[first])) first++;
-    size_t other = first;
-    while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
-    if (other == pixels) {
-        const bool empty = first == pixels;
-        mro_crystal_warn(r, "%s: there is nothing to measure",
-                         empty ? "no pixel holds a number" : "every pixel has the same value");
-        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
-        return MRO_OK;
-    }
+    if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return MRO_OK;
     if (fmin(w.grid.ly, w.grid.lx) < 5) {
         mro_crystal_warn(
             r, "the image is %.2f nm x %.2f nm: too small for a crystal and its surroundings; 5 nm are needed",

@@ -57,13 +57,14 @@ struct crystal_work {
     const struct mro_crystal_options *o;
     const char *name;
     double pixel_nm[2];
-    double band[2];             /* of the image: cut where its pixels end */
-    struct mro_grid grid, map;  /* of the spectrum; of demodulated fields */
-    double step[2];             /* of the map, nm */
-    double unit;                /* fields of the grid times this are contrast: spectra keep a unitary scale */
-    struct mro_buffer spectrum; /* of the contrast */
-    struct mro_buffer h, slope; /* one demodulated field and its slopes */
-    mro_c32 *host_h;            /* copies on the host */
+    double band[2];                 /* of the image: cut where its pixels end */
+    struct mro_grid grid, map;      /* of the spectrum; of demodulated fields */
+    double step[2];                 /* of the map, nm */
+    double unit;                    /* fields of the grid times this are contrast: spectra keep a unitary scale */
+    struct mro_buffer spectrum;     /* of the contrast */
+    const struct mro_buffer *white; /* the same over the root of the speckle's power; lent */
+    struct mro_buffer h, slope;     /* one demodulated field and its slopes */
+    mro_c32 *host_h;                /* copies on the host */
     float *host_slope;
     unsigned char *usable; /* map points with data */
     float *level;          /* of the speckle's power in the spectrum, on the host; 0 outside the band */

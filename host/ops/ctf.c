@@ -17,7 +17,7 @@
 #define Q_HI 6.6 /* nm^-1 */
 #define Q_STEP 0.02
 #define SECTORS 12     /* of azimuth in [0, pi) */
-#define MOST_BINS 266  /* (Q_HI - Q_LO) / Q_STEP, rounded up */
+#define MOST_BINS 288  /* (Q_HI - Q_LO) / Q_STEP, rounded up to whole blocks */
 #define BINS_LEAST 100 /* under 2 nm^-1 of spectrum shows no rings worth a fit */
 #define FLOOR 0.1      /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
 #define KNOTS 0.9      /* nm^-1 between the bumps of the background model */
@@ -31,17 +31,18 @@ static const double depths[] = { 4, 10, 18 }; /* of foil, that every defocus is 
 enum { DEPTHS = sizeof depths / sizeof *depths };
 
 struct mro_ctf_rings {
-    size_t n;                           /* radial bins in use */
+    size_t n, wide;                     /* radial bins in use; in whole blocks: lines are 0 beyond n */
     double q[MOST_BINS];                /* their centres, nm^-1 */
     float basis[MOST_BUMPS][MOST_BINS]; /* orthonormal background */
     size_t bumps;
     double lambda, cs;
-    float turn[MOST_BINS];  /* phase for each nm of underfocus, times -1; in half turns, */
-    float fixed[MOST_BINS]; /* like the phase in focus */
-    double reach;           /* of defocus, to either side, nm */
-    size_t steps;           /* of 1 nm, from `reach` down */
-    float *line;            /* [DEPTHS][steps][n]: models, background removed */
-    float *square;          /* [DEPTHS][steps]: their sums of squares */
+    float turn[MOST_BINS];    /* phase for each nm of underfocus, times -1; in half turns, */
+    float fixed[MOST_BINS];   /* like the phase in focus */
+    double reach;             /* of defocus, to either side, nm */
+    size_t steps;             /* of 1 nm, from `reach` down */
+    float *line;              /* [DEPTHS][steps][wide]: models, background removed */
+    float *square;            /* [DEPTHS][steps]: their sums of squares */
+    double twice[SECTORS][2]; /* cosine and sine of twice the middle of each sector */
 };
 
 struct profile {
@@ -52,11 +53,19 @@ struct profile {
     float wash[MOST_BINS];               /* of the depth that is in use, see wash_out */
 };
 
-static float product(const float *a, const float *b, size_t n)
+/* Of two lines in whole blocks. Two sums, which need not wait for each other. */
+enum { LANES = 16, BLOCK = 2 * LANES };
+static float product(const float *a, const float *b, size_t wide)
 {
-    float sum = 0;
+    float even[LANES] = { 0 }, odd[LANES] = { 0 }, sum = 0;
+    for (size_t i = 0; i < wide; i += BLOCK) {
+#pragma omp simd
+        for (size_t k = 0; k < LANES; k++) even[k] += a[i + k] * b[i + k];
+#pragma omp simd
+        for (size_t k = 0; k < LANES; k++) odd[k] += a[i + LANES + k] * b[i + LANES + k];
+    }
 #pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+    for (size_t k = 0; k < LANES; k++) sum += even[k] + odd[k];
     return sum;
 }
 
@@ -64,7 +73,7 @@ static float product(const float *a, const float *b, size_t n)
 static void detrend(const struct mro_ctf_rings *p, float *v)
 {
     float s[MOST_BUMPS] = { 0 };
-    for (size_t b = 0; b < p->bumps; b++) s[b] = product(p->basis[b], v, p->n);
+    for (size_t b = 0; b < p->bumps; b++) s[b] = product(p->basis[b], v, p->wide);
 #pragma omp simd
     for (int i = 0; i < (int)p->n; i++) {
         float rest = v[i];
@@ -86,7 +95,7 @@ static void make_basis(struct mro_ctf_rings *p)
             v[i] = (float)exp(-0.5 * d * d);
         }
         for (int k = 0; k < 2; k++) detrend(p, v); /* against the bumps before: Gram-Schmidt, and what rounding left */
-        const float s = product(v, v, p->n);
+        const float s = product(v, v, p->wide);
         if (s < 1e-6f) {
             memset(v, 0, p->n * sizeof *v);
             break;
@@ -97,11 +106,16 @@ static void make_basis(struct mro_ctf_rings *p)
 }
 
 enum { CHUNKS = 16 };
+#define CHUNK_ROWS 64 /* at least, so that what is summed apart is not most of the work */
 
-/* Power and number of coefficients of a part of the spectrum, by sector and ring. */
+/* Power and number of coefficients. */
+struct sums {
+    double power, count;
+};
+
+/* Those of a part of the spectrum, by sector and ring. */
 struct part {
-    double sum[SECTORS][MOST_BINS];
-    uint32_t count[SECTORS][MOST_BINS];
+    struct sums of[SECTORS][MOST_BINS];
 };
 
 /* Where sectors begin: the direction (qy, qx) lies beyond angle a when qy cos a >= qx sin a. */
@@ -109,29 +123,42 @@ struct sectors {
     double sine[SECTORS], cosine[SECTORS];
 };
 
+/* Whether a place of a row is before the border of its sector, as `up` and `across` say. */
+static bool within(double qy, double up, double across) { return qy > 0 ? up >= across : up > across; }
+
 /* Adds one row of the spectrum (coefficients from qx = 0 on) to its part. `ring` and `power`: room for half a row. */
 static void add_row(const struct mro_ctf_rings *rings, const struct mro_grid *g, const mro_c32 *row, double qy,
                     double hi, const struct sectors *at, int *ring, double *power, struct part *to)
 {
-    const double lx = g->lx, lo2 = Q_LO * Q_LO, hi2 = hi * hi;
-    const int first = (int)(sqrt(fmax(0, lo2 - qy * qy)) * lx), n = (int)rings->n;
-    const int end = (int)fmin(sqrt(hi2 - qy * qy) * lx + 1, (double)(g->nx / 2)) + 1;
+    const double per = 1 / g->lx, per_step = 1 / Q_STEP, lo2 = Q_LO * Q_LO, hi2 = hi * hi;
+    const int n = (int)rings->n;
+    int first = (int)(sqrt(fmax(0, lo2 - qy * qy)) * g->lx);
+    int end = (int)fmin(sqrt(hi2 - qy * qy) * g->lx + 1, (double)(g->nx / 2)) + 1;
 #pragma omp simd
     for (int x = first; x < end; x++) {
-        const double qx = (double)x / lx, q2 = qy * qy + qx * qx;
-        const int i = (int)((sqrt(q2) - Q_LO) / Q_STEP);
+        const double qx = x * per, q2 = qy * qy + qx * qx;
+        const int i = (int)((sqrt(q2) - Q_LO) * per_step);
         ring[x] = q2 < lo2 ? -1 : q2 >= hi2 ? n : i;
         power[x] = (double)row[x].re * (double)row[x].re + (double)row[x].im * (double)row[x].im;
     }
-    /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0. */
-    size_t s = qy == 0 ? 0 : SECTORS / 2;
-    for (int x = first; x < end && ring[x] < n; x++) {
-        const double qx = (double)x / lx;
-        if (ring[x] < 0) continue;
-        while (qy > 0 && s > 0 && qy * at->cosine[s] < qx * at->sine[s]) s--;
-        while (qy < 0 && s + 1 < SECTORS && qy * at->cosine[s + 1] <= qx * at->sine[s + 1]) s++;
-        to->sum[s][ring[x]] += power[x];
-        to->count[s][ring[x]]++;
+    while (first < end && ring[first] < 0) first++;
+    while (first < end && ring[end - 1] >= n) end--;
+    /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0: sector by sector. */
+    for (size_t s = qy == 0 ? 0 : SECTORS / 2; first<end; s = qy> 0 ? s - 1 : s + 1) {
+        const size_t border = qy > 0 ? s : s + 1;
+        int last = end;
+        if (qy != 0 && border > 0 && border < SECTORS) {
+            const double up = qy * at->cosine[border], across = at->sine[border] * per;
+            last = (int)fmin(fmax(up / across, first), end);
+            while (last < end && within(qy, up, last * across)) last++;
+            while (last > first && !within(qy, up, (last - 1) * across)) last--;
+        }
+        struct sums *sum = to->of[s];
+        for (int x = first; x < last; x++) {
+            sum[ring[x]].power += power[x];
+            sum[ring[x]].count += 1;
+        }
+        first = last;
     }
 }
 
@@ -157,7 +184,8 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
         at.cosine[k] = cos(MRO_PI * (double)k / SECTORS);
     }
     /* Chunks of rows are summed apart and joined in order: one result at any number of threads. */
-    struct part *parts = calloc(CHUNKS, sizeof *parts);
+    const size_t chunks = g->ny < 2 * CHUNK_ROWS ? 1 : g->ny < CHUNKS * CHUNK_ROWS ? g->ny / CHUNK_ROWS : CHUNKS;
+    struct part *parts = calloc(chunks, sizeof *parts);
     bool failed = parts == NULL;
 #pragma omp parallel num_threads(threads) if (!failed)
     {
@@ -168,8 +196,8 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
             failed = true;
         }
 #pragma omp for schedule(dynamic)
-        for (size_t c = 0; c < CHUNKS; c++)
-            for (size_t y = g->ny * c / CHUNKS; y < g->ny * (c + 1) / CHUNKS; y++) {
+        for (size_t c = 0; c < chunks; c++)
+            for (size_t y = g->ny * c / chunks; y < g->ny * (c + 1) / chunks; y++) {
                 const double qy = mro_frequency(y, g->ny, g->ly);
                 if (power == NULL || ring == NULL || fabs(qy) >= hi) continue;
                 add_row(rings, g, spectrum + y * g->nx, qy, hi, &at, ring, power, parts + c);
@@ -181,31 +209,30 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
         free(parts);
         return false;
     }
-    struct part *const all = parts;
-    for (size_t c = 1; c < CHUNKS; c++)
+    for (size_t c = 1; c < chunks; c++)
         for (size_t s = 0; s < SECTORS; s++)
             for (size_t i = 0; i < rings->n; i++) {
-                all->sum[s][i] += parts[c].sum[s][i];
-                all->count[s][i] += parts[c].count[s][i];
+                parts->of[s][i].power += parts[c].of[s][i].power;
+                parts->of[s][i].count += parts[c].of[s][i].count;
             }
     double mean[MOST_BINS] = { 0 };
     for (size_t s = 0; s < SECTORS; s++) {
         for (size_t i = 0; i < rings->n; i++) {
             double v = 0, c = 0; /* three bins together: few coefficients fall in one on a small image */
             for (size_t j = i ? i - 1 : 0; j <= i + 1 && j < rings->n; j++) {
-                v += all->sum[s][j];
-                c += all->count[s][j];
+                v += parts->of[s][j].power;
+                c += parts->of[s][j].count;
             }
             const double power = log((v + 1e-30) / fmax(c, 1));
             p->log_power[s][i] = (float)power;
             mean[i] += power / SECTORS;
         }
         detrend(rings, p->log_power[s]);
-        p->square[s] = product(p->log_power[s], p->log_power[s], rings->n);
+        p->square[s] = product(p->log_power[s], p->log_power[s], rings->wide);
     }
     for (size_t i = 0; i < rings->n; i++) p->mean[i] = (float)mean[i];
     detrend(rings, p->mean);
-    p->mean_square = product(p->mean, p->mean, rings->n);
+    p->mean_square = product(p->mean, p->mean, rings->wide);
     free(parts);
     return true;
 }
@@ -238,19 +265,21 @@ static float model_line(const struct mro_ctf_rings *p, const float *wash, float 
 #pragma omp simd
     for (int i = 0; i < (int)p->n; i++)
         m[i] = mro_ln(depth_transfer(p->fixed[i] - p->turn[i] * defocus, wash[i]) + (float)FLOOR);
+    for (size_t i = p->n; i < p->wide; i++) m[i] = 0;
     detrend(p, m);
-    return product(m, m, p->n);
+    return product(m, m, p->wide);
 }
 
-static double sector_defocus(size_t sector, double defocus, double astigmatism, double azimuth)
+/* `astigmatism`: times cosine and sine of twice its azimuth. */
+static double sector_defocus(const struct mro_ctf_rings *p, size_t sector, double defocus, const double astigmatism[2])
 {
-    return defocus + astigmatism * cos(2 * (MRO_PI * ((double)sector + 0.5) / SECTORS - azimuth));
+    return defocus + astigmatism[0] * p->twice[sector][0] + astigmatism[1] * p->twice[sector][1];
 }
 
 /* Correlation of a model, of which its square is given, with the mean profile. */
 static double mean_correlation(const struct profile *p, const float *m, float square)
 {
-    const double mm = (double)square, mr = (double)product(m, p->mean, p->rings->n);
+    const double mm = (double)square, mr = (double)product(m, p->mean, p->rings->wide);
     return mr / sqrt(mm * p->mean_square + 1e-30);
 }
 
@@ -260,6 +289,7 @@ static bool rings_new(struct mro_ctf_rings **out, double kv, double cs_mm, size_
     float wash[DEPTHS][MOST_BINS];
     if (p == NULL) return false;
     p->n = bins;
+    p->wide = (bins + BLOCK - 1) / BLOCK * BLOCK;
     p->lambda = mro_wavelength_nm(kv);
     p->cs = cs_mm * 1e6;
     for (size_t i = 0; i < p->n; i++) {
@@ -269,11 +299,15 @@ static bool rings_new(struct mro_ctf_rings **out, double kv, double cs_mm, size_
         p->turn[i] = (float)(focused - mro_ctf_chi(p->q[i], 0, p->lambda, 1, p->cs, 0, 0) / MRO_PI);
     }
     make_basis(p);
+    for (size_t s = 0; s < SECTORS; s++) {
+        p->twice[s][0] = cos(2 * MRO_PI * ((double)s + 0.5) / SECTORS);
+        p->twice[s][1] = sin(2 * MRO_PI * ((double)s + 0.5) / SECTORS);
+    }
     /* A step of 1 nm turns the phase at 6.6 nm^-1 by 0.3 rad: no maximum is missed. The range reaches past the
      * aberration-free focus of uncorrected lenses on one side and the same in overfocus on the other. */
     p->reach = 150 + fmax(0, p->cs * p->lambda * p->lambda * 25) * 2;
     p->steps = 2 * (size_t)p->reach + 1;
-    p->line = malloc(DEPTHS * p->steps * p->n * sizeof *p->line);
+    p->line = malloc(DEPTHS * p->steps * p->wide * sizeof *p->line);
     p->square = malloc(DEPTHS * p->steps * sizeof *p->square);
     if (p->line == NULL || p->square == NULL) {
         mro_ctf_rings_free(p);
@@ -284,7 +318,7 @@ static bool rings_new(struct mro_ctf_rings **out, double kv, double cs_mm, size_
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t k = 0; k < DEPTHS * p->steps; k++)
         p->square[k] =
-            model_line(p, wash[k / p->steps], (float)(p->reach - (double)(k % p->steps)), p->line + k * p->n);
+            model_line(p, wash[k / p->steps], (float)(p->reach - (double)(k % p->steps)), p->line + k * p->wide);
     return true;
 }
 
@@ -324,18 +358,18 @@ static struct grain *grain(const struct grains *g, size_t i)
         const struct mro_ctf_rings *rings = g->p->rings;
         float m[MOST_BINS];
         v->square = model_line(rings, g->p->wash, (float)(g->from + GRAIN_NM * (double)i), m);
-        for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], rings->n);
+        for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], rings->wide);
         v->known = true;
     }
     return v;
 }
 
 /* Correlation of the model with every sector. Beyond the grains it is that of their ends. */
-static double correlation(const struct grains *g, double defocus, double astigmatism, double azimuth)
+static double correlation(const struct grains *g, double defocus, const double astigmatism[2])
 {
     double mm = 0, rr = 0, mr = 0;
     for (size_t s = 0; s < SECTORS; s++) {
-        const double place = (sector_defocus(s, defocus, astigmatism, azimuth) - g->from) / GRAIN_NM;
+        const double place = (sector_defocus(g->p->rings, s, defocus, astigmatism) - g->from) / GRAIN_NM;
         const double at = fmin(fmax(place, 1), (double)(g->n - 3)), t = at - floor(at);
         const double weight[4] = { -t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2,
                                    -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6 };
@@ -374,18 +408,18 @@ static bool same_rings(const double *a, const double *b, size_t n)
 /* For the simplex: x = defocus, astigmatism times cos and sin of twice its azimuth. */
 static double misfit(const gsl_vector *x, void *grains)
 {
-    const double a = gsl_vector_get(x, 1), b = gsl_vector_get(x, 2);
-    return -correlation(grains, gsl_vector_get(x, 0), hypot(a, b), 0.5 * atan2(b, a));
+    const double astigmatism[2] = { gsl_vector_get(x, 1), gsl_vector_get(x, 2) };
+    return -correlation(grains, gsl_vector_get(x, 0), astigmatism);
 }
 
 /* How well astigmatic rings fit, on half the sectors and bins: a quick look. The
  * profiles have no background left, so the model need not be rid of its own. */
-static double glance(const struct profile *p, double defocus, double astigmatism, double azimuth)
+static double glance(const struct profile *p, double defocus, const double astigmatism[2])
 {
     const struct mro_ctf_rings *rings = p->rings;
     float mm = 0, rr = 0, mr = 0;
     for (size_t s = 0; s < SECTORS; s += 2) {
-        const float df = (float)sector_defocus(s, defocus, astigmatism, azimuth), *r = p->log_power[s];
+        const float df = (float)sector_defocus(rings, s, defocus, astigmatism), *r = p->log_power[s];
 #pragma omp simd reduction(+ : mm, rr, mr)
         for (int i = 0; i < (int)rings->n; i += 2) {
             const float m = -p->wash[i] * cos_turns(rings->fixed[i] - rings->turn[i] * df);
@@ -399,21 +433,31 @@ static double glance(const struct profile *p, double defocus, double astigmatism
 
 enum { AMPLITUDES = 2, AZIMUTHS = 6, ASTIGMATISMS = AMPLITUDES * AZIMUTHS };
 
+/* One of the defocuses and astigmatisms that are looked through: the defocus, and the astigmatism times cosine and sine
+ * of twice its azimuth. `steps`: of defocus, by 2 nm. */
+static void glanced(const struct mro_ctf_rings *p, size_t k, size_t steps, double lens[3])
+{
+    const size_t a = k / steps;
+    const double amplitude = 6.0 * (double)(1 + a / AZIMUTHS), twice = 2 * MRO_PI * (double)(a % AZIMUTHS) / AZIMUTHS;
+    lens[0] = p->reach - 2 * (double)(k % steps);
+    lens[1] = amplitude * cos(twice);
+    lens[2] = amplitude * sin(twice);
+}
+
 /* Strong astigmatism washes the rings out of the mean over azimuth. Looks for a defocus and an astigmatism that stand
- * out of all others; gives the correlation over all sectors and its lead over the best at another defocus. */
+ * out of all others, `start`; gives the correlation over all sectors and its lead over the best at another defocus. */
 static bool find_astigmatic(const struct grains *g, double apart, double start[3], double *correlated,
                             double *runner_up, int threads)
 {
     const struct profile *p = g->p;
-    const double reach = p->rings->reach;
-    const size_t steps = (size_t)reach + 1; /* of 2 nm */
+    const size_t steps = (size_t)p->rings->reach + 1; /* of 2 nm */
     double *all = malloc(steps * ASTIGMATISMS * sizeof *all);
     if (all == NULL) return false;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t k = 0; k < steps * ASTIGMATISMS; k++) {
-        const size_t a = k / steps;
-        all[k] = glance(p, reach - 2 * (double)(k % steps), 6.0 * (double)(1 + a / AZIMUTHS),
-                        MRO_PI * (double)(a % AZIMUTHS) / AZIMUTHS);
+        double lens[3];
+        glanced(p->rings, k, steps, lens);
+        all[k] = glance(p, lens[0], lens + 1);
     }
     size_t top = 0, second = 0;
     for (size_t k = 1; k < steps * ASTIGMATISMS; k++)
@@ -426,12 +470,11 @@ static bool find_astigmatic(const struct grains *g, double apart, double start[3
             second = k;
         }
     }
-    start[0] = reach - 2 * (double)(top % steps);
-    start[1] = 6.0 * (double)(1 + top / steps / AZIMUTHS);
-    start[2] = MRO_PI * (double)(top / steps % AZIMUTHS) / AZIMUTHS;
-    *correlated = correlation(g, start[0], start[1], start[2]);
-    *runner_up = correlation(g, reach - 2 * (double)(second % steps), 6.0 * (double)(1 + second / steps / AZIMUTHS),
-                             MRO_PI * (double)(second / steps % AZIMUTHS) / AZIMUTHS);
+    double other[3];
+    glanced(p->rings, top, steps, start);
+    glanced(p->rings, second, steps, other);
+    *correlated = correlation(g, start[0], start + 1);
+    *runner_up = correlation(g, other[0], other + 1);
     free(all);
     return true;
 }
@@ -480,8 +523,9 @@ static void find_round(const struct profile *p, double *all, struct mro_ctf_fit 
     const size_t steps = rings->steps;
     double best = -1, at = 0, depth = depths[0];
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t k = 0; k < DEPTHS * steps; k++)
-        all[k] = mean_correlation(p, rings->line + k * rings->n, rings->square[k]);
+    for (size_t k = 0; k < steps; k++)
+        for (size_t i = k; i < DEPTHS * steps; i += steps) /* several at a time: they come from far in memory */
+            all[i] = mean_correlation(p, rings->line + i * rings->wide, rings->square[i]);
     for (size_t k = 0; k < DEPTHS * steps; k++)
         if (all[k] > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
             best = all[k];
@@ -549,14 +593,12 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     if (!fit->rings) goto done;
 
     /* Only the best start is kept; the round one is among them, so astigmatism has to earn its place. */
-    const double start[STARTS][2] = {
-        { 0, 0 },  { 15, 0 },  { -15, 0 },
-        { 0, 15 }, { 0, -15 }, { astigmatic[1] * cos(2 * astigmatic[2]), astigmatic[1] * sin(2 * astigmatic[2]) }
-    };
+    const double start[STARTS][2] = { { 0, 0 },  { 15, 0 },  { -15, 0 },
+                                      { 0, 15 }, { 0, -15 }, { astigmatic[1], astigmatic[2] } };
     double least = 0;
     mro_gsl_errors_hold();
     for (int k = 0; k < STARTS; k++) {
-        if (k == STARTS - 1 && astigmatic[1] == 0) continue; /* like the first */
+        if (k == STARTS - 1 && astigmatic[1] == 0 && astigmatic[2] == 0) continue; /* like the first */
         const struct simplex_end end = simplex_from(&grains, astigmatic[0], start[k]);
         if (!end.ready) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         if (!(end.misfit < least)) continue;
@@ -580,19 +622,46 @@ double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx)
                        fit->astigmatism_nm, fit->azimuth);
 }
 
-void mro_ctf_fit_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer,
-                     float *sign)
+/* The phase of a fit along a row of frequencies, in half turns. */
+struct phase_row {
+    float lambda, defocus, bend, y, per, along, across;
+};
+
+static struct phase_row phase_row(const struct mro_ctf_fit *fit, double qy, double length)
 {
-    const float lambda = (float)fit->lambda_nm, defocus = (float)fit->defocus_nm, depth = (float)fit->depth_nm;
-    const float bend = (float)(0.5 * fit->cs_nm * fit->lambda_nm), y = (float)qy, per = (float)(1 / length);
-    const float along = (float)(fit->lambda_nm * fit->astigmatism_nm * cos(2 * fit->azimuth));
-    const float across = (float)(fit->lambda_nm * fit->astigmatism_nm * sin(2 * fit->azimuth));
+    return (struct phase_row){ .lambda = (float)fit->lambda_nm,
+                               .defocus = (float)fit->defocus_nm,
+                               .bend = (float)(0.5 * fit->cs_nm * fit->lambda_nm),
+                               .y = (float)qy,
+                               .per = (float)(1 / length),
+                               .along = (float)(fit->lambda_nm * fit->astigmatism_nm * cos(2 * fit->azimuth)),
+                               .across = (float)(fit->lambda_nm * fit->astigmatism_nm * sin(2 * fit->azimuth)) };
+}
+
+static inline float phase_at(const struct phase_row *r, float x)
+{
+    const float y = r->y, a = r->lambda * (y * y + x * x);
+    /* The cosine of twice the angle between q and the astigmatism, by its addition theorem. */
+    return a * (r->bend * a - r->defocus) - r->along * (x * x - y * y) - r->across * 2 * x * y;
+}
+
+void mro_ctf_transfer_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer)
+{
+    const struct phase_row r = phase_row(fit, qy, length);
+    const float depth = (float)fit->depth_nm;
 #pragma omp simd
     for (int i = 0; i < n; i++) {
-        const float x = (float)(first + i) * per, q2 = y * y + x * x, a = lambda * q2;
-        /* chi in half turns; the cosine of twice the angle between q and the astigmatism, by its addition theorem. */
-        const float chi = a * (bend * a - defocus) - along * (x * x - y * y) - across * 2 * x * y;
-        transfer[i] = depth_transfer(chi, wash_out(q2, lambda, depth));
+        const float x = (float)(first + i) * r.per, q2 = r.y * r.y + x * x;
+        transfer[i] = depth_transfer(phase_at(&r, x), wash_out(q2, r.lambda, depth));
+    }
+}
+
+void mro_ctf_sign_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *sign)
+{
+    const struct phase_row r = phase_row(fit, qy, length);
+#pragma omp simd
+    for (int i = 0; i < n; i++) {
+        const float chi = phase_at(&r, (float)(first + i) * r.per);
         sign[i] = cos_turns(0.5f * chi - 0.25f) < 0 ? -1.0f : 1.0f;
     }
 }

@@ -36,8 +36,8 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
 double mro_ctf_fit_chi(const struct mro_ctf_fit *fit, double qy, double qx);
 
 /* At n frequencies of a row, (qy, k / length) with k = first, first + 1, ...: |transfer|^2 averaged over the depth of
- * the foil, 0 to 1, and the sign of sin chi. */
-void mro_ctf_fit_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer,
-                     float *sign);
+ * the foil, 0 to 1; and the sign of sin chi. */
+void mro_ctf_transfer_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *transfer);
+void mro_ctf_sign_row(const struct mro_ctf_fit *fit, double qy, double length, int first, int n, float *sign);
 
 #endif

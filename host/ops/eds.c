@@ -512,7 +512,8 @@ static enum mro_code choose_points(struct work *w, bool counts, struct mro_eds_r
     if (empty)
         mro_warn(r, "%zu point%s without any count %s left out", empty, empty > 1 ? "s" : "", empty > 1 ? "are" : "is");
     if (w->n < 3)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points with counts; a scatter needs three", w->name, w->n);
+        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points with counts of its elements; a scatter needs three", w->name,
+                        w->n);
     return MRO_OK;
 }
 

@@ -13,6 +13,8 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
+#include "ops/pixels.h"
+#include "ops/wide.h"
 
 #define RINGS_IN_BAND 80   /* at most */
 #define SURE 3.0           /* standard errors of a contrast that is there */
@@ -167,10 +169,8 @@ static double filter_width(const struct mro_haadf_filter *f)
 
 static void p_text(char *out, size_t size, double p, int drawn)
 {
-    if (p <= 1.01 / (drawn + 1.0) && drawn >= 999)
-        snprintf(out, size, "p < 0.001");
-    else
-        snprintf(out, size, "p = %.2g", p);
+    /* Where none of the fields has as much, more of them might give less. */
+    snprintf(out, size, "p %s %.2g", p <= 1.01 / (drawn + 1.0) ? "<=" : "=", p);
 }
 
 static void say_regions(char *out, size_t size, const char *word, const struct mro_haadf_regions *r, int drawn)
@@ -326,8 +326,8 @@ done:
     return rc;
 }
 
-enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im, const char *name,
-                                const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
+enum mro_code mro_haadf_measure_wide(struct mro_device *d, const struct mro_image *im, const char *name,
+                                     const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
 {
     double pixel[2];
     memset(r, 0, sizeof *r);
@@ -338,6 +338,7 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
     if (im->ny < 8 || im->nx < 8)
         return MRO_FAIL(e, MRO_EDATA, "'%s' is an image of %zu x %zu pixels; 8 along each axis are needed", name,
                         im->nx, im->ny);
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     memcpy(r->pixel_nm, pixel, sizeof pixel);
     memcpy(r->band_inv_nm, o->band_inv_nm, sizeof r->band_inv_nm);
     r->field_nm[0] = (double)im->ny * pixel[0];
@@ -360,11 +361,18 @@ size_t mro_haadf_bytes(const struct mro_image *like, const struct mro_haadf_opti
 {
     double pixel[2];
     if (mro_image_pixel_nm(like, "", pixel, NULL) != MRO_OK) return 0;
-    /* The flattened copy and half a plane of its transform; on the map some 30 bytes a sample, on the coarse grid 20.
-     */
-    const double n = (double)like->ny * (double)like->nx, upper = o->band_inv_nm[1];
-    const double per_pixel = fmin(1, 36 * upper * upper * pixel[0] * pixel[1]);
-    return (size_t)(n * (8 + 50 * per_pixel));
+    const double field[2] = { (double)like->ny * pixel[0], (double)like->nx * pixel[1] }, upper = o->band_inv_nm[1];
+    const struct mro_grid grid = mro_haadf_grid(like->ny, like->nx, field, 2 * MRO_HAADF_GRID_BANDS * upper),
+                          map = mro_haadf_grid(like->ny, like->nx, field, MRO_HAADF_MAP_BANDS * upper);
+    const size_t n = like->ny * like->nx, spectrum = grid.ny * grid.nx * sizeof(mro_c32);
+    /* The flattened copy (a vacuum is left out of a copy of its own) and the half plane that is cropped to the
+     * spectrum; then that and the map with its distances and discs, of which there are few more than one for four
+     * samples. */
+    const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
+    const size_t flat = n * sizeof(float) + half + 2 * spectrum, copies = 2 * n * sizeof(float),
+                 regions = spectrum + map.ny * map.nx * 25;
+    const size_t first = o->vacuum_nm[2] > o->vacuum_nm[0] && copies > flat ? copies : flat;
+    return ((size_t)8 << 20) + (first > regions ? first : regions); /* and tables, random fields */
 }
 
 void mro_haadf_result_release(struct mro_haadf_result *r)

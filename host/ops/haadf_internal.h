@@ -12,6 +12,7 @@
 
 #define MRO_HAADF_WAVES 3.0      /* that a field must hold */
 #define MRO_HAADF_GRID_BANDS 1.5 /* the spectrum is kept to this many times the upper limit of the band */
+#define MRO_HAADF_MAP_BANDS 6.0  /* samples of the map of regions in a length 1 / upper limit */
 
 /* A prepared frame, or the mean of several: spectrum of the contrast on the coarse grid, in units where white noise of
  * unit variance a pixel has unit power. */
@@ -60,6 +61,9 @@ void mro_haadf_not_measured(struct mro_haadf_result *r, const char *why);
 /* Can anything be measured? Else a warning and the verdict say why. Fills coverage and clipped_fraction. */
 bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_options *o, int threads,
                           struct mro_haadf_result *r);
+
+/* Samples over a field of nm (y, x) of ny x nx pixels, at least per_nm, but no more than there are pixels. */
+struct mro_grid mro_haadf_grid(size_t ny, size_t nx, const double field_nm[2], double per_nm);
 
 /* Fills r->state from the counts; leaves it NULL where nothing can be measured. */
 enum mro_code mro_haadf_prepare(struct mro_device *d, const struct mro_image *im, const char *name,

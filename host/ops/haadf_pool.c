@@ -8,6 +8,7 @@
 #include "core/notes.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
+#include "ops/wide.h"
 
 #define COPIES 1e-4    /* share of noise in the power, below which frames are copies but for rounding */
 #define CORRELATED 6.0 /* standard deviations of the correlation map: 4.5 is its largest value by chance */
@@ -104,8 +105,8 @@ static void add_frame(struct mro_haadf_pool *p, const struct mro_haadf_state *s,
     p->largest_shift_nm = fmax(p->largest_shift_nm, hypot(shift[0], shift[1]));
 }
 
-enum mro_code mro_haadf_pool_add(struct mro_haadf_pool *p, struct mro_device *d, const struct mro_haadf_result *r,
-                                 struct mro_error *e)
+enum mro_code mro_haadf_pool_add_wide(struct mro_haadf_pool *p, struct mro_device *d, const struct mro_haadf_result *r,
+                                      struct mro_error *e)
 {
     const struct mro_haadf_state *s = r->state;
     double shift[2] = { 0, 0 }, strength = 0;
@@ -137,8 +138,9 @@ enum mro_code mro_haadf_pool_add(struct mro_haadf_pool *p, struct mro_device *d,
     return MRO_OK;
 }
 
-enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_device *d, const char *name,
-                                     const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
+enum mro_code mro_haadf_pool_measure_wide(const struct mro_haadf_pool *p, struct mro_device *d, const char *name,
+                                          const struct mro_haadf_options *o, struct mro_haadf_result *r,
+                                          struct mro_error *e)
 {
     memset(r, 0, sizeof *r);
     mro_haadf_unknown(r);

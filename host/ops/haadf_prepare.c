@@ -11,8 +11,8 @@
 #include "core/select.h"
 #include "core/sizes.h"
 #include "mroscope/math/legendre.h"
-#include "ops/clipped.h"
 #include "ops/haadf_internal.h"
+#include "ops/pixels.h"
 
 #define BLOCKS 64      /* of the background's fit, along an axis, at most */
 #define VACUUM 0.1     /* of the usual counts: no specimen there */
@@ -230,14 +230,8 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
     const size_t n = im->ny * im->nx;
     const struct mro_pixel_ends ends = mro_pixel_ends(im->px, n, threads);
     const size_t finite = ends.finite;
-    const bool varies = ends.most > ends.least;
     r->coverage = (double)finite / (double)n;
-    if (!varies) {
-        mro_warn(r, "%s: there is nothing to measure",
-                 finite ? "every pixel has the same value" : "no pixel holds a number");
-        mro_haadf_not_measured(r, finite ? "the image is constant" : "the image is empty");
-        return false;
-    }
+    if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return false;
     r->clipped_fraction = ends.clipped[0] + ends.clipped[1];
     if (finite < n) mro_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
     if (r->coverage < LEAST_COVERAGE) {
@@ -259,6 +253,13 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
                  "slow variation is measured from few waves",
                  r->field_nm[1], r->field_nm[0], longest);
     return true;
+}
+
+struct mro_grid mro_haadf_grid(size_t ny, size_t nx, const double field_nm[2], double per_nm)
+{
+    const size_t gy = mro_smooth_size((size_t)ceil(per_nm * field_nm[0]) + 2),
+                 gx = mro_smooth_size((size_t)ceil(per_nm * field_nm[1]) + 2);
+    return (struct mro_grid){ gy < ny ? gy : ny, gx < nx ? gx : nx, field_nm[0], field_nm[1] };
 }
 
 /* Divides an image on the device by its background, black level off. `lowest`: the smallest value of the background
@@ -421,10 +422,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
         goto done;
     }
 
-    const double ly = r->field_nm[0], lx = r->field_nm[1], most = MRO_HAADF_GRID_BANDS * o->band_inv_nm[1];
-    const size_t gy = mro_smooth_size((size_t)ceil(2 * most * ly) + 2),
-                 gx = mro_smooth_size((size_t)ceil(2 * most * lx) + 2);
-    s->grid = (struct mro_grid){ gy < im->ny ? gy : im->ny, gx < im->nx ? gx : im->nx, ly, lx };
+    s->grid = mro_haadf_grid(im->ny, im->nx, r->field_nm, 2 * MRO_HAADF_GRID_BANDS * o->band_inv_nm[1]);
     const size_t ng = s->grid.ny * s->grid.nx;
     s->spectrum = malloc(ng * sizeof *s->spectrum);
     if (s->spectrum == NULL) {

@@ -10,7 +10,6 @@
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
 
-#define MAP_PER_BAND 6.0 /* samples of the map in a length 1 / band limit */
 /* Distance of the medians of two classes in the spread within them: 2.2 for a Gaussian field split in its middle. */
 #define TWO_LEVELS 3.0
 #define SPECK 0.05 /* of a squared shortest wave: smaller sets are not counted as regions */
@@ -618,7 +617,7 @@ enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haad
     struct map m = { .d = d };
     unsigned char *set = NULL;
     double split = 0, apart = 0;
-    enum mro_code rc = make_map(d, s, f, MAP_PER_BAND * o->band_inv_nm[1], &m, e);
+    enum mro_code rc = make_map(d, s, f, MRO_HAADF_MAP_BANDS * o->band_inv_nm[1], &m, e);
     if (rc || !(m.sd > 0) || m.n_usable < 100) goto done;
     const size_t n = m.grid.ny * m.grid.nx;
     if ((set = malloc(n)) == NULL) {

@@ -13,12 +13,15 @@
 #include "mroscope/math/grid.h"
 #include "ops/mro_internal.h"
 #include "ops/mro_views.h"
+#include "ops/pixels.h"
 
 #define MARGIN_NM 1.0        /* rim of the image whose cells are left out: windows reach over the border there */
 #define SEARCH_MARGIN_NM 0.5 /* patches centred in the rim still reach into the region */
 #define CROWDED_NM2 5000.0   /* fields so small that a crystal's spots stand above the median that whitens them */
 #define LARGE_LIMIT_NM 1.9   /* a size limit beyond which most clusters of interest stay unseen */
 #define CROWDED 0.4          /* area fraction from which crystals begin to whiten themselves away */
+#define CRYSTAL_NM 3.5       /* wider than any sphere that is looked for looks */
+#define WITH_RIM 1.2         /* area of a sphere over that of its flagged cells, at most */
 #define REACH_NM 1.2         /* of the largest window, around cells that cannot be measured */
 #define NO_SIGNAL 0.2        /* of the local power in the better part of the image: vacuum, or only shot noise */
 
@@ -48,13 +51,20 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
     const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
     unsigned char *bad = calloc(n, 1), *along = calloc(n, 1), *column = malloc(nx);
-    if (bad == NULL || along == NULL || column == NULL) {
+    int32_t *bits = malloc(n * sizeof *bits); /* of the gain, > 0: they have its order */
+    if (bad == NULL || along == NULL || column == NULL || bits == NULL) {
         free(bad);
         free(along);
         free(column);
+        free(bits);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
     }
-    const float floor_ = NO_SIGNAL * mro_select_positive(s->gain, n, n * 4 / 5, 1);
+    memcpy(bits, s->gain, n * sizeof *bits);
+    const int32_t better = mro_select_bounded(bits, n, n * 4 / 5);
+    float floor_;
+    memcpy(&floor_, &better, sizeof floor_);
+    floor_ *= (float)NO_SIGNAL;
+    free(bits);
     for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_;
     if (im->not_finite) {
         for (size_t y = 0; y < im->ny; y++)
@@ -201,18 +211,7 @@ static void from_corner(struct mro_order_result *r)
 static bool nothing_to_measure(const struct mro_image *im, struct mro_order_result *r)
 {
     const double ly = (double)im->ny * r->pixel_nm[0], lx = (double)im->nx * r->pixel_nm[1];
-    const size_t pixels = im->ny * im->nx;
-    size_t first = 0;
-    while (first < pixels && !isfinite(im->px[first])) first++;
-    size_t other = first;
-    while (other < pixels && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
-    if (other == pixels) {
-        const bool empty = first == pixels;
-        mro_warn(r, "%s: there is nothing to measure",
-                 empty ? "no pixel holds a number" : "every pixel has the same value");
-        snprintf(r->verdict, sizeof r->verdict, "not measured: the image is %s", empty ? "empty" : "constant");
-        return true;
-    }
+    if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return true;
     if (fmin(ly, lx) < 5) {
         mro_warn(
             r,
@@ -260,6 +259,39 @@ static bool set_region(const struct mro_grid *cells, struct mro_order_result *r)
     return true;
 }
 
+/* About the diameter of the largest disc of flagged cells: the largest square of them fits into it. 0 when out of
+ * memory: it serves a warning. */
+static double widest_nm(const struct mro_order_map *mask)
+{
+    unsigned *side = calloc(mask->nx + 1, sizeof *side), most = 0; /* of the largest square that ends in a cell */
+    for (size_t j = 0; side && j < mask->ny; j++)
+        for (size_t i = 0, corner = 0; i < mask->nx; i++) {
+            const unsigned above = side[i + 1], beside = i ? side[i] : 0, least = above < beside ? above : beside;
+            side[i + 1] = mask->v[j * mask->nx + i] > 0 ? 1 + (least < corner ? least : (unsigned)corner) : 0;
+            corner = above;
+            if (side[i + 1] > most) most = side[i + 1];
+        }
+    free(side);
+    return most * sqrt(2 * mask->step_x_nm * mask->step_y_nm);
+}
+
+/* What is larger than the spheres that are looked for is taken for a few of them. Its cells are flagged all the same,
+ * but for the thin rim of a sphere. */
+static void tell_of_crystals(struct mro_order_result *r)
+{
+    const double wide = widest_nm(&r->mask), flagged = fmin(1, WITH_RIM * r->fraction_raw);
+    if (!r->distinguishable || wide < CRYSTAL_NM) return;
+    r->fraction_ci95[1] = fmax(r->fraction_ci95[1], flagged);
+    mro_warn(
+        r,
+        "an ordered region is some %.1f nm across, larger than the clusters that are looked for (up to 3 nm): it is "
+        "taken for a few of them and counts too little; the interval goes up to what the flagged cells cover, %.1f "
+        "%%; measure crystals with 'mroscope lattice'",
+        wide, 100 * flagged);
+    const size_t used = strlen(r->verdict);
+    snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", wide);
+}
+
 static void say_verdict(struct mro_order_result *r)
 {
     if (r->distinguishable)
@@ -282,6 +314,7 @@ static void say_verdict(struct mro_order_result *r)
             r,
             "ordered regions fill much of the field: part of their power passes for the glass's, and the fraction is a "
             "lower bound");
+    tell_of_crystals(r);
 }
 
 enum mro_code mro_order_measure_on(const struct mro_order_plan *p, struct mro_device *d, const struct mro_image *im,
@@ -301,6 +334,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     result_unknown(r);
     MRO_TRY(mro_image_pixel_nm(im, name, pixel, e));
     MRO_TRY(mro_band_check(p->o.band_inv_nm, pixel, name, e));
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     memcpy(r->pixel_nm, pixel, sizeof pixel);
     memcpy(r->band_inv_nm, p->o.band_inv_nm, sizeof r->band_inv_nm);
     r->d_nm = p->o.d_nm;

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/philox_words.h"
 #include "mroscope/math/elementary.h"
-#include "mroscope/math/philox.h"
 #include "ops/mro_internal.h"
 
 #define MAXIMUM_BIAS 4.0 /* mean of power - snr after the climb, from planted spheres */
@@ -181,6 +181,7 @@ struct posterior {
     float *fit;            /* [block][CONTRASTS][SIZES][LANES]: likelihood of shape and ratio of a patch */
     float *real;           /* [MODELS][wide]: likelihood of a patch under a model */
     float *noise;          /* [wide]: under speckle, times the false patches that are expected */
+    double *noise64;       /* the same, as it is */
     double count[COUNTS];  /* expected number of found spheres */
     double *joint;         /* [MODELS][COUNTS] posterior */
     double weight[MODELS]; /* the same, summed over counts */
@@ -239,6 +240,7 @@ static void posterior_free(struct posterior *q)
     free(q->fit);
     free(q->real);
     free(q->noise);
+    free(q->noise64);
     free(q->joint);
 }
 
@@ -297,6 +299,18 @@ static void fill_fit(const struct mro_order_plan *p, const struct mro_found_list
     }
 }
 
+/* Brings a number > 0 to between 1 and 2: the power of two that was taken out. */
+static inline int64_t take_exponent(double *v)
+{
+    const int64_t one = (int64_t)1023 << 52, fraction = ((int64_t)1 << 52) - 1;
+    int64_t bits;
+    memcpy(&bits, v, sizeof bits);
+    const int64_t power = (bits >> 52) - 1023;
+    bits = (bits & fraction) | one;
+    memcpy(v, &bits, sizeof bits);
+    return power;
+}
+
 static bool posterior_fill(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
                            const struct mro_contrast *expected, struct posterior *q)
 {
@@ -309,8 +323,9 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     q->fit = malloc((CONTRASTS * SIZES * wide + 1) * sizeof *q->fit);
     q->real = malloc((MODELS * wide + 1) * sizeof *q->real);
     q->noise = malloc((wide + 1) * sizeof *q->noise);
+    q->noise64 = malloc((wide + 1) * sizeof *q->noise64);
     q->joint = malloc((size_t)MODELS * COUNTS * sizeof *q->joint);
-    if (!q->fit || !q->real || !q->noise || !q->joint) return false;
+    if (!q->fit || !q->real || !q->noise || !q->noise64 || !q->joint) return false;
 
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t first = 0; first < n; first += LANES) fill_fit(p, l, false_patches, q, first);
@@ -318,44 +333,63 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     const double least = fmax(0.02, (double)n - false_patches - 4 * sqrt((double)n + 1));
     for (int k = 0; k < COUNTS; k++) q->count[k] = pow(sqrt(least) + (sqrt(most) - sqrt(least)) * k / (COUNTS - 1), 2);
 
+    for (size_t i = 0; i < n; i++) q->noise64[i] = (double)q->noise[i] / SCALE;
     double top = -INFINITY;
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(max : top)
-    for (int m = 0; m < MODELS; m++) {
-        const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
-        const double prior =
-            log(normal(p->models->log_c[c] - expected->log_c, expected->log_sd) * p->models->prior_size[w]);
-        /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
-        double sum[COUNTS], product[COUNTS];
-        for (int k = 0; k < COUNTS; k++) {
-            sum[k] = prior - q->count[k];
-            product[k] = 1; /* of eight at a time: a logarithm each would take most of the time */
+    bool failed = false;
+#pragma omp parallel num_threads(threads) reduction(max : top)
+    {
+        double *one = malloc((wide + 1) * sizeof *one);
+        if (one == NULL) {
+#pragma omp atomic write
+            failed = true;
         }
-        for (size_t i = 0; i < n; i++) {
-            const double one = (double)real_of(q, (size_t)m, 0)[i] / SCALE, noise = (double)q->noise[i] / SCALE;
+#pragma omp for schedule(static)
+        for (int m = 0; m < MODELS; m++) {
+            const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
+            if (one == NULL) continue;
+            const float *real = real_of(q, (size_t)m, 0);
 #pragma omp simd
-            for (int k = 0; k < COUNTS; k++) {
-                const double v = q->count[k] * one + noise;
-                product[k] *= v > 1e-30 ? v : 1e-30;
-            }
-            if (i % 8 < 7 && i + 1 < n) continue;
+            for (size_t i = 0; i < wide; i++) one[i] = (double)real[i] / SCALE;
+            const double prior =
+                log(normal(p->models->log_c[c] - expected->log_c, expected->log_sd) * p->models->prior_size[w]);
+            /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
+            double product[COUNTS], sum[COUNTS];
+            int64_t exponent[COUNTS] = { 0 };
+            for (int k = 0; k < COUNTS; k++) product[k] = 1;
+            for (size_t i = 0; i < n; i += 8) {
+                for (size_t j = i; j < i + 8 && j < n; j++)
 #pragma omp simd
+                    for (int k = 0; k < COUNTS; k++) {
+                        const double v = q->count[k] * one[j] + q->noise64[j];
+                        product[k] *= v > 1e-30 ? v : 1e-30;
+                    }
+#pragma omp simd
+                for (int k = 0; k < COUNTS; k++) exponent[k] += take_exponent(product + k);
+            }
+#pragma omp simd
+            for (int k = 0; k < COUNTS; k++)
+                sum[k] = prior - q->count[k] + (double)exponent[k] * M_LN2 + mro_ln64(product[k]);
             for (int k = 0; k < COUNTS; k++) {
-                sum[k] += mro_ln64(product[k]);
-                product[k] = 1;
+                q->joint[(size_t)m * COUNTS + (size_t)k] = sum[k];
+                top = fmax(top, sum[k]);
             }
         }
-        for (int k = 0; k < COUNTS; k++) {
-            q->joint[(size_t)m * COUNTS + (size_t)k] = sum[k];
-            top = fmax(top, sum[k]);
-        }
+        free(one);
     }
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) q->joint[i] = exp(q->joint[i] - top);
+    if (failed) return false;
     double total = 0;
-    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) total += q->joint[i];
-    for (size_t m = 0; m < MODELS; m++)
-        for (size_t k = 0; k < COUNTS; k++) q->weight[m] += q->joint[m * COUNTS + k];
+    for (size_t m = 0; m < MODELS; m++) {
+        double *joint = q->joint + m * COUNTS, sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t k = 0; k < COUNTS; k++) {
+            const double x = joint[k] - top; /* below -700 it is nothing */
+            joint[k] = x > -700 ? mro_exp64(x > -700 ? x : 0) : 0;
+            sum += joint[k];
+        }
+        total += q->weight[m] = sum;
+    }
     for (size_t m = 0; m < MODELS; m++) q->weight[m] /= total;
+#pragma omp simd
     for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) q->joint[i] /= total;
     return true;
 }
@@ -367,19 +401,21 @@ static double poisson(double mean, uint64_t seed, uint64_t stream)
         const mro_philox_block u = mro_philox(seed, stream, 1u << 30);
         return fmax(0, round(mean + sqrt(mean) * mro_normal_pair(u.v[0], u.v[1]).re));
     }
-    double left = mean;
+    const double least = exp(-mean);
+    double product = 1;
     for (uint64_t i = 0;; i++) {
         const mro_philox_block u = mro_philox(seed, stream, (1u << 30) + i);
         for (int j = 0; j < 4; j++) {
-            left += log(mro_uniform_open(u.v[j]));
-            if (left < 0) return (double)(4 * i + (uint64_t)j);
+            product *= mro_uniform_open(u.v[j]);
+            if (product < least) return (double)(4 * i + (uint64_t)j);
         }
     }
 }
 
 /* The draws of a sum over patches. Draws go through the grid of models in order, so that neighbours share a model: each
  * of PART of them uses what was computed of it. */
-enum { PART = 32 };
+enum { PART = 32, THIRD = (SIZES - 1) / 3 };
+_Static_assert(3 * THIRD == SIZES - 1, "sizes are gone through in thirds");
 struct draws {
     const struct posterior *q;
     const float *inside; /* [wide]: share of each patch's disc that lies in the region */
@@ -400,15 +436,19 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
     for (size_t b = 0; b < n_draws; b++) {
         float *u = uniform + b * wide;
         const uint64_t stream = draw_stream(first + b);
-#pragma omp simd
-        for (size_t i = 0; i < quarter; i++) {
-            const mro_philox_block r = mro_philox(d->seed, stream, 1 + i);
-            u[i] = mro_uniform_open(r.v[0]);
-            u[quarter + i] = mro_uniform_open(r.v[1]);
-            u[2 * quarter + i] = mro_uniform_open(r.v[2]);
-            u[3 * quarter + i] = mro_uniform_open(r.v[3]);
+        for (size_t i = 0; i < quarter; i += MRO_PHILOX_LANES) {
+            const size_t n = quarter - i < MRO_PHILOX_LANES ? quarter - i : MRO_PHILOX_LANES;
+            mro_philox_words r[4];
+            mro_philox_lanes(d->seed, stream, 1 + i, r);
+            for (size_t j = 0; j < 4; j++) {
+                float one[MRO_PHILOX_LANES];
+                for (int k = 0; k < MRO_PHILOX_LANES; k++) one[k] = mro_uniform_open((uint32_t)r[j][k]);
+                memcpy(u + j * quarter + i, one, n * sizeof *u);
+            }
         }
     }
+    float steps[SIZES], sum_of[PART][LANES] = { { 0 } };
+    for (int s = 0; s < SIZES - 1; s++) steps[s] = area_of[s + 1] - area_of[s];
     for (size_t i = 0; i < wide; i += LANES) {
         const float *real = real_of(q, m, i), *noise = q->noise + i, *inside = d->inside + i;
         float chance[SIZES][LANES], sum[LANES] = { 0 }; /* of up to a size */
@@ -419,27 +459,32 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
         }
         for (size_t b = 0; b < n_draws; b++) {
             const float *u = uniform + b * wide + i, expected = (float)count[b];
-            float at[LANES], is[LANES], all = 0;
+            float at[LANES], is[LANES] = { 0 }, more[LANES] = { 0 }, most[LANES] = { 0 };
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
                 const float r = expected * real[k], mark = u[k] * (r + noise[k]), part = mark / r * sum[k];
                 at[k] = mark < r ? part : -1; /* -1: speckle */
-                is[k] = area_of[0];
             }
-            for (int s = 0; s < SIZES - 1; s++) {
-                const float step = area_of[s + 1] - area_of[s], *up_to = chance[s];
+            /* Three sums, which need not wait for each other. */
+            for (int s = 0; s < THIRD; s++) {
+                const float *low = chance[s], *middle = chance[THIRD + s], *high = chance[2 * THIRD + s];
+                const float step = steps[s], next = steps[THIRD + s], last = steps[2 * THIRD + s];
 #pragma omp simd
-                for (int k = 0; k < LANES; k++) is[k] += up_to[k] <= at[k] ? step : 0;
+                for (int k = 0; k < LANES; k++) {
+                    is[k] += low[k] <= at[k] ? step : 0;
+                    more[k] += middle[k] <= at[k] ? next : 0;
+                    most[k] += high[k] <= at[k] ? last : 0;
+                }
             }
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
-                const float part = inside[k] * is[k];
-                is[k] = at[k] < 0 ? 0 : part;
+                const float part = inside[k] * (area_of[0] + is[k] + more[k] + most[k]);
+                sum_of[b][k] += at[k] < 0 ? 0 : part;
             }
-            for (int k = 0; k < LANES; k++) all += is[k];
-            area[b] += (double)all;
         }
     }
+    for (size_t b = 0; b < n_draws; b++)
+        for (int k = 0; k < LANES; k++) area[b] += (double)sum_of[b][k];
 }
 
 /* Mean area of the crystals of the patches from `first` on over all models, nm^2; NaN where none explains a patch. */

@@ -101,6 +101,9 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
                          struct mro_whitened *w, struct mro_order_result *r, struct mro_error *e);
 void mro_whitened_release(struct mro_device *d, struct mro_whitened *w);
 
+/* A row of an even plane from that of the opposite frequency along y. */
+void mro_turn_row(const float *from, size_t nx, float *to);
+
 /* ---- mro_score.c ---- */
 
 /* The coarse grid that an image is measured on, and that of its cells. */

@@ -195,9 +195,10 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
 #pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < g->ny; y++) {
         const float *m = mask + y * g->nx;
-        float sum = 0;
-        for (size_t x = 0; x < g->nx; x++) sum += m[x] * m[x];
-        of_row[y] = (double)sum;
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (size_t x = 0; x < g->nx; x++) sum += (double)m[x] * (double)m[x];
+        of_row[y] = sum;
     }
     for (size_t y = 0; y < g->ny; y++) kept += of_row[y];
     kept /= (double)n;
@@ -223,14 +224,15 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
 #pragma omp atomic write
             failed = true;
         }
-#pragma omp for schedule(static)
-        for (size_t y = 0; y < g->ny; y++) {
+#pragma omp for schedule(dynamic, 16)
+        for (size_t y = 0; y <= g->ny / 2; y++) { /* it is even */
             float *to = v + y * g->nx;
             if (row == NULL) continue;
             mro_band_row(p, g, y, row);
             /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
 #pragma omp simd
             for (size_t x = 0; x < g->nx; x++) to[x] = to[x] > 0 ? sqrtf((float)kept / to[x]) * row[x] : 0;
+            if (y > 0 && 2 * y < g->ny) mro_turn_row(to, g->nx, v + (g->ny - y) * g->nx);
         }
         free(row);
     }

@@ -6,6 +6,7 @@
 #include "core/notes.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
+#include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 #include "ops/ctf.h"
@@ -17,18 +18,17 @@
 #define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 
-/* A row of an even plane from that of the opposite frequencies. */
-static void turn_row(const float *from, size_t nx, float *to)
+void mro_turn_row(const float *from, size_t nx, float *to)
 {
     to[0] = from[0];
 #pragma omp simd
     for (size_t x = 1; x < nx; x++) to[nx - x] = from[x];
 }
 
-/* Fills the whitening model and the sign of the lens's transfer wherever the local power of the band lo..hi looks; 1
- * elsewhere. Both are even in q. false: out of memory. */
+/* Fills the whitening model wherever the local power of the band lo..hi looks; 1 elsewhere. It is even in q. false: out
+ * of memory. */
 static bool lens_model(int threads, const struct mro_grid *g, const struct mro_ctf_fit *fit, double lo, double hi,
-                       float *model, float *sign)
+                       float *model)
 {
     const struct mro_lattice l = mro_lattice_of(g->ny, g->nx, g->ly, g->lx, WHITEN_RADIUS, lo, hi);
     const double reach = l.radius + 2 / fmin(g->ly, g->lx); /* of a disc */
@@ -37,7 +37,7 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
     bool failed = false;
 #pragma omp parallel num_threads(threads)
     {
-        float *row = malloc(2 * g->nx * sizeof *row), *signs = row ? row + g->nx : NULL;
+        float *row = malloc(g->nx * sizeof *row);
         if (row == NULL) {
 #pragma omp atomic write
             failed = true;
@@ -45,27 +45,23 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
 #pragma omp for schedule(dynamic, 16)
         for (size_t y = 0; y <= g->ny / 2; y++) {
             const double qy = mro_frequency(y, g->ny, g->ly), left = to * to - qy * qy;
-            float *here = model + y * g->nx, *here_sign = sign + y * g->nx;
+            float *here = model + y * g->nx;
             if (row == NULL) continue;
-            for (size_t x = 0; x < g->nx; x++) here[x] = here_sign[x] = 1;
+            for (size_t x = 0; x < g->nx; x++) here[x] = 1;
             const bool alone = y == 0 || 2 * y == g->ny; /* no row of -qy */
             const int last = left < 0 || 2 * y == g->ny ? -1 : (int)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
-            if (last >= 0) mro_ctf_fit_row(fit, qy, g->lx, -last, 2 * last + 1, row, signs);
+            if (last >= 0) mro_ctf_transfer_row(fit, qy, g->lx, -last, 2 * last + 1, row);
             for (int side = 0; last >= 0 && side < 2; side++) { /* qx >= 0, and < 0 */
                 const size_t first = side ? g->nx - (size_t)last : 0;
-                const float *have = row + (side ? 0 : last), *have_sign = signs + (side ? 0 : last);
+                const float *have = row + (side ? 0 : last);
                 const int n = side ? last : last + 1, x0 = side ? -last : 0;
 #pragma omp simd
                 for (int i = 0; i < n; i++) {
                     const float qx = (float)(x0 + i) * per, q2 = (float)(qy * qy) + qx * qx;
-                    const bool wanted = q2 >= least;
-                    here[first + (size_t)i] = wanted ? have[i] + (float)MODEL_FLOOR : 1;
-                    here_sign[first + (size_t)i] = wanted ? have_sign[i] : 1;
+                    here[first + (size_t)i] = q2 >= least ? have[i] + (float)MODEL_FLOOR : 1;
                 }
             }
-            if (alone) continue;
-            turn_row(here, g->nx, model + (g->ny - y) * g->nx);
-            turn_row(here_sign, g->nx, sign + (g->ny - y) * g->nx);
+            if (!alone) mro_turn_row(here, g->nx, model + (g->ny - y) * g->nx);
         }
         free(row);
     }
@@ -85,26 +81,32 @@ static bool expect_contrast(const struct mro_order_plan *p, const struct mro_gri
         double signal, amplitude, noise, n;
     } all = { 0 }, *lines = calloc(g->ny, sizeof *lines);
     const double lambda = mro_wavelength_nm(kv > 0 ? kv : 200), lo = 0.95 / p->o.d_nm, hi = 1.05 / p->o.d_nm;
+    const double damping = MRO_PI * lambda * FOCAL_SPREAD_NM, per = 1 / g->lx; /* beyond 26 nothing is left */
+    /* Of a model of the lens, or the same everywhere: without a branch. */
+    const float *of = model ? model : power;
+    const double known = model ? 1 : 0, unknown = model ? 0 : UNKNOWN_TRANSFER;
     if (lines == NULL) return false;
 #pragma omp parallel for schedule(dynamic, 16) num_threads(p->d->threads)
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = mro_frequency(y, g->ny, g->ly);
         if (fabs(qy) > hi) continue;
-        struct line line = { 0 };
         /* The other half of the plane is the same. */
-        for (size_t x = (size_t)(sqrt(fmax(0, lo * lo - qy * qy)) * g->lx); x <= g->nx / 2; x++) {
-            const double qx = (double)x / g->lx, q2 = qy * qy + qx * qx;
-            const size_t i = y * g->nx + x;
-            if (q2 < lo * lo) continue;
-            if (q2 > hi * hi) break;
-            const double spread = MRO_PI * lambda * FOCAL_SPREAD_NM * q2;
-            const double transfer =
-                (model ? fmax(model[i] - MODEL_FLOOR, 0) : UNKNOWN_TRANSFER) * exp(-spread * spread);
-            line.signal += transfer;
-            line.amplitude += sqrt(transfer);
-            line.noise += power[i];
-            line.n++;
+        const ptrdiff_t row = (ptrdiff_t)(y * g->nx), most = (ptrdiff_t)(g->nx / 2);
+        const int first = (int)(sqrt(fmax(0, lo * lo - qy * qy)) * g->lx),
+                  last = (int)fmin(sqrt(hi * hi - qy * qy) * g->lx + 1, (double)most);
+        double signal = 0, amplitude = 0, noise = 0, n = 0;
+#pragma omp simd reduction(+ : signal, amplitude, noise, n)
+        for (int x = first; x <= last; x++) {
+            const double qx = x * per, q2 = qy * qy + qx * qx, turned = damping * q2;
+            const double there = q2 < lo * lo ? 0 : q2 > hi * hi ? 0 : 1, spread = turned < 26 ? turned : 26;
+            const double lens = known * ((double)of[row + x] - MODEL_FLOOR) + unknown, seen = lens > 0 ? lens : 0;
+            const double transfer = there * seen * mro_exp64(-spread * spread);
+            signal += transfer;
+            amplitude += sqrt(transfer);
+            noise += there * (double)power[row + x];
+            n += there;
         }
+        const struct line line = { signal, amplitude, noise, n };
         lines[y] = line;
     }
     for (size_t y = 0; y < g->ny; y++) {
@@ -168,6 +170,18 @@ static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, struct 
     return MRO_OK;
 }
 
+/* Gives a row of gains, which is 0 beyond `outer`, the signs of the lens's transfer. `sign`: room for a row. */
+static void lens_signs(const struct mro_grid *g, const struct mro_ctf_fit *fit, size_t y, double outer, float *sign,
+                       float *gain)
+{
+    const double qy = mro_frequency(y, g->ny, g->ly), left = outer * outer - qy * qy;
+    if (left < 0 || 2 * y == g->ny) return;
+    const size_t last = (size_t)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
+    mro_ctf_sign_row(fit, qy, g->lx, -(int)last, 2 * (int)last + 1, sign);
+    for (size_t x = 0; x <= last; x++) gain[x] *= sign[last + x];
+    for (size_t x = 1; x <= last; x++) gain[g->nx - x] *= sign[last - x];
+}
+
 enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
                          struct mro_whitened *w, struct mro_order_result *r, struct mro_error *e)
 {
@@ -177,7 +191,7 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     const double kv = p->o.kv > 0 ? p->o.kv : im->beam_kv;
     const double *band = p->o.band_inv_nm, inner = band[0] - BAND_EDGE, outer = band[1] + BAND_EDGE;
     struct mro_ctf_fit fit = { 0 };
-    float *model = NULL, *sign = NULL;
+    float *model = NULL;
     void *power, *copy = NULL;
     size_t spikes = 0;
     enum mro_code rc = MRO_OK;
@@ -192,12 +206,7 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     if ((rc = fit_lens(p, kv, w, &fit, r, e))) goto done;
     if (fit.rings) {
         model = malloc(n * sizeof *model);
-        sign = malloc(n * sizeof *sign);
-        if (model == NULL || sign == NULL) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
-            goto done;
-        }
-        if (!lens_model(d->threads, grid, &fit, inner, outer, model, sign)) {
+        if (model == NULL || !lens_model(d->threads, grid, &fit, inner, outer, model)) {
             rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
             goto done;
         }
@@ -209,24 +218,22 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     float *gain = power; /* of which nothing is needed any more */
 #pragma omp parallel num_threads(d->threads)
     {
-        float *row = malloc(grid->nx * sizeof *row);
+        float *row = malloc(2 * grid->nx * sizeof *row), *sign = row ? row + grid->nx : NULL;
         if (row == NULL) {
 #pragma omp atomic write
             failed = true;
         }
-#pragma omp for schedule(static)
-        for (size_t y = 0; y < grid->ny; y++) {
+#pragma omp for schedule(dynamic, 16)
+        for (size_t y = 0; y <= grid->ny / 2; y++) { /* the power is even, and so is the lens */
             float *g = gain + y * grid->nx;
-            const float *reversed = sign ? sign + y * grid->nx : NULL;
             if (row == NULL) continue;
             mro_band_row(p, grid, y, row);
-            /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
-             * own transfer is divided out, and only the sign was left. */
 #pragma omp simd
             for (size_t x = 0; x < grid->nx; x++) g[x] = g[x] > 0 ? row[x] / sqrtf(g[x]) : 0;
-            if (reversed)
-#pragma omp simd
-                for (size_t x = 0; x < grid->nx; x++) g[x] *= reversed[x];
+            /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
+             * own transfer is divided out, and only the sign was left. */
+            if (fit.rings) lens_signs(grid, &fit, y, outer, sign, g);
+            if (y > 0 && 2 * y < grid->ny) mro_turn_row(g, grid->nx, gain + (grid->ny - y) * grid->nx);
         }
         free(row);
     }
@@ -234,7 +241,6 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
                 : d->ops->multiply(d, grid, &w->spectrum, gain, e);
 done:
     free(model);
-    free(sign);
     free(copy);
     return rc;
 }

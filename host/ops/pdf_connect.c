@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "ops/pdf_internal.h"
 
 #define FREE_A 0.1 /* that a mode's centre may move to either side */
@@ -522,4 +523,78 @@ done:
     free(room);
     free(f);
     return rc;
+}
+
+enum mro_code mro_pdf_connect_shells(struct mro_pdf_result *r, const struct mro_pdf_frame *f, double Q_max,
+                                     const struct mro_pdf_options *o, struct mro_error *e)
+{
+    struct mro_pdf_connection *c = &r->connection;
+    double R = o->connection_R_A;
+    *c = (struct mro_pdf_connection){ .R_A = NAN };
+    for (int i = 0; i < MRO_PDF_MODES; i++) c->mode[i].area = NAN;
+    if (R < 0) return MRO_OK;
+    if (r->n_shells < 2 || !(f->density_A3 > 0)) {
+        mro_note(&r->warnings, &r->n_warnings, "the second shell was not decomposed: %s",
+                 r->n_shells < 2 ? "G(r) shows no two shells" : "it needs the density");
+        return MRO_OK;
+    }
+    if (R == 0) { /* first moment of the first shell */
+        double sum = 0, moment = 0;
+        for (size_t j = 0; j < f->nr; j++) {
+            if (f->r[j] < r->windows.shell_A[0][0] || f->r[j] > r->windows.shell_A[0][1]) continue;
+            sum += fmax(0, r->G[j]);
+            moment += fmax(0, r->G[j]) * f->r[j];
+        }
+        R = moment / sum;
+    }
+    const double lo = R, hi = 2.3 * R, step = M_PI / (2 * Q_max);
+    const size_t n = (size_t)((hi - lo) / step) + 1;
+    if (hi > f->r[f->nr - 1] || n < 8 || n > 200) {
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the second shell was not decomposed: G(r) to %.1f Angstrom and Q to %.1f 1/Angstrom do not reach",
+                 f->r[f->nr - 1], Q_max);
+        return MRO_OK;
+    }
+    double *room = calloc(n * (2 + n + f->nt), sizeof *room);
+    if (room == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the second shell's %zu points do not fit in memory", n);
+    double *x = room, *G = room + n, *C = G + n, *T = C + n * n;
+    /* Errors of G from those of S, scaled so that their mean is that of the draws, which holds what neighbouring Q
+     * share. */
+    double have = 0, want = 0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = lo + (double)i * step;
+        G[i] = mro_pdf_at(f->r, r->G, f->nr, x[i]);
+        const double se = mro_pdf_at(f->r, r->G_se, f->nr, x[i]);
+        want += se * se;
+        const size_t row = (size_t)fmin((double)f->nr - 1, x[i] / o->r_step_A - 0.5);
+        for (size_t k = 0; k < f->nt; k++) T[i * f->nt + k] = f->G->rows[row * f->nt + k] * r->S_se[k];
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < f->nt; k++) sum += T[i * f->nt + k] * T[j * f->nt + k];
+            C[i * n + j] = sum;
+            if (i == j) have += sum;
+        }
+    const bool known = isfinite(want) && want > 0 && have > 0;
+    for (size_t i = 0; i < n * n; i++) C[i] = known ? C[i] * want / have : (i % (n + 1) ? 0 : 1e-4);
+    struct mro_pdf_second_shell shell = { n, x, G, C, Q_max, r->damping_A2, r->damping, f->density_A3 * 1000, R };
+    struct mro_error why;
+    const enum mro_code rc = mro_pdf_connect_with(mro_pdf_tables_kernels(f->tables), &shell, c, &why);
+    free(room);
+    if (rc == MRO_EMEMORY) return MRO_FAIL(e, rc, "%s", why.message);
+    if (rc) {
+        mro_note(&r->warnings, &r->n_warnings, "the second shell was not decomposed: %s", why.message);
+        return MRO_OK;
+    }
+    if (!known) {
+        for (int i = 0; i < MRO_PDF_MODES; i++) c->mode[i].area_ci95[0] = c->mode[i].area_ci95[1] = NAN;
+        c->together.area_ci95[0] = c->together.area_ci95[1] = NAN;
+    }
+    if (!c->separable)
+        mro_note(&r->warnings, &r->n_warnings,
+                 "modes of 3 and of 2 shared atoms are not separable: %.2f Angstrom apart, at a resolution of %.2f "
+                 "Angstrom; only their sum is known",
+                 (sqrt(3) - sqrt(8.0 / 3)) * R, c->resolution_A);
+    return MRO_OK;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Parts of the pair distribution measurement: the frame that everything is computed in, and the numbers read off. */
+/* Parts of the pair distribution measurement: the points of a profile, the frame that everything is computed in, the
+ * numbers read off, and their errors. */
 #ifndef MRO_OPS_PDF_INTERNAL_H
 #define MRO_OPS_PDF_INTERNAL_H
 
@@ -7,6 +8,43 @@
 #include "mroscope/pdf.h"
 
 #define MRO_PDF_MAX_TERMS (2 + MRO_PDF_DEGREE) /* of the normalisation: 1/N, C/N, the polynomial */
+
+/* Pivots of mro_cholesky_factor at most this part of what they were: rounding leaves that of a matrix without full
+ * rank. */
+#define MRO_PDF_RANK 1e-14
+
+/* -- pdf_points.c ----------------------------------------------------------------------------------- */
+
+#define MRO_PDF_TO_Q (2 * M_PI / 10) /* from s in 1/nm */
+
+/* The profile with gaps left out and, where it is finer than needed, neighbours averaged. */
+struct mro_pdf_points {
+    size_t n;
+    double *s, *v, *se, *room; /* 1/nm; values; errors (NaN unknown) */
+    double *f1_2, *ratio;      /* <f>^2 in A^2; <f^2> / <f>^2; both 1 where values are not intensities */
+    size_t *from;              /* n + 1: first point of the profile of each */
+};
+
+/* MRO_EDATA, MRO_EMEMORY. */
+enum mro_code mro_pdf_points_of(const struct mro_profile *p, const struct mro_composition *c, struct mro_pdf_points *t,
+                                struct mro_error *e);
+void mro_pdf_points_release(struct mro_pdf_points *t); /* {0} is fine */
+
+/* One draw (or sector) of the profile put on the same points: means of what has data, NaN without any. */
+void mro_pdf_gather(const struct mro_profile *p, const struct mro_pdf_points *t, const double *value, double *out);
+
+struct mro_pdf_ranges {
+    size_t first, end; /* points of the fit */
+    size_t peak;
+    bool aperture;
+};
+
+/* Chooses what is fitted and transformed, as options, windows of another state, or rules say. */
+enum mro_code mro_pdf_choose_ranges(const struct mro_profile *p, const struct mro_pdf_points *t, const char *name,
+                                    const struct mro_pdf_options *o, struct mro_pdf_windows *w,
+                                    struct mro_pdf_ranges *g, struct mro_error *e);
+
+/* -- pdf_frame.c ------------------------------------------------------------------------------------ */
 
 /* The sine transform of one axis: G = rows (S - 1) + low1 S[0] + low0, at the distances r0 + j dr. */
 struct mro_pdf_transform {
@@ -73,6 +111,8 @@ bool mro_pdf_normalise(const struct mro_pdf_frame *f, const double *v, double no
 void mro_pdf_transform(const struct mro_pdf_transform *t, const double *S, double *G);
 void mro_pdf_transform_draws(const struct mro_pdf_transform *t, const double *less_1, double *G);
 
+/* -- pdf_numbers.c ---------------------------------------------------------------------------------- */
+
 /* Numbers that are read off one S(Q) and G(r), in this order. */
 enum {
     PDF_FSDP_Q,
@@ -102,32 +142,6 @@ struct mro_pdf_places {
 void mro_pdf_read(const struct mro_pdf_frame *f, const double *S, const double *G, const struct mro_pdf_places *p,
                   double number[PDF_NUMBERS]);
 
-/* What the errors come from: blocks (opposite sectors, patterns) that are drawn with replacement, or the errors of the
- * points, where blocks is 0. */
-struct mro_pdf_source {
-    size_t blocks, n;
-    double *mean, *weight; /* blocks * n; once weighed, mean is times its weight, and 0 where there is nothing */
-    double *all;           /* n: mean over the blocks */
-    const double *se;      /* n; borrowed */
-};
-enum mro_code mro_pdf_source_alloc(struct mro_pdf_source *u, size_t blocks, size_t n, struct mro_error *e);
-void mro_pdf_source_weigh(struct mro_pdf_source *u); /* after mean and weight were filled in */
-void mro_pdf_source_release(struct mro_pdf_source *u);
-
-/* Runs all draws of the values v, whose transform is G; the frame begins at point `first` of the source. Writes the
- * errors of S and G and the numbers of every draw (draws * PDF_NUMBERS, NaN where it failed). Sums are taken in the
- * order of the draws, whatever the number of threads. */
-enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const struct mro_pdf_source *u,
-                           const struct mro_pdf_options *o, double slow, const struct mro_pdf_places *places,
-                           const double *v, const double *G, double *S_se, double *G_se, double *number,
-                           struct mro_error *e);
-
-/* Kernels of the connection modes; what tables hold of them may be NULL yet. */
-struct mro_pdf_kernels;
-struct mro_pdf_kernels **mro_pdf_tables_kernels(struct mro_pdf_tables *tables);
-enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struct mro_pdf_second_shell *shell,
-                                   struct mro_pdf_connection *c, struct mro_error *e);
-
 /* The window of the first sharp peak around Q1: the minima to either side. Then the shells: first near r1. */
 void mro_pdf_find_peak(const struct mro_pdf_frame *f, const double *S, double Q1, double window[2]);
 size_t mro_pdf_find_shells(const struct mro_pdf_frame *f, const double *G, double r1, double resolution_A,
@@ -150,11 +164,45 @@ double mro_pdf_weight(enum mro_damping damping, double damping_A2, double Q, dou
 /* Full width at half maximum of a sharp distance after it. */
 double mro_pdf_resolution(enum mro_damping damping, double damping_A2, double Q_max);
 
-/* Pivots of mro_cholesky_factor at most this part of what they were: rounding leaves that of a matrix without full
- * rank. */
-#define MRO_PDF_RANK 1e-14
-
 /* A number with its errors: 95 % by Student's t with `dof` degrees of freedom. */
 struct mro_pdf_number mro_pdf_number_of(double value, double se, double dof);
+
+/* -- pdf_draws.c ------------------------------------------------------------------------------------ */
+
+/* What the errors come from: blocks (opposite sectors, patterns) that are drawn with replacement, or the errors of the
+ * points, where blocks is 0. */
+struct mro_pdf_source {
+    size_t blocks, n;
+    double *mean, *weight; /* blocks * n; once weighed, mean is times its weight, and 0 where there is nothing */
+    double *all;           /* n: mean over the blocks */
+    const double *se;      /* n; borrowed */
+};
+enum mro_code mro_pdf_source_alloc(struct mro_pdf_source *u, size_t blocks, size_t n, struct mro_error *e);
+void mro_pdf_source_weigh(struct mro_pdf_source *u); /* after mean and weight were filled in */
+void mro_pdf_source_release(struct mro_pdf_source *u);
+
+/* The source of a profile: pairs of opposite sectors, or the errors of its points. In pdf_points.c. */
+enum mro_code mro_pdf_source_of(struct mro_pdf_source *u, const struct mro_profile *p, const struct mro_pdf_points *t,
+                                struct mro_error *e);
+
+/* Runs all draws of the values v, whose transform is G; the frame begins at point `first` of the source. Writes the
+ * errors of S and G and the numbers of every draw (draws * PDF_NUMBERS, NaN where it failed). Sums are taken in the
+ * order of the draws, whatever the number of threads. */
+enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const struct mro_pdf_source *u,
+                           const struct mro_pdf_options *o, double slow, const struct mro_pdf_places *places,
+                           const double *v, const double *G, double *S_se, double *G_se, double *number,
+                           struct mro_error *e);
+
+/* -- pdf_connect.c ---------------------------------------------------------------------------------- */
+
+/* Kernels of the connection modes; what tables hold of them may be NULL yet. */
+struct mro_pdf_kernels;
+struct mro_pdf_kernels **mro_pdf_tables_kernels(struct mro_pdf_tables *tables);
+enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struct mro_pdf_second_shell *shell,
+                                   struct mro_pdf_connection *c, struct mro_error *e);
+
+/* Decomposes the second shell of a result whose curves, errors and windows are filled, or says why not. */
+enum mro_code mro_pdf_connect_shells(struct mro_pdf_result *r, const struct mro_pdf_frame *f, double Q_max,
+                                     const struct mro_pdf_options *o, struct mro_error *e);
 
 #endif

@@ -11,6 +11,7 @@
 #include "core/cholesky.h"
 #include "core/select.h"
 #include "mroscope/math/ctf.h"
+#include "ops/pixels.h"
 #include "ops/saed_internal.h"
 
 #define AXIS_TEXT "s = 1/d in nm^-1"
@@ -154,7 +155,7 @@ static enum mro_code calibrate(const struct mro_image *im, const char *name, con
             return MRO_FAIL(e, MRO_ECALIB, "'%s' is calibrated in angles, which needs the voltage; give --kv", name);
         return MRO_FAIL(e, MRO_ECALIB,
                         "'%s' has no calibration in nm^-1; give --step PER_NM (nm^-1 of a pixel), --camera-length MM "
-                        "with --detector-pixel UM and --kv, or a standard with --standard FILE",
+                        "with --detector-pixel UM and --kv, or a standard with --standard Au --standard-file FILE",
                         name);
     }
     r->step_source = x->source;
@@ -350,7 +351,7 @@ static void tell_geometry(const struct mro_saed_fit *f, bool by_symmetry, const 
     else if (o->ellipse_how == MRO_SAED_FIT)
         mro_note(&r->warnings, &r->n_warnings,
                  "the ellipse (ratio %.4f) was fitted to this pattern: a strain of the specimen would be taken for it; "
-                 "give one from a reference with --ellipse to measure strain",
+                 "give that of a state without strain with --ellipse-from to measure strain",
                  g->ellipse_ratio);
 }
 
@@ -595,6 +596,7 @@ enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im,
     unknown(r);
     MRO_TRY(check(im, name, o, e));
     MRO_TRY(calibrate(im, name, o, r, &aspect, &wavelength, e));
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     r->ny = im->ny;
     r->nx = im->nx;
     r->mask = malloc(im->ny * im->nx);

@@ -191,7 +191,7 @@ static void columns_at(const struct round_work *w, size_t sector, size_t k, doub
 
 /* Weighted least squares of the sectors' deviations from their ring. Fills step[4] and cov; false when singular. */
 static bool solve(const struct round_work *w, const bool fitted[COLUMNS], double step[GEOMETRY],
-                  double cov[GEOMETRY][GEOMETRY], double *var_out)
+                  double (*cov)[GEOMETRY], double *var_out)
 {
     double normal[COLUMNS][COLUMNS] = { { 0 } }, right[COLUMNS] = { 0 }, answer[COLUMNS], meat[COLUMNS][COLUMNS];
     double level = 0;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/select.h"
-#include "ops/clipped.h"
+#include "ops/pixels.h"
 #include "ops/saed_internal.h"
 
 #define BLOOM 2          /* pixels around saturated ones */

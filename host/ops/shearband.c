@@ -9,7 +9,9 @@
 
 #include "core/notes.h"
 #include "core/select.h"
+#include "ops/pixels.h"
 #include "ops/shearband_internal.h"
+#include "ops/wide.h"
 
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
 #define COARSE 128.0                  /* samples along a square field, of the grid that is searched */
@@ -766,9 +768,9 @@ static bool measurable(struct mro_shearband_result *r, double median, double cov
     return false;
 }
 
-enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image *im, const char *name,
-                                    const struct mro_shearband_options *o, struct mro_shearband_result *r,
-                                    struct mro_error *e)
+enum mro_code mro_shearband_measure_wide(struct mro_device *d, const struct mro_image *im, const char *name,
+                                         const struct mro_shearband_options *o, struct mro_shearband_result *r,
+                                         struct mro_error *e)
 {
     struct work w = { .d = d, .o = o };
     enum mro_code rc = MRO_OK;
@@ -783,6 +785,7 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
     if (im->ny < LEAST_SIDE || im->nx < LEAST_SIDE)
         return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu x %zu pixels; bands need %d along each axis", name, im->nx, im->ny,
                         LEAST_SIDE);
+    MRO_TRY(mro_pixels_in_range(im, name, e));
     size_t k = 1;
     while ((im->ny / k) * (im->nx / k) > FINE_PIXELS && im->ny / (k + 1) >= 256 && im->nx / (k + 1) >= 256) k++;
     const bool mean = o->signal == MRO_SHEARBAND_MEAN;

@@ -300,17 +300,29 @@ static bool open_canvas(struct mro_canvas *c, cairo_surface_t *surface, double u
     return cairo_status(c->cr) == CAIRO_STATUS_SUCCESS;
 }
 
-enum mro_code mro_canvas_measure(struct mro_canvas *c, struct mro_error *e)
-{
-    if (open_canvas(c, cairo_image_surface_create(CAIRO_FORMAT_A8, 1, 1), PAGE_DPI / 25.4)) return MRO_OK;
-    mro_canvas_close(c);
-    return MRO_FAIL(e, MRO_EMEMORY, "the page of a figure does not fit in memory");
-}
-
-void mro_canvas_close(struct mro_canvas *c)
+static void close_canvas(struct mro_canvas *c)
 {
     if (c->cr != NULL) cairo_destroy(c->cr);
     c->cr = NULL;
+}
+
+static enum mro_code no_page(struct mro_error *e)
+{
+    return MRO_FAIL(e, MRO_EMEMORY, "the page of a figure does not fit in memory");
+}
+
+enum mro_code mro_canvas_measure_begin(struct mro_canvas *c, struct mro_error *e)
+{
+    if (open_canvas(c, cairo_image_surface_create(CAIRO_FORMAT_A8, 1, 1), PAGE_DPI / 25.4)) return MRO_OK;
+    close_canvas(c);
+    return no_page(e);
+}
+
+enum mro_code mro_canvas_measure_end(struct mro_canvas *c, struct mro_error *e)
+{
+    const bool ok = cairo_status(c->cr) == CAIRO_STATUS_SUCCESS; /* else widths were 0 */
+    close_canvas(c);
+    return ok ? MRO_OK : no_page(e);
 }
 
 enum page { PAGE_PNG, PAGE_SVG, PAGE_PDF, PAGES };
@@ -397,6 +409,32 @@ static void finish_svg(struct mro_sink *out, const struct mro_sink *drawing, con
     mro_sink_put(out, drawing->p + close, drawing->n - close);
 }
 
+bool mro_canvas_pdf_whole(const char *p, size_t n)
+{
+    /* <objects> "xref\n0 COUNT\n" <COUNT entries of 20 bytes> "trailer ... startxref\nPLACE\n%%EOF\n" */
+    static const char end[] = "\n%%EOF\n", keyword[] = "startxref\n", table[] = "xref\n0 ";
+    enum { ENTRY = 20 };
+    const size_t head = sizeof table - 1;
+    if (n < sizeof end - 1 || memcmp(p + n - (sizeof end - 1), end, sizeof end - 1) != 0) return false;
+    size_t at = n - (sizeof end - 1);
+    while (at > 0 && p[at - 1] >= '0' && p[at - 1] <= '9') at--;
+    if (at < sizeof keyword - 1 || memcmp(p + at - (sizeof keyword - 1), keyword, sizeof keyword - 1) != 0)
+        return false;
+    const size_t place = strtoul(p + at, NULL, 10); /* a line ends behind each of these numbers */
+    if (place >= n || n - place < head) return false;
+    if (memcmp(p + place, table, head) != 0) return p[place] >= '1' && p[place] <= '9'; /* packed: not looked into */
+    char *entry;
+    const size_t count = strtoul(p + place + head, &entry, 10);
+    if (count < 2 || (size_t)(p + n - ++entry) / ENTRY < count) return false;
+    for (size_t i = 1; i < count; i++) {
+        char name[32];
+        const int length = snprintf(name, sizeof name, "%zu 0 obj\n", i);
+        const size_t object = strtoul(entry + i * ENTRY, NULL, 10);
+        if (object >= n || n - object < (size_t)length || memcmp(p + object, name, (size_t)length) != 0) return false;
+    }
+    return true;
+}
+
 /* Draws one page into `out`, or the pixels of the PNG page into *pixels (caller destroys), which are encoded
  * apart. False: memory ran out or the drawing put cairo into error. */
 static bool draw_page(enum page page, const char *title, double width, double height,
@@ -423,12 +461,18 @@ static bool draw_page(enum page page, const char *title, double width, double he
     c.pixels = page == PAGE_PNG;
     c.text = page == PAGE_SVG ? &text : NULL;
     if (!ok) goto done;
-    cairo_set_source_rgb(c.cr, 1, 1, 1);
-    cairo_paint(c.cr);
+    if (c.pixels) { /* cairo's own paint may fail for want of memory without a word */
+        memset(cairo_image_surface_get_data(s), 255,
+               (size_t)cairo_image_surface_get_stride(s) * (size_t)cairo_image_surface_get_height(s));
+        cairo_surface_mark_dirty(s);
+    } else {
+        cairo_set_source_rgb(c.cr, 1, 1, 1);
+        cairo_paint(c.cr);
+    }
     cairo_set_source_rgb(c.cr, 0, 0, 0);
     draw(&c, data);
     ok = cairo_status(c.cr) == CAIRO_STATUS_SUCCESS;
-    mro_canvas_close(&c);
+    close_canvas(&c);
     cairo_surface_flush(s);
     if (page == PAGE_PNG)
         *pixels = cairo_surface_reference(s);
@@ -436,8 +480,9 @@ static bool draw_page(enum page page, const char *title, double width, double he
         cairo_surface_finish(s);
     ok = ok && cairo_surface_status(s) == CAIRO_STATUS_SUCCESS;
     if (ok && page == PAGE_SVG) finish_svg(out, &drawing, &text, title);
+    if (ok && page == PAGE_PDF) ok = out->failed || mro_canvas_pdf_whole(out->p, out->n);
 done:
-    mro_canvas_close(&c);
+    close_canvas(&c);
     cairo_surface_destroy(s);
     free(drawing.p);
     free(text.p);

@@ -64,15 +64,19 @@ void mro_raster_release(struct mro_raster *r); /* {0} is fine */
 /* Draws a raster into the rectangle. */
 void mro_canvas_raster(struct mro_canvas *c, const struct mro_raster *r, double x, double y, double w, double h);
 
-/* A page of nothing, for measuring text before the height of the real page is known.
- * MRO_EMEMORY. Release with mro_canvas_close. */
-enum mro_code mro_canvas_measure(struct mro_canvas *c, struct mro_error *e);
-void mro_canvas_close(struct mro_canvas *c);
+/* A page of nothing, for measuring text before the height of the real page is known. What was measured holds if the
+ * end, which releases it, does not fail. MRO_EMEMORY. */
+enum mro_code mro_canvas_measure_begin(struct mro_canvas *c, struct mro_error *e);
+enum mro_code mro_canvas_measure_end(struct mro_canvas *c, struct mro_error *e);
 
 /* Draws the page of width_mm by height_mm three times and writes `path_stem`.png, .svg and .pdf, each
  * under a temporary name that is renamed when all three are complete; `title` (may be NULL) goes into the
  * files' metadata. Errors: MRO_EIO naming the file, MRO_EMEMORY; then none of the three is left behind. */
 enum mro_code mro_canvas_write(const char *path_stem, const char *title, double width_mm, double height_mm,
                                void (*draw)(struct mro_canvas *c, void *data), void *data, struct mro_error *e);
+
+/* Whether all objects of a PDF that cairo wrote are in it: fonts and contents that it had no memory for are left out
+ * (cairo 1.16), and it reports success. */
+bool mro_canvas_pdf_whole(const char *p, size_t n);
 
 #endif

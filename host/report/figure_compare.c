@@ -54,7 +54,7 @@ static void value_range(const struct compare_page *p, double range[2])
     for (size_t k = 0; k < p->c->result->n_states; k++) /* intervals of two images may be endless */
         for (int j = 0; j < 2 && is_drawn(p, k); j++) {
             const double v = p->scale * p->c->result->state[k].mean_ci95[j];
-            widen(range, fmin(reach[1], fmax(reach[0], v)));
+            if (!isnan(v)) widen(range, fmin(reach[1], fmax(reach[0], v)));
         }
     const bool from_zero = range[0] >= 0 && range[0] < 0.5 * range[1];
     const double pad = range[1] > range[0] ? 0.06 * (range[1] - range[0]) : fabs(range[1]) > 0 ? fabs(range[1]) / 2 : 1;
@@ -214,13 +214,13 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     mro_fig_heading(c, MARGIN, b.y, page->rows > 1 ? "c" : "b", heading);
     for (int i = 0; i < N; i++) {
         x[i] = t->x[0] + span * i / (N - 1);
-        const double dx = x[i] - t->centre[0], a = t->centre[1] + t->slope_ci95[0] * dx,
-                     z = t->centre[1] + t->slope_ci95[1] * dx;
+        const double dx = x[i] - t->centre[0], line = t->centre[1] + t->slope * dx,
+                     half = hypot(t->centre_ci95[1] - t->centre[1], (t->slope_ci95[1] - t->slope) * dx);
         const struct mro_onset *o = &t->onset;
-        const double m = bends ? o->level + o->slope[x[i] > o->x] * (x[i] - o->x) : t->centre[1] + t->slope * dx;
+        const double m = bends ? o->level + o->slope[x[i] > o->x] * (x[i] - o->x) : line;
         y[i] = page->scale * (t->logarithmic ? exp(m) : m);
-        lo[i] = page->scale * (t->logarithmic ? exp(fmin(a, z)) : fmin(a, z));
-        hi[i] = page->scale * (t->logarithmic ? exp(fmax(a, z)) : fmax(a, z));
+        lo[i] = page->scale * (t->logarithmic ? exp(line - half) : line - half);
+        hi[i] = page->scale * (t->logarithmic ? exp(line + half) : line + half);
     }
     mro_plot_begin(c, &p);
     if (isfinite(t->slope_ci95[0]) && !bends) mro_plot_band(c, &p, x, lo, hi, N, 0xd0d0d0, 0.7);
@@ -279,7 +279,7 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
     if (c->result->trend.measured)
         mro_fig_say(&w, isfinite(c->result->trend.onset.x) ? " Dot on a bar: where it bends, and the 95" TEXT_NBSP
                                                              "% interval of that place."
-                                                           : " Grey: 95" TEXT_NBSP "% of the slope.");
+                                                           : " Grey: 95" TEXT_NBSP "% band of the line.");
     if (c->result->blocks > 1 && c->settings[0]) mro_fig_say(&w, " Open dots: every second setting.");
     for (size_t i = 0; i < c->result->n_warnings && i < 4; i++)
         mro_fig_say_sentence(&w, i ? " " : " Note: ", c->result->warnings[i]);
@@ -300,14 +300,14 @@ enum mro_code mro_figure_compare(const char *path_stem, const char *title, const
     p.scale = mro_compare_scale(c, &p.unit);
     mro_text_clean(name, sizeof name, c->metric);
     mro_text_named(p.axis, sizeof p.axis, name, p.unit);
-    MRO_TRY(mro_canvas_measure(&measure, e));
+    MRO_TRY(mro_canvas_measure_begin(&measure, e));
     for (size_t k = 0; k < c->result->n_states; k++) {
         if (!is_drawn(&p, k)) continue;
         mro_text_clean(name, sizeof name, c->data->state[k]);
         p.label = fmax(p.label, mro_canvas_text_width(&measure, PT, name) + 2);
         p.rows++;
     }
-    mro_canvas_close(&measure);
+    MRO_TRY(mro_canvas_measure_end(&measure, e));
     p.label = fmin(LABEL_MOST, fmax(10, p.label));
     p.row = p.rows <= 8 ? 8 : 6.5;
     p.rows_h = fmax(2, (double)p.rows) * p.row;

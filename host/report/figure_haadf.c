@@ -35,12 +35,13 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
     struct mro_plot p = { .b = b };
     p.x[0] = 100 * (r->histogram_lo + 0.14 * reach);
     p.x[1] = 100 * (r->histogram_lo + 0.86 * reach);
-    double top = 0;
+    /* The Gaussian is that of the peak alone: as high as it, and without the noise as large in area, so narrower. */
+    double peak = 0, height[2] = { 0 };
     for (size_t i = 0; i + 1 < r->n_histogram; i += 2)
-        top = fmax(top, 0.5 * (r->histogram[i] + r->histogram[i + 1]) / 100);
-    for (int k = 0; k < 2; k++)
-        if (isfinite(r->histogram_sd[k])) top = fmax(top, 0.01 / (r->histogram_sd[k] * sqrt(2 * M_PI)));
-    p.y[1] = 1.4 * top;
+        peak = fmax(peak, 0.5 * (r->histogram[i] + r->histogram[i + 1]) / 100);
+    height[0] = peak;
+    height[1] = r->histogram_sd[1] > 0 ? peak * r->histogram_sd[0] / r->histogram_sd[1] : 0;
+    p.y[1] = 1.4 * fmax(peak, height[1]);
     mro_plot_begin(c, &p);
     cairo_move_to(c->cr, mro_plot_x(&p, 100 * r->histogram_lo), mro_plot_y(&p, 0));
     for (size_t i = 0; i + 1 < r->n_histogram; i += 2) {
@@ -61,7 +62,7 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
         double x[201], y[201];
         for (int i = 0; i <= 200; i++) {
             x[i] = p.x[0] + (p.x[1] - p.x[0]) * i / 200;
-            y[i] = exp(-0.5 * pow((x[i] - middle) / sd, 2)) / (sd * sqrt(2 * M_PI));
+            y[i] = height[k] * exp(-0.5 * pow((x[i] - middle) / sd, 2));
         }
         mro_plot_curve(c, &p, x, y, 201);
         mro_plot_stroke(c, colours[k], k ? 1.3 : 1.0, k ? 0 : 1.0);
@@ -69,8 +70,9 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
     mro_plot_end(c);
     mro_plot_axes(c, &p, "Contrast (%)", "Probability density (1/%)");
     mro_plot_legend(c, b.x + 1.6, b.y + 3.6, GREY, 1.6, 0, "image");
-    mro_plot_legend(c, b.x + 1.6, b.y + 6.9, BLUE, 1.0, 1.0, "Gaussian, same width");
-    if (isfinite(r->histogram_sd[1])) mro_plot_legend(c, b.x + 1.6, b.y + 10.2, ORANGE, 1.3, 0, "without noise");
+    mro_plot_legend(c, b.x + 1.6, b.y + 6.9, BLUE, 1.0, 1.0, "Gaussian, same FWHM");
+    if (isfinite(r->histogram_sd[1]))
+        mro_plot_legend(c, b.x + 1.6, b.y + 10.2, ORANGE, 1.3, 0, "the same without noise");
 }
 
 static void draw_spectrum(struct mro_canvas *c, const struct haadf_page *page, struct mro_box b)
@@ -90,8 +92,8 @@ static void draw_spectrum(struct mro_canvas *c, const struct haadf_page *page, s
         hi = fmax(hi, r->ring[i].power);
     }
     if (r->noise_power > 0) lo = fmin(lo, r->noise_power);
-    p.y[0] = lo * 0.5;
     p.y[1] = fmax(hi * 2, lo * 30);
+    p.y[0] = 0.7 * lo * pow(lo / p.y[1], 0.22); /* the legend stands below the values */
     mro_plot_begin(c, &p);
     const double left = mro_plot_x(&p, r->band_inv_nm[0]), right = mro_plot_x(&p, r->band_inv_nm[1]);
     mro_fig_rgb(c->cr, 0xf2f2f2, 1);

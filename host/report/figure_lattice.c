@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimals.h"
 #include "report/axes.h"
 #include "report/figure.h"
 #include "report/plot.h"
@@ -253,7 +254,7 @@ done:
 static void say_strain(struct mro_words *w, const char *name, double v)
 {
     char number[48], line[96];
-    mro_text_number(number, sizeof number, 100 * v, 2, "%");
+    mro_text_number(number, sizeof number, 100 * v, 2, "");
     snprintf(line, sizeof line, ", %s %s", name, number);
     if (isfinite(v)) mro_fig_say(w, line);
 }
@@ -269,15 +270,16 @@ static enum mro_code make_caption(struct lattice_page *p, const char *title, str
         const struct mro_fringes *f = &c->fringes[0];
         char hkl[48], name[64];
         hkl_text(hkl, sizeof hkl, f);
+        const int decimals = mro_decimals_of_error(f->d_se_nm, 4);
         snprintf(line, sizeof line,
                  TEXT_BOLD "Crystal %zu:" TEXT_BOLD " %.1f" TEXT_NBSP "nm, " TEXT_ITALIC "d" TEXT_ITALIC
-                           " = %.4f \xc2\xb1 "
-                           "%.4f" TEXT_NBSP "nm",
-                 k + 1, c->diameter_nm, f->d_nm, f->d_se_nm);
+                           " = %.*f \xc2\xb1 "
+                           "%.*f" TEXT_NBSP "nm",
+                 k + 1, c->diameter_nm, decimals, f->d_nm, decimals, f->d_se_nm);
         mro_fig_say(&w, line);
         if (c->phase >= 0) {
             mro_text_clean(name, sizeof name, p->o->phases[c->phase].name);
-            snprintf(line, sizeof line, " (%s %s)", name, hkl);
+            snprintf(line, sizeof line, " (%s%s %s)", c->n_fringes == 1 ? "the spacing of " : "", name, hkl);
             mro_fig_say(&w, line);
         }
         if (isfinite(c->exx)) {
@@ -287,6 +289,12 @@ static enum mro_code make_caption(struct lattice_page *p, const char *title, str
         } else {
             say_strain(&w, "mean strain along the fringe normal", c->enn);
         }
+        if (isfinite(c->e_se) && (isfinite(c->exx) || isfinite(c->enn))) {
+            snprintf(line, sizeof line, " \xc2\xb1 %.2f" TEXT_NBSP "%%", 100 * c->e_se);
+            mro_fig_say(&w, line);
+        } else if (isfinite(c->exx) || isfinite(c->enn)) {
+            mro_fig_say(&w, TEXT_NBSP "%");
+        }
         if (c->vortices > 0) {
             snprintf(line, sizeof line, ", %d phase vort%s (noise alone: %.2g)", c->vortices,
                      c->vortices == 1 ? "ex" : "ices", c->vortices_null);
@@ -295,9 +303,13 @@ static enum mro_code make_caption(struct lattice_page *p, const char *title, str
         mro_fig_say(&w, ". ");
     }
     if (r->n_crystals) {
-        snprintf(line, sizeof line, "Strain is relative to %s; resolution of the maps %.2g" TEXT_NBSP "nm. ",
-                 isfinite(r->reference_d_nm) ? "the spacing given" : "a reference area in each crystal",
-                 r->resolution_nm);
+        char given[64] = "a reference area in each crystal";
+        if (isfinite(r->reference_d_nm))
+            snprintf(given, sizeof given, "the spacing given, %.4g" TEXT_NBSP "nm", r->reference_d_nm);
+        snprintf(line, sizeof line,
+                 "Errors are standard errors, that of the magnification apart. Strain is relative to %s; resolution of "
+                 "the maps %.2g" TEXT_NBSP "nm. ",
+                 given, r->resolution_nm);
         mro_fig_say(&w, line);
         snprintf(line, sizeof line,
                  "(c): mask of radius %.2g" TEXT_NBSP "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER

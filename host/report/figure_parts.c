@@ -2,6 +2,7 @@
 #include "report/figure_parts.h"
 #include "report/plot.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,8 +65,8 @@ struct mro_box mro_fig_fit(double x, double y, double w, double h, const double 
     return high > h ? (struct mro_box){ x, y, h * field[1] / field[0], h } : (struct mro_box){ x, y, w, high };
 }
 
-/* Scale bar in the lower left of `b`, `mm_per_nm` there; text and bar on a backing that reads on any
- * image. Returns the backing's box. */
+/* Scale bar in the lower left of `b`, `mm_per_nm` there, or to the right of a `b` that is narrower than its text; text
+ * and bar on a backing that reads on any image. Returns the backing's box. */
 struct mro_box mro_fig_scale_bar(struct mro_canvas *c, struct mro_box b, double mm_per_nm, double share)
 {
     const double nm = mm_per_nm > 0 ? mro_nice_below(share * b.w / mm_per_nm) : 0;
@@ -77,7 +78,7 @@ struct mro_box mro_fig_scale_bar(struct mro_canvas *c, struct mro_box b, double 
     const double bar = nm * mm_per_nm, tw = mro_canvas_text_width(c, PT, text);
     const double pad = 0.8, w = fmax(bar, tw) + 2 * pad, h = nm > 0 ? 4.5 : 3.4;
     const double inset = b.w > 3 * w / 2 && b.h > 3 * h ? 1.2 : 0.4;
-    const struct mro_box back = { b.x + inset, b.y + b.h - inset - h, w, h };
+    const struct mro_box back = { w > b.w ? b.x + b.w + 0.8 : b.x + inset, b.y + b.h - inset - h, w, h };
     mro_fig_rgb(c->cr, 0xffffff, 0.85);
     cairo_rectangle(c->cr, back.x, back.y, back.w, back.h);
     cairo_fill(c->cr);
@@ -223,6 +224,34 @@ void mro_fig_say(struct mro_words *w, const char *text)
     w->n += n;
 }
 
+/* A sentence of plain characters as it is set in print: signs in place of "+-" and "<=", no line break between a number
+ * and its unit, 5e-05 as a power of ten. */
+static void say_in_type(struct mro_words *w, const char *text)
+{
+    const char *s = text;
+    while (*s) {
+        int power = 0, used = 0;
+        char out[64] = { *s, 0 };
+        const bool after_digit = s > text && isdigit((unsigned char)s[-1]);
+        if (strncmp(s, "+- ", 3) == 0) {
+            snprintf(out, sizeof out, "\xc2\xb1 ");
+            used = 3;
+        } else if (strncmp(s, "<= ", 3) == 0) {
+            snprintf(out, sizeof out, "\xe2\x89\xa4 ");
+            used = 3;
+        } else if (after_digit && (strncmp(s, " %", 2) == 0 || strncmp(s, " nm", 3) == 0)) {
+            snprintf(out, sizeof out, TEXT_NBSP);
+            used = 1;
+        } else if (after_digit && sscanf(s, "e-%2d%n", &power, &used) == 1 && strchr(" ),;", s[used])) {
+            snprintf(out, sizeof out, TEXT_NBSP TEXT_TIMES TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS "%d" TEXT_SUPER, power);
+        } else {
+            used = 1;
+        }
+        mro_fig_say(w, out);
+        s += used;
+    }
+}
+
 /* A sentence of others, with a full stop. */
 void mro_fig_say_sentence(struct mro_words *w, const char *before, const char *text)
 {
@@ -232,7 +261,7 @@ void mro_fig_say_sentence(struct mro_words *w, const char *before, const char *t
     while (n > 0 && (clean[n - 1] == ' ' || clean[n - 1] == '.')) clean[--n] = 0;
     if (n == 0) return;
     mro_fig_say(w, before);
-    mro_fig_say(w, clean);
+    say_in_type(w, clean);
     mro_fig_say(w, ".");
 }
 
@@ -325,9 +354,9 @@ enum mro_code mro_fig_write(const char *path_stem, const char *title, double top
     struct captioned p = { draw, page, caption, top };
     struct mro_canvas measure = { 0 };
     char name[256];
-    MRO_TRY(mro_canvas_measure(&measure, e));
+    MRO_TRY(mro_canvas_measure_begin(&measure, e));
     const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, caption, false);
-    mro_canvas_close(&measure);
+    MRO_TRY(mro_canvas_measure_end(&measure, e));
     mro_text_clean(name, sizeof name, title);
     return mro_canvas_write(path_stem, name, PAGE_WIDTH, top + ((double)lines - 1) * LEADING + 1.2 + MARGIN,
                             draw_captioned, &p, e);

@@ -205,6 +205,12 @@ static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mr
     free(lo);
 }
 
+/* Modes 3 and 2, where only their sum is known. */
+static bool is_of_both(const struct mro_pdf_connection *m, size_t k)
+{
+    return !m->separable && (m->mode[k].atoms == 3 || m->mode[k].atoms == 2);
+}
+
 static void draw_shell(struct mro_canvas *c, const struct pdf_page *p, struct mro_plot q)
 {
     static const unsigned colour[MRO_PDF_MODES] = { ORANGE, GREEN, MAGENTA, SKY };
@@ -215,21 +221,33 @@ static void draw_shell(struct mro_canvas *c, const struct pdf_page *p, struct mr
     range_of(m->data, m->n, q.y);
     range_of(m->fit, m->n_curve, q.y);
     widen(q.y);
-    q.y[1] += 0.45 * (q.y[1] - q.y[0]); /* for the legend */
+    q.y[1] += 0.6 * (q.y[1] - q.y[0]);              /* for the legend */
+    double *sum = malloc(m->n_curve * sizeof *sum); /* of the modes that are known together only */
+    if (sum == NULL) return;
     mro_plot_begin(c, &q);
     for (size_t k = 0; k < MRO_PDF_MODES; k++) {
-        mro_plot_curve(c, &q, m->curve_r_A, m->part + k * m->n_curve, m->n_curve);
+        const bool one = is_of_both(m, k);
+        if (one && m->mode[k].atoms == 2) continue;
+        for (size_t i = 0; i < m->n_curve; i++)
+            sum[i] = m->part[k * m->n_curve + i] + (one ? m->part[(k + 1) * m->n_curve + i] : 0);
+        mro_plot_curve(c, &q, m->curve_r_A, sum, m->n_curve);
         mro_plot_stroke(c, colour[k], 0.9, 0);
     }
+    free(sum);
     mro_plot_curve(c, &q, m->curve_r_A, m->fit, m->n_curve);
     mro_plot_stroke(c, INK, 0.8, 0.9);
     for (size_t i = 0; i < m->n; i++) mro_plot_dot(c, &q, m->r_A[i], m->data[i], 0.5, BLUE);
     mro_plot_end(c);
     mro_plot_axes(c, &q, "r (\xc3\x85)", "4\xcf\x80\xcf\x81r + G (\xc3\x85" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER ")");
+    double y = q.b.y + 4;
     for (size_t k = 0; k < MRO_PDF_MODES; k++) {
         char text[64];
-        snprintf(text, sizeof text, "%d shared: %.1f atoms", m->mode[k].atoms, m->mode[k].area);
-        mro_plot_legend(c, q.b.x + q.b.w - 42, q.b.y + 4 + 3.4 * (double)k, colour[k], 0.9, 0, text);
+        const bool one = is_of_both(m, k);
+        if (one && m->mode[k].atoms == 2) continue;
+        snprintf(text, sizeof text, "%s%d shared: %.1f atoms", one ? "2 or " : "", m->mode[k].atoms,
+                 one ? m->together.area : m->mode[k].area);
+        mro_plot_legend(c, q.b.x + q.b.w - 46, y, colour[k], 0.9, 0, text);
+        y += 3.4;
     }
 }
 
@@ -376,6 +394,8 @@ static void draw_pdf(struct mro_canvas *c, const void *page)
     }
 }
 
+#define PLUS_MINUS TEXT_NBSP "\xc2\xb1" TEXT_NBSP
+
 __attribute__((format(printf, 2, 3))) static void say(struct mro_words *w, const char *format, ...)
 {
     char text[400];
@@ -386,20 +406,37 @@ __attribute__((format(printf, 2, 3))) static void say(struct mro_words *w, const
     mro_fig_say(w, text);
 }
 
+static void say_direction(struct mro_words *w, const struct mro_saed_anisotropy *a)
+{
+    char p[64];
+    if (!(a->n_sectors && isfinite(a->e2))) return;
+    mro_text_p(p, sizeof p, a->p);
+    say(w,
+        "Shift of the first halo by direction: amplitude %.2f" PLUS_MINUS "%.2f" TEXT_NBSP "%% at %.0f" TEXT_DEGREE
+        ", %s%s. ",
+        100 * a->e2, 100 * a->e2_se, a->azimuth_deg, p,
+        a->confounded ? "; a strain would have gone into the ellipse, which is of the same pattern" : "");
+}
+
 static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
 {
     const struct mro_pdf_result *v = r->pdf;
     const char *interval = v->draws ? "95 % interval" : "no errors are known";
     if (isfinite(v->fsdp.first_moment.value))
         say(w,
-            "First sharp peak: Q = %.3f, first moment %.4f \xc2\xb1 %.4f \xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER
-            " (standard error). ",
-            v->fsdp.Q.value, v->fsdp.first_moment.value, v->fsdp.first_moment.se);
+            "First sharp peak: Q = %.3f" PLUS_MINUS "%.3f, first moment %.4f" PLUS_MINUS
+            "%.4f \xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ". ",
+            v->fsdp.Q.value, v->fsdp.Q.se, v->fsdp.first_moment.value, v->fsdp.first_moment.se);
     if (v->n_shells) {
         mro_fig_say(w, "Shells at ");
-        for (size_t k = 0; k < v->n_shells; k++) say(w, "%s%.2f", k ? ", " : "", v->shell[k].r_A.value);
+        for (size_t k = 0; k < v->n_shells; k++) {
+            say(w, "%s%.3f", k ? ", " : "", v->shell[k].r_A.value);
+            if (isfinite(v->shell[k].r_A.se)) say(w, PLUS_MINUS "%.3f", v->shell[k].r_A.se);
+        }
         mro_fig_say(w, " \xc3\x85. ");
     }
+    if (v->draws)
+        mro_fig_say(w, "Errors are standard errors of the noise; what other choices change is in the result. ");
     if (v->n)
         say(w,
             "S(Q) to Q = %.2f \xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ", damping %s, resolution %.2f \xc3\x85. ",
@@ -463,6 +500,7 @@ enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, 
             r->pattern->geometry.centre_px[1], r->pattern->geometry.ellipse_ratio,
             r->pattern->geometry.ellipse_how == MRO_SAED_FIT ? "from this pattern" : "given");
     if (r->pattern && r->pattern->crystalline) mro_fig_say(&w, "There are spots on the rings: crystals. ");
+    if (r->pattern) say_direction(&w, &r->pattern->anisotropy);
     if (r->pdf) say_pdf(&w, r);
     if (r->series && isfinite(r->series->first_moment.x))
         say(&w, "The first moment bends at %s %.4g (%.4g to %.4g)%s%s, p = %.2g. ", r->series->value_name,

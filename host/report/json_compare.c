@@ -87,6 +87,7 @@ static json_t *compare_trend_json(const struct mro_compare_report *c)
     put(&b, "slope", number(t->slope));
     put(&b, "slope_ci95", interval(t->slope_ci95));
     put(&b, "centre", numbers(t->centre, 2));
+    put(&b, "centre_ci95", interval(t->centre_ci95));
     put(&b, "p", number(t->p));
     put(&b, "tau", number(t->tau));
     put(&j, "j", number(t->j));

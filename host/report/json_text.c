@@ -12,10 +12,12 @@
 void mro_number_text(double v, char text[32])
 {
     /* "%.15g" drops trailing zeros, so it is the shortest form whenever 15 digits suffice. */
+    char shortest[32];
     for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, 32, "%.*g", digits, v);
-        if (strtod(text, NULL) == v) break;
+        snprintf(shortest, sizeof shortest, "%.*g", digits, v);
+        if (strtod(shortest, NULL) == v) break;
     }
+    memcpy(text, shortest, strlen(shortest) + 1);
 }
 
 static bool is_container(const json_t *v) { return json_is_array(v) || json_is_object(v); }

@@ -165,6 +165,9 @@ void mro_plot_horizontal(struct mro_canvas *c, const struct mro_plot *p, double 
 void mro_plot_legend(struct mro_canvas *c, double x, double y, unsigned colour, double pt, double dash,
                      const char *text)
 {
+    mro_fig_rgb(c->cr, 0xffffff, 0.8); /* lines of the plot that run there */
+    cairo_rectangle(c->cr, x - 0.4, y - 2.6, 5.2 + mro_canvas_text_width(c, PT, text) + 0.8, 3.4);
+    cairo_fill(c->cr);
     cairo_move_to(c->cr, x, y - 0.85);
     cairo_line_to(c->cr, x + 4.2, y - 0.85);
     mro_plot_stroke(c, colour, pt, dash);

@@ -86,6 +86,7 @@ struct mro_compare_trend {
     double x[2];                 /* range */
     double slope, slope_ci95[2]; /* of ln(metric), or of the metric where it is not positive, per unit of x */
     double centre[2];            /* x and (ln of the) metric that the line runs through */
+    double centre_ci95[2];       /* of that metric; its errors and those of the slope are independent */
     double p;                    /* slope is zero */
     double tau;                  /* true scatter between units, in the same scale as slope, without their own errors */
     struct mro_permutation jonckheere;

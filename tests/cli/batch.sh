@@ -59,6 +59,7 @@ expect_not [ -e results ]
 session day/session.csv results
 expect_code 0
 expect_out "6 of 6 measured (6 now, 0 before), 0 failed: results/summary.csv"
+expect_out "warnings, which say what the numbers do not know: mroscope report results -o REPORT"
 expect [ ! -s err.txt ]
 expect [ "$(items results)" -eq 6 ]
 nothing_half_made results
@@ -407,6 +408,7 @@ echo text >init/readme.txt
 run batch --init init
 expect_code 0
 expect_out "3 rows; 1 other file is left out"
+expect_out "mroscope batch init/session.csv --kv KV"
 expect grep -q $'^AQ/a_haadf.tif,AQ,,haadf,,,,,,,,the file has no calibration: fill in pixel_nm\r$' init/session.csv
 expect grep -q '^CTC_e4p5/b.tif,CTC_e4p5,4.5,hrtem,,,,,,,,the file says 0.02 nm a pixel (ImageJ)' init/session.csv
 expect grep -q '^eds_line.csv,.*,eds-line,' init/session.csv
@@ -425,7 +427,26 @@ expect_err "warning: left out: '../../items/cut.tif'"
 expect [ "$(head -c 7 init/items/list.csv)" = $'\xef\xbb\xbffile' ]
 expect grep -q '^g 4 %/größe.tif,g 4 %,4,hrtem,' init/items/list.csv
 expect grep -q '^hardness.csv,.*,indent,' init/items/list.csv
-run batch init/session.csv -o nothing --dry-run
+run batch init/session.csv --dry-run
 expect_code 0
+expect_out "3 to measure, 0 finished"
+# maps of a field are one measurement, with the image beside them; an image alone, or one of no element, is no map
+mkdir -p "a field/one"
+cp day/plain.tif "a field/one/EDS b_Fe.tif"
+for name in one/EDS\ b_Si one/EDS\ b_HAADF eds_c_HAADF eds_d_Foo band_shearband; do
+    cp day/plain.tif "a field/$name.tif"
+done
+run batch --init "a field"
+expect_code 0
+expect_out "mroscope batch 'a field/session.csv'"
+expect grep -q '^one/EDS b_Fe.tif,one,,eds-map,,,,,one/EDS b,Fe,,' "a field/session.csv"
+expect grep -q '^one/EDS b_Si.tif,one,,eds-map,,,,,one/EDS b,Si,,' "a field/session.csv"
+expect grep -q '^one/EDS b_HAADF.tif,one,,eds-map,,,,,one/EDS b,HAADF,,' "a field/session.csv"
+expect grep -q '^eds_c_HAADF.tif,c_HAADF,,haadf,,,,,,,,' "a field/session.csv"
+expect grep -q '^eds_d_Foo.tif,d_Foo,,hrtem,' "a field/session.csv"
+expect grep -q '^band_shearband.tif,band_shearband,,shearband,' "a field/session.csv"
+run batch "a field/session.csv" --rows 2 -o "a field/results"
+expect_code 1
+expect_err "the pixel size of 'band_shearband.tif' is unknown; give pixel_nm"
 
 finish

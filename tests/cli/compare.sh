@@ -26,6 +26,20 @@ expect_out "at equal thickness (nm)"
 expect_out "hardness changes by +50 % [+5, +116] from strain 0 to 4 %, n = 6, p = 0.034"
 expect_err "columns without numbers are left out: 'comment'"
 expect_err "1 image without a value of modulus left out"
+# a summary of a batch: intervals by their short names; frames, p values and errors are no metrics
+cat >summary.csv <<'END'
+file,state,frame,mro.fraction (part of area),mro.fraction_ci95_lo (part of area),mro.fraction_ci95_hi (part of area),mro.p_image,pdf.r_se
+a.tif,A,0,0.1,0.08,0.12,0.001,0.1
+b.tif,A,0,0.12,0.1,0.14,0.001,0.1
+c.tif,B,0,0.2,0.18,0.22,0.001,0.1
+d.tif,B,0,0.22,0.2,0.24,0.001,0.1
+END
+run compare --json summary.csv
+expect_code 0
+expect_out '"metric": "mro.fraction", "metric_unit": "part of area"'
+expect_out '"value": 0.1, "ci95": [0.08, 0.12]'
+checks=$((checks + 1))
+[ "$(wc -l <out.txt)" -eq 1 ] || fail "more than the fraction was compared"
 run compare --json hard.csv
 expect_code 0
 expect_json out.txt

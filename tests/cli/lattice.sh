@@ -14,7 +14,7 @@ expect_out '"vortices": 0'
 expect_out '"name": "alpha-Fe"'
 expect_out '"hkl": [1, 1, 0]'
 expect_out '"reference-d": {"value": 0.2027, "unit": "nm"}'
-expect_out '"algorithm": "lattice 2"'
+expect_out '"algorithm": "lattice 3"'
 expect_out "a step of strain along the fringe normal"
 # Planted: 8 nm at 5.61,5.60 nm, d 0.2027 nm, 1.5 % more on the side that 28.6 degrees points to.
 checks=$((checks + 1))
@@ -31,10 +31,17 @@ EOF
 fi
 expect_again lattice --json --reference-d 0.2027 --threads 1 "$image"
 
+# Clusters of bcc Fe in a multislice image: the lens and the halo slope across their spots, and shift none.
+run lattice --quiet "$samples/CTC30_e10_0_corr.tif"
+checks=$((checks + 1))
+sed -n 's/^    [0-9].* d = \([0-9.]*\) .*/\1/p' out.txt | awk '{ sum += $1; n++ } END { exit !(n > 4 && sum / n > 0.2008 && sum / n < 0.2046) }' ||
+    fail "the spacings of clusters of 0.2027 nm are off"
+
 run lattice -o deep/results "$image"
 expect_code 0
 expect_out "verdict"
 expect_out "alpha-Fe 110"
+expect_out "nm with d = 0.20429 +- 0.00016 nm" # two figures of the error
 for suffix in json crystals.csv png svg pdf exx.tif eyy.tif exy.tif rotation.tif normal.tif filtered.tif; do
     expect_file "deep/results/nanocrystal.lattice.$suffix"
 done

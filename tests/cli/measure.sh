@@ -63,6 +63,19 @@ run info --json oblong/AQ_0_corr.bandpass.tif
 expect_out '"pixel_size": [0.03, 0.02]'
 run bandpass --pixel 0.02,0.03 "$image"
 expect_out "pixels of 0.02 nm along x"
+# resolution tags of 0.02 nm are offered, those of a print are not
+head -c 4096 /dev/urandom | tiff8 tags.tif 64 64 1270000000 1
+sed -i 's/ImageJ=1.53/another one/' tags.tif
+run bandpass tags.tif
+expect_code 1
+expect_err "give --pixel NM, or --resolution-tags where its tags, which say 0.02 nm"
+run bandpass --resolution-tags tags.tif
+expect_code 0
+expect_out "pixels of 0.02 nm"
+run bandpass "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif"
+expect_code 1
+checks=$((checks + 1))
+! grep -q "resolution-tags" err.txt || fail "the tags of a print are offered"
 run bandpass --json --resolution-tags --band 0.5,1 "$MROSCOPE_TEST_DATA/dmTest_float32_nonSquare_diffPixelSize.dm4"
 expect_code 1
 run bandpass --json --band 0.1,0.4 "$MROSCOPE_TEST_DATA/dmTest_float32_nonSquare_diffPixelSize.dm4"
@@ -99,6 +112,8 @@ run mro stack.tif
 expect_code 1
 expect_one_line
 expect_err "--pixel NM"
+run info stack.tif
+expect_out "2 frames of 160 x 160 uint16"
 run mro "${optics[@]}" --json --pixel 0.02 -o stack stack.tif
 expect_code 0
 checks=$((checks + 1))
@@ -133,6 +148,21 @@ expect_code 1
 expect_err "cut.tif"
 expect_err "missing.tif"
 expect_out "null_0_corr.tif"
+# a crystal of 8 nm, 59 % of what is measured, is no cluster: the interval goes as far as its cells
+run mro "${optics[@]}" --json "$samples/stem/nanocrystal.tif"
+expect_code 0
+expect_out "measure crystals with 'mroscope lattice'"
+expect_out "nm counts too little"
+checks=$((checks + 1))
+sed -n 's/.*"fraction_ci95": \[[0-9.]*, \([0-9.]*\)\].*/\1/p' out.txt | awk '{ exit !($1 > 0.58 && $1 < 0.8) }' ||
+    fail "the interval does not hold the crystal"
+# an image of a STEM detector
+run mro "$samples/../tests/data/multi_signal.dm3"
+expect_code 0
+expect_err "a STEM detector took the image"
+run mro --d 2.03 "$image"
+expect_code 2
+expect_err "between 0.02 and 0.6"
 run mro --frames 3 "$image"
 expect_code 1
 expect_err "has no frame 3"

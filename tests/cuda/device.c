@@ -137,6 +137,23 @@ static void a_full_card_refuses(void **state)
     }
 }
 
+/* A pool that says it is there and gives nothing is done without. */
+static void a_pool_that_refuses(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake.fail_call = "cudaMallocAsync";
+    fake.fail_with = cudaErrorNotSupported;
+    fake.fail_at = 1;
+    fake.forever = true;
+    struct mro_device *d = card("cuda");
+    struct mro_buffer b = buffer_of(d, 1000);
+    assert_string_equal(fake.failed, "cudaMallocAsync");
+    d->ops->release(d, &b);
+    mro_device_close(d);
+    nothing_left();
+}
+
 /* A copy that cannot be followed does not meet what comes after it. */
 static void a_copy_without_its_event(void **state)
 {
@@ -640,6 +657,7 @@ int main(void)
         cmocka_unit_test(bytes_go_there_and_back),
         cmocka_unit_test(small_pieces_do_not_meet),
         cmocka_unit_test(a_full_card_refuses),
+        cmocka_unit_test(a_pool_that_refuses),
         cmocka_unit_test(a_copy_without_its_event),
         cmocka_unit_test(without_page_locked_memory),
         cmocka_unit_test(transforms_are_kept),

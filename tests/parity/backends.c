@@ -8,6 +8,7 @@
 #include "mroscope/math/band.h"
 #include "mroscope/math/patch.h"
 #include "ops/rings.h"
+#include "ops/wide.h"
 
 static const double band[2] = { 4.1, 5.8 }, wide[2] = { -1, 1e3 };
 
@@ -630,6 +631,53 @@ static void every_kind_of_vectors(void **state)
     mro_device_close(reference);
 }
 
+/* Measurements whose own loops are compiled for each kind of vectors: rounding is all that they may differ by. */
+static void every_kind_of_vectors_measures_alike(void **state)
+{
+    enum { N = 256, NUMBERS = 6 };
+    struct mro_device *reference = device_of("cpu", 2);
+    struct mro_haadf_options h;
+    struct mro_shearband_options b;
+    struct mro_image im;
+    double first[NUMBERS] = { 0 };
+    (void)state;
+    mro_haadf_options_default(&h);
+    mro_shearband_options_default(&b);
+    h.surrogates = 299;
+    b.surrogates = 99;
+    b.alpha = 0.02;
+    ok(mro_image_alloc(&im, N, N, &e), &e);
+    ok(mro_image_set_pixel_nm(&im, 0.4, MRO_SOURCE_COMMAND_LINE, &e), &e);
+    for (size_t y = 0; y < N; y++)
+        for (size_t x = 0; x < N; x++) { /* a dark band of 10 nm, waves, noise */
+            const float across = 0.8f * (float)x + 0.6f * (float)y - 180;
+            im.px[y * N + x] = 1000 * (fabsf(across) < 12.5f ? 0.93f : 1) *
+                               (1 + 0.01f * sinf(0.5f * (float)y) + 0.02f * normal_of(8, y * N + x));
+        }
+    for (int kind = -1; kind < 0 || mro_vectors_usable((size_t)kind); kind++) {
+        const struct mro_vectors *v = kind < 0 ? mro_vectors() : mro_vectors_usable((size_t)kind);
+        struct mro_device d = *reference;
+        struct mro_haadf_result r;
+        struct mro_shearband_result bands;
+        d.ops = v->backend;
+        ok(d.ops->open(&d, 0, &e), &e);
+        ok(v->measurements->haadf_measure(&d, &im, "vectors", &h, &r, &e), &e);
+        ok(v->measurements->shearband_measure(&d, &im, "vectors", &b, &bands, &e), &e);
+        assert_int_equal(bands.n_bands, 1);
+        const double found[NUMBERS] = { r.contrast_sd,           r.noise_sd,           r.correlation_length_nm,
+                                        bands.band->position_nm, bands.band->width_nm, bands.band->depth };
+        if (kind < 0) memcpy(first, found, sizeof first);
+        for (int i = 0; i < NUMBERS; i++)
+            if (!(fabs(found[i] - first[i]) <= 1e-5 * fabs(first[i])))
+                fail_msg("%s: number %d is %.9g for %.9g", v->name, i, found[i], first[i]);
+        mro_haadf_result_release(&r);
+        mro_shearband_result_release(&bands);
+        d.ops->close(&d);
+    }
+    mro_image_release(&im);
+    mro_device_close(reference);
+}
+
 /* What a device refuses, it refuses with a reason and leaves nothing behind. */
 static void a_budget_is_kept(void **state)
 {
@@ -655,9 +703,8 @@ static void a_budget_is_kept(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_of_the_cpu),
-        cmocka_unit_test(every_backend_against_the_cpu),
-        cmocka_unit_test(every_kind_of_vectors),
+        cmocka_unit_test(threads_of_the_cpu),    cmocka_unit_test(every_backend_against_the_cpu),
+        cmocka_unit_test(every_kind_of_vectors), cmocka_unit_test(every_kind_of_vectors_measures_alike),
         cmocka_unit_test(a_budget_is_kept),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -234,6 +234,8 @@ static void trend_with_strain(void **state)
     NEAR(r->slope, 0.1);
     /* Residuals of 0.1: 0.06 over 4 degrees of freedom, and a spread of x of 4. */
     NEAR(r->slope_ci95[1] - r->slope, T4 * sqrt(0.06 / 4 / 4));
+    NEAR(r->centre_ci95[1] - r->centre[1], T4 * sqrt(0.06 / 4 / 6)); /* of six */
+    NEAR(r->centre[1] - r->centre_ci95[0], T4 * sqrt(0.06 / 4 / 6));
     /* 1 1.2 | 1.1 1.3 | 1.2 1.5 in logs of -1 1 | 0 2 | 1 3: 3 + 3.5 + 3 of 12. */
     NEAR(r->j, 9.5);
     NEAR(r->j_expected, 6);

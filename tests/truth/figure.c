@@ -239,7 +239,7 @@ static void paragraphs(void **state)
     (void)state;
     struct mro_error e = { 0 };
     struct mro_canvas c = { 0 };
-    assert_int_equal(mro_canvas_measure(&c, &e), MRO_OK);
+    assert_int_equal(mro_canvas_measure_begin(&c, &e), MRO_OK);
     const double word = mro_canvas_text_width(&c, 7, "word"), three = mro_canvas_text_width(&c, 7, "word word word");
     assert_true(word > 3 && word < 12); /* mm, at 7 points */
     assert_true(fabs(mro_canvas_text_width(&c, 14, "word") / word - 2) < 0.02);
@@ -251,7 +251,7 @@ static void paragraphs(void **state)
                      3); /* no blank to break at */
     assert_int_equal(mro_canvas_paragraph(&c, 0, 0, 0.01, 3, 7, "\xc2\xb5\xc2\xb5\xc2\xb5", false), 3);
     assert_int_equal(mro_canvas_paragraph(&c, 0, 0, 50, 3, 7, "", false), 0);
-    mro_canvas_close(&c);
+    assert_int_equal(mro_canvas_measure_end(&c, &e), MRO_OK);
 }
 
 /* ---- whole pages ---- */
@@ -427,6 +427,14 @@ static void order_figure(void **state)
     char *pdf = slurp(stem, ".pdf", &n);
     assert_true(n < 1500000);
     assert_memory_equal(pdf, "%PDF-", 5);
+    assert_true(mro_canvas_pdf_whole(pdf, n));
+    for (size_t i = 1; i < n; i += 97) assert_false(mro_canvas_pdf_whole(pdf, n - i));
+    /* As where cairo leaves an object out: what the table tells is not there. */
+    size_t object = 0;
+    while (object < n && memcmp(pdf + object, "\n5 0 obj", 8) != 0) object++;
+    assert_true(object < n);
+    pdf[object + 1] = '6';
+    assert_false(mro_canvas_pdf_whole(pdf, n));
     free(pdf);
     assert_int_equal(clear_folder(), 3);
     mro_image_release(&im);

@@ -4,15 +4,47 @@
 # under each tool of compute-sanitizer (where it is installed), and only then times the program. Everything that was
 # printed, with card, driver, commit and date, is kept as tools/bench/results/gpu-<card>-<date>.txt.
 #   tools/bench/gpu.sh [BUILD_FOLDER]    default build-gpu
-# Other settings: ARCH=90 (else the card's own), SIZES="2048 4096" (empty: nothing is timed), RUNS=9, TOOLS="memcheck
-# racecheck initcheck synccheck" (empty: none), OUT_DIR=FOLDER in place of results. What takes too long for one run goes
-# into several: a second one of the same day is added to the file.
+# Other settings: ARCH=90 (else the card's own), SIZES="2048 4096" (empty: nothing is timed), RUNS=9, FRAMES=64 of a stack
+# (0: none), TOOLS="memcheck racecheck initcheck synccheck" (empty: none), OUT_DIR=FOLDER in place of results. What takes
+# too long for one run goes into several: a second one of the same day is added to the file.
+#
+# A machine that has a card and a driver, but not what mroscope is built with, takes a folder made on another one:
+#   tools/bench/gpu.sh pack FOLDER       program, test and all libraries but the system's and cuFFT, which is too large
+#   tools/bench/gpu.sh FOLDER            there, beside the sources; nothing is built
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
+
+PATH=$PATH:/usr/local/cuda/bin # where nvcc and compute-sanitizer lie, if they are on no path
+cores=$(getconf _NPROCESSORS_ONLN)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# pack FOLDER: for any processor of its kind. The programs look into the folder first for every library.
+pack() {
+    # shellcheck disable=SC2016 # $ORIGIN is for the loader
+    cmake -S . -B "$work" -DMROSCOPE_CUDA=on -DMROSCOPE_WERROR=ON -DMROSCOPE_NATIVE=OFF \
+        ${ARCH:+-DCMAKE_CUDA_ARCHITECTURES="$ARCH"} '-DCMAKE_BUILD_RPATH=$ORIGIN/lib;$ORIGIN/../lib' \
+        -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >"$work/log" &&
+        cmake --build "$work" --parallel "$cores" --target mroscope test_parity_backends >>"$work/log" || {
+        cat "$work/log"
+        return 1
+    }
+    mkdir -p "$1/lib" "$1/tests"
+    cp "$work/mroscope" "$1"
+    cp "$work/tests/test_parity_backends" "$1/tests"
+    ldd "$1/mroscope" "$1/tests/test_parity_backends" | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
+        grep -vE '/lib(c|m|dl|rt|pthread|resolv|gcc_s|stdc\+\+|cufft)\.so' | xargs cp -Lt "$1/lib"
+    echo "$1: $(du -sh --apparent-size "$1" | cut -f1)"
+}
+if [ "${1-}" = pack ]; then
+    pack "${2:?pack into which folder?}"
+    exit
+fi
 
 build=${1:-build-gpu}
 sizes=${SIZES-2048 4096}
 runs=${RUNS:-9}
+frames=${FRAMES:-64}
 tools=${TOOLS-memcheck racecheck initcheck synccheck}
 out=${OUT_DIR:-tools/bench/results}
 failed=0
@@ -26,16 +58,93 @@ arch=${ARCH:-$(ask compute_cap | tr -d .)}
 mkdir -p "$out"
 file="$out/gpu-$(tr -cs 'A-Za-z0-9\n' '-' <<<"$card" | sed 's/-$//')-$(date +%Y-%m-%d).txt"
 
+fail() {
+    echo "FAILED: $*"
+    failed=$((failed + 1))
+}
+
 # step WORDS...: runs them, keeps what they print
 step() {
     echo
     echo "== $*"
-    "$@" 2>&1
-    local rc=$?
-    [ "$rc" -eq 0 ] || {
-        echo "FAILED with $rc: $*"
-        failed=$((failed + 1))
-    }
+    "$@" 2>&1 || fail "with $?: $*"
+}
+
+compile() {
+    cmake -S . -B "$build" -DMROSCOPE_CUDA=on -DMROSCOPE_WERROR=ON -DCMAKE_CUDA_ARCHITECTURES="$arch" &&
+        cmake --build "$build" --parallel "$cores"
+}
+
+# The cuFFT of this machine, wherever its toolkit lies (Python's packages have one too), for a folder that was packed.
+find_cufft() {
+    local name at
+    name=$(ldd "$build/mroscope" | sed -n 's/^[[:space:]]*\(libcufft[^ ]*\) => not found.*/\1/p')
+    [ -n "$name" ] || return 0
+    at=$(find /usr /opt "$HOME" -name "$name" -print -quit 2>/dev/null)
+    [ -n "$at" ] || fail "$name is nowhere below /usr, /opt and $HOME"
+    export LD_LIBRARY_PATH=${at%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+}
+
+# stack FILE N: N frames of 4096 x 4096 counts, four different ones in turn, as one plain TIFF
+stack() {
+    python3 - "$1" "$2" <<'PY'
+import struct, sys
+import numpy as np
+
+n, side, size = int(sys.argv[2]), 4096, 4096 * 4096 * 2
+q = np.hypot(np.fft.fftfreq(side, 0.02)[:, None], np.fft.rfftfreq(side, 0.02)[None])
+gain = np.exp(-((q - 4.9) / 0.6) ** 2) + 0.2 * np.exp(-((q / 8) ** 2))
+frames = []
+for seed in range(4):
+    rng = np.random.default_rng(seed)
+    wave = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((side, side), np.float32)) * gain, (side, side))
+    frames.append(rng.poisson(200 * np.exp(0.1 * wave / wave.std())).astype("<u2").tobytes())
+tags = [(256, 4, side), (257, 4, side), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1), (278, 4, side),
+        (279, 4, size), (339, 3, 1)]
+head = 2 + 12 * len(tags) + 4
+with open(sys.argv[1], "wb") as f:
+    f.write(struct.pack("<2sHI", b"II", 42, 8))
+    for i in range(n):
+        at = 8 + i * (head + size)
+        f.write(struct.pack("<H", len(tags)))
+        for tag, kind, value in tags:
+            f.write(struct.pack("<HHII", tag, kind, 1, at + head if tag == 273 else value))
+        f.write(struct.pack("<I", at + head + size if i + 1 < n else 0) + frames[i % 4])
+PY
+}
+
+# Frames a second from the system's copy of the file: what all of them take longer than a quarter, so that the start of
+# the program and the plan, made once, do not count.
+throughput() {
+    local few=$((frames / 4)) from taken=(0 0) running=()
+    echo
+    echo "== mro, a stack of $frames frames of 4096 x 4096 from the page cache"
+    if ! stack "$work/stack.tif" "$frames"; then
+        echo "no stack without python3 and numpy: not timed"
+        return 0
+    fi
+    for n in "$frames" "$few" "$frames"; do # the first is not counted
+        from=$(date +%s%N)
+        measure_stack "$n" 2>&1 || fail "the stack"
+        taken=("${taken[1]}" $(($(date +%s%N) - from)))
+        echo "$n frames: $((taken[1] / 1000000)) ms"
+    done
+    awk -v n=$((frames - few)) -v few="${taken[0]}" -v all="${taken[1]}" \
+        'BEGIN { if (all > few) printf "%.1f frames a second\n", 1e9 * n / (all - few) }'
+    # The check sum of a file takes one thread: three programs have three.
+    from=$(date +%s%N)
+    for n in 1 2 3; do
+        measure_stack "$frames" 2>&1 &
+        running+=($!)
+    done
+    wait "${running[@]}" || fail "three programs at once"
+    awk -v n=$((3 * frames)) -v all=$(($(date +%s%N) - from)) \
+        'BEGIN { printf "three programs at once: %.1f frames a second, their start with it\n", 1e9 * n / all }'
+}
+
+measure_stack() {
+    "$build/mroscope" mro --device cuda --json --quiet --pixel 0.02 --kv 300 --cs 1.2 --frames "0-$(($1 - 1))" \
+        "$work/stack.tif" >/dev/null
 }
 
 all() {
@@ -44,11 +153,13 @@ all() {
     echo "nvcc     $(nvcc --version 2>/dev/null | sed -n 's/.*release //p')"
     echo "commit   $(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)"
     echo "date     $(date -u +%Y-%m-%dT%H:%MZ)"
-    if ! { cmake -S . -B "$build" -DMROSCOPE_CUDA=on -DMROSCOPE_WERROR=ON -DCMAKE_CUDA_ARCHITECTURES="$arch" &&
-        cmake --build "$build" --parallel "$(getconf _NPROCESSORS_ONLN)"; } >"$build/log.txt" 2>&1; then
+    if [ -d "$build/lib" ]; then
+        chmod +x "$build/mroscope" "$build/tests/test_parity_backends"
+        find_cufft
+        echo "packed   $("$build/mroscope" --version 2>/dev/null)"
+    elif ! compile >"$build/log.txt" 2>&1; then
         cat "$build/log.txt"
-        echo "FAILED: the build"
-        failed=$((failed + 1))
+        fail "the build"
         return
     fi
     step "$build/mroscope" devices
@@ -56,15 +167,12 @@ all() {
     local parity=$build/tests/test_parity_backends log=$build/parity.txt
     step "$parity" >"$log"
     cat "$log"
-    if grep -q 'skipped cuda' "$log"; then
-        echo "FAILED: the card was skipped"
-        failed=$((failed + 1))
-    fi
+    if grep -q 'skipped cuda' "$log"; then fail "the card was skipped"; fi
     if command -v compute-sanitizer >/dev/null; then
         for tool in $tools; do
             local options=()
             [ $tool = memcheck ] && options=(--leak-check full)
-            step compute-sanitizer --tool $tool "${options[@]}" --error-exitcode 9 "$parity"
+            step compute-sanitizer --tool $tool "${options[@]}" --error-exitcode 9 "$parity" every_backend_against_the_cpu
         done
     else
         echo "compute-sanitizer is not here: not run"
@@ -78,6 +186,7 @@ all() {
     for size in $sizes; do
         for device in cuda cpu; do step "$build/mroscope" bench --device $device --size "$size" --runs "$runs"; done
     done
+    if [ "$frames" -ge 4 ]; then throughput; fi
 }
 
 mkdir -p "$build"

@@ -274,7 +274,7 @@ function comparisonOf(m) {
       name: x.state, colour: stateColour(x.state), ratio: x.ratio, ci: x.ratio_ci95, text: ratioText(x) }));
     if (lines.length) {
       const chart = ratioChart({ title: `Ratio to ${c.reference}`, rows: lines, summary: lines.map((l) => `${l.name} ${l.text}`).join('; ') });
-      charts.push(h('figure', {}, chart, h('figcaption', {}, 'Ratio of means with its 95 % interval. An interval that holds 1 shows no difference. ', saveSvg(chart, `${slug}_ratios`))));
+      charts.push(h('figure', {}, chart, h('figcaption', {}, 'Ratio of means with its 95 % interval. An interval that holds 1 leaves open whether there is a difference. ', saveSvg(chart, `${slug}_ratios`))));
     }
   }
   const strained = points.filter((p) => isNumber(p.x)).map((p) => ({ ...p, colour: stateColour(p.state) }));

@@ -127,6 +127,7 @@ const LABELS = {
   strain: 'Strain', moran_i: "Moran's I", moran_p: "p of Moran's I", mean: 'Mean', sd: 'Standard deviation', fwhm: 'Full width at half maximum',
   normal_azimuth_deg: 'Azimuth of the normal', width_nm: 'Width', depth: 'Depth', position_nm: 'Position', skewness: 'Skewness', r: 'r', p: 'p',
   r_counting: 'r by counting alone', points_effective: 'Points that count', k_factors: 'k-factors', k_source: 'k-factors from', density_per_nm3: 'Density', n: 'n',
+  Q_inv_A: 'Q', fwhm_inv_A: 'Full width at half maximum', s_max_inv_nm: 's max', s_min_inv_nm: 's min', s_end_inv_nm: 's end',
 };
 function label(key) {
   if (Object.hasOwn(LABELS, key)) return LABELS[key];
@@ -168,8 +169,9 @@ function columnsOf(verb, results) {
 }
 function columnTitle(path) {
   const parts = path.split('.'), key = parts[parts.length - 1];
-  if (path.startsWith('elements.')) return `${parts[1]}: ${label(key).toLowerCase()}`;
-  return parts.length > 1 ? `${label(parts[0])}: ${label(key).toLowerCase()}` : label(key);
+  const name = label(key), within = /^[A-Z][a-z]/.test(name) ? name.charAt(0).toLowerCase() + name.slice(1) : name; // Q stays Q
+  if (path.startsWith('elements.')) return `${parts[1]}: ${within}`;
+  return parts.length > 1 ? `${label(parts[0])}: ${within}` : label(key);
 }
 // Text and sortable value of a cell of such a table.
 function columnValue(result, path) {

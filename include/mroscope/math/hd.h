@@ -9,14 +9,16 @@
 
 #ifdef __CUDACC__
 #define MRO_HD static __host__ __device__ __forceinline__
+#define MRO_PAIR __align__(8) /* both numbers are loaded and stored as one */
 #else
 #define MRO_HD static inline
+#define MRO_PAIR
 #endif
 
 #define MRO_PI 3.14159265358979323846
 
 /* A complex number of two floats, laid out as cuFFT and FFTW expect it. */
-typedef struct {
+typedef struct MRO_PAIR {
     float re, im;
 } mro_c32;
 

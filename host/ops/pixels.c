@@ -1,11 +1,60 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "ops/clipped.h"
+#include "ops/pixels.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
-#define FEW 16 /* pixels at an end: no pile */
+#include "core/notes.h"
+
+#define ROOM 100   /* powers of two that typical pixels may lie from 1; float32 has 126 */
+#define ROW_STEP 8 /* of the rows that show what is typical */
+#define FEW 16     /* pixels at an end: no pile */
+
+enum mro_code mro_pixels_in_range(const struct mro_image *im, const char *name, struct mro_error *e)
+{
+    /* The mean exponent: a few pixels of quite another size, as spikes are, hardly move it. */
+    double sum = 0, n = 0;
+    for (size_t y = 0; y < im->ny; y += ROW_STEP) {
+        const float *row = im->px + y * im->nx;
+        int64_t exponents = 0;
+        int32_t known = 0;
+#pragma omp simd reduction(+ : exponents, known)
+        for (size_t x = 0; x < im->nx; x++) {
+            int32_t bits;
+            memcpy(&bits, row + x, sizeof bits);
+            bits &= INT32_MAX; /* without the sign */
+            const bool counts = bits > 0 && bits < 0x7f800000;
+            exponents += counts ? bits >> 23 : 0;
+            known += counts;
+        }
+        sum += (double)exponents;
+        n += known;
+    }
+    const double typical = sum / n - 127;
+    if (n == 0 || fabs(typical) < ROOM) return MRO_OK;
+    return MRO_FAIL(e, MRO_EDATA,
+                    "the pixels of '%s' are around 1e%.0f, where the range of float32 ends; multiply them by a number "
+                    "that brings them between 1e-30 and 1e30",
+                    name, typical * log10(2));
+}
+
+bool mro_pixels_vary(const struct mro_image *im, char ***warnings, size_t *n_warnings, char *verdict, size_t room)
+{
+    const size_t n = im->ny * im->nx;
+    size_t first = 0;
+    while (first < n && !isfinite(im->px[first])) first++;
+    size_t other = first;
+    while (other < n && (im->px[other] == im->px[first] || !isfinite(im->px[other]))) other++;
+    if (other < n) return true;
+    const bool empty = first == n;
+    mro_note(warnings, n_warnings, "%s: there is nothing to measure",
+             empty ? "no pixel holds a number" : "every pixel has the same value");
+    snprintf(verdict, room, "not measured: the image is %s", empty ? "empty" : "constant");
+    return false;
+}
 
 /* The largest value and the next one, and how many pixels have them. */
 struct top {

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What a result says of itself: the image, its frames, calibration, provenance, warnings. */
+#include "cli/inputs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "3,5-9": the frames used, each once and in order, whatever way they were asked for. */
+static char *frames_text(const struct cli_frames *f, size_t frames)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return NULL;
+    const char *comma = "";
+    for (size_t i = 0; i < frames; i++) {
+        if (!cli_frames_has(f, i)) continue;
+        size_t last = i;
+        while (last + 1 < frames && cli_frames_has(f, last + 1)) last++;
+        fprintf(out, last > i ? "%s%zu-%zu" : "%s%zu", comma, i, last);
+        comma = ",";
+        i = last;
+    }
+    const bool bad = ferror(out) != 0;
+    if (fclose(out) == 0 && !bad) return text;
+    free(text);
+    return NULL;
+}
+
+/* A result of several frames says which, and how they were joined. */
+static enum mro_code record_frames(const struct cli_common *c, const struct cli_item *item, struct cli_head *h,
+                                   struct mro_error *e)
+{
+    const size_t frames = item->info->frames;
+    int bad = 0;
+    if (!item->frame_given && frames > 1 && c->frames.n > 0) {
+        char *text = frames_text(&c->frames, frames);
+        json_t *entry = text ? json_pack("{s:s}", "value", text) : NULL;
+        bad = entry == NULL || json_object_set_new(h->head.options, "frames", entry);
+        free(text);
+    }
+    json_t *reduce = c->reduce == CLI_REDUCE_ALIGNED ? json_object_get(h->head.options, "reduce") : NULL;
+    if (!bad && reduce) bad = json_object_set_new(reduce, "algorithm", json_string(MRO_ALIGN_ALGORITHM));
+    if (!bad) return MRO_OK;
+    cli_head_release(h);
+    return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+}
+
+enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const char *const *warnings, size_t n_warnings,
+                       struct cli_head *h, struct mro_error *e)
+{
+    size_t n_file = 0, n = 0;
+    memset(h, 0, sizeof *h);
+    if (*item->hash) {
+        struct mro_hash_job *hash = *item->hash;
+        *item->hash = NULL;
+        MRO_TRY(mro_hash_finish(hash, item->sha256, e));
+    }
+    while (n_file < item->n_file && mro_file_warning(item->file, n_file)) n_file++;
+    h->warnings = calloc(n_file + item->n_extra + n_warnings + 1, sizeof *h->warnings);
+    if (h->warnings == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+    if ((h->head.options = cli_options_json(job->usage)) == NULL) {
+        cli_head_release(h);
+        return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
+    }
+    MRO_TRY(record_frames(job->common, item, h, e));
+    for (size_t i = 0; i < n_file; i++) h->warnings[n++] = mro_file_warning(item->file, i);
+    for (size_t i = 0; i < item->n_extra; i++) h->warnings[n++] = item->extra[i];
+    for (size_t i = 0; i < n_warnings; i++) {
+        size_t k = 0; /* the measurement may say what the reading said already */
+        while (k < item->n_extra && strcmp(item->extra[k], warnings[i]) != 0) k++;
+        if (k == item->n_extra) h->warnings[n++] = warnings[i];
+    }
+    memcpy(h->provenance.input_sha256, item->sha256, sizeof h->provenance.input_sha256);
+    h->provenance.calibration = item->calibration;
+    h->head.verb = job->usage->verb;
+    h->head.file = item->path;
+    h->head.image = item->image;
+    h->head.has_frame = item->frame_given;
+    h->head.frame = item->frame;
+    h->head.info = item->info;
+    for (int i = 0; i < 2; i++) {
+        const struct mro_axis *a = &item->pixels.axis[i];
+        h->head.pixel_nm[i] = a->step > 0 && a->unit == MRO_UNIT_NM ? a->step : NAN;
+    }
+    h->head.warnings = h->warnings;
+    h->head.n_warnings = n;
+    h->head.provenance = &h->provenance;
+    return MRO_OK;
+}
+
+void cli_head_release(struct cli_head *h)
+{
+    json_decref(h->head.options);
+    free(h->warnings);
+    memset(h, 0, sizeof *h);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Philox of several counters side by side, as many as a vector of the processor has 64-bit words. */
+#ifndef MRO_CORE_PHILOX_WORDS_H
+#define MRO_CORE_PHILOX_WORDS_H
+
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+#include <stdint.h>
+
+#include "mroscope/math/philox.h"
+
+#if defined(__AVX512F__)
+#define MRO_PHILOX_LANES 8
+#elif defined(__AVX2__)
+#define MRO_PHILOX_LANES 4
+#else
+#define MRO_PHILOX_LANES 2
+#endif
+
+/* 32-bit words of Philox, each in the low half of 64 bits; what is above them is of no matter. */
+typedef uint64_t mro_philox_words __attribute__((vector_size(MRO_PHILOX_LANES * sizeof(uint64_t))));
+
+/* Products of the words, whole: of 32 by 32 bits there is an instruction, which compilers do not find. */
+static inline mro_philox_words mro_philox_product(mro_philox_words a, uint32_t b)
+{
+#if defined(__AVX512F__)
+    return (mro_philox_words)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+#elif defined(__AVX2__)
+    return (mro_philox_words)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+#elif defined(__SSE2__)
+    return (mro_philox_words)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
+#else
+    return (a & UINT32_MAX) * b;
+#endif
+}
+
+/* The words of mro_philox(seed, stream, counter + i) for each lane i, where the low half of the counter does not
+ * overflow. */
+static inline void mro_philox_lanes(uint64_t seed, uint64_t stream, uint64_t counter, mro_philox_words v[4])
+{
+    mro_philox_words c0 = { 0 }, c1 = (mro_philox_words){ 0 } + (uint32_t)(counter >> 32);
+    mro_philox_words c2 = (mro_philox_words){ 0 } + (uint32_t)stream,
+                     c3 = (mro_philox_words){ 0 } + (uint32_t)(stream >> 32);
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int i = 0; i < MRO_PHILOX_LANES; i++) c0[i] = (uint32_t)counter + (uint64_t)i;
+    for (int round = 0; round < 10; round++) {
+        const mro_philox_words p0 = mro_philox_product(c0, MRO_PHILOX_M0), p1 = mro_philox_product(c2, MRO_PHILOX_M1);
+        c0 = p1 >> 32 ^ c1 ^ k0;
+        c1 = p1;
+        c2 = p0 >> 32 ^ c3 ^ k1;
+        c3 = p0;
+        k0 += MRO_PHILOX_W0;
+        k1 += MRO_PHILOX_W1;
+    }
+    v[0] = c0;
+    v[1] = c1;
+    v[2] = c2;
+    v[3] = c3;
+}
+
+#endif
