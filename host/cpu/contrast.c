@@ -46,6 +46,7 @@ static void median3x3_part(const float *up, const float *mid, const float *down,
                                     middle[i + 2], high[i + 2]);
 }
 
+/* How many rows the scale of spikes is told from. */
 static size_t sampled_rows(size_t ny) { return ny < 3 ? 0 : (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP; }
 
 /* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. `v` is room for nx numbers of each. */
@@ -165,20 +166,20 @@ static double *bell_new(double sigma, ptrdiff_t *reach)
     return bell;
 }
 
-/* How many of n pixels lie in block i. */
-static double in_block(const struct background *b, size_t i, size_t n)
+/* How many of n pixels along an axis lie in block i. */
+static double pixels_of_block(const struct background *b, size_t i, size_t n)
 {
     return (double)(((i + 1) * b->block < n ? (i + 1) * b->block : n) - i * b->block);
 }
 
-/* One line of weigh(): sums over n blocks of how many pixels they have along it. */
+/* How many of n pixels along an axis the Gaussian sees from each of its blocks. */
 static void weigh_pixels(const struct background *b, size_t blocks, size_t n, ptrdiff_t reach, const double *bell,
                          double *to)
 {
     for (ptrdiff_t i = 0; i < (ptrdiff_t)blocks; i++) {
         to[i] = 0;
         for (ptrdiff_t j = i < reach ? 0 : i - reach; j <= i + reach && j < (ptrdiff_t)blocks; j++)
-            to[i] += bell[labs(j - i)] * in_block(b, (size_t)j, n);
+            to[i] += bell[labs(j - i)] * pixels_of_block(b, (size_t)j, n);
     }
 }
 
@@ -192,10 +193,10 @@ static bool background_smooth(int threads, struct background *b, size_t pixels_y
     double *along = calloc((size_t)(ny * pitch), sizeof *along); /* smoothed along y; hx zeros before and behind */
     double *pixels = malloc((b->ny + b->nx) * sizeof *pixels);
     const bool ready = bell_y && bell_x && along && pixels;
-    bool whole = true; /* no pixel without data: the counts are a product, and so they stay */
+    bool whole = true; /* no pixel without data: the counts are products of those along y and x, and so they stay */
     for (size_t i = 0; i < b->ny; i++)
         for (size_t k = 0; k < b->nx; k++)
-            whole &= count[i * b->nx + k] == in_block(b, i, pixels_y) * in_block(b, k, pixels_x);
+            whole &= count[i * b->nx + k] == pixels_of_block(b, i, pixels_y) * pixels_of_block(b, k, pixels_x);
     for (int k = 0; ready && k < (whole ? 1 : 2); k++) {
         const double *from = k ? count : sum;
         double *to = k ? sum : b->mean;
@@ -315,9 +316,9 @@ static int32_t largest_down(const float *line, const float *below, size_t n)
 }
 
 /* Sums of rows [y0, y1) without their spikes, and of how many, for up to PART columns from `from` on. Tells which rows
- * have spikes there, at spiked[y * parts]; how many spikes there are. A spike differs by more than the threshold (`limit`
- * in bits) from five or more of its eight neighbours, and so from one of any four: medians are taken only of rows where
- * a pixel differs by as much from one beside, above or below it. */
+ * have spikes there, at spiked[y * parts]; how many spikes there are. A spike differs by more than the threshold
+ * (`limit` in bits) from five or more of its eight neighbours, and so from one of any four: medians are taken only of
+ * rows where a pixel differs by as much from one beside, above or below it. */
 static size_t sum_part(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float threshold,
                        int32_t limit, unsigned char *spiked, size_t parts, float *sums, float *counts)
 {
@@ -397,7 +398,8 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         const double blocks = ((double)x + 0.5) / (double)bg.block + 0.5;
         bg.past[x] = (float)(blocks - floor(blocks));
     }
-    const float threshold = residual_threshold(px, ny, nx, d->threads, (float *)half), most = threshold > 0 ? threshold : FLT_MAX;
+    const float threshold = residual_threshold(px, ny, nx, d->threads, (float *)half),
+                most = threshold > 0 ? threshold : FLT_MAX;
     int32_t limit;
     memcpy(&limit, &most, sizeof limit);
     /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
