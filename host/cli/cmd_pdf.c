@@ -1,64 +1,21 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/values.h"
-#include "cli/verb.h"
+#include "cli/pdf.h"
 #include "core/notes.h"
-#include "io/reader.h"
-#include "io/table.h"
-#include "mroscope/pdf.h"
-#include "mroscope/saed.h"
 #include "report/figure.h"
 
-#define SHIFT_PX 0.2 /* of the centre, for the systematic part of errors */
-#define SHIFT_FRAMES \
-    4 /* frames of larger stacks go without it, as it measures every pattern twice, and without figures */
-#define MEAN_FRAMES 8  /* of a stack, spread over it, whose mean gives the geometry of all */
-#define LEAST_DRAWS 50 /* where no errors are wanted */
-#define DRIFT_PX 0.5   /* frames that lie farther from it are fitted by themselves */
+/* Frames of larger stacks are measured at one centre alone, as every other measures a pattern twice, and without
+ * figures.
+ */
+#define SHIFT_FRAMES 4
 
-struct pdf {
-    struct cli_run run;
-    struct mro_pdf_options o;
-    struct mro_saed_options saed;
-    struct mro_profile_options table;
-    const char *composition, *mask, *reference, *values_text;
-    int damping, abscissa, radiation;
-    bool whole_mask, each, frame_figures;
-    int frame_draws;
-    struct cli_numbers centre, ellipse;
-    int standard; /* enum mro_standard */
-    const char *standard_file, *ellipse_file;
-    struct mro_saed_standard calibrated;
-    char standard_sha256[65], ellipse_sha256[65], step_text[200];
-    size_t standard_shape[2]; /* ny, nx; 0 = there is none */
-    bool have_geometry;       /* standard and ellipse are read */
-
-    struct cli_values values; /* of the series */
-    size_t measured;
-    bool have_reference;
-    struct mro_pdf_result against; /* the reference's */
-    char reference_sha256[65];
-    struct mro_image mask_image;
-    unsigned char *mask_pixels;
-    struct mro_profile *frame; /* of one stack, for taking them together */
-    size_t n_frames;
-    struct mro_saed_result stack; /* the mean of frames of the image that is being measured */
-    bool have_stack;
-    char *stack_why; /* NULL, or why its frames are fitted one by one */
-    struct mro_saed_plan *plan[CLI_PLACES];
-    struct mro_pdf_windows stack_windows; /* of that mean, for all frames that share its geometry; 0 = none */
-    struct mro_pdf_series series;
-    struct cli_file_id *ids;
-};
-
-#define AT(field) offsetof(struct pdf, field)
+#define AT(field) offsetof(struct cli_pdf, field)
 static const struct cli_option measure_rows[] = {
     { "composition", 0, "FORMULA", "", "of the specimen, in atoms: Fe82B18, Zr52.5Cu17.9Ni14.6Al10Ti5", CLI_STRING,
       AT(composition), true, 0, 0 },
@@ -160,33 +117,7 @@ static const char notes[] =
     "  mroscope pdf --composition Fe82B18 --density 83.3 --reference AQ.tif -o results CTC30.tif\n"
     "  mroscope pdf --composition Zr50Cu50 --values 300,350,400 -o results T300.xy T350.xy T400.xy";
 
-/* One result on its way. */
-struct one {
-    struct mro_saed_result saed;
-    struct mro_profile table;
-    struct mro_pdf_result pdf;
-    struct mro_pdf_difference difference;
-    struct mro_pdf_report report;
-    char **warnings;
-    size_t n_warnings;
-};
-
-static void release(void *result)
-{
-    struct one *r = result;
-    mro_saed_result_release(&r->saed);
-    mro_profile_release(&r->table);
-    mro_pdf_result_release(&r->pdf);
-    mro_pdf_difference_release(&r->difference);
-    mro_notes_release(&r->warnings, &r->n_warnings);
-}
-
-static void take_notes(struct one *r, char *const *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++) mro_note(&r->warnings, &r->n_warnings, "%s", list[i]);
-}
-
-static void forget_frames(struct pdf *s)
+static void forget_frames(struct cli_pdf *s)
 {
     for (size_t i = 0; i < s->n_frames; i++) mro_profile_release(&s->frame[i]);
     free(s->frame);
@@ -194,198 +125,11 @@ static void forget_frames(struct pdf *s)
     s->n_frames = 0;
 }
 
-static void forget_stack(struct pdf *s)
-{
-    for (int i = 0; i < CLI_PLACES; i++) {
-        mro_saed_plan_free(s->plan[i]);
-        s->plan[i] = NULL;
-    }
-    mro_saed_result_release(&s->stack);
-    memset(&s->stack_windows, 0, sizeof s->stack_windows);
-    s->have_stack = false;
-    free(s->stack_why);
-    s->stack_why = NULL;
-}
-
-/* From the profile on. A pattern without composition, or without a halo, still has its geometry and its profile. */
-static enum mro_code from_profile(struct pdf *s, const struct mro_profile *p, const struct mro_profile *shifted,
-                                  const char *name, const struct mro_pdf_options *o, struct one *r, struct mro_error *e)
-{
-    struct mro_error why;
-    r->report.profile = p;
-    if (r->report.pattern) {
-        r->report.ellipse_file = s->ellipse_file;
-        r->report.ellipse_sha256 = s->ellipse_sha256;
-        if (s->standard_file) {
-            r->report.standard = &s->calibrated;
-            r->report.standard_name = mro_standard_name((enum mro_standard)s->standard);
-            r->report.standard_file = s->standard_file;
-            r->report.standard_sha256 = s->standard_sha256;
-            r->report.step_text = s->step_text;
-        }
-    }
-    r->report.composition = &s->o.composition;
-    take_notes(r, p->warnings, p->n_warnings);
-    const enum mro_code rc = mro_pdf_measure(p, shifted, name, o, &r->pdf, &why);
-    if (rc == MRO_OK) {
-        r->report.pdf = &r->pdf;
-        take_notes(r, r->pdf.warnings, r->pdf.n_warnings);
-        if (s->have_reference && strcmp(name, s->reference) != 0) {
-            if (mro_pdf_compare(&r->pdf, &s->against, &r->difference, &why) == MRO_OK) {
-                r->report.difference = &r->difference;
-                r->report.reference_file = s->reference;
-                r->report.reference_sha256 = s->reference_sha256;
-            } else {
-                mro_note(&r->warnings, &r->n_warnings, "no difference to '%s': %s", s->reference, why.message);
-            }
-        }
-        return MRO_OK;
-    }
-    if (r->report.pattern && (rc == MRO_ECALIB || rc == MRO_EDATA)) {
-        mro_note(&r->warnings, &r->n_warnings, "%s", why.message);
-        return MRO_OK;
-    }
-    if (e) *e = why;
-    return rc;
-}
-
-/* The options for a pattern, with the mask that was given. */
-static enum mro_code options_for(const struct pdf *s, const struct mro_image *im, const char *name,
-                                 struct mro_saed_options *o, struct mro_error *e)
-{
-    *o = s->saed;
-    if (s->standard_shape[0] && (s->standard_shape[0] != im->ny || s->standard_shape[1] != im->nx))
-        return MRO_FAIL(e, MRO_EARG,
-                        "the standard '%s' has %zu x %zu pixels and '%s' %zu x %zu; its scale holds for patterns of "
-                        "the same binning only",
-                        s->standard_file, s->standard_shape[1], s->standard_shape[0], name, im->nx, im->ny);
-    if (s->mask_pixels == NULL) return MRO_OK;
-    if (s->mask_image.ny != im->ny || s->mask_image.nx != im->nx)
-        return MRO_FAIL(e, MRO_EARG, "the mask '%s' has %zu x %zu pixels and '%s' %zu x %zu", s->mask, s->mask_image.nx,
-                        s->mask_image.ny, name, im->nx, im->ny);
-    o->mask = s->mask_pixels;
-    return MRO_OK;
-}
-
-/* `r->saed` is filled already where `planned`. */
-static enum mro_code measure_pattern(struct pdf *s, struct mro_device *d, const struct mro_image *im, const char *name,
-                                     bool shift, bool planned, const struct mro_pdf_options *numbers, struct one *r,
-                                     struct mro_error *e)
-{
-    struct mro_saed_options o;
-    struct mro_saed_result moved = { 0 };
-    MRO_TRY(options_for(s, im, name, &o, e));
-    if (!planned) MRO_TRY(mro_saed_measure(d, im, name, &o, &r->saed, e));
-    r->report.pattern = &r->saed;
-    take_notes(r, r->saed.warnings, r->saed.n_warnings);
-    if (shift && s->o.composition.n) {
-        const struct mro_saed_geometry *g = &r->saed.geometry;
-        struct mro_error why;
-        o.centre_how = o.ellipse_how = MRO_SAED_GIVEN;
-        o.centre_px[0] = g->centre_px[0] + SHIFT_PX;
-        o.centre_px[1] = g->centre_px[1];
-        o.ellipse_ratio = g->ellipse_ratio;
-        o.ellipse_azimuth_deg = isfinite(g->ellipse_azimuth_deg) ? g->ellipse_azimuth_deg : 0;
-        if (mro_saed_measure(d, im, name, &o, &moved, &why) != MRO_OK) shift = false;
-    }
-    const enum mro_code rc =
-        from_profile(s, &r->saed.profile, shift && moved.profile.n ? &moved.profile : NULL, name, numbers, r, e);
-    mro_saed_result_release(&moved);
-    return rc;
-}
-
-/* The mean of frames spread over those that are measured, calibrated as this one. The file is opened again: its frames
- * are being read ahead. */
-static enum mro_code mean_of_frames(const struct pdf *s, const struct cli_item *item, struct mro_image *mean,
-                                    struct mro_error *e)
-{
-    const struct cli_frames *f = &s->run.common.frames;
-    size_t wanted = 0, seen = 0, taken = 0;
-    struct mro_file *file = NULL;
-    struct mro_image im = { 0 };
-    for (size_t k = 0; k < item->info->frames; k++) wanted += cli_frames_has(f, k);
-    MRO_TRY(mro_file_open(&file, item->path, s->run.common.memory, e));
-    const size_t of = wanted < MEAN_FRAMES ? wanted : MEAN_FRAMES;
-    enum mro_code rc = mro_image_alloc(mean, item->pixels.ny, item->pixels.nx, e);
-    for (size_t k = 0; rc == MRO_OK && k < item->info->frames && taken < of; k++) {
-        if (!cli_frames_has(f, k)) continue;
-        if (seen++ != taken * wanted / of) continue;
-        rc = mro_file_read_into(file, item->image, k, &im, e);
-        for (size_t i = 0; rc == MRO_OK && i < mean->ny * mean->nx; i++)
-            mean->px[i] = (taken ? mean->px[i] : 0) + im.px[i] / (float)of;
-        taken++;
-    }
-    if (rc == MRO_OK) {
-        memcpy(mean->axis, item->pixels.axis, sizeof mean->axis);
-        mean->beam_kv = item->pixels.beam_kv;
-        mean->kind = item->pixels.kind;
-    } else {
-        mro_image_release(mean);
-    }
-    mro_image_release(&im);
-    mro_file_close(file);
-    return rc;
-}
-
-/* What the frames of a stack share, before the first of them: geometry, and windows of S(Q) and G(r). When their mean
- * cannot be measured they are fitted one by one, which is said. */
-static enum mro_code open_stack(struct pdf *s, struct mro_device *d, const struct cli_item *item, struct mro_error *e)
-{
-    struct mro_image mean = { 0 };
-    struct mro_saed_options o;
-    struct mro_error why;
-    forget_stack(s);
-    MRO_TRY(options_for(s, &item->pixels, item->name, &o, e));
-    MRO_TRY(mean_of_frames(s, item, &mean, e));
-    const enum mro_code rc = mro_saed_measure(d, &mean, item->path, &o, &s->stack, &why);
-    mro_image_release(&mean);
-    s->have_stack = rc == MRO_OK;
-    if (rc == MRO_EMEMORY || rc == MRO_ECALIB || rc == MRO_EARG) return MRO_FAIL(e, rc, "%s", why.message);
-    if (rc) s->stack_why = strdup(why.message);
-    if (rc || s->o.composition.n == 0 || s->o.fixed.s_inv_nm[1] > 0) return MRO_OK;
-    struct mro_pdf_options numbers = s->o;
-    struct mro_pdf_result r;
-    numbers.draws = LEAST_DRAWS;
-    numbers.connection_R_A = -1;
-    if (mro_pdf_measure(&s->stack.profile, NULL, item->path, &numbers, &r, &why) == MRO_OK)
-        s->stack_windows = r.windows;
-    mro_pdf_result_release(&r);
-    return MRO_OK;
-}
-
-/* A frame by what its stack shares; *planned is false when it has to be fitted by itself. */
-static enum mro_code measure_frame(struct pdf *s, enum cli_place place, const struct cli_item *item, struct one *r,
-                                   bool *planned, struct mro_error *e)
-{
-    struct mro_device *d = s->run.places->device[place];
-    struct mro_saed_options o;
-    double drift;
-    *planned = false;
-    if (item->first && (place == CLI_CHOSEN || !s->have_stack)) MRO_TRY(open_stack(s, d, item, e));
-    if (!s->have_stack) {
-        if (s->stack_why)
-            mro_note(&r->warnings, &r->n_warnings, "the frames were fitted one by one, as their mean cannot be: %s",
-                     s->stack_why);
-        return MRO_OK;
-    }
-    MRO_TRY(options_for(s, &item->pixels, item->name, &o, e));
-    if (s->plan[place] == NULL) MRO_TRY(mro_saed_plan_new(&s->plan[place], d, &s->stack, &o, 1, e));
-    if (item->first) take_notes(r, s->stack.warnings, s->stack.n_warnings);
-    MRO_TRY(mro_saed_plan_measure(s->plan[place], item->pixels.px, item->name, &r->saed, &drift, e));
-    *planned = !(drift > DRIFT_PX);
-    if (!*planned) {
-        mro_note(&r->warnings, &r->n_warnings,
-                 "the pattern lies %.1f px from where the mean of the stack has it, so it was fitted by itself", drift);
-        mro_saed_result_release(&r->saed);
-    }
-    return MRO_OK;
-}
-
 /* A frame of a stack that is not small. */
 static bool one_of_many(const struct cli_item *item) { return item->frame_given && item->info->frames > SHIFT_FRAMES; }
 
 /* A point of the series; the first also fixes the windows of the others. */
-static enum mro_code add_point(struct pdf *s, const struct one *r, const char *path, const char *name,
+static enum mro_code add_point(struct cli_pdf *s, const struct cli_pdf_one *r, const char *path, const char *name,
                                struct mro_error *e)
 {
     size_t i = s->measured++;
@@ -402,47 +146,49 @@ static enum mro_code add_point(struct pdf *s, const struct one *r, const char *p
 static enum mro_code measure(void *state, enum cli_place place, const struct cli_item *item, void *result,
                              struct mro_error *e)
 {
-    struct pdf *s = state;
-    struct one *r = result;
+    struct cli_pdf *s = state;
+    struct cli_pdf_one *r = result;
     struct mro_pdf_options numbers = s->o;
     const bool few = !one_of_many(item);
     bool planned = false;
-    if (item->info->frames > 1 && item->frame_given && !s->each) MRO_TRY(measure_frame(s, place, item, r, &planned, e));
+    if (item->info->frames > 1 && item->frame_given && !s->each)
+        MRO_TRY(cli_pdf_measure_frame(s, place, item, r, &planned, e));
     if (!few) numbers.draws = s->frame_draws;
     if (planned && !(s->o.fixed.s_inv_nm[1] > 0)) numbers.fixed = s->stack_windows;
-    return measure_pattern(s, s->run.places->device[place], &item->pixels, item->name, few, planned, &numbers, r, e);
+    return cli_pdf_measure_pattern(s, s->run.places->device[place], &item->pixels, item->name, few, planned, &numbers,
+                                   r, e);
 }
 
 /* The first point of a series without a reference sets the windows of those after it. */
 static bool ready(const void *state)
 {
-    const struct pdf *s = state;
+    const struct cli_pdf *s = state;
     return s->values.n == 0 || s->have_reference || s->series.n > 0;
 }
 
 static size_t need(const void *state, const struct mro_image *like)
 {
-    const struct pdf *s = state;
+    const struct cli_pdf *s = state;
     return mro_saed_bytes(like, &s->saed);
 }
 
 static json_t *json(const void *state, const struct mro_result_head *h, const void *result, struct mro_error *e)
 {
     (void)state;
-    return mro_json_pdf(h, &((const struct one *)result)->report, e);
+    return mro_json_pdf(h, &((const struct cli_pdf_one *)result)->report, e);
 }
 
 static char *const *warnings(const void *result, size_t *n)
 {
-    const struct one *r = result;
+    const struct cli_pdf_one *r = result;
     *n = r->n_warnings;
     return r->warnings;
 }
 
 static void print(void *state, const struct cli_item *item, const void *result)
 {
-    struct pdf *s = state;
-    const struct one *r = result;
+    struct cli_pdf *s = state;
+    const struct cli_pdf_one *r = result;
     const struct mro_pdf_result *p = r->report.pdf;
     char value[96], verdict[256] = "";
     if (r->report.series)
@@ -474,8 +220,8 @@ static void print(void *state, const struct cli_item *item, const void *result)
 
 static enum mro_code write_files(void *state, struct cli_item *item, const void *result, struct mro_error *e)
 {
-    struct pdf *s = state;
-    const struct one *r = result;
+    struct cli_pdf *s = state;
+    const struct cli_pdf_one *r = result;
     const struct mro_pdf_difference *d = r->report.difference;
     if (r->report.profile && r->report.profile->s_inv_nm)
         MRO_TRY(cli_write_text(item, &s->run.job, ".profile.csv", mro_csv_pdf_profile(r->report.profile, e), e));
@@ -493,8 +239,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
 static enum mro_code pool(void *state, enum cli_place place, const struct cli_item *item, const void *result,
                           struct mro_error *e)
 {
-    struct pdf *s = state;
-    const struct one *r = result;
+    struct cli_pdf *s = state;
+    const struct cli_pdf_one *r = result;
     (void)place;
     if (item->first) forget_frames(s);
     MRO_TRY(add_point(s, r, item->path, item->name, e));
@@ -522,8 +268,8 @@ static enum mro_code pool(void *state, enum cli_place place, const struct cli_it
 /* Frames whose profiles end at different radii: all are cut to the shortest. */
 static enum mro_code together(void *state, struct cli_item *item, struct mro_error *e)
 {
-    struct pdf *s = state;
-    struct one r = { 0 };
+    struct cli_pdf *s = state;
+    struct cli_pdf_one r = { 0 };
     enum mro_code rc = MRO_OK;
     const struct mro_profile **each = malloc((s->n_frames + 1) * sizeof *each);
     if (each == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its frames together", item->name);
@@ -539,7 +285,7 @@ static enum mro_code together(void *state, struct cli_item *item, struct mro_err
                  "errors of the frames together come from what differs between them; speckle of one place, which they "
                  "share, is not in them");
         struct mro_error why;
-        const enum mro_code measured = from_profile(s, &r.table, NULL, item->name, &s->o, &r, &why);
+        const enum mro_code measured = cli_pdf_from_profile(s, &r.table, NULL, item->name, &s->o, &r, &why);
         if (measured == MRO_EMEMORY)
             rc = MRO_FAIL(e, measured, "%s", why.message);
         else if (measured)
@@ -547,44 +293,14 @@ static enum mro_code together(void *state, struct cli_item *item, struct mro_err
     }
     if (rc == MRO_OK && item->stem) rc = write_files(s, item, &r, e);
     if (rc == MRO_OK) rc = cli_publish(&s->run, item, &r, cli_backend(&s->run), e);
-    release(&r);
+    cli_pdf_release(&r);
     free(each);
     return rc;
 }
 
-/* -- tables, and the reference ------------------------------------------------------------------------- */
+/* -- tables -------------------------------------------------------------------------------------------- */
 
-static bool is_table(const char *path)
-{
-    struct mro_bytes b;
-    if (mro_bytes_map(&b, path, NULL) != MRO_OK) return false; /* told when it is read */
-    const bool yes = b.size > 0 && mro_profile_probe(b.p, b.size);
-    mro_bytes_unmap(&b);
-    return yes;
-}
-
-static enum mro_code hash_of(const struct mro_bytes *b, char hex[65], struct mro_error *e)
-{
-    struct mro_hash_job *job = NULL;
-    MRO_TRY(mro_hash_start(&job, -1, b->p, b->size, e));
-    return mro_hash_finish(job, hex, e);
-}
-
-static enum mro_code read_table(struct pdf *s, const char *path, struct mro_profile *p, char sha256[65],
-                                struct mro_error *e)
-{
-    struct mro_bytes b;
-    MRO_TRY(mro_bytes_map(&b, path, e));
-    enum mro_code rc = mro_profile_read(p, b.size ? (const void *)b.p : "", b.size, path, &s->table, e);
-    if (rc == MRO_OK) {
-        rc = hash_of(&b, sha256, e);
-        if (rc) mro_profile_release(p);
-    }
-    mro_bytes_unmap(&b);
-    return rc;
-}
-
-static enum mro_code do_table(struct pdf *s, const char *path, struct mro_error *e)
+static enum mro_code do_table(struct cli_pdf *s, const char *path, struct mro_error *e)
 {
     char sha256[65] = "";
     struct mro_hash_job *none = NULL;
@@ -596,130 +312,26 @@ static enum mro_code do_table(struct pdf *s, const char *path, struct mro_error 
                              .sha256 = sha256,
                              .inputs = s->ids,
                              .n_inputs = s->ids ? s->run.args.n : 0 };
-    struct one r = { 0 };
+    struct cli_pdf_one r = { 0 };
     snprintf(item.name, sizeof item.name, "%s", path);
-    enum mro_code rc = read_table(s, path, &r.table, sha256, e);
+    enum mro_code rc = cli_pdf_read_table(s, path, &r.table, sha256, e);
     if (rc == MRO_OK) {
         info.axis[0].size = r.table.n;
         snprintf(item.calibration, sizeof item.calibration, "%.80s", r.table.axis);
-        rc = from_profile(s, &r.table, NULL, path, &s->o, &r, e);
+        rc = cli_pdf_from_profile(s, &r.table, NULL, path, &s->o, &r, e);
     }
     if (rc == MRO_OK && s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
     if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
     if (rc == MRO_OK) rc = cli_publish(&s->run, &item, &r, NULL, e);
     if (rc == MRO_OK) rc = add_point(s, &r, path, path, e);
     cli_item_release(&item, rc != MRO_OK);
-    release(&r);
-    return rc;
-}
-
-/* The first pattern of an image file, calibrated. */
-static enum mro_code read_pattern(struct pdf *s, const char *path, struct mro_image *im, char sha256[65],
-                                  struct mro_error *e)
-{
-    struct mro_file *f = NULL;
-    char sentence[256];
-    MRO_TRY(mro_file_open(&f, path, s->run.common.memory, e));
-    enum mro_code rc = MRO_OK;
-    if (mro_file_images(f) == 0 || mro_file_info(f, 0)->axes < 2)
-        rc = MRO_FAIL(e, MRO_EDATA, "'%s' holds no image", path);
-    if (rc == MRO_OK) rc = mro_file_read(f, 0, 0, im, e);
-    if (rc == MRO_OK) {
-        cli_calibrate(&s->run.common, mro_file_info(f, 0), im->axis, sentence, sizeof sentence);
-        rc = hash_of(&f->bytes, sha256, e);
-        if (rc) mro_image_release(im);
-    }
-    mro_file_close(f);
-    return rc;
-}
-
-static enum mro_code read_mask(struct pdf *s, struct mro_error *e)
-{
-    char sha256[65];
-    if (s->mask == NULL || s->mask_pixels) return MRO_OK;
-    MRO_TRY(read_pattern(s, s->mask, &s->mask_image, sha256, e));
-    const size_t n = s->mask_image.ny * s->mask_image.nx;
-    s->mask_pixels = malloc(n ? n : 1);
-    if (s->mask_pixels == NULL) return MRO_FAIL(e, MRO_EMEMORY, "the mask '%s' does not fit in memory", s->mask);
-    for (size_t i = 0; i < n; i++) s->mask_pixels[i] = s->mask_image.px[i] != 0;
-    return MRO_OK;
-}
-
-/* Scale and ellipse from the patterns that were given for them. */
-static enum mro_code read_geometry(struct pdf *s, struct mro_error *e)
-{
-    struct mro_device *d = s->run.places->device[CLI_CHOSEN];
-    struct mro_image im = { 0 };
-    struct mro_saed_options o = s->saed; /* of the conditions; their own centre and ellipse */
-    struct mro_saed_geometry g;
-    if (s->have_geometry) return MRO_OK;
-    o.centre_how = o.ellipse_how = MRO_SAED_FIT;
-    bool have = false;
-    if (s->standard_file) {
-        MRO_TRY(read_pattern(s, s->standard_file, &im, s->standard_sha256, e));
-        const enum mro_code rc =
-            mro_saed_calibrate(d, &im, s->standard_file, (enum mro_standard)s->standard, &o, &s->calibrated, e);
-        s->standard_shape[0] = im.ny;
-        s->standard_shape[1] = im.nx;
-        mro_image_release(&im);
-        if (rc) return rc;
-        s->saed.step_inv_nm = o.step_inv_nm = s->calibrated.step_inv_nm;
-        snprintf(s->step_text, sizeof s->step_text, "%.6g nm^-1 a pixel, of %zu rings of %s in '%.100s'",
-                 s->calibrated.step_inv_nm, s->calibrated.rings, mro_standard_name((enum mro_standard)s->standard),
-                 s->standard_file);
-        g = s->calibrated.geometry;
-        have = true;
-    }
-    if (s->ellipse_file) {
-        struct mro_saed_result r;
-        MRO_TRY(read_pattern(s, s->ellipse_file, &im, s->ellipse_sha256, e));
-        const enum mro_code rc = mro_saed_measure(d, &im, s->ellipse_file, &o, &r, e);
-        mro_image_release(&im);
-        if (rc) return rc;
-        g = r.geometry;
-        have = true;
-        mro_saed_result_release(&r);
-    }
-    if (have && s->ellipse.n == 0) {
-        s->saed.ellipse_how = MRO_SAED_REFERENCE;
-        s->saed.ellipse_ratio = g.ellipse_ratio;
-        s->saed.ellipse_azimuth_deg = isfinite(g.ellipse_azimuth_deg) ? g.ellipse_azimuth_deg : 0;
-        s->saed.ellipse_ratio_se = isfinite(g.ellipse_ratio_se) ? g.ellipse_ratio_se : 0;
-    }
-    s->have_geometry = true;
-    return MRO_OK;
-}
-
-static enum mro_code measure_reference(struct pdf *s, struct mro_error *e)
-{
-    struct one r = { 0 };
-    struct mro_image im = { 0 };
-    enum mro_code rc;
-    if (is_table(s->reference)) {
-        rc = read_table(s, s->reference, &r.table, s->reference_sha256, e);
-        if (rc == MRO_OK) rc = from_profile(s, &r.table, NULL, s->reference, &s->o, &r, e);
-    } else {
-        rc = read_pattern(s, s->reference, &im, s->reference_sha256, e);
-        if (rc == MRO_OK)
-            rc = measure_pattern(s, s->run.places->device[CLI_CHOSEN], &im, s->reference, true, false, &s->o, &r, e);
-    }
-    if (rc == MRO_OK && r.report.pdf == NULL)
-        rc = MRO_FAIL(e, MRO_EDATA, "nothing can be compared with '%s': %s", s->reference,
-                      r.n_warnings ? r.warnings[r.n_warnings - 1] : "it has no G(r)");
-    if (rc == MRO_OK) {
-        s->against = r.pdf;
-        memset(&r.pdf, 0, sizeof r.pdf);
-        s->o.fixed = s->against.windows;
-        s->have_reference = true;
-    }
-    mro_image_release(&im);
-    release(&r);
+    cli_pdf_release(&r);
     return rc;
 }
 
 /* -- series -------------------------------------------------------------------------------------------- */
 
-static enum mro_code do_series(struct pdf *s, struct mro_error *e)
+static enum mro_code do_series(struct cli_pdf *s, struct mro_error *e)
 {
     char sha256[65] = "";
     struct mro_hash_job *none = NULL;
@@ -731,7 +343,7 @@ static enum mro_code do_series(struct pdf *s, struct mro_error *e)
                              .sha256 = sha256,
                              .inputs = s->ids,
                              .n_inputs = s->ids ? s->run.args.n : 0 };
-    struct one r = { 0 };
+    struct cli_pdf_one r = { 0 };
     r.report.composition = &s->o.composition;
     r.report.series = &s->series;
     s->series.value_name = s->values.head.name;
@@ -748,7 +360,7 @@ static enum mro_code do_series(struct pdf *s, struct mro_error *e)
     if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
     if (rc == MRO_OK) rc = cli_publish(&s->run, &item, &r, NULL, e);
     cli_item_release(&item, rc != MRO_OK);
-    release(&r);
+    cli_pdf_release(&r);
     return rc;
 }
 
@@ -756,7 +368,7 @@ static enum mro_code do_series(struct pdf *s, struct mro_error *e)
 
 static int check(void *state)
 {
-    struct pdf *s = state;
+    struct cli_pdf *s = state;
     struct mro_error e;
     if (s->composition && mro_composition_parse(&s->o.composition, s->composition, &e) != MRO_OK)
         return cli_wrong_usage("pdf", "%s", e.message);
@@ -796,7 +408,7 @@ static int check(void *state)
 
 static int walk(void *state)
 {
-    struct pdf *s = state;
+    struct cli_pdf *s = state;
     struct mro_error e;
     struct cli_args images = s->run.args;
     int rc = cli_prepare_outputs(&s->run.common, "pdf.json", s->run.args.files, s->run.args.n);
@@ -805,9 +417,9 @@ static int walk(void *state)
     s->measured = 0;
     if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
     enum mro_code code = s->o.tables ? MRO_OK : mro_pdf_tables_new(&s->o.tables, &e);
-    if (code == MRO_OK) code = read_mask(s, &e);
-    if (code == MRO_OK) code = read_geometry(s, &e);
-    if (code == MRO_OK && s->reference && !s->have_reference) code = measure_reference(s, &e);
+    if (code == MRO_OK) code = cli_pdf_read_mask(s, &e);
+    if (code == MRO_OK) code = cli_pdf_read_geometry(s, &e);
+    if (code == MRO_OK && s->reference && !s->have_reference) code = cli_pdf_measure_reference(s, &e);
     if (code) {
         fflush(stdout);
         cli_complain(&e);
@@ -821,7 +433,7 @@ static int walk(void *state)
     }
     /* In the order that was given, files of one kind at a time. */
     for (size_t i = 0; i < s->run.args.n && rc != 2;) {
-        if (is_table(s->run.args.files[i])) {
+        if (cli_pdf_is_table(s->run.args.files[i])) {
             if (do_table(s, s->run.args.files[i], &e) != MRO_OK) {
                 fflush(stdout);
                 cli_complain(&e);
@@ -831,7 +443,7 @@ static int walk(void *state)
             i++;
             continue;
         }
-        for (images.n = 0; i < s->run.args.n && !is_table(s->run.args.files[i]); i++)
+        for (images.n = 0; i < s->run.args.n && !cli_pdf_is_table(s->run.args.files[i]); i++)
             images.files[images.n++] = s->run.args.files[i];
         const int one = cli_each_frame(&s->run.job, &images);
         if (one) rc = one;
@@ -850,7 +462,7 @@ static int walk(void *state)
 
 static void defaults(void *state)
 {
-    struct pdf *s = state;
+    struct cli_pdf *s = state;
     mro_pdf_options_default(&s->o);
     mro_saed_options_default(&s->saed);
     mro_profile_options_default(&s->table);
@@ -860,9 +472,9 @@ static void defaults(void *state)
 
 static void close_state(void *state)
 {
-    struct pdf *s = state;
+    struct cli_pdf *s = state;
     forget_frames(s);
-    forget_stack(s);
+    cli_pdf_forget_stack(s);
     mro_pdf_result_release(&s->against);
     mro_pdf_tables_free(s->o.tables);
     mro_image_release(&s->mask_image);
@@ -878,7 +490,7 @@ const struct cli_verb cli_verb_pdf = {
     .about = about,
     .notes = notes,
     .algorithm = MRO_PDF_ALGORITHM,
-    .state_size = sizeof(struct pdf),
+    .state_size = sizeof(struct cli_pdf),
     .own = { { "Measurement", measure_rows, sizeof measure_rows / sizeof *measure_rows, 0 },
              { "Patterns", pattern_rows, sizeof pattern_rows / sizeof *pattern_rows, 0 },
              { "Tables", table_rows, sizeof table_rows / sizeof *table_rows, 0 } },
@@ -888,7 +500,7 @@ const struct cli_verb cli_verb_pdf = {
     .check = check,
     .walk = walk,
     .close = close_state,
-    .result_size = sizeof(struct one),
+    .result_size = sizeof(struct cli_pdf_one),
     .need = need,
     .measure = measure,
     .ready = ready,
@@ -898,5 +510,5 @@ const struct cli_verb cli_verb_pdf = {
     .print = print,
     .pool = pool,
     .together = together,
-    .release = release,
+    .release = cli_pdf_release,
 };
