@@ -42,19 +42,27 @@ static inline float mro_select(float *v, size_t n, size_t k)
 static inline float mro_median(float *v, size_t n) { return mro_select(v, n, n / 2); }
 
 /* The k-th smallest (from 0) of n > k numbers >= 0, which have the order of their bits; leaves v as it is. Counted by
- * the upper half of their bits, then those that share it by the lower half. For many. */
-static inline float mro_select_positive(const float *v, size_t n, size_t k)
+ * the upper half of their bits, then those that share it by the lower half. For many, on several threads. */
+static inline float mro_select_positive(const float *v, size_t n, size_t k, int threads)
 {
     uint32_t half[2] = { 0 }; /* of the bits that are sought */
     for (int lower = 0; lower < 2; lower++) {
         uint32_t count[1 << 16] = { 0 };
-        for (size_t i = 0; i < n; i++) {
-            uint32_t bits;
-            memcpy(&bits, v + i, sizeof bits);
-            if (!lower)
-                count[bits >> 16]++;
-            else if (bits >> 16 == half[0])
-                count[bits & 0xffff]++;
+#pragma omp parallel num_threads(threads)
+        {
+            const uint32_t upper = half[0];
+            uint32_t mine[1 << 16] = { 0 };
+#pragma omp for schedule(static)
+            for (size_t i = 0; i < n; i++) {
+                uint32_t bits;
+                memcpy(&bits, v + i, sizeof bits);
+                if (!lower)
+                    mine[bits >> 16]++;
+                else if (bits >> 16 == upper)
+                    mine[bits & 0xffff]++;
+            }
+#pragma omp critical
+            for (size_t i = 0; i < 1 << 16; i++) count[i] += mine[i];
         }
         while (k >= count[half[lower]]) k -= count[half[lower]++];
     }

@@ -5,8 +5,6 @@
 
 #include "cpu/lines.h"
 
-#define MRO_INLINE static inline __attribute__((always_inline))
-
 MRO_INLINE struct mro_wide plus(struct mro_wide a, struct mro_wide b)
 {
     return (struct mro_wide){ a.re + b.re, a.im + b.im };

@@ -46,14 +46,15 @@ static void median3x3_part(const float *up, const float *mid, const float *down,
                                     middle[i + 2], high[i + 2]);
 }
 
-/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. */
-static float residual_threshold(const float *px, size_t ny, size_t nx, int threads)
+/* How many rows the scale of spikes is told from. */
+static size_t sampled_rows(size_t ny) { return ny < 3 ? 0 : (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP; }
+
+/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. `v` is room for nx numbers of each. */
+static float residual_threshold(const float *px, size_t ny, size_t nx, int threads, float *v)
 {
     if (ny < 3 || nx < 3) return 0;
-    const size_t rows = (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP;
-    float *v = malloc(rows * nx * sizeof *v), threshold = 0;
+    const size_t rows = sampled_rows(ny);
     size_t known = 0;
-    if (v == NULL) return 0;
 #pragma omp parallel for schedule(static) num_threads(threads) reduction(+ : known)
     for (size_t k = 0; k < rows; k++) {
         const float *mid = px + (1 + k * MRO_SPIKE_ROW_STEP) * nx;
@@ -71,9 +72,7 @@ static float residual_threshold(const float *px, size_t ny, size_t nx, int threa
             known += (size_t)here;
         }
     }
-    if (known) threshold = MRO_SPIKE_THRESHOLD(mro_select_positive(v, rows * nx, known / 2));
-    free(v);
-    return threshold;
+    return known ? MRO_SPIKE_THRESHOLD(mro_select_positive(v, rows * nx, known / 2, threads)) : 0;
 }
 
 /* Local mean on a coarse grid: block means smoothed by a Gaussian, NaN-aware. */
@@ -167,16 +166,38 @@ static double *bell_new(double sigma, ptrdiff_t *reach)
     return bell;
 }
 
+/* How many of n pixels along an axis lie in block i. */
+static double pixels_of_block(const struct background *b, size_t i, size_t n)
+{
+    return (double)(((i + 1) * b->block < n ? (i + 1) * b->block : n) - i * b->block);
+}
+
+/* How many of n pixels along an axis the Gaussian sees from each of its blocks. */
+static void weigh_pixels(const struct background *b, size_t blocks, size_t n, ptrdiff_t reach, const double *bell,
+                         double *to)
+{
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)blocks; i++) {
+        to[i] = 0;
+        for (ptrdiff_t j = i < reach ? 0 : i - reach; j <= i + reach && j < (ptrdiff_t)blocks; j++)
+            to[i] += bell[labs(j - i)] * pixels_of_block(b, (size_t)j, n);
+    }
+}
+
 /* sums and counts per block (lost; WIDE numbers behind them) -> smoothed means. sigma in blocks. */
-static bool background_smooth(int threads, struct background *b, double *sum, double *count, double sigma_y,
-                              double sigma_x)
+static bool background_smooth(int threads, struct background *b, size_t pixels_y, size_t pixels_x, double *sum,
+                              double *count, double sigma_y, double sigma_x)
 {
     ptrdiff_t hy, hx;
     double *bell_y = bell_new(sigma_y, &hy), *bell_x = bell_new(sigma_x, &hx);
     const ptrdiff_t ny = (ptrdiff_t)b->ny, pitch = (ptrdiff_t)b->nx + 2 * hx + WIDE;
     double *along = calloc((size_t)(ny * pitch), sizeof *along); /* smoothed along y; hx zeros before and behind */
-    const bool ready = bell_y && bell_x && along;
-    for (int k = 0; ready && k < 2; k++) {
+    double *pixels = malloc((b->ny + b->nx) * sizeof *pixels);
+    const bool ready = bell_y && bell_x && along && pixels;
+    bool whole = true; /* no pixel without data: the counts are products of those along y and x, and so they stay */
+    for (size_t i = 0; i < b->ny; i++)
+        for (size_t k = 0; k < b->nx; k++)
+            whole &= count[i * b->nx + k] == pixels_of_block(b, i, pixels_y) * pixels_of_block(b, k, pixels_x);
+    for (int k = 0; ready && k < (whole ? 1 : 2); k++) {
         const double *from = k ? count : sum;
         double *to = k ? sum : b->mean;
 #pragma omp parallel num_threads(threads)
@@ -190,10 +211,17 @@ static bool background_smooth(int threads, struct background *b, double *sum, do
                 weigh(along + y * pitch + hx, 1, -hx, hx, bell_x, b->nx, to + (size_t)y * b->nx);
         }
     }
+    if (ready && whole) {
+        weigh_pixels(b, b->ny, pixels_y, hy, bell_y, pixels);
+        weigh_pixels(b, b->nx, pixels_x, hx, bell_x, pixels + b->ny);
+        for (size_t i = 0; i < b->ny; i++)
+            for (size_t k = 0; k < b->nx; k++) sum[i * b->nx + k] = pixels[i] * pixels[b->ny + k];
+    }
     for (size_t i = 0; ready && i < b->ny * b->nx; i++) b->mean[i] = sum[i] > 0 ? b->mean[i] / sum[i] : NAN;
     free(bell_y);
     free(bell_x);
     free(along);
+    free(pixels);
     return ready;
 }
 
@@ -257,69 +285,71 @@ static struct mro_wide without_borders(struct mro_wide f, const struct borders *
     return f;
 }
 
-/* The largest |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number
- * larger still. */
-static int32_t largest_difference(const float *a, const float *b, size_t n)
+/* |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number larger
+ * still. */
+static inline int32_t difference(float a, float b)
+{
+    const float d = fabsf(a - b);
+    int32_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return bits;
+}
+
+/* The largest differences of n pixels: of each to the next, and to the one below it in the next row. */
+static int32_t largest_across(const float *line, size_t n)
 {
     int32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        const float difference = fabsf(a[i] - b[i]);
-        int32_t bits;
-        memcpy(&bits, &difference, sizeof bits);
-        largest = bits > largest ? bits : largest;
+    for (size_t x = 0; x + 1 < n; x++) {
+        const int32_t d = difference(line[x], line[x + 1]);
+        largest = MRO_GREATER(largest, d);
     }
     return largest;
 }
-
-/* Sums of rows [y0, y1) for up to PART columns from `from` on, and the largest difference of pixels side by side there
- * and in one more row and column on each side (bits, as above). A spike differs by more than the threshold from five or
- * more of its eight neighbours, and so from one of any four: where no such difference is as large there is none. */
-static int32_t plain_sums(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float *sums)
+static int32_t largest_down(const float *line, const float *below, size_t n)
 {
-    const size_t n = from + PART < nx ? PART : nx - from, end = y1 < ny ? y1 + 1 : ny;
-    const size_t left = from ? from - 1 : 0, right = from + n < nx ? from + n : nx - 1;
     int32_t largest = 0;
-    for (size_t x = 0; x < n; x++) sums[x] = 0;
-    for (size_t y = y0 ? y0 - 1 : 0; y < end; y++) {
-        const float *row = px + y * nx, *line = row + from;
-        /* The row after the next: rows are too far apart for the processor to see where it goes on. */
-        for (size_t x = 0; y + 2 < ny && x < n; x += 16) __builtin_prefetch(line + 2 * nx + x, 0, 2);
-        const int32_t across = largest_difference(row + left, row + left + 1, right - left);
-        const int32_t along = y + 1 < end ? largest_difference(line, line + nx, n) : 0;
-        largest = MRO_GREATER(largest, MRO_GREATER(across, along));
-        for (size_t x = 0; y >= y0 && y < y1 && x < n; x++) sums[x] += line[x];
+    for (size_t x = 0; x < n; x++) {
+        const int32_t d = difference(line[x], below[x]);
+        largest = MRO_GREATER(largest, d);
     }
     return largest;
 }
 
 /* Sums of rows [y0, y1) without their spikes, and of how many, for up to PART columns from `from` on. Tells which rows
- * have spikes there, at spiked[y * parts]; how many spikes there are. */
+ * have spikes there, at spiked[y * parts]; how many spikes there are. A spike differs by more than the threshold
+ * (`limit` in bits) from five or more of its eight neighbours, and so from one of any four: medians are taken only of
+ * rows where a pixel differs by as much from one beside, above or below it. */
 static size_t sum_part(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float threshold,
-                       unsigned char *spiked, size_t parts, float *sums, float *counts)
+                       int32_t limit, unsigned char *spiked, size_t parts, float *sums, float *counts)
 {
     const size_t n = from + PART < nx ? PART : nx - from;
+    const size_t left = from ? from - 1 : 0, right = from + n < nx ? from + n + 1 : nx;
     size_t spikes = 0;
     float whole = 0, clean[PART]; /* rows without a gap */
+    int32_t up = y0 ? largest_down(px + (y0 - 1) * nx + from, px + y0 * nx + from, n) : 0, down = 0;
     for (size_t x = 0; x < n; x++) sums[x] = counts[x] = 0;
-    for (size_t y = y0; y < y1; y++) {
-        const float *line = px + y * nx + from;
-        int known = 0;
+    for (size_t y = y0; y < y1; y++, up = down) {
+        const float *row = px + y * nx, *line = row + from;
+        /* The row after the next: rows are too far apart for the processor to see where it goes on. */
+        for (size_t x = 0; y + 2 < ny && x < n; x += 16) __builtin_prefetch(line + 2 * nx + x, 0, 2);
+        const int32_t across = largest_across(row + left, right - left);
+        down = y + 1 < ny ? largest_down(line, line + nx, n) : 0;
+        if (MRO_GREATER(across, MRO_GREATER(up, down)) <= limit) {
+            for (size_t x = 0; x < n; x++) sums[x] += line[x];
+            whole++;
+            continue;
+        }
         if (threshold > 0) {
             const size_t here = despike_part(px, y, ny, nx, from, from + n, threshold, clean);
             spiked[y * parts] = here > 0;
             spikes += here;
             if (here) line = clean;
         }
-#pragma omp simd reduction(+ : known)
         for (size_t x = 0; x < n; x++) {
             const bool finite = line[x] == line[x];
             sums[x] += finite ? line[x] : 0.0f;
-            known += finite;
+            counts[x] += finite ? 1.0f : 0.0f;
         }
-        if (known == (int)n)
-            whole++;
-        else
-            for (size_t x = 0; x < n; x++) counts[x] += line[x] == line[x] ? 1.0f : 0.0f;
     }
     for (size_t x = 0; x < n; x++) counts[x] += whole;
     return spikes;
@@ -343,7 +373,9 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     bg.mean = malloc(nb * sizeof *bg.mean);
     bg.past = malloc(nx * sizeof *bg.past);
     const size_t stride = mro_panel_stride(ny), parts = (nx + PART - 1) / PART;
-    struct mro_wide *half = mro_panels_new(kept, ny);
+    /* Residuals of sampled rows lie first where the panels will be: no other pages are to be had for them. */
+    const size_t residuals = sampled_rows(ny) * nx / (2 * MRO_LANES) + 1, panels = mro_panels(kept) * stride;
+    struct mro_wide *half = mro_lines_room(panels > residuals ? panels : residuals);
     unsigned char *spiked = calloc(ny, parts); /* parts of rows that have spikes */
     struct borders b = {
         .first = malloc(nx * sizeof *b.first),
@@ -366,7 +398,8 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         const double blocks = ((double)x + 0.5) / (double)bg.block + 0.5;
         bg.past[x] = (float)(blocks - floor(blocks));
     }
-    const float threshold = residual_threshold(px, ny, nx, d->threads), most = threshold > 0 ? threshold : FLT_MAX;
+    const float threshold = residual_threshold(px, ny, nx, d->threads, (float *)half),
+                most = threshold > 0 ? threshold : FLT_MAX;
     int32_t limit;
     memcpy(&limit, &most, sizeof limit);
     /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
@@ -382,14 +415,9 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         for (size_t by = 0; by < bg.ny; by++) {
             if (s == NULL) continue;
             const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
-            for (size_t from = 0; from < nx; from += PART) {
-                const size_t n = from + PART < nx ? PART : nx - from;
-                if (plain_sums(px, ny, nx, from, by * bg.block, y1, s + from) > limit)
-                    replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, spiked + from / PART, parts,
-                                         s + from, s + nx + from);
-                else
-                    for (size_t x = 0; x < n; x++) s[nx + from + x] = (float)(y1 - by * bg.block);
-            }
+            for (size_t from = 0; from < nx; from += PART)
+                replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, limit, spiked + from / PART, parts,
+                                     s + from, s + nx + from);
             for (size_t bx = 0; bx < bg.nx; bx++) {
                 const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
                 double in_block = 0, pixels = 0;
@@ -408,7 +436,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         goto done;
     }
     if (spikes) *spikes = replaced;
-    if (!background_smooth(d->threads, &bg, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
+    if (!background_smooth(d->threads, &bg, ny, nx, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
                            background_nm / pixel_nm[1] / (double)bg.block)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;

@@ -9,6 +9,8 @@
 
 #include "mroscope/math/hd.h"
 
+#define MRO_INLINE static inline __attribute__((always_inline)) /* for what compilers should see with its arguments */
+
 /* The widest vectors of the instruction set that is compiled for. */
 #if defined(__AVX512F__)
 #define MRO_LANES 16

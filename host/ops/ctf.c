@@ -17,7 +17,7 @@
 #define Q_HI 6.6 /* nm^-1 */
 #define Q_STEP 0.02
 #define SECTORS 12     /* of azimuth in [0, pi) */
-#define MOST_BINS 288  /* (Q_HI - Q_LO) / Q_STEP, rounded up to whole blocks */
+#define MOST_BINS 320  /* (Q_HI - Q_LO) / Q_STEP, rounded up to whole blocks */
 #define BINS_LEAST 100 /* under 2 nm^-1 of spectrum shows no rings worth a fit */
 #define FLOOR 0.1      /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
 #define KNOTS 0.9      /* nm^-1 between the bumps of the background model */
@@ -36,12 +36,14 @@ struct mro_ctf_rings {
     float basis[MOST_BUMPS][MOST_BINS]; /* orthonormal background */
     size_t bumps;
     double lambda, cs;
-    float turn[MOST_BINS];    /* phase for each nm of underfocus, times -1; in half turns, */
-    float fixed[MOST_BINS];   /* like the phase in focus */
-    double reach;             /* of defocus, to either side, nm */
-    size_t steps;             /* of 1 nm, from `reach` down */
-    float *line;              /* [DEPTHS][steps][wide]: models, background removed */
-    float *square;            /* [DEPTHS][steps]: their sums of squares */
+    float turn[MOST_BINS];  /* phase for each nm of underfocus, times -1; in half turns, */
+    float fixed[MOST_BINS]; /* like the phase in focus */
+    double reach;           /* of defocus, to either side, nm */
+    size_t steps;           /* of 1 nm, from `reach` down */
+    float *line;            /* [DEPTHS][steps][wide]: models, background removed */
+    float *square;          /* [DEPTHS][steps]: their sums of squares */
+    int8_t *coarse; /* [DEPTHS][steps][wide]: the same lines in units of their own, rounded: a quarter of the memory */
+    float *unit;    /* [DEPTHS][steps]: those units, over the length of the line */
     double twice[SECTORS][2]; /* cosine and sine of twice the middle of each sector */
 };
 
@@ -54,11 +56,11 @@ struct profile {
 };
 
 /* Of two lines in whole blocks. Two sums, which need not wait for each other. */
-enum { LANES = 16, BLOCK = 2 * LANES };
+enum { LANES = 16, BLOCK = 4 * LANES };
 static float product(const float *a, const float *b, size_t wide)
 {
     float even[LANES] = { 0 }, odd[LANES] = { 0 }, sum = 0;
-    for (size_t i = 0; i < wide; i += BLOCK) {
+    for (size_t i = 0; i < wide; i += 2 * LANES) {
 #pragma omp simd
         for (size_t k = 0; k < LANES; k++) even[k] += a[i + k] * b[i + k];
 #pragma omp simd
@@ -217,15 +219,20 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
             }
     double mean[MOST_BINS] = { 0 };
     for (size_t s = 0; s < SECTORS; s++) {
+        double power[MOST_BINS];
         for (size_t i = 0; i < rings->n; i++) {
             double v = 0, c = 0; /* three bins together: few coefficients fall in one on a small image */
             for (size_t j = i ? i - 1 : 0; j <= i + 1 && j < rings->n; j++) {
                 v += parts->of[s][j].power;
                 c += parts->of[s][j].count;
             }
-            const double power = log((v + 1e-30) / fmax(c, 1));
-            p->log_power[s][i] = (float)power;
-            mean[i] += power / SECTORS;
+            power[i] = (v + 1e-30) / fmax(c, 1);
+        }
+#pragma omp simd
+        for (int i = 0; i < (int)rings->n; i++) {
+            const double log_power = mro_ln64(power[i]);
+            p->log_power[s][i] = (float)log_power;
+            mean[i] += log_power / SECTORS;
         }
         detrend(rings, p->log_power[s]);
         p->square[s] = product(p->log_power[s], p->log_power[s], rings->wide);
@@ -283,6 +290,24 @@ static double mean_correlation(const struct profile *p, const float *m, float sq
     return mr / sqrt(mm * p->mean_square + 1e-30);
 }
 
+/* The product of a coarse line and a rounded profile, in the units of both. */
+static int32_t coarse_product(const int8_t *line, const int16_t *profile, size_t wide)
+{
+    int32_t sum = 0; /* below 127 * 32767 * MOST_BINS */
+    for (size_t i = 0; i < wide / BLOCK * BLOCK; i++) sum += line[i] * profile[i];
+    return sum;
+}
+
+/* Rounds line k. */
+static void make_coarse(struct mro_ctf_rings *p, size_t k)
+{
+    const float *line = p->line + k * p->wide;
+    float most = 1e-30f;
+    for (size_t i = 0; i < p->n; i++) most = fmaxf(most, fabsf(line[i]));
+    for (size_t i = 0; i < p->wide; i++) p->coarse[k * p->wide + i] = (int8_t)lrintf(line[i] / most * INT8_MAX);
+    p->unit[k] = most / INT8_MAX / sqrtf(p->square[k] + 1e-30f);
+}
+
 static bool rings_new(struct mro_ctf_rings **out, double kv, double cs_mm, size_t bins, int threads)
 {
     struct mro_ctf_rings *p = *out = calloc(1, sizeof *p);
@@ -309,16 +334,20 @@ static bool rings_new(struct mro_ctf_rings **out, double kv, double cs_mm, size_
     p->steps = 2 * (size_t)p->reach + 1;
     p->line = malloc(DEPTHS * p->steps * p->wide * sizeof *p->line);
     p->square = malloc(DEPTHS * p->steps * sizeof *p->square);
-    if (p->line == NULL || p->square == NULL) {
+    p->coarse = malloc(DEPTHS * p->steps * p->wide);
+    p->unit = malloc(DEPTHS * p->steps * sizeof *p->unit);
+    if (!p->line || !p->square || !p->coarse || !p->unit) {
         mro_ctf_rings_free(p);
         *out = NULL;
         return false;
     }
     for (int k = 0; k < DEPTHS; k++) set_depth(p, depths[k], wash[k]);
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t k = 0; k < DEPTHS * p->steps; k++)
+    for (size_t k = 0; k < DEPTHS * p->steps; k++) {
         p->square[k] =
             model_line(p, wash[k / p->steps], (float)(p->reach - (double)(k % p->steps)), p->line + k * p->wide);
+        make_coarse(p, k);
+    }
     return true;
 }
 
@@ -332,6 +361,8 @@ void mro_ctf_rings_free(struct mro_ctf_rings *p)
     if (p == NULL) return;
     free(p->line);
     free(p->square);
+    free(p->coarse);
+    free(p->unit);
     free(p);
 }
 
@@ -515,30 +546,52 @@ static struct simplex_end simplex_from(struct grains *g, double defocus, const d
 /* Defocus between equal phases at 5 nm^-1: 16 nm at 200 kV. */
 static double period_of(const struct mro_ctf_rings *p) { return 1 / (p->lambda * 25); }
 
-/* The best defocus and foil of those that are tried, and the best correlation of a clearly different defocus. Needs
- * room for a number each. */
-static void find_round(const struct profile *p, double *all, struct mro_ctf_fit *fit, int threads)
+/* Correlation of line k with the mean profile. */
+static double line_correlation(const struct profile *p, size_t k)
+{
+    return mean_correlation(p, p->rings->line + k * p->rings->wide, p->rings->square[k]);
+}
+
+/* The best defocus and foil of those that are tried, and the best correlation of a clearly different defocus. Coarse
+ * lines tell which can be either; `most` is room for a number each, what they can be at most. */
+static void find_round(const struct profile *p, double *most, struct mro_ctf_fit *fit, int threads)
 {
     const struct mro_ctf_rings *rings = p->rings;
     const size_t steps = rings->steps;
     double best = -1, at = 0, depth = depths[0];
+    float highest = 1e-30f;
+    int16_t rounded[MOST_BINS] = { 0 };
+    for (size_t i = 0; i < rings->n; i++) highest = fmaxf(highest, fabsf(p->mean[i]));
+    for (size_t i = 0; i < rings->n; i++) rounded[i] = (int16_t)lrintf(p->mean[i] / highest * INT16_MAX);
+    const double unit = (double)highest / INT16_MAX / sqrt(p->mean_square + 1e-30);
+    const double rounding = 0.51 * sqrt((double)rings->n); /* at most, in units of either */
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t k = 0; k < steps; k++)
-        for (size_t i = k; i < DEPTHS * steps; i += steps) /* several at a time: they come from far in memory */
-            all[i] = mean_correlation(p, rings->line + i * rings->wide, rings->square[i]);
     for (size_t k = 0; k < DEPTHS * steps; k++)
-        if (all[k] > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
-            best = all[k];
+        most[k] =
+            coarse_product(rings->coarse + k * rings->wide, rounded, rings->wide) * unit * (double)rings->unit[k] +
+            rounding * (unit + (double)rings->unit[k]);
+    size_t top = 0;
+    for (size_t k = 1; k < DEPTHS * steps; k++)
+        if (most[k] > most[top]) top = k;
+    const double least = line_correlation(p, top);
+    for (size_t k = 0; k < DEPTHS * steps; k++) {
+        if (most[k] < least) continue;
+        const double c = line_correlation(p, k);
+        if (c > best + 1e-9) { /* where both signs fit alike, Cs = 0, it is called underfocus */
+            best = c;
             at = rings->reach - (double)(k % steps);
             depth = depths[k / steps];
         }
+    }
     double second = -1, here[MOST_BINS], there[MOST_BINS];
     rings_at(rings, at, here);
     for (size_t k = 0; k < DEPTHS * steps; k++) {
         const double df = rings->reach - (double)(k % steps);
-        if (!(all[k] > second && fabs(df - at) > 0.75 * period_of(rings))) continue;
+        if (!(most[k] > second && fabs(df - at) > 0.75 * period_of(rings))) continue;
+        const double c = line_correlation(p, k);
+        if (!(c > second)) continue;
         rings_at(rings, df, there);
-        if (!same_rings(here, there, rings->n)) second = all[k];
+        if (!same_rings(here, there, rings->n)) second = c;
     }
     for (double t = 2; t <= 24; t += 2) {
         float wash[MOST_BINS], m[MOST_BINS];

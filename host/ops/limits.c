@@ -102,10 +102,13 @@ struct mro_work mro_work_phase_slope(const struct mro_grid *g)
 
 struct mro_work mro_work_local_mean_square(const struct mro_grid *g, double s_nm, const struct mro_grid *out)
 {
-    /* A Gaussian of 3 s to either side, first along x at the columns that are wanted, then along y. */
-    const double ty = fmin(6 * s_nm * (double)g->ny / g->ly, (double)g->ny);
-    const double tx = fmin(6 * s_nm * (double)g->nx / g->lx, (double)g->nx);
-    return (struct mro_work){ .flops = area(g) + 2 * (double)g->ny * (double)out->nx * tx + 2 * area(out) * ty,
+    /* A Gaussian of 3 s to either side, first along y at the rows that are wanted, then along x; where it is wide for
+     * the points, one as wide as they are apart, and what is left from points to points. */
+    const double ny = (double)g->ny, nx = (double)g->nx, my = (double)out->ny, mx = (double)out->nx;
+    const double wide = fmin(s_nm * my / g->ly, s_nm * mx / g->lx), first = wide < 2 ? s_nm : s_nm / wide;
+    const double rest = wide < 2 ? 0 : sqrt(wide * wide - 1);
+    const double ty = fmin(6 * first * ny / g->ly, ny), tx = fmin(6 * first * nx / g->lx, nx);
+    return (struct mro_work){ .flops = area(g) + 2 * my * nx * ty + 2 * area(out) * (tx + 2 * 6 * rest),
                               .bytes = 4 * area(g) + 4 * area(out) };
 }
 

@@ -299,6 +299,9 @@ static void fill_fit(const struct mro_order_plan *p, const struct mro_found_list
     }
 }
 
+/* exp x, nothing below 1e-304. */
+static inline double exp_of(double x) { return x > -700 ? mro_exp64(x) : 0; }
+
 /* Brings a number > 0 to between 1 and 2: the power of two that was taken out. */
 static inline int64_t take_exponent(double *v)
 {
@@ -382,8 +385,7 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
         double *joint = q->joint + m * COUNTS, sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (size_t k = 0; k < COUNTS; k++) {
-            const double x = joint[k] - top; /* below -700 it is nothing */
-            joint[k] = x > -700 ? mro_exp64(x > -700 ? x : 0) : 0;
+            joint[k] = exp_of(joint[k] - top);
             sum += joint[k];
         }
         total += q->weight[m] = sum;
@@ -401,7 +403,7 @@ static double poisson(double mean, uint64_t seed, uint64_t stream)
         const mro_philox_block u = mro_philox(seed, stream, 1u << 30);
         return fmax(0, round(mean + sqrt(mean) * mro_normal_pair(u.v[0], u.v[1]).re));
     }
-    const double least = exp(-mean);
+    const double least = mro_exp64(-mean);
     double product = 1;
     for (uint64_t i = 0;; i++) {
         const mro_philox_block u = mro_philox(seed, stream, (1u << 30) + i);
@@ -543,7 +545,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     struct posterior *q = malloc(sizeof *q);
     const size_t wide = (n + LANES - 1) / LANES * LANES;
     float *inside = calloc(wide + 1, sizeof *inside);
-    double *draw = malloc(DRAWS * sizeof *draw);
+    double *draw = malloc(DRAWS * sizeof *draw), *normal_of = malloc(DRAWS * sizeof *normal_of);
     double *least = malloc(DRAWS * sizeof *least), *count = malloc(DRAWS * sizeof *count);
     size_t *point = malloc(DRAWS * sizeof *point); /* of the grid, of each draw */
     double *cumulative = malloc((size_t)MODELS * COUNTS * sizeof *cumulative);
@@ -551,7 +553,8 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     a->weight = calloc(n + 1, sizeof *a->weight);
     double *own = calloc(n + 1, sizeof *own); /* area of each disc inside the region */
     enum mro_code rc = MRO_OK;
-    if (!q || !inside || !draw || !least || !count || !point || !cumulative || !a->diameter_nm || !a->weight || !own) {
+    if (!q || !inside || !draw || !normal_of || !least || !count || !point || !cumulative || !a->diameter_nm ||
+        !a->weight || !own) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         free(q);
         q = NULL;
@@ -585,10 +588,15 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     double sum = 0;
     for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) cumulative[i] = sum += q->joint[i];
     /* Stratified over the grid, so that few draws cover it evenly. */
+    const uint64_t seed = p->o.seed;
+#pragma omp simd
+    for (size_t b = 0; b < DRAWS; b++) {
+        const mro_philox_block u = mro_philox(seed, draw_stream(b), 0);
+        least[b] = ((double)b + mro_uniform_open(u.v[0])) / DRAWS * sum;
+        normal_of[b] = mro_normal_pair(u.v[1], u.v[2]).re;
+    }
     for (size_t b = 0, k = 0; b < DRAWS; b++) {
-        const mro_philox_block u = mro_philox(p->o.seed, draw_stream(b), 0);
-        const double at = ((double)b + mro_uniform_open(u.v[0])) / DRAWS * sum;
-        while (k + 1 < (size_t)MODELS * COUNTS && cumulative[k] < at) k++;
+        while (k + 1 < (size_t)MODELS * COUNTS && cumulative[k] < least[b]) k++;
         point[b] = k;
         count[b] = q->count[k % COUNTS];
     }
@@ -617,20 +625,28 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         goto done;
     }
     const double here = usable_nm2 / searched_nm2; /* missed spheres are spread over the searched area */
-#pragma omp parallel for schedule(static) num_threads(p->d->threads)
-    for (size_t b = 0; b < DRAWS; b++) {
-        const mro_philox_block u = mro_philox(p->o.seed, draw_stream(b), 0);
-        const size_t m = point[b] / COUNTS;
-        const double seen = p->models->seen[m], missed_area = p->models->missed_area[m];
-        const double missed = poisson(count[b] * (1 - seen) / fmax(seen, 1e-3) * here, p->o.seed, draw_stream(b));
-        const double seen_part = draw[b] * overlap / usable_nm2, missed_part = missed * missed_area / usable_nm2;
-        double f = 1 - (1 - fmin(seen_part, 1)) * exp(-missed_part);
-        const double factor = fmin(1 / seen, MOST_CORRECTION) - 1;
-        least[b] = 1 - (1 - fmin(seen_part, 1)) * exp(-count[b] * factor * here * missed_area / usable_nm2);
-        const double z = mro_normal_pair(u.v[1], u.v[2]).re;
-        /* Ghosts of an unknown lens double the area at worst, or hide half of what is there. */
-        f *= exp(z * hypot(SYSTEMATIC, lens_known ? 0 : z < 0 ? 0.35 : 0.45));
-        draw[b] = fmin(f, 1);
+    const double unknown_more = lens_known ? 0 : 0.45, unknown_less = lens_known ? 0 : 0.35;
+#pragma omp parallel num_threads(p->d->threads)
+    {
+#pragma omp for schedule(static)
+        for (size_t b = 0; b < DRAWS; b++) {
+            const size_t m = point[b] / COUNTS;
+            const double seen = p->models->seen[m], missed_area = p->models->missed_area[m];
+            const double missed = poisson(count[b] * (1 - seen) / fmax(seen, 1e-3) * here, seed, draw_stream(b));
+            const double factor = fmin(1 / seen, MOST_CORRECTION) - 1;
+            least[b] = count[b] * factor * here * missed_area / usable_nm2;
+            count[b] = missed * missed_area / usable_nm2; /* of no other use any more */
+        }
+#pragma omp for simd schedule(static)
+        for (size_t b = 0; b < DRAWS; b++) {
+            const double part = draw[b] * overlap / usable_nm2, rest = part < 1 ? 1 - part : 0, z = normal_of[b];
+            /* Ghosts of an unknown lens double the area at worst, or hide half of what is there. */
+            const double unknown = z < 0 ? unknown_less : unknown_more,
+                         spread = sqrt(SYSTEMATIC * SYSTEMATIC + unknown * unknown);
+            const double f = (1 - rest * exp_of(-count[b])) * exp_of(z * spread);
+            least[b] = 1 - rest * exp_of(-least[b]);
+            draw[b] = f < 1 ? f : 1;
+        }
     }
     a->fraction =
         0.5 * (gsl_stats_select(least, 1, DRAWS, DRAWS / 2 - 1) + gsl_stats_select(least, 1, DRAWS, DRAWS / 2));
@@ -648,6 +664,7 @@ done:
     free(inside);
     free(own);
     free(draw);
+    free(normal_of);
     free(least);
     free(count);
     free(point);

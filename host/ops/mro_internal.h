@@ -101,8 +101,11 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
                          struct mro_whitened *w, struct mro_order_result *r, struct mro_error *e);
 void mro_whitened_release(struct mro_device *d, struct mro_whitened *w);
 
-/* A row of an even plane from that of the opposite frequency along y. */
-void mro_turn_row(const float *from, size_t nx, float *to);
+/* Turns the local power of a spectrum into the gains that whiten it, in place: the pass band, times `unit`, over the
+ * root of the power, with the sign of the lens's transfer (NULL: without). false: out of memory. */
+struct mro_ctf_fit;
+bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *grid, float unit,
+                         const struct mro_ctf_fit *lens, float *power);
 
 /* ---- mro_score.c ---- */
 

@@ -182,7 +182,6 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
     void *field, *whole = NULL, *gain, *copy = NULL;
     struct mro_patch *patches = calloc(found->n + 1, sizeof *patches);
     enum mro_code rc = MRO_OK;
-    bool failed = false;
     if (mask == NULL || line == NULL || of_row == NULL || patches == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
@@ -216,27 +215,12 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
              d->ops->local_power(d, g, &rest, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, power, e)))
         goto done;
     if ((rc = mro_on_host(d, power, n * sizeof(float), &gain, &copy, e))) goto done;
-    v = gain;
-#pragma omp parallel num_threads(d->threads)
-    {
-        float *row = malloc(g->nx * sizeof *row);
-        if (row == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
-#pragma omp for schedule(dynamic, 16)
-        for (size_t y = 0; y <= g->ny / 2; y++) { /* it is even */
-            float *to = v + y * g->nx;
-            if (row == NULL) continue;
-            mro_band_row(p, g, y, row);
-            /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
-#pragma omp simd
-            for (size_t x = 0; x < g->nx; x++) to[x] = to[x] > 0 ? sqrtf((float)kept / to[x]) * row[x] : 0;
-            if (y > 0 && 2 * y < g->ny) mro_turn_row(to, g->nx, v + (g->ny - y) * g->nx);
-        }
-        free(row);
+    /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
+    if (!mro_whitening_gains(p, g, sqrtf((float)kept), NULL, gain)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
     }
-    rc = failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory") : d->ops->multiply(d, g, spectrum, gain, e);
+    rc = d->ops->multiply(d, g, spectrum, gain, e);
     if (rc) goto done;
     if ((rc = d->ops->inverse(d, g, spectrum, &s->field, e))) goto done;
     if ((rc = mro_measure_gain(p, s, &mean, e))) goto done;

@@ -18,7 +18,8 @@
 #define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 
-void mro_turn_row(const float *from, size_t nx, float *to)
+/* A row of an even plane from that of the opposite frequency along y. */
+static void turn_row(const float *from, size_t nx, float *to)
 {
     to[0] = from[0];
 #pragma omp simd
@@ -61,7 +62,7 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
                     here[first + (size_t)i] = q2 >= least ? have[i] + (float)MODEL_FLOOR : 1;
                 }
             }
-            if (!alone) mro_turn_row(here, g->nx, model + (g->ny - y) * g->nx);
+            if (!alone) turn_row(here, g->nx, model + (g->ny - y) * g->nx);
         }
         free(row);
     }
@@ -182,6 +183,35 @@ static void lens_signs(const struct mro_grid *g, const struct mro_ctf_fit *fit, 
     for (size_t x = 1; x <= last; x++) gain[g->nx - x] *= sign[last - x];
 }
 
+bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *grid, float unit,
+                         const struct mro_ctf_fit *lens, float *power)
+{
+    const double outer = p->o.band_inv_nm[1] + BAND_EDGE;
+    bool failed = false;
+#pragma omp parallel num_threads(p->d->threads)
+    {
+        float *row = malloc(2 * grid->nx * sizeof *row), *sign = row ? row + grid->nx : NULL;
+        if (row == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic, 16)
+        for (size_t y = 0; y <= grid->ny / 2; y++) { /* the power is even, and so is the lens */
+            float *g = power + y * grid->nx;
+            if (row == NULL) continue;
+            mro_band_row(p, grid, y, row);
+#pragma omp simd
+            for (size_t x = 0; x < grid->nx; x++) g[x] = g[x] > 0 ? unit * row[x] / sqrtf(g[x]) : 0;
+            /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
+             * own transfer is divided out, and only the sign was left. */
+            if (lens) lens_signs(grid, lens, y, outer, sign, g);
+            if (y > 0 && 2 * y < grid->ny) turn_row(g, grid->nx, power + (grid->ny - y) * grid->nx);
+        }
+        free(row);
+    }
+    return !failed;
+}
+
 enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
                          struct mro_whitened *w, struct mro_order_result *r, struct mro_error *e)
 {
@@ -214,31 +244,12 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     if (p->o.views && (rc = mro_views_filtered(p, grid, &w->spectrum, im, r, e))) goto done;
     if ((rc = d->ops->local_power(d, grid, &w->spectrum, model, WHITEN_RADIUS, inner, outer, &w->power, e))) goto done;
     if ((rc = mro_on_host(d, &w->power, n * sizeof(float), &power, &copy, e))) goto done;
-    bool failed = !expect_contrast(p, grid, power, model, r->pixel_nm, kv, w->lens_known, &w->expected);
-    float *gain = power; /* of which nothing is needed any more */
-#pragma omp parallel num_threads(d->threads)
-    {
-        float *row = malloc(2 * grid->nx * sizeof *row), *sign = row ? row + grid->nx : NULL;
-        if (row == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
-#pragma omp for schedule(dynamic, 16)
-        for (size_t y = 0; y <= grid->ny / 2; y++) { /* the power is even, and so is the lens */
-            float *g = gain + y * grid->nx;
-            if (row == NULL) continue;
-            mro_band_row(p, grid, y, row);
-#pragma omp simd
-            for (size_t x = 0; x < grid->nx; x++) g[x] = g[x] > 0 ? row[x] / sqrtf(g[x]) : 0;
-            /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
-             * own transfer is divided out, and only the sign was left. */
-            if (fit.rings) lens_signs(grid, &fit, y, outer, sign, g);
-            if (y > 0 && 2 * y < grid->ny) mro_turn_row(g, grid->nx, gain + (grid->ny - y) * grid->nx);
-        }
-        free(row);
+    if (!expect_contrast(p, grid, power, model, r->pixel_nm, kv, w->lens_known, &w->expected) ||
+        !mro_whitening_gains(p, grid, 1, fit.rings ? &fit : NULL, power)) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+        goto done;
     }
-    rc = failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name)
-                : d->ops->multiply(d, grid, &w->spectrum, gain, e);
+    rc = d->ops->multiply(d, grid, &w->spectrum, power, e);
 done:
     free(model);
     free(copy);

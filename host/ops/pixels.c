@@ -9,15 +9,15 @@
 
 #include "core/notes.h"
 
-#define ROOM 100   /* powers of two that typical pixels may lie from 1; float32 has 126 */
-#define ROW_STEP 8 /* of the rows that show what is typical */
-#define FEW 16     /* pixels at an end: no pile */
+#define ROOM 100 /* powers of two that typical pixels may lie from 1; float32 has 126 */
+#define ROWS 64  /* that show what is typical */
+#define FEW 16   /* pixels at an end: no pile */
 
 enum mro_code mro_pixels_in_range(const struct mro_image *im, const char *name, struct mro_error *e)
 {
     /* The mean exponent: a few pixels of quite another size, as spikes are, hardly move it. */
     double sum = 0, n = 0;
-    for (size_t y = 0; y < im->ny; y += ROW_STEP) {
+    for (size_t y = 0; y < im->ny; y += im->ny / ROWS + 1) {
         const float *row = im->px + y * im->nx;
         int64_t exponents = 0;
         int32_t known = 0;

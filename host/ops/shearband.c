@@ -170,7 +170,7 @@ static double median_of_grid(const struct mro_sb_grid *g, struct mro_error *e, e
         n += g->v[i] == g->v[i];
         least = g->v[i] < least ? g->v[i] : least;
     }
-    const double m = n == 0 ? NAN : least < 0 ? mro_median(v, n) : mro_select_positive(v, n, n / 2);
+    const double m = n == 0 ? NAN : least < 0 ? mro_median(v, n) : mro_select_positive(v, n, n / 2, 1);
     free(v);
     return m;
 }

@@ -48,6 +48,28 @@ static inline void write_text(const char *folder, const char *name, const char *
     assert_int_equal(fclose(f), 0);
 }
 
+#define BUILT_BUDGET ((size_t)64 << 20)
+
+/* Opens a built file of one image, called `name`, which is to be known as `format`. */
+static inline struct mro_file *open_bytes(const void *p, size_t size, const char *name, const char *format)
+{
+    struct mro_file *f;
+    struct mro_error e;
+    if (mro_file_open_memory(&f, p, size, name, BUILT_BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
+    assert_string_equal(mro_file_format(f), format);
+    assert_int_equal(mro_file_images(f), 1);
+    return f;
+}
+
+/* One that is refused by a sentence with its name and `part`. */
+static inline void refuse_bytes(const void *p, size_t size, const char *name, const char *part)
+{
+    struct mro_file *f;
+    struct mro_error e;
+    assert_int_equal(mro_file_open_memory(&f, p, size, name, BUILT_BUDGET, &e), MRO_EFORMAT);
+    if (strstr(e.message, part) == NULL || strstr(e.message, name) == NULL) fail_msg("%s", e.message);
+}
+
 /* Some warning has `part`. */
 static inline void assert_warning(const struct mro_file *f, const char *part)
 {

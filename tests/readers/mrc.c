@@ -17,8 +17,6 @@
 #include "readers/build.h"
 #include "readers/data.h"
 
-#define BUDGET ((size_t)64 << 20)
-
 static bool near(double value, double expected) { return fabs(value - expected) <= 1e-12 + 1e-6 * fabs(expected); }
 #define assert_near(value, expected) assert_true(near(value, expected))
 
@@ -54,23 +52,9 @@ static struct file build(int nx, int ny, int nz, int mode, bool big, size_t exte
     return f;
 }
 
-static struct mro_file *open_built(const struct file *b)
-{
-    struct mro_file *f;
-    struct mro_error e;
-    if (mro_file_open_memory(&f, b->p, b->size, "built.mrc", BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
-    assert_string_equal(mro_file_format(f), "MRC");
-    assert_int_equal(mro_file_images(f), 1);
-    return f;
-}
+static struct mro_file *open_built(const struct file *b) { return open_bytes(b->p, b->size, "built.mrc", "MRC"); }
 
-static void refuses(const struct file *b, const char *part)
-{
-    struct mro_file *f;
-    struct mro_error e;
-    assert_int_equal(mro_file_open_memory(&f, b->p, b->size, "built.mrc", BUDGET, &e), MRO_EFORMAT);
-    if (strstr(e.message, part) == NULL || strstr(e.message, "built.mrc") == NULL) fail_msg("%s", e.message);
-}
+static void refuses(const struct file *b, const char *part) { refuse_bytes(b->p, b->size, "built.mrc", part); }
 
 static void assert_steps(const struct mro_image_info *i, size_t axes, const double *step, enum mro_unit unit)
 {
@@ -432,7 +416,7 @@ static void test_cut_files(void **state)
         unsigned char *p = malloc(size ? size : 1); /* its end is the end of a block, for the sanitizer */
         assert_non_null(p);
         memcpy(p, b.p, size);
-        const enum mro_code c = mro_file_open_memory(&f, p, size, "cut.mrc", BUDGET, &e);
+        const enum mro_code c = mro_file_open_memory(&f, p, size, "cut.mrc", BUILT_BUDGET, &e);
         const size_t frames = size < 1024 ? 0 : (size - 1024) / 24, rows = size < 1024 ? 0 : (size - 1024) / 8;
         if (rows == 0) {
             assert_int_equal(c, MRO_EFORMAT);
@@ -521,7 +505,7 @@ static struct mro_file *open_data(const char *name)
     struct mro_file *f;
     struct mro_error e;
     snprintf(path, sizeof path, "%s/%s", MROSCOPE_TEST_DATA, name);
-    if (mro_file_open(&f, path, BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
+    if (mro_file_open(&f, path, BUILT_BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
     return f;
 }
 

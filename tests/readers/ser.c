@@ -19,8 +19,6 @@
 #include "readers/build.h"
 #include "readers/data.h"
 
-#define BUDGET ((size_t)64 << 20)
-
 static bool near(double value, double expected) { return fabs(value - expected) <= 1e-12 + 1e-9 * fabs(expected); }
 #define assert_near(value, expected) assert_true(near(value, expected))
 
@@ -64,7 +62,7 @@ static struct mro_file *open_path(const char *folder, const char *name)
     struct mro_file *f;
     struct mro_error e;
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (mro_file_open(&f, path, BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
+    if (mro_file_open(&f, path, BUILT_BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
     return f;
 }
 
@@ -227,23 +225,9 @@ static struct ser build(const struct plan *c)
     return s;
 }
 
-static struct mro_file *open_built(const struct ser *s)
-{
-    struct mro_file *f;
-    struct mro_error e;
-    if (mro_file_open_memory(&f, s->p, s->size, "built.ser", BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
-    assert_string_equal(mro_file_format(f), "SER");
-    assert_int_equal(mro_file_images(f), 1);
-    return f;
-}
+static struct mro_file *open_built(const struct ser *s) { return open_bytes(s->p, s->size, "built.ser", "SER"); }
 
-static void refuses(const struct ser *s, const char *part)
-{
-    struct mro_file *f;
-    struct mro_error e;
-    assert_int_equal(mro_file_open_memory(&f, s->p, s->size, "built.ser", BUDGET, &e), MRO_EFORMAT);
-    if (strstr(e.message, part) == NULL || strstr(e.message, "built.ser") == NULL) fail_msg("%s", e.message);
-}
+static void refuses(const struct ser *s, const char *part) { refuse_bytes(s->p, s->size, "built.ser", part); }
 
 static void test_data_types(void **state)
 {
@@ -532,7 +516,7 @@ static void test_lies(void **state)
         unsigned char *p = malloc(size ? size : 1);
         assert_non_null(p);
         memcpy(p, whole.p, size);
-        const enum mro_code code = mro_file_open_memory(&f, p, size, "cut.ser", BUDGET, &e);
+        const enum mro_code code = mro_file_open_memory(&f, p, size, "cut.ser", BUILT_BUDGET, &e);
         assert_int_equal(code, size >= first + 50 + 32 ? MRO_OK : MRO_EFORMAT);
         if (code == MRO_OK) {
             assert_int_equal(mro_file_info(f, 0)->frames, size >= first + 2 * (50 + 32) + 24 ? 2 : 1);
@@ -728,7 +712,7 @@ static void refuses_path(const char *name, const char *part)
     struct mro_file *f;
     struct mro_error e;
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_not_equal(mro_file_open(&f, path, BUDGET, &e), MRO_OK);
+    assert_int_not_equal(mro_file_open(&f, path, BUILT_BUDGET, &e), MRO_OK);
     if (strstr(e.message, part) == NULL || strstr(e.message, name) == NULL) fail_msg("%s", e.message);
 }
 
@@ -766,7 +750,7 @@ static void test_opening_an_emi(void **state)
     drop("x.emi");
     /* In memory it has no folder. */
     struct mro_error e;
-    assert_int_equal(mro_file_open_memory(&f, emi, size, "memory.emi", BUDGET, &e), MRO_EFORMAT);
+    assert_int_equal(mro_file_open_memory(&f, emi, size, "memory.emi", BUILT_BUDGET, &e), MRO_EFORMAT);
     assert_non_null(strstr(e.message, "memory.emi' is an EMI file, whose images lie in SER files beside it"));
     free(s.p);
 }

@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The band-pass of cosines, and what it refuses. */
-#include "fields.h"
+#include "on_cpu.h"
 
 #include "mroscope/bandpass.h"
 #include "mroscope/math/band.h"
-
-static struct mro_device *d;
-static struct mro_error e;
-
-static int open_device(void **state)
-{
-    (void)state;
-    return mro_device_open(&d, "cpu", 2, (size_t)1 << 30, &e) != MRO_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    mro_device_close(d);
-    return 0;
-}
 
 /* mean + cos(2 pi q.r) of whole periods over ny x nx pixels of `pixel` nm. */
 static struct mro_image cosine(size_t ny, size_t nx, double pixel, int ky, int kx)

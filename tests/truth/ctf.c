@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The fit of the lens: rings made with a known defocus are found, and no rings are found where there are none. */
-#include "fields.h"
+#include "on_cpu.h"
 
 #include "mroscope/math/ctf.h"
 #include "ops/ctf.h"
-
-static struct mro_device *d;
-static struct mro_error e;
-
-static int open_device(void **state)
-{
-    (void)state;
-    return mro_device_open(&d, "cpu", 2, (size_t)1 << 30, &e) != MRO_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    mro_device_close(d);
-    return 0;
-}
 
 struct lens {
     double kv, cs_mm, defocus, astigmatism, azimuth, floor;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The primitives of the reference backend against direct sums and fields whose spectra are known on paper. */
-#include "fields.h"
+#include "on_cpu.h"
 
 #include <complex.h>
 
@@ -8,22 +8,6 @@
 #include "kernels/contrast.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
-
-static struct mro_device *d;
-static struct mro_error e;
-
-static int open_device(void **state)
-{
-    (void)state;
-    return mro_device_open(&d, "cpu", 2, (size_t)1 << 30, &e) != MRO_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    mro_device_close(d);
-    return 0;
-}
 
 static void noise_is_hermitian_with_unit_power_in_band(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Fringe patches planted without noise are found where and as they are; scores of noise follow the analytic tail. */
-#include "fields.h"
+#include "on_cpu.h"
 
 #include "mroscope/math/band.h"
 #include "mroscope/math/patch.h"
@@ -9,24 +9,6 @@
 #define LENGTH 16.0
 static const double band[2] = { 4.1, 5.8 };
 static const struct mro_grid grid = { N, N, LENGTH, LENGTH };
-static struct mro_device *d;
-static struct mro_error e;
-
-static void fill_search(void);
-
-static int open_device(void **state)
-{
-    (void)state;
-    fill_search();
-    return mro_device_open(&d, "cpu", 2, (size_t)1 << 30, &e) != MRO_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    mro_device_close(d);
-    return 0;
-}
 
 struct planted {
     double y, x, diameter, g, azimuth, phase;
@@ -198,6 +180,12 @@ static void noise_follows_the_analytic_tail(void **state)
     d->ops->release(d, &which);
 }
 
+static int open_and_fill(void **state)
+{
+    fill_search();
+    return open_device(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,5 +193,5 @@ int main(void)
         cmocka_unit_test(a_second_reflection_is_seen),
         cmocka_unit_test(noise_follows_the_analytic_tail),
     };
-    return cmocka_run_group_tests(tests, open_device, close_device);
+    return cmocka_run_group_tests(tests, open_and_fill, close_device);
 }

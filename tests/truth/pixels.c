@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Units of pixels say nothing: every measurement gives the same numbers of an image times any factor, as far as float32
  * has room for it, and beyond that one sentence. */
-#include "fields.h"
+#include "on_cpu.h"
 
 #include "mroscope/bandpass.h"
 #include "mroscope/crystal.h"
@@ -13,25 +13,20 @@
 
 enum { N = 160, NUMBERS = 4 };
 
-static struct mro_device *d;
 static struct mro_order_plan *plan;
-static struct mro_error e;
 
 static int open_all(void **state)
 {
     struct mro_order_options o;
-    (void)state;
-    d = device_of("cpu", 2);
+    if (open_device(state)) return 1;
     mro_order_options_default(&o);
     return mro_order_plan_new(&plan, d, &o, &e) != MRO_OK;
 }
 
 static int close_all(void **state)
 {
-    (void)state;
     mro_order_plan_free(plan);
-    mro_device_close(d);
-    return 0;
+    return close_device(state);
 }
 
 /* Noise around 1 and fringes of five pixels. */
