@@ -61,7 +61,7 @@ static inline float mro_select_positive(const float *v, size_t n, size_t k, int 
                 else if (bits >> 16 == upper)
                     mine[bits & 0xffff]++;
             }
-#pragma omp critical
+#pragma omp critical(mro_select_positive)
             for (size_t i = 0; i < 1 << 16; i++) count[i] += mine[i];
         }
         while (k >= count[half[lower]]) k -= count[half[lower]++];

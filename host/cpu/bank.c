@@ -220,7 +220,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
 #pragma omp atomic write
             failed = true;
         }
-#pragma omp for schedule(dynamic, 4)
+#pragma omp for schedule(monotonic : dynamic, 4)
         for (size_t k = 0; k < bank->n_g; k++) {
             if (!ready) continue;
             transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], &mine);
