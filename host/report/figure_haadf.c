@@ -35,13 +35,22 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
     struct mro_plot p = { .b = b };
     p.x[0] = 100 * (r->histogram_lo + 0.14 * reach);
     p.x[1] = 100 * (r->histogram_lo + 0.86 * reach);
-    /* The Gaussian is that of the peak alone: as high as it, and without the noise as large in area, so narrower. */
-    double peak = 0, height[2] = { 0 };
-    for (size_t i = 0; i + 1 < r->n_histogram; i += 2)
-        peak = fmax(peak, 0.5 * (r->histogram[i] + r->histogram[i + 1]) / 100);
-    height[0] = peak;
-    height[1] = r->histogram_sd[1] > 0 ? peak * r->histogram_sd[0] / r->histogram_sd[1] : 0;
-    p.y[1] = 1.4 * fmax(peak, height[1]);
+    /* The Gaussian is that of the peak alone: fitted in height to its upper half, as the highest of the bars is so by
+     * chance; without the noise as large in area, so narrower. */
+    const double middle = 100 * r->histogram_mode, seen = 100 * r->histogram_sd[0];
+    const double noiseless = isfinite(r->noise_sd) ? 100 * r->histogram_sd[1] : NAN;
+    double peak = 0, shared = 0, square = 0, height[2] = { 0 };
+    for (size_t i = 0; i + 1 < r->n_histogram; i += 2) {
+        const double v = 0.5 * (r->histogram[i] + r->histogram[i + 1]) / 100;
+        const double t = (100 * (r->histogram_lo + (double)(i + 1) * r->histogram_step) - middle) / seen;
+        peak = fmax(peak, v);
+        if (!(exp(-0.5 * t * t) > 0.5)) continue;
+        shared += v * exp(-0.5 * t * t);
+        square += exp(-t * t);
+    }
+    height[0] = square > 0 ? shared / square : 0;
+    height[1] = noiseless > 0 ? height[0] * seen / noiseless : 0;
+    p.y[1] = 1.4 * fmax(peak, fmax(height[0], height[1]));
     mro_plot_begin(c, &p);
     cairo_move_to(c->cr, mro_plot_x(&p, 100 * r->histogram_lo), mro_plot_y(&p, 0));
     for (size_t i = 0; i + 1 < r->n_histogram; i += 2) {
@@ -57,7 +66,7 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
     mro_plot_stroke(c, GREY, 0.5, 0);
     static const unsigned colours[2] = { BLUE, ORANGE };
     for (int k = 0; k < 2; k++) {
-        const double sd = 100 * r->histogram_sd[k], middle = 100 * r->histogram_mode;
+        const double sd = k ? noiseless : seen;
         if (!(sd > 0)) continue;
         double x[201], y[201];
         for (int i = 0; i <= 200; i++) {
@@ -71,8 +80,7 @@ static void draw_histogram(struct mro_canvas *c, const struct haadf_page *page, 
     mro_plot_axes(c, &p, "Contrast (%)", "Probability density (1/%)");
     mro_plot_legend(c, b.x + 1.6, b.y + 3.6, GREY, 1.6, 0, "image");
     mro_plot_legend(c, b.x + 1.6, b.y + 6.9, BLUE, 1.0, 1.0, "Gaussian, same FWHM");
-    if (isfinite(r->histogram_sd[1]))
-        mro_plot_legend(c, b.x + 1.6, b.y + 10.2, ORANGE, 1.3, 0, "the same without noise");
+    if (noiseless > 0) mro_plot_legend(c, b.x + 1.6, b.y + 10.2, ORANGE, 1.3, 0, "the same without noise");
 }
 
 static void draw_spectrum(struct mro_canvas *c, const struct haadf_page *page, struct mro_box b)
