@@ -259,12 +259,12 @@ static bool set_region(const struct mro_grid *cells, struct mro_order_result *r)
     return true;
 }
 
-/* About the diameter of the largest disc of flagged cells: the largest square of them fits into it. 0 when out of
- * memory: it serves a warning. */
-static double widest_nm(const struct mro_order_map *mask)
+/* About the diameter of the largest disc of flagged cells: the largest square of them fits into it. */
+static enum mro_code widest_of(const struct mro_order_map *mask, double *nm, struct mro_error *e)
 {
     unsigned *side = calloc(mask->nx + 1, sizeof *side), most = 0; /* of the largest square that ends in a cell */
-    for (size_t j = 0; side && j < mask->ny; j++)
+    if (side == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a row of %zu cells", mask->nx);
+    for (size_t j = 0; j < mask->ny; j++)
         for (size_t i = 0, corner = 0; i < mask->nx; i++) {
             const unsigned above = side[i + 1], beside = i ? side[i] : 0, least = above < beside ? above : beside;
             side[i + 1] = mask->v[j * mask->nx + i] > 0 ? 1 + (least < corner ? least : (unsigned)corner) : 0;
@@ -272,15 +272,19 @@ static double widest_nm(const struct mro_order_map *mask)
             if (side[i + 1] > most) most = side[i + 1];
         }
     free(side);
-    return most * sqrt(2 * mask->step_x_nm * mask->step_y_nm);
+    *nm = most * sqrt(2 * mask->step_x_nm * mask->step_y_nm);
+    return MRO_OK;
 }
 
 /* What is larger than the spheres that are looked for is taken for a few of them. Its cells are flagged all the same,
  * but for the thin rim of a sphere. */
-static void tell_of_crystals(struct mro_order_result *r)
+static enum mro_code tell_of_crystals(struct mro_order_result *r, struct mro_error *e)
 {
-    const double wide = widest_nm(&r->mask), flagged = fmin(1, WITH_RIM * r->fraction_raw);
-    if (!r->distinguishable || wide < CRYSTAL_NM) return;
+    const double flagged = fmin(1, WITH_RIM * r->fraction_raw);
+    double wide;
+    if (!r->distinguishable) return MRO_OK;
+    MRO_TRY(widest_of(&r->mask, &wide, e));
+    if (wide < CRYSTAL_NM) return MRO_OK;
     r->fraction_ci95[1] = fmax(r->fraction_ci95[1], flagged);
     mro_warn(
         r,
@@ -290,6 +294,7 @@ static void tell_of_crystals(struct mro_order_result *r)
         wide, 100 * flagged);
     const size_t used = strlen(r->verdict);
     snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", wide);
+    return MRO_OK;
 }
 
 static void say_verdict(struct mro_order_result *r)
@@ -314,7 +319,6 @@ static void say_verdict(struct mro_order_result *r)
             r,
             "ordered regions fill much of the field: part of their power passes for the glass's, and the fraction is a "
             "lower bound");
-    tell_of_crystals(r);
 }
 
 enum mro_code mro_order_measure_on(const struct mro_order_plan *p, struct mro_device *d, const struct mro_image *im,
@@ -386,6 +390,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable, im };
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     say_verdict(r);
+    if ((rc = tell_of_crystals(r, e))) goto done;
     from_corner(r);
     if (p->o.sweep_band) {
         char note[400];
