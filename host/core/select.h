@@ -42,7 +42,8 @@ static inline float mro_select(float *v, size_t n, size_t k)
 static inline float mro_median(float *v, size_t n) { return mro_select(v, n, n / 2); }
 
 /* The k-th smallest (from 0) of n > k numbers >= 0, which have the order of their bits; leaves v as it is. Counted by
- * the upper half of their bits, then those that share it by the lower half. For many, on several threads. */
+ * the upper half of their bits, then those that share it by the lower half. For many, on several threads, of whose
+ * stacks it takes 256 KiB, and 512 of the caller's. */
 static inline float mro_select_positive(const float *v, size_t n, size_t k, int threads)
 {
     uint32_t half[2] = { 0 }; /* of the bits that are sought */

@@ -255,7 +255,8 @@ static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const
                 runs.room = (runs.rows + LANES - 1) / LANES * LANES;
                 for (int r = 0; r < runs.room; r++) {
                     half_width[r] = r < runs.rows ? mro_disc_half_width(&at, (int)at.y0 + r) : -1;
-                    runs.longest[r] = (int)(2 * half_width[r] / (double)p.stride) + 1;
+                    /* One more than fit: where a disc ends is rounded with its centre. */
+                    runs.longest[r] = (int)(2 * half_width[r] / (double)p.stride) + 2;
                 }
                 for (ptrdiff_t i = j ? -l->half : 0; i <= l->half; i++) {
                     if (!mro_lattice_wanted(l, j, i)) continue;

@@ -70,6 +70,8 @@ enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, con
         return MRO_FAIL(e, MRO_EARG, "an edge of %g 1/nm is no width of the pass band's edges: give 0 or more",
                         o->edge_inv_nm);
     MRO_TRY(mro_pixels_in_range(im, name, e));
+    if (im->not_finite == im->ny * im->nx)
+        return MRO_FAIL(e, MRO_EDATA, "'%s' holds no pixel that is a finite number: there is nothing to filter", name);
     /* Edges of no width would divide zero by zero on a limit. */
     const double edge = fmax(o->edge_inv_nm, 1e-6);
     MRO_TRY(mro_image_alloc(&r->filtered, im->ny, im->nx, e));

@@ -73,9 +73,9 @@ static inline float band_gain_at(const struct crystal_work *w, size_t y, size_t 
     return mro_band_gain((float)sqrt(qy * qy + qx * qx), (float)w->band[0], (float)w->band[1], CRYSTAL_BAND_EDGE);
 }
 
-/* The power of the speckle where it was not measured, beyond the band: that of the band's end in the same direction. A
- * spot at the end of the band reaches there, and would be shifted if it were cut off. */
-static void extend_level(struct crystal_work *w)
+/* The level of the speckle: its power, and beyond the band, where that was not measured, the power at the band's end in
+ * the same direction. A spot at the end of the band reaches there, and would be shifted if it were cut off. */
+static void fill_level(struct crystal_work *w, const float *power)
 {
     const struct mro_grid *g = &w->grid;
     const double half = 0.5 * hypot(1 / g->ly, 1 / g->lx); /* of a sample */
@@ -85,10 +85,11 @@ static void extend_level(struct crystal_work *w)
         const double qy = mro_frequency(y, g->ny, g->ly);
         for (size_t x = 0; x < g->nx; x++) {
             const double qx = mro_frequency(x, g->nx, g->lx), q = sqrt(qy * qy + qx * qx);
-            if (w->level[y * g->nx + x] > 0 || !(q < lo || q > hi) || !(q > 0)) continue;
+            w->level[y * g->nx + x] = power[y * g->nx + x];
+            if (power[y * g->nx + x] > 0 || !(q < lo || q > hi) || !(q > 0)) continue;
             const double to = (q < lo ? lo : hi) / q;
-            w->level[y * g->nx + x] = w->level[mro_cyclic((ptrdiff_t)lround(to * qy * g->ly), g->ny) * g->nx +
-                                               mro_cyclic((ptrdiff_t)lround(to * qx * g->lx), g->nx)];
+            w->level[y * g->nx + x] = power[mro_cyclic((ptrdiff_t)lround(to * qy * g->ly), g->ny) * g->nx +
+                                            mro_cyclic((ptrdiff_t)lround(to * qx * g->lx), g->nx)];
         }
     }
 }
@@ -660,8 +661,8 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = d->ops->local_power(d, &w->grid, &w->spectrum, NULL, radius, w->band[0] - CRYSTAL_BAND_EDGE,
                                   w->band[1] + CRYSTAL_BAND_EDGE, &power, e)))
         goto done;
-    if ((rc = d->ops->download(d, w->level, &power, n * sizeof *w->level, e))) goto done;
-    extend_level(w);
+    if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
+    fill_level(w, gain);
     for (size_t i = 0; i < n; i++) gain[i] = w->level[i] > 0 ? 1 / sqrtf(w->level[i]) : 0;
     if ((rc = d->ops->upload(d, &w->flat, host, n * sizeof *host, e))) goto done;
     if ((rc = d->ops->multiply(d, &w->grid, &w->flat, gain, e))) goto done;

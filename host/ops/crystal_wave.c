@@ -65,8 +65,9 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
     carrier[0] = (double)m.cy / w->grid.ly;
     carrier[1] = (double)m.cx / w->grid.lx;
     const double level = w->level[mro_cyclic(m.cy, w->grid.ny) * w->grid.nx + mro_cyclic(m.cx, w->grid.nx)];
-    /* Lens and halo slope across the wide spot of a small crystal, and would shift its centre by 1 % at 2 nm; the
-     * whitened spectrum does not. In units of contrast again, as at the middle of the mask. */
+    /* The lens slopes across the wide spot of a small crystal, and would shift its centre by 1 % at 2 nm. The whitened
+     * spectrum takes that out, and with it the slope of the halo, which the spot does not have: right on the halo's
+     * top, too much on its flanks. In units of contrast again, as at the middle of the mask. */
     MRO_TRY(d->ops->demodulate(d, &w->grid, level > 0 ? &w->flat : &w->spectrum, g, mask, &w->map, &w->h, e));
     MRO_TRY(d->ops->download(d, w->host_h, &w->h, n * sizeof(mro_c32), e));
     const float unit = level > 0 ? sqrtf((float)level) : 1;

@@ -146,8 +146,9 @@ static void add_row(const struct mro_ctf_rings *rings, const struct mro_grid *g,
     while (first < end && ring[first] < 0) first++;
     while (first < end && ring[end - 1] >= n) end--;
     /* Along the row the angle falls from a right one to 0, or rises to two where qy < 0: sector by sector. */
-    for (size_t s = qy == 0 ? 0 : SECTORS / 2; first<end; s = qy> 0 ? s - 1 : s + 1) {
-        const size_t border = qy > 0 ? s : s + 1;
+    const bool falls = qy > 0;
+    for (size_t s = qy == 0 ? 0 : SECTORS / 2; first < end; s = falls ? s - 1 : s + 1) {
+        const size_t border = falls ? s : s + 1;
         int last = end;
         if (qy != 0 && border > 0 && border < SECTORS) {
             const double up = qy * at->cosine[border], across = at->sine[border] * per;

@@ -199,8 +199,7 @@ static void pool_falling(const double *v, const double *w, size_t n, double *out
 }
 
 /* -2 ln likelihood of a value of each weight against the means that the nearest rising sequences have, of the first 1,
- * 2,
- * ... n values, `step` apart from v and w on: out[k] is of the first k + 1. In a block of one mean m the weighted
+ * 2, ... n values, `step` apart from v and w on: out[k] is of the first k + 1. In a block of one mean m the weighted
  * values over m sum to the weight, so that its part is 2 weight (ln m + 1). */
 static void rising_deviances(const double *v, const double *w, size_t n, ptrdiff_t step, double *out,
                              struct pooled *block)
@@ -221,15 +220,17 @@ static void rising_deviances(const double *v, const double *w, size_t n, ptrdiff
     }
 }
 
-/* How much better a sequence that rises to some maximum and falls after it describes v than a falling one. `room`: 2 n.
- */
+#define ROUNDING 1e-12 /* of deviances, which are differences of larger ones */
+
+/* How much better a sequence that rises to some maximum and falls after it describes v than a falling one: exactly 0
+ * where it falls, so that ties count. `room`: 2 n. */
 static double peak_gain(const double *v, const double *w, size_t n, double *room, struct pooled *block)
 {
     double *rising = room, *falling = room + n, most = 0; /* of the first k + 1 values, and of the last */
     rising_deviances(v, w, n, 1, rising, block);
     rising_deviances(v + n - 1, w + n - 1, n, -1, falling, block);
     for (size_t top = 1; top + 1 < n; top++) most = fmax(most, falling[n - 1] - rising[top - 1] - falling[n - top - 1]);
-    return most;
+    return most > ROUNDING * fabs(falling[n - 1]) ? most : 0;
 }
 
 static void rings_within(const struct mro_rings *r, double lo, double hi, size_t *from, size_t *n)

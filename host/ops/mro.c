@@ -281,7 +281,7 @@ static enum mro_code widest_of(const struct mro_order_map *mask, double *nm, str
 static enum mro_code tell_of_crystals(struct mro_order_result *r, struct mro_error *e)
 {
     const double flagged = fmin(1, WITH_RIM * r->fraction_raw);
-    double wide;
+    double wide = 0;
     if (!r->distinguishable) return MRO_OK;
     MRO_TRY(widest_of(&r->mask, &wide, e));
     if (wide < CRYSTAL_NM) return MRO_OK;

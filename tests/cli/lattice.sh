@@ -31,7 +31,8 @@ EOF
 fi
 expect_again lattice --json --reference-d 0.2027 --threads 1 "$image"
 
-# Clusters of bcc Fe in a multislice image: the lens and the halo slope across their spots, and shift none.
+# Clusters of bcc Fe in a multislice image: the lens slopes across their spots, which lie on the top of the halo, and
+# shifts none.
 run lattice --quiet "$samples/CTC30_e10_0_corr.tif"
 checks=$((checks + 1))
 sed -n 's/^    [0-9].* d = \([0-9.]*\) .*/\1/p' out.txt | awk '{ sum += $1; n++ } END { exit !(n > 4 && sum / n > 0.2008 && sum / n < 0.2046) }' ||
