@@ -24,10 +24,9 @@ struct room {
     size_t stride; /* of the panels of rows: whole panels of columns, and a column of zeros for all others */
     struct mro_wide *column, *row, *scratch; /* one panel of each */
     struct mro_wide *rows;                   /* all of them, transformed along y */
-    float *bell_y,
-        *bell_x;     /* amplitude of the window, from its first row and column on; MRO_LANES zeros after bell_x */
-    mro_lanes *best; /* [panels of rows][nx] */
-    words *which;    /* the wave vector that gave it */
+    float *bell_y, *bell_x; /* amplitude of the window from its first row and column on; then MRO_LANES zeros along x */
+    mro_lanes *best;        /* [panels of rows][nx] */
+    words *which;           /* the wave vector that gave it */
 };
 
 static bool room_new(struct room *r, const struct mro_prime *y, const struct mro_prime *x,

@@ -51,20 +51,13 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
     const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
     unsigned char *bad = calloc(n, 1), *along = calloc(n, 1), *column = malloc(nx);
-    int32_t *bits = malloc(n * sizeof *bits); /* of the gain, > 0: they have its order */
-    if (bad == NULL || along == NULL || column == NULL || bits == NULL) {
+    if (bad == NULL || along == NULL || column == NULL) {
         free(bad);
         free(along);
         free(column);
-        free(bits);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
     }
-    memcpy(bits, s->gain, n * sizeof *bits);
-    const int32_t better = mro_select_bounded(bits, n, n * 4 / 5);
-    float floor_;
-    memcpy(&floor_, &better, sizeof floor_);
-    floor_ *= (float)NO_SIGNAL;
-    free(bits);
+    const float floor_ = (float)NO_SIGNAL * mro_select_positive(s->gain, n, n * 4 / 5, 1);
     for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_;
     if (im->not_finite) {
         for (size_t y = 0; y < im->ny; y++)
