@@ -227,16 +227,28 @@ def test_threshold(b, results, row, i):
     near("a glass's share is that of the table", share_shown(b, i)[2], rates[30][3], 1e-4 * rates[30][3])
 
 
+def hover_at(b, canvas, across, down):
+    """The pointer to a part of a canvas, once the page stands still: on a busy machine it is still scrolled to while this asks."""
+    def box():
+        return b.js('const r = document.getElementById(arguments[0]).getBoundingClientRect(); return [r.left, r.top, r.width, r.height]', canvas)
+    for _ in range(50):
+        left, top, width, height = before = box()
+        b.hover(left + across * width, top + down * height)
+        b.js('return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))')
+        if box() == before:
+            return
+    check(f'{canvas} stands still', False, before)
+
+
 def test_hover(b, results, row, i):
     stem = os.path.join(results, row['results'][0][:-len('.json')])
     nx, ny, score = read_tiff(stem + '.score.tif')
     _, _, spacing = read_tiff(stem + '.spacing.tif')
     b.js('document.getElementById(arguments[0]).scrollIntoView({ block: "center", behavior: "instant" })', f'map-{i}')
-    left, top, width, height = b.js('const r = document.getElementById(arguments[0]).getBoundingClientRect(); return [r.left, r.top, r.width, r.height]', f'map-{i}')
     best = max((k for k in range(nx * ny) if not math.isnan(score[k])), key=lambda k: score[k])
     for cell in (best, (ny // 2) * nx + nx // 2, (ny // 3) * nx + 2 * nx // 3, 0):
         x, y = cell % nx, cell // nx
-        b.hover(left + (x + 0.2) / nx * width, top + (y + 0.2) / ny * height)
+        hover_at(b, f'map-{i}', (x + 0.2) / nx, (y + 0.2) / ny)
         place, shown, d = b.js('return [...document.querySelectorAll("dl.read dd")].slice(0, 3).map((x) => x.textContent)')
         if math.isnan(score[cell]):
             check('a cell that was not measured says so', shown == 'not measured', shown)
