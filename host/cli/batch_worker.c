@@ -181,24 +181,6 @@ static void sentence_of(struct worker *w, char *text, size_t room, const char *o
     }
 }
 
-/* The pixel size of a row is a column of the table: `out` (room bytes) is a sentence that asks for that. */
-static void in_the_table(const char *text, char *out, size_t room)
-{
-    static const char *const option[] = { "--pixel NM", "--pixel" };
-    size_t used = 0;
-    while (*text && used + 1 < room) {
-        size_t n = 0;
-        for (size_t k = 0; k < 2 && n == 0; k++)
-            if (strncmp(text, option[k], strlen(option[k])) == 0) n = strlen(option[k]);
-        if (n)
-            used += (size_t)snprintf(out + used, room - used, "pixel_nm");
-        else
-            out[used++] = *text;
-        text += n ? n : 1;
-    }
-    out[used < room ? used : room - 1] = '\0';
-}
-
 /* Nothing can be written any more. A name that is too long is a matter of its row. */
 static bool is_disk(const struct mro_error *e)
 {
@@ -238,10 +220,10 @@ static json_t *measure(struct worker *w, struct batch_unit *u, size_t memory, in
         v = with_error(w, u, "disk", w->failure.error.message);
     } else {
         sentence_of(w, why, sizeof why, "it has no result");
-        char text[700];
-        in_the_table(w->failure.any ? w->failure.error.message : why, text, sizeof text);
-        mro_store_fail(store, u->name, u->key, text);
-        v = with_error(w, u, "failed", text);
+        cli_next_step_of_row(&w->failure.error, u->kind->verb->name);
+        if (w->failure.any) snprintf(why, sizeof why, "%s", w->failure.error.message);
+        mro_store_fail(store, u->name, u->key, why);
+        v = with_error(w, u, "failed", why);
     }
     mro_store_discard(store, u->name);
     if (rc != 0) close_run(w); /* nothing of a failure stays */

@@ -286,10 +286,12 @@ static enum mro_code together(void *state, struct cli_item *item, struct mro_err
                  "share, is not in them");
         struct mro_error why;
         const enum mro_code measured = cli_pdf_from_profile(s, &r.table, NULL, item->name, &s->o, &r, &why);
-        if (measured == MRO_EMEMORY)
+        if (measured == MRO_EMEMORY) {
             rc = MRO_FAIL(e, measured, "%s", why.message);
-        else if (measured)
+        } else if (measured) {
+            cli_next_step(&why);
             mro_note(&r.warnings, &r.n_warnings, "%s", why.message);
+        }
     }
     if (rc == MRO_OK && item->stem) rc = write_files(s, item, &r, e);
     if (rc == MRO_OK) rc = cli_publish(&s->run, item, &r, cli_backend(&s->run), e);
@@ -422,7 +424,7 @@ static int walk(void *state)
     if (code == MRO_OK && s->reference && !s->have_reference) code = cli_pdf_measure_reference(s, &e);
     if (code) {
         fflush(stdout);
-        cli_complain(&e);
+        cli_report(&s->run.job, &e);
         return 1;
     }
     if ((s->ids = cli_identify(&s->run.args)) == NULL) return 1;
@@ -451,7 +453,7 @@ static int walk(void *state)
     free(images.files);
     if (rc != 2 && s->values.n) {
         if (do_series(s, &e) != MRO_OK) {
-            cli_complain(&e);
+            cli_report(&s->run.job, &e);
             rc = 1;
         }
     }

@@ -217,7 +217,13 @@ void cli_warn(struct cli_common *c, const char *name, const char *const *warning
 /* Says of how many results a repeated warning holds, and forgets all. */
 void cli_warn_end(struct cli_common *c);
 
-/* One line on stderr. */
+/* Adds what to do next where something lacks (mro_lack): an option to give. */
+void cli_next_step(struct mro_error *e);
+
+/* The same for a row of a session that the verb measures: a column to fill, or an option to pass on. */
+void cli_next_step_of_row(struct mro_error *e, const char *verb);
+
+/* One line on stderr, with what to do next. */
 void cli_complain(const struct mro_error *e);
 
 /* The same, or notes it in job->failure. */

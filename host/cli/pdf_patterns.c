@@ -75,6 +75,7 @@ enum mro_code cli_pdf_from_profile(struct cli_pdf *s, const struct mro_profile *
         return MRO_OK;
     }
     if (r->report.pattern && (rc == MRO_ECALIB || rc == MRO_EDATA)) {
+        cli_next_step(&why);
         mro_note(&r->warnings, &r->n_warnings, "%s", why.message);
         return MRO_OK;
     }
@@ -173,7 +174,10 @@ static enum mro_code open_stack(struct cli_pdf *s, struct mro_device *d, const s
     const enum mro_code rc = mro_saed_measure(d, &mean, item->path, &o, &s->stack, &why);
     mro_image_release(&mean);
     s->have_stack = rc == MRO_OK;
-    if (rc == MRO_EMEMORY || rc == MRO_ECALIB || rc == MRO_EARG) return MRO_FAIL(e, rc, "%s", why.message);
+    if (rc == MRO_EMEMORY || rc == MRO_ECALIB || rc == MRO_EARG) {
+        if (e) *e = why;
+        return rc;
+    }
     if (rc) s->stack_why = strdup(why.message);
     if (rc || s->o.composition.n == 0 || s->o.fixed.s_inv_nm[1] > 0) return MRO_OK;
     struct mro_pdf_options numbers = s->o;

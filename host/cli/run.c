@@ -205,6 +205,8 @@ void mro_run_stop(struct mro_run *r) { atomic_store(&r->inside.stop, true); }
 
 const char *mro_run_message(const struct mro_run *r) { return r->error.message; }
 
+int mro_run_lack(const struct mro_run *r) { return (int)r->error.lack; }
+
 size_t mro_run_results(const struct mro_run *r) { return r->inside.n_results; }
 
 const char *mro_run_result(const struct mro_run *r, size_t result)

@@ -3,11 +3,59 @@
 #include "cli/inputs.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void cli_complain(const struct mro_error *e) { cli_say(e->code, "%s", e->message); }
+#include "core/inside.h"
+
+/* Where what lacks can be given: the options of the verb that do, and the column of a session's table. */
+static const struct {
+    const char *options, *column;
+} steps[] = {
+    [MRO_LACKS_PIXEL_SIZE] = { "--pixel NM", "pixel_nm" },
+    [MRO_LACKS_PIXEL_SIZE_OR_TAGS] = { "--pixel NM, or --resolution-tags if those are the microscope's", "pixel_nm" },
+    [MRO_LACKS_PATTERN_SCALE] = { "--step PER_NM (nm^-1 of a pixel), --camera-length MM with --detector-pixel UM and "
+                                  "--kv KV, or a standard with --standard Au --standard-file FILE",
+                                  NULL },
+    [MRO_LACKS_VOLTAGE] = { "--kv KV", "kv" },
+    [MRO_LACKS_DETECTOR_PIXEL] = { "--detector-pixel UM (times the binning)", NULL },
+    [MRO_LACKS_COMPOSITION] = { "--composition, as in Fe82B18", NULL },
+    [MRO_LACKS_WAVELENGTH] = { "--wavelength ANGSTROM (or --kv KV with electrons)", NULL },
+    [MRO_LACKS_ABSCISSA] = { "--abscissa Q-A, Q-nm, s-nm, s-A, two-theta or r-A", NULL },
+};
+
+__attribute__((format(printf, 2, 3))) static void ask(struct mro_error *e, const char *format, ...)
+{
+    const size_t used = strlen(e->message);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(e->message + used, sizeof e->message - used, format, args);
+    va_end(args);
+    e->lack = MRO_LACKS_NOTHING;
+}
+
+void cli_next_step(struct mro_error *e)
+{
+    if (e->lack) ask(e, "; give %s", steps[e->lack].options);
+}
+
+void cli_next_step_of_row(struct mro_error *e, const char *verb)
+{
+    if (e->lack && steps[e->lack].column)
+        ask(e, "; give it in the column %s of the table", steps[e->lack].column);
+    else if (e->lack)
+        ask(e, "; among the options of --%s, give %s", verb, steps[e->lack].options);
+}
+
+void cli_complain(const struct mro_error *e)
+{
+    struct mro_error whole = *e;
+    if (mro_inside_failed(e)) return; /* who called knows how it is given there */
+    cli_next_step(&whole);
+    cli_say(whole.code, "%s", whole.message);
+}
 
 void cli_report(const struct cli_job *job, const struct mro_error *e)
 {

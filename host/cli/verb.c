@@ -34,10 +34,9 @@ static void tell_of_tags(const struct cli_run *run, const struct cli_item *item,
 {
     const double nm = item->info ? item->info->resolution_nm[1] : 0;
     const size_t used = strlen(e->message);
-    if (e->code == MRO_ECALIB && nm > 0 && nm < PRINTED_NM && !run->common.resolution_tags &&
-        strstr(e->message, "--pixel NM"))
-        snprintf(e->message + used, sizeof e->message - used,
-                 ", or --resolution-tags where its tags, which say %.4g nm, are the microscope's", nm);
+    if (e->lack != MRO_LACKS_PIXEL_SIZE || !(nm > 0 && nm < PRINTED_NM) || run->common.resolution_tags) return;
+    snprintf(e->message + used, sizeof e->message - used, " but for resolution tags, which say %.4g nm", nm);
+    e->lack = MRO_LACKS_PIXEL_SIZE_OR_TAGS;
 }
 
 static void *measure(void *context, struct cli_item *item)

@@ -4,19 +4,38 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+static void write_message(struct mro_error *e, const char *format, va_list args)
+{
+    vsnprintf(e->message, sizeof e->message, format, args);
+    /* Messages quote file contents: keep them on one line of a terminal. */
+    for (char *c = e->message; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+}
+
 enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func, const char *format, ...)
 {
     if (e == NULL) return code;
     e->code = code;
+    e->lack = MRO_LACKS_NOTHING;
     e->func = func;
     va_list args;
     va_start(args, format);
-    vsnprintf(e->message, sizeof e->message, format, args);
+    write_message(e, format, args);
     va_end(args);
-    /* Messages quote file contents: keep them on one line of a terminal. */
-    for (char *c = e->message; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
     return code;
+}
+
+enum mro_code mro_fail_lacking(struct mro_error *e, enum mro_lack lack, const char *func, const char *format, ...)
+{
+    if (e == NULL) return MRO_ECALIB;
+    e->code = MRO_ECALIB;
+    e->lack = lack;
+    e->func = func;
+    va_list args;
+    va_start(args, format);
+    write_message(e, format, args);
+    va_end(args);
+    return MRO_ECALIB;
 }
 
 const char *mro_code_name(enum mro_code code)

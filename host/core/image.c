@@ -53,10 +53,10 @@ enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, d
             continue;
         }
         if (a->step > 0 && a->unit != MRO_UNIT_NONE)
-            return MRO_FAIL(e, MRO_ECALIB,
-                            "'%s' is calibrated in '%s', not in a length; give --pixel NM if it is a micrograph", name,
-                            a->unit_text[0] ? a->unit_text : mro_unit_name(a->unit));
-        return MRO_FAIL(e, MRO_ECALIB, "the pixel size of '%s' is unknown; give --pixel NM", name);
+            return MRO_FAIL_LACKING(e, MRO_LACKS_PIXEL_SIZE,
+                                    "'%s' is calibrated in '%s' and not in a length, as a micrograph would be", name,
+                                    a->unit_text[0] ? a->unit_text : mro_unit_name(a->unit));
+        return MRO_FAIL_LACKING(e, MRO_LACKS_PIXEL_SIZE, "the pixel size of '%s' is unknown", name);
     }
     return MRO_OK;
 }

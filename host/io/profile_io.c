@@ -309,10 +309,8 @@ static enum mro_code to_s(struct reading *r, enum mro_abscissa a, const struct m
     if (!(wavelength > 0) && p->radiation == MRO_RADIATION_ELECTRONS && o->beam_kv > 0)
         wavelength = 10 * mro_wavelength_nm(o->beam_kv);
     if (a == MRO_ABSCISSA_TWO_THETA && !(wavelength > 0))
-        return MRO_FAIL(e, MRO_ECALIB,
-                        "'%s' is over 2 theta, which needs the wavelength; give --wavelength ANGSTROM (or --kv with "
-                        "electrons)",
-                        r->lines.name);
+        return MRO_FAIL_LACKING(e, MRO_LACKS_WAVELENGTH, "'%s' is over 2 theta, which needs the wavelength",
+                                r->lines.name);
     for (size_t i = 0; i < r->n; i++) {
         const double x = r->x[i];
         if (x < 0)
@@ -375,11 +373,7 @@ static enum mro_code read_table(struct reading *r, const struct mro_profile_opti
     if (a == MRO_ABSCISSA_AUTO) {
         a = ends_in(name, ".gr") ? MRO_ABSCISSA_R_A : ends_in(name, ".sq") ? MRO_ABSCISSA_Q_A : MRO_ABSCISSA_AUTO;
         if (a == MRO_ABSCISSA_AUTO)
-            return MRO_FAIL(
-                e, MRO_ECALIB,
-                "'%s' does not say what its first column is; give --abscissa Q-A, Q-nm, s-nm, s-A, two-theta or "
-                "r-A",
-                name);
+            return MRO_FAIL_LACKING(e, MRO_LACKS_ABSCISSA, "'%s' does not say what its first column is", name);
         if (a == MRO_ABSCISSA_Q_A)
             mro_note(&p->warnings, &p->n_warnings,
                      "the first column is taken for Q in 1/Angstrom by the name's ending; the table does not say");

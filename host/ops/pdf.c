@@ -55,9 +55,8 @@ static enum mro_code check(const struct mro_profile *p, const char *name, const 
                            struct mro_error *e)
 {
     if (p->quantity == MRO_QUANTITY_INTENSITY && o->composition.n == 0)
-        return MRO_FAIL(e, MRO_ECALIB,
-                        "S(Q) of '%s' needs the composition, for scattering factors; give --composition, as in Fe82B18",
-                        name);
+        return MRO_FAIL_LACKING(e, MRO_LACKS_COMPOSITION, "S(Q) of '%s' needs the composition, for scattering factors",
+                                name);
     if (p->quantity == MRO_QUANTITY_INTENSITY && p->radiation == MRO_RADIATION_NEUTRONS)
         return MRO_FAIL(e, MRO_EARG,
                         "'%s' holds intensities of neutrons, whose scattering lengths are not known here; give S(Q)",

@@ -127,13 +127,11 @@ static enum mro_code calibrate(const struct mro_image *im, const char *name, con
     }
     if (o->camera_length_mm > 0) {
         if (!(kv > 0))
-            return MRO_FAIL(e, MRO_ECALIB, "'%s': a camera length needs the voltage of the microscope; give --kv",
-                            name);
+            return MRO_FAIL_LACKING(e, MRO_LACKS_VOLTAGE, "'%s': a camera length needs the voltage of the microscope",
+                                    name);
         if (!(o->detector_pixel_um > 0))
-            return MRO_FAIL(e, MRO_ECALIB,
-                            "'%s': a camera length needs the size of a detector pixel; give --detector-pixel UM (times "
-                            "the binning)",
-                            name);
+            return MRO_FAIL_LACKING(e, MRO_LACKS_DETECTOR_PIXEL,
+                                    "'%s': a camera length needs the size of a detector pixel", name);
         *wavelength_nm = mro_wavelength_nm(kv);
         r->step_inv_nm = o->detector_pixel_um * 1e-3 / (o->camera_length_mm * *wavelength_nm);
         *aspect = 1;
@@ -146,17 +144,12 @@ static enum mro_code calibrate(const struct mro_image *im, const char *name, con
     r->step_inv_nm = step_of_file(im, kv);
     if (!(r->step_inv_nm > 0)) {
         if (x->step > 0 && x->unit == MRO_UNIT_NM)
-            return MRO_FAIL(
-                e, MRO_ECALIB,
-                "'%s' is calibrated in nm, so it is an image and no diffraction pattern; if it is one, give "
-                "--step PER_NM, nm^-1 of a pixel",
-                name);
+            return MRO_FAIL_LACKING(e, MRO_LACKS_PATTERN_SCALE,
+                                    "'%s' is calibrated in nm, as an image and no diffraction pattern", name);
         if (x->step > 0 && x->unit == MRO_UNIT_RAD)
-            return MRO_FAIL(e, MRO_ECALIB, "'%s' is calibrated in angles, which needs the voltage; give --kv", name);
-        return MRO_FAIL(e, MRO_ECALIB,
-                        "'%s' has no calibration in nm^-1; give --step PER_NM (nm^-1 of a pixel), --camera-length MM "
-                        "with --detector-pixel UM and --kv, or a standard with --standard Au --standard-file FILE",
-                        name);
+            return MRO_FAIL_LACKING(e, MRO_LACKS_VOLTAGE, "'%s' is calibrated in angles, which needs the voltage",
+                                    name);
+        return MRO_FAIL_LACKING(e, MRO_LACKS_PATTERN_SCALE, "'%s' has no calibration in nm^-1", name);
     }
     r->step_source = x->source;
     snprintf(r->step_text, sizeof r->step_text, "%.6g nm^-1 a pixel, from %s", r->step_inv_nm,

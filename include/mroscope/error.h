@@ -26,10 +26,25 @@ enum mro_code {
     MRO_ESTOPPED /* the caller asked it to stop */
 };
 
+/* What it takes to go on, where that is for the user to say. The message then names the fault alone, and each caller
+ * asks in words of its own: the program for an option, a session for a column of its table, Python for an argument. */
+enum mro_lack {
+    MRO_LACKS_NOTHING = 0,        /* the message says all */
+    MRO_LACKS_PIXEL_SIZE,         /* nm of a pixel of an image, */
+    MRO_LACKS_PIXEL_SIZE_OR_TAGS, /* which resolution tags of its file say, if they can be trusted */
+    MRO_LACKS_PATTERN_SCALE,      /* 1/nm of a pixel of a diffraction pattern */
+    MRO_LACKS_VOLTAGE,            /* of the microscope, kV */
+    MRO_LACKS_DETECTOR_PIXEL,     /* its size, um */
+    MRO_LACKS_COMPOSITION,        /* of the specimen */
+    MRO_LACKS_WAVELENGTH,         /* of a profile over angles */
+    MRO_LACKS_ABSCISSA            /* what the first column of a table is */
+};
+
 struct mro_error {
     enum mro_code code;
+    enum mro_lack lack;
     const char *func;  /* function that found the failure; static storage */
-    char message[512]; /* one sentence: file, field, value, and what to do next where that is known */
+    char message[512]; /* one sentence: file, field, value, and what to do next where that is known and nothing lacks */
 };
 
 /* Fills `e` (may be NULL) and returns `code`, so that `return MRO_FAIL(...)` reads well.
@@ -40,10 +55,18 @@ enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func
 #endif
     ;
 
+/* The same for MRO_ECALIB where something lacks. */
+enum mro_code mro_fail_lacking(struct mro_error *e, enum mro_lack lack, const char *func, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 4, 5)))
+#endif
+    ;
+
 /* Short name of a code ("bad argument", "i/o error"); static storage. */
 const char *mro_code_name(enum mro_code code);
 
 #define MRO_FAIL(e, code, ...) mro_fail((e), (code), __func__, __VA_ARGS__)
+#define MRO_FAIL_LACKING(e, lack, ...) mro_fail_lacking((e), (lack), __func__, __VA_ARGS__)
 #define MRO_TRY(call)                \
     do {                             \
         enum mro_code c_ = (call);   \

@@ -98,8 +98,8 @@ enum mro_code mro_image_set_pixel_nm(struct mro_image *im, double pixel_nm, enum
 enum mro_code mro_image_set_pixels_nm(struct mro_image *im, const double pixel_nm[2], enum mro_source source,
                                       struct mro_error *e);
 
-/* Pixel size in nm along y and x, for measurements that need it: MRO_ECALIB, naming the option to
- * give, when an axis is uncalibrated or not a length. `name` is the file for the message. */
+/* Pixel size in nm along y and x, for measurements that need it: MRO_ECALIB (MRO_LACKS_PIXEL_SIZE) when an axis is
+ * uncalibrated or not a length. `name` is the file for the message. */
 enum mro_code mro_image_pixel_nm(const struct mro_image *im, const char *name, double pixel_nm[2], struct mro_error *e);
 
 /* Names for output; static storage. */

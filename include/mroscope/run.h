@@ -75,6 +75,10 @@ MRO_EXPORT void mro_run_stop(struct mro_run *r);
 /* One sentence about what failed, owned by the run; "" when nothing has. */
 MRO_EXPORT const char *mro_run_message(const struct mro_run *r);
 
+/* What it takes to go on, an enum mro_lack of mroscope/error.h; 0: the sentence says all. The sentence leaves to the
+ * caller to ask for it in words of its own. */
+MRO_EXPORT int mro_run_lack(const struct mro_run *r);
+
 /* The results in order, each the text of one JSON object. Owned by the run. */
 MRO_EXPORT size_t mro_run_results(const struct mro_run *r);
 MRO_EXPORT const char *mro_run_result(const struct mro_run *r, size_t result);

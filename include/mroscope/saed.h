@@ -122,7 +122,7 @@ struct mro_saed_result {
 void mro_saed_result_release(struct mro_saed_result *r); /* {0} is fine */
 
 /* Measures one pattern. `name` is the file for messages.
- * Errors: MRO_ECALIB (no calibration; the sentence names the options), MRO_EARG (an option out of range), MRO_EDATA
+ * Errors: MRO_ECALIB (no calibration, saying what lacks), MRO_EARG (an option out of range), MRO_EDATA
  * (constant, too small, all masked, the beam off the detector), MRO_EMEMORY. Release with mro_saed_result_release.
  * Same bytes at any number of threads. */
 enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im, const char *name,

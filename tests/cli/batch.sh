@@ -447,6 +447,6 @@ expect grep -q '^eds_d_Foo.tif,d_Foo,,hrtem,' "a field/session.csv"
 expect grep -q '^band_shearband.tif,band_shearband,,shearband,' "a field/session.csv"
 run batch "a field/session.csv" --rows 2 -o "a field/results"
 expect_code 1
-expect_err "the pixel size of 'band_shearband.tif' is unknown; give pixel_nm"
+expect_err "the pixel size of 'band_shearband.tif' is unknown; give it in the column pixel_nm of the table"
 
 finish

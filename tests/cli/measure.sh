@@ -68,7 +68,7 @@ head -c 4096 /dev/urandom | tiff8 tags.tif 64 64 1270000000 1
 sed -i 's/ImageJ=1.53/another one/' tags.tif
 run bandpass tags.tif
 expect_code 1
-expect_err "give --pixel NM, or --resolution-tags where its tags, which say 0.02 nm"
+expect_err "is unknown but for resolution tags, which say 0.02 nm; give --pixel NM, or --resolution-tags if those are the"
 run bandpass --resolution-tags tags.tif
 expect_code 0
 expect_out "pixels of 0.02 nm"

@@ -334,6 +334,13 @@ static void refused(struct mro_device *d, const struct mro_image *im, const stru
     assert_null(r.mask);
 }
 
+static void lacks(struct mro_device *d, const struct mro_image *im, const struct mro_saed_options *o,
+                  enum mro_lack lack)
+{
+    refused(d, im, o, MRO_ECALIB, "'p.tif'");
+    assert_int_equal(e.lack, lack);
+}
+
 /* Rings of gold, and what is not gold. */
 static void standards(void **state)
 {
@@ -391,11 +398,11 @@ static void bad_patterns_have_a_sentence(void **state)
     t.cx = 81;
     draw(&t, &im);
     for (int k = 0; k < 2; k++) im.axis[k].unit = MRO_UNIT_NONE;
-    refused(d, &im, &o, MRO_ECALIB, "--camera-length");
+    lacks(d, &im, &o, MRO_LACKS_PATTERN_SCALE);
     o.camera_length_mm = 300;
-    refused(d, &im, &o, MRO_ECALIB, "--kv");
+    lacks(d, &im, &o, MRO_LACKS_VOLTAGE);
     o.beam_kv = 200;
-    refused(d, &im, &o, MRO_ECALIB, "--detector-pixel");
+    lacks(d, &im, &o, MRO_LACKS_DETECTOR_PIXEL);
     o.detector_pixel_um = 300 * 1e3 * 0.1 * 2.5079e-3; /* 0.1 nm^-1 */
     ok(mro_saed_measure(d, &im, "p", &o, &r, &e), &e);
     near(r.step_inv_nm, 0.1, 1e-5);

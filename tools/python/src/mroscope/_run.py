@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _options
 from ._library import ffi, lib, text
-from .errors import CLASSES, ArgumentError, CalibrationError, error_of, in_python
+from .errors import PIXEL_SIZE, ArgumentError, error_of, in_python
 from .hyperspy import unit_missing
 from .image import Image, image_of, pixels, stands_for_image
 from .result import Result, collect
@@ -173,15 +173,16 @@ def measure(
     code = run.start(verb)
     found = [Result(verb, data, run.files(i)) for i, data in enumerate(run.results())]
     if code:
-        raise error_of(code, text(lib.mro_run_message(run.handle)) + _hint(code, inputs), found, run.keyword)
+        lack = lib.mro_run_lack(run.handle)
+        raise error_of(code, text(lib.mro_run_message(run.handle)), found, run.keyword, lack, _hint(lack, inputs))
     whole = collect(verb, found)
     if len(inputs) == 1 and hasattr(inputs[0], "axes_manager"):
         whole._metadata = inputs[0].metadata.as_dictionary()
     return whole
 
 
-def _hint(code: int, inputs: list[Any]) -> str:
+def _hint(lack: int, inputs: list[Any]) -> str:
     """What else helps where a pixel size is missing."""
-    if CLASSES[code - 1] is not CalibrationError or not any(unit_missing(v) for v in inputs):
+    if lack not in PIXEL_SIZE or not any(unit_missing(v) for v in inputs):
         return ""
     return ", or the signal its units: signal.axes_manager.signal_axes.set(units='nm', scale=...)"

@@ -60,6 +60,20 @@ CLASSES = (
 )
 
 
+# What to give where something lacks, in the order of enum mro_lack, from 1.
+STEPS = (
+    "pixel_nm",
+    "pixel_nm, or resolution_tags=True if those are the microscope's",
+    "step_inv_nm, camera_length_mm with detector_pixel_um and kv, or standard with standard_file",
+    "kv",
+    "detector_pixel_um (times the binning)",
+    "composition, as in composition='Fe82B18'",
+    "wavelength_A, or kv with electrons",
+    "abscissa: 'Q-A', 'Q-nm', 's-nm', 's-A', 'two-theta' or 'r-A'",
+)
+PIXEL_SIZE = (1, 2)
+
+
 def in_python(sentence: str, keyword: Mapping[str, str]) -> str:
     """A sentence of the library, whose options get the names they have in Python."""
 
@@ -69,7 +83,10 @@ def in_python(sentence: str, keyword: Mapping[str, str]) -> str:
     return re.sub(r"--([a-z][a-z-]*[a-z]|[a-z])", name, sentence).replace("-o DIR", "output=DIR")
 
 
-def error_of(code: int, message: str, results: Sequence[Any], keyword: Mapping[str, str]) -> MroscopeError:
-    """The exception for a code of the library."""
+def error_of(
+    code: int, message: str, results: Sequence[Any], keyword: Mapping[str, str], lack: int = 0, more: str = ""
+) -> MroscopeError:
+    """The exception for a code of the library, with what to do where something lacks (`more` goes behind that)."""
     kind = CLASSES[code - 1] if 0 < code <= len(CLASSES) else MroscopeError
-    return kind(in_python(message, keyword), results)
+    step = f"; give {STEPS[lack - 1]}" if lack else ""
+    return kind(in_python(message, keyword) + step + more, results)
