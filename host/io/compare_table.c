@@ -15,7 +15,7 @@
 
 #define MAX_COLUMNS 256
 
-enum role { SKIPPED, STATE, STRAIN, VALUE, THICKNESS, SPECIMEN, FILE_NAME, SETTING, DOSE, METRIC, LOW, HIGH };
+enum role { SKIPPED, TEST, STATE, STRAIN, VALUE, THICKNESS, SPECIMEN, FILE_NAME, SETTING, DOSE, METRIC, LOW, HIGH };
 
 struct column {
     enum role role;
@@ -85,8 +85,8 @@ static enum mro_code understand(struct mro_compare_set *s, struct column *k, str
             return MRO_FAIL(e, MRO_EFORMAT, "'%s': the unit '%s' of the thickness is no length; write nm", s->source,
                             k->unit);
     }
-    if (k->role != SKIPPED || k->name[0] == '\0' || is_named(k, place) || is_of_the_test(k)) return MRO_OK;
-    k->role = METRIC;
+    if (k->role != SKIPPED || k->name[0] == '\0' || is_named(k, place)) return MRO_OK;
+    k->role = is_of_the_test(k) ? TEST : METRIC;
     for (size_t i = 0; i < sizeof ends / sizeof *ends && k->role == METRIC; i++)
         for (int high = 0; high < 2 && k->role == METRIC; high++)
             if (mro_set_ends_with(k->name, ends[i][high])) {
@@ -196,17 +196,43 @@ static bool is_wanted(const struct column *k, const char *const *keys, size_t n_
     return n_keys == 0;
 }
 
+/* Names of columns for a sentence, and how many found no room in it. */
+struct names {
+    char text[200];
+    size_t more;
+};
+
+static void name_column(struct names *l, const struct column *k)
+{
+    const size_t used = strlen(l->text), room = sizeof l->text - used;
+    if (l->more == 0 && strlen(k->name) + sizeof ", ''" <= room)
+        snprintf(l->text + used, room, "%s'%s'", used ? ", " : "", k->name);
+    else
+        l->more++;
+}
+
+static void tell_left_out(struct mro_compare_set *s, const char *which, const struct names *l)
+{
+    if (l->more)
+        mro_warn(s, "%s are left out: %s and %zu more", which, l->text, l->more);
+    else if (l->text[0])
+        mro_warn(s, "%s are left out: %s", which, l->text);
+}
+
 static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, const char *const *keys, size_t n_keys,
                                   struct mro_error *e)
 {
-    char left_out[200] = "";
+    struct names empty = { 0 }, tests = { 0 };
     for (size_t i = 0; i < t->columns; i++) {
         struct column *k = &t->column[i];
-        if (k->role != METRIC) continue;
+        if (k->role != METRIC && k->role != TEST) continue;
         if (k->numbers == 0) {
-            const size_t used = strlen(left_out);
-            snprintf(left_out + used, sizeof left_out - used, "%s'%s'", used ? ", " : "", k->name);
+            name_column(&empty, k);
             k->role = SKIPPED;
+            continue;
+        }
+        if (k->role == TEST) {
+            name_column(&tests, k);
             continue;
         }
         mro_set_intern(&s->known, &s->n_known, k->name);
@@ -230,7 +256,8 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
         k->metric = j;
         if (j == s->n_metrics) k->role = SKIPPED;
     }
-    if (left_out[0]) mro_warn(s, "columns without numbers are left out: %s", left_out);
+    tell_left_out(s, "columns without numbers", &empty);
+    if (n_keys == 0) tell_left_out(s, "columns called as p values or standard errors", &tests);
     return MRO_OK;
 }
 
