@@ -63,7 +63,7 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
 
 /* A table: a header with `state` and, if known, `strain`, `thickness_nm` (or with a unit in brackets), `specimen`,
  * `file`, `block` (also kv, cs, optics, settings, session: what images are told apart by); every other column of
- * numbers is a metric, with its unit in brackets. NAME_ci95_low and NAME_ci95_high are the interval of NAME. Cells that
+ * numbers is a metric, with its unit in brackets. NAME_ci95_lo and NAME_ci95_hi are the interval of NAME. Cells that
  * are empty or say n/a are missing. Errors: MRO_EIO, MRO_EFORMAT (no header, no number where there should be one,
  * naming line and column), MRO_EDATA (no rows), MRO_EMEMORY. */
 enum mro_code mro_compare_set_table(struct mro_compare_set *s, const char *path, const char *const *keys, size_t n_keys,

@@ -69,8 +69,9 @@ static enum mro_code understand(struct mro_compare_set *s, struct column *k, str
                                                   "setting", "settings", "session", "lens",  NULL },
                              *const thickness[] = { "thickness", "thickness_nm", NULL },
                              *const dose[] = { "dose", NULL }, *const place[] = { "frame", "row", NULL };
-    static const char *const ends[][2] = { { "_ci95_low", "_ci95_high" },
-                                           { "_ci95_lo", "_ci95_hi" },
+    /* The first is what is written here; the others are of older tables, and of those by hand. */
+    static const char *const ends[][2] = { { "_ci95_lo", "_ci95_hi" },
+                                           { "_ci95_low", "_ci95_high" },
                                            { "_lo95", "_hi95" } };
     k->factor = 1;
     if (is_named(k, state)) k->role = STATE;

@@ -178,8 +178,8 @@ char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_e
     if (out == NULL) return NULL;
     fputs("kind,metric,unit,reference,state,", out);
     put_over(out, c, n);
-    fputs(",n,images,mean,mean_lo95,mean_hi95,sd,ratio,ratio_lo95,ratio_hi95,"
-          "difference,difference_lo95,difference_hi95,p,p_holm,p_smallest,identifiable\r\n",
+    fputs(",n,images,mean,mean_ci95_lo,mean_ci95_hi,sd,ratio,ratio_ci95_lo,ratio_ci95_hi,"
+          "difference,difference_ci95_lo,difference_ci95_hi,p,p_holm,p_smallest,identifiable\r\n",
           out);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < c[i].result->n_states; k++) {
@@ -218,7 +218,7 @@ char *mro_csv_compare_images(const struct mro_compare_report *c, size_t n, struc
     if (out == NULL) return NULL;
     fputs("kind,metric,unit,file,state,specimen,", out);
     put_over(out, c, n);
-    fputs(",setting,value,lo95,hi95\r\n", out);
+    fputs(",setting,value,value_ci95_lo,value_ci95_hi\r\n", out);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < c[i].data->n; j++) {
             const struct mro_compare_image *m = &c[i].data->image[j];

@@ -43,7 +43,7 @@ char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e)
     size_t size;
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
-    fputs("band_lo_inv_nm,band_hi_inv_nm,fraction,fraction_lo95,fraction_hi95\r\n", out);
+    fputs("band_lo_inv_nm,band_hi_inv_nm,fraction,fraction_ci95_lo,fraction_ci95_hi\r\n", out);
     for (size_t i = 0; i < r->n_sweep; i++) {
         const struct mro_order_sweep *s = &r->sweep[i];
         const double v[] = { s->band_inv_nm[0], s->band_inv_nm[1], s->fraction, s->fraction_ci95[0],
@@ -320,8 +320,9 @@ char *mro_csv_indent_bins(const struct mro_indent_result *r, struct mro_error *e
     FILE *out = mro_text_begin(&text, &size, e);
     if (out == NULL) return NULL;
     fprintf(out, "distance_%s,indents,", known ? "um" : "steps");
-    put_values_header(out, (const char *[]){ "mean", "mean_lo95", "mean_hi95", "sd", "fwhm", "fwhm_lo95", "fwhm_hi95" },
-                      7, r->unit);
+    put_values_header(
+        out, (const char *[]){ "mean", "mean_ci95_lo", "mean_ci95_hi", "sd", "fwhm", "fwhm_ci95_lo", "fwhm_ci95_hi" },
+        7, r->unit);
     for (size_t i = 0; i < r->n_bins; i++) {
         const struct mro_indent_bin *q = &r->bin[i];
         put_row(out,

@@ -114,11 +114,11 @@ def test_tables_from_arrays(samples):
 
 
 def test_tables_of_results():
-    csv = b'file,state,n,value,lo95\n"a, b.tif",AQ,3,0.5,\n'
+    csv = b'file,state,n,value,value_ci95_lo\n"a, b.tif",AQ,3,0.5,\n'
     result = mroscope.Result("compare", {"schema": "x"}, {"s.compare.csv": csv, "s.compare.images.csv": csv})
     table = result.tables["images"]
-    assert table.dtype.names == ("file", "state", "n", "value", "lo95") and len(table) == 1
-    assert table["file"][0] == "a, b.tif" and table["n"].dtype == np.int64 and np.isnan(table["lo95"][0])
+    assert table.dtype.names == ("file", "state", "n", "value", "value_ci95_lo") and len(table) == 1
+    assert table["file"][0] == "a, b.tif" and table["n"].dtype == np.int64 and np.isnan(table["value_ci95_lo"][0])
     assert set(result.tables) == {"states", "images"}
 
 
