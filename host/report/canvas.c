@@ -3,6 +3,7 @@
 
 #include <cairo-pdf.h>
 #include <cairo-svg.h>
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <omp.h>
@@ -154,6 +155,58 @@ static size_t fitting_bytes(struct mro_canvas *c, double width, double pt, const
     return fits;
 }
 
+static bool is_toggle(char c) { return c > 0 && c <= TEXT_SUPER[0]; }
+
+/* Whether the word [from, to) is a sign that belongs to what stands on either side of it. */
+static bool is_sign(const char *from, const char *to)
+{
+    static const char *const signs[] = { "=",        "<",        ">",       "/", "+", "\xe2\x89\xa4", "\xe2\x89\xa5",
+                                         "\xc2\xb1", TEXT_MINUS, TEXT_TIMES };
+    while (from < to && is_toggle(*from)) from++;
+    while (to > from && is_toggle(to[-1])) to--;
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if ((size_t)(to - from) == strlen(signs[i]) && memcmp(from, signs[i], strlen(signs[i])) == 0) return true;
+    return false;
+}
+
+static bool begins_with_unit(const char *text)
+{
+    static const char *const units[] = { "%",       "nm",       "1/nm",       "pm",  "um",       "\xc2\xb5m", "mm",
+                                         "px",      "\xc3\x85", "1/\xc3\x85", "GPa", "MPa",      "at.%",      "kV",
+                                         "degrees", "K",        "mrad",       "eV",  "Angstrom", "1/Angstrom" };
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        const size_t n = strlen(units[i]);
+        if (strncmp(text, units[i], n) == 0 && !isalnum((unsigned char)text[n])) return true;
+    }
+    return false;
+}
+
+/* Whether a line must not end at text[space]: beside a sign ("d = 0.2"), and between a number and its unit. */
+static bool holds_together(const char *text, size_t space)
+{
+    size_t left = space, right = space;
+    while (left > 0 && text[left - 1] != ' ') left--;
+    while (text[right] == ' ') right++;
+    if (text[right] == 0) return false;
+    if (is_sign(text + left, text + space) || is_sign(text + right, text + right + strcspn(text + right, " ")))
+        return true;
+    if (text[left] == '[' && text[space - 1] == ',') return true; /* an interval, */
+    size_t last = space;
+    while (last > left && is_toggle(text[last - 1])) last--;
+    if (last == left || !isdigit((unsigned char)text[last - 1])) return false;
+    return text[right] == '[' || begins_with_unit(text + right); /* behind its number */
+}
+
+/* Where the line that goes on at text[end] may end next; with `bound` not within what holds together. */
+static size_t next_end(const char *text, size_t end, bool bound)
+{
+    do {
+        while (text[end] == ' ') end++;
+        while (text[end] && text[end] != ' ') end++;
+    } while (bound && text[end] && holds_together(text, end));
+    return end;
+}
+
 size_t mro_canvas_paragraph(struct mro_canvas *c, double x, double y, double width, double leading, double pt,
                             const char *text, bool draw)
 {
@@ -164,16 +217,16 @@ size_t mro_canvas_paragraph(struct mro_canvas *c, double x, double y, double wid
     while (*text) {
         const size_t head = strlen(line_styles);
         memcpy(line, line_styles, head + 1);
-        size_t used = 0, end = 0; /* bytes of text on the line; where the next word ends */
-        while (text[end]) {
-            while (text[end] == ' ') end++;
-            while (text[end] && text[end] != ' ') end++;
-            if (head + end + 1 > sizeof line) break;
-            memcpy(line + head, text, end);
-            line[head + end] = 0;
-            if (mro_canvas_text_width(c, pt, line) > width) break;
-            used = end;
-        }
+        size_t used = 0, end = 0; /* bytes of text on the line; where it may end next */
+        for (int bound = 1; bound >= 0 && used == 0; bound--)
+            for (end = 0; text[end];) {
+                end = next_end(text, end, bound);
+                if (head + end + 1 > sizeof line) break;
+                memcpy(line + head, text, end);
+                line[head + end] = 0;
+                if (mro_canvas_text_width(c, pt, line) > width) break;
+                used = end;
+            }
         if (used == 0) {
             const size_t n = end < sizeof line - head - 1 ? end : sizeof line - head - 1;
             used = fitting_bytes(c, width, pt, text, n, line + head);
@@ -183,7 +236,7 @@ size_t mro_canvas_paragraph(struct mro_canvas *c, double x, double y, double wid
         if (draw) mro_canvas_text(c, x, y + (double)lines * leading, pt, MRO_LEFT, 0, 0, line);
         lines++;
         for (size_t i = 0; i < used; i++) {
-            if (text[i] <= 0 || text[i] > TEXT_SUPER[0]) continue;
+            if (!is_toggle(text[i])) continue;
             char *on = strchr(styles, text[i]);
             if (on)
                 memmove(on, on + 1, strlen(on));

@@ -251,6 +251,18 @@ static void paragraphs(void **state)
                      3); /* no blank to break at */
     assert_int_equal(mro_canvas_paragraph(&c, 0, 0, 0.01, 3, 7, "\xc2\xb5\xc2\xb5\xc2\xb5", false), 3);
     assert_int_equal(mro_canvas_paragraph(&c, 0, 0, 50, 3, 7, "", false), 0);
+    /* A sign stays with what it is between, and a number with its unit; words alone take two lines of that width. */
+    static const char *const parts[][2] = {
+        { "word d =", "2 word" },    { "word 20", "nm word" },  { "word a", "/ b word" },
+        { "word 2", "[1, 3] word" }, { "word [1,", "3] word" }, { "word " TEXT_ITALIC "p" TEXT_ITALIC, "< 0.05 word" }
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char whole[60];
+        snprintf(whole, sizeof whole, "%s %s", parts[i][0], parts[i][1]);
+        const double width = fmax(mro_canvas_text_width(&c, 7, parts[i][0]), mro_canvas_text_width(&c, 7, parts[i][1]));
+        assert_int_equal(mro_canvas_paragraph(&c, 0, 0, width * 1.01, 3, 7, whole, false), 3);
+    }
+    assert_int_equal(mro_canvas_paragraph(&c, 0, 0, three * 1.01, 3, 7, "word = 20 nm", false), 1);
     assert_int_equal(mro_canvas_measure_end(&c, &e), MRO_OK);
 }
 
