@@ -16,12 +16,12 @@
 /* What is done with the frames of a stack before they are measured; in the order of the option's words. */
 enum cli_reduce { CLI_REDUCE_NONE, CLI_REDUCE_MEAN, CLI_REDUCE_ALIGNED };
 
-/* Warnings told so far, so that hundreds of images do not repeat one sentence. `{0}` is empty. */
+/* Warnings told so far, so that hundreds of images do not repeat one sentence, nor one with other numbers. `{0}` is
+ * empty. */
 #define CLI_MAX_TOLD 16
 struct cli_told {
-    char *sentence[CLI_MAX_TOLD], *name[CLI_MAX_TOLD]; /* name of the first image it was for */
-    const char *last[CLI_MAX_TOLD];                    /* the name it was last for; only compared */
-    size_t times[CLI_MAX_TOLD], n;
+    struct cli_warning *v[CLI_MAX_TOLD];
+    size_t n;
 };
 
 struct cli_common {
@@ -211,7 +211,7 @@ void cli_head_release(struct cli_head *h);
 /* -- tell.c: what is said on stderr ------------------------------------------------------------------- */
 
 /* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
- * was told before is only counted. */
+ * was told before is only counted; of its numbers it then gives the range. */
 void cli_warn(struct cli_common *c, const char *name, const char *const *warnings, size_t n);
 
 /* Says of how many results a repeated warning holds, and forgets all. */

@@ -66,6 +66,13 @@ run haadf --help
 expect_code 0
 expect_out "--black-level"
 
+# -- sentences that differ in a number are one, with its range; names with numbers are no numbers
+run haadf --surrogates 299 --black-level 0 "$samples/stem/haadf_ascast.tif" "$samples/stem/haadf_aged.tif"
+expect_code 0
+expect_err "haadf_ascast.tif' and 1 more: scan-line noise of 0.27 to 0.28 % along x was removed"
+checks=$((checks + 1))
+[ "$(grep -c 'scan-line noise' err.txt)" -eq 1 ] || fail "a warning is told for each image"
+
 # -- bad input
 run haadf "$MROSCOPE_TEST_DATA/tiff/tif_constant.tif"
 expect_code 1 # and without calibration
