@@ -130,15 +130,11 @@ static bool one_of_many(const struct cli_item *item) { return item->frame_given 
 
 /* A point of the series; the first also fixes the windows of the others. */
 static enum mro_code add_point(struct cli_pdf *s, const struct cli_pdf_one *r, const char *path, const char *name,
-                               struct mro_error *e)
+                               size_t profile, struct mro_error *e)
 {
-    size_t i = s->measured++;
-    /* A value a file: one that failed must not shift those after it. */
-    if (s->run.args.n > 1 && s->values.n == s->run.args.n)
-        for (i = 0; i + 1 < s->values.n && strcmp(s->run.args.files[i], path) != 0;) i++;
     if (s->values.n == 0 || r->report.pdf == NULL) return MRO_OK;
-    if (i >= s->values.n) return MRO_OK; /* said at the end */
-    MRO_TRY(mro_pdf_series_add(&s->series, name, s->values.v[i], &r->pdf, e));
+    const double value = cli_value_of(&s->values, &s->run.args, path, profile);
+    MRO_TRY(mro_pdf_series_add(&s->series, name, value, &r->pdf, e));
     if (!s->have_reference && s->series.n == 1) s->o.fixed = r->pdf.windows;
     return MRO_OK;
 }
@@ -243,7 +239,8 @@ static enum mro_code pool(void *state, enum cli_place place, const struct cli_it
     const struct cli_pdf_one *r = result;
     (void)place;
     if (item->first) forget_frames(s);
-    MRO_TRY(add_point(s, r, item->path, item->name, e));
+    const size_t profile = cli_count_frames(&s->run.job, item->file, item->image, item->frame);
+    MRO_TRY(add_point(s, r, item->path, item->name, profile, e));
     if (item->info->frames < 2) return MRO_OK;
     const struct mro_profile *from = &r->saed.profile;
     struct mro_profile *grown = realloc(s->frame, (s->n_frames + 1) * sizeof *grown);
@@ -325,7 +322,7 @@ static enum mro_code do_table(struct cli_pdf *s, const char *path, struct mro_er
     if (rc == MRO_OK && s->run.common.out) rc = cli_item_stem(&item, s->run.common.out, false, false, e);
     if (rc == MRO_OK && item.stem) rc = write_files(s, &item, &r, e);
     if (rc == MRO_OK) rc = cli_publish(&s->run, &item, &r, NULL, e);
-    if (rc == MRO_OK) rc = add_point(s, &r, path, path, e);
+    if (rc == MRO_OK) rc = add_point(s, &r, path, path, 0, e);
     cli_item_release(&item, rc != MRO_OK);
     cli_pdf_release(&r);
     return rc;
@@ -351,8 +348,6 @@ static enum mro_code do_series(struct cli_pdf *s, struct mro_error *e)
     s->series.value_name = s->values.head.name;
     s->series.value_unit = s->values.head.unit;
     info.axis[0].size = s->series.n;
-    if (s->measured != s->values.n)
-        mro_note(&r.warnings, &r.n_warnings, "%zu values were given for %zu profiles", s->values.n, s->measured);
     if (s->series.n < 6)
         mro_note(&r.warnings, &r.n_warnings, "an onset needs six points; the series has %zu", s->series.n);
     enum mro_code rc = mro_pdf_series_onsets(&s->series, e);
@@ -413,10 +408,11 @@ static int walk(void *state)
     struct cli_pdf *s = state;
     struct mro_error e;
     struct cli_args images = s->run.args;
-    int rc = cli_prepare_outputs(&s->run.common, "pdf.json", s->run.args.files, s->run.args.n);
+    int rc = cli_values_place(&s->values, "pdf", &s->run.job, &s->run.args, cli_pdf_is_table);
+    if (rc >= 0) return rc;
+    rc = cli_prepare_outputs(&s->run.common, "pdf.json", s->run.args.files, s->run.args.n);
     if (rc) return rc;
     mro_pdf_series_release(&s->series);
-    s->measured = 0;
     if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
     enum mro_code code = s->o.tables ? MRO_OK : mro_pdf_tables_new(&s->o.tables, &e);
     if (code == MRO_OK) code = cli_pdf_read_mask(s, &e);
@@ -438,8 +434,7 @@ static int walk(void *state)
         if (cli_pdf_is_table(s->run.args.files[i])) {
             if (do_table(s, s->run.args.files[i], &e) != MRO_OK) {
                 fflush(stdout);
-                cli_complain(&e);
-                s->measured++;
+                cli_report(&s->run.job, &e);
                 rc = 1;
             }
             i++;

@@ -471,10 +471,25 @@ static enum mro_code do_image(struct walk *w, const char *path, struct mro_file 
                                         : do_reduced(w, path, several, &plan, e);
 }
 
-static bool measured(const struct walk *w, const struct mro_file *f, size_t image)
+static bool measured(const struct cli_job *job, const struct mro_file *f, size_t image)
 {
-    const unsigned kinds = w->job->kinds ? w->job->kinds : 1U << MRO_KIND_IMAGE;
+    const unsigned kinds = job->kinds ? job->kinds : 1U << MRO_KIND_IMAGE;
     return kinds >> mro_file_info(f, image)->kind & 1;
+}
+
+size_t cli_count_frames(const struct cli_job *job, const struct mro_file *f, size_t image, size_t frame)
+{
+    const struct cli_common *c = job->common;
+    size_t n = 0;
+    for (size_t i = 0; i < mro_file_images(f) && i <= image; i++) {
+        const size_t end = i == image ? frame : mro_file_info(f, i)->frames;
+        if (!measured(job, f, i)) continue;
+        if (c->reduce != CLI_REDUCE_NONE)
+            n += i != image;
+        else
+            for (size_t k = 0; k < end; k++) n += cli_frames_has(&c->frames, k);
+    }
+    return n;
 }
 
 static void do_file(struct walk *w, const char *path)
@@ -489,7 +504,7 @@ static void do_file(struct walk *w, const char *path)
         report(w, &e);
         goto done;
     }
-    for (size_t i = 0; i < mro_file_images(f); i++) images += measured(w, f, i);
+    for (size_t i = 0; i < mro_file_images(f); i++) images += measured(w->job, f, i);
     if (images == 0) {
         const bool patterns = w->job->kinds == 1U << MRO_KIND_DIFFRACTION;
         MRO_FAIL(&e, MRO_EDATA, "'%s' (%s) holds no %s to measure, but %s; see 'mroscope info'", path,
@@ -498,7 +513,7 @@ static void do_file(struct walk *w, const char *path)
         report(w, &e);
     }
     for (size_t i = 0; i < mro_file_images(f); i++) {
-        if (!measured(w, f, i)) continue;
+        if (!measured(w->job, f, i)) continue;
         if (do_image(w, path, f, i, images > 1, &e) != MRO_OK) report(w, &e);
     }
 done:

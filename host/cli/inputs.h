@@ -208,6 +208,9 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
                        struct cli_head *h, struct mro_error *e);
 void cli_head_release(struct cli_head *h);
 
+/* How many frames of a file are measured, of those before frame `frame` of image `image` (SIZE_MAX: of all). */
+size_t cli_count_frames(const struct cli_job *job, const struct mro_file *f, size_t image, size_t frame);
+
 /* -- tell.c: what is said on stderr ------------------------------------------------------------------- */
 
 /* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that

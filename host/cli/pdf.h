@@ -26,7 +26,6 @@ struct cli_pdf {
     bool have_geometry;       /* standard and ellipse are read */
 
     struct cli_values values; /* of the series */
-    size_t measured;
     bool have_reference;
     struct mro_pdf_result against; /* the reference's */
     char reference_sha256[65];

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cli/inputs.h"
 #include "io/reader.h"
+#include "mroscope/file.h"
 
 /* Separator of the cells of a header. */
 static char separator_of(const char *text)
@@ -89,8 +89,42 @@ int cli_values_read(struct cli_values *values, const char *verb, const char *tex
     return rc;
 }
 
+int cli_values_place(struct cli_values *values, const char *verb, const struct cli_job *job,
+                     const struct cli_args *files, bool (*is_table)(const char *path))
+{
+    size_t profiles = 0;
+    free(values->first);
+    values->first = NULL;
+    if (values->n == 0) return -1;
+    if ((values->first = calloc(files->n + 1, sizeof *values->first)) == NULL)
+        return cli_wrong_usage(verb, "no memory left for --values");
+    values->by_file = files->n > 1 && values->n == files->n;
+    for (size_t i = 0; i < files->n; i++) {
+        struct mro_file *f = NULL;
+        values->first[i] = profiles;
+        /* What cannot be opened is told when its turn comes. */
+        const bool counted = !values->by_file && !is_table(files->files[i]) &&
+                             mro_file_open(&f, files->files[i], job->common->memory, NULL) == MRO_OK;
+        profiles += counted ? cli_count_frames(job, f, SIZE_MAX, 0) : 1;
+        if (counted) mro_file_close(f);
+    }
+    if (profiles == values->n) return -1;
+    return cli_wrong_usage(verb,
+                           "--values gives %zu value%s for %zu profile%s; give one for each, or one for each file",
+                           values->n, values->n == 1 ? "" : "s", profiles, profiles == 1 ? "" : "s");
+}
+
+double cli_value_of(const struct cli_values *values, const struct cli_args *files, const char *path, size_t profile)
+{
+    size_t i = 0;
+    while (i + 1 < files->n && strcmp(files->files[i], path) != 0) i++;
+    const size_t at = values->first[i] + (values->by_file ? 0 : profile);
+    return values->v[at < values->n ? at : values->n - 1];
+}
+
 void cli_values_release(struct cli_values *values)
 {
     free(values->v);
+    free(values->first);
     *values = (struct cli_values){ .v = NULL };
 }
