@@ -341,7 +341,6 @@ int batch_init(const struct batch_options *o, const char *folder)
     }
     if (stat(root, &st) != 0 || !S_ISDIR(st.st_mode)) {
         fprintf(stderr, "mroscope: '%s' is no folder; --init wants the folder with the images\n", root);
-        rc = 2;
         goto done;
     }
     if (stat(path, &st) == 0) {

@@ -316,7 +316,7 @@ int batch_plan(struct batch *b)
     if (m->n_faults) {
         fprintf(stderr, "mroscope: '%s' has %zu fault%s: nothing was measured\n", b->manifest_path, m->n_faults,
                 m->n_faults == 1 ? "" : "s");
-        return 2;
+        return 1;
     }
     const int rc = share_out(b);
     return rc ? rc : check_options(b);

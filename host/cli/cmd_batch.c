@@ -292,7 +292,7 @@ int cmd_batch(int argc, char **argv)
             rc = measure(&b);
         } else {
             cli_complain(&e);
-            rc = 2;
+            rc = 1;
         }
     }
     batch_units_release(&b);

@@ -271,7 +271,7 @@ expect_code 0
 expect_file "$(echo named/items/.hidden.*/.hidden.haadf.json)"
 echo "$long.tif,B,haadf,0.1" >>names/session.csv
 run batch names/session.csv -o named
-expect_code 2
+expect_code 1
 expect_err "row 3: the name of the file has 214 bytes"
 
 # -- a file that an option names counts by what is in it
@@ -324,7 +324,7 @@ day/aged/y.tif,A,,hrtem,,5-3,,,9999,
 day/aged/x.tif,,,saed,,,,,,
 END
 run batch faults.csv -o nothing
-expect_code 2
+expect_code 1
 for text in "row 2: there is no file 'none.tif'" "row 3: 'hartem' is no kind; did you mean 'hrtem'?" "row 4: pixel_nm 'x' is no number" \
     "row 5: 'day/plain.tif' is the file of row 4 already" "row 6: frames are given" "row 7: maps need a group" \
     "row 7: 'Qq' is no element" "row 8: frames '5-3' is no list" "row 8: kv is 9999" "row 9: state is empty" \
@@ -349,7 +349,7 @@ run batch day/session.csv -o nothing --haadf "file.tif"
 expect_code 2
 expect_one_line
 run batch none.csv -o nothing
-expect_code 2
+expect_code 1
 expect_one_line
 expect_not [ -e nothing ]
 
@@ -396,7 +396,7 @@ run batch field/session.csv --eds "--draws 99" -o maps
 expect_out "(0 now, 1 before)"
 sed -i 's/^Si.tif,A,eds-map,0.5/Si.tif,A,eds-map,0.4/' field/session.csv
 run batch field/session.csv -o maps
-expect_code 2
+expect_code 1
 expect_err "row 3: pixel_nm is 0.4, but row 2, the first of the same group, has another"
 
 # -- a first manifest
