@@ -193,6 +193,13 @@ def test_overview(b, url):
     for metric in metrics:
         b.js('const s = document.getElementById("metric"); s.value = arguments[0]; s.dispatchEvent(new Event("change"))', metric)
         check(f'dots for {metric}', b.js('return document.querySelectorAll("#compared svg.chart circle").length') >= 2)
+    bands = {'bands': [{'width_nm': 12.03, 'width_ci95': [11.7, 12.3], 'depth': 0.05, 'depth_ci95': [0.048, 0.052]},
+                       {'width_nm': 25.3, 'width_ci95': [25.1, 25.5], 'depth': -0.039, 'depth_ci95': [-0.04, -0.038]}]}
+    shown = b.js('return [arguments[0], { bands: arguments[0].bands.slice(0, 1) }].map((r) => columnsOf("shearband").slice(1, 3).map((p) => {'
+                 'const v = columnValue(r, p); return [columnTitle(p), ...(v.parts || [v]).map((x) => `${x.text} ${x.ci}`)].join("; ") }))', bands)
+    one, two = [['Bands: width; 12.03\u00a0nm [11.70, 12.30]', 'Bands: depth; 5.0\u202f% [4.8, 5.2]\u202f%'],
+                ['; 25.30\u00a0nm [25.10, 25.50]', '; \u22123.9\u202f% [\u22124.0, \u22123.8]\u202f%']]
+    check('width and depth of bands with their intervals', shown == [[a + z for a, z in zip(one, two)], one], f'({shown})')
     csv = b.js('return csvText()')
     check('CSV has a line an image', csv.count('\r\n') >= 5 and 'fraction_ci95_lo' in csv.split('\r\n', 1)[0])
     svg = b.js('return standalone(document.querySelector("svg.chart"))')

@@ -181,8 +181,8 @@ function resultTable(verb) {
     { title: 'State', of: (i, probe) => (probe ? {} : { node: stateChip(rowOf(items[i]).state), value: rowOf(items[i]).state }) },
     ...paths.map((path) => ({ title: columnTitle(path), n: true, of: (i, probe) => {
       if (probe) return {};
-      const v = columnValue(items[i].result, path);
-      return { node: v.ci ? h('span', {}, v.text, ' ', h('span', { class: 'soft' }, v.ci)) : v.text, value: v.value };
+      const v = columnValue(items[i].result, path), cell = (part) => (part.ci ? h('span', {}, part.text, ' ', h('span', { class: 'soft' }, part.ci)) : part.text);
+      return { node: v.parts ? v.parts.map((part) => h('div', {}, cell(part))) : cell(v), value: v.value };
     } })),
     { title: 'Outcome', of: (i, probe) => (probe ? {} : { node: outcome(items[i]) || '', value: outcome(items[i]) ? outcome(items[i]).textContent : null }) },
     { title: 'Warnings', n: true, of: (i, probe) => (probe ? {} : { text: String(warningsOf(items[i]).length || DASH), value: warningsOf(items[i]).length }) },
@@ -403,7 +403,7 @@ function headline(item) {
   const out = [];
   for (const path of columnsOf(item.verb, [item.result]).slice(0, 4)) {
     const v = columnValue(item.result, path);
-    if (at(item.result, path) !== undefined) out.push([columnTitle(path), v.text, v.ci || null]);
+    if (path.includes('[].') ? v.value !== null : at(item.result, path) !== undefined) out.push([columnTitle(path), v.text, v.ci || null]);
   }
   return out;
 }

@@ -73,7 +73,7 @@ function unitOf(key, beside) {
   const bare = key.replace(/_ci95$/, '');
   for (const [end, unit] of UNITS)
     if (bare.endsWith(end) && bare.length > end.length) return { unit, name: bare.slice(0, -end.length) };
-  if (/(^|_)(fraction|fractions|coverage)(_|$)/.test(bare) || bare === 'contrast_sd' || bare === 'noise_sd' || bare === 'line_noise_sd')
+  if (/(^|_)(fraction|fractions|coverage)(_|$)/.test(bare) || bare === 'contrast_sd' || bare === 'depth' || bare === 'noise_sd' || bare === 'line_noise_sd')
     return { unit: '%', name: bare };
   if (/^p(_|$)|_p$|^p_value$/.test(bare)) return { unit: 'p', name: bare };
   if (beside && typeof beside.unit === 'string' && /^(mean|sd|fwhm)$/.test(bare)) return { unit: beside.unit, name: bare };
@@ -142,12 +142,12 @@ const KINDS = {
 };
 const kindName = (verb) => (Object.hasOwn(KINDS, verb) ? KINDS[verb] : verb);
 
-// What a table of many images shows of each kind. An interval stands beside its number.
+// What a table of many images shows of each kind. An interval stands beside its number; of a list[] there is every one.
 const COLUMNS = {
   mro: ['fraction', 'p_image', 'fraction_raw', 'diameter_median_nm', 'size_limit_nm', 'coverage'],
   haadf: ['contrast_sd', 'p_value', 'dark.area_fraction', 'dark.diameter_nm', 'wavelength_nm', 'correlation_length_nm'],
   pdf: ['fsdp.Q_inv_A', 'fsdp.fwhm_inv_A', 's_max_inv_nm', 'ellipse_ratio'],
-  shearband: ['normal_azimuth_deg', 'bands'],
+  shearband: ['normal_azimuth_deg', 'bands[].width_nm', 'bands[].depth', 'bands'],
   lattice: ['crystals', 'sides'],
   indent: ['mean', 'sd', 'fwhm', 'moran_i', 'moran_p'],
 };
@@ -168,13 +168,18 @@ function columnsOf(verb, results) {
   return found.slice(0, 7);
 }
 function columnTitle(path) {
-  const parts = path.split('.'), key = parts[parts.length - 1];
+  const parts = path.replace('[]', '').split('.'), key = parts[parts.length - 1];
   const name = label(key), within = /^[A-Z][a-z]/.test(name) ? name.charAt(0).toLowerCase() + name.slice(1) : name; // Q stays Q
   if (path.startsWith('elements.')) return `${parts[1]}: ${within}`;
   return parts.length > 1 ? `${label(parts[0])}: ${within}` : label(key);
 }
-// Text and sortable value of a cell of such a table.
+// Text and sortable value of a cell of such a table; of a list[] also its parts.
 function columnValue(result, path) {
+  if (path.includes('[].')) {
+    const [list, inner] = path.split('[].'), found = (at(result, list) || []).map((x) => columnValue(x, inner));
+    if (found.length < 2) return found[0] || { text: DASH, ci: '', value: null };
+    return { parts: found, text: found.map((v) => v.text).join('; '), ci: '', value: Math.max(...found.map((v) => v.value)) };
+  }
   const key = path.split('.').pop(), v = at(result, path), parent = path.includes('.') ? at(result, path.slice(0, path.lastIndexOf('.'))) : result;
   if (Array.isArray(v)) return { text: String(v.length), value: v.length };
   const { unit } = unitOf(key, parent || {});
