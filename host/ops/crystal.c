@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Nanocrystals of one micrograph: contrast whitened by the speckle's own power, sets of fringes (crystal_find.c), and
  * the crystals that several of them make. */
-#include <gsl/gsl_sort_float.h>
 #include <math.h>
+#include <omp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,29 +94,21 @@ static void fill_level(struct crystal_work *w, const float *power)
     }
 }
 
-/* Mean square of the whitened field around every point of the map, over that of even speckle: thickness, holes. It
- * rises in a crystal as well, by its power over that of the whole band; what a crystal has in one spot is far more. */
-static enum mro_code measure_gain(struct crystal_work *w, const struct mro_buffer *white, struct mro_error *e)
+/* Mean square of the whitened field around every point of the map, over `even`, that of even speckle: thickness, holes.
+ * It rises in a crystal as well, by its power over that of the whole band; what a crystal has in one spot is far more.
+ */
+static enum mro_code measure_gain(struct crystal_work *w, const struct mro_buffer *white, double even,
+                                  struct mro_error *e)
 {
     struct mro_device *d = w->d;
     const size_t n = w->grid.ny * w->grid.nx, m = w->map.ny * w->map.nx;
     struct mro_buffer field = { 0 }, mean = { 0 };
-    double energy = 0;
-    for (size_t y = 0; y < w->grid.ny; y++) {
-        double row = 0;
-#pragma omp simd reduction(+ : row)
-        for (size_t x = 0; x < w->grid.nx; x++) {
-            const double b = (double)band_gain_at(w, y, x);
-            row += b * b;
-        }
-        energy += row / (double)n;
-    }
     enum mro_code rc = d->ops->alloc(d, &field, n * sizeof(float), e);
     if (rc == MRO_OK) rc = d->ops->alloc(d, &mean, m * sizeof(float), e);
     if (rc == MRO_OK) rc = d->ops->inverse(d, &w->grid, white, &field, e);
     if (rc == MRO_OK) rc = d->ops->local_mean_square(d, &w->grid, &field, GAIN_S_NM, &w->map, &mean, e);
     if (rc == MRO_OK) rc = d->ops->download(d, w->gain, &mean, m * sizeof *w->gain, e);
-    for (size_t i = 0; i < m && rc == MRO_OK; i++) w->gain[i] = (float)fmax(0.05, w->gain[i] / energy);
+    for (size_t i = 0; i < m && rc == MRO_OK; i++) w->gain[i] = (float)fmax(0.05, w->gain[i] / even);
     d->ops->release(d, &field);
     d->ops->release(d, &mean);
     return rc;
@@ -326,9 +318,7 @@ static bool quiet_lines(const struct crystal_work *w, mro_c32 *z)
             }
         }
         if (n_on > 20) {
-            gsl_sort_float(on, 1, n_on);
-            gsl_sort_float(off, 1, n_off);
-            const float usual = off[n_off / 2], ratio = usual > 0 ? on[n_on / 2] / usual : 0;
+            const float usual = mro_median(off, n_off), ratio = usual > 0 ? mro_median(on, n_on) / usual : 0;
             if (ratio > LINE_POWER) {
                 found = true;
                 for (size_t i = 0; i < n; i++) {
@@ -361,33 +351,29 @@ static enum mro_code new_map(const struct crystal_work *w, struct mro_image *im,
     return MRO_OK;
 }
 
-/* Spectrum for the figure: its half of the plane around zero frequency as log10 of the power. */
-static enum mro_code power_image(const struct crystal_work *w, struct mro_image *out, struct mro_error *e)
+/* Spectrum for the figure, from its copy on the host: what lies around zero frequency, as log10 of the power. */
+static enum mro_code power_image(const struct crystal_work *w, const mro_c32 *z, struct mro_image *out,
+                                 struct mro_error *e)
 {
-    const size_t n = w->grid.ny * w->grid.nx;
-    mro_c32 *z = malloc(n * sizeof *z);
-    if (z == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    enum mro_code rc = w->d->ops->download(w->d, z, &w->spectrum, n * sizeof *z, e);
     const double reach = w->band[1] + 0.4;
     ptrdiff_t hy = (ptrdiff_t)(reach * w->grid.ly), hx = (ptrdiff_t)(reach * w->grid.lx);
     if (hy > (ptrdiff_t)(w->grid.ny - 1) / 2) hy = (ptrdiff_t)(w->grid.ny - 1) / 2;
     if (hx > (ptrdiff_t)(w->grid.nx - 1) / 2) hx = (ptrdiff_t)(w->grid.nx - 1) / 2;
-    if (rc == MRO_OK) rc = mro_image_alloc(out, (size_t)(2 * hy + 1), (size_t)(2 * hx + 1), e);
-    if (rc == MRO_OK) {
-        for (ptrdiff_t y = -hy; y <= hy; y++)
-            for (ptrdiff_t x = -hx; x <= hx; x++) {
-                const mro_c32 v = z[mro_cyclic(y, w->grid.ny) * w->grid.nx + mro_cyclic(x, w->grid.nx)];
-                out->px[(size_t)(y + hy) * out->nx + (size_t)(x + hx)] =
-                    log10f(fmaxf(v.re * v.re + v.im * v.im, 1e-30f));
-            }
-        for (int i = 0; i < 2; i++) {
-            mro_axis_set(&out->axis[i], 1 / (i ? w->grid.lx : w->grid.ly), 0, "1/nm", MRO_SOURCE_UNKNOWN);
-            out->axis[i].size = i ? out->nx : out->ny;
-            out->axis[i].offset = -(double)(i ? hx : hy) * out->axis[i].step;
+    MRO_TRY(mro_image_alloc(out, (size_t)(2 * hy + 1), (size_t)(2 * hx + 1), e));
+#pragma omp parallel for schedule(static) num_threads(w->d->threads)
+    for (ptrdiff_t y = 0; y <= hy; y++) /* the other half is the same turned around */
+        for (ptrdiff_t x = -hx; x <= hx; x++) {
+            const float v =
+                log10f(fmaxf(square_of(z[mro_cyclic(y, w->grid.ny) * w->grid.nx + mro_cyclic(x, w->grid.nx)]), 1e-30f));
+            out->px[(size_t)(hy + y) * out->nx + (size_t)(hx + x)] = v;
+            out->px[(size_t)(hy - y) * out->nx + (size_t)(hx - x)] = v;
         }
+    for (int i = 0; i < 2; i++) {
+        mro_axis_set(&out->axis[i], 1 / (i ? w->grid.lx : w->grid.ly), 0, "1/nm", MRO_SOURCE_UNKNOWN);
+        out->axis[i].size = i ? out->nx : out->ny;
+        out->axis[i].offset = -(double)(i ? hx : hy) * out->axis[i].step;
     }
-    free(z);
-    return rc;
+    return MRO_OK;
 }
 
 /* The image of the spots alone. */
@@ -495,13 +481,15 @@ static void unknown(struct mro_crystal_result *r)
 /* Map points with data around them, and within the image. */
 static void mark_usable(const struct crystal_work *w, const struct mro_image *im)
 {
-    for (size_t y = 0; y < w->map.ny; y++)
+#pragma omp parallel for schedule(static) num_threads(w->d->threads)
+    for (size_t y = 0; y < w->map.ny; y++) {
+        const size_t py = (size_t)lround((double)y * w->step[0] / w->pixel_nm[0]);
+        const float *row = im->px + (py < im->ny ? py : im->ny - 1) * im->nx;
         for (size_t x = 0; x < w->map.nx; x++) {
-            const size_t py = (size_t)lround((double)y * w->step[0] / w->pixel_nm[0]),
-                         px = (size_t)lround((double)x * w->step[1] / w->pixel_nm[1]);
-            w->usable[y * w->map.nx + x] =
-                isfinite(im->px[(py < im->ny ? py : im->ny - 1) * im->nx + (px < im->nx ? px : im->nx - 1)]);
+            const size_t px = (size_t)lround((double)x * w->step[1] / w->pixel_nm[1]);
+            w->usable[y * w->map.nx + x] = isfinite(row[px < im->nx ? px : im->nx - 1]);
         }
+    }
 }
 
 static void give_verdict(const struct mro_crystal_options *o, struct mro_crystal_result *r)
@@ -611,44 +599,174 @@ static void warn_of_crystals(struct crystal_work *w)
     }
 }
 
+/* The spectrum over the root of the speckle's power, to w->flat, and within the band, to `white`; z: its copy on the
+ * host, which is lost. *even: mean square of the field of `white` where speckle is even. */
+static enum mro_code whiten(struct crystal_work *w, mro_c32 *z, struct mro_buffer *white, double *even,
+                            struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    const size_t ny = w->grid.ny, nx = w->grid.nx, n = ny * nx;
+    /* On very large fields a disc of the median would hold more rows than a card's kernel has room for. */
+    const double radius = fmin(WHITEN_RADIUS, 700 / fmax(w->grid.ly, w->grid.lx));
+    struct mro_buffer power = { 0 };
+    float *gain = malloc(n * sizeof *gain);
+    double *rows = malloc(ny * sizeof *rows);
+    enum mro_code rc = MRO_OK;
+    if (!gain || !rows) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        goto done;
+    }
+    if ((rc = d->ops->alloc(d, &power, n * sizeof *gain, e))) goto done;
+    if ((rc = d->ops->local_power(d, &w->grid, &w->spectrum, NULL, radius, w->band[0] - CRYSTAL_BAND_EDGE,
+                                  w->band[1] + CRYSTAL_BAND_EDGE, &power, e)))
+        goto done;
+    if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
+    fill_level(w, gain);
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t y = 0; y < ny; y++)
+#pragma omp simd
+        for (size_t i = y * nx; i < (y + 1) * nx; i++) {
+            const float g = w->level[i] > 0 ? 1 / sqrtf(w->level[i]) : 0;
+            z[i].re *= g;
+            z[i].im *= g;
+        }
+    if ((rc = d->ops->upload(d, &w->flat, z, n * sizeof *z, e))) goto done;
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t y = 0; y < ny; y++) {
+        float *row = gain + y * nx;
+#pragma omp simd
+        for (size_t x = 0; x < nx; x++) {
+            row[x] = band_gain_at(w, y, x);
+            z[y * nx + x].re *= row[x];
+            z[y * nx + x].im *= row[x];
+        }
+        rows[y] = 0;
+        for (size_t x = 0; x < nx; x++) rows[y] += (double)row[x] * (double)row[x];
+    }
+    *even = 0;
+    for (size_t y = 0; y < ny; y++) *even += rows[y] / (double)n;
+    rc = d->ops->upload(d, white, z, n * sizeof *z, e);
+done:
+    d->ops->release(d, &power);
+    free(gain);
+    free(rows);
+    return rc;
+}
+
+/* As many rooms as threads can be of use, or as there is memory for. */
+static enum mro_code open_rooms(struct crystal_work *w, struct mro_error *e)
+{
+    const size_t most = w->d->ops->concurrent && w->d->threads > 1 ? (size_t)w->d->threads : 1;
+    struct mro_error none;
+    w->room = calloc(most, sizeof *w->room);
+    if (w->room == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    MRO_TRY(mro_fringe_room_new(w, w->room, e));
+    for (w->n_rooms = 1; w->n_rooms < most; w->n_rooms++)
+        if (mro_fringe_room_new(w, w->room + w->n_rooms, &none)) break;
+    return MRO_OK;
+}
+
+/* Puts the largest crystals first, and their sets with them. */
+static enum mro_code sort_crystals(struct crystal_work *w, struct members *of, struct mro_error *e)
+{
+    struct mro_crystal_result *r = w->r;
+    const size_t n = r->n_crystals;
+    struct mro_crystal *sorted = malloc((n + 1) * sizeof *sorted);
+    struct members *with = malloc((n + 1) * sizeof *with);
+    const bool ready = sorted && with;
+    if (ready && n > 1) {
+        memcpy(sorted, r->crystals, n * sizeof *sorted);
+        qsort(sorted, n, sizeof *sorted, by_size);
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < n; k++)
+                if (r->crystals[k].y_nm == sorted[i].y_nm && r->crystals[k].x_nm == sorted[i].x_nm &&
+                    r->crystals[k].diameter_nm == sorted[i].diameter_nm)
+                    with[i] = of[k];
+        memcpy(r->crystals, sorted, n * sizeof *sorted);
+        memcpy(of, with, n * sizeof *with);
+    }
+    free(sorted);
+    free(with);
+    return ready ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+}
+
+/* Strain of all crystals. Each writes sides and warnings of its own, which follow those of the crystals before it. */
+static enum mro_code strain_all(struct crystal_work *w, struct members *of, struct mro_error *e)
+{
+    struct mro_crystal_result *r = w->r;
+    const size_t n = r->n_crystals;
+    struct mro_crystal_result *own = calloc(n + 1, sizeof *own);
+    struct strain_reference *ref = malloc((n + 1) * sizeof *ref);
+    enum mro_code rc = own && ref ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    if (rc) goto done;
+#pragma omp parallel for schedule(dynamic) num_threads((int)w->n_rooms)
+    for (size_t k = 0; k < n; k++) {
+        struct crystal_work mine = *w;
+        struct mro_error at;
+        own[k].crystals = r->crystals;
+        mine.room = w->room + omp_get_thread_num();
+        mine.r = own + k;
+        const enum mro_code code = mro_crystal_strain(&mine, k, of[k].set, ref + k, &at);
+        if (code) {
+#pragma omp critical(mro_crystal_error)
+            if (rc == MRO_OK) {
+                rc = code;
+                if (e) *e = at;
+            }
+        }
+    }
+    for (size_t k = 0; k < n && rc == MRO_OK; k++) {
+        mro_crystal_draw(w, k, of[k].set, ref + k);
+        for (size_t i = 0; i < own[k].n_warnings; i++) mro_crystal_warn(r, "%s", own[k].warnings[i]);
+        if (own[k].n_sides == 0) continue;
+        struct mro_crystal_side *sides = realloc(r->sides, (r->n_sides + own[k].n_sides) * sizeof *sides);
+        if (sides == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+            break;
+        }
+        r->sides = sides;
+        memcpy(sides + r->n_sides, own[k].sides, own[k].n_sides * sizeof *sides);
+        r->n_sides += own[k].n_sides;
+    }
+done:
+    for (size_t k = 0; own && k < n; k++) {
+        free(own[k].sides);
+        mro_notes_release(&own[k].warnings, &own[k].n_warnings);
+    }
+    free(own);
+    free(ref);
+    return rc;
+}
+
 static enum mro_code measure(struct crystal_work *w, const struct mro_image *im, struct mro_error *e)
 {
     struct mro_device *d = w->d;
     struct mro_crystal_result *r = w->r;
     const size_t n = w->grid.ny * w->grid.nx, m = w->map.ny * w->map.nx;
-    struct mro_buffer white = { 0 }, power = { 0 };
+    struct mro_buffer white = { 0 };
     struct members *of = NULL;
     size_t spikes = 0;
-    mro_c32 *host = NULL;
-    float *gain = malloc(n * sizeof *gain);
+    double even = 1;
+    mro_c32 *host = malloc(n * sizeof *host);
     enum mro_code rc = MRO_OK;
     w->usable = malloc(m);
     w->level = malloc(n * sizeof *w->level);
     w->gain = malloc(m * sizeof *w->gain);
-    w->host_h = malloc(m * sizeof *w->host_h);
-    w->host_slope = malloc(2 * m * sizeof *w->host_slope);
-    if (!gain || !w->usable || !w->level || !w->gain || !w->host_h || !w->host_slope) {
+    if (!host || !w->usable || !w->level || !w->gain) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         goto done;
     }
     mark_usable(w, im);
+    if ((rc = open_rooms(w, e))) goto done;
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &w->flat, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &white, n * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
-    if ((rc = d->ops->alloc(d, &w->h, m * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->alloc(d, &w->slope, 2 * m * sizeof(float), e))) goto done;
     if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, w->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
                                         &spikes, e)))
         goto done;
     if (spikes > im->ny * im->nx / 1000)
         mro_crystal_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
                          100.0 * (double)spikes / (double)(im->ny * im->nx));
-    host = malloc(n * sizeof *host);
-    if (host == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-        goto done;
-    }
     if ((rc = d->ops->download(d, host, &w->spectrum, n * sizeof *host, e))) goto done;
     if (quiet_lines(w, host)) {
         mro_crystal_warn(r,
@@ -656,53 +774,21 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
                          "the rest of the noise");
         if ((rc = d->ops->upload(d, &w->spectrum, host, n * sizeof *host, e))) goto done;
     }
-    /* On very large fields a disc of the median would hold more rows than a card's kernel has room for. */
-    const double radius = fmin(WHITEN_RADIUS, 700 / fmax(w->grid.ly, w->grid.lx));
-    if ((rc = d->ops->local_power(d, &w->grid, &w->spectrum, NULL, radius, w->band[0] - CRYSTAL_BAND_EDGE,
-                                  w->band[1] + CRYSTAL_BAND_EDGE, &power, e)))
-        goto done;
-    if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
-    fill_level(w, gain);
-    for (size_t i = 0; i < n; i++) gain[i] = w->level[i] > 0 ? 1 / sqrtf(w->level[i]) : 0;
-    if ((rc = d->ops->upload(d, &w->flat, host, n * sizeof *host, e))) goto done;
-    if ((rc = d->ops->multiply(d, &w->grid, &w->flat, gain, e))) goto done;
-    for (size_t y = 0; y < w->grid.ny; y++) {
-        float *row = gain + y * w->grid.nx;
-#pragma omp simd
-        for (size_t x = 0; x < w->grid.nx; x++) row[x] *= band_gain_at(w, y, x);
-    }
-    if ((rc = d->ops->upload(d, &white, host, n * sizeof *host, e))) goto done;
-    if ((rc = d->ops->multiply(d, &w->grid, &white, gain, e))) goto done;
-    if ((rc = measure_gain(w, &white, e))) goto done;
+    if ((rc = power_image(w, host, &r->power, e))) goto done;
+    if ((rc = whiten(w, host, &white, &even, e))) goto done;
+    if ((rc = measure_gain(w, &white, even, e))) goto done;
     if ((rc = mro_crystal_find(w, &white, e))) goto done;
+    if (!isfinite(w->o->reference_d_nm)) { /* describe() asks for all; else few are asked for */
+#pragma omp parallel for schedule(dynamic) num_threads(d->threads)
+        for (size_t i = 0; i < w->sets.n; i++) mro_fringe_find_step(&w->sets.v[i], w->step);
+    }
     if ((rc = group_sets(w, &of, e))) goto done;
     for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);
-    if (r->n_crystals > 1) { /* the largest first, and its sets with it */
-        struct mro_crystal *sorted = malloc(r->n_crystals * sizeof *sorted);
-        struct members *with = malloc(r->n_crystals * sizeof *with);
-        if (sorted && with) {
-            memcpy(sorted, r->crystals, r->n_crystals * sizeof *sorted);
-            qsort(sorted, r->n_crystals, sizeof *sorted, by_size);
-            for (size_t i = 0; i < r->n_crystals; i++)
-                for (size_t k = 0; k < r->n_crystals; k++)
-                    if (r->crystals[k].y_nm == sorted[i].y_nm && r->crystals[k].x_nm == sorted[i].x_nm &&
-                        r->crystals[k].diameter_nm == sorted[i].diameter_nm)
-                        with[i] = of[k];
-            memcpy(r->crystals, sorted, r->n_crystals * sizeof *sorted);
-            memcpy(of, with, r->n_crystals * sizeof *with);
-        } else {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-        }
-        free(sorted);
-        free(with);
-        if (rc) goto done;
-    }
+    if ((rc = sort_crystals(w, of, e))) goto done;
     struct mro_image *const maps[] = { &r->exx, &r->eyy, &r->exy, &r->rotation, &r->enn, &r->owner };
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         if ((rc = new_map(w, maps[i], im, maps[i] == &r->owner ? -1 : NAN, e))) goto done;
-    for (size_t k = 0; k < r->n_crystals; k++)
-        if ((rc = mro_crystal_strain(w, k, of[k].set, e))) goto done;
-    if ((rc = power_image(w, &r->power, e))) goto done;
+    if ((rc = strain_all(w, of, e))) goto done;
     if (r->n_crystals && (rc = filter_image(w, im, e))) goto done;
     r->false_expected = w->o->false_per_image;
     if (r->n_crystals) {
@@ -720,10 +806,10 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     give_verdict(w->o, r);
 done:
     d->ops->release(d, &white);
-    d->ops->release(d, &power);
+    for (size_t i = 0; i < w->n_rooms; i++) mro_fringe_room_release(w, w->room + i);
+    free(w->room);
     free(of);
     free(host);
-    free(gain);
     return rc;
 }
 
@@ -784,13 +870,9 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
     const enum mro_code rc = measure(&w, im, e);
     d->ops->release(d, &w.spectrum);
     d->ops->release(d, &w.flat);
-    d->ops->release(d, &w.h);
-    d->ops->release(d, &w.slope);
     free(w.usable);
     free(w.level);
     free(w.gain);
-    free(w.host_h);
-    free(w.host_slope);
     for (size_t i = 0; i < w.sets.n; i++) mro_fringe_release(&w.sets.v[i]);
     free(w.sets.v);
     if (rc) mro_crystal_result_release(r);

@@ -2,6 +2,7 @@
 /* Where a micrograph shows fringes: places and wave vectors at which windowed power stands out of the speckle, and the
  * sets of fringes that grow from them. */
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,9 @@
 #define MOST_SPECTRA 64 /* crystals whose own spectrum is searched for further sets */
 #define SPOT_CHANCE 8.0 /* -ln of the chance that speckle gives a crystal a further set */
 #define SPOT_CLEAR 0.45 /* nm^-1 around a spot that its own rim fills */
+#define MOST_SPOTS (3 * MRO_CRYSTAL_FRINGES)
+#define SOFT_NM 0.35 /* Gaussian of the rim of a region whose spectrum is taken */
+#define APART_NM 4.0 /* candidates further apart are hardly of one crystal */
 
 static const double windows_nm[WINDOWS] = { 2.2, 4.5 }; /* sphere diameters; s = 0.2236 D */
 
@@ -203,127 +207,210 @@ static enum mro_code push(struct crystal_work *w, struct fringe_set *s, struct m
     return MRO_OK;
 }
 
-/* Grows a set and keeps it when it stands for itself. */
-static enum mro_code try_set(struct crystal_work *w, const double g[2], double y, double x, double reach, double least,
-                             bool *kept, struct mro_error *e)
+/* What grows from one candidate. It does not depend on the sets that are known, so several can be grown at the same
+ * time; which of them are kept does, and is decided in the order of the candidates. */
+struct growth {
+    bool grown, found;
+    struct fringe_set set;
+};
+
+static enum mro_code grow(struct crystal_work *w, const struct candidate *c, double reach, struct growth *g,
+                          struct mro_error *e)
 {
-    struct fringe_set s;
-    bool found;
+    if (g->grown) return MRO_OK;
+    MRO_TRY(mro_fringe_grow(w, c->g, c->y, c->x, reach, &g->set, &g->found, e));
+    g->grown = true;
+    return MRO_OK;
+}
+
+static void release_growth(struct growth *g)
+{
+    if (g->found) mro_fringe_release(&g->set);
+    g->found = false;
+}
+
+/* Whether what grew from wave vector g can be kept, whatever else is. */
+static bool worth(const struct crystal_work *w, const struct growth *grown, const double g[2], double least)
+{
+    const struct fringe_set *s = &grown->set;
+    if (!grown->found) return false;
+    const double q = hypot(s->g[0], s->g[1]);
+    return s->snr >= least && s->diameter_nm >= CRYSTAL_SMALLEST_NM && q >= w->band[0] && q <= w->band[1] &&
+           mro_fringe_apart(g, s->g) <= 0.8;
+}
+
+/* Grows a set where that has not been done, and keeps it when it stands for itself. */
+static enum mro_code try_set(struct crystal_work *w, const struct candidate *c, double reach, double least,
+                             struct growth *grown, bool *kept, struct mro_error *e)
+{
     *kept = false;
-    MRO_TRY(mro_fringe_grow(w, g, y, x, reach, &s, &found, e));
-    if (!found) return MRO_OK;
-    const double q = hypot(s.g[0], s.g[1]);
-    if (s.snr < least || s.diameter_nm < CRYSTAL_SMALLEST_NM || q < w->band[0] || q > w->band[1] || leak(w, &s) ||
-        mro_fringe_apart(g, s.g) > 0.8) {
-        mro_fringe_release(&s);
-        return MRO_OK;
-    }
+    MRO_TRY(grow(w, c, reach, grown, e));
+    if (!worth(w, grown, c->g, least) || leak(w, &grown->set)) return MRO_OK;
     *kept = true;
-    return push(w, &s, e);
+    grown->found = false; /* it is the list's, or released */
+    return push(w, &grown->set, e);
 }
 
 /* ------------------------------------------------------------------ spectrum of one region */
 
-/* The region with soft rims on the map's grid, times the whitened field, transformed: its spectrum in units of what
- * speckle gives. `field` host, `work` and `power` host floats of the grid. */
-static enum mro_code region_spectrum(struct crystal_work *w, const struct fringe_set *s, const float *field,
-                                     float *work, float *power, struct mro_buffer *device, struct mro_buffer *spectrum,
-                                     struct mro_error *e)
+/* Further spots of a crystal: tops of the spectrum of its region. */
+struct spots {
+    bool searched;
+    size_t n;
+    struct candidate at[MOST_SPOTS];
+    double least; /* power over that of speckle */
+};
+
+/* The region with soft rims times the whitened field, on a grid of twice its window: its spectrum, in units of what
+ * speckle gives when its power is multiplied by *unit. `field` is of w->grid. */
+static enum mro_code region_spectrum(const struct crystal_work *w, const struct fringe_field *f, const float *field,
+                                     struct mro_grid *g, mro_c32 **z, double *unit, struct mro_error *e)
 {
     struct mro_device *d = w->d;
-    const struct fringe_field *f = &s->f;
-    const size_t ny = w->grid.ny, nx = w->grid.nx, n = ny * nx;
-    const double soft = 0.35;
-    const ptrdiff_t hy = (ptrdiff_t)ceil(2 * soft / w->step[0]), hx = (ptrdiff_t)ceil(2 * soft / w->step[1]);
-    float *window = malloc(2 * f->h * f->w * sizeof *window);
-    if (window == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    float *half = window + f->h * f->w;
-    for (int axis = 0; axis < 2; axis++) {
-        const ptrdiff_t h = axis ? hx : hy, len = (ptrdiff_t)(axis ? f->w : f->h);
-        float *to = axis ? window : half;
-        for (size_t i = 0; i < f->h * f->w; i++) {
-            const ptrdiff_t at = (ptrdiff_t)(axis ? i % f->w : i / f->w);
-            double sum = 0, weight = 0;
-            for (ptrdiff_t k = -h; k <= h; k++) {
-                const double t = (double)k * w->step[axis] / soft, b = exp(-0.5 * t * t);
-                weight += b;
-                if (at + k < 0 || at + k >= len) continue;
-                const size_t j = axis ? i + (size_t)k : i + (size_t)(k * (ptrdiff_t)f->w);
-                sum += b * (axis ? half[j] : (f->inside[j] ? 1.0 : 0.0));
-            }
-            to[i] = (float)(sum / weight);
-        }
+    const size_t m = f->h * f->w;
+    const double sy = w->grid.ly / (double)w->grid.ny, sx = w->grid.lx / (double)w->grid.nx;
+    const size_t ny = mro_smooth_size((size_t)ceil(2 * (double)f->h * w->step[0] / sy)),
+                 nx = mro_smooth_size((size_t)ceil(2 * (double)f->w * w->step[1] / sx));
+    g->ny = ny < w->grid.ny ? ny : w->grid.ny;
+    g->nx = nx < w->grid.nx ? nx : w->grid.nx;
+    g->ly = (double)g->ny * sy;
+    g->lx = (double)g->nx * sx;
+    const size_t n = g->ny * g->nx;
+    struct mro_buffer device = { 0 }, spectrum = { 0 };
+    float *window = malloc(3 * m * sizeof *window), *part = calloc(n, sizeof *part);
+    enum mro_code rc = MRO_OK;
+    *z = malloc(n * sizeof **z);
+    if (!window || !part || !*z) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        goto done;
     }
-    memset(work, 0, n * sizeof *work);
+    float *half = window + m, *inside = half + m;
+    for (size_t i = 0; i < m; i++) inside[i] = f->inside[i] ? 1 : 0;
+    mro_fringe_moment(inside, half, f->h, f->w, 0, w->step[0], SOFT_NM, 2 * SOFT_NM, 0);
+    mro_fringe_moment(half, window, f->h, f->w, 1, w->step[1], SOFT_NM, 2 * SOFT_NM, 0);
     double square = 0;
-    const double sy = w->grid.ly / (double)ny, sx = w->grid.lx / (double)nx;
     const size_t y0 = (size_t)ceil((double)f->y0 * w->step[0] / sy), x0 = (size_t)ceil((double)f->x0 * w->step[1] / sx);
-    for (size_t y = y0; y < ny; y++) {
+    for (size_t y = y0; y < w->grid.ny && y - y0 < g->ny; y++) {
         const size_t j = (size_t)((double)y * sy / w->step[0] - (double)f->y0 + 0.5);
         if (j >= f->h) break;
-        for (size_t x = x0; x < nx; x++) {
+        for (size_t x = x0; x < w->grid.nx && x - x0 < g->nx; x++) {
             const size_t i = (size_t)((double)x * sx / w->step[1] - (double)f->x0 + 0.5);
             if (i >= f->w) break;
             const float v = window[j * f->w + i];
-            work[y * nx + x] = v * field[y * nx + x];
+            part[(y - y0) * g->nx + x - x0] = v * field[y * w->grid.nx + x];
             square += (double)v * v;
         }
     }
+    *unit = (double)n / fmax(square, 1e-30);
+    if ((rc = d->ops->alloc(d, &device, n * sizeof *part, e))) goto done;
+    if ((rc = d->ops->alloc(d, &spectrum, n * sizeof **z, e))) goto done;
+    if ((rc = d->ops->upload(d, &device, part, n * sizeof *part, e))) goto done;
+    if ((rc = d->ops->forward(d, g, &device, &spectrum, e))) goto done;
+    rc = d->ops->download(d, *z, &spectrum, n * sizeof **z, e);
+done:
+    d->ops->release(d, &device);
+    d->ops->release(d, &spectrum);
     free(window);
-    MRO_TRY(d->ops->upload(d, device, work, n * sizeof *work, e));
-    MRO_TRY(d->ops->forward(d, &w->grid, device, spectrum, e));
-    mro_c32 *z = malloc(n * sizeof *z);
-    if (z == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    const enum mro_code rc = d->ops->download(d, z, spectrum, n * sizeof *z, e);
-    const float unit = (float)((double)n / fmax(square, 1));
-    for (size_t i = 0; i < n && rc == MRO_OK; i++) power[i] = unit * (z[i].re * z[i].re + z[i].im * z[i].im);
+    free(part);
+    return rc;
+}
+
+static enum mro_code search_region(const struct crystal_work *w, const struct fringe_set *first, const float *field,
+                                   struct spots *spots, struct mro_error *e)
+{
+    const double half = 0.5 * MRO_PI * (w->band[1] * w->band[1] - w->band[0] * w->band[0]);
+    struct mro_grid grid;
+    mro_c32 *z = NULL;
+    double unit = 1;
+    if (spots->searched) return MRO_OK;
+    spots->n = 0;
+    spots->least = log(half * first->area_nm2 + 1) + SPOT_CHANCE;
+    const enum mro_code rc = region_spectrum(w, &first->f, field, &grid, &z, &unit, e);
+    if (rc) goto done;
+    const float least = (float)(fmax(spots->least, 0.002 * first->snr) / unit);
+#define POWER(Y, X) square_of(z[mro_cyclic(Y, grid.ny) * grid.nx + mro_cyclic(X, grid.nx)])
+    const ptrdiff_t my = (ptrdiff_t)(w->band[1] * grid.ly), mx = (ptrdiff_t)(w->band[1] * grid.lx);
+    for (ptrdiff_t ky = 0; ky <= my; ky++)
+        for (ptrdiff_t kx = ky ? -mx : 1; kx <= mx; kx++) {
+            const float v = POWER(ky, kx);
+            if (v < least) continue;
+            const double g[2] = { (double)ky / grid.ly, (double)kx / grid.lx };
+            const double q = sqrt(g[0] * g[0] + g[1] * g[1]);
+            if (q < w->band[0] || q > w->band[1]) continue;
+            bool top = true;
+            for (ptrdiff_t j = -1; j <= 1 && top; j++)
+                for (ptrdiff_t i = -1; i <= 1 && top; i++) top = POWER(ky + j, kx + i) <= v;
+            if (!top || spots->n == MOST_SPOTS) continue;
+            spots->at[spots->n++] = (struct candidate){ first->y_nm, first->x_nm, { g[0], g[1] }, unit * (double)v, 0 };
+        }
+#undef POWER
+    if (spots->n) qsort(spots->at, spots->n, sizeof *spots->at, by_power);
+    spots->searched = true;
+done:
     free(z);
     return rc;
 }
 
-/* Further sets of fringes in the region of set `first`. */
-static enum mro_code search_region(struct crystal_work *w, size_t first, const float *field, float *work, float *power,
-                                   struct mro_buffer *device, struct mro_buffer *spectrum, double new_crystal,
-                                   struct mro_error *e)
+/* Whether a spot of the region of `first` is more than the rim of the spot of another set. */
+static bool clear_of(const struct candidate *spot, const struct fringe_set *first, const struct fringe_set *s)
 {
-    const size_t ny = w->grid.ny, nx = w->grid.nx;
-    const double half = 0.5 * MRO_PI * (w->band[1] * w->band[1] - w->band[0] * w->band[0]);
-    const double least = log(half * w->sets.v[first].area_nm2 + 1) + SPOT_CHANCE;
-    const double strongest = w->sets.v[first].snr, y_nm = w->sets.v[first].y_nm, x_nm = w->sets.v[first].x_nm;
-    const double reach = 0.35 * w->sets.v[first].diameter_nm;
-    struct candidate spot[MRO_CRYSTAL_FRINGES * 3];
-    size_t n = 0;
-    MRO_TRY(region_spectrum(w, &w->sets.v[first], field, work, power, device, spectrum, e));
-    const ptrdiff_t my = (ptrdiff_t)(w->band[1] * w->grid.ly), mx = (ptrdiff_t)(w->band[1] * w->grid.lx);
-    for (ptrdiff_t ky = 0; ky <= my; ky++)
-        for (ptrdiff_t kx = ky ? -mx : 1; kx <= mx; kx++) {
-            const double g[2] = { (double)ky / w->grid.ly, (double)kx / w->grid.lx };
-            const double q = sqrt(g[0] * g[0] + g[1] * g[1]);
-            if (q < w->band[0] || q > w->band[1]) continue;
-            const float v = power[mro_cyclic(ky, ny) * nx + mro_cyclic(kx, nx)];
-            if (v < fmax(least, 0.002 * strongest)) continue;
-            bool top = true;
-            for (ptrdiff_t j = -1; j <= 1 && top; j++)
-                for (ptrdiff_t i = -1; i <= 1 && top; i++)
-                    top = power[mro_cyclic(ky + j, ny) * nx + mro_cyclic(kx + i, nx)] <= v;
-            if (!top || n == sizeof spot / sizeof *spot) continue;
-            spot[n++] = (struct candidate){ y_nm, x_nm, { g[0], g[1] }, v, 0 };
-        }
-    if (n) qsort(spot, n, sizeof *spot, by_power);
-    for (size_t i = 0; i < n && w->sets.n < MOST_SETS; i++) {
+    if (hypot(s->y_nm - first->y_nm, s->x_nm - first->x_nm) > 0.5 * (s->diameter_nm + first->diameter_nm)) return true;
+    const double away = mro_fringe_apart(spot->g, s->g), t = away / SPOT_CLEAR;
+    return away > fmax(0.4, 1.6 / s->diameter_nm) && spot->power > s->snr * exp(-t * t);
+}
+
+/* -- candidates, several at a time -- */
+
+/* All that grows from a candidate. */
+struct trial {
+    struct growth first, further[MOST_SPOTS];
+    struct spots spots;
+};
+
+static double reach_of(const struct candidate *c) { return 0.5 + c->window; }
+static double reach_in(const struct fringe_set *first) { return 0.35 * first->diameter_nm; }
+
+/* Grows what the candidate will most likely be asked for. */
+static enum mro_code explore(struct crystal_work *w, const struct candidate *c, const float *field, double least,
+                             bool search, struct trial *t, struct mro_error *e)
+{
+    const struct fringe_set *first = &t->first.set;
+    MRO_TRY(grow(w, c, reach_of(c), &t->first, e));
+    if (!search || !worth(w, &t->first, c->g, least)) return MRO_OK;
+    MRO_TRY(search_region(w, first, field, &t->spots, e));
+    for (size_t i = 0; i < t->spots.n; i++) {
+        const struct candidate *spot = &t->spots.at[i];
+        bool clear = clear_of(spot, first, first);
+        for (size_t k = 0; k < i && clear; k++)
+            clear = !worth(w, &t->further[k], t->spots.at[k].g, t->spots.least) ||
+                    clear_of(spot, first, &t->further[k].set);
+        if (clear) MRO_TRY(grow(w, spot, reach_in(first), &t->further[i], e));
+    }
+    return MRO_OK;
+}
+
+static void release_trial(struct trial *t)
+{
+    if (t == NULL) return;
+    release_growth(&t->first);
+    for (size_t i = 0; i < MOST_SPOTS; i++) release_growth(&t->further[i]);
+    free(t);
+}
+
+/* Keeps the further sets of the crystal whose first one is w->sets.v[first]. */
+static enum mro_code keep_further(struct crystal_work *w, size_t first, const float *field, double new_crystal,
+                                  struct trial *t, struct mro_error *e)
+{
+    MRO_TRY(search_region(w, &w->sets.v[first], field, &t->spots, e));
+    for (size_t i = 0; i < t->spots.n && w->sets.n < MOST_SETS; i++) {
+        const struct candidate *spot = &t->spots.at[i];
         bool clear = true, kept;
-        for (size_t k = 0; k < w->sets.n && clear; k++) {
-            const struct fringe_set *s = &w->sets.v[k];
-            if (hypot(s->y_nm - y_nm, s->x_nm - x_nm) > 0.5 * (s->diameter_nm + w->sets.v[first].diameter_nm)) continue;
-            const double away = mro_fringe_apart(spot[i].g, s->g), t = away / SPOT_CLEAR;
-            clear = away > fmax(0.4, 1.6 / s->diameter_nm) && spot[i].power > s->snr * exp(-t * t);
-        }
+        for (size_t k = 0; k < w->sets.n && clear; k++) clear = clear_of(spot, &w->sets.v[first], &w->sets.v[k]);
         if (!clear) continue;
-        const size_t before = w->sets.n;
-        MRO_TRY(try_set(w, spot[i].g, y_nm, x_nm, reach, least, &kept, e));
+        MRO_TRY(try_set(w, spot, reach_in(&w->sets.v[first]), t->spots.least, &t->further[i], &kept, e));
         if (!kept) continue;
         /* Elsewhere than the crystal that was searched it is a crystal of its own, which takes more. */
-        struct fringe_set *s = &w->sets.v[before];
+        struct fringe_set *s = &w->sets.v[w->sets.n - 1];
         const struct fringe_set *f = &w->sets.v[first];
         const bool same = mro_fringe_shared(w, s, f) > 0.5 * fmin(s->area_nm2, f->area_nm2);
         if (!same && s->snr < new_crystal) {
@@ -347,14 +434,14 @@ static enum mro_code detect_given(struct crystal_work *w, struct candidate **lis
         double carrier[2], noise;
         MRO_TRY(mro_fringe_demodulate(w, g, w->o->mask_inv_nm, false, carrier, &noise, e));
         for (ptrdiff_t i = 0; i < ny * nx; i++) {
-            const mro_c32 h = w->host_h[i];
+            const mro_c32 h = w->room->host_h[i];
             const double power = ((double)h.re * h.re + (double)h.im * h.im) / (noise * noise * w->gain[i]);
             if (!w->usable[i] || !(power > CRYSTAL_OVER_NOISE * CRYSTAL_OVER_NOISE)) continue;
             bool top = true;
             for (ptrdiff_t y = i / nx - hy; y <= i / nx + hy && top; y++)
                 for (ptrdiff_t x = i % nx - hx; x <= i % nx + hx && top; x++) {
                     if (y < 0 || x < 0 || y >= ny || x >= nx) continue;
-                    const mro_c32 v = w->host_h[y * nx + x];
+                    const mro_c32 v = w->room->host_h[y * nx + x];
                     top = v.re * v.re + v.im * v.im <= h.re * h.re + h.im * h.im;
                 }
             if (!top) continue;
@@ -373,42 +460,79 @@ static enum mro_code detect_given(struct crystal_work *w, struct candidate **lis
     return MRO_OK;
 }
 
+/* Explores candidate `from` and, where other threads have time, those after it that are not explained so far. Errors
+ * of the others show when it is their turn. */
+static enum mro_code explore_ahead(struct crystal_work *w, const struct candidate *list, size_t n, size_t from,
+                                   const float *field, double least, bool search, struct trial **trial,
+                                   struct mro_error *e)
+{
+    enum { MOST = 64 };
+    const size_t most = w->n_rooms > 1 ? (2 * w->n_rooms < MOST ? 2 * w->n_rooms : MOST) : 1;
+    size_t next[MOST], count = 0;
+    enum mro_code rc = MRO_OK;
+    for (size_t i = from; i < n && count < most; i++) {
+        bool apart = trial[i] == NULL && !explained(w, &list[i]);
+        for (size_t k = 0; k < count && apart; k++)
+            apart = hypot(list[i].y - list[next[k]].y, list[i].x - list[next[k]].x) > APART_NM;
+        if (!apart) continue;
+        if ((trial[i] = calloc(1, sizeof **trial)) == NULL)
+            return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        next[count++] = i;
+    }
+#pragma omp parallel for schedule(dynamic) num_threads((int)w->n_rooms) if (count > 1)
+    for (size_t k = 0; k < count; k++) {
+        struct crystal_work mine = *w;
+        struct mro_error at;
+        mine.room = w->room + omp_get_thread_num();
+        const enum mro_code code = explore(&mine, &list[next[k]], field, least, search, trial[next[k]], &at);
+        if (k == 0 && code) {
+            rc = code;
+            if (e) *e = at;
+        }
+    }
+    return rc;
+}
+
 static enum mro_code find_sets(struct crystal_work *w, const struct mro_buffer *white, const struct candidate *list,
                                size_t n, struct mro_error *e)
 {
     struct mro_device *d = w->d;
     const size_t m = w->grid.ny * w->grid.nx;
-    struct mro_buffer field = { 0 }, spectrum = { 0 };
-    float *host = malloc(m * sizeof *host), *work = malloc(m * sizeof *work), *power = malloc(m * sizeof *power);
+    struct mro_buffer field = { 0 };
+    float *host = malloc(m * sizeof *host);
+    struct trial **trial = calloc(n + 1, sizeof *trial);
     enum mro_code rc = MRO_OK;
     size_t searched = 0, tries = 0;
     const double least = mro_crystal_threshold(w);
-    if (!host || !work || !power) {
+    if (!host || !trial) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         goto done;
     }
     if ((rc = d->ops->alloc(d, &field, m * sizeof(float), e))) goto done;
-    if ((rc = d->ops->alloc(d, &spectrum, m * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->inverse(d, &w->grid, white, &field, e))) goto done;
     if ((rc = d->ops->download(d, host, &field, m * sizeof *host, e))) goto done;
     for (size_t i = 0; i < n && w->sets.n < MOST_SETS && tries < 2 * MOST_SETS; i++) {
-        if (explained(w, &list[i])) continue;
-        bool kept;
-        const size_t at = w->sets.n;
-        tries++;
-        if ((rc = try_set(w, list[i].g, list[i].y, list[i].x, 0.5 + list[i].window, least, &kept, e))) goto done;
-        if (!kept || w->o->n_g || searched++ >= MOST_SPECTRA) continue;
-        if ((rc = search_region(w, at, host, work, power, &field, &spectrum, least, e))) goto done;
+        const bool search = w->o->n_g == 0 && searched < MOST_SPECTRA;
+        bool kept = false;
+        if (!explained(w, &list[i])) {
+            tries++;
+            if (!trial[i]) rc = explore_ahead(w, list, n, i, host, least, search, trial, e);
+            if (rc == MRO_OK) rc = try_set(w, &list[i], reach_of(&list[i]), least, &trial[i]->first, &kept, e);
+            if (rc == MRO_OK && kept && search) rc = keep_further(w, w->sets.n - 1, host, least, trial[i], e);
+            searched += kept && w->o->n_g == 0;
+        }
+        release_trial(trial[i]);
+        trial[i] = NULL;
+        if (rc) goto done;
     }
     if (searched > MOST_SPECTRA)
         mro_crystal_warn(w->r, "more than %d crystals: of the weaker ones only the strongest set of fringes is given",
                          MOST_SPECTRA);
 done:
+    for (size_t i = 0; trial && i < n; i++) release_trial(trial[i]);
     d->ops->release(d, &field);
-    d->ops->release(d, &spectrum);
+    free(trial);
     free(host);
-    free(work);
-    free(power);
     return rc;
 }
 

@@ -12,6 +12,8 @@
 #define CRYSTAL_SMALLEST_NM 1.2 /* regions of fringes below this are not told from speckle */
 #define SIDE_GAP_NM 1.0         /* left out on either side of a step */
 
+static inline float square_of(mro_c32 z) { return z.re * z.re + z.im * z.im; }
+
 /* What is kept of the field around one set of fringes: a window of the map grid, h * w points from (y0, x0) on. */
 struct fringe_field {
     size_t y0, x0, h, w;
@@ -52,6 +54,18 @@ struct fringe_list {
     size_t n, room;
 };
 
+/* Where one thread demodulates fringes and grows their region. */
+struct fringe_room {
+    struct mro_buffer h, slope; /* one demodulated field and its slopes */
+    mro_c32 *host_h;            /* copies on the host */
+    float *host_slope;
+    double unit;          /* host_h times this is in the units of the spectrum */
+    unsigned char *state; /* of the points of the map, 0 between calls */
+    uint32_t *list;       /* of points */
+};
+
+/* Threads that look at several crystals at the same time have a copy each, with a room of its own; what it points to
+ * besides is not written then. */
 struct crystal_work {
     struct mro_device *d;
     const struct mro_crystal_options *o;
@@ -63,9 +77,8 @@ struct crystal_work {
     double unit;                /* fields of the grid times this are contrast: spectra keep a unitary scale */
     struct mro_buffer spectrum; /* of the contrast */
     struct mro_buffer flat;     /* the same over the root of the speckle's power, at all frequencies */
-    struct mro_buffer h, slope; /* one demodulated field and its slopes */
-    mro_c32 *host_h;            /* copies on the host */
-    float *host_slope;
+    struct fringe_room *room;   /* of the thread that has this copy; of the first one that of `n_rooms` begin with */
+    size_t n_rooms;
     unsigned char *usable; /* map points with data */
     float *level;          /* of the speckle's power in the spectrum, on the host; beyond the band as at its end */
     float *gain;           /* of the speckle around each map point, see mro_crystal_gain */
@@ -77,6 +90,9 @@ void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __a
 
 /* How strong the speckle around a place is: 1 = as in the mean of the image. */
 double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
+
+/* Width in real space of a mask. */
+static inline double mro_mask_width(double mask) { return 1 / (2 * MRO_PI * mask); }
 
 /* -- crystal_find.c -- */
 
@@ -94,8 +110,11 @@ double mro_fringe_shared(const struct crystal_work *w, const struct fringe_set *
 
 /* -- crystal_wave.c -- */
 
-/* Demodulates at g with a mask, and with `slopes` takes the slopes, into host_h and host_slope. *noise: root mean
- * square of |h| where there is no crystal. `carrier` receives what became frequency zero. */
+enum mro_code mro_fringe_room_new(const struct crystal_work *w, struct fringe_room *room, struct mro_error *e);
+void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *room); /* {0} is fine */
+
+/* Demodulates at g with a mask, and with `slopes` takes the slopes, into the room. *noise: root mean square of |host_h|
+ * where there is no crystal. `carrier` receives what became frequency zero. */
 enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, bool slopes,
                                     double carrier[2], double *noise, struct mro_error *e);
 
@@ -105,10 +124,15 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
                               struct fringe_set *s, bool *found, struct mro_error *e);
 void mro_fringe_release(struct fringe_set *s);
 
+/* Weighted sums over the samples around each of h * w along one axis, `reach` to either side: weights of a Gaussian of
+ * `width` nm times the distance over it to a power. `to` is not `v`. */
+void mro_fringe_moment(const float *v, float *to, size_t h, size_t w, int axis, double step, double width, double reach,
+                       int power);
+
 /* Wave vector (y, x) of the fringes over the points of `mask` (h * w; NULL = all inside), by the phase's plane with
  * weights |v|^2; its covariance by the noise outside, and chi2, by which it is to be multiplied: the scatter around the
  * plane over what that noise gives. A crystal that takes the place of glass is quieter than that, one that is bent is
- * not; of few independent points chi2 is drawn to 1. False: too few points. */
+ * not; of few independent points chi2 is drawn to 1. False: too few points, or no memory. */
 bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsigned char *mask, double g[2],
                     double cov[3], double *chi2);
 
@@ -120,6 +144,8 @@ enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set
 
 /* Standard deviation of the spacing of wave vector g with covariance cov. */
 double mro_spacing_se(const double g[2], const double cov[3]);
+
+/* -- crystal_vortex.c -- */
 
 /* Phase vortices inside: loops of 2.2 mask widths around zeros, along which the amplitude stays over the noise, with a
  * turn. `at` (NULL = only count) receives y, x, nm from sample (0, 0), of the first `room`. */
@@ -135,11 +161,31 @@ double mro_fringe_loop(const struct fringe_set *s);
 enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct fringe_set *s, double *mean,
                                        struct mro_error *e);
 
+/* -- crystal_shape.c -- */
+
+/* Diameter of the crystal whose region has this area and this share of it over 0.8 of its plateau: between that of a
+ * disc and that of a sphere, by which of the two the share is nearer to. `width` of the mask in real space, nm;
+ * `clear`: amplitude over the noise. */
+double mro_crystal_diameter(double area_nm2, double share, double width, double clear);
+
 /* -- crystal_strain.c -- */
 
-/* Fills strain, reference, vortices, sides and the maps of crystal k, whose fringe sets are `sets` in the order of its
- * list. */
-enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets, struct mro_error *e);
+/* What strain is relative to: reference wave vectors (y, x) of a crystal's pair of sets. */
+struct strain_reference {
+    bool known[2];
+    double g[2][2]; /* the second is NaN where there is one set only */
+    double se[2];   /* of their spacings, relative; 0 = given */
+    bool oriented;  /* false: only lengths and the angle are known */
+    double turned;  /* radians that the crystal's mean is turned by, where that means nothing */
+};
+
+/* Fills strain, reference and vortices of crystal k, whose fringe sets are `sets` in the order of its list, and adds
+ * its sides. */
+enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets,
+                                 struct strain_reference *ref, struct mro_error *e);
+
+/* Puts the strain of crystal k into the maps of the frame, where no crystal before it is. */
+void mro_crystal_draw(struct crystal_work *w, size_t k, struct fringe_set **sets, const struct strain_reference *ref);
 
 /* Looks for a step once; then s->step is known. */
 const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const double step[2]);

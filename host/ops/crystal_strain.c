@@ -9,6 +9,7 @@
 #include "ops/crystal_internal.h"
 
 #define LEAST_SIDE_NM2 1.2  /* of a side, beyond the gap */
+#define MOST_KINKS 32       /* places along a direction at which a step is looked for; 28 are asked for */
 #define STEP_CHI2 30.0      /* chi2 that a step gains at least: the largest of many tries on noise stays below 20 */
 #define D_MATCH 0.08        /* relative: a spacing this near to the reference is of the same planes */
 #define ANGLE_MATCH 3.0     /* degrees: the pair's angle is taken for one between like planes */
@@ -31,25 +32,94 @@ struct phase_point {
     double y, x, phase, weight;
 };
 
-enum { MODEL = 6 };
+/* Sums over points: of their weights, times y, x, and the phase. */
+struct point_sums {
+    double w, y, x, yy, yx, xx, phase, y_phase, x_phase;
+};
 
-/* What a plane and `extra` further terms take out. step: one term, the distance beyond t along n; else three, a
- * second-order surface. */
-static double explained(const struct phase_point *p, size_t n, bool step, const double normal[2], double t)
+static struct point_sums sum_points(const struct phase_point *p, size_t n)
 {
-    const size_t terms = step ? 4 : 6;
-    double a[MODEL * MODEL] = { 0 }, b[MODEL] = { 0 };
+    struct point_sums s = { 0 };
     for (size_t i = 0; i < n; i++) {
-        const double s = p[i].y * normal[0] + p[i].x * normal[1] - t;
-        const double f[MODEL] = {
-            1, p[i].y, p[i].x, step ? fmax(0, s) : p[i].y * p[i].y, p[i].y * p[i].x, p[i].x * p[i].x
-        };
-        for (size_t j = 0; j < terms; j++) {
-            for (size_t k = 0; k <= j; k++) a[j * terms + k] += p[i].weight * f[j] * f[k];
+        const double w = p[i].weight, y = p[i].y, x = p[i].x, phase = p[i].phase;
+        s.w += w;
+        s.y += w * y;
+        s.x += w * x;
+        s.yy += w * y * y;
+        s.yx += w * y * x;
+        s.xx += w * x * x;
+        s.phase += w * phase;
+        s.y_phase += w * y * phase;
+        s.x_phase += w * x * phase;
+    }
+    return s;
+}
+
+/* What a plane takes out. */
+static double plane_explains(const struct point_sums *s)
+{
+    double a[9] = { s->w, 0, 0, s->y, s->yy, 0, s->x, s->yx, s->xx }, b[3] = { s->phase, s->y_phase, s->x_phase };
+    return taken_out(a, b, 3);
+}
+
+/* What a surface of second order takes out. */
+static double surface_explains(const struct phase_point *p, size_t n)
+{
+    enum { TERMS = 6 };
+    double a[TERMS * TERMS] = { 0 }, b[TERMS] = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        const double f[TERMS] = { 1, p[i].y, p[i].x, p[i].y * p[i].y, p[i].y * p[i].x, p[i].x * p[i].x };
+        for (size_t j = 0; j < TERMS; j++) {
+            for (size_t k = 0; k <= j; k++) a[j * TERMS + k] += p[i].weight * f[j] * f[k];
             b[j] += p[i].weight * f[j] * p[i].phase;
         }
     }
-    return taken_out(a, b, terms);
+    return taken_out(a, b, TERMS);
+}
+
+/* What a plane with a kink along the line at `t` along the normal takes out, for n_t places t[0] < t[1] < ..., evenly
+ * spaced. The kink's term, the distance u - t beyond the line, is 0 before it: sums over the points beyond each line
+ * are all that it takes. */
+static void kink_explains(const struct phase_point *p, size_t n, const struct point_sums *all, const double normal[2],
+                          const double *t, size_t n_t, double *out)
+{
+    struct beyond {
+        double w, u, uu, y, uy, x, ux, phase, u_phase;
+    } sums[MOST_KINKS + 1] = { { 0 } }; /* [k]: of points with k lines before them */
+    const double step = n_t > 1 ? t[1] - t[0] : 1;
+    for (size_t i = 0; i < n; i++) {
+        const double w = p[i].weight, y = p[i].y, x = p[i].x, phase = p[i].phase, u = y * normal[0] + x * normal[1];
+        struct beyond *s = sums + (size_t)fmax(0, fmin((double)n_t, ceil((u - t[0]) / step)));
+        s->w += w;
+        s->u += w * u;
+        s->uu += w * u * u;
+        s->y += w * y;
+        s->uy += w * u * y;
+        s->x += w * x;
+        s->ux += w * u * x;
+        s->phase += w * phase;
+        s->u_phase += w * u * phase;
+    }
+    struct beyond s = { 0 };
+    for (size_t k = n_t; k-- > 0;) {
+        const struct beyond *more = sums + k + 1;
+        s.w += more->w;
+        s.u += more->u;
+        s.uu += more->uu;
+        s.y += more->y;
+        s.uy += more->uy;
+        s.x += more->x;
+        s.ux += more->ux;
+        s.phase += more->phase;
+        s.u_phase += more->u_phase;
+        double a[16] = { all->w, 0, 0, 0, all->y, all->yy, 0, 0, all->x, all->yx, all->xx, 0 };
+        double b[4] = { all->phase, all->y_phase, all->x_phase, s.u_phase - t[k] * s.phase };
+        a[12] = s.u - t[k] * s.w;
+        a[13] = s.uy - t[k] * s.y;
+        a[14] = s.ux - t[k] * s.x;
+        a[15] = s.uu - 2 * t[k] * s.u + t[k] * t[k] * s.w;
+        out[k] = taken_out(a, b, 4);
+    }
 }
 
 static void find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out)
@@ -82,39 +152,31 @@ static void find_step(const struct fringe_set *s, const double step[2], struct f
         }
     /* Weighted squares over this are chi2: white noise of that power a nm^-2 across the signal. */
     const double unit = 0.5 * s->noise * s->noise / (MRO_PI * s->mask * s->mask) / (4 * step[0] * step[1]);
-    const double any[2] = { 1, 0 };
-    const double smooth = explained(p, n, false, any, 0);
+    const struct point_sums all = sum_points(p, n);
+    const double smooth = surface_explains(p, n), plane = plane_explains(&all);
     const double radius = 0.5 * s->diameter_nm, q = hypot(s->g[0], s->g[1]);
-    double plane = 0, best = 0, weight = 0;
-    for (size_t i = 0; i < n; i++) weight += p[i].weight;
-    {
-        double a[9] = { 0 }, b[3] = { 0 };
-        for (size_t i = 0; i < n; i++) {
-            const double g[3] = { 1, p[i].y, p[i].x };
-            for (int j = 0; j < 3; j++) {
-                for (int k = 0; k <= j; k++) a[j * 3 + k] += p[i].weight * g[j] * g[k];
-                b[j] += p[i].weight * g[j] * p[i].phase;
-            }
-        }
-        plane = taken_out(a, b, 3);
-    }
+    double best = 0, at[MOST_KINKS], explained[MOST_KINKS];
+    const double apart = fmax(0.2, 0.05 * radius);
+    size_t places = 0;
+    for (double t = -0.7 * radius; t <= 0.7 * radius && places < MOST_KINKS; t += apart) at[places++] = t;
     for (int k = -1; k < 12; k++) { /* along the fringe normal, and every 15 degrees */
         const double t = k * MRO_PI / 12;
         /* Azimuths in [0, 180) for both, so that "plus" means the same whatever the sign of g. */
         const double sign = s->g[0] < 0 || (s->g[0] == 0 && s->g[1] < 0) ? -1 : 1;
         const double normal[2] = { k < 0 ? sign * s->g[0] / q : sin(t), k < 0 ? sign * s->g[1] / q : cos(t) };
-        for (double at = -0.7 * radius; at <= 0.7 * radius; at += fmax(0.2, 0.05 * radius)) {
+        kink_explains(p, n, &all, normal, at, places, explained);
+        for (size_t i = 0; i < places; i++) {
             /* The fringe normal is what is expected: another direction must be clearly better. */
-            const double v = explained(p, n, true, normal, at) - (k < 0 ? 0 : 6 * unit);
+            const double v = explained[i] - (k < 0 ? 0 : 6 * unit);
             if (v <= best) continue;
             best = v;
             memcpy(out->normal, normal, sizeof normal);
-            out->offset_nm = at;
+            out->offset_nm = at[i];
         }
     }
     free(p);
     out->gain = (best - plane) / unit;
-    out->size_nm = sqrt(fmax(0, best - plane) / weight) / (2 * MRO_PI * q);
+    out->size_nm = sqrt(fmax(0, best - plane) / all.w) / (2 * MRO_PI * q);
     out->found = out->gain > STEP_CHI2 && best > smooth;
 }
 
@@ -126,13 +188,6 @@ const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const doubl
 }
 
 /* -- reference ------------------------------------------------------------------------------------- */
-
-/* Reference wave vectors (y, x) of the pair; the second is NaN where there is one set only. */
-struct reference {
-    double g[2][2];
-    double se[2];  /* of their spacings, relative; 0 = given */
-    bool oriented; /* false: only lengths and the angle are known */
-};
 
 /* Points of a set inside a rectangle (x0, y0, x1, y1 from sample (0, 0)); how many of its points that is, and how many
  * of them are in the region. */
@@ -193,7 +248,7 @@ static bool calmest(const struct fringe_set *s, const double step[2], double sid
 
 /* From --reference-d: lengths, and the angle between planes of the phase or of a cubic crystal. */
 static bool reference_by_spacing(const struct crystal_work *w, const struct mro_crystal *c, struct fringe_set **sets,
-                                 struct reference *ref)
+                                 struct strain_reference *ref)
 {
     static const double usual[] = { 60, 90, 120, 45, 135, 70.5288, 109.4712, 54.7356, 125.2644, 35.2644, 144.7356 };
     const double d = w->o->reference_d_nm;
@@ -232,7 +287,7 @@ struct strain {
 
 /* Stretch and rotation between two pairs of wave vectors (y, x): with rows of wave vectors G, the deformation is
  * F = inverse(G) G_ref, split into V R; strain is V - 1. */
-static bool deform(const double g1[2], const double g2[2], const struct reference *ref, struct strain *out)
+static bool deform(const double g1[2], const double g2[2], const struct strain_reference *ref, struct strain *out)
 {
     const double det = g1[1] * g2[0] - g1[0] * g2[1];
     if (!(fabs(det) > 0.05 * hypot(g1[0], g1[1]) * hypot(g2[0], g2[1]))) return false;
@@ -262,22 +317,22 @@ static void local_g(const struct fringe_field *f, size_t i, double g[2])
     g[1] = f->carrier[1] + f->slope[1][i];
 }
 
-/* Puts the crystal's strain into the maps of the frame, where no larger crystal is. */
-static void draw_maps(struct crystal_work *w, size_t k, const struct fringe_set *one, const struct fringe_set *two,
-                      const struct reference *ref, bool both, double turned)
+void mro_crystal_draw(struct crystal_work *w, size_t k, struct fringe_set **sets, const struct strain_reference *ref)
 {
     struct mro_crystal_result *r = w->r;
+    const int *pair = r->crystals[k].pair;
+    const struct fringe_set *one = sets[pair[0]], *two = ref->known[1] ? sets[pair[1]] : NULL;
     const struct fringe_field *f = &one->f;
-    const double q = ref ? hypot(ref->g[0][0], ref->g[0][1]) : NAN;
+    const double q = hypot(ref->g[0][0], ref->g[0][1]);
     for (size_t i = 0; i < f->h * f->w; i++) {
         const size_t y = f->y0 + i / f->w, x = f->x0 + i % f->w, at = y * w->map.nx + x;
         if (f->inside[i] != 2 || r->owner.px[at] >= 0) continue;
         double g1[2], g2[2];
         r->owner.px[at] = (float)k;
-        if (ref == NULL) continue;
+        if (!ref->known[0]) continue;
         local_g(f, i, g1);
         r->enn.px[at] = (float)(q / hypot(g1[0], g1[1]) - 1);
-        if (!both) continue;
+        if (two == NULL) continue;
         const size_t j = in_window(&two->f, y, x);
         struct strain e;
         if (j == SIZE_MAX || two->f.inside[j] != 2) continue;
@@ -286,7 +341,7 @@ static void draw_maps(struct crystal_work *w, size_t k, const struct fringe_set 
         r->exx.px[at] = (float)e.exx;
         r->eyy.px[at] = (float)e.eyy;
         r->exy.px[at] = (float)e.exy;
-        r->rotation.px[at] = (float)(remainder(e.rotation - turned, 2 * MRO_PI) * DEGREES);
+        r->rotation.px[at] = (float)(remainder(e.rotation - ref->turned, 2 * MRO_PI) * DEGREES);
     }
 }
 
@@ -396,21 +451,21 @@ static void count_dislocations(const struct crystal_work *w, struct mro_crystal 
 
 /* -- one crystal ----------------------------------------------------------------------------------- */
 
-enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets, struct mro_error *e)
+enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets,
+                                 struct strain_reference *ref, struct mro_error *e)
 {
     struct mro_crystal_result *r = w->r;
     struct mro_crystal *c = &r->crystals[k];
     const struct mro_crystal_options *o = w->o;
     struct fringe_set *one = sets[c->pair[0]], *two = c->pair[1] >= 0 ? sets[c->pair[1]] : NULL;
-    struct reference ref = { .oriented = true };
     enum mro_code rc = MRO_OK;
     bool known = false;
     unsigned char *mask = NULL;
     const double corner[2] = { 0.5 * w->pixel_nm[0], 0.5 * w->pixel_nm[1] };
     for (int i = 0; i < 4; i++) c->reference_nm[i] = NAN;
-    ref.g[1][0] = ref.g[1][1] = NAN;
+    *ref = (struct strain_reference){ .g = { { NAN, NAN }, { NAN, NAN } }, .oriented = true };
     if (isfinite(o->reference_d_nm)) {
-        known = reference_by_spacing(w, c, sets, &ref);
+        known = reference_by_spacing(w, c, sets, ref);
         if (!known)
             mro_crystal_warn(
                 r,
@@ -447,13 +502,13 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
             mask = grown;
             rectangle(pair[i], w->step, box, mask, &in, &all);
             const bool good = (double)in >= REFERENCE_SHARE * (double)all &&
-                              mro_fringe_fit(pair[i], w->step, mask, ref.g[i], cov, &chi2);
+                              mro_fringe_fit(pair[i], w->step, mask, ref->g[i], cov, &chi2);
             if (i == 0) known = good;
             if (!good) {
-                ref.g[i][0] = ref.g[i][1] = NAN;
+                ref->g[i][0] = ref->g[i][1] = NAN;
                 break;
             }
-            ref.se[i] = mro_spacing_se(ref.g[i], cov) * sqrt(chi2) * hypot(ref.g[i][0], ref.g[i][1]);
+            ref->se[i] = mro_spacing_se(ref->g[i], cov) * sqrt(chi2) * hypot(ref->g[i][0], ref->g[i][1]);
         }
         if (known)
             for (int i = 0; i < 4; i++) c->reference_nm[i] = box[i] + corner[i % 2 == 0];
@@ -461,31 +516,30 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
             mro_crystal_warn(r, "crystal %zu: too small or too weak for a reference area; its strain was not measured",
                              k + 1);
     }
-    const bool both = known && two && isfinite(ref.g[1][0]);
-    double turned = 0;
+    const bool both = known && two && isfinite(ref->g[1][0]);
+    ref->known[0] = known;
+    ref->known[1] = both;
     if (known) {
-        const double q = hypot(ref.g[0][0], ref.g[0][1]);
+        const double q = hypot(ref->g[0][0], ref->g[0][1]);
         c->enn = q * c->fringes[c->pair[0]].d_nm - 1;
-        c->e_se = hypot(c->fringes[c->pair[0]].d_se_nm / c->fringes[c->pair[0]].d_nm, ref.se[0]);
+        c->e_se = hypot(c->fringes[c->pair[0]].d_se_nm / c->fringes[c->pair[0]].d_nm, ref->se[0]);
         for (size_t i = 0; i < c->n_fringes; i++) {
             const double d = isfinite(o->reference_d_nm) ? o->reference_d_nm : i == (size_t)c->pair[0] ? 1 / q : NAN;
             if (fabs(c->fringes[i].d_nm / d - 1) < D_MATCH) c->fringes[i].strain = c->fringes[i].d_nm / d - 1;
         }
         if (both && c->pair[1] >= 0 && !isfinite(c->fringes[c->pair[1]].strain))
-            c->fringes[c->pair[1]].strain = hypot(ref.g[1][0], ref.g[1][1]) * c->fringes[c->pair[1]].d_nm - 1;
+            c->fringes[c->pair[1]].strain = hypot(ref->g[1][0], ref->g[1][1]) * c->fringes[c->pair[1]].d_nm - 1;
         struct strain mean;
-        if (both && deform(one->g, two->g, &ref, &mean)) {
+        if (both && deform(one->g, two->g, ref, &mean)) {
             c->exx = mean.exx;
             c->eyy = mean.eyy;
             c->exy = mean.exy;
-            turned = ref.oriented ? 0 : mean.rotation;
-            c->rotation_deg = ref.oriented ? remainder(mean.rotation, 2 * MRO_PI) * DEGREES : NAN;
+            ref->turned = ref->oriented ? 0 : mean.rotation;
+            c->rotation_deg = ref->oriented ? remainder(mean.rotation, 2 * MRO_PI) * DEGREES : NAN;
             const struct mro_fringes *f2 = &c->fringes[c->pair[1]];
-            c->e_se = hypot(c->e_se, hypot(f2->d_se_nm / f2->d_nm, ref.se[1])) / sqrt(2);
+            c->e_se = hypot(c->e_se, hypot(f2->d_se_nm / f2->d_nm, ref->se[1])) / sqrt(2);
         }
     }
-    draw_maps(w, k, one, two, known ? &ref : NULL, both, turned);
-
     count_dislocations(w, c, one, two);
     if ((rc = mro_fringe_vortices_null(w, one, &c->vortices_null, e))) goto done;
     if (two) {
@@ -505,8 +559,8 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
     }
     if (of) {
         double q = NAN;
-        if (known && of == one) q = hypot(ref.g[0][0], ref.g[0][1]);
-        if (both && of == two) q = hypot(ref.g[1][0], ref.g[1][1]);
+        if (known && of == one) q = hypot(ref->g[0][0], ref->g[0][1]);
+        if (both && of == two) q = hypot(ref->g[1][0], ref->g[1][1]);
         rc = add_sides(w, k, of, q, e);
     }
 done:

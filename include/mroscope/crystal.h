@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_CRYSTAL_ALGORITHM "lattice 3"
+#define MRO_CRYSTAL_ALGORITHM "lattice 4"
 
 #define MRO_CRYSTAL_FRINGES 8 /* most fringe sets of one crystal that are kept */
 #define MRO_PHASES 16         /* most phases that crystals are compared with */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <gsl/gsl_sf_bessel.h>
 
 #include "core/cholesky.h"
 #include "mroscope/math/band.h"
@@ -124,7 +125,14 @@ static void functions_of_our_own_are_those_of_the_library(void **state)
         near(mro_exp64(8 * (double)a) / exp(8 * (double)a), 1, 1e-15);
         near(mro_erf64((double)a), erf((double)a), 1e-15);
         near(mro_erf64((double)a / 20), erf((double)a / 20), 1e-15);
+        near(mro_atan2_64(sin(t), cos(t)), atan2(sin(t), cos(t)), 1e-15);
+        near(mro_atan2_64(x * sin(t), x * cos(t)), atan2(sin(t), cos(t)), 1e-15);
+        near(mro_bessel_i0_scaled((float)x) / gsl_sf_bessel_I0_scaled((float)x), 1, 1e-6);
     }
+    near(mro_atan2_64(0, -1), MRO_PI, 0);
+    near(mro_atan2_64(-1, 0), -MRO_PI / 2, 0);
+    near(mro_atan2_64(0, 0), 0, 0);
+    near(mro_bessel_i0_scaled(0), 1, 0);
     near(mro_erf64(-1e200), -1, 0);
     near(mro_sin_quarter(0.25f), 1, 0);
     near(mro_ln(1), 0, 0);

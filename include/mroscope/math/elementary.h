@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Sine, cosine and logarithm without branches and tables: loops over them vectorise, and every backend computes the
- * same polynomials. Angles are in turns (2 pi = 1), which reduces them without error. */
+/* Sines, logarithms and their like without branches and tables: loops over them vectorise, and every backend computes
+ * the same polynomials. Angles are in turns (2 pi = 1), which reduces them without error. */
 #ifndef MROSCOPE_MATH_ELEMENTARY_H
 #define MROSCOPE_MATH_ELEMENTARY_H
 
@@ -58,6 +58,20 @@ MRO_HD float mro_exp(float x)
     float power;
     memcpy(&power, &bits, sizeof power);
     return series * power;
+}
+
+/* exp(-x) I0(x) of the modified Bessel function, x >= 0; relative error below 1e-6. Source: Abramowitz and Stegun,
+ * 9.8.1 and 9.8.2. */
+MRO_HD float mro_bessel_i0_scaled(float x)
+{
+    const float small = x < 3.75f ? x : 3.75f, large = x < 3.75f ? 3.75f : x;
+    const float v = small / 3.75f * (small / 3.75f), u = 3.75f / large;
+    float near = 0.0360768f + v * 0.0045813f, far = -0.01647633f + u * 0.00392377f;
+    near = 1 + v * (3.5156229f + v * (3.0899424f + v * (1.2067492f + v * (0.2659732f + v * near))));
+    far = 0.02635537f + u * far;
+    far = 0.00916281f + u * (-0.02057706f + u * far);
+    far = 0.39894228f + u * (0.01328592f + u * (0.00225319f + u * (-0.00157565f + u * far)));
+    return x < 3.75f ? near * mro_exp(-small) : far / sqrtf(large);
 }
 
 /* 1 / x for 1e-37 < x < 1e37, relative error below 1.2e-7. Where products and sums come in one, it takes less than half
@@ -123,6 +137,28 @@ MRO_HD double mro_ln64(double x)
     series = 2.0 / 3 + v * series;
     series = 2.0 + v * series;
     return whole * 0.69314718055994530942 + s * series;
+}
+
+/* Angle of (x, y) in radians, -pi to pi as atan2 has it; 0 at the origin. Error below 1e-15. The arctangent of a ratio
+ * of no more than 1, after a turn by pi / 4 where it is over tan(pi / 8): Cephes' quotient of polynomials. */
+MRO_HD double mro_atan2_64(double y, double x)
+{
+    const double ay = fabs(y), ax = fabs(x), low = ay < ax ? ay : ax, high = ay < ax ? ax : ay;
+    const int far = low > 0.41421356237309504880 * high;
+    const double over = far ? low - high : low, under = far ? low + high : high;
+    const double r = over / (under > 0 ? under : 1), v = r * r;
+    double p = -8.750608600031904122785e-1, q = 2.485846490142306297962e1 + v;
+    p = -1.615753718733365076637e1 + v * p;
+    p = -7.500855792314704667340e1 + v * p;
+    p = -1.228866684490136173410e2 + v * p;
+    p = -6.485021904942025371773e1 + v * p;
+    q = 1.650270098316988542046e2 + v * q;
+    q = 4.328810604912902668951e2 + v * q;
+    q = 4.853903996359136964868e2 + v * q;
+    q = 1.945506571482613964425e2 + v * q;
+    const double turned = r + r * v * p / q, within = far ? turned + 0.25 * MRO_PI : turned;
+    const double upper = ay > ax ? 0.5 * MRO_PI - within : within, angle = x < 0 ? MRO_PI - upper : upper;
+    return y < 0 ? -angle : angle;
 }
 
 /* For -700 <= x <= 700; the error is relative. */
