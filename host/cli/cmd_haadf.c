@@ -22,8 +22,8 @@ struct settings {
 static const struct cli_option measure_rows[] = {
     { "signal", 0, "haadf|hrtem", "", "what the image is: HAADF, or HRTEM with a band that leaves the lattice out",
       CLI_CHOICE, AT(signal), true, 0, 0 },
-    { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d that the contrast is measured in", CLI_BAND,
-      AT(o.band_inv_nm), true, 1e-3, 100 },
+    { "band", 0, "LO,HI", "1/nm", "spatial frequencies 1/d that the contrast is measured in (default 1/15 to 1)",
+      CLI_BAND, AT(o.band_inv_nm), true, 1e-3, 100 },
     { "d-band", 0, "LO,HI", "nm", "the same band as wavelengths d", CLI_DBAND, AT(o.band_inv_nm), false, 0.01, 1000 },
     { "black-level", 0, "COUNTS", "counts",
       "what the detector reads without beam (default: 0, or the median of --vacuum)", CLI_DOUBLE, AT(o.black_level),

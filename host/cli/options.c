@@ -200,9 +200,30 @@ static int parse_choice(const struct cli_usage *u, const struct cli_option *o, c
     return cli_wrong_usage(u->verb, "--%s wants one of %s, not '%s'", o->name, o->arg, text);
 }
 
+/* What is easily mistaken about a number that cannot be: a decimal comma, or a unit that is usual too. Storage of the
+ * caller, or static. */
+static const char *mistaken(const struct cli_option *o, const char *text, char *buffer, size_t size)
+{
+    static const struct {
+        const char *wanted, *usual;
+        double factor;
+    } units[] = { { "nm", "A", 10 }, { "mm", "um", 1000 }, { "kV", "V", 1000 } };
+    const char *end;
+    double v;
+    buffer[0] = '\0';
+    if (!strchr(text, '.') && parse_pair(text, (double[2]){ 0 })) return ": decimals come after a point";
+    if (!parse_double(text, &end, &v) || *end) return "";
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        const double other = v / units[i].factor;
+        if (strcmp(o->unit, units[i].wanted) == 0 && v > o->hi && other >= o->lo && other <= o->hi)
+            snprintf(buffer, size, ": %g %s are %g %s", v, units[i].usual, other, units[i].wanted);
+    }
+    return buffer;
+}
+
 static int parse_pixel(const struct cli_usage *u, const struct cli_option *o, const char *text, double v[2])
 {
-    char unit[32];
+    char unit[32], hint[80];
     const char *end;
     double one;
     in_unit(o, unit, sizeof unit);
@@ -213,8 +234,8 @@ static int parse_pixel(const struct cli_usage *u, const struct cli_option *o, co
                                o->name, unit, text);
     for (int i = 0; i < 2; i++)
         if (v[i] < o->lo || v[i] > o->hi)
-            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'", o->name, unit,
-                                   o->lo, o->hi, text);
+            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'%s", o->name, unit,
+                                   o->lo, o->hi, text, mistaken(o, text, hint, sizeof hint));
     return -1;
 }
 
@@ -243,7 +264,7 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
                        struct cli_args *args)
 {
     void *t = target(g, o);
-    char unit[32];
+    char unit[32], hint[80];
     const char *end;
     double v;
     unsigned long long n;
@@ -253,8 +274,7 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
     case CLI_DOUBLE:
         if (!parse_double(text, &end, &v) || *end || v < o->lo || v > o->hi)
             return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'%s", o->name, unit,
-                                   o->lo, o->hi, text,
-                                   parse_pair(text, (double[2]){ 0 }) ? ": decimals come after a point" : "");
+                                   o->lo, o->hi, text, mistaken(o, text, hint, sizeof hint));
         *(double *)t = v;
         return -1;
     case CLI_INT: {
@@ -366,6 +386,8 @@ static int unknown_option(const struct cli_usage *u, const char *text)
     if (strlen(begin) > 1) {
         snprintf(word, sizeof word, "%.*s", (int)strcspn(begin, "="), begin);
         near = cli_nearest(word, names, n);
+        for (size_t i = 0; i < n && near == NULL; i++)
+            if (strlen(word) > 2 && strncmp(names[i], word, strlen(word)) == 0) near = names[i];
     }
     if (access(text, F_OK) == 0)
         return cli_wrong_usage(u->verb, "'%s' is no option of '%s'; a file of that name is given as ./%s", text,
@@ -537,11 +559,20 @@ static void default_text(const struct cli_group *g, const struct cli_option *o, 
     }
 }
 
+/* Bytes of the word that `text` begins with; a default of one word stays on one line: "(default 1)". */
+static size_t word_length(const char *text)
+{
+    static const char standard[] = "(default ";
+    const size_t n = sizeof standard - 1;
+    const bool is_default = strncmp(text, standard, n) == 0;
+    return is_default ? n + strcspn(text + n, " ") : strcspn(text, " ");
+}
+
 /* Prints words of `text` up to COLUMNS, further lines indented; `column` is where the cursor is. */
 static void print_wrapped(const char *text, size_t indent, size_t column)
 {
     while (*text) {
-        const size_t word = strcspn(text, " ");
+        const size_t word = word_length(text);
         if (column + word > COLUMNS && column > indent) {
             printf("\n%*s", (int)indent, "");
             column = indent;
@@ -551,7 +582,7 @@ static void print_wrapped(const char *text, size_t indent, size_t column)
         text += word;
         if (*text == ' ') {
             text++;
-            if (column + 1 + strcspn(text, " ") <= COLUMNS) {
+            if (column + 1 + word_length(text) <= COLUMNS) {
                 putchar(' ');
                 column++;
             } else {

@@ -23,7 +23,7 @@ static const struct {
     [MRO_LACKS_VOLTAGE] = { "--kv KV", "kv" },
     [MRO_LACKS_DETECTOR_PIXEL] = { "--detector-pixel UM (times the binning)", NULL },
     [MRO_LACKS_COMPOSITION] = { "--composition, as in Fe82B18", NULL },
-    [MRO_LACKS_WAVELENGTH] = { "--wavelength ANGSTROM (or --kv KV with electrons)", NULL },
+    [MRO_LACKS_WAVELENGTH] = { "--wavelength A, in Angstrom (or --kv KV with electrons)", NULL },
     [MRO_LACKS_ABSCISSA] = { "--abscissa Q-A, Q-nm, s-nm, s-A, two-theta or r-A", NULL },
 };
 

@@ -27,6 +27,8 @@ for verb in mro lattice haadf eds pdf shearband indent batch compare report info
     checks=$((checks + 1))
     awk 'length > 104 { exit 1 }' out.txt || fail "help of $verb has lines longer than 104 characters"
     checks=$((checks + 1))
+    ! grep -q '(default$' out.txt || fail "help of $verb breaks a line within a default"
+    checks=$((checks + 1))
     ! tr -s ' \n' ' ' <out.txt | grep -qE "\(default[^()]*\) \(default" || fail "help of $verb tells a default twice"
 done
 run mro --help
@@ -48,6 +50,7 @@ usage "did you mean 'mro'?" mor "$image"
 usage "did you mean 'mro'?" MRO "$image"
 usage "'flurb' is no verb" flurb
 usage "'--bnad' is no option of 'mro', but '--band' is" mro --bnad 4.1,5.8 "$image"
+usage "'--fram' is no option of 'mro', but '--frames' is" mro --fram 3 "$image"
 usage "'--flurb' is no option" mro --flurb "$image"
 usage "'-x' is no option" bandpass -x "$image"
 usage "but '--kv' is" mro -kv 200 "$image"
@@ -79,6 +82,10 @@ usage "whole number" mro --threads many "$image"
 usage "such as 4G or 500M" mro --memory lots "$image"
 usage "such as 4G or 500M, not '4'" mro --memory 4 "$image"
 usage "decimals come after a point" mro --cs 1,2 "$image"
+usage "decimals come after a point" mro --pixel 0,02 "$image"
+usage "not '2.03': 2.03 A are 0.203 nm" mro --d 2.03 "$image"
+usage "not '200000': 200000 V are 200 kV" mro --kv 200000 "$image"
+usage "not '0.001'; try" mro --d 0.001 "$image"
 usage "mroscope batch --init" batch . -o results
 usage "such as 0-9,12" mro --frames 9-0 "$image"
 usage "knows 'acf' only" mro --map score "$image"

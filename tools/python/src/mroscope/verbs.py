@@ -182,7 +182,7 @@ def haadf(
     signal
         what the image is: HAADF, or HRTEM with a band that leaves the lattice out: haadf, hrtem (default haadf)
     band_inv_nm
-        spatial frequencies 1/d that the contrast is measured in [1/nm] (default 0.0666667,1)
+        spatial frequencies 1/d that the contrast is measured in (default 1/15 to 1) [1/nm]
     d_band_nm
         the same band as wavelengths d [nm]
     black_level
