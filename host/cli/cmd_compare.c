@@ -69,7 +69,8 @@ static const char about[] =
 static const char notes[] =
     "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or\n"
     "kv, cs, optics, session: images that differ in it are compared within it). Every other column of numbers\n"
-    "is a metric.\n\n"
+    "is a metric, but for those called as p values and standard errors (p_value, NAME_se), and for intervals\n"
+    "(NAME_ci95_lo, NAME_ci95_hi).\n\n"
     "Files written with -o DIR\n"
     "  NAME.compare.csv                        all states of all metrics\n"
     "  NAME.compare.images.csv                 the numbers of single images\n"
@@ -515,9 +516,11 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
         }
     }
     if (n == 0) {
+        const char *why = s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : NULL;
+        const size_t named = strlen(s->set.source);
+        if (why && strncmp(why + 1, s->set.source, named) == 0) why += named + strlen("'': ");
         snprintf(none, none_size, "'%s' has no number that is known for two states, or over a series%s%s",
-                 s->set.source, s->set.n_warnings ? ": " : "",
-                 s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : "");
+                 s->set.source, why ? ": " : "", why ? why : "");
         goto done;
     }
     rc = mro_compare_holm(results, n, e);

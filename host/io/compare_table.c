@@ -232,10 +232,11 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
             k->role = SKIPPED;
             continue;
         }
-        if (k->role == TEST) {
+        if (k->role == TEST && (n_keys == 0 || !is_wanted(k, keys, n_keys))) {
             name_column(&tests, k);
             continue;
         }
+        k->role = METRIC;
         mro_set_intern(&s->known, &s->n_known, k->name);
         if (!is_wanted(k, keys, n_keys)) {
             k->role = SKIPPED;
@@ -258,7 +259,8 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
         if (j == s->n_metrics) k->role = SKIPPED;
     }
     tell_left_out(s, "columns without numbers", &empty);
-    if (n_keys == 0) tell_left_out(s, "columns called as p values or standard errors", &tests);
+    if (n_keys == 0)
+        tell_left_out(s, "columns called as p values or standard errors, which --metric can name,", &tests);
     return MRO_OK;
 }
 

@@ -42,12 +42,14 @@ checks=$((checks + 1))
 [ "$(wc -l <out.txt)" -eq 1 ] || fail "more than the fraction was compared"
 run compare -o left summary.csv
 expect_code 0
-expect_err "columns called as p values or standard errors are left out: 'mro.p_image', 'pdf.r_se'"
+expect_err "columns called as p values or standard errors, which --metric can name, are left out: 'mro.p_image', 'pdf.r_se'"
 for ends in '_ci95_low _ci95_high' '_lo95 _hi95'; do # of older tables
     sed "s/_ci95_lo /${ends% *} /; s/_ci95_hi /${ends#* } /" summary.csv >old.csv
     run compare --json old.csv
     expect_out '"value": 0.1, "ci95": [0.08, 0.12]'
 done
+run compare --json --metric pdf.r_se summary.csv
+expect_out '"metric": "pdf.r_se"'
 run compare --metric mro.fraction summary.csv
 checks=$((checks + 1))
 ! grep -q 'left out' err.txt || fail "what was not asked for is told"
