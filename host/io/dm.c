@@ -282,8 +282,8 @@ static enum mro_code read_tags(struct tree *t, struct mro_error *e)
             t->pos += 8;
             /* The counts say the same again and other programs fill this field carelessly, so it is only checked. */
             if (length > left(t))
-                return broken(t, i, e, "says it is %llu bytes long, but only %zu follow", (unsigned long long)length,
-                              left(t));
+                return broken(t, i, e, "says it is %llu bytes long, but only %zu follow: the file is cut or damaged",
+                              (unsigned long long)length, left(t));
         }
         if (kind == TAG_DATA) {
             MRO_TRY(read_data(t, i, e));

@@ -38,11 +38,18 @@ enum {
 
 static enum mro_code unknown_format(const struct mro_file *f, struct mro_error *e)
 {
-    char first[16 * 3 + 1] = "";
-    for (size_t i = 0; i < 8 && i < f->bytes.size; i++) sprintf(first + 3 * i, " %02x", f->bytes.p[i]);
+    const unsigned char *p = f->bytes.p;
+    const size_t n = f->bytes.size < 30 ? f->bytes.size : 30;
+    char first[64] = "the bytes";
+    size_t line = 0;
+    while (line < n && p[line] >= 0x20 && p[line] < 0x7f) line++;
+    if (line == n || (line > 0 && (p[line] == '\r' || p[line] == '\n' || p[line] == '\t')))
+        snprintf(first, sizeof first, "the text '%.*s'", (int)line, (const char *)p);
+    else
+        for (size_t i = 0; i < 8 && i < n; i++) sprintf(first + strlen(first), " %02x", p[i]);
     return MRO_FAIL(e, MRO_EFORMAT,
                     "'%s' is of no image format that is read (TIFF, DM3, DM4, MRC, SER, EMI, EMD, PNG, JPEG): it "
-                    "begins with the bytes%s",
+                    "begins with %s",
                     f->name, first);
 }
 

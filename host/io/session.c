@@ -206,7 +206,7 @@ enum mro_code mro_session_open(struct mro_session *s, const char *folder, struct
 {
     struct stat st;
     *s = (struct mro_session){ .manifest = "" };
-    if (stat(folder, &st) != 0) return MRO_FAIL(e, MRO_EIO, "'%s': %s", folder, strerror(errno));
+    if (stat(folder, &st) != 0) return MRO_FAIL(e, MRO_EIO, "cannot open '%s': %s", folder, strerror(errno));
     if (!S_ISDIR(st.st_mode)) return MRO_FAIL(e, MRO_EFORMAT, "'%s' is no folder of results", folder);
     char *path = join(folder, "index.json");
     s->folder = strdup(folder);

@@ -369,7 +369,7 @@ static enum mro_code check_extent(struct tiff *t, size_t number, const struct la
     if (__builtin_mul_overflow((uint64_t)l->nx * l->ny, (uint64_t)pixel * planes(l), &all) || all / ratio > size)
         return MRO_FAIL(e, MRO_EFORMAT,
                         "'%s': page %zu declares %" PRIu32 " x %" PRIu32 " pixels, more than the %" PRIu64
-                        " bytes of the file can hold",
+                        " bytes of the file can hold: it is cut or damaged",
                         name, number, l->nx, l->ny, size);
     if (all > t->f->memory_bytes)
         return MRO_FAIL(e, MRO_EMEMORY,

@@ -63,6 +63,11 @@ run info --json oblong/AQ_0_corr.bandpass.tif
 expect_out '"pixel_size": [0.03, 0.02]'
 run bandpass --pixel 0.02,0.03 "$image"
 expect_out "pixels of 0.02 nm along x"
+printf 'Dear all,\nthese are notes.\n' >notes.dm4
+run bandpass notes.dm4
+expect_code 1
+expect_err "'notes.dm4' is of no image format that is read"
+expect_err "it begins with the text 'Dear all,'"
 # resolution tags of 0.02 nm are offered, those of a print are not
 head -c 4096 /dev/urandom | tiff8 tags.tif 64 64 1270000000 1
 sed -i 's/ImageJ=1.53/another one/' tags.tif

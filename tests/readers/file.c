@@ -58,7 +58,11 @@ static void says_why_a_file_cannot_be_opened(void **state)
     refuses(path, MRO_EFORMAT, "is empty");
     fputs("this is no image, whatever its name says\n", out);
     fclose(out);
-    refuses(path, MRO_EFORMAT, "74 68 69 73");
+    refuses(path, MRO_EFORMAT, "begins with the text 'this is no image");
+    assert_non_null(out = fopen(path, "wb"));
+    fputs("\211abc\1", out);
+    fclose(out);
+    refuses(path, MRO_EFORMAT, "begins with the bytes 89 61 62 63 01");
     snprintf(inside, sizeof inside, "%s/b.tif", path);
     refuses(inside, MRO_EIO, "Not a directory");
     assert_int_equal(chmod(path, 0), 0);
