@@ -137,6 +137,9 @@ static void p_text(char *out, size_t size, double p)
         snprintf(out, size, "%.2g", p);
 }
 
+/* Rounded, without a minus before a nought. */
+static double hundredths(double v) { return round(100 * v) / 100 + 0.0; }
+
 static void print_line(const char *name, const struct mro_eds_result *r)
 {
     printf("%s: %zu points of %.4g nm, contents in at.%%\n", name, r->points, r->step_nm);
@@ -162,8 +165,8 @@ static void print_line(const char *name, const struct mro_eds_result *r)
         if (isnan(q->p)) continue;
         char p[32];
         p_text(p, sizeof p, q->p);
-        printf("  %s-%s: r %.2f, by closure alone %.2f, p %s\n", r->element[q->a].symbol, r->element[q->b].symbol, q->r,
-               q->r_counting, p);
+        printf("  %s-%s: r %.2f, by closure alone %.2f, p %s\n", r->element[q->a].symbol, r->element[q->b].symbol,
+               hundredths(q->r), hundredths(q->r_counting), p);
     }
 }
 

@@ -122,7 +122,8 @@ void mro_text_p_least(char *out, size_t size, double p, double least)
     }
 }
 
-void mro_text_p(char *out, size_t size, double p) { mro_text_p_least(out, size, p, 1e-15); }
+/* No distribution is known so far out that a smaller chance would say more. */
+void mro_text_p(char *out, size_t size, double p) { mro_text_p_least(out, size, p, 1e-6); }
 
 /* Bytes of the UTF-8 character at s, 0 when there is none (overlong, surrogate, cut short, too large). */
 static size_t utf8_length(const unsigned char *s)

@@ -17,7 +17,7 @@ double mro_tick_step(double range, int ticks);
 void mro_text_length(char *out, size_t size, double nm);               /* "0.5 nm" */
 void mro_text_percent(char *out, size_t size, double share);           /* 0.1882 -> "18.8 %" */
 void mro_text_interval(char *out, size_t size, const double share[2]); /* "14.2 to 23.5 %" */
-void mro_text_p(char *out, size_t size, double p);                     /* "p = 0.012", "p = 2 x 10^-7" */
+void mro_text_p(char *out, size_t size, double p);                     /* "p = 0.012", "p = 2 x 10^-5", "p < 10^-6" */
 void mro_text_p_least(char *out, size_t size, double p, double least); /* "p < 0.05" where it is `least` or less */
 void mro_text_number(char *out, size_t size, double v, int decimals, const char *unit); /* "1.84 nm" */
 

@@ -61,6 +61,7 @@ function percent(v) {
 }
 function chance(p, less = false) {
   if (!isNumber(p)) return DASH;
+  if (p < 1e-6) return `< 10${superscript(-6)}`; // no distribution is known further out
   return (less ? '< ' : '') + (p < 0.001 ? plain(p, 2) : p.toFixed(p < 0.0995 ? 3 : 2));
 }
 
