@@ -220,7 +220,12 @@ static bool is_series(const struct mro_compare_data *d)
     return more;
 }
 
-static enum mro_code compare_one(struct compare *s, struct one *m, struct mro_error *e)
+/* Why a metric cannot be compared, but for its name, which belongs behind it: many have the same reason. */
+struct reason {
+    char text[240];
+};
+
+static enum mro_code compare_one(struct compare *s, struct one *m, struct reason *reason, struct mro_error *e)
 {
     const struct mro_compare_set *set = &s->set;
     struct mro_compare_options o = s->options;
@@ -239,15 +244,16 @@ static enum mro_code compare_one(struct compare *s, struct one *m, struct mro_er
     }
     const struct mro_set_metric *metric = &set->metrics[m->metric];
     const size_t states = count_states(s, m, &first);
-    if (states == 0) return MRO_FAIL(e, MRO_EDATA, "'%s': no image has a value of %s", set->source, metric->key);
-    if (states == 1 && !is_series(&m->data))
-        return MRO_FAIL(e, MRO_EDATA, "'%s': %s is known for one state only, '%s': there is nothing to compare",
-                        set->source, metric->key, set->states[first]);
     bool reference_there = false;
     for (size_t i = 0; i < m->data.n; i++) reference_there |= m->data.image[i].state == o.reference;
-    if (!reference_there && s->reference)
-        return MRO_FAIL(e, MRO_EDATA, "'%s': no image of the reference '%s' has a value of %s", set->source,
-                        s->reference, metric->key);
+    if (states == 0)
+        snprintf(reason->text, sizeof reason->text, "no image has a value of");
+    else if (states == 1 && !is_series(&m->data))
+        snprintf(reason->text, sizeof reason->text,
+                 "there is nothing to compare, as one state only, '%.100s', has a value of", set->states[first]);
+    else if (!reference_there && s->reference)
+        snprintf(reason->text, sizeof reason->text, "no image of the reference '%.100s' has a value of", s->reference);
+    if (reason->text[0]) return MRO_FAIL(e, MRO_EDATA, "'%s': %s %s", set->source, reason->text, metric->key);
     if (!reference_there) o.reference = first;
     mro_compare_set_differences(set, m->metric, m->settings, sizeof m->settings);
     MRO_TRY(mro_compare(&m->data, &o, &m->result, e));
@@ -464,16 +470,43 @@ static enum mro_code load(struct compare *s, const char *path, struct mro_error 
     return rc;
 }
 
+struct outcome {
+    enum mro_code code;
+    struct reason reason;
+    struct mro_error why;
+};
+
+/* Why the metric `i`, which was not asked for, is not compared, with all that are not for the same reason. */
+static void tell_not_compared(struct compare *s, struct outcome *outcome, size_t i)
+{
+    char names[400] = "";
+    size_t used = 0, more = 0;
+    if (outcome[i].reason.text[0] == '\0') {
+        mro_warn(&s->set, "%s", outcome[i].why.message);
+        return;
+    }
+    for (size_t k = i; k < s->set.n_metrics; k++) {
+        const struct mro_set_metric *m = &s->set.metrics[k];
+        if (strcmp(outcome[k].reason.text, outcome[i].reason.text) != 0) continue;
+        if (used + strlen(m->kind) + strlen(m->key) + 4 < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s%s%s", used ? ", " : "", m->kind,
+                                     m->kind[0] ? " " : "", m->key);
+        else
+            more++;
+        if (k > i) outcome[k].reason.text[0] = outcome[k].why.message[0] = '\0'; /* told */
+    }
+    char others[40] = "";
+    if (more) snprintf(others, sizeof others, " and %zu more", more);
+    mro_warn(&s->set, "%s %s%s", outcome[i].reason.text, names, others);
+}
+
 /* Compares by every metric of the set. Metrics that were asked for and cannot be compared are told, and *told is set.
  * `none`: where it is said why there was nothing at all to compare. */
 static enum mro_code compare_all(struct compare *s, bool *told, char *none, size_t none_size, struct mro_error *e)
 {
     struct one *ones = calloc(s->set.n_metrics + 1, sizeof *ones);
     struct mro_compare_result **results = calloc(s->set.n_metrics + 1, sizeof *results);
-    struct outcome {
-        enum mro_code code;
-        struct mro_error why;
-    } *outcome = calloc(s->set.n_metrics + 1, sizeof *outcome);
+    struct outcome *outcome = calloc(s->set.n_metrics + 1, sizeof *outcome);
     char *base = base_of(s->set.source);
     size_t n = 0;
     enum mro_code rc = MRO_OK;
@@ -489,7 +522,7 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
         ones[i].metric = i;
         if (i == s->set.over_metric) continue;
         const locale_t before = uselocale(locale);
-        outcome[i].code = compare_one(s, &ones[i], &outcome[i].why);
+        outcome[i].code = compare_one(s, &ones[i], &outcome[i].reason, &outcome[i].why);
         uselocale(before);
     }
     for (size_t i = 0; i < s->set.n_metrics; i++) {
@@ -509,7 +542,7 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
         one_release(&ones[i]);
         memset(&ones[i], 0, sizeof ones[i]);
         if (outcome[i].code == MRO_EDATA && s->metric.n == 0) {
-            mro_warn(&s->set, "%s", outcome[i].why.message); /* one of those that were not asked for */
+            if (outcome[i].why.message[0]) tell_not_compared(s, outcome, i); /* one of those that were not asked for */
         } else {
             cli_complain(&outcome[i].why);
             *told = true;
@@ -517,8 +550,6 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
     }
     if (n == 0) {
         const char *why = s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : NULL;
-        const size_t named = strlen(s->set.source);
-        if (why && strncmp(why + 1, s->set.source, named) == 0) why += named + strlen("'': ");
         snprintf(none, none_size, "'%s' has no number that is known for two states, or over a series%s%s",
                  s->set.source, why ? ": " : "", why ? why : "");
         goto done;
