@@ -150,7 +150,7 @@ function overview() {
   const out = [h('div', { class: 'head' }, h('h1', {}, named(report.title)),
     h('p', { class: 'lead' }, `${plural(chief.length, 'result')} of ${plural(rows.length, 'row')} of the session, ${plural(states.length, 'state')}. Intervals are 95 %. Each dot is one image${unitOfComparisons()}.`))];
   out.push(h('dl', { class: 'tiles' },
-    tile('Measured', `${chief.length}`, `of ${rows.length}`),
+    tile('Measured', `${chief.length}`, `from ${rows.filter((r) => r.status === 'done').length} of ${plural(rows.length, 'row')}`),
     tile('States', `${states.length}`, states.slice(0, 6).join(', ') + (states.length > 6 ? ', …' : '')),
     tile('Failed', `${failed.length}`, failed.length ? 'listed below' : pending.length ? `${pending.length} not measured yet` : 'none'),
     tile('With warnings', `${warned.length}`, warned.length ? 'read them before quoting' : 'none')));
