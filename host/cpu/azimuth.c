@@ -9,7 +9,8 @@
 #include "cpu/cpu.h"
 
 #define LANES MRO_RING_LANES
-#define AHEAD 24 /* steps that pixels are asked for before they are added */
+#define AHEAD 24 /* steps that pixels are asked for before they are added, */
+#define FAR 256  /* and their places and fractions: the processor asks for what lies side by side too late */
 
 /* A number of each lane of a slice. What the compiler makes of loops over lanes leaves the sums in memory. */
 typedef float lanes_float __attribute__((vector_size(LANES * sizeof(float))));
@@ -35,6 +36,7 @@ struct slice {
     const float *fraction;
     lanes_int count;
     size_t whole, steps; /* that all lanes have; that the longest has */
+    size_t left;         /* steps to the end of the table, with those of the slices after this one */
 };
 
 struct sums {
@@ -95,10 +97,14 @@ static bool sum_all(const float *px, const struct slice *a, struct sums *to)
 {
     struct sums s = { .lo = (lanes_float){ 0 } + INFINITY, .hi = (lanes_float){ 0 } - INFINITY };
     for (size_t i = 0; i < a->whole; i++) {
-        /* Lanes are neighbours: the pixels of the outer two bring those between them. */
+        /* Lanes are neighbours: the pixels of three bring those between them. */
         const uint32_t *ahead = a->pixel + (i + AHEAD < a->steps ? i + AHEAD : i) * LANES;
+        const size_t far = (i + FAR < a->left ? i + FAR : i) * LANES;
         __builtin_prefetch(px + ahead[0]);
+        __builtin_prefetch(px + ahead[LANES / 2]);
         __builtin_prefetch(px + ahead[LANES - 1]);
+        __builtin_prefetch(a->pixel + far);
+        __builtin_prefetch(a->fraction + far);
         const lanes_float x = values_at(px, a->pixel + i * LANES);
         lanes_float fraction;
         memcpy(&fraction, a->fraction + i * LANES, sizeof fraction);
@@ -162,7 +168,8 @@ enum mro_code mro_cpu_ring_sums(struct mro_device *d, const struct mro_ring_map 
                 const size_t at = sector * slices + k, lanes = t->n_rings - ring < LANES ? t->n_rings - ring : LANES;
                 struct slice a = { .pixel = (const uint32_t *)t->pixel.p + (size_t)first[at] * LANES,
                                    .fraction = (const float *)t->fraction.p + (size_t)first[at] * LANES,
-                                   .steps = first[at + 1] - first[at] };
+                                   .steps = first[at + 1] - first[at],
+                                   .left = first[t->n_sectors * slices] - first[at] };
                 memcpy(&a.count, count + at * LANES, sizeof a.count);
                 a.whole = a.steps;
                 for (int j = 0; j < LANES; j++) a.whole = (size_t)a.count[j] < a.whole ? (size_t)a.count[j] : a.whole;

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/rings.h"
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/cholesky.h"
+#include "core/memory.h"
 
 #define CLIP_ROUNDS 6
 #define CLIP_LEAST 24  /* pixels of a ring whose scatter is known well enough to leave some out */
@@ -16,7 +20,9 @@
 /* Neighbours along an arc share a line of the cache if it holds a square of the pattern, and rows of 1024 pixels do not
  * all fall on the same lines. */
 #define TILE 4
+#define CACHE ((size_t)8 << 20) /* bytes of a frame that are still there when they are summed up */
 #define LANES MRO_RING_LANES
+#define PART 64 /* rings of a profile that a thread takes at once */
 
 void mro_azimuth_release(struct mro_azimuth *a)
 {
@@ -80,10 +86,27 @@ static uint32_t place_of(const struct mro_azimuth *a, size_t i)
     return (uint32_t)(row_at(a, i / a->nx) + x / a->tile * a->tile * a->tile + x % a->tile);
 }
 
+/* One row of a tile. Past the caches where the tiles of a frame do not stay there: the line of the cache, which is
+ * written whole, is then not read first. */
+static inline void lay_row(float *to, const float *from, bool past_caches)
+{
+#ifdef __SSE2__
+    _Static_assert(TILE * sizeof *to == sizeof(__m128), "a row is a vector");
+    if (past_caches) {
+        _mm_stream_ps(to, _mm_loadu_ps(from));
+        return;
+    }
+#else
+    (void)past_caches;
+#endif
+    memcpy(to, from, TILE * sizeof *to);
+}
+
 /* Puts n frames into tiles. What lies beyond their edges is in no piece. */
 static void lay_tiles(struct mro_azimuth *a, const float *frames, size_t n)
 {
     const size_t whole = a->nx / TILE * TILE;
+    const bool past_caches = a->t.frame_pixels * sizeof *frames > CACHE;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(a->d->threads)
     for (size_t frame = 0; frame < n; frame++)
         for (size_t tile = 0; tile < tiles_along(a, a->ny); tile++) {
@@ -93,12 +116,15 @@ static void lay_tiles(struct mro_azimuth *a, const float *frames, size_t n)
             if (rows == TILE) /* a line of the cache after the other */
                 for (size_t x = 0; x < whole; x += TILE)
                     for (size_t y = 0; y < TILE; y++)
-                        memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, TILE * sizeof *to);
+                        lay_row(to + x * TILE + y * TILE, from + y * a->nx + x, past_caches);
             for (size_t y = 0; y < rows; y++) {
                 size_t x = rows == TILE ? whole : 0;
                 for (; x < whole; x += TILE) memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, TILE * sizeof *to);
                 if (x < a->nx) memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, (a->nx - x) * sizeof *to);
             }
+#ifdef __SSE2__
+            if (past_caches) _mm_sfence(); /* before other threads read it */
+#endif
         }
 }
 
@@ -139,7 +165,11 @@ enum mro_code mro_azimuth_new(struct mro_azimuth *a, struct mro_device *d, size_
     a->host_limits = malloc(2 * batch * n_rings * sizeof *a->host_limits);
     a->host = malloc(batch * pieces * sizeof *a->host);
     a->asked = malloc(2 * batch * n_rings * sizeof *a->asked);
-    if (a->tile > 1) a->tiles = malloc(batch * a->t.frame_pixels * sizeof *a->tiles);
+    if (a->tile > 1) {
+        /* A tile is a line of the cache, and neighbours of a ring lie on many pages. */
+        const size_t tiles = batch * a->t.frame_pixels * sizeof *a->tiles;
+        if ((a->tiles = aligned_alloc(TILE * TILE * sizeof *a->tiles, tiles))) mro_prefer_huge_pages(a->tiles, tiles);
+    }
     if (!piece || !count || !first || !filled || !of_pixel || !a->square || !a->host_limits || !a->host || !a->asked ||
         (a->tile > 1 && !a->tiles))
         goto no_room;
@@ -333,27 +363,31 @@ enum mro_code mro_azimuth_profile(const struct mro_azimuth *a, size_t frame, dou
     double *all[3] = { p->pixels, p->intensity, p->sd }; /* sums first */
     for (int i = 0; i < 3; i++) memset(all[i], 0, n * sizeof **all);
     memset(total2, 0, n * sizeof *total2);
-    for (size_t sector = 0; sector < a->n_sectors; sector++) {
-        const struct mro_ring_sums *s = a->host + (frame * a->n_sectors + sector) * n;
-        const double *square = a->square + sector * n;
-        for (size_t k = 0; k < n; k++) {
-            double w = s[k].n - s[k].f, v = s[k].v - s[k].fv, vv = s[k].vv - s[k].fvv;
-            double w2 = s[k].n - 2 * s[k].f + square[k];
-            if (k) {
-                w += s[k - 1].f;
-                v += s[k - 1].fv;
-                vv += s[k - 1].fvv;
-                w2 += square[k - 1];
+    const size_t parts = (n + PART - 1) / PART;
+#pragma omp parallel for schedule(static) num_threads(a->d->threads)
+    for (size_t part = 0; part < parts; part++)
+        for (size_t sector = 0; sector < a->n_sectors; sector++) {
+            const struct mro_ring_sums *s = a->host + (frame * a->n_sectors + sector) * n;
+            const double *square = a->square + sector * n;
+            const size_t end = (part + 1) * PART < n ? (part + 1) * PART : n;
+            for (size_t k = part * PART; k < end; k++) {
+                double w = s[k].n - s[k].f, v = s[k].v - s[k].fv, vv = s[k].vv - s[k].fvv;
+                double w2 = s[k].n - 2 * s[k].f + square[k];
+                if (k) {
+                    w += s[k - 1].f;
+                    v += s[k - 1].fv;
+                    vv += s[k - 1].fvv;
+                    w2 += square[k - 1];
+                }
+                p->sector_weight[sector * n + k] = w;
+                p->sector_mean[sector * n + k] = w > 0 ? v / w : NAN;
+                weight2[sector * n + k] = fmin(fmax(w2, 0), w); /* pixels without data are in `square` still */
+                p->pixels[k] += w;
+                p->intensity[k] += v;
+                p->sd[k] += vv;
+                total2[k] += weight2[sector * n + k];
             }
-            p->sector_weight[sector * n + k] = w;
-            p->sector_mean[sector * n + k] = w > 0 ? v / w : NAN;
-            weight2[sector * n + k] = fmin(fmax(w2, 0), w); /* pixels without data are in `square` still */
-            p->pixels[k] += w;
-            p->intensity[k] += v;
-            p->sd[k] += vv;
-            total2[k] += weight2[sector * n + k];
         }
-    }
     for (size_t k = 0; k < n; k++) {
         const double w = p->pixels[k], mean = p->intensity[k] / w, var = p->sd[k] / w - mean * mean;
         const double free_weight = 1 - total2[k] / (w * w); /* as n - 1 over n */
@@ -367,6 +401,7 @@ enum mro_code mro_azimuth_profile(const struct mro_azimuth *a, size_t frame, dou
         wave[i][0] = cos(2 * chi);
         wave[i][1] = sin(2 * chi);
     }
+#pragma omp parallel for schedule(static, PART) num_threads(a->d->threads)
     for (size_t k = 0; k < n; k++) between_pairs(p, (const double(*)[2])wave, weight2, k, &chi2[k], &dof[k]);
     for (size_t k = 0; k < n; k++) {
         double c = 0, f = 0;
