@@ -244,10 +244,10 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     const double longest = fmax(s->grid.ly, s->grid.lx);
     const double step = fmax(1 / longest, band[1] / RINGS_IN_BAND);
     const double nyquist = 0.5 * fmin((double)s->grid.ny / s->grid.ly, (double)s->grid.nx / s->grid.lx);
-    if ((rc = mro_rings_of(s, fmin(MRO_HAADF_GRID_BANDS * band[1], nyquist), step, &rings, e))) goto done;
+    if ((rc = mro_rings_of(s, fmin(MRO_HAADF_GRID_BANDS * band[1], nyquist), step, d->threads, &rings, e))) goto done;
     const double share = mro_haadf_share(s);
     for (size_t i = 0; i < rings.n; i++) rings.modes[i] *= share;
-    mro_haadf_sum_band(s, band, noise, &sums);
+    if ((rc = mro_haadf_sum_band(s, band, noise, d->threads, &sums, e))) goto done;
     if (sums.modes < 8) {
         mro_warn(r, "only %.0f waves of the band fit into the field: nothing was measured", sums.modes);
         mro_haadf_not_measured(r, "the field is too small for the band");
@@ -264,6 +264,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     r->contrast_sd_ci95[0] = sqrt(fmax(0, sums.variance - 1.96 * sums.se));
     /* A variance below zero is noise that was taken for larger than it is: no reason for a limit of zero. */
     r->contrast_sd_ci95[1] = sqrt(fmax(0, sums.variance) + 1.96 * sums.se);
+#pragma omp parallel for schedule(dynamic) num_threads(d->threads)
     for (int k = 0; k < MRO_SPECTRUM_KINDS; k++)
         mro_spectrum_fit(&rings, noise, band[0], band[1], (enum mro_spectrum_kind)k, fit + k);
     if ((falling = malloc(rings.n * sizeof *falling)) == NULL) {
@@ -274,7 +275,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
     if ((rc = fill_rings(s, &rings, falling, noise, r, e))) goto done;
     if ((rc = mro_haadf_fill_histogram(d, s, o, &rings, &sums, there, r, e))) goto done;
     if ((rc = mro_haadf_fill_acf(&rings, band, noise, fmin(0.5 * longest, 1 / band[0]), there, r, e))) goto done;
-    if (there) mro_haadf_find_wavelength(&rings, noise, falling, o, r->field_nm, fit, r);
+    if (there) mro_haadf_find_wavelength(&rings, noise, falling, o, r->field_nm, d->threads, fit, r);
     struct mro_rings model = rings;
     if (isnan(r->wavelength_nm)) model.power = falling;
     struct mro_haadf_filter filter = { band[1] / 1000, 1025, gains, &rings };

@@ -25,23 +25,58 @@ double mro_haadf_share(const struct mro_haadf_state *s)
     return s->mask && in > 0 ? (double)in / (double)n : 1;
 }
 
-void mro_haadf_sum_band(const struct mro_haadf_state *s, const double band[2], double noise, struct mro_haadf_band *b)
+/* Sums over the modes of a row: of power, of its square, of those that count, and of all. */
+struct band_sums {
+    double power, square, used, all;
+};
+
+/* Modes (ky, kx), (ky, kx + 1), ... */
+static void add_modes(const struct mro_haadf_state *s, const double band[2], ptrdiff_t ky, ptrdiff_t kx,
+                      const mro_c32 *z, ptrdiff_t n, struct band_sums *to)
 {
     const struct mro_grid *g = &s->grid;
-    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
     double power = 0, square = 0, used = 0, all = 0;
-    for (ptrdiff_t ky = 0; ky <= hy; ky++)
-        for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
-            const double qy = (double)ky / g->ly, qx = (double)kx / g->lx, q = sqrt(qy * qy + qx * qx);
-            if (q < band[0] || q > band[1]) continue;
-            all++;
-            if (mro_haadf_line_mode(s, ky, kx) || mro_haadf_edge_mode(s, ky, kx)) continue;
-            const mro_c32 z = s->spectrum[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
-            const double p = (double)z.re * z.re + (double)z.im * z.im;
-            power += p;
-            square += p * p;
-            used++;
-        }
+    const double qy = (double)ky / g->ly;
+#pragma omp simd reduction(+ : power, square, used, all)
+    for (int i = 0; i < (int)n; i++) {
+        const int k = (int)kx + i;
+        const double qx = k / g->lx, q = sqrt(qy * qy + qx * qx);
+        const bool in = q >= band[0] && q <= band[1];
+        const bool out = mro_haadf_line_mode(s, ky, k) || mro_haadf_edge_mode(s, ky, k);
+        const double p = in && !out ? (double)z[i].re * z[i].re + (double)z[i].im * z[i].im : 0;
+        power += p;
+        square += p * p;
+        used += in && !out;
+        all += in;
+    }
+    to->power += power;
+    to->square += square;
+    to->used += used;
+    to->all += all;
+}
+
+enum mro_code mro_haadf_sum_band(const struct mro_haadf_state *s, const double band[2], double noise, int threads,
+                                 struct mro_haadf_band *b, struct mro_error *e)
+{
+    const struct mro_grid *g = &s->grid;
+    const ptrdiff_t hy = (ptrdiff_t)fmin((double)(g->ny - 1) / 2, band[1] * g->ly + 1),
+                    hx = (ptrdiff_t)fmin((double)(g->nx - 1) / 2, band[1] * g->lx + 1);
+    struct band_sums *row = calloc((size_t)hy + 1, sizeof *row);
+    if (row == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the modes of %zu x %zu", g->nx, g->ny);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (ptrdiff_t ky = 0; ky <= hy; ky++) {
+        const mro_c32 *z = s->spectrum + (size_t)ky * g->nx;
+        if (ky) add_modes(s, band, ky, -hx, z + (ptrdiff_t)g->nx - hx, hx, row + ky);
+        add_modes(s, band, ky, ky ? 0 : 1, z + (ky ? 0 : 1), ky ? hx + 1 : hx, row + ky);
+    }
+    double power = 0, square = 0, used = 0, all = 0;
+    for (ptrdiff_t ky = 0; ky <= hy; ky++) {
+        power += row[ky].power;
+        square += row[ky].square;
+        used += row[ky].used;
+        all += row[ky].all;
+    }
+    free(row);
     const double pixels = (double)s->ny * (double)s->nx, scale = used > 0 ? 2 * all / used / pixels : 0;
     const double share = mro_haadf_share(s);
     b->modes = used * share;
@@ -49,6 +84,7 @@ void mro_haadf_sum_band(const struct mro_haadf_state *s, const double band[2], d
     b->variance = power * scale - b->noise;
     /* The square of an exponential has twice the square of its mean. */
     b->se = hypot(scale * sqrt(0.5 * square / share), b->noise * s->noise_error);
+    return MRO_OK;
 }
 
 enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_haadf_state *s,
@@ -57,6 +93,9 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
                                        struct mro_error *e)
 {
     enum { BINS = 240, SIDE = 6, PART = 512 };
+    struct {
+        double sum, count, square, cube[SIDE], used[SIDE];
+    } *row = NULL; /* sums over each row, which are added in one order at any number of threads */
     const double *band = o->band_inv_nm;
     double gains[2049];
     struct mro_haadf_filter f = { band[1] / 2000, 2049, gains, rings };
@@ -76,18 +115,36 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
     }
     if ((rc = mro_haadf_field(d, s, &f, &g, v, e))) goto done;
     double sum = 0, count = 0, m2 = 0, m3 = 0;
-    /* Third moments over blocks, SIDE by SIDE, for the error of the skewness. */
-    double block[SIDE * SIDE][2] = { { 0 } };
     if ((rc = mro_haadf_usable(s, &g, d->threads, &usable, e))) goto done;
-#pragma omp simd reduction(+ : sum, count)
-    for (size_t k = 0; k < n; k++) {
-        sum += usable[k] ? (double)v[k] : 0;
-        count += usable[k];
+    if ((row = malloc(g.ny * sizeof *row)) == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g.nx, g.ny);
+        goto done;
+    }
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t j = 0; j < g.ny; j++) {
+        const float *values = v + j * g.nx;
+        const unsigned char *in = usable + j * g.nx;
+        double all = 0;
+        unsigned used = 0;
+#pragma omp simd reduction(+ : all, used)
+        for (size_t i = 0; i < g.nx; i++) {
+            all += in[i] ? (double)values[i] : 0;
+            used += in[i];
+        }
+        row[j].sum = all;
+        row[j].count = used;
+    }
+    for (size_t j = 0; j < g.ny; j++) {
+        sum += row[j].sum;
+        count += row[j].count;
     }
     const double mean = count > 0 ? sum / count : 0;
-    for (size_t j = 0; j < g.ny; j++)
+#pragma omp parallel for schedule(static) num_threads(d->threads)
+    for (size_t j = 0; j < g.ny; j++) {
+        row[j].square = 0;
         for (size_t b_x = 0; b_x < SIDE; b_x++) {
-            double *at = block[j * SIDE / g.ny * SIDE + b_x], square = 0, cube = 0, used = 0;
+            double square = 0, cube = 0;
+            unsigned used = 0;
             const size_t from = j * g.nx + (b_x * g.nx + SIDE - 1) / SIDE,
                          end = j * g.nx + ((b_x + 1) * g.nx + SIDE - 1) / SIDE;
 #pragma omp simd reduction(+ : square, cube, used)
@@ -97,11 +154,22 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
                 cube += x * x * x;
                 used += usable[k];
             }
-            m2 += square;
-            m3 += cube;
-            at[0] += cube;
-            at[1] += used;
+            row[j].square += square;
+            row[j].cube[b_x] = cube;
+            row[j].used[b_x] = used;
         }
+    }
+    /* Third moments over blocks, SIDE by SIDE, for the error of the skewness. */
+    double block[SIDE * SIDE][2] = { { 0 } };
+    for (size_t j = 0; j < g.ny; j++) {
+        m2 += row[j].square;
+        for (size_t b_x = 0; b_x < SIDE; b_x++) {
+            double *at = block[j * SIDE / g.ny * SIDE + b_x];
+            m3 += row[j].cube[b_x];
+            at[0] += row[j].cube[b_x];
+            at[1] += row[j].used[b_x];
+        }
+    }
     m2 /= count;
     m3 /= count;
     const double sd = sqrt(m2);
@@ -110,12 +178,14 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
     r->histogram_lo = mean - 6 * sd;
     r->histogram_step = 12 * sd / BINS;
     uint32_t bin[BINS + 1] = { 0 }; /* the last one takes what is left out */
+    const double from_value = r->histogram_lo, width = r->histogram_step;
+#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : bin)
     for (size_t from = 0; from < n; from += PART) {
         int32_t at[PART];
         const size_t size = n - from < PART ? n - from : PART;
 #pragma omp simd
         for (size_t i = 0; i < size; i++) {
-            const double t = ((double)v[from + i] - r->histogram_lo) / r->histogram_step;
+            const double t = ((double)v[from + i] - from_value) / width;
             at[i] = usable[from + i] && t >= 0 && t < BINS ? (int32_t)t : BINS;
         }
         for (size_t i = 0; i < size; i++) bin[at[i]]++;
@@ -172,6 +242,7 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
         r->skewness_ci95[1] = r->skewness + 2.03 * se;
     }
 done:
+    free(row);
     free(usable);
     free(v);
     return rc;
@@ -261,7 +332,7 @@ static bool rises(const struct mro_rings *rings, double noise, const double band
 }
 
 void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
-                               const struct mro_haadf_options *o, const double field_nm[2],
+                               const struct mro_haadf_options *o, const double field_nm[2], int threads,
                                const struct mro_spectrum_fit *fit, struct mro_haadf_result *r)
 {
     const struct mro_spectrum_fit *peaked = fit + MRO_SPECTRUM_TEUBNER;
@@ -273,7 +344,7 @@ void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, cons
         return;
     }
     mro_teubner_lengths(peaked, &wave, &decay);
-    r->wavelength_p = mro_spectrum_peak_p(rings, band[0], band[1], falling, o->seed);
+    r->wavelength_p = mro_spectrum_peak_p(rings, band[0], band[1], falling, o->seed, threads);
     if (!isfinite(wave) || (better < BETTER_AICC && !rises(rings, noise, band)) ||
         !(r->wavelength_p < MRO_HAADF_CALLED)) {
         mro_warn(r,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/select.h"
 #include "ops/haadf_internal.h"
 
 #define LONGEST 0.5      /* of the lower limit of the band: where looking begins */
@@ -23,14 +24,48 @@ struct mode {
     size_t ring;
 };
 
-static int by_ring(const void *a, const void *b)
+/* Which of n modes are high against the median of their ring, which an edge does not move. False when out of memory. */
+static bool find_high(const struct mode *m, size_t n, size_t rings, double *is_high)
 {
-    const struct mode *x = a, *y = b;
-    if (x->ring != y->ring) return x->ring < y->ring ? -1 : 1;
-    return (x->power > y->power) - (x->power < y->power);
+    float *power = malloc((n + 1) * sizeof *power);
+    size_t *end = calloc(rings + 1, sizeof *end); /* of each ring in `power`, whose median comes to stand first */
+    const bool ready = power && end;
+    for (size_t i = 0; i < n && ready; i++) end[m[i].ring + 1]++;
+    for (size_t k = 0; k < rings && ready; k++) end[k + 1] += end[k];
+    for (size_t i = 0; i < n && ready; i++) power[end[m[i].ring]++] = m[i].power;
+    for (size_t k = 0, from = 0; k < rings && ready; from = end[k++])
+        if (end[k] > from) power[from] = mro_select(power + from, end[k] - from, (end[k] - from) / 2) / 0.6931472f;
+    for (size_t i = 0; i < n && ready; i++) {
+        const float mean = power[m[i].ring ? end[m[i].ring - 1] : 0];
+        is_high[i] = m[i].power > (float)HIGH * (mean + m[i].lines);
+    }
+    free(power);
+    free(end);
+    return ready;
 }
 
-enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2], struct mro_error *e)
+/* How many modes of a line along (uy, ux) stand out, in standard deviations of what chance gives; 0 where as many do
+ * beside it. */
+static double line_excess(const double *qy, const double *qx, const double *is_high, size_t n, double uy, double ux,
+                          double unit)
+{
+    const double chance = exp(-HIGH);
+    double high = 0, count = 0, high_beside = 0, beside = 0;
+#pragma omp simd reduction(+ : high, count, high_beside, beside)
+    for (size_t i = 0; i < n; i++) {
+        const double away = fabs(qy[i] * ux - qx[i] * uy);
+        const bool next = away > BESIDE * unit && away < (LEFT_OUT + 1) * unit, near = away < NEAR * unit;
+        high_beside += next ? is_high[i] : 0;
+        beside += next;
+        high += near ? is_high[i] : 0;
+        count += near;
+    }
+    /* Of both shares what chance gives is taken off. */
+    const bool alone = !(beside > 0) || high_beside / beside - chance < OF_LINE * (high / count - chance);
+    return alone && count > 0 ? (high - chance * count) / sqrt(chance * (1 - chance) * count) : 0;
+}
+
+enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2], int threads, struct mro_error *e)
 {
     const struct mro_grid *g = &s->grid;
     const double unit = 1 / fmax(g->ly, g->lx), lo = LONGEST * band[0];
@@ -59,43 +94,28 @@ enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2
                 if (labs((long)(a ? ky : kx)) < s->lines[a]) lines += s->line_power[a];
             m[n++] = (struct mode){ y, x, (float)lines, z.re * z.re + z.im * z.im, (size_t)((q - lo) / unit) };
         }
-    /* A mode is high against the median of its ring, which an edge does not move. */
-    qsort(m, n, sizeof *m, by_ring);
-    for (size_t i = 0; i < n;) {
-        size_t end = i;
-        while (end < n && m[end].ring == m[i].ring) end++;
-        const float mean = m[(i + end) / 2].power / 0.6931472f;
-        for (; i < end; i++) {
-            qy[i] = m[i].qy;
-            qx[i] = m[i].qx;
-            is_high[i] = m[i].power > (float)HIGH * (mean + m[i].lines);
-        }
+    if (!find_high(m, n, (size_t)((hi - lo) / unit) + 1, is_high)) {
+        free(m);
+        free(qy);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the modes of %zu x %zu", g->nx, g->ny);
+    }
+    for (size_t i = 0; i < n; i++) {
+        qy[i] = m[i].qy;
+        qx[i] = m[i].qx;
     }
     /* Of a part of the field neighbouring modes are alike, and their number scatters more. */
-    const double chance = exp(-HIGH), sure = SURE / sqrt(mro_haadf_share(s));
-    double most = 0;
-    for (int a = 0; a < ANGLES; a++) {
-        const double uy = sin(M_PI * a / ANGLES), ux = cos(M_PI * a / ANGLES);
-        double high = 0, count = 0, high_beside = 0, beside = 0;
-#pragma omp simd reduction(+ : high, count, high_beside, beside)
-        for (size_t i = 0; i < n; i++) {
-            const double away = fabs(qy[i] * ux - qx[i] * uy);
-            const bool next = away > BESIDE * unit && away < (LEFT_OUT + 1) * unit, near = away < NEAR * unit;
-            high_beside += next ? is_high[i] : 0;
-            beside += next;
-            high += near ? is_high[i] : 0;
-            count += near;
-        }
-        /* Of both shares what chance gives is taken off. */
-        const bool alone = !(beside > 0) || high_beside / beside - chance < OF_LINE * (high / count - chance);
-        const double z = count > 0 ? (high - chance * count) / sqrt(chance * (1 - chance) * count) : 0;
-        if (z > fmax(most, sure) && alone) {
-            most = z;
-            s->edge[0] = uy;
-            s->edge[1] = ux;
+    const double sure = SURE / sqrt(mro_haadf_share(s));
+    double z[ANGLES], most = 0;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int a = 0; a < ANGLES; a++)
+        z[a] = line_excess(qy, qx, is_high, n, sin(M_PI * a / ANGLES), cos(M_PI * a / ANGLES), unit);
+    for (int a = 0; a < ANGLES; a++)
+        if (z[a] > fmax(most, sure)) {
+            most = z[a];
+            s->edge[0] = sin(M_PI * a / ANGLES);
+            s->edge[1] = cos(M_PI * a / ANGLES);
             s->edge_reach = LEFT_OUT * unit;
         }
-    }
     free(m);
     free(qy);
     return MRO_OK;

@@ -96,7 +96,8 @@ struct mro_haadf_band {
     double noise;        /* variance of the noise in the band */
     double modes;        /* independent ones */
 };
-void mro_haadf_sum_band(const struct mro_haadf_state *s, const double band[2], double noise, struct mro_haadf_band *b);
+enum mro_code mro_haadf_sum_band(const struct mro_haadf_state *s, const double band[2], double noise, int threads,
+                                 struct mro_haadf_band *b, struct mro_error *e);
 
 /* Histogram of the contrast in the band with its widths, and skewness. `there`: the contrast is above its error. */
 enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_haadf_state *s,
@@ -111,7 +112,7 @@ enum mro_code mro_haadf_fill_acf(const struct mro_rings *rings, const double ban
 /* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
  * falling spectrum of any shape. */
 void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
-                               const struct mro_haadf_options *o, const double field_nm[2],
+                               const struct mro_haadf_options *o, const double field_nm[2], int threads,
                                const struct mro_spectrum_fit *fit, struct mro_haadf_result *r);
 
 /* -- haadf_spectrum.c ---------------------------------------------------------------------------- */
@@ -122,7 +123,7 @@ struct mro_rings {
     size_t n;
     double *q, *power, *modes; /* mean frequency, mean power, independent modes (half of the plane) */
 };
-enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double step, struct mro_rings *r,
+enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double step, int threads, struct mro_rings *r,
                            struct mro_error *e);
 void mro_rings_release(struct mro_rings *r);
 
@@ -164,7 +165,8 @@ void mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, doubl
 
 /* Chance that the rings of a falling spectrum are described as much better by one that rises to a maximum first. Null
  * is `falling`; NaN when out of memory. */
-double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed);
+double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
+                           int threads);
 
 /* -- haadf_regions.c ----------------------------------------------------------------------------- */
 
@@ -217,7 +219,7 @@ enum mro_code mro_haadf_draw_null(struct mro_device *d, const struct mro_haadf_s
 
 /* Looks for a straight edge across the field, such as a step of thickness leaves, and has it left out (s->edge_reach).
  */
-enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2], struct mro_error *e);
+enum mro_code mro_haadf_find_edge(struct mro_haadf_state *s, const double band[2], int threads, struct mro_error *e);
 
 /* The angle of that edge to a few hundredths of a degree, from the flattened image (s->ny x s->nx). */
 enum mro_code mro_haadf_refine_edge(struct mro_haadf_state *s, const float *px, struct mro_error *e);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* White noise of an image, how it follows the background, and scan lines. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define SLOPE_WITHIN 0.06
 #define LINE_EXCESS 1.3 /* power of a column of modes over that of its neighbours */
 #define MOST_LINES 4
+#define FAR (3 * MOST_LINES + 4)
 #define BLOCK 512
 #define BLOCKS_PER_SIDE 3
 #define MOST_BLOCKS (BLOCKS_PER_SIDE * BLOCKS_PER_SIDE)
@@ -26,23 +28,56 @@
 #define BLOCK_SCATTER 0.02 /* relative, of the noise of a block beside that of its modes */
 #define MAP 32             /* places along an axis that the noise is averaged over */
 
-/* Sums of power over blocks. */
+/* Sums of power over the modes of a block, or of several. */
 struct floor_sums {
     double high, high_n, mid, mid_n;
     double side[2], side_n[2];                     /* of the high ones, below and above SLOPE_AT */
     double column[2][MOST_LINES + 1], column_n[2]; /* modes with k_x (k_y) = 0, 1, ... at high k_y (k_x) */
-    double beside[2], beside_n[2];                 /* the same with MOST_LINES < k < 3 MOST_LINES + 4 */
+    double beside[2], beside_n[2];                 /* the same with MOST_LINES < k < FAR */
 };
+
+/* Modes (ky, kx), (ky, kx + 1), ... that lie far from both axes. */
+static void add_far(struct floor_sums *f, const struct mro_grid *g, double nyquist, ptrdiff_t ky, ptrdiff_t kx,
+                    const mro_c32 *z, ptrdiff_t n)
+{
+    double high = 0, high_n = 0, mid = 0, mid_n = 0, above = 0, above_n = 0;
+    const double qy = (double)ky / g->ly;
+#pragma omp simd reduction(+ : high, high_n, mid, mid_n, above, above_n)
+    for (int i = 0; i < (int)n; i++) {
+        const double qx = ((int)kx + i) / g->lx, q = sqrt(qy * qy + qx * qx) / nyquist;
+        const double p = (double)z[i].re * z[i].re + (double)z[i].im * z[i].im;
+        const bool in_high = q >= FLOOR_FROM && q <= FLOOR_TO, in_mid = q >= FLAT_FROM && q <= FLAT_TO;
+        high += in_high ? p : 0;
+        high_n += in_high;
+        above += in_high && q > SLOPE_AT ? p : 0;
+        above_n += in_high && q > SLOPE_AT;
+        mid += in_mid ? p : 0;
+        mid_n += in_mid;
+    }
+    f->high += high;
+    f->high_n += high_n;
+    f->side[0] += high - above;
+    f->side_n[0] += high_n - above_n;
+    f->side[1] += above;
+    f->side_n[1] += above_n;
+    f->mid += mid;
+    f->mid_n += mid_n;
+}
 
 static void add_block(struct floor_sums *f, const struct mro_grid *g, const mro_c32 *z)
 {
     const double nyquist = 0.5 * fmin((double)g->ny / g->ly, (double)g->nx / g->lx);
     const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
-    for (ptrdiff_t ky = 0; ky <= hy; ky++)
-        for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
+    for (ptrdiff_t ky = 0; ky <= hy; ky++) {
+        /* Every mode of the rows near the axis; of the others the first and last as vectors, and those between. */
+        const ptrdiff_t far = ky < FAR ? hx : FAR - 1 < hx ? FAR - 1 : hx;
+        const mro_c32 *row = z + (size_t)ky * g->nx;
+        add_far(f, g, nyquist, ky, -hx, row + g->nx - hx, hx - far);
+        add_far(f, g, nyquist, ky, far + 1, row + far + 1, hx - far);
+        for (ptrdiff_t kx = ky ? -far : 1; kx <= far; kx++) {
             const double qy = (double)ky / g->ly, qx = (double)kx / g->lx, q = sqrt(qy * qy + qx * qx) / nyquist;
             if (q < 0.3 || q > FLOOR_TO) continue;
-            const mro_c32 v = z[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
+            const mro_c32 v = row[kx < 0 ? kx + (ptrdiff_t)g->nx : kx];
             const double p = (double)v.re * v.re + (double)v.im * v.im;
             const ptrdiff_t near[2] = { labs((long)kx), ky };
             bool line = false;
@@ -51,7 +86,7 @@ static void add_block(struct floor_sums *f, const struct mro_grid *g, const mro_
                     f->column[a][near[a]] += p / (near[a] ? 2 : 1);
                     if (near[a] == 0) f->column_n[a]++;
                     line = true;
-                } else if (near[a] < 3 * MOST_LINES + 4) {
+                } else if (near[a] < FAR) {
                     f->beside[a] += p;
                     f->beside_n[a]++;
                 }
@@ -67,18 +102,37 @@ static void add_block(struct floor_sums *f, const struct mro_grid *g, const mro_
                 f->mid_n++;
             }
         }
+    }
+}
+
+static void add_sums(struct floor_sums *f, const struct floor_sums *other)
+{
+    f->high += other->high;
+    f->high_n += other->high_n;
+    f->mid += other->mid;
+    f->mid_n += other->mid_n;
+    for (int k = 0; k < 2; k++) {
+        f->side[k] += other->side[k];
+        f->side_n[k] += other->side_n[k];
+        f->beside[k] += other->beside[k];
+        f->beside_n[k] += other->beside_n[k];
+        f->column_n[k] += other->column_n[k];
+        for (int i = 0; i <= MOST_LINES; i++) f->column[k][i] += other->column[k][i];
+    }
 }
 
 /* Share of finite pixels of a block, copied out. */
 static double cut_block(const float *px, size_t nx, size_t y0, size_t x0, size_t ny, size_t mx, float *out)
 {
     size_t finite = 0;
-    for (size_t y = 0; y < ny; y++)
-        for (size_t x = 0; x < mx; x++) {
-            const float v = px[(y0 + y) * nx + x0 + x];
-            out[y * mx + x] = v;
-            finite += isfinite(v) != 0;
-        }
+    for (size_t y = 0; y < ny; y++) {
+        const float *row = px + (y0 + y) * nx + x0;
+        unsigned known = 0;
+#pragma omp simd reduction(+ : known)
+        for (size_t x = 0; x < mx; x++) known += fabsf(row[x]) <= FLT_MAX;
+        memcpy(out + y * mx, row, mx * sizeof *row);
+        finite += known;
+    }
     return (double)finite / ((double)ny * (double)mx);
 }
 
@@ -213,40 +267,78 @@ static void follow_background(struct mro_haadf_state *s, const struct places *p,
     if (below > 0) s->noise = above / below * s->noise_mean;
 }
 
+/* Sums over the modes of block k; none where too much of it is missing. */
+static enum mro_code sum_block(struct mro_device *d, const float *px, double background_nm,
+                               const struct mro_haadf_state *s, const struct places *p, size_t k, struct floor_sums *f,
+                               struct mro_error *e)
+{
+    const struct mro_grid g = { p->by, p->bx, (double)p->by * s->pixel_nm[0], (double)p->bx * s->pixel_nm[1] };
+    const size_t n = p->by * p->bx;
+    struct mro_buffer spectrum = { 0 };
+    const mro_c32 *z = NULL;
+    mro_c32 *own = NULL;
+    float *block = malloc(n * sizeof *block);
+    enum mro_code rc = block ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a block of %zu pixels", n);
+    if (rc || cut_block(px, s->nx, p->at[k][0], p->at[k][1], p->by, p->bx, block) < WHOLE) goto done;
+    if ((rc = d->ops->alloc(d, &spectrum, n * sizeof *z, e))) goto done;
+    if ((rc = d->ops->contrast_spectrum(d, block, p->by, p->bx, s->pixel_nm, background_nm, &g, &spectrum, NULL, e)))
+        goto done;
+    z = spectrum.p;
+    if (d->ops->runtime) {
+        z = own = malloc(n * sizeof *own);
+        rc = own ? d->ops->download(d, own, &spectrum, n * sizeof *own, e)
+                 : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a block of %zu pixels", n);
+    }
+    if (rc == MRO_OK) add_block(f, &g, z);
+done:
+    d->ops->release(d, &spectrum);
+    free(own);
+    free(block);
+    return rc;
+}
+
+static enum mro_code sum_blocks(struct mro_device *d, const float *px, double background_nm,
+                                const struct mro_haadf_state *s, const struct places *p, struct floor_sums *block,
+                                struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+#pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
+    for (size_t k = 0; k < p->n; k++) {
+        struct mro_error mine = { 0 };
+        const enum mro_code code = sum_block(d, px, background_nm, s, p, k, block + k, &mine);
+        if (code == MRO_OK) continue;
+#pragma omp critical(mro_haadf_error)
+        if (rc == MRO_OK) {
+            rc = code;
+            if (e) *e = mine;
+        }
+    }
+    return rc;
+}
+
 enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double background_nm, struct mro_haadf_state *s,
                               struct mro_error *e)
 {
     struct places p = { .by = s->ny < BLOCK ? s->ny : BLOCK, .bx = s->nx < BLOCK ? s->nx : BLOCK };
-    const size_t most = p.by * p.bx;
-    struct mro_buffer spectrum = { 0 };
     struct floor_sums f = { 0 };
     double power[MOST_BLOCKS] = { 0 }, modes[MOST_BLOCKS] = { 0 };
-    float *block = malloc(most * sizeof *block);
-    mro_c32 *z = malloc(most * sizeof *z);
-    enum mro_code rc = MRO_OK;
     s->noise = NAN;
     s->white = false;
     s->noise_mean = s->noise_slope = 1;
-    if (block == NULL || z == NULL) goto no_memory;
-    if ((rc = d->ops->alloc(d, &spectrum, most * sizeof *z, e))) goto done;
     spread_places(s, &p);
     /* Where a part is missing everywhere, as a rim is from images that were aligned, look between the gaps. */
     for (int pass = 0; pass < (s->mask ? 2 : 1) && f.high_n == 0; pass++) {
-        if (pass && !whole_places(s, &p)) goto no_memory;
-        const struct mro_grid g = { p.by, p.bx, (double)p.by * s->pixel_nm[0], (double)p.bx * s->pixel_nm[1] };
+        struct floor_sums block[MOST_BLOCKS] = { 0 };
+        if (pass && !whole_places(s, &p))
+            return MRO_FAIL(e, MRO_EMEMORY, "out of memory for blocks of %zu x %zu pixels", p.bx, p.by);
+        MRO_TRY(sum_blocks(d, px, background_nm, s, &p, block, e));
         for (size_t k = 0; k < p.n; k++) {
-            const struct floor_sums before = f;
-            if (cut_block(px, s->nx, p.at[k][0], p.at[k][1], p.by, p.bx, block) < WHOLE) continue;
-            if ((rc = d->ops->contrast_spectrum(d, block, p.by, p.bx, s->pixel_nm, background_nm, &g, &spectrum, NULL,
-                                                e)))
-                goto done;
-            if ((rc = d->ops->download(d, z, &spectrum, p.by * p.bx * sizeof *z, e))) goto done;
-            add_block(&f, &g, z);
-            modes[k] = f.high_n - before.high_n;
-            power[k] = modes[k] > 0 ? (f.high - before.high) / modes[k] : 0;
+            add_sums(&f, block + k);
+            modes[k] = block[k].high_n;
+            power[k] = modes[k] > 0 ? block[k].high / modes[k] : 0;
         }
     }
-    if (f.side_n[0] < 15 || f.side_n[1] < 15 || f.mid_n < 30) goto done;
+    if (f.side_n[0] < 15 || f.side_n[1] < 15 || f.mid_n < 30) return MRO_OK;
     follow_background(s, &p, power, modes);
     s->noise_error = 1 / sqrt(f.high_n);
     const double floor = f.high / f.high_n, ratio = floor > 0 ? f.mid / f.mid_n / floor : INFINITY;
@@ -263,12 +355,5 @@ enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double back
         s->line_sd[a] = sqrt(fmax(0, excess) / (double)(a ? p.by : p.bx));
         s->line_power[a] = s->line_sd[a] * s->line_sd[a] * (double)(a ? s->ny : s->nx);
     }
-    goto done;
-no_memory:
-    rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for blocks of %zu x %zu pixels", p.bx, p.by);
-done:
-    d->ops->release(d, &spectrum);
-    free(block);
-    free(z);
-    return rc;
+    return MRO_OK;
 }

@@ -50,13 +50,17 @@ struct histogram_sums {
 
 static void sum_histogram(const uint32_t *counts, struct histogram_sums *h)
 {
-    h->n = h->sum = h->square = 0;
-    for (size_t i = 0; i < BINS; i++) {
-        const double c = counts[i], x = (double)i + 0.5;
-        h->n += c;
-        h->sum += c * x;
-        h->square += c * x * x;
+    double n = 0, sum = 0, square = 0;
+#pragma omp simd reduction(+ : n, sum, square)
+    for (int i = 0; i < BINS; i++) {
+        const double c = counts[i], x = i + 0.5;
+        n += c;
+        sum += c * x;
+        square += c * x * x;
     }
+    h->n = n;
+    h->sum = sum;
+    h->square = square;
     h->below[0] = 0;
     for (size_t i = 0; i < BINS; i++) h->below[i + 1] = h->below[i] + counts[i];
 }
@@ -220,10 +224,8 @@ static enum mro_code draw_tiles(struct mro_device *d, const struct tiles *t, con
         uint32_t counts[BINS] = { 0 };
         struct histogram_sums one;
         const enum mro_code code = draw_tile(d, t, gain, o->seed, k, counts, &mine);
-        sum_histogram(counts, &one);
-        if (t->sums)
-            t->sums[k] = one;
-        else
+        sum_histogram(counts, t->sums ? t->sums + k : &one);
+        if (t->sums == NULL)
             areas_of(&(const struct histogram_sums *){ &one }, 1, o->thresholds_sd, o->n_thresholds, field + k);
         if (code) {
 #pragma omp critical(mro_haadf_error)

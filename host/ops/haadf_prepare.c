@@ -17,7 +17,8 @@
 #define BLOCKS 64      /* of the background's fit, along an axis, at most */
 #define VACUUM 0.1     /* of the usual counts: no specimen there */
 #define CLIPPED 1e-3   /* share of pixels worth a warning */
-#define SAMPLED 300000 /* pixels that show how far the counts spread */
+#define SAMPLED 300000 /* pixels that show how far the counts spread, */
+#define TOGETHER 256   /* side by side: single ones would each wait for the memory */
 #define LEAST_COVERAGE 0.25
 #define WARN_SPIKES 1e-3
 #define MOST_TERMS ((MRO_LEGENDRE_MOST + 1) * (MRO_LEGENDRE_MOST + 2) / 2)
@@ -284,11 +285,12 @@ static enum mro_code divide_background(struct mro_device *d, struct mro_buffer *
     }
     *lost = n - (size_t)(weight + 0.5);
     const size_t every = n > 7 * SAMPLED ? n / SAMPLED | 1 : 7; /* odd: not the same columns of each row */
-    for (size_t i = 0; i < n; i += every)
-        if (fabsf(im->px[i]) <= FLT_MAX) {
-            spread += fabs(im->px[i] - black - total / weight);
-            sampled++;
-        }
+    for (size_t from = 0; from < n; from += TOGETHER * every)
+        for (size_t i = from; i < from + TOGETHER && i < n; i++)
+            if (fabsf(im->px[i]) <= FLT_MAX) {
+                spread += fabs(im->px[i] - black - total / weight);
+                sampled++;
+            }
     int degree = o->polynomial;
     while (degree >= 0 && !fit_background(b, im->ny, im->nx, degree, s->background)) degree--;
     if (total > 0 && total / weight > 0.05 * spread / sampled && degree >= 0) {
@@ -444,7 +446,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
         s->spectrum[i].re *= fill;
         s->spectrum[i].im *= fill;
     }
-    if ((rc = mro_haadf_find_edge(s, o->band_inv_nm, e))) goto done;
+    if ((rc = mro_haadf_find_edge(s, o->band_inv_nm, d->threads, e))) goto done;
     if (s->edge_reach > 0 && edge == NULL && (rc = mro_haadf_refine_edge(s, px, e))) goto done;
     r->state = s;
     s = NULL;

@@ -110,8 +110,8 @@ enum mro_code mro_haadf_field_on(struct mro_device *d, const struct mro_haadf_st
     enum mro_code rc = d->ops->alloc(d, &spectrum, n * sizeof *z, e);
     if (rc) return rc;
     if (d->ops->runtime == NULL) {
-        z = memset(spectrum.p, 0, n * sizeof *z);
-    } else if ((z = own = calloc(n, sizeof *z)) == NULL) {
+        z = spectrum.p;
+    } else if ((z = own = malloc(n * sizeof *z)) == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
         goto done;
     }
@@ -129,11 +129,17 @@ enum mro_code mro_haadf_field_on(struct mro_device *d, const struct mro_haadf_st
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (ptrdiff_t ky = -hy; ky <= hy; ky++) {
-            const mro_c32 *line = s->spectrum + mro_cyclic(ky, from->ny) * from->nx;
-            mro_c32 *out = z + mro_cyclic(ky, g->ny) * g->nx;
+        for (size_t j = 0; j < g->ny; j++) {
+            const ptrdiff_t ky = (ptrdiff_t)j - (j <= g->ny / 2 ? 0 : (ptrdiff_t)g->ny);
+            mro_c32 *out = z + j * g->nx;
             if (gain == NULL) continue;
+            if (labs((long)ky) > hy) {
+                memset(out, 0, g->nx * sizeof *out);
+                continue;
+            }
+            const mro_c32 *line = s->spectrum + mro_cyclic(ky, from->ny) * from->nx;
             row_gains(s, f, g, ky, hx, gain + hx);
+            memset(out + hx + 1, 0, (g->nx - (size_t)(2 * hx + 1)) * sizeof *out);
             for (int side = 0; side < 2; side++) { /* kx < 0 stand at the end of a row */
                 const ptrdiff_t k0 = side ? -hx : 0, n_k = side ? hx : hx + 1;
                 const mro_c32 *v = line + (side ? (ptrdiff_t)from->nx - hx : 0);
@@ -200,6 +206,8 @@ static bool moments(struct map *m)
 {
     enum { PART = 4096 };
     const size_t n = m->grid.ny * m->grid.nx, parts = (n + PART - 1) / PART;
+    const unsigned char *usable = m->usable;
+    const float *values = m->v;
     double *sum = malloc(3 * parts * sizeof *sum);
     if (sum == NULL) return false;
     double *square = sum + parts, *count = square + parts;
@@ -210,10 +218,10 @@ static bool moments(struct map *m)
         unsigned c = 0;
 #pragma omp simd reduction(+ : s, s2, c)
         for (size_t i = p * PART; i < end; i++) {
-            const float v = m->usable[i] ? m->v[i] : 0;
+            const float v = usable[i] ? values[i] : 0;
             s += v;
             s2 += v * v;
-            c += m->usable[i];
+            c += usable[i];
         }
         sum[p] = s;
         square[p] = s2;

@@ -19,7 +19,86 @@ void mro_rings_release(struct mro_rings *r)
     memset(r, 0, sizeof *r);
 }
 
-enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double step, struct mro_rings *r,
+/* Sums over one ring. */
+struct ring {
+    double q, power, modes;
+};
+
+/* Adds the modes of row ky to their rings; q and of: room for the frequencies and rings of 0 <= kx <= hx. */
+static void add_row(const struct mro_haadf_state *s, ptrdiff_t ky, ptrdiff_t hx, const struct mro_rings *r, double *q,
+                    int32_t *of, struct ring *ring)
+{
+    const struct mro_grid *g = &s->grid;
+    const double qy = (double)ky / g->ly, last = (double)r->n;
+    const mro_c32 *row = s->spectrum + (size_t)ky * g->nx;
+    if (qy >= last * r->step) return;
+#pragma omp simd
+    for (int k = 0; k <= (int)hx; k++) {
+        const double qx = k / g->lx;
+        q[k] = sqrt(qy * qy + qx * qx);
+        of[k] = (int32_t)fmin(q[k] / r->step, last);
+    }
+    for (int side = ky ? 0 : 1; side < 2; side++) { /* kx < 0, kx > 0 and, once, the axis */
+        struct ring sum = { 0 };
+        int32_t at = of[0];
+        for (ptrdiff_t k = ky && side ? 0 : 1; k <= hx; k++) {
+            if (of[k] != at) { /* frequencies rise along the row: modes of a ring follow each other */
+                ring[at].q += sum.q;
+                ring[at].power += sum.power;
+                ring[at].modes += sum.modes;
+                sum = (struct ring){ 0 };
+                at = of[k];
+                if ((size_t)at == r->n) break;
+            }
+            const ptrdiff_t kx = side ? k : -k;
+            if (mro_haadf_line_mode(s, ky, kx) || mro_haadf_edge_mode(s, ky, kx)) continue;
+            const mro_c32 z = row[side ? k : (ptrdiff_t)g->nx - k];
+            sum.q += q[k];
+            sum.power += (double)z.re * z.re + (double)z.im * z.im;
+            sum.modes++;
+        }
+        ring[at].q += sum.q;
+        ring[at].power += sum.power;
+        ring[at].modes += sum.modes;
+    }
+}
+
+/* Fills r with sums over half of the plane, part by part, so that they do not depend on the threads. */
+static bool sum_rings(const struct mro_haadf_state *s, int threads, struct mro_rings *r)
+{
+    enum { ROWS = 16 };
+    const struct mro_grid *g = &s->grid;
+    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2, parts = hy / ROWS + 1;
+    const size_t width = r->n + 1; /* one for what lies beyond the last ring */
+    struct ring *ring = calloc((size_t)parts * width, sizeof *ring);
+    bool failed = ring == NULL;
+#pragma omp parallel num_threads(threads) if (!failed)
+    {
+        double *q = malloc((size_t)(hx + 1) * sizeof *q);
+        int32_t *of = malloc((size_t)(hx + 1) * sizeof *of);
+        const bool ready = q && of;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (ptrdiff_t p = 0; p < parts; p++)
+            for (ptrdiff_t ky = p * ROWS; ky < (p + 1) * ROWS && ky <= hy && ready && ring; ky++)
+                add_row(s, ky, hx, r, q, of, ring + (size_t)p * width);
+        free(q);
+        free(of);
+    }
+    for (size_t p = 0; p < (size_t)parts && !failed; p++)
+        for (size_t i = 0; i < r->n; i++) {
+            r->q[i] += ring[p * width + i].q;
+            r->power[i] += ring[p * width + i].power;
+            r->modes[i] += ring[p * width + i].modes;
+        }
+    free(ring);
+    return !failed;
+}
+
+enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double step, int threads, struct mro_rings *r,
                            struct mro_error *e)
 {
     const struct mro_grid *g = &s->grid;
@@ -33,18 +112,9 @@ enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double 
         mro_rings_release(r);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu rings", r->n);
     }
-    const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2, hx = (ptrdiff_t)(g->nx - 1) / 2;
-    for (ptrdiff_t ky = 0; ky <= hy; ky++) {
-        const double qy = (double)ky / g->ly;
-        for (ptrdiff_t kx = ky ? -hx : 1; kx <= hx; kx++) {
-            const double qx = (double)kx / g->lx, q = sqrt(qy * qy + qx * qx);
-            const size_t i = (size_t)(q / step);
-            if (i >= r->n || mro_haadf_line_mode(s, ky, kx) || mro_haadf_edge_mode(s, ky, kx)) continue;
-            const mro_c32 z = s->spectrum[(size_t)ky * g->nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)g->nx : kx)];
-            r->q[i] += q;
-            r->power[i] += (double)z.re * z.re + (double)z.im * z.im;
-            r->modes[i] += 1;
-        }
+    if (!sum_rings(s, threads, r)) {
+        mro_rings_release(r);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu modes", g->nx, g->ny);
     }
     size_t kept = 0; /* rings without a mode are left out */
     for (size_t i = 0; i < r->n; i++) {
@@ -264,24 +334,31 @@ static double ring_draw(uint64_t seed, uint64_t stream, uint64_t i, double modes
 
 #define PEAK_DRAWS 999
 
-double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed)
+double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
+                           int threads)
 {
     size_t from, n, reached = 0;
     rings_within(r, lo, hi, &from, &n);
-    double *v = n ? malloc(3 * n * sizeof *v) : NULL;
-    struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
-    if (v == NULL || block == NULL) {
+    const double *w = r->modes + from;
+    bool failed = n == 0;
+#pragma omp parallel num_threads(threads) if (!failed)
+    {
+        double *v = n ? malloc(3 * n * sizeof *v) : NULL;
+        struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
+        const bool ready = v && block;
+        const double seen = ready ? peak_gain(r->power + from, w, n, v + n, block) : 0;
+        if (!ready) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static) reduction(+ : reached)
+        for (uint64_t k = 0; k < PEAK_DRAWS; k++) {
+            if (!ready) continue;
+            for (size_t i = 0; i < n; i++) v[i] = falling[from + i] * ring_draw(seed, 0x6000000u + k, i, w[i]);
+            reached += peak_gain(v, w, n, v + n, block) >= seen;
+        }
         free(v);
         free(block);
-        return NAN;
     }
-    const double *w = r->modes + from;
-    const double seen = peak_gain(r->power + from, w, n, v + n, block);
-    for (uint64_t k = 0; k < PEAK_DRAWS; k++) {
-        for (size_t i = 0; i < n; i++) v[i] = falling[from + i] * ring_draw(seed, 0x6000000u + k, i, w[i]);
-        reached += peak_gain(v, w, n, v + n, block) >= seen;
-    }
-    free(v);
-    free(block);
-    return (1.0 + (double)reached) / (1.0 + PEAK_DRAWS);
+    return failed ? NAN : (1.0 + (double)reached) / (1.0 + PEAK_DRAWS);
 }
