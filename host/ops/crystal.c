@@ -145,7 +145,7 @@ static struct mro_fringes fringes_of(const struct crystal_work *w, const struct 
     return (struct mro_fringes){ .g_inv_nm = { sign * s->g[0], sign * s->g[1] },
                                  .d_nm = 1 / q,
                                  .d_crlb_nm = bound,
-                                 .d_se_nm = bound * sqrt(s->chi2),
+                                 .d_se_nm = hypot(mro_fringe_scatter(s), CRYSTAL_TILT_DOUBT * s->tilt / q) / q,
                                  .azimuth_deg = azimuth_of(s->g),
                                  .amplitude = 2 * s->plateau * w->unit,
                                  .amplitude_over_noise = s->plateau / s->noise,

@@ -10,6 +10,8 @@
 #define CRYSTAL_OVER_NOISE 3.0  /* amplitude over the noise from which a strain is given */
 #define CRYSTAL_BAND_EDGE 0.15  /* nm^-1, width of the cosine edges of the pass band */
 #define CRYSTAL_SMALLEST_NM 1.2 /* regions of fringes below this are not told from speckle */
+#define CRYSTAL_UNTILTED 0.3    /* of the tilt is taken off g and the carrier, */
+#define CRYSTAL_TILT_DOUBT 0.5  /* and so much of it is an error of g */
 #define SIDE_GAP_NM 1.0         /* left out on either side of a step */
 
 static inline float square_of(mro_c32 z) { return z.re * z.re + z.im * z.im; }
@@ -41,6 +43,7 @@ struct fringe_set {
     double noise;                             /* root mean square of |v| where there are none */
     double plateau;                           /* |v| in the middle */
     double g[2], cov[3];                      /* y, x; covariance yy, yx, xx of the noise alone */
+    double tilt;                              /* nm^-1 by which whitening moved g along itself, see untilt */
     double chi2;                              /* of the phase around a plane, over what noise outside gives */
     double y_nm, x_nm, diameter_nm, area_nm2; /* from sample (0, 0) */
     double snr;
@@ -117,6 +120,10 @@ void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *r
  * where there is no crystal. `carrier` receives what became frequency zero. */
 enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, bool slopes,
                                     double carrier[2], double *noise, struct mro_error *e);
+
+/* Relative error of the spacing of a set from the scatter of its phase. All of its spacings, here and there in the
+ * crystal, share that of the tilt besides. */
+double mro_fringe_scatter(const struct fringe_set *s);
 
 /* Grows the region of the fringes at g that shows best within `reach` nm of (y, x), and measures it. `found` false:
  * there is none that stands out of the noise. */

@@ -449,6 +449,13 @@ static void count_dislocations(const struct crystal_work *w, struct mro_crystal 
     }
 }
 
+/* Error of the strain of set k of the pair. A reference inside the crystal has the error of its tilt as well. */
+static double error_of(const struct mro_fringes *f, const struct fringe_set *s, const struct strain_reference *ref,
+                       int k)
+{
+    return ref->oriented ? hypot(mro_fringe_scatter(s), ref->se[k]) : f->d_se_nm / f->d_nm;
+}
+
 /* -- one crystal ----------------------------------------------------------------------------------- */
 
 enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets,
@@ -522,7 +529,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
     if (known) {
         const double q = hypot(ref->g[0][0], ref->g[0][1]);
         c->enn = q * c->fringes[c->pair[0]].d_nm - 1;
-        c->e_se = hypot(c->fringes[c->pair[0]].d_se_nm / c->fringes[c->pair[0]].d_nm, ref->se[0]);
+        c->e_se = error_of(&c->fringes[c->pair[0]], one, ref, 0);
         for (size_t i = 0; i < c->n_fringes; i++) {
             const double d = isfinite(o->reference_d_nm) ? o->reference_d_nm : i == (size_t)c->pair[0] ? 1 / q : NAN;
             if (fabs(c->fringes[i].d_nm / d - 1) < D_MATCH) c->fringes[i].strain = c->fringes[i].d_nm / d - 1;
@@ -536,8 +543,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
             c->exy = mean.exy;
             ref->turned = ref->oriented ? 0 : mean.rotation;
             c->rotation_deg = ref->oriented ? remainder(mean.rotation, 2 * MRO_PI) * DEGREES : NAN;
-            const struct mro_fringes *f2 = &c->fringes[c->pair[1]];
-            c->e_se = hypot(c->e_se, hypot(f2->d_se_nm / f2->d_nm, ref->se[1])) / sqrt(2);
+            c->e_se = hypot(c->e_se, error_of(&c->fringes[c->pair[1]], two, ref, 1)) / sqrt(2);
         }
     }
     count_dislocations(w, c, one, two);

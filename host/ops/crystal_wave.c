@@ -84,8 +84,7 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
     carrier[1] = (double)m.cx / w->grid.lx;
     const double level = w->level[mro_cyclic(m.cy, w->grid.ny) * w->grid.nx + mro_cyclic(m.cx, w->grid.nx)];
     /* The lens slopes across the wide spot of a small crystal, and would shift its centre by 1 % at 2 nm. The whitened
-     * spectrum takes that out, and with it the slope of the halo, which the spot does not have: right on the halo's
-     * top, too much on its flanks. */
+     * spectrum takes that out, and with it the slope of the halo, which the spot does not have: see untilt. */
     struct fringe_room *room = w->room;
     MRO_TRY(d->ops->demodulate(d, &w->grid, level > 0 ? &w->flat : &w->spectrum, g, mask, &w->map, &room->h, e));
     MRO_TRY(d->ops->download(d, room->host_h, &room->h, n * sizeof *room->host_h, e));
@@ -387,6 +386,63 @@ static double gain_around(const struct crystal_work *w, const struct fringe_set 
     return gain;
 }
 
+/* By how much whitening moves the wave vector of a set along itself, nm^-1. A gain that changes by exp(-a q) across a
+ * spot moves the field by i a / (2 pi): its phase gets a / (2 pi) times the slope of the logarithm of its amplitude.
+ * The plane through that moves g by -a s^2, with s the standard deviation of a Gaussian spot, and is taken here from
+ * the amplitude as it is; since the mask follows the spot, s counts as it is without the mask. */
+static double tilt_of(const struct crystal_work *w, const struct fringe_set *s)
+{
+    const struct fringe_field *f = &s->f;
+    const double q = hypot(s->g[0], s->g[1]), n[2] = { s->g[0] / q, s->g[1] / q }, reach = 0.6 * s->mask;
+    float level[2];
+    for (int k = 0; k < 2; k++) {
+        const double t = (k ? reach : -reach) / q;
+        level[k] = w->level[mro_cyclic((ptrdiff_t)lround((1 + t) * s->g[0] * w->grid.ly), w->grid.ny) * w->grid.nx +
+                            mro_cyclic((ptrdiff_t)lround((1 + t) * s->g[1] * w->grid.lx), w->grid.nx)];
+        if (!(level[k] > 0)) return 0;
+    }
+    double weight = 0, cy = 0, cx = 0, square = 0, slope = 0;
+    for (size_t i = 0; i < f->h * f->w; i++) {
+        if (!f->inside[i]) continue;
+        const double p = (double)square_of(f->v[i]);
+        weight += p;
+        cy += p * (double)(i / f->w) * w->step[0];
+        cx += p * (double)(i % f->w) * w->step[1];
+    }
+    for (size_t y = 1; y + 1 < f->h; y++)
+        for (size_t x = 1; x + 1 < f->w; x++) {
+            const size_t i = y * f->w + x;
+            if (!f->inside[i]) continue;
+            const double r =
+                ((double)y * w->step[0] - cy / weight) * n[0] + ((double)x * w->step[1] - cx / weight) * n[1];
+            const double dy = (double)(square_of(f->v[i + f->w]) - square_of(f->v[i - f->w])) / (2 * w->step[0]);
+            const double dx = (double)(square_of(f->v[i + 1]) - square_of(f->v[i - 1])) / (2 * w->step[1]);
+            square += r * r * (double)square_of(f->v[i]);
+            slope += 0.5 * r * (dy * n[0] + dx * n[1]);
+        }
+    const double seen = fmax(0, -slope / square) / (4 * MRO_PI * MRO_PI), mask = s->mask * s->mask;
+    const double a = 0.5 * log((double)level[1] / (double)level[0]) / (2 * reach);
+    return -a * seen / fmax(0.25, 1 - seen / mask);
+}
+
+/* Takes off a wave vector what is undone of the tilt. */
+static void shift_carrier(const struct fringe_set *s, double carrier[2])
+{
+    const double share = CRYSTAL_UNTILTED * s->tilt / hypot(s->g[0], s->g[1]);
+    for (int k = 0; k < 2; k++) carrier[k] -= share * s->g[k];
+}
+
+/* Whether it is the lens or the halo that slopes at a spot one image does not tell. For the lens whitening is right,
+ * and for the halo its tilt is to be undone. The share that is errs least over simulated halos with and without a lens
+ * on the one side, and clusters of multislice images on the other, whose spots the glass beside them draws to the halo.
+ */
+static void untilt(const struct crystal_work *w, struct fringe_set *s)
+{
+    s->tilt = tilt_of(w, s);
+    shift_carrier(s, s->f.carrier);
+    shift_carrier(s, s->g);
+}
+
 /* The diameter of a small crystal from a field that is smoothed less, where the noise allows it. */
 static enum mro_code sharper_diameter(struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
 {
@@ -444,6 +500,7 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         s->snr = fmax(0, sum - (double)count * s->noise * s->noise) * w->step[0] * w->step[1] / level;
         s->diameter_nm = mro_crystal_diameter(s->area_nm2, high, mro_mask_width(s->mask), s->plateau / s->noise);
         rc = sharper_diameter(w, s, e);
+        untilt(w, s);
     }
 done:
     if (rc || !*found) mro_fringe_release(s);
@@ -460,9 +517,15 @@ enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set
     *copy = *s;
     memcpy(copy->centre, g, sizeof copy->centre);
     MRO_TRY(mro_fringe_demodulate(w, g, s->mask, true, copy->f.carrier, &noise, e));
+    shift_carrier(s, copy->f.carrier);
     MRO_TRY(field_window(w, &copy->f, e));
     memcpy(copy->f.inside, from->inside, from->h * from->w);
     return MRO_OK;
+}
+
+double mro_fringe_scatter(const struct fringe_set *s)
+{
+    return mro_spacing_se(s->g, s->cov) * sqrt(s->chi2) * hypot(s->g[0], s->g[1]);
 }
 
 double mro_spacing_se(const double g[2], const double cov[3])

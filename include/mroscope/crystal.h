@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_CRYSTAL_ALGORITHM "lattice 4"
+#define MRO_CRYSTAL_ALGORITHM "lattice 5"
 
 #define MRO_CRYSTAL_FRINGES 8 /* most fringe sets of one crystal that are kept */
 #define MRO_PHASES 16         /* most phases that crystals are compared with */
@@ -64,9 +64,9 @@ void mro_crystal_options_default(struct mro_crystal_options *o);
 
 /* One set of fringes of a crystal. */
 struct mro_fringes {
-    double g_inv_nm[2]; /* y, x */
-    double d_nm, d_se_nm;
-    double d_crlb_nm; /* Cramer-Rao bound of d_se_nm: noise of the surroundings alone, lattice perfect */
+    double g_inv_nm[2];   /* y, x */
+    double d_nm, d_se_nm; /* with the error of what whitening moved the spot by */
+    double d_crlb_nm;     /* Cramer-Rao bound of d_se_nm: noise of the surroundings alone, lattice perfect */
     double azimuth_deg;
     double amplitude; /* of the fringes, relative to the mean intensity: contrast = amplitude * cos(...) */
     double amplitude_over_noise;

@@ -14,7 +14,7 @@ expect_out '"vortices": 0'
 expect_out '"name": "alpha-Fe"'
 expect_out '"hkl": [1, 1, 0]'
 expect_out '"reference-d": {"value": 0.2027, "unit": "nm"}'
-expect_out '"algorithm": "lattice 4"'
+expect_out '"algorithm": "lattice 5"'
 expect_out "a step of strain along the fringe normal"
 # Planted: 8 nm at 5.61,5.60 nm, d 0.2027 nm, 1.5 % more on the side that 28.6 degrees points to.
 checks=$((checks + 1))
