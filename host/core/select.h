@@ -42,32 +42,34 @@ static inline float mro_select(float *v, size_t n, size_t k)
 static inline float mro_median(float *v, size_t n) { return mro_select(v, n, n / 2); }
 
 /* The k-th smallest (from 0) of n > k numbers >= 0, which have the order of their bits; leaves v as it is. Counted by
- * the upper half of their bits, then those that share it by the lower half. For many, on several threads, of whose
- * stacks it takes 256 KiB, and 512 of the caller's. */
+ * their highest bits, a thirty-second of an octave each, then those that share these by the next ones. For many, on
+ * several threads, of whose stacks it takes 32 KiB, and as much of the caller's. */
 static inline float mro_select_positive(const float *v, size_t n, size_t k, int threads)
 {
-    uint32_t half[2] = { 0 }; /* of the bits that are sought */
-    for (int lower = 0; lower < 2; lower++) {
-        uint32_t count[1 << 16] = { 0 };
+    enum { DIGITS = 3, MOST = 1 << 13 };
+    static const int lowest[DIGITS] = { 18, 9, 0 };                 /* bit of each digit; the sign is in none */
+    static const uint32_t values[DIGITS] = { MOST, 1 << 9, 1 << 9 }; /* that it can have */
+    uint32_t found = 0;                                             /* of the bits, down to those of the last digit */
+    for (int digit = 0; digit < DIGITS; digit++) {
+        uint32_t count[MOST] = { 0 };
+        const uint32_t all = values[digit], above = digit ? found : 0;
+        const int shift = lowest[digit], shared = digit ? lowest[digit - 1] : 31;
 #pragma omp parallel num_threads(threads)
         {
-            const uint32_t upper = half[0];
-            uint32_t mine[1 << 16] = { 0 };
+            uint32_t mine[MOST] = { 0 };
 #pragma omp for schedule(static)
             for (size_t i = 0; i < n; i++) {
                 uint32_t bits;
                 memcpy(&bits, v + i, sizeof bits);
-                if (!lower)
-                    mine[bits >> 16]++;
-                else if (bits >> 16 == upper)
-                    mine[bits & 0xffff]++;
+                if (bits >> shared == above) mine[bits >> shift & (all - 1)]++;
             }
 #pragma omp critical(mro_select_positive)
-            for (size_t i = 0; i < 1 << 16; i++) count[i] += mine[i];
+            for (size_t i = 0; i < all; i++) count[i] += mine[i];
         }
-        while (k >= count[half[lower]]) k -= count[half[lower]++];
+        uint32_t at = 0;
+        while (k >= count[at]) k -= count[at++];
+        found = (digit ? found * all : 0) | at;
     }
-    const uint32_t found = half[0] << 16 | half[1];
     float value;
     memcpy(&value, &found, sizeof value);
     return value;

@@ -105,9 +105,16 @@ double mro_speckle_tail(double excess, double rate)
      * so one Poisson number, of patches, is asked to exceed another one. */
     if (!(excess > 0)) return 1;
     const double reach = 12 * sqrt(rate) + 60; /* beyond lies less than 1e-16 of the patches */
-    double sum = 0;
-    for (double k = fmax(1, floor(rate - reach)); k <= rate + reach; k++)
-        sum += gsl_ran_poisson_pdf((unsigned)k, rate) * gsl_cdf_poisson_P((unsigned)k - 1, excess);
+    const double first = fmax(1, floor(rate - reach));
+    double patches = gsl_ran_poisson_pdf((unsigned)first, rate);      /* chance of k patches */
+    double events = gsl_ran_poisson_pdf((unsigned)first - 1, excess); /* of k - 1 events */
+    double fewer = gsl_cdf_poisson_P((unsigned)first - 1, excess), sum = 0;
+    for (double k = first; k <= rate + reach; k++) {
+        sum += patches * fewer;
+        patches *= rate / (k + 1);
+        events *= excess / k;
+        fewer += events;
+    }
     return fmin(sum, 1);
 }
 
@@ -290,6 +297,22 @@ static enum mro_code tell_of_crystals(struct mro_order_result *r, struct mro_err
     return MRO_OK;
 }
 
+/* The smallest crystal that is found as often as not, nm. */
+static double size_limit(const struct mro_order_plan *p, double contrast)
+{
+    enum { STEPS = 540 };
+    const double least = 0.6, step = 0.01;
+    int small = -1, large = STEPS; /* at `small` fewer are found, at `large` enough, or it is as far as sizes go */
+    while (large - small > 1) {
+        const int middle = (small + large) / 2;
+        if (mro_detection_power(p, least + step * middle, contrast) < 0.5)
+            small = middle;
+        else
+            large = middle;
+    }
+    return least + step * large;
+}
+
 static void say_verdict(struct mro_order_result *r)
 {
     if (r->distinguishable)
@@ -376,8 +399,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     r->p_image = image_p(p, &found, searched_nm2);
     r->p_image_at_most = r->p_image <= MRO_ORDER_LEAST_P;
     r->distinguishable = r->p_image < 0.001;
-    for (r->size_limit_nm = 0.6; r->size_limit_nm < 6 && mro_detection_power(p, r->size_limit_nm, area.contrast) < 0.5;)
-        r->size_limit_nm += 0.01;
+    r->size_limit_nm = size_limit(p, area.contrast);
     if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
     r->density_per_nm2 = (double)r->n_objects / usable_nm2;
     const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable, im };

@@ -168,34 +168,49 @@ void mro_null_tabulate(struct mro_null *null, int window, const float *sorted, s
     }
 }
 
-/* -ln of the null's chance to exceed score t in one cell: counted, and beyond the counts along the tail
+/* -ln of the null's chance to exceed the scores t of n cells: counted, and beyond the counts along the tail
  * (2 t - 1) exp(-t) of the largest windowed power of a Gaussian field. */
-static double surprise_of(const struct mro_null *null, int window, double t)
+static void surprises_of(const struct mro_null *null, int window, const float *t, size_t n, double *u)
 {
     const double joint = null->joint[window];
     const float *v = null->surprise[window];
-    if (t >= joint) return v[MRO_SURPRISES] + (t - joint) - log((2 * t - 1) / (2 * joint - 1));
-    const double f = (t > 0 ? t : 0) / joint * MRO_SURPRISES;
-    const int i = (int)f;
-    return v[i] + (f - i) * (v[i + 1] - v[i]);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const double at = (double)(t[i] > 0 ? t[i] : 0) / joint * MRO_SURPRISES;
+        const double within = at < MRO_SURPRISES ? at : MRO_SURPRISES;
+        const int step = (int)(within < MRO_SURPRISES - 1 ? within : MRO_SURPRISES - 1);
+        u[i] = (double)v[step] + (within - step) * ((double)v[step + 1] - (double)v[step]);
+    }
+    for (size_t i = 0; i < n; i++)
+        if ((double)t[i] >= joint)
+            u[i] = (double)v[MRO_SURPRISES] + ((double)t[i] - joint) - log((2 * (double)t[i] - 1) / (2 * joint - 1));
 }
 
 void mro_fill_surprise(const struct mro_order_plan *p, struct mro_scores *s)
 {
+    enum { PART = 256 }; /* cells that stay in the first level of cache */
     const size_t n = s->cells.ny * s->cells.nx;
 #pragma omp parallel for schedule(static) num_threads(p->d->threads)
-    for (size_t i = 0; i < n; i++) {
-        int best = 0;
-        double most = -1;
+    for (size_t from = 0; from < n; from += PART) {
+        const size_t cells = n - from < PART ? n - from : PART;
+        double most[PART], u[PART];
+        int32_t best[PART];
+        for (size_t i = 0; i < cells; i++) {
+            most[i] = 0;
+            best[i] = 0;
+        }
         for (int k = 0; k < MRO_WINDOWS; k++) {
-            const double u = surprise_of(&p->null, k, s->power[k][i]);
-            if (u > most) {
-                most = u;
-                best = k;
+            surprises_of(&p->null, k, s->power[k] + from, cells, u);
+#pragma omp simd
+            for (size_t i = 0; i < cells; i++) {
+                best[i] = u[i] > most[i] ? k : best[i];
+                most[i] = u[i] > most[i] ? u[i] : most[i];
             }
         }
-        s->surprise[i] = (float)fmax(most, 0);
-        s->strongest[i] = (unsigned char)best;
+        for (size_t i = 0; i < cells; i++) {
+            s->surprise[from + i] = (float)most[i];
+            s->strongest[from + i] = (unsigned char)best[i];
+        }
     }
 }
 
