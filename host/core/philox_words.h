@@ -35,28 +35,51 @@ static inline mro_philox_words mro_philox_product(mro_philox_words a, uint32_t b
 #endif
 }
 
+/* From the words of counters to those of mro_philox, in place: counter low, counter high, stream low, stream high. */
+static inline void mro_philox_rounds(uint64_t seed, mro_philox_words c[4])
+{
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        const mro_philox_words p0 = mro_philox_product(c[0], MRO_PHILOX_M0),
+                               p1 = mro_philox_product(c[2], MRO_PHILOX_M1);
+        c[0] = p1 >> 32 ^ c[1] ^ k0;
+        c[1] = p1;
+        c[2] = p0 >> 32 ^ c[3] ^ k1;
+        c[3] = p0;
+        k0 += MRO_PHILOX_W0;
+        k1 += MRO_PHILOX_W1;
+    }
+}
+
+static inline mro_philox_words mro_philox_same(uint64_t half) { return (mro_philox_words){ 0 } + (uint32_t)half; }
+
+/* From the low half of one number on. */
+static inline mro_philox_words mro_philox_rising(uint64_t first)
+{
+    mro_philox_words v = { 0 };
+    for (int i = 0; i < MRO_PHILOX_LANES; i++) v[i] = (uint32_t)first + (uint64_t)i;
+    return v;
+}
+
 /* The words of mro_philox(seed, stream, counter + i) for each lane i, where the low half of the counter does not
  * overflow. */
 static inline void mro_philox_lanes(uint64_t seed, uint64_t stream, uint64_t counter, mro_philox_words v[4])
 {
-    mro_philox_words c0 = { 0 }, c1 = (mro_philox_words){ 0 } + (uint32_t)(counter >> 32);
-    mro_philox_words c2 = (mro_philox_words){ 0 } + (uint32_t)stream,
-                     c3 = (mro_philox_words){ 0 } + (uint32_t)(stream >> 32);
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int i = 0; i < MRO_PHILOX_LANES; i++) c0[i] = (uint32_t)counter + (uint64_t)i;
-    for (int round = 0; round < 10; round++) {
-        const mro_philox_words p0 = mro_philox_product(c0, MRO_PHILOX_M0), p1 = mro_philox_product(c2, MRO_PHILOX_M1);
-        c0 = p1 >> 32 ^ c1 ^ k0;
-        c1 = p1;
-        c2 = p0 >> 32 ^ c3 ^ k1;
-        c3 = p0;
-        k0 += MRO_PHILOX_W0;
-        k1 += MRO_PHILOX_W1;
-    }
-    v[0] = c0;
-    v[1] = c1;
-    v[2] = c2;
-    v[3] = c3;
+    v[0] = mro_philox_rising(counter);
+    v[1] = mro_philox_same(counter >> 32);
+    v[2] = mro_philox_same(stream);
+    v[3] = mro_philox_same(stream >> 32);
+    mro_philox_rounds(seed, v);
+}
+
+/* Those of mro_philox(seed, stream + i, counter), likewise. */
+static inline void mro_philox_streams(uint64_t seed, uint64_t stream, uint64_t counter, mro_philox_words v[4])
+{
+    v[0] = mro_philox_same(counter);
+    v[1] = mro_philox_same(counter >> 32);
+    v[2] = mro_philox_rising(stream);
+    v[3] = mro_philox_same(stream >> 32);
+    mro_philox_rounds(seed, v);
 }
 
 #endif

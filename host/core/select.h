@@ -47,9 +47,9 @@ static inline float mro_median(float *v, size_t n) { return mro_select(v, n, n /
 static inline float mro_select_positive(const float *v, size_t n, size_t k, int threads)
 {
     enum { DIGITS = 3, MOST = 1 << 13 };
-    static const int lowest[DIGITS] = { 18, 9, 0 };                 /* bit of each digit; the sign is in none */
+    static const int lowest[DIGITS] = { 18, 9, 0 };                  /* bit of each digit; the sign is in none */
     static const uint32_t values[DIGITS] = { MOST, 1 << 9, 1 << 9 }; /* that it can have */
-    uint32_t found = 0;                                             /* of the bits, down to those of the last digit */
+    uint32_t found = 0;                                              /* of the bits, down to those of the last digit */
     for (int digit = 0; digit < DIGITS; digit++) {
         uint32_t count[MOST] = { 0 };
         const uint32_t all = values[digit], above = digit ? found : 0;

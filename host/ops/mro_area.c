@@ -38,6 +38,7 @@
 #define SCALE 0x1p64      /* of likelihoods: floats below 1e-38 are slow by a factor of ten and more */
 #define LEAST_SHARE 1e-20 /* of the spheres of a model that have one size; likewise */
 #define LEAST_WEIGHT 1e-6 /* of a model whose posterior is looked at patch by patch */
+#define LEAST_LOG (-60.0) /* of a posterior over the highest: all that are less add nothing to a double */
 
 enum { SIZES = 40, CONTRASTS = 15, MEANS = 17, SPREADS = 4, COUNTS = 16, MODELS = CONTRASTS * MEANS * SPREADS };
 
@@ -167,7 +168,7 @@ struct mro_models {
     float area[SIZES];   /* of the crystal, nm^2 */
     double log_c[CONTRASTS];
     float size[MEANS * SPREADS][SIZES]; /* prior of sizes */
-    double prior_size[MEANS * SPREADS]; /* of the mean and spread themselves */
+    double log_prior[MEANS * SPREADS];  /* of the mean and spread themselves */
     double seen[MODELS];                /* share of spheres that are found */
     double missed_area[MODELS];         /* mean area of one that is not */
 };
@@ -183,7 +184,7 @@ struct posterior {
     float *noise;          /* [wide]: under speckle, times the false patches that are expected */
     double *noise64;       /* the same, as it is */
     double count[COUNTS];  /* expected number of found spheres */
-    double *joint;         /* [MODELS][COUNTS] posterior */
+    double *joint;         /* [MODELS][COUNTS] posterior; not set of models without weight */
     double weight[MODELS]; /* the same, summed over counts */
 };
 
@@ -216,7 +217,7 @@ enum mro_code mro_models_new(struct mro_order_plan *p, struct mro_error *e)
             for (int s = 0; s < SIZES; s++) sum += v[s] = normal(q->log_d[s] - mean, spreads[w]);
             for (int s = 0; s < SIZES; s++)
                 q->size[m * SPREADS + w][s] = v[s] / sum < LEAST_SHARE ? 0 : (float)(v[s] / sum);
-            q->prior_size[m * SPREADS + w] = normal(mean - log(SIZE_NM), SIZE_SD) * prior_spread[w];
+            q->log_prior[m * SPREADS + w] = log(normal(mean - log(SIZE_NM), SIZE_SD) * prior_spread[w]);
         }
     for (int c = 0; c < CONTRASTS; c++) {
         double found[SIZES]; /* detection power */
@@ -337,9 +338,9 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     for (int k = 0; k < COUNTS; k++) q->count[k] = pow(sqrt(least) + (sqrt(most) - sqrt(least)) * k / (COUNTS - 1), 2);
 
     for (size_t i = 0; i < n; i++) q->noise64[i] = (double)q->noise[i] / SCALE;
-    double top = -INFINITY;
+    double highest[MODELS], top = -INFINITY;
     bool failed = false;
-#pragma omp parallel num_threads(threads) reduction(max : top)
+#pragma omp parallel num_threads(threads)
     {
         double *one = malloc((wide + 1) * sizeof *one);
         if (one == NULL) {
@@ -353,10 +354,10 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
             const float *real = real_of(q, (size_t)m, 0);
 #pragma omp simd
             for (size_t i = 0; i < wide; i++) one[i] = (double)real[i] / SCALE;
-            const double prior =
-                log(normal(p->models->log_c[c] - expected->log_c, expected->log_sd) * p->models->prior_size[w]);
+            const double off = (p->models->log_c[c] - expected->log_c) / expected->log_sd;
+            const double prior = p->models->log_prior[w] - 0.5 * off * off;
             /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
-            double product[COUNTS], sum[COUNTS];
+            double product[COUNTS], *sum = q->joint + (size_t)m * COUNTS;
             int64_t exponent[COUNTS] = { 0 };
             for (int k = 0; k < COUNTS; k++) product[k] = 1;
             for (size_t i = 0; i < n; i += 8) {
@@ -369,48 +370,71 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
 #pragma omp simd
                 for (int k = 0; k < COUNTS; k++) exponent[k] += take_exponent(product + k);
             }
-#pragma omp simd
-            for (int k = 0; k < COUNTS; k++)
-                sum[k] = prior - q->count[k] + (double)exponent[k] * M_LN2 + mro_ln64(product[k]);
+            double here = -INFINITY;
+#pragma omp simd reduction(max : here)
             for (int k = 0; k < COUNTS; k++) {
-                q->joint[(size_t)m * COUNTS + (size_t)k] = sum[k];
-                top = fmax(top, sum[k]);
+                sum[k] = prior - q->count[k] + (double)exponent[k] * M_LN2 + mro_ln64(product[k]);
+                here = sum[k] > here ? sum[k] : here;
             }
+            highest[m] = here;
         }
         free(one);
     }
     if (failed) return false;
+    for (size_t m = 0; m < MODELS; m++) top = highest[m] > top ? highest[m] : top;
     double total = 0;
     for (size_t m = 0; m < MODELS; m++) {
         double *joint = q->joint + m * COUNTS, sum = 0;
+        q->weight[m] = 0;
+        if (highest[m] < top + LEAST_LOG) continue;
 #pragma omp simd reduction(+ : sum)
         for (size_t k = 0; k < COUNTS; k++) {
-            joint[k] = exp_of(joint[k] - top);
+            const double less = joint[k] - top;
+            joint[k] = mro_exp64(less > 2 * LEAST_LOG ? less : 2 * LEAST_LOG);
             sum += joint[k];
         }
         total += q->weight[m] = sum;
     }
-    for (size_t m = 0; m < MODELS; m++) q->weight[m] /= total;
-#pragma omp simd
-    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) q->joint[i] /= total;
+    for (size_t m = 0; m < MODELS; m++) {
+        if (!(q->weight[m] > 0)) continue;
+        q->weight[m] /= total;
+        for (size_t k = 0; k < COUNTS; k++) q->joint[m * COUNTS + k] /= total;
+    }
     return true;
 }
 
-/* Poisson number: by multiplication while small, normal beyond. */
-static double poisson(double mean, uint64_t seed, uint64_t stream)
+static uint64_t draw_stream(size_t b) { return (5ull << 32) + b; }
+
+/* Poisson numbers of draws first, first + 1, ..., as many as there are lanes: by multiplication while they are small,
+ * normal beyond. */
+static void poisson(const double *mean, uint64_t seed, size_t first, double *number)
 {
-    if (mean > 60) {
-        const mro_philox_block u = mro_philox(seed, stream, 1u << 30);
-        return fmax(0, round(mean + sqrt(mean) * mro_normal_pair(u.v[0], u.v[1]).re));
+    enum { N = MRO_PHILOX_LANES };
+    const double most = 60;
+    double least[N], product[N];
+    mro_philox_words v[4];
+    int left = N;
+#pragma omp simd
+    for (int k = 0; k < N; k++) {
+        least[k] = mro_exp64(mean[k] < most ? -mean[k] : -most);
+        product[k] = 1;
+        number[k] = 0;
     }
-    const double least = mro_exp64(-mean);
-    double product = 1;
-    for (uint64_t i = 0;; i++) {
-        const mro_philox_block u = mro_philox(seed, stream, (1u << 30) + i);
-        for (int j = 0; j < 4; j++) {
-            product *= mro_uniform_open(u.v[j]);
-            if (product < least) return (double)(4 * i + (uint64_t)j);
-        }
+    for (uint64_t i = 0; left > 0; i++) {
+        mro_philox_streams(seed, draw_stream(first), (1u << 30) + i, v);
+        left = 0;
+        for (int j = 0; j < 4; j++)
+#pragma omp simd
+            for (int k = 0; k < N; k++) {
+                product[k] *= mro_uniform_open((uint32_t)v[j][k]);
+                number[k] += product[k] < least[k] ? 0 : 1;
+            }
+        for (int k = 0; k < N; k++) left += product[k] >= least[k];
+    }
+    for (int k = 0; k < N; k++) {
+        if (mean[k] <= most) continue;
+        const mro_philox_block u = mro_philox(seed, draw_stream(first + (size_t)k), 1u << 30);
+        number[k] = fmax(0, round(mean[k] + sqrt(mean[k]) * mro_normal_pair(u.v[0], u.v[1]).re));
     }
 }
 
@@ -418,13 +442,12 @@ static double poisson(double mean, uint64_t seed, uint64_t stream)
  * of PART of them uses what was computed of it. */
 enum { PART = 32, THIRD = (SIZES - 1) / 3 };
 _Static_assert(3 * THIRD == SIZES - 1, "sizes are gone through in thirds");
+_Static_assert(DRAWS % MRO_PHILOX_LANES == 0, "draws are made side by side");
 struct draws {
     const struct posterior *q;
     const float *inside; /* [wide]: share of each patch's disc that lies in the region */
     uint64_t seed;
 };
-
-static uint64_t draw_stream(size_t b) { return (5ull << 32) + b; }
 
 /* Adds to area[0 .. n_draws) the areas of the patches that are real in draws first, first + 1, ... of model m, with
  * expected numbers of found spheres count[...]. `uniform` is room for PART * wide numbers: one decides whether a patch
@@ -449,8 +472,7 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
             }
         }
     }
-    float steps[SIZES], sum_of[PART][LANES] = { { 0 } };
-    for (int s = 0; s < SIZES - 1; s++) steps[s] = area_of[s + 1] - area_of[s];
+    float sum_of[PART][LANES] = { { 0 } };
     for (size_t i = 0; i < wide; i += LANES) {
         const float *real = real_of(q, m, i), *noise = q->noise + i, *inside = d->inside + i;
         float chance[SIZES][LANES], sum[LANES] = { 0 }; /* of up to a size */
@@ -461,26 +483,24 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
         }
         for (size_t b = 0; b < n_draws; b++) {
             const float *u = uniform + b * wide + i, expected = (float)count[b];
-            float at[LANES], is[LANES] = { 0 }, more[LANES] = { 0 }, most[LANES] = { 0 };
+            float at[LANES];
+            int32_t low[LANES] = { 0 }, middle[LANES] = { 0 }, high[LANES] = { 0 }; /* sizes that are too small */
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
                 const float r = expected * real[k], mark = u[k] * (r + noise[k]), part = mark / r * sum[k];
                 at[k] = mark < r ? part : -1; /* -1: speckle */
             }
             /* Three sums, which need not wait for each other. */
-            for (int s = 0; s < THIRD; s++) {
-                const float *low = chance[s], *middle = chance[THIRD + s], *high = chance[2 * THIRD + s];
-                const float step = steps[s], next = steps[THIRD + s], last = steps[2 * THIRD + s];
+            for (int s = 0; s < THIRD; s++)
 #pragma omp simd
                 for (int k = 0; k < LANES; k++) {
-                    is[k] += low[k] <= at[k] ? step : 0;
-                    more[k] += middle[k] <= at[k] ? next : 0;
-                    most[k] += high[k] <= at[k] ? last : 0;
+                    low[k] += chance[s][k] <= at[k];
+                    middle[k] += chance[THIRD + s][k] <= at[k];
+                    high[k] += chance[2 * THIRD + s][k] <= at[k];
                 }
-            }
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
-                const float part = inside[k] * (area_of[0] + is[k] + more[k] + most[k]);
+                const float part = inside[k] * area_of[low[k] + middle[k] + high[k]];
                 sum_of[b][k] += at[k] < 0 ? 0 : part;
             }
         }
@@ -548,13 +568,11 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     double *draw = malloc(DRAWS * sizeof *draw), *normal_of = malloc(DRAWS * sizeof *normal_of);
     double *least = malloc(DRAWS * sizeof *least), *count = malloc(DRAWS * sizeof *count);
     size_t *point = malloc(DRAWS * sizeof *point); /* of the grid, of each draw */
-    double *cumulative = malloc((size_t)MODELS * COUNTS * sizeof *cumulative);
     a->diameter_nm = calloc(n + 1, sizeof *a->diameter_nm);
     a->weight = calloc(n + 1, sizeof *a->weight);
     double *own = calloc(n + 1, sizeof *own); /* area of each disc inside the region */
     enum mro_code rc = MRO_OK;
-    if (!q || !inside || !draw || !normal_of || !least || !count || !point || !cumulative || !a->diameter_nm ||
-        !a->weight || !own) {
+    if (!q || !inside || !draw || !normal_of || !least || !count || !point || !a->diameter_nm || !a->weight || !own) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         free(q);
         q = NULL;
@@ -586,19 +604,26 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     const double overlap = discs > 0 ? covered / discs : 1;
 
     double sum = 0;
-    for (size_t i = 0; i < (size_t)MODELS * COUNTS; i++) cumulative[i] = sum += q->joint[i];
+    for (size_t m = 0; m < MODELS; m++) sum += q->weight[m];
     /* Stratified over the grid, so that few draws cover it evenly. */
     const uint64_t seed = p->o.seed;
-#pragma omp simd
-    for (size_t b = 0; b < DRAWS; b++) {
-        const mro_philox_block u = mro_philox(seed, draw_stream(b), 0);
-        least[b] = ((double)b + mro_uniform_open(u.v[0])) / DRAWS * sum;
-        normal_of[b] = mro_normal_pair(u.v[1], u.v[2]).re;
+    for (size_t b = 0; b < DRAWS; b += MRO_PHILOX_LANES) {
+        mro_philox_words u[4];
+        mro_philox_streams(seed, draw_stream(b), 0, u);
+        for (size_t k = 0; k < MRO_PHILOX_LANES; k++) {
+            least[b + k] = ((double)(b + k) + mro_uniform_open((uint32_t)u[0][k])) / DRAWS * sum;
+            normal_of[b + k] = mro_normal_pair((uint32_t)u[1][k], (uint32_t)u[2][k]).re;
+        }
     }
-    for (size_t b = 0, k = 0; b < DRAWS; b++) {
-        while (k + 1 < (size_t)MODELS * COUNTS && cumulative[k] < least[b]) k++;
-        point[b] = k;
-        count[b] = q->count[k % COUNTS];
+    double before = 0, within = 0; /* of the models before m, and of the counts before k in it */
+    size_t last = MODELS - 1;
+    while (last > 0 && !(q->weight[last] > 0)) last--;
+    for (size_t b = 0, m = 0, k = 0; b < DRAWS; b++) {
+        for (; m < last && before + q->weight[m] < least[b]; k = 0, within = 0) before += q->weight[m++];
+        const double *joint = q->joint + m * COUNTS;
+        for (; k + 1 < COUNTS && before + (within + joint[k]) < least[b]; k++) within += joint[k];
+        point[b] = m * COUNTS + k;
+        count[b] = q->count[k];
     }
     const struct draws draws = { q, inside, p->o.seed };
     bool failed = false;
@@ -629,13 +654,20 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
 #pragma omp parallel num_threads(p->d->threads)
     {
 #pragma omp for schedule(static)
-        for (size_t b = 0; b < DRAWS; b++) {
-            const size_t m = point[b] / COUNTS;
-            const double seen = p->models->seen[m], missed_area = p->models->missed_area[m];
-            const double missed = poisson(count[b] * (1 - seen) / fmax(seen, 1e-3) * here, seed, draw_stream(b));
-            const double factor = fmin(1 / seen, MOST_CORRECTION) - 1;
-            least[b] = count[b] * factor * here * missed_area / usable_nm2;
-            count[b] = missed * missed_area / usable_nm2; /* of no other use any more */
+        for (size_t first = 0; first < DRAWS; first += MRO_PHILOX_LANES) {
+            double mean[MRO_PHILOX_LANES], missed[MRO_PHILOX_LANES];
+            for (size_t b = first; b < first + MRO_PHILOX_LANES; b++) {
+                const double seen = p->models->seen[point[b] / COUNTS];
+                mean[b - first] = count[b] * (1 - seen) / fmax(seen, 1e-3) * here;
+            }
+            poisson(mean, seed, first, missed);
+            for (size_t b = first; b < first + MRO_PHILOX_LANES; b++) {
+                const size_t m = point[b] / COUNTS;
+                const double factor = fmin(1 / p->models->seen[m], MOST_CORRECTION) - 1;
+                const double missed_area = p->models->missed_area[m] / usable_nm2;
+                least[b] = count[b] * factor * here * missed_area;
+                count[b] = missed[b - first] * missed_area; /* of no other use any more */
+            }
         }
 #pragma omp for simd schedule(static)
         for (size_t b = 0; b < DRAWS; b++) {
@@ -668,7 +700,6 @@ done:
     free(least);
     free(count);
     free(point);
-    free(cumulative);
     if (rc) mro_area_release(a);
     return rc;
 }
