@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "core/team.h"
+
 /* The k-th smallest (from 0) of n > k floats without NaN; reorders v so that it stands at v[k], none larger before it
  * and none smaller behind. Quickselect with a median-of-three pivot, so that the work is linear on the noise it is used
  * on. */
@@ -54,7 +56,7 @@ static inline float mro_select_positive(const float *v, size_t n, size_t k, int 
         uint32_t count[MOST] = { 0 };
         const uint32_t all = values[digit], above = digit ? found : 0;
         const int shift = lowest[digit], shared = digit ? lowest[digit - 1] : 31;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(mro_team(threads, 1.0 * (double)n))
         {
             uint32_t mine[MOST] = { 0 };
 #pragma omp for schedule(static)

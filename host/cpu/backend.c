@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/team.h"
 #include "core/vectors.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
@@ -82,7 +83,7 @@ static enum mro_code cpu_multiply(struct mro_device *d, const struct mro_grid *g
     (void)e;
     mro_c32 *s = spectrum->p;
     const size_t n = g->ny * g->nx;
-#pragma omp parallel for simd schedule(static) num_threads(d->threads)
+#pragma omp parallel for simd schedule(static) num_threads(mro_team(d->threads, 0.3 * (double)n))
     for (size_t i = 0; i < n; i++) {
         s[i].re *= gain[i];
         s[i].im *= gain[i];
@@ -163,7 +164,8 @@ static bool smooth(const float *v, bool squares, size_t ny, size_t nx, const dou
     const size_t taps_y = 2 * (size_t)ry + 2, taps_x = 2 * (size_t)rx + 2;
     float *wy = bell_of(s[0], ny, out->ny, ry), *wx = bell_of(s[1], nx, out->nx, rx);
     bool failed = wy == NULL || wx == NULL;
-#pragma omp parallel num_threads(threads) if (!failed)
+    const double products = (double)out->ny * (double)(nx * taps_y + out->nx * taps_x);
+#pragma omp parallel num_threads(mro_team(threads, 0.04 * products)) if (!failed)
     {
         /* Rows of sums along y; side by side, repeated to both sides as the field is; and sums along x of these. */
         float *rows = failed ? NULL : malloc(MRO_LANES * nx * sizeof *rows);

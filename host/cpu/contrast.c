@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "core/team.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/band.h"
@@ -55,7 +56,7 @@ static float residual_threshold(const float *px, size_t ny, size_t nx, int threa
     if (ny < 3 || nx < 3) return 0;
     const size_t rows = sampled_rows(ny);
     size_t known = 0;
-#pragma omp parallel for schedule(static) num_threads(threads) reduction(+ : known)
+#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 2.0 * (double)(rows * nx))) reduction(+ : known)
     for (size_t k = 0; k < rows; k++) {
         const float *mid = px + (1 + k * MRO_SPIKE_ROW_STEP) * nx;
         for (size_t from = 0; from < nx; from += PART) {
@@ -200,7 +201,7 @@ static bool background_smooth(int threads, struct background *b, size_t pixels_y
     for (int k = 0; ready && k < (whole ? 1 : 2); k++) {
         const double *from = k ? count : sum;
         double *to = k ? sum : b->mean;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(mro_team(threads, 0.15 * (double)(ny * pitch * (hy + hx))))
         {
 #pragma omp for schedule(static)
             for (ptrdiff_t y = 0; y < ny; y++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cpu/fft.h"
+#include "core/team.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -142,6 +143,8 @@ void mro_rows_to_panels(const struct mro_wide *rows, size_t nx, struct mro_wide 
 
 /* -- planes ------------------------------------------------------------------------------------------ */
 
+#define PLANE_NS 1.1 /* a sample of a real transform */
+
 static enum mro_code no_room(size_t ny, size_t nx, struct mro_error *e)
 {
     return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a transform of %zu x %zu", nx, ny);
@@ -200,7 +203,7 @@ enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit,
     const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny);
     struct mro_wide *half = mro_panels_new(columns, ny);
     bool failed = half == NULL;
-#pragma omp parallel num_threads(threads) if (!failed)
+#pragma omp parallel num_threads(mro_team(threads, PLANE_NS *(double)(ny * nx))) if (!failed)
     {
         struct mro_rooms r;
         const bool ready = mro_rooms_new(&r, ny, nx) && half;
@@ -236,7 +239,7 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
     const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny);
     struct mro_wide *half = mro_panels_new(columns, ny);
     bool failed = half == NULL;
-#pragma omp parallel num_threads(threads) if (!failed)
+#pragma omp parallel num_threads(mro_team(threads, PLANE_NS *(double)(ny * nx))) if (!failed)
     {
         struct mro_rooms r;
         const bool ready = mro_rooms_new(&r, ny, nx) && half;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "core/team.h"
 #include "cpu/cpu.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
@@ -425,7 +426,7 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-#pragma omp parallel num_threads(d->threads)
+#pragma omp parallel num_threads(mro_team(d->threads, 0.5 * (double)(g->ny * g->nx)))
     {
         float *line = malloc(((size_t)(2 * l.half + 1) + g->nx / 2 + 1) * sizeof *line);
         if (line == NULL) {

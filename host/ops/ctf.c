@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/gsl_errors.h"
+#include "core/team.h"
 #include "mroscope/math/ctf.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
@@ -21,7 +22,7 @@
 #define BINS_LEAST 100 /* under 2 nm^-1 of spectrum shows no rings worth a fit */
 #define FLOOR 0.1      /* of sin^2 chi: zeros of real spectra are filled by noise and foil thickness */
 #define KNOTS 0.9      /* nm^-1 between the bumps of the background model */
-#define MOST_BUMPS 10
+#define MOST_BUMPS 8
 #define ASTIGMATIC_DEPTH_NM 8.0 /* of foil, held while strong astigmatism is looked for */
 #define MIN_CORRELATION 0.6     /* of the radial mean */
 #define MIN_SECTORS 0.40        /* of all sectors, which are noisier */
@@ -57,18 +58,20 @@ struct profile {
 
 /* Of two lines in whole blocks. Two sums, which need not wait for each other. */
 enum { LANES = 16, BLOCK = 4 * LANES };
-static float product(const float *a, const float *b, size_t wide)
+static inline float product(const float *a, const float *b, size_t wide)
 {
-    float even[LANES] = { 0 }, odd[LANES] = { 0 }, sum = 0;
+    float even[LANES] = { 0 }, odd[LANES] = { 0 };
     for (size_t i = 0; i < wide; i += 2 * LANES) {
 #pragma omp simd
         for (size_t k = 0; k < LANES; k++) even[k] += a[i + k] * b[i + k];
 #pragma omp simd
         for (size_t k = 0; k < LANES; k++) odd[k] += a[i + LANES + k] * b[i + LANES + k];
     }
-#pragma omp simd reduction(+ : sum)
-    for (size_t k = 0; k < LANES; k++) sum += even[k] + odd[k];
-    return sum;
+#pragma omp simd
+    for (size_t k = 0; k < LANES; k++) even[k] += odd[k];
+    for (size_t half = LANES / 2; half > 0; half /= 2) /* as compilers do not: they add one number after the other */
+        for (size_t k = 0; k < half; k++) even[k] += even[half + k];
+    return even[0];
 }
 
 /* Takes the smooth background out of one radial line. */
@@ -190,7 +193,7 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
     const size_t chunks = g->ny < 2 * CHUNK_ROWS ? 1 : g->ny < CHUNKS * CHUNK_ROWS ? g->ny / CHUNK_ROWS : CHUNKS;
     struct part *parts = calloc(chunks, sizeof *parts);
     bool failed = parts == NULL;
-#pragma omp parallel num_threads(threads) if (!failed)
+#pragma omp parallel num_threads(mro_team(threads, 1.0 * (double)(g->ny * g->nx))) if (!failed)
     {
         double *power = failed ? NULL : malloc((g->nx / 2 + 1) * sizeof *power);
         int *ring = malloc((g->nx / 2 + 1) * sizeof *ring);
@@ -368,10 +371,11 @@ void mro_ctf_rings_free(struct mro_ctf_rings *p)
 }
 
 /* The products of the model with itself and with each sector, of the depth in use, at every GRAIN of defocus from
- * `from` nm on: fits ask for the same again and again. Filled when first asked for; between grains they are
- * interpolated by cubics, to some 1e-6 of themselves. */
+ * `from` nm on: fits ask for the same again and again. Those where they begin are made beforehand, the others when
+ * first asked for; between grains they are interpolated by cubics, to some 1e-6 of themselves. */
 #define GRAIN_NM 0.25
 #define GRAINS_BEYOND_NM 60.0 /* the range of defocus that is looked through: what astigmatism adds */
+#define GRAINS_AROUND_NM 24.0 /* of the start: what fits ask for nearly always */
 struct grain {
     bool known;
     float square, with[SECTORS];
@@ -383,30 +387,40 @@ struct grains {
     struct grain *v;
 };
 
-static struct grain *grain(const struct grains *g, size_t i)
+static void make_grain(const struct grains *g, size_t i)
 {
+    const struct mro_ctf_rings *rings = g->p->rings;
     struct grain *v = g->v + i;
-    if (!v->known) {
-        const struct mro_ctf_rings *rings = g->p->rings;
-        float m[MOST_BINS];
-        v->square = model_line(rings, g->p->wash, (float)(g->from + GRAIN_NM * (double)i), m);
-        for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], rings->wide);
-        v->known = true;
-    }
-    return v;
+    float m[MOST_BINS];
+    v->square = model_line(rings, g->p->wash, (float)(g->from + GRAIN_NM * (double)i), m);
+    for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], rings->wide);
+    v->known = true;
+}
+
+static void make_grains_around(const struct grains *g, double defocus, int threads)
+{
+    const double around = GRAINS_AROUND_NM / GRAIN_NM, at = (defocus - g->from) / GRAIN_NM;
+    const size_t first = (size_t)fmin(fmax(at - around, 0), (double)g->n),
+                 end = (size_t)fmin(fmax(at + around, 0), (double)g->n);
+#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 700.0 * (double)(end - first)))
+    for (size_t i = first; i < end; i++) make_grain(g, i);
 }
 
 /* Correlation of the model with every sector. Beyond the grains it is that of their ends. */
 static double correlation(const struct grains *g, double defocus, const double astigmatism[2])
 {
+    const double most = (double)(g->n - 3);
     double mm = 0, rr = 0, mr = 0;
     for (size_t s = 0; s < SECTORS; s++) {
         const double place = (sector_defocus(g->p->rings, s, defocus, astigmatism) - g->from) / GRAIN_NM;
-        const double at = fmin(fmax(place, 1), (double)(g->n - 3)), t = at - floor(at);
+        const double at = place > 1 ? (place < most ? place : most) : 1;
+        const size_t before = (size_t)at;
+        const double t = at - (double)before;
         const double weight[4] = { -t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2,
                                    -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6 };
         for (size_t k = 0; k < 4; k++) {
-            const struct grain *v = grain(g, (size_t)at - 1 + k);
+            const struct grain *v = g->v + before - 1 + k;
+            if (!v->known) make_grain(g, before - 1 + k);
             mm += weight[k] * (double)v->square;
             mr += weight[k] * (double)v->with[s];
         }
@@ -566,7 +580,7 @@ static void find_round(const struct profile *p, double *most, struct mro_ctf_fit
     for (size_t i = 0; i < rings->n; i++) rounded[i] = (int16_t)lrintf(p->mean[i] / highest * INT16_MAX);
     const double unit = (double)highest / INT16_MAX / sqrt(p->mean_square + 1e-30);
     const double rounding = 0.51 * sqrt((double)rings->n); /* at most, in units of either */
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 25.0 * (double)(DEPTHS * steps)))
     for (size_t k = 0; k < DEPTHS * steps; k++)
         most[k] =
             coarse_product(rings->coarse + k * rings->wide, rounded, rings->wide) * unit * (double)rings->unit[k] +
@@ -650,6 +664,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     const double start[STARTS][2] = { { 0, 0 },  { 15, 0 },  { -15, 0 },
                                       { 0, 15 }, { 0, -15 }, { astigmatic[1], astigmatic[2] } };
     double least = 0;
+    make_grains_around(&grains, astigmatic[0], threads);
     mro_gsl_errors_hold();
     for (int k = 0; k < STARTS; k++) {
         if (k == STARTS - 1 && astigmatic[1] == 0 && astigmatic[2] == 0) continue; /* like the first */

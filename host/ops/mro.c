@@ -9,6 +9,7 @@
 
 #include "core/notes.h"
 #include "core/select.h"
+#include "core/team.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/math/grid.h"
 #include "ops/mro_internal.h"
@@ -143,7 +144,7 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct mr
     r->objects = calloc(found->n + 1, sizeof *r->objects);
     if (!r->score.v || !r->mask.v || !r->spacing.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     size_t flagged = 0;
-#pragma omp parallel for schedule(static) num_threads(p->d->threads) reduction(+ : flagged)
+#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 4.0 * (double)(nx * ny))) reduction(+ : flagged)
     for (size_t i = 0; i < nx * ny; i++) {
         r->score.v[i] = usable[i] ? (float)(s->surprise[i] / p->null.threshold) : NAN;
         r->mask.v[i] = usable[i] ? (float)(s->surprise[i] > p->null.threshold) : NAN;

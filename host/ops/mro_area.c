@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "core/philox_words.h"
+#include "core/team.h"
 #include "mroscope/math/elementary.h"
 #include "ops/mro_internal.h"
 
@@ -120,7 +121,7 @@ static enum mro_code disc_areas(const struct mro_found_list *l, const double *di
     struct disc *discs = malloc((l->n + 1) * sizeof *discs);
     size_t covered = 0;
     bool failed = discs == NULL;
-#pragma omp parallel num_threads(threads) reduction(+ : covered) if (!failed)
+#pragma omp parallel num_threads(mro_team(threads, 0.3 * (double)(nx * ny))) reduction(+ : covered) if (!failed)
     {
         unsigned char *hit = failed ? NULL : malloc(BAND * nx + 1);
         size_t first;
@@ -331,7 +332,7 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     q->joint = malloc((size_t)MODELS * COUNTS * sizeof *q->joint);
     if (!q->fit || !q->real || !q->noise || !q->noise64 || !q->joint) return false;
 
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 1e3 * (double)n))
     for (size_t first = 0; first < n; first += LANES) fill_fit(p, l, false_patches, q, first);
     const double most = (double)n + 4 * sqrt((double)n + 1) + 2;
     const double least = fmax(0.02, (double)n - false_patches - 4 * sqrt((double)n + 1));
@@ -587,7 +588,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     a->contrast = exp(contrast);
 
     /* Mean size of every patch over the models, for its disc. */
-#pragma omp parallel for schedule(static) num_threads(p->d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 1e3 * (double)n))
     for (size_t first = 0; first < n; first += LANES) {
         double area[LANES];
         mean_areas(q, first, area);
@@ -651,7 +652,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     }
     const double here = usable_nm2 / searched_nm2; /* missed spheres are spread over the searched area */
     const double unknown_more = lens_known ? 0 : 0.45, unknown_less = lens_known ? 0 : 0.35;
-#pragma omp parallel num_threads(p->d->threads)
+#pragma omp parallel num_threads(mro_team(p->d->threads, 20.0 * DRAWS))
     {
 #pragma omp for schedule(static)
         for (size_t first = 0; first < DRAWS; first += MRO_PHILOX_LANES) {
@@ -684,7 +685,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         0.5 * (gsl_stats_select(least, 1, DRAWS, DRAWS / 2 - 1) + gsl_stats_select(least, 1, DRAWS, DRAWS / 2));
     a->ci95[0] = fmin(gsl_stats_select(draw, 1, DRAWS, DRAWS / 40), gsl_stats_select(least, 1, DRAWS, DRAWS / 40));
     a->ci95[1] = gsl_stats_select(draw, 1, DRAWS, DRAWS - 1 - DRAWS / 40);
-#pragma omp parallel for schedule(static) num_threads(p->d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 1e3 * (double)n))
     for (size_t first = 0; first < n; first += LANES) {
         double chance[LANES];
         mean_reality(q, first, chance);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/sizes.h"
+#include "core/team.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "ops/mro_internal.h"
@@ -70,7 +71,7 @@ static bool band_energy(const struct mro_order_plan *p, const struct mro_grid *g
     const size_t rows = g->ny / 2 + 1;
     double *line = calloc(rows, sizeof *line), sum = 0;
     bool failed = line == NULL;
-#pragma omp parallel num_threads(p->d->threads)
+#pragma omp parallel num_threads(mro_team(p->d->threads, 0.3 * (double)(g->ny * g->nx)))
     {
         float *row = line == NULL ? NULL : malloc(g->nx * sizeof *row);
         if (row == NULL) {
@@ -190,7 +191,7 @@ void mro_fill_surprise(const struct mro_order_plan *p, struct mro_scores *s)
 {
     enum { PART = 256 }; /* cells that stay in the first level of cache */
     const size_t n = s->cells.ny * s->cells.nx;
-#pragma omp parallel for schedule(static) num_threads(p->d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 12.0 * (double)n))
     for (size_t from = 0; from < n; from += PART) {
         const size_t cells = n - from < PART ? n - from : PART;
         double most[PART], u[PART];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/notes.h"
+#include "core/team.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
 #include "mroscope/math/elementary.h"
@@ -36,7 +37,7 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
     const double from = fmax(l.inner - reach, 0), to = l.outer + reach;
     const float least = (float)(from * from), per = (float)(1 / g->lx);
     bool failed = false;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(mro_team(threads, 0.5 * (double)(g->ny * g->nx)))
     {
         float *row = malloc(g->nx * sizeof *row);
         if (row == NULL) {
@@ -87,7 +88,7 @@ static bool expect_contrast(const struct mro_order_plan *p, const struct mro_gri
     const float *of = model ? model : power;
     const double known = model ? 1 : 0, unknown = model ? 0 : UNKNOWN_TRANSFER;
     if (lines == NULL) return false;
-#pragma omp parallel for schedule(dynamic, 16) num_threads(p->d->threads)
+#pragma omp parallel for schedule(dynamic, 16) num_threads(mro_team(p->d->threads, 0.3 * (double)(g->ny * g->nx)))
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = mro_frequency(y, g->ny, g->ly);
         if (fabs(qy) > hi) continue;
@@ -188,7 +189,7 @@ bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *
 {
     const double outer = p->o.band_inv_nm[1] + BAND_EDGE;
     bool failed = false;
-#pragma omp parallel num_threads(p->d->threads)
+#pragma omp parallel num_threads(mro_team(p->d->threads, 0.6 * (double)(grid->ny * grid->nx)))
     {
         float *row = malloc(2 * grid->nx * sizeof *row), *sign = row ? row + grid->nx : NULL;
         if (row == NULL) {

@@ -36,15 +36,15 @@ def _load() -> tuple[Any, Any, Path]:
     ffi = FFI()
     ffi.cdef(_prototypes(header.read_text(encoding="utf-8")))
     # Threads that wait should sleep; OpenMP looks when it is loaded. By default they spin, and on a shared machine
-    # take the processor from the thread that is waited for.
-    quiet = "OMP_WAIT_POLICY" not in os.environ
-    if quiet:
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+    # take the processor from the thread that is waited for. They spin for as long as it takes to wake them.
+    quiet = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"}
+    quiet = {} if "OMP_WAIT_POLICY" in os.environ else {k: v for k, v in quiet.items() if k not in os.environ}
+    os.environ.update(quiet)
     try:
         lib = ffi.dlopen(str(path))
     finally:
-        if quiet:
-            del os.environ["OMP_WAIT_POLICY"]
+        for name in quiet:
+            del os.environ[name]
     return ffi, lib, path
 
 
