@@ -10,6 +10,8 @@
 #include <gsl/gsl_sf_bessel.h>
 
 #include "core/cholesky.h"
+#include "core/philox_words.h"
+#include "core/select.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
 #include "mroscope/math/elementary.h"
@@ -78,7 +80,34 @@ static void philox_known_answers(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         const mro_philox_block b = mro_philox(row[i].seed, row[i].stream, row[i].counter);
-        for (int k = 0; k < 4; k++) assert_int_equal(b.v[k], row[i].out[k]);
+        mro_philox_words counters[4], streams[4];
+        mro_philox_lanes(row[i].seed, row[i].stream, row[i].counter, counters);
+        mro_philox_streams(row[i].seed, row[i].stream, row[i].counter, streams);
+        for (int k = 0; k < 4; k++) {
+            assert_int_equal(b.v[k], row[i].out[k]);
+            assert_int_equal((uint32_t)counters[k][0], row[i].out[k]);
+            assert_int_equal((uint32_t)streams[k][0], row[i].out[k]);
+        }
+    }
+}
+
+/* Draws side by side are those one by one, with halves of seed, stream and counter that are all in use. */
+static void random_numbers_side_by_side(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 300; i++) {
+        const uint64_t seed = i * 0x9e3779b97f4a7c15, stream = (i << 33) + 17 * i, counter = (i * i << 32) + 1000 * i;
+        mro_philox_words counters[4], streams[4];
+        mro_philox_lanes(seed, stream, counter, counters);
+        mro_philox_streams(seed, stream, counter, streams);
+        for (uint64_t lane = 0; lane < MRO_PHILOX_LANES; lane++) {
+            const mro_philox_block next = mro_philox(seed, stream, counter + lane),
+                                   beside = mro_philox(seed, stream + lane, counter);
+            for (int k = 0; k < 4; k++) {
+                assert_int_equal((uint32_t)counters[k][lane], next.v[k]);
+                assert_int_equal((uint32_t)streams[k][lane], beside.v[k]);
+            }
+        }
     }
 }
 
@@ -203,13 +232,45 @@ static void systems_of_equations(void **state)
     assert_false(mro_cholesky_factor(none, 1, 1, 0));
 }
 
+static int rising(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* Order statistics of numbers over all of their range, with many alike, against those of a sorted copy. */
+static void select_is_that_of_sorted_numbers(void **state)
+{
+    enum { N = 20000 };
+    float *v = malloc(N * sizeof *v), *sorted = malloc(N * sizeof *sorted);
+    (void)state;
+    assert_true(v && sorted);
+    for (int kind = 0; kind < 3; kind++) {
+        for (uint64_t i = 0; i < N; i++) {
+            const mro_philox_block b = mro_philox(11, (uint64_t)kind, i);
+            const float u = mro_uniform_open(b.v[0]);
+            v[i] = kind == 0   ? fabsf(mro_normal_pair(b.v[1], b.v[2]).re)
+                   : kind == 1 ? floorf(20 * u) / 3 /* zeros among them */
+                               : ldexpf(u, (int)(b.v[3] % 270) - 140);
+        }
+        if (kind == 2) v[7] = v[11] = INFINITY;
+        memcpy(sorted, v, N * sizeof *v);
+        qsort(sorted, N, sizeof *sorted, rising);
+        for (size_t k = 0; k < N; k += k < 40 ? 1 : 997) assert_true(mro_select_positive(v, N, k, 1) == sorted[k]);
+        assert_true(mro_select_positive(v, N, N - 1, 2) == sorted[N - 1]);
+    }
+    free(v);
+    free(sorted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wavelength_of_the_electron), cmocka_unit_test(transfer_of_known_lenses),
-        cmocka_unit_test(philox_known_answers),       cmocka_unit_test(random_numbers_have_their_moments),
-        cmocka_unit_test(band_is_half_at_its_limits), cmocka_unit_test(sphere_profile_and_form_factor),
-        cmocka_unit_test(systems_of_equations),       cmocka_unit_test(functions_of_our_own_are_those_of_the_library),
+        cmocka_unit_test(wavelength_of_the_electron),  cmocka_unit_test(transfer_of_known_lenses),
+        cmocka_unit_test(philox_known_answers),        cmocka_unit_test(random_numbers_have_their_moments),
+        cmocka_unit_test(random_numbers_side_by_side), cmocka_unit_test(select_is_that_of_sorted_numbers),
+        cmocka_unit_test(band_is_half_at_its_limits),  cmocka_unit_test(sphere_profile_and_form_factor),
+        cmocka_unit_test(systems_of_equations),        cmocka_unit_test(functions_of_our_own_are_those_of_the_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
