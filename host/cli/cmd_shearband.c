@@ -105,6 +105,7 @@ static int check(void *state)
                                m->k         ? "--k"
                                : m->at_maps ? "--at-maps"
                                             : "--map-pixel");
+    if (cli_maps_check(&m->map, &e) != MRO_OK) return cli_wrong_usage("shearband", "%s", e.message);
     if (m->map.n && m->run.args.n > 1)
         return cli_wrong_usage("shearband", "--map is of the field of one image, but %zu files are given",
                                m->run.args.n);

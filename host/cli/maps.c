@@ -119,15 +119,19 @@ static enum mro_code take_map(struct reading *r, const struct mro_image_info *in
     return MRO_OK;
 }
 
-/* The elements of "Fe,Co,Si=FILE"; returns how many, 0 with `e` filled. */
-static size_t elements_of(const char *text, const char *equals, const struct mro_eds_field *m, char symbol[][4],
-                          struct mro_error *e)
+/* The elements of "Fe,Co,Si=FILE" go behind the `n` that there are; returns how many, 0 with `e` filled. */
+static size_t elements_of(const char *text, char symbol[][4], const size_t before, struct mro_error *e)
 {
-    size_t n = 0;
+    const char *equals = strchr(text, '=');
+    size_t n = before;
+    if (equals == NULL || equals[1] == '\0' || equals == text) {
+        MRO_FAIL(e, MRO_EARG, "--map %s does not name its element; write --map Fe=FILE", text);
+        return 0;
+    }
     for (const char *p = text; p < equals; n++) {
         const size_t length = strcspn(p, ",=");
         bool twice = false;
-        if (n + m->elements >= MRO_EDS_MAX_ELEMENTS) {
+        if (n >= MRO_EDS_MAX_ELEMENTS) {
             MRO_FAIL(e, MRO_EARG, "more than %d maps are given", MRO_EDS_MAX_ELEMENTS);
             return 0;
         }
@@ -136,7 +140,6 @@ static size_t elements_of(const char *text, const char *equals, const struct mro
             MRO_FAIL(e, MRO_EARG, "--map %s: '%.*s' is no element", text, (int)length, p);
             return 0;
         }
-        for (size_t j = 0; j < m->elements; j++) twice |= strcmp(m->symbol[j], symbol[n]) == 0;
         for (size_t j = 0; j < n; j++) twice |= strcmp(symbol[j], symbol[n]) == 0;
         if (twice) {
             MRO_FAIL(e, MRO_EARG, "--map gives %s twice", symbol[n]);
@@ -144,7 +147,16 @@ static size_t elements_of(const char *text, const char *equals, const struct mro
         }
         p += length + 1;
     }
-    return n;
+    return n - before;
+}
+
+enum mro_code cli_maps_check(const struct cli_list *maps, struct mro_error *e)
+{
+    char symbol[MRO_EDS_MAX_ELEMENTS][4];
+    size_t n = 0, more;
+    for (size_t i = 0; i < maps->n; i++, n += more)
+        if ((more = elements_of(maps->v[i], symbol, n, e)) == 0) return e->code;
+    return MRO_OK;
 }
 
 /* Count maps out of a spectrum stream. */
@@ -192,15 +204,15 @@ const char *cli_map_path(const char *text)
 enum mro_code cli_maps_add(struct cli_maps *m, const struct cli_common *c, const char *text, struct cli_sources *s,
                            char ***warnings, size_t *n_warnings, struct mro_error *e)
 {
-    const char *equals = strchr(text, '=');
     struct reading r = { m, c, NULL, cli_map_path(text), warnings, n_warnings };
-    char role[160], symbol[MRO_EDS_MAX_ELEMENTS][4];
+    char role[160], all[MRO_EDS_MAX_ELEMENTS][4];
     struct mro_eds_stream_info stream;
-    if (equals == NULL || *r.path == '\0' || equals == text)
-        return MRO_FAIL(e, MRO_EARG, "--map %s does not name its element; write --map Fe=FILE", text);
-    const size_t n = elements_of(text, equals, &m->field, symbol, e);
+    const size_t before = m->field.elements;
+    memcpy(all, m->field.symbol, before * sizeof *all);
+    const size_t n = elements_of(text, all, before, e);
     if (n == 0) return e->code;
-    snprintf(role, sizeof role, "map %.*s", (int)(equals - text), text);
+    char(*symbol)[4] = all + before;
+    snprintf(role, sizeof role, "map %.*s", (int)strcspn(text, "="), text);
     MRO_TRY(cli_sources_open(s, role, r.path, c->memory, &r.file, e));
     enum mro_code rc = MRO_OK;
     if (mro_eds_stream_info(r.file, &stream, NULL) == MRO_OK) {

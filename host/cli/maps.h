@@ -42,6 +42,9 @@ struct cli_maps {
     char calibration[96];
 };
 
+/* Whether all of --map name their elements, each once. MRO_EARG. */
+enum mro_code cli_maps_check(const struct cli_list *maps, struct mro_error *e);
+
 /* Reads "Fe=FILE", "Fe,Co,Si=STACK" or "Fe,Co,Si=SPECTRA" and adds its maps. Pixels are calibrated by c->pixel_nm, else
  * by the file; what there is to say of them goes to `warnings`. Errors: MRO_EARG (no element, an element twice, no such
  * map in the file, maps of another shape or pixel size than the first), MRO_ECALIB, and those of mro_file_open. */

@@ -152,13 +152,13 @@ run eds --map Fe=Fe.tif --map Si=Si.tif --line 0,5,40,5
 expect_code 1
 expect_err "outside"
 run eds --map Fe=Fe.tif --map Xx=Si.tif
-expect_code 1
+expect_code 2
 expect_err "no element"
 run eds --map Fe.tif --map Si=Si.tif
-expect_code 1
+expect_code 2
 expect_err "--map Fe=FILE"
 run eds --map Fe=Fe.tif --map Fe=Si.tif
-expect_code 1
+expect_code 2
 expect_err "twice"
 run eds --map Fe,Co=Fe.tif
 expect_code 1
