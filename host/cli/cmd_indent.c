@@ -131,20 +131,21 @@ static enum mro_code read_reference(struct indent *s, struct mro_error *e)
 
 static void print_result(const char *name, const struct mro_indent_result *r)
 {
-    const char *unit = r->unit[0] ? r->unit : "(unit unknown)";
+    char unit[sizeof r->unit + 1]; /* with the blank before it; nothing where it is unknown, which a warning says */
+    snprintf(unit, sizeof unit, "%s%s", r->unit[0] ? " " : "", r->unit);
     printf("%s: %zu indent%s", name, r->n, r->n == 1 ? "" : "s");
     if (r->holes) printf(", %zu hole%s", r->holes, r->holes == 1 ? "" : "s");
     if (r->grid) printf(", grid of %zu x %zu", r->grid_nx, r->grid_ny);
-    printf("\n  mean %.4g %s", r->mean, unit);
+    printf("\n  mean %.4g%s", r->mean, unit);
     if (isfinite(r->mean_ci95[0])) printf(" (%.4g to %.4g)", r->mean_ci95[0], r->mean_ci95[1]);
-    if (isfinite(r->sd)) printf(", sd %.3g %s, FWHM %.3g %s", r->sd, unit, r->fwhm, unit);
+    if (isfinite(r->sd)) printf(", sd %.3g%s, FWHM %.3g%s", r->sd, unit, r->fwhm, unit);
     if (isfinite(r->fwhm_ci95[0])) printf(" (%.3g to %.3g)", r->fwhm_ci95[0], r->fwhm_ci95[1]);
-    if (isfinite(r->fwhm_true)) printf(", without noise %.3g %s", r->fwhm_true, unit);
+    if (isfinite(r->fwhm_true)) printf(", without noise %.3g%s", r->fwhm_true, unit);
     printf("\n  %s\n", r->verdict);
     if (r->edge && isfinite(r->mean_trend.slope)) {
         const bool known = mro_indent_length_known(r);
         const char *length = known ? "um" : "step";
-        printf("  mean against distance: %.3g %s per %s (p %.2g); FWHM: %.3g %s per %s (p %.2g)\n",
+        printf("  mean against distance: %.3g%s per %s (p %.2g); FWHM: %.3g%s per %s (p %.2g)\n",
                (known ? 1e3 : 1) * r->mean_trend.slope, unit, length, r->mean_trend.p,
                (known ? 1e3 : 1) * r->fwhm_trend.slope, unit, length, r->fwhm_trend.p);
     }

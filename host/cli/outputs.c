@@ -65,9 +65,13 @@ static int check_clashes(const struct cli_common *c, const char *suffix, char *c
     qsort(stems, n, sizeof *stems, compare_stems);
     for (size_t i = 1; i < n && rc == 0; i++) {
         if (compare_stems(&stems[i - 1], &stems[i]) != 0) continue;
+        rc = 2;
+        if (strcmp(stems[i - 1].path, stems[i].path) == 0) {
+            cli_say(MRO_EARG, "'%s' is given twice", stems[i].path);
+            continue;
+        }
         cli_say(MRO_EARG, "'%s' and '%s' would both write '%s/%.*s.%s'; give them different folders", stems[i - 1].path,
                 stems[i].path, c->out, (int)stems[i].length, stems[i].text, suffix);
-        rc = 2;
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
         struct stem whole = stems[i];

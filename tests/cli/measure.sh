@@ -179,6 +179,9 @@ run mro -o clash "$image" other/AQ_0_corr.tif
 expect_code 2
 expect_one_line
 expect_err "would both write 'clash/AQ_0_corr.mro.json'"
+run mro -o clash "$image" "$image"
+expect_code 2
+expect_err "AQ_0_corr.tif' is given twice"
 checks=$((checks + 1))
 [ ! -e clash ] || fail "a folder was made before the clash was found"
 cp "$image" other/AQ_0_corr.f0001.tif
