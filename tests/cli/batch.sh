@@ -448,5 +448,12 @@ expect grep -q '^band_shearband.tif,band_shearband,,shearband,' "a field/session
 run batch "a field/session.csv" --rows 2 -o "a field/results"
 expect_code 1
 expect_err "the pixel size of 'band_shearband.tif' is unknown; give it in the column pixel_nm of the table"
+printf 'file,state,kind\nbare.tif,A,diffraction\n' >bare.csv
+cp "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif" bare.tif
+run batch bare.csv -o bare
+expect_code 1
+expect_err "has no calibration in nm^-1; among the options of --pdf, give --step PER_NM"
+run batch bare.csv -o bare --pdf "--camera-length 300"
+expect_err "needs the voltage of the microscope; give it in the column kv of the table"
 
 finish
