@@ -156,7 +156,7 @@ static enum mro_code copy_of(const struct mro_sb_grid *g, struct mro_sb_grid *c,
     return MRO_OK;
 }
 
-static double median_of_grid(const struct mro_sb_grid *g, struct mro_error *e, enum mro_code *rc)
+static double median_of_grid(const struct mro_sb_grid *g, int threads, struct mro_error *e, enum mro_code *rc)
 {
     float *v = malloc(g->ny * g->nx * sizeof *v);
     size_t n = 0;
@@ -170,7 +170,7 @@ static double median_of_grid(const struct mro_sb_grid *g, struct mro_error *e, e
         n += g->v[i] == g->v[i];
         least = g->v[i] < least ? g->v[i] : least;
     }
-    const double m = n == 0 ? NAN : least < 0 ? mro_median(v, n) : mro_select_positive(v, n, n / 2, 1);
+    const double m = n == 0 ? NAN : least < 0 ? mro_median(v, n) : mro_select_positive(v, n, n / 2, threads);
     free(v);
     return m;
 }
@@ -242,7 +242,8 @@ static enum mro_code make_contrast(struct work *w, bool *done, struct mro_error 
     unsigned char *use = malloc(n);
     *done = false;
     if (use == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", w->raw.nx, w->raw.ny);
-    size_t outside = 0, all = 0;
+    size_t outside = 0;
+#pragma omp parallel for schedule(static) num_threads(w->d->threads) reduction(+ : outside)
     for (size_t y = 0; y < w->raw.ny; y++)
         for (size_t x = 0; x < w->raw.nx; x++) {
             bool clear = true;
@@ -251,13 +252,12 @@ static enum mro_code make_contrast(struct work *w, bool *done, struct mro_error 
                     !inside(&w->band[k], 2.5, ((double)x + 0.5) * w->raw.step[1], ((double)y + 0.5) * w->raw.step[0]);
             use[y * w->raw.nx + x] = clear;
             outside += clear;
-            all++;
         }
     memcpy(w->fine.v, w->raw.v, n * sizeof *w->fine.v);
     /* With little left beside the bands a curved background would follow them. */
-    const bool few = (double)outside < FEW_OUTSIDE * (double)all;
+    const bool few = (double)outside < FEW_OUTSIDE * (double)n;
     for (int degree = few && w->o->polynomial > 1 ? 1 : w->o->polynomial; degree >= 0 && !*done; degree--)
-        *done = mro_sb_flatten(w->fine.v, w->raw.ny, w->raw.nx, few ? NULL : use, degree, true);
+        *done = mro_sb_flatten(w->fine.v, w->raw.ny, w->raw.nx, few ? NULL : use, degree, true, w->d->threads);
     free(use);
     if (!*done) return MRO_OK;
     free(w->coarse.v);
@@ -304,9 +304,8 @@ struct stage {
 
 /* How much of the variance of a field a stripe explains, beside a background that is fitted anew: a gap between two
  * bands is a stripe for its own sides, but explains little of the rest. 0 for one whose parts differ: two bands and
- * what lies between them. */
-static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s, int polynomial, double *gain,
-                               struct mro_error *e)
+ * what lies between them. False when out of memory. */
+static bool explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s, int polynomial, double *gain)
 {
     const size_t n = g->ny * g->nx;
     const double c = cos(s->azimuth), m = sin(s->azimuth);
@@ -316,7 +315,7 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
     /* As many parts as noise lets tell apart. */
     const int parts = s->z > 12 ? MOST_PARTS : s->z > 8 ? 5 : 3;
     *gain = 0;
-    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a stripe");
+    if (v == NULL) return false;
     for (size_t y = 0; y < g->ny; y++)
         for (size_t x = 0; x < g->nx; x++) {
             const size_t i = y * g->nx + x;
@@ -337,7 +336,7 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
     const double beside = 0.5 * (flank[0] / of_flank[0] + flank[1] / of_flank[1]);
     bool alike = of_flank[0] > 0 && of_flank[1] > 0;
     for (int k = 0; k < parts; k++) alike &= count[k] > 0 && (sum[k] / count[k] - beside) / s->contrast > EVEN;
-    if (alike && mro_sb_flatten(v, g->ny, g->nx, NULL, polynomial, false)) {
+    if (alike && mro_sb_flatten(v, g->ny, g->nx, NULL, polynomial, false, 1)) {
         for (size_t i = 0; i < n; i++) {
             if (!(v[i] == v[i])) continue;
             product += (double)v[i] * g->v[i];
@@ -346,27 +345,31 @@ static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_
         *gain = square > 0 && product * s->contrast > 0 ? product * product / square : 0;
     }
     free(v);
-    return MRO_OK;
+    return true;
 }
 
 /* Of the strongest stripes of each width that beat `least`: the one that explains most; the strongest where none does.
  */
 static enum mro_code choose(const struct mro_sb_grid *g, const struct mro_sb_stripe *stripe, size_t n, double least,
-                            int polynomial, struct mro_sb_stripe *best, struct mro_error *e)
+                            int polynomial, int threads, struct mro_sb_stripe *best, struct mro_error *e)
 {
-    double most = 0;
+    double gain[MRO_SB_WIDTHS] = { 0 }, most = 0;
+    bool failed = false;
     size_t at = 0;
     for (size_t k = 0; k < n; k++)
         if (stripe[k].z > stripe[at].z) at = k;
-    for (size_t k = 0; k < n; k++) {
-        double gain;
-        if (!(stripe[k].z > least)) continue;
-        MRO_TRY(explained(g, &stripe[k], polynomial, &gain, e));
-        if (gain > most) {
-            most = gain;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t k = 0; k < n; k++)
+        if (stripe[k].z > least && !explained(g, &stripe[k], polynomial, &gain[k])) {
+#pragma omp atomic write
+            failed = true;
+        }
+    if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a stripe");
+    for (size_t k = 0; k < n; k++)
+        if (gain[k] > most) {
+            most = gain[k];
             at = k;
         }
-    }
     *best = stripe[at];
     return MRO_OK;
 }
@@ -426,6 +429,14 @@ static void keep_line(const struct mro_shearband_options *o, struct mro_sb_grid 
 /* Is p above alpha? The least p of so many fields may be alpha itself, but for rounding. */
 static bool beyond(double p, const struct mro_shearband_options *o) { return p > o->alpha * (1 + 1e-9); }
 
+/* Do two fields of one size have values at the same places? */
+static bool same_places(const struct mro_sb_grid *a, const struct mro_sb_grid *b)
+{
+    bool same = a->ny == b->ny && a->nx == b->nx;
+    for (size_t i = 0; same && i < a->ny * a->nx; i++) same = (a->v[i] == a->v[i]) == (b->v[i] == b->v[i]);
+    return same;
+}
+
 /* All stages against one set of whole fields, with what the bands leave of the spectrum. Those that chance explains are
  * dropped, and the rest judged anew: they must not profit from what was taken out in vain. */
 static enum mro_code judge(struct work *w, const struct stage *stage, const struct mro_sb_near *near,
@@ -446,18 +457,22 @@ static enum mro_code judge(struct work *w, const struct stage *stage, const stru
         if (rc == MRO_OK) {
             take_out(w, w->band, w->n, residual.v);
             if (near) keep_line(w->o, &whole);
-            rc = mro_sb_scan_new(&scan, &whole, w->width, near, e);
+            rc = mro_sb_scan_new(&scan, &whole, w->width, near, w->d->threads, e);
         }
         if (rc == MRO_OK)
             rc = mro_sb_null_draw(w->d, &residual, (double)w->n, &whole, scan, w->o->polynomial,
                                   (size_t)w->o->surrogates, w->o->seed, &null, e);
+        const struct mro_sb_grid *scanned = &whole; /* what the filters are for: they follow from where values are */
         size_t kept = 0;
         double least = 1;
         for (size_t k = 0; k < judged && rc == MRO_OK; k++) {
             const struct stage *s = stage + (w->n ? of[k] : 0);
-            mro_sb_scan_free(scan);
-            scan = NULL;
-            rc = mro_sb_scan_new(&scan, &s->field, w->width, near, e);
+            if (!same_places(scanned, &s->field)) {
+                mro_sb_scan_free(scan);
+                scan = NULL;
+                rc = mro_sb_scan_new(&scan, &s->field, w->width, near, w->d->threads, e);
+                scanned = &s->field;
+            }
             if (rc == MRO_OK) rc = strongest(scan, &s->field, null.sd, stripe, e);
             if (rc) break;
             const double z = mro_sb_most(stripe, mro_sb_scan_widths(scan));
@@ -515,7 +530,7 @@ static enum mro_code search(struct work *w, struct mro_shearband_result *r, stru
                                ((double)y + 0.5) * s->field.step[0]))
                         s->field.v[y * s->field.nx + x] = NAN;
         if (o->has_line) keep_line(o, &s->field);
-        if ((rc = mro_sb_scan_new(&scan, &s->field, w->width, nearby, e))) break;
+        if ((rc = mro_sb_scan_new(&scan, &s->field, w->width, nearby, w->d->threads, e))) break;
         const size_t widths = mro_sb_scan_widths(scan);
         /* How noisy the filters are is known from the spectrum of what the band leaves, and that from the filters:
          * twice is enough. */
@@ -524,7 +539,7 @@ static enum mro_code search(struct work *w, struct mro_shearband_result *r, stru
             if ((rc = strongest(scan, &s->field, pass ? null.sd : NULL, stripe, e))) break;
             double least = 0;
             for (size_t k = 0; k < null.n; k++) least = fmax(least, null.most[k]);
-            if ((rc = choose(&s->field, stripe, widths, least, o->polynomial, &s->stripe, e))) break;
+            if ((rc = choose(&s->field, stripe, widths, least, o->polynomial, w->d->threads, &s->stripe, e))) break;
             if (!(s->stripe.z > 0)) break;
             start_band(o, field, &s->stripe, b);
             if ((rc = mro_sb_refine(&w->fine, o, w->band, w->n, w->d->threads, b, NULL, &found, e))) break;
@@ -796,7 +811,7 @@ enum mro_code mro_shearband_measure_wide(struct mro_device *d, const struct mro_
     if (rc) goto done;
     if ((rc = copy_of(&w.raw, &w.fine, e))) goto done;
     const size_t n = w.raw.ny * w.raw.nx;
-    const double median = median_of_grid(&w.raw, e, &rc);
+    const double median = median_of_grid(&w.raw, d->threads, e, &rc);
     if (rc) goto done;
     size_t kept = 0, vacuum = 0;
     float lo = INFINITY, hi = -INFINITY;

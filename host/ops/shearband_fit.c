@@ -440,6 +440,14 @@ static bool fit_segment(const struct strip *p, size_t k, const struct mro_sb_pro
            f->width > 0.3 * whole->width;
 }
 
+/* All segments; `fitted[k]`: the fit of segment k holds. */
+static void fit_segments(const struct strip *p, const struct mro_sb_profile_fit *whole, int threads,
+                         struct mro_sb_profile_fit *f, bool *fitted)
+{
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t k = 0; k < p->segments; k++) fitted[k] = fit_segment(p, k, whole, f + k);
+}
+
 /* Depth of a segment when its shape is that of the whole. */
 static double depth_of(const struct strip *p, size_t k, const struct mro_sb_profile_fit *whole)
 {
@@ -496,17 +504,22 @@ static double reach_for(const struct mro_sb_band *b, const struct mro_sb_grid *g
 }
 
 /* Fit to the whole from several widths. */
-static bool fit_whole(const struct strip *p, struct mro_sb_profile_fit *f)
+static bool fit_whole(const struct strip *p, int threads, struct mro_sb_profile_fit *f)
 {
     static const double factor[] = { 1, 0.7, 1.4 };
-    struct mro_sb_profile_fit best = { .chi2 = INFINITY };
-    bool found = false;
-    for (size_t k = 0; k < 3; k++) {
-        struct mro_sb_profile_fit one = *f;
-        one.width = fmax(2 * p->bin, f->width * factor[k]);
-        one.edge = fmin(fmax(f->edge, p->bin), one.width / 3);
-        if (!mro_sb_profile_fit(p->s, p->total, p->all, p->bins, p->bin, false, &one)) continue;
-        if (one.chi2 < best.chi2 * (1 - 1e-9)) best = one;
+    enum { STARTS = sizeof factor / sizeof *factor };
+    struct mro_sb_profile_fit best = { .chi2 = INFINITY }, one[STARTS];
+    bool fitted[STARTS], found = false;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t k = 0; k < STARTS; k++) {
+        one[k] = *f;
+        one[k].width = fmax(2 * p->bin, f->width * factor[k]);
+        one[k].edge = fmin(fmax(f->edge, p->bin), one[k].width / 3);
+        fitted[k] = mro_sb_profile_fit(p->s, p->total, p->all, p->bins, p->bin, false, one + k);
+    }
+    for (size_t k = 0; k < STARTS; k++) {
+        if (!fitted[k]) continue;
+        if (one[k].chi2 < best.chi2 * (1 - 1e-9)) best = one[k];
         found = true;
     }
     if (found) *f = best;
@@ -663,7 +676,7 @@ static enum mro_code fill_profile(const struct strip *p, const struct mro_sb_pro
 
 /* Everything that is said of a band, from its last strip. */
 static enum mro_code report(const struct mro_sb_grid *g, const struct mro_shearband_options *o, const struct strip *p,
-                            const struct mro_sb_band *b, struct mro_shearband *out, struct mro_error *e)
+                            const struct mro_sb_band *b, int threads, struct mro_shearband *out, struct mro_error *e)
 {
     const struct mro_sb_profile_fit *f = &b->fit;
     const double c = b->cosine, n = b->sine, s0 = b->position - b->middle[0] * c - b->middle[1] * n;
@@ -689,16 +702,19 @@ static enum mro_code report(const struct mro_sb_grid *g, const struct mro_shearb
     out->n_segments = p->segments;
     size_t kept = 0, widths = 0;
     double sum = 0, square = 0, mean_w = 0, square_w = 0, x[MRO_SHEARBAND_SEGMENTS], y[MRO_SHEARBAND_SEGMENTS];
+    struct mro_sb_profile_fit of_segment[MRO_SHEARBAND_SEGMENTS];
+    bool fitted[MRO_SHEARBAND_SEGMENTS];
+    fit_segments(p, f, threads, of_segment, fitted);
     for (size_t k = 0; k < p->segments; k++) {
         struct mro_shearband_segment *q = out->segment + k;
-        struct mro_sb_profile_fit one;
+        const struct mro_sb_profile_fit one = of_segment[k];
         const double t = middle_of(p, k, b), s = s0 + f->centre + path_at(b, t);
         q->x_nm = b->middle[0] + s * c - t * n;
         q->y_nm = b->middle[1] + s * n + t * c;
         q->along_nm = t - 0.5 * (b->t[0] + b->t[1]);
         q->depth = one_depth[k] = depth_of(p, k, f);
         q->offset_nm = q->width_nm = NAN;
-        if (fit_segment(p, k, f, &one)) {
+        if (fitted[k]) {
             q->offset_nm = one.centre - f->centre + path_at(b, t);
             q->width_nm = one.width;
             x[kept] = q->along_nm;
@@ -728,17 +744,19 @@ static enum mro_code report(const struct mro_sb_grid *g, const struct mro_shearb
             out->bow_nm = fmax(out->bow_nm, fabs(path_at(b, b->t[0] + out->length_nm * k / 40.0)));
     }
     /* Each segment left out in turn. */
-    double *mean = malloc(2 * p->bins * sizeof *mean);
-    if (mean == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the profile of a band");
+    double *means = malloc(2 * p->segments * p->bins * sizeof *means);
+    if (means == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for the profile of a band");
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t k = 0; k < p->segments; k++) {
         struct mro_sb_profile_fit one = *f;
+        double *mean = means + 2 * k * p->bins;
         width[k] = depth[k] = NAN;
         add_up(p, NULL, k, mean, mean + p->bins);
         if (!mro_sb_profile_fit(p->s, mean, mean + p->bins, p->bins, p->bin, false, &one)) continue;
         width[k] = one.width;
         depth[k] = -one.amplitude / (1 + one.b[0]);
     }
-    free(mean);
+    free(means);
     jackknife(out->width_nm, width, p->segments, out->width_ci95);
     jackknife(out->depth, depth, p->segments, out->depth_ci95);
     if (out->width_ci95[0] < 0) out->width_ci95[0] = 0;
@@ -849,17 +867,19 @@ static bool span(const double field[2], struct mro_sb_band *b, double least)
 
 /* Moves the line to where the segments have it; its new bend. Returns the turn in degrees, NaN with too few segments.
  */
-static double follow(const struct strip *p, bool bent, struct mro_sb_band *b)
+static double follow(const struct strip *p, bool bent, int threads, struct mro_sb_band *b)
 {
     double x[MRO_SHEARBAND_SEGMENTS], y[MRO_SHEARBAND_SEGMENTS], level, slope;
     const double mid = 0.5 * (b->t[0] + b->t[1]);
+    struct mro_sb_profile_fit one[MRO_SHEARBAND_SEGMENTS];
+    bool fitted[MRO_SHEARBAND_SEGMENTS];
     size_t n = 0;
+    fit_segments(p, &b->fit, threads, one, fitted);
     for (size_t k = 0; k < p->segments; k++) {
-        struct mro_sb_profile_fit one;
-        if (!fit_segment(p, k, &b->fit, &one)) continue;
+        if (!fitted[k]) continue;
         const double at = middle_of(p, k, b);
         x[n] = at - mid;
-        y[n++] = one.centre + path_at(b, at);
+        y[n++] = one[k].centre + path_at(b, at);
     }
     if (n < 3) {
         take_centre(b);
@@ -913,7 +933,7 @@ enum mro_code mro_sb_refine(const struct mro_sb_grid *fine, const struct mro_she
                              &p, e)))
             goto done;
         const double before = b->fit.width;
-        if (!fit_whole(&p, &b->fit)) goto done;
+        if (!fit_whole(&p, threads, &b->fit)) goto done;
         /* A fit of another width sees other surroundings. */
         if (fabs(b->fit.width / before - 1) > 0.2 && round + 1 < ROUNDS) {
             take_centre(b);
@@ -927,17 +947,17 @@ enum mro_code mro_sb_refine(const struct mro_sb_grid *fine, const struct mro_she
                 continue;
             }
         }
-        const double turned = follow(&p, round >= 1, b);
+        const double turned = follow(&p, round >= 1, threads, b);
         if (!(fabs(turned) > TURNED) && round >= 2) break;
     }
     if (!span(field, b, 8 * h)) goto done;
     if ((rc = make_strip(fine, b, others, n_others, reach_for(b, fine), segments_for(o, b->t[1] - b->t[0]), threads, &p,
                          e)))
         goto done;
-    if (!fit_whole(&p, &b->fit)) goto done;
+    if (!fit_whole(&p, threads, &b->fit)) goto done;
     b->border = !both_edges(&p, &b->fit, edge);
     *found = true;
-    if (out) rc = report(fine, o, &p, b, out, e);
+    if (out) rc = report(fine, o, &p, b, threads, out, e);
     take_centre(b);
 done:
     strip_release(&p);

@@ -44,7 +44,7 @@ struct mro_sb_near {
 /* Sums over lines of all directions of grids like `g`, whose NaN pixels are left out. `near` may be NULL. MRO_EMEMORY.
  */
 enum mro_code mro_sb_scan_new(struct mro_sb_scan **s, const struct mro_sb_grid *g, const double width_nm[2],
-                              const struct mro_sb_near *near, struct mro_error *e);
+                              const struct mro_sb_near *near, int threads, struct mro_error *e);
 void mro_sb_scan_free(struct mro_sb_scan *s); /* NULL is fine */
 size_t mro_sb_scan_widths(const struct mro_sb_scan *s);
 double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i);
@@ -82,7 +82,7 @@ void mro_sb_null_release(struct mro_sb_null *null); /* {0} is fine */
 /* Removes the best polynomial of the degree (in x and y together) from the finite pixels of v; `use` (may be NULL) says
  * which count for the fit. With `divide` v becomes v / polynomial - 1. False: too few pixels, or a background that is
  * not positive; v is not touched. */
-bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide);
+bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide, int threads);
 
 /* -- shearband_fit.c: profiles ---------------------------------------------------------------------- */
 

@@ -168,11 +168,12 @@ static void background_part(const struct background *b, const double *power, siz
 enum { PART = 256 }; /* columns at once */
 
 /* Is the polynomial positive wherever there is a value? */
-static bool background_positive(const struct background *b, const double *c, const float *v)
+static bool background_positive(const struct background *b, const double *c, int threads, const float *v)
 {
-    double power[MRO_SHEARBAND_DEGREE + 1], fit[PART];
     int wrong = 0;
-    for (size_t y = 0; y < b->ny && !wrong; y++) {
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(+ : wrong)
+    for (size_t y = 0; y < b->ny; y++) {
+        double power[MRO_SHEARBAND_DEGREE + 1], fit[PART];
         background_row(b, c, y, power);
         for (size_t x = 0; x < b->nx; x += PART) {
             const int n = b->nx - x < PART ? (int)(b->nx - x) : PART;
@@ -185,10 +186,11 @@ static bool background_positive(const struct background *b, const double *c, con
     return !wrong;
 }
 
-static void background_remove(const struct background *b, const double *c, bool divide, float *v)
+static void background_remove(const struct background *b, const double *c, bool divide, int threads, float *v)
 {
-    double power[MRO_SHEARBAND_DEGREE + 1], fit[PART];
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t y = 0; y < b->ny; y++) {
+        double power[MRO_SHEARBAND_DEGREE + 1], fit[PART];
         background_row(b, c, y, power);
         for (size_t x = 0; x < b->nx; x += PART) {
             const int n = b->nx - x < PART ? (int)(b->nx - x) : PART;
@@ -204,15 +206,15 @@ static void background_remove(const struct background *b, const double *c, bool 
     }
 }
 
-bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide)
+bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide, int threads)
 {
     struct background b;
     double c[MOST_TERMS];
     if (!background_new(v, ny, nx, use, degree, &b)) return false;
     double *room = malloc(background_room(&b) * sizeof *room);
     if (room) background_fit(&b, v, use, room, c);
-    const bool right = room && (!divide || background_positive(&b, c, v));
-    if (right) background_remove(&b, c, divide, v);
+    const bool right = room && (!divide || background_positive(&b, c, threads, v));
+    if (right) background_remove(&b, c, divide, threads, v);
     background_release(&b);
     free(room);
     return right;
@@ -317,6 +319,7 @@ static enum mro_code make_gain(struct mro_device *d, const struct mro_sb_grid *r
         }
         line[a] = line_excess(row, ring, half);
     }
+#pragma omp parallel for schedule(static) num_threads(d->threads)
     for (size_t y = 0; y < g->ny; y++)
         for (size_t x = 0; x < g->nx; x++) {
             const double q = hypot(mro_frequency(y, g->ny, g->ly), mro_frequency(x, g->nx, g->lx));
@@ -364,7 +367,7 @@ static enum mro_code draw_one(struct mro_device *d, const struct mro_sb_grid *li
         }
         if (background) {
             background_fit(background, own, NULL, room, c);
-            background_remove(background, c, false, own);
+            background_remove(background, c, false, 1, own);
         }
         for (size_t i = 0; i < m; i++) own[i] = like->v[i] == like->v[i] ? own[i] : 0;
         mro_sb_scan_run(s, own, NULL, null->square + k * null->widths, null->count + k * null->widths, space, best);

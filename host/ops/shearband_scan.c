@@ -190,8 +190,40 @@ static double turn_between(double a, double b)
     return fmin(t, M_PI - t);
 }
 
+/* The filters of all directions; `upright` and `turned`: 1 where there is a value, as lay_rows makes them. */
+static bool lay_all_filters(const struct mro_sb_scan *s, const struct mro_sb_grid *g, const float *upright,
+                            const float *turned, const struct mro_sb_near *near, int threads)
+{
+    const double side = fmin((double)g->ny * g->step[0], (double)g->nx * g->step[1]);
+    bool failed = false;
+#pragma omp parallel num_threads(threads)
+    {
+        float *sums = malloc(sums_room(s) * sizeof *sums);
+        if (sums == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t a = 0; a < s->angles; a++) {
+            struct angle *k = s->angle + a;
+            if (sums == NULL) continue;
+            line_sums(s, k, 1, upright, turned, sums);
+            /* Pixels on a line of the least length: every row (column) that it crosses holds one. */
+            const double row = k->columns ? g->step[1] * fabs(sin(k->azimuth)) : g->step[0] * fabs(cos(k->azimuth));
+            const double a_row = k->columns ? g->step[1] : g->step[0];
+            const double least = LEAST_LENGTH * side * (row / a_row) / a_row;
+            if (!lay_filters(s, k, sums, side, least, near)) {
+#pragma omp atomic write
+                failed = true;
+            }
+        }
+        free(sums);
+    }
+    return !failed;
+}
+
 enum mro_code mro_sb_scan_new(struct mro_sb_scan **out, const struct mro_sb_grid *g, const double width_nm[2],
-                              const struct mro_sb_near *near, struct mro_error *e)
+                              const struct mro_sb_near *near, int threads, struct mro_error *e)
 {
     struct mro_sb_scan *s = calloc(1, sizeof *s);
     float *mask = malloc(g->ny * g->nx * sizeof *mask), *space = NULL;
@@ -218,20 +250,13 @@ enum mro_code mro_sb_scan_new(struct mro_sb_scan **out, const struct mro_sb_grid
         }
     }
     if (ready) {
-        const double side = fmin((double)g->ny * g->step[0], (double)g->nx * g->step[1]);
         for (size_t i = 0; i < g->ny * g->nx; i++) mask[i] = g->v[i] == g->v[i];
         space = mro_sb_scan_space(s);
         ready = space != NULL;
         float *turned = NULL, *sums = NULL;
-        if (ready) lay_rows(s, mask, space, &turned, &sums);
-        for (size_t a = 0; a < s->angles && ready; a++) {
-            struct angle *k = s->angle + a;
-            line_sums(s, k, 1, space, turned, sums);
-            /* Pixels on a line of the least length: every row (column) that it crosses holds one. */
-            const double row = k->columns ? g->step[1] * fabs(sin(k->azimuth)) : g->step[0] * fabs(cos(k->azimuth));
-            const double a_row = k->columns ? g->step[1] : g->step[0];
-            const double least = LEAST_LENGTH * side * (row / a_row) / a_row;
-            ready = lay_filters(s, k, sums, side, least, near);
+        if (ready) {
+            lay_rows(s, mask, space, &turned, &sums);
+            ready = lay_all_filters(s, g, space, turned, near, threads);
         }
     }
     free(mask);
