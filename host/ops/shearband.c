@@ -104,6 +104,7 @@ static enum mro_code check_options(const struct mro_shearband_options *o, const 
 static enum mro_code shrink(const float *px, size_t ny, size_t nx, const double step[2], size_t to_ny, size_t to_nx,
                             double black, int threads, struct mro_sb_grid *g, struct mro_error *e)
 {
+    enum { PART = 1024 };
     g->ny = to_ny;
     g->nx = to_nx;
     g->step[0] = step[0] * (double)ny / (double)to_ny;
@@ -113,25 +114,30 @@ static enum mro_code shrink(const float *px, size_t ny, size_t nx, const double 
     bool failed = false;
 #pragma omp parallel num_threads(threads)
     {
-        double *sum = malloc(2 * nx * sizeof *sum), *known = sum ? sum + nx : NULL; /* of columns */
-        if (sum == NULL) {
+        double *sum = malloc(nx * sizeof *sum); /* of columns */
+        float *known = malloc(nx * sizeof *known);
+        const bool ready = sum && known;
+        if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
         for (size_t j = 0; j < to_ny; j++) {
-            if (sum == NULL) continue;
+            if (!ready) continue;
             const size_t y0 = j * ny / to_ny, y1 = (j + 1) * ny / to_ny;
-            memset(sum, 0, 2 * nx * sizeof *sum);
-            for (size_t y = y0; y < y1; y++) {
-                const float *row = px + y * nx;
+            memset(sum, 0, nx * sizeof *sum);
+            memset(known, 0, nx * sizeof *known);
+            for (size_t from = 0; from < nx; from += PART) /* whose sums stay in the first level of cache */
+                for (size_t y = y0; y < y1; y++) {
+                    const size_t end = from + PART < nx ? from + PART : nx;
+                    const float *row = px + y * nx;
 #pragma omp simd
-                for (size_t x = 0; x < nx; x++) {
-                    const bool in = fabsf(row[x]) <= 3.4e38f;
-                    sum[x] += in ? (double)row[x] : 0;
-                    known[x] += in;
+                    for (size_t x = from; x < end; x++) {
+                        const bool in = fabsf(row[x]) <= 3.4e38f;
+                        sum[x] += in ? (double)row[x] : 0;
+                        known[x] += in ? 1.0f : 0.0f;
+                    }
                 }
-            }
             for (size_t i = 0, x = 0; i < to_nx; i++) {
                 const size_t x0 = x, x1 = (i + 1) * nx / to_nx;
                 double all = 0, n = 0;
@@ -143,6 +149,7 @@ static enum mro_code shrink(const float *px, size_t ny, size_t nx, const double 
             }
         }
         free(sum);
+        free(known);
     }
     return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", to_nx, to_ny) : MRO_OK;
 }
@@ -158,17 +165,23 @@ static enum mro_code copy_of(const struct mro_sb_grid *g, struct mro_sb_grid *c,
 
 static double median_of_grid(const struct mro_sb_grid *g, int threads, struct mro_error *e, enum mro_code *rc)
 {
-    float *v = malloc(g->ny * g->nx * sizeof *v);
-    size_t n = 0;
+    const size_t all = g->ny * g->nx;
+    float least = 0;
+    size_t known = 0, n = 0;
+#pragma omp simd reduction(min : least) reduction(+ : known)
+    for (size_t i = 0; i < all; i++) {
+        known += g->v[i] == g->v[i];
+        least = g->v[i] < least ? g->v[i] : least; /* false for NaN */
+    }
+    if (known == all && least >= 0) return mro_select_positive(g->v, all, all / 2, threads);
+    float *v = malloc(all * sizeof *v);
     if (v == NULL) {
         *rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
         return NAN;
     }
-    float least = 0;
-    for (size_t i = 0; i < g->ny * g->nx; i++) {
+    for (size_t i = 0; i < all; i++) {
         v[n] = g->v[i];
         n += g->v[i] == g->v[i];
-        least = g->v[i] < least ? g->v[i] : least;
     }
     const double m = n == 0 ? NAN : least < 0 ? mro_median(v, n) : mro_select_positive(v, n, n / 2, threads);
     free(v);
@@ -283,10 +296,10 @@ static enum mro_code strongest(const struct mro_sb_scan *s, const struct mro_sb_
                                struct mro_sb_stripe *best, struct mro_error *e)
 {
     const size_t n = g->ny * g->nx;
-    float *space = mro_sb_scan_space(s), *v = malloc(n * sizeof *v);
+    float *space = mro_sb_scan_space(s, 1), *v = malloc(n * sizeof *v);
     if (space && v) {
         for (size_t i = 0; i < n; i++) v[i] = g->v[i] == g->v[i] ? g->v[i] : 0;
-        mro_sb_scan_run(s, v, sd, NULL, NULL, space, best);
+        mro_sb_scan_run(s, 1, v, sd, NULL, NULL, space, best);
     }
     const bool ready = space && v;
     free(space);

@@ -49,14 +49,15 @@ void mro_sb_scan_free(struct mro_sb_scan *s); /* NULL is fine */
 size_t mro_sb_scan_widths(const struct mro_sb_scan *s);
 double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i);
 
-/* Work space of one thread. */
-float *mro_sb_scan_space(const struct mro_sb_scan *s); /* free() it; NULL = out of memory */
+/* Work space of one thread that scans so many fields together. */
+float *mro_sb_scan_space(const struct mro_sb_scan *s, size_t fields); /* free() it; NULL = out of memory */
 
-/* The strongest stripes of a field, one for each width (widths in all; z 0 = none), where `sd` (one for each width) are
- * the standard deviations of the filters in units of one pixel's; NULL: 1. `square` and `count` (may be NULL) receive
- * sums of squares and numbers of all positions. */
-void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *sd, double *square, double *count,
-                     float *space, struct mro_sb_stripe *best);
+/* The strongest stripes of each of the fields, which follow each other in v, one for each width (widths in all; z 0 =
+ * none), where `sd` (one for each width) are the standard deviations of the filters in units of one pixel's; NULL: 1.
+ * `square` and `count` (may be NULL) receive sums of squares and numbers of all positions, widths numbers a field. What
+ * comes out of a field does not depend on the others. */
+void mro_sb_scan_run(const struct mro_sb_scan *s, size_t fields, const float *v, const double *sd, double *square,
+                     double *count, float *space, struct mro_sb_stripe *best);
 
 /* The strongest of them. */
 double mro_sb_most(const struct mro_sb_stripe *stripe, size_t n);

@@ -10,6 +10,7 @@
 #include "ops/haadf_internal.h"
 #include "ops/shearband_internal.h"
 
+#define TOGETHER 4      /* fields that a thread scans together, so that filters come from memory once */
 #define LARGER 1.25     /* drawn fields, in sizes of the image: its borders do not match */
 #define BLOCKS 48       /* along an axis, that a background is fitted to */
 #define TAPER 0.12      /* of a side, at each border */
@@ -61,7 +62,7 @@ static void background_release(struct background *b)
 
 /* For values v (NaN = missing), of which `use` (may be NULL) says which count. False: too few pixels, or out of memory.
  */
-static bool background_new(const float *v, size_t ny, size_t nx, const unsigned char *use, int degree,
+static bool background_new(const float *v, size_t ny, size_t nx, const unsigned char *use, int degree, int threads,
                            struct background *b)
 {
     const size_t by = ny / BLOCKS ? ny / BLOCKS : 1, bx = nx / BLOCKS ? nx / BLOCKS : 1;
@@ -75,14 +76,18 @@ static bool background_new(const float *v, size_t ny, size_t nx, const unsigned 
     b->degree = degree;
     b->blocks = ((ny + by - 1) / by) * ((nx + bx - 1) / bx);
     b->term = calloc(b->blocks * n, sizeof *b->term);
-    double t[MOST_TERMS], *at = b->term;
-    for (size_t y = 0; y < ny && b->term; y += by)
-        for (size_t x = 0; x < nx; x += bx, at++) {
-            const size_t y1 = y + by < ny ? y + by : ny, x1 = x + bx < nx ? x + bx : nx;
+    struct places {
+        double y, x, n;
+    } *places = malloc(b->blocks * sizeof *places); /* means of a block's pixels, and how many they are */
+    const size_t across = (nx + bx - 1) / bx;
+#pragma omp parallel for schedule(static) num_threads(threads) if (places != NULL)
+    for (size_t j = 0; j < b->blocks / across; j++)
+        for (size_t k = 0; k < across && places; k++) {
+            const size_t x = k * bx, x1 = x + bx < nx ? x + bx : nx, y1 = (j + 1) * by < ny ? (j + 1) * by : ny;
             double count = 0, my = 0, mx = 0;
-            for (size_t j = y; j < y1; j++) {
-                const float *row = v + j * nx;
-                const unsigned char *used = use ? use + j * nx : NULL;
+            for (size_t y = j * by; y < y1; y++) {
+                const float *row = v + y * nx;
+                const unsigned char *used = use ? use + y * nx : NULL;
                 double in_row = 0;
 #pragma omp simd reduction(+ : mx, in_row)
                 for (size_t i = x; i < x1; i++) {
@@ -90,31 +95,43 @@ static bool background_new(const float *v, size_t ny, size_t nx, const unsigned 
                     mx += in ? (double)i : 0;
                     in_row += in;
                 }
-                my += in_row * (double)j;
+                my += in_row * (double)y;
                 count += in_row;
             }
-            if (!(count > 0)) continue;
-            (void)terms_of(2 * (my / count + 0.5) / (double)ny - 1, 2 * (mx / count + 0.5) / (double)nx - 1, degree, t);
-            for (size_t i = 0; i < n; i++) {
-                at[i * b->blocks] = t[i];
-                for (size_t k = 0; k <= i; k++) b->factor[i][k] += count * t[i] * t[k];
-            }
+            places[j * across + k] = (struct places){ my / count, mx / count, count };
         }
-    if (b->term && mro_cholesky_factor(b->factor[0], n, MOST_TERMS, 1e-10)) return true;
+    for (size_t k = 0; k < b->blocks && b->term && places; k++) {
+        double t[MOST_TERMS];
+        const struct places *p = places + k;
+        if (!(p->n > 0)) continue;
+        (void)terms_of(2 * (p->y + 0.5) / (double)ny - 1, 2 * (p->x + 0.5) / (double)nx - 1, degree, t);
+        for (size_t i = 0; i < n; i++) {
+            b->term[i * b->blocks + k] = t[i];
+            for (size_t l = 0; l <= i; l++) b->factor[i][l] += p->n * t[i] * t[l];
+        }
+    }
+    const bool ready = b->term && places;
+    free(places);
+    if (ready && mro_cholesky_factor(b->factor[0], n, MOST_TERMS, 1e-10)) return true;
     background_release(b);
     return false;
 }
 
-/* Numbers that a fit needs room for. */
-static size_t background_room(const struct background *b) { return b->blocks + b->nx; }
+/* Numbers that a fit needs room for: sums of blocks, and of columns in each row of blocks that is summed at a time. */
+static size_t background_room(const struct background *b, int threads)
+{
+    return b->blocks + (threads > 1 ? (b->ny + b->size[0] - 1) / b->size[0] : 1) * b->nx;
+}
 
 /* Coefficients of the best polynomial of values v. */
-static void background_fit(const struct background *b, const float *v, const unsigned char *use, double *room,
-                           double *c)
+static void background_fit(const struct background *b, const float *v, const unsigned char *use, int threads,
+                           double *room, double *c)
 {
-    double *sum = room, *column = room + b->blocks;
-    for (size_t y = 0; y < b->ny; y += b->size[0]) {
-        const size_t end = y + b->size[0] < b->ny ? y + b->size[0] : b->ny;
+    const size_t across = (b->nx + b->size[1] - 1) / b->size[1], down = b->blocks / across;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t k = 0; k < down; k++) {
+        double *column = room + b->blocks + (threads > 1 ? k * b->nx : 0), *sum = room + k * across;
+        const size_t y = k * b->size[0], end = y + b->size[0] < b->ny ? y + b->size[0] : b->ny;
         memset(column, 0, b->nx * sizeof *column);
         for (size_t j = y; j < end; j++) {
             const float *row = v + j * b->nx;
@@ -210,9 +227,9 @@ bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, in
 {
     struct background b;
     double c[MOST_TERMS];
-    if (!background_new(v, ny, nx, use, degree, &b)) return false;
-    double *room = malloc(background_room(&b) * sizeof *room);
-    if (room) background_fit(&b, v, use, room, c);
+    if (!background_new(v, ny, nx, use, degree, threads, &b)) return false;
+    double *room = malloc(background_room(&b, threads) * sizeof *room);
+    if (room) background_fit(&b, v, use, threads, room, c);
     const bool right = room && (!divide || background_positive(&b, c, threads, v));
     if (right) background_remove(&b, c, divide, threads, v);
     background_release(&b);
@@ -339,44 +356,64 @@ done:
 
 /* ------------------------------------------------------------------ fields */
 
-/* `background`: of fields that miss the pixels of `like`; NULL where none can be fitted. */
-static enum mro_code draw_one(struct mro_device *d, const struct mro_sb_grid *like, const struct mro_grid *g,
-                              const float *gain, const struct mro_sb_scan *s, const struct background *background,
-                              uint64_t seed, size_t k, struct mro_sb_null *null, struct mro_error *e)
+/* What random fields are drawn from: the image's places, and the modes of the grid that they are drawn on. */
+struct source {
+    const struct mro_sb_grid *like;
+    struct mro_grid grid;
+    const float *gain;
+    const struct background *background; /* of fields that miss the pixels of `like`; NULL where none can be fitted */
+    uint64_t seed;
+};
+
+/* Field k at the places of the image, less its background; `room`: background_room. */
+static enum mro_code draw_field(struct mro_device *d, const struct source *s, size_t k, struct mro_buffer *spectrum,
+                                struct mro_buffer *real, float *drawn, double *room, float *v, struct mro_error *e)
 {
     const double wide[2] = { -1, 1e3 };
-    const size_t n = g->ny * g->nx, m = like->ny * like->nx;
+    const struct mro_grid *g = &s->grid;
+    const struct mro_sb_grid *like = s->like;
+    MRO_TRY(d->ops->noise_spectrum(d, g, s->seed, STREAM + k, wide, 0.1, spectrum, e));
+    MRO_TRY(d->ops->multiply(d, g, spectrum, s->gain, e));
+    MRO_TRY(d->ops->inverse(d, g, spectrum, real, e));
+    MRO_TRY(d->ops->download(d, drawn, real, g->ny * g->nx * sizeof *drawn, e));
+    for (size_t y = 0; y < like->ny; y++) {
+        const float *known = like->v + y * like->nx, *from = drawn + y * g->nx;
+        for (size_t x = 0; x < like->nx; x++) v[y * like->nx + x] = known[x] == known[x] ? from[x] : 0;
+    }
+    if (s->background) {
+        double c[MOST_TERMS];
+        background_fit(s->background, v, NULL, 1, room, c);
+        background_remove(s->background, c, false, 1, v);
+    }
+    for (size_t i = 0; i < like->ny * like->nx; i++) v[i] = like->v[i] == like->v[i] ? v[i] : 0;
+    return MRO_OK;
+}
+
+/* Draws n fields from field k on, and scans them together. */
+static enum mro_code draw_fields(struct mro_device *d, const struct source *s, const struct mro_sb_scan *scan, size_t k,
+                                 size_t n, struct mro_sb_null *null, struct mro_error *e)
+{
+    const size_t drawn_on = s->grid.ny * s->grid.nx, of_image = s->like->ny * s->like->nx, w = null->widths;
     struct mro_buffer spectrum = { 0 }, real = { 0 };
-    struct mro_sb_stripe best[MRO_SB_WIDTHS];
-    float *v = malloc(n * sizeof *v), *own = malloc(m * sizeof *own), *space = mro_sb_scan_space(s);
-    double *room = background ? malloc(background_room(background) * sizeof *room) : NULL;
-    enum mro_code rc = v && own && space && (room || !background)
+    struct mro_sb_stripe best[TOGETHER * MRO_SB_WIDTHS];
+    float *drawn = malloc(drawn_on * sizeof *drawn), *v = malloc(n * of_image * sizeof *v);
+    float *space = mro_sb_scan_space(scan, n);
+    double *room = s->background ? malloc(background_room(s->background, 1) * sizeof *room) : NULL;
+    enum mro_code rc = drawn && v && space && (room || !s->background)
                            ? MRO_OK
                            : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a random field");
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &spectrum, n * sizeof(mro_c32), e);
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &real, n * sizeof *v, e);
-    if (rc == MRO_OK) rc = d->ops->noise_spectrum(d, g, seed, STREAM + k, wide, 0.1, &spectrum, e);
-    if (rc == MRO_OK) rc = d->ops->multiply(d, g, &spectrum, gain, e);
-    if (rc == MRO_OK) rc = d->ops->inverse(d, g, &spectrum, &real, e);
-    if (rc == MRO_OK) rc = d->ops->download(d, v, &real, n * sizeof *v, e);
+    if (rc == MRO_OK) rc = d->ops->alloc(d, &spectrum, drawn_on * sizeof(mro_c32), e);
+    if (rc == MRO_OK) rc = d->ops->alloc(d, &real, drawn_on * sizeof *drawn, e);
+    for (size_t i = 0; i < n && rc == MRO_OK; i++)
+        rc = draw_field(d, s, k + i, &spectrum, &real, drawn, room, v + i * of_image, e);
     if (rc == MRO_OK) {
-        double c[MOST_TERMS];
-        for (size_t y = 0; y < like->ny; y++) {
-            const float *known = like->v + y * like->nx, *from = v + y * g->nx;
-            for (size_t x = 0; x < like->nx; x++) own[y * like->nx + x] = known[x] == known[x] ? from[x] : 0;
-        }
-        if (background) {
-            background_fit(background, own, NULL, room, c);
-            background_remove(background, c, false, 1, own);
-        }
-        for (size_t i = 0; i < m; i++) own[i] = like->v[i] == like->v[i] ? own[i] : 0;
-        mro_sb_scan_run(s, own, NULL, null->square + k * null->widths, null->count + k * null->widths, space, best);
-        for (size_t w = 0; w < null->widths; w++) null->strongest[k * null->widths + w] = best[w].z;
+        mro_sb_scan_run(scan, n, v, NULL, null->square + k * w, null->count + k * w, space, best);
+        for (size_t i = 0; i < n * w; i++) null->strongest[k * w + i] = best[i].z;
     }
     d->ops->release(d, &spectrum);
     d->ops->release(d, &real);
+    free(drawn);
     free(v);
-    free(own);
     free(space);
     free(room);
     return rc;
@@ -409,11 +446,16 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
     /* The first few fields say how much each filter scatters; the strongest stripe is judged in these units. */
     const size_t first = n < 16 ? n : 16;
     struct background background;
-    const bool flat = background_new(shape->v, shape->ny, shape->nx, NULL, polynomial, &background);
+    const bool flat = background_new(shape->v, shape->ny, shape->nx, NULL, polynomial, d->threads, &background);
+    const struct source source = { shape, g, gain, flat ? &background : NULL, seed };
+    /* Few fields go one by one, so that every thread has some. */
+    const size_t a_thread = n / (size_t)d->threads, together = a_thread < 1          ? 1
+                                                               : a_thread < TOGETHER ? a_thread
+                                                                                     : TOGETHER;
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
-    for (size_t k = 0; k < n; k++) {
+    for (size_t k = 0; k < n; k += together) {
         struct mro_error mine = { 0 };
-        const enum mro_code code = draw_one(d, shape, &g, gain, s, flat ? &background : NULL, seed, k, null, &mine);
+        const enum mro_code code = draw_fields(d, &source, s, k, n - k < together ? n - k : together, null, &mine);
         if (code) {
 #pragma omp critical(mro_shearband_error)
             if (rc == MRO_OK) {

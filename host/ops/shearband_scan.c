@@ -56,20 +56,24 @@ double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i) { return s->widt
 static size_t rows_room(size_t rows, size_t n) { return (rows + TOGETHER) * (n + 2 * SIDE); }
 static size_t sums_room(const struct mro_sb_scan *s) { return s->most_room + 1 + 2 * s->pad; }
 
-float *mro_sb_scan_space(const struct mro_sb_scan *s)
+/* Where the transpose of a field and its sums stand in the space of the field. */
+static size_t turned_at(const struct mro_sb_scan *s) { return rows_room(s->ny, s->nx); }
+static size_t sums_at(const struct mro_sb_scan *s) { return turned_at(s) + rows_room(s->nx, s->ny); }
+
+static size_t field_room(const struct mro_sb_scan *s) { return sums_at(s) + GROUP * sums_room(s); }
+
+float *mro_sb_scan_space(const struct mro_sb_scan *s, size_t fields)
 {
-    return malloc((rows_room(s->ny, s->nx) + rows_room(s->nx, s->ny) + GROUP * sums_room(s)) * sizeof(float));
+    return malloc(fields * field_room(s) * sizeof(float));
 }
 
-/* A field in rows with zeros beside them and in rows after the last one, from `space` on; then its transpose likewise,
- * and room for sums. */
-static void lay_rows(const struct mro_sb_scan *s, const float *v, float *space, float **turned, float **sums)
+/* A field in rows with zeros beside them and in rows after the last one, from `space` on; then its transpose likewise.
+ */
+static void lay_rows(const struct mro_sb_scan *s, const float *v, float *space)
 {
     const size_t ny = s->ny, nx = s->nx, row = nx + 2 * SIDE, column = ny + 2 * SIDE;
-    const size_t all = rows_room(ny, nx) + rows_room(nx, ny);
-    float *other = *turned = space + rows_room(ny, nx);
-    *sums = space + all;
-    memset(space, 0, all * sizeof *space);
+    float *other = space + turned_at(s);
+    memset(space, 0, sums_at(s) * sizeof *space);
     for (size_t y = 0; y < ny; y++) memcpy(space + y * row + SIDE, v + y * nx, nx * sizeof *v);
     for (size_t x = 0; x < nx; x++)
         for (size_t y = 0; y < ny; y++) other[x * column + SIDE + y] = v[y * nx + x];
@@ -92,18 +96,18 @@ static void add_rows(const struct angle *g, const float *src, size_t rows, size_
 }
 
 /* Sums of a field over the lines of the directions of a group, as sums from bin 0 up to each bin: of each direction
- * from `sums` on, a room of sums_room apart. Rows of the field and of its transpose as lay_rows makes them; a row
- * serves all directions while it is in the cache. */
-static void line_sums(const struct mro_sb_scan *s, const struct angle *g, size_t group, const float *upright,
-                      const float *turned, float *sums)
+ * from `sums` on, a room of sums_room apart. `space` as lay_rows makes it; a row serves all directions while it is in
+ * the cache. */
+static void line_sums(const struct mro_sb_scan *s, const struct angle *g, size_t group, const float *space, float *sums)
 {
+    const float *turned = space + turned_at(s);
     const size_t each = sums_room(s), most = s->ny > s->nx ? s->ny : s->nx;
     memset(sums, 0, group * each * sizeof *sums);
     for (size_t j = 0; j < most; j += TOGETHER)
         for (size_t a = 0; a < group; a++) {
             const bool columns = g[a].columns;
             const size_t rows = columns ? s->nx : s->ny, n = columns ? s->ny : s->nx;
-            if (j < rows) add_rows(g + a, columns ? turned : upright, rows, n, j, sums + a * each + s->pad + 1);
+            if (j < rows) add_rows(g + a, columns ? turned : space, rows, n, j, sums + a * each + s->pad + 1);
         }
     for (size_t a = 0; a < group; a++) {
         float *line = sums + a * each + s->pad + 1;
@@ -190,9 +194,9 @@ static double turn_between(double a, double b)
     return fmin(t, M_PI - t);
 }
 
-/* The filters of all directions; `upright` and `turned`: 1 where there is a value, as lay_rows makes them. */
-static bool lay_all_filters(const struct mro_sb_scan *s, const struct mro_sb_grid *g, const float *upright,
-                            const float *turned, const struct mro_sb_near *near, int threads)
+/* The filters of all directions, from rows of 1 where there is a value. False when out of memory. */
+static bool lay_all_filters(const struct mro_sb_scan *s, const struct mro_sb_grid *g, const float *space,
+                            const struct mro_sb_near *near, int threads)
 {
     const double side = fmin((double)g->ny * g->step[0], (double)g->nx * g->step[1]);
     bool failed = false;
@@ -207,7 +211,7 @@ static bool lay_all_filters(const struct mro_sb_scan *s, const struct mro_sb_gri
         for (size_t a = 0; a < s->angles; a++) {
             struct angle *k = s->angle + a;
             if (sums == NULL) continue;
-            line_sums(s, k, 1, upright, turned, sums);
+            line_sums(s, k, 1, space, sums);
             /* Pixels on a line of the least length: every row (column) that it crosses holds one. */
             const double row = k->columns ? g->step[1] * fabs(sin(k->azimuth)) : g->step[0] * fabs(cos(k->azimuth));
             const double a_row = k->columns ? g->step[1] : g->step[0];
@@ -251,12 +255,11 @@ enum mro_code mro_sb_scan_new(struct mro_sb_scan **out, const struct mro_sb_grid
     }
     if (ready) {
         for (size_t i = 0; i < g->ny * g->nx; i++) mask[i] = g->v[i] == g->v[i];
-        space = mro_sb_scan_space(s);
+        space = mro_sb_scan_space(s, 1);
         ready = space != NULL;
-        float *turned = NULL, *sums = NULL;
         if (ready) {
-            lay_rows(s, mask, space, &turned, &sums);
-            ready = lay_all_filters(s, g, space, turned, near, threads);
+            lay_rows(s, mask, space);
+            ready = lay_all_filters(s, g, space, near, threads);
         }
     }
     free(mask);
@@ -276,47 +279,54 @@ static inline float filtered(const float *sum, size_t m, size_t f, float in, flo
     return (sum[m] - sum[0]) * in - (sum[0] - sum[-(ptrdiff_t)f]) * lo - (sum[m + f] - sum[m]) * hi;
 }
 
-void mro_sb_scan_run(const struct mro_sb_scan *s, const float *v, const double *sd, double *square, double *count,
-                     float *space, struct mro_sb_stripe *best)
+/* Stripes of width k in the sums of one direction, from bin 0 on. */
+static void scan_width(const struct angle *g, size_t k, const float *p, double unit, double *square, double *count,
+                       struct mro_sb_stripe *best)
 {
-    float *turned, *sum;
-    memset(best, 0, s->widths * sizeof *best);
-    if (square) memset(square, 0, s->widths * sizeof *square);
-    if (count) memset(count, 0, s->widths * sizeof *count);
-    lay_rows(s, v, space, &turned, &sum);
+    const size_t m = g->n[k], f = g->flank[k], at = k * g->room;
+    if (g->bins < m + 4 || g->places[k] == 0) return;
+    const float *in = g->inside + at, *lo = g->beside_lo + at, *hi = g->beside_hi + at, *scale = g->scale + at;
+    const size_t end = g->bins - m - 1;
+    float largest = 0, squares = 0;
+    /* Whole vectors: where there is no stripe the filter is 0. */
+#pragma omp simd reduction(max : largest) reduction(+ : squares)
+    for (size_t b = 0; b < (end + BATCH - 1) / BATCH * BATCH; b++) {
+        const float z = filtered(p + b, m, f, in[b], lo[b], hi[b]), size = fabsf(z);
+        largest = size > largest ? size : largest;
+        squares += z * z;
+    }
+    if (square) *square += squares;
+    if (count) *count += (double)g->places[k];
+    if (!(largest > best->z * unit)) return;
+    for (size_t b = 2; b < end; b++) {
+        const float z = filtered(p + b, m, f, in[b], lo[b], hi[b]);
+        if (!(fabsf(z) >= largest * (1 - 1e-6f))) continue;
+        best->z = largest / unit;
+        best->contrast = z / scale[b];
+        best->azimuth = g->azimuth;
+        best->position_nm = g->origin + g->step * ((double)b - 0.5 + 0.5 * (double)m);
+        best->width_nm = fabs(g->step) * (double)m;
+        return;
+    }
+}
+
+void mro_sb_scan_run(const struct mro_sb_scan *s, size_t fields, const float *v, const double *sd, double *square,
+                     double *count, float *space, struct mro_sb_stripe *best)
+{
+    const size_t each = field_room(s), n = s->widths;
+    memset(best, 0, fields * n * sizeof *best);
+    if (square) memset(square, 0, fields * n * sizeof *square);
+    if (count) memset(count, 0, fields * n * sizeof *count);
+    for (size_t i = 0; i < fields; i++) lay_rows(s, v + i * s->ny * s->nx, space + i * each);
     for (size_t a = 0; a < s->angles; a++) {
         const struct angle *g = s->angle + a;
-        if (a % GROUP == 0) line_sums(s, g, s->angles - a < GROUP ? s->angles - a : GROUP, space, turned, sum);
-        const float *p = sum + a % GROUP * sums_room(s) + s->pad;
-        for (size_t k = 0; k < s->widths; k++) {
-            const size_t m = g->n[k], f = g->flank[k], at = k * g->room;
-            if (g->bins < m + 4) continue;
-            const float *in = g->inside + at, *lo = g->beside_lo + at, *hi = g->beside_hi + at, *scale = g->scale + at;
-            const size_t end = g->bins - m - 1;
-            float largest = 0, squares = 0;
-            if (g->places[k] == 0) continue;
-                /* Whole vectors: where there is no stripe the filter is 0. */
-#pragma omp simd reduction(max : largest) reduction(+ : squares)
-            for (size_t b = 0; b < (end + BATCH - 1) / BATCH * BATCH; b++) {
-                const float z = filtered(p + b, m, f, in[b], lo[b], hi[b]), size = fabsf(z);
-                largest = size > largest ? size : largest;
-                squares += z * z;
-            }
-            if (square) square[k] += squares;
-            if (count) count[k] += (double)g->places[k];
-            const double unit = sd ? sd[k] : 1;
-            if (!(largest > best[k].z * unit)) continue;
-            for (size_t b = 2; b < end; b++) {
-                const float z = filtered(p + b, m, f, in[b], lo[b], hi[b]);
-                if (!(fabsf(z) >= largest * (1 - 1e-6f))) continue;
-                best[k].z = largest / unit;
-                best[k].contrast = z / scale[b];
-                best[k].azimuth = g->azimuth;
-                best[k].position_nm = g->origin + g->step * ((double)b - 0.5 + 0.5 * (double)m);
-                best[k].width_nm = fabs(g->step) * (double)m;
-                break;
-            }
-        }
+        for (size_t i = 0; a % GROUP == 0 && i < fields; i++)
+            line_sums(s, g, s->angles - a < GROUP ? s->angles - a : GROUP, space + i * each,
+                      space + i * each + sums_at(s));
+        for (size_t k = 0; k < n; k++)
+            for (size_t i = 0; i < fields; i++) /* while the filter is in the cache */
+                scan_width(g, k, space + i * each + sums_at(s) + a % GROUP * sums_room(s) + s->pad, sd ? sd[k] : 1,
+                           square ? square + i * n + k : NULL, count ? count + i * n + k : NULL, best + i * n + k);
     }
 }
 
