@@ -432,7 +432,7 @@ static enum mro_code detect_given(struct crystal_work *w, struct candidate **lis
     for (size_t k = 0; k < w->o->n_g; k++) {
         const double *g = w->o->g_inv_nm[k];
         double carrier[2], noise;
-        MRO_TRY(mro_fringe_demodulate(w, g, w->o->mask_inv_nm, false, carrier, &noise, e));
+        MRO_TRY(mro_fringe_demodulate(w, g, w->o->mask_inv_nm, carrier, &noise, e));
         for (ptrdiff_t i = 0; i < ny * nx; i++) {
             const mro_c32 h = w->room->host_h[i];
             const double power = ((double)h.re * h.re + (double)h.im * h.im) / (noise * noise * w->gain[i]);

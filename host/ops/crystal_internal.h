@@ -20,7 +20,7 @@ static inline float square_of(mro_c32 z) { return z.re * z.re + z.im * z.im; }
 struct fringe_field {
     size_t y0, x0, h, w;
     mro_c32 *v;      /* demodulated fringes; phase relative to `carrier` */
-    float *slope[2]; /* of the phase, y and x, turns per nm; plus carrier = local g */
+    float *slope[2]; /* of the phase, y and x, turns per nm; plus carrier = local g; NULL: not known */
     unsigned char
         *inside; /* 1: the crystal, holes filled; 2: and the amplitude is over the noise, off the image's border */
     double carrier[2]; /* y, x, nm^-1 */
@@ -116,10 +116,10 @@ double mro_fringe_shared(const struct crystal_work *w, const struct fringe_set *
 enum mro_code mro_fringe_room_new(const struct crystal_work *w, struct fringe_room *room, struct mro_error *e);
 void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *room); /* {0} is fine */
 
-/* Demodulates at g with a mask, and with `slopes` takes the slopes, into the room. *noise: root mean square of |host_h|
+/* Demodulates at g with a mask, into the room. *noise: root mean square of |host_h|
  * where there is no crystal. `carrier` receives what became frequency zero. */
-enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, bool slopes,
-                                    double carrier[2], double *noise, struct mro_error *e);
+enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, double carrier[2],
+                                    double *noise, struct mro_error *e);
 
 /* Relative error of the spacing of a set from the scatter of its phase. All of its spacings, here and there in the
  * crystal, share that of the tilt besides. */
@@ -143,8 +143,9 @@ void mro_fringe_moment(const float *v, float *to, size_t h, size_t w, int axis, 
 bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsigned char *mask, double g[2],
                     double cov[3], double *chi2);
 
-/* A copy of the set whose field is demodulated with the mask on g. Next to the rim of a crystal the phase of fringes
- * that lie off the mask's centre is bent; where the spacing changes inside a crystal, no mask is centred on all of it.
+/* A copy of the set, without slopes, whose field is demodulated with the mask on g. Next to the rim of a crystal the
+ * phase of fringes that lie off the mask's centre is bent; where the spacing changes inside a crystal, no mask is
+ * centred on all of it.
  */
 enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set *s, const double g[2],
                                  struct fringe_set *copy, struct mro_error *e);

@@ -74,8 +74,8 @@ void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *r
     memset(room, 0, sizeof *room);
 }
 
-enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, bool slopes,
-                                    double carrier[2], double *noise, struct mro_error *e)
+enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, double carrier[2],
+                                    double *noise, struct mro_error *e)
 {
     struct mro_device *d = w->d;
     const size_t n = w->map.ny * w->map.nx;
@@ -89,10 +89,6 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
     MRO_TRY(d->ops->demodulate(d, &w->grid, level > 0 ? &w->flat : &w->spectrum, g, mask, &w->map, &room->h, e));
     MRO_TRY(d->ops->download(d, room->host_h, &room->h, n * sizeof *room->host_h, e));
     room->unit = level > 0 ? sqrt(level) : 1; /* as at the middle of the mask */
-    if (slopes) {
-        MRO_TRY(d->ops->phase_slope(d, &w->map, &room->h, &room->slope, e));
-        MRO_TRY(d->ops->download(d, room->host_slope, &room->slope, 2 * n * sizeof *room->host_slope, e));
-    }
     bool known;
     const double quiet = quiet_square(w, mask, &known);
     if (!known) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
@@ -172,17 +168,18 @@ void mro_fringe_moment(const float *v, float *restrict to, size_t h, size_t w, i
 
 /* Next to the rim of a crystal the mask sees one side only, and the slope of the phase falls short: that of fringes d
  * off the mask's centre is C d, with C the covariance of the Gaussian over the part of it that is inside, over that of
- * the whole. This takes it back, and marks points where C falls below RIM_COVARIANCE as 4. False: out of memory. */
-static bool straighten(const struct crystal_work *w, struct fringe_set *s)
+ * the whole. This marks points where C falls below RIM_COVARIANCE as 4, and where slopes are known takes it back
+ * elsewhere. */
+static enum mro_code straighten(const struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
 {
     struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
     const double width = mro_mask_width(s->mask);
     float *v = malloc(8 * m * sizeof *v);
-    if (v == NULL) return false;
+    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     float *along = v + m, *moments[6];
     static const int powers[6][2] = { { 0, 0 }, { 1, 0 }, { 2, 0 }, { 0, 1 }, { 1, 1 }, { 0, 2 } }; /* y, x */
-    for (size_t i = 0; i < m; i++) v[i] = f->inside[i] == 3 ? 0 : 1;
+    for (size_t i = 0; i < m; i++) v[i] = f->inside[i] ? 1 : 0;
     for (int k = 0; k < 6; k++) {
         moments[k] = v + (size_t)(k + 2) * m;
         if (k == 0 || powers[k][1] != powers[k - 1][1])
@@ -191,7 +188,7 @@ static bool straighten(const struct crystal_work *w, struct fringe_set *s)
     }
     const double off[2] = { f->carrier[0] - s->centre[0], f->carrier[1] - s->centre[1] };
     for (size_t i = 0; i < m; i++) {
-        if (f->inside[i] == 3) continue;
+        if (!f->inside[i]) continue;
         const double n = moments[0][i], y = moments[1][i] / n, x = moments[3][i] / n;
         const double yy = moments[2][i] / n - y * y, yx = moments[4][i] / n - y * x, xx = moments[5][i] / n - x * x;
         const double det = yy * xx - yx * yx, mean = 0.5 * (yy + xx), least = mean - sqrt(fmax(0, mean * mean - det));
@@ -199,34 +196,48 @@ static bool straighten(const struct crystal_work *w, struct fringe_set *s)
             f->inside[i] = 4;
             continue;
         }
+        if (f->slope[0] == NULL) continue;
         const double dy = f->slope[0][i] + off[0], dx = f->slope[1][i] + off[1];
         f->slope[0][i] = (float)((xx * dy - yx * dx) / det - off[0]);
         f->slope[1][i] = (float)((yy * dx - yx * dy) / det - off[1]);
     }
     free(v);
-    return true;
+    return MRO_OK;
 }
 
-/* Memory for a window of the map, and the room's field and slopes in it; inside is 0. */
+/* Memory for a window of the map, and the room's field in it; inside is 0, and slopes are not known. */
 static enum mro_code field_window(const struct crystal_work *w, struct fringe_field *f, struct mro_error *e)
 {
-    const size_t m = f->h * f->w, all = w->map.ny * w->map.nx;
-    f->v = malloc(m * sizeof *f->v);
-    f->inside = calloc(m, 1);
-    for (int k = 0; k < 2; k++) f->slope[k] = malloc(m * sizeof(float));
-    if (!f->v || !f->inside || !f->slope[0] || !f->slope[1]) {
+    const float unit = (float)w->room->unit;
+    f->slope[0] = f->slope[1] = NULL;
+    f->v = malloc(f->h * f->w * sizeof *f->v);
+    f->inside = calloc(f->h * f->w, 1);
+    if (!f->v || !f->inside) {
         release_field(f);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     }
-    const float unit = (float)w->room->unit;
-    for (size_t y = 0; y < f->h; y++) {
-        const size_t from = (f->y0 + y) * w->map.nx + f->x0, to = y * f->w;
+    for (size_t y = 0; y < f->h; y++)
         for (size_t x = 0; x < f->w; x++) {
-            const mro_c32 v = w->room->host_h[from + x];
-            f->v[to + x] = (mro_c32){ unit * v.re, unit * v.im };
+            const mro_c32 v = w->room->host_h[(f->y0 + y) * w->map.nx + f->x0 + x];
+            f->v[y * f->w + x] = (mro_c32){ unit * v.re, unit * v.im };
         }
-        for (size_t k = 0; k < 2; k++)
-            memcpy(f->slope[k] + to, w->room->host_slope + k * all + from, f->w * sizeof(float));
+    return MRO_OK;
+}
+
+/* Slopes of the room's field in the window of a set. */
+static enum mro_code take_slopes(const struct crystal_work *w, struct fringe_field *f, struct mro_error *e)
+{
+    struct mro_device *d = w->d;
+    struct fringe_room *room = w->room;
+    const size_t n = w->map.ny * w->map.nx;
+    MRO_TRY(d->ops->phase_slope(d, &w->map, &room->h, &room->slope, e));
+    MRO_TRY(d->ops->download(d, room->host_slope, &room->slope, 2 * n * sizeof *room->host_slope, e));
+    for (size_t k = 0; k < 2; k++) {
+        f->slope[k] = malloc(f->h * f->w * sizeof(float));
+        if (f->slope[k] == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        for (size_t y = 0; y < f->h; y++)
+            memcpy(f->slope[k] + y * f->w, room->host_slope + k * n + (f->y0 + y) * w->map.nx + f->x0,
+                   f->w * sizeof(float));
     }
     return MRO_OK;
 }
@@ -281,12 +292,8 @@ static enum mro_code cut(const struct crystal_work *w, size_t n, const double ca
             }
     }
     free(open);
-    if (!straighten(w, s)) {
-        mro_fringe_release(s);
-        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    }
     for (size_t i = 0; i < m; i++) /* what was not reached is a hole */
-        f->inside[i] = f->inside[i] == 3 ? 0 : f->inside[i] ? f->inside[i] : 1;
+        f->inside[i] = f->inside[i] != 3;
     return MRO_OK;
 }
 
@@ -367,7 +374,7 @@ static void mark_clear(const struct crystal_work *w, struct fringe_set *s)
         const double a = modulus(f->v[i]);
         const double y = (double)(f->y0 + i / f->w) * w->step[0], x = (double)(f->x0 + i % f->w) * w->step[1];
         const bool rim = y < margin || x < margin || y > w->map.ly - margin || x > w->map.lx - margin;
-        if (f->inside[i]) f->inside[i] = f->inside[i] == 1 && a > least && !rim ? 2 : 1;
+        if (f->inside[i]) f->inside[i] = f->inside[i] != 4 && a > least && !rim ? 2 : 1;
     }
 }
 
@@ -450,7 +457,7 @@ static enum mro_code sharper_diameter(struct crystal_work *w, struct fringe_set 
     double carrier[2], noise, plateau;
     size_t n, over = 0;
     if (s->diameter_nm > SMALL_NM || mask < 1.2 * s->mask) return MRO_OK;
-    MRO_TRY(mro_fringe_demodulate(w, s->g, mask, false, carrier, &noise, e));
+    MRO_TRY(mro_fringe_demodulate(w, s->g, mask, carrier, &noise, e));
     MRO_TRY(region_of(w, s->y_nm, s->x_nm, 0.25 * s->diameter_nm, noise, &n, &plateau, e));
     const double area = (double)n * w->step[0] * w->step[1];
     if (!(area > 0.6 * s->area_nm2 && area < 1.4 * s->area_nm2)) return MRO_OK; /* it fell apart */
@@ -473,14 +480,17 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         s->crystal = SIZE_MAX;
         s->mask = w->o->mask_inv_nm;
         memcpy(s->centre, at, sizeof at);
-        if ((rc = mro_fringe_demodulate(w, at, s->mask, true, carrier, &s->noise, e))) goto done;
+        if ((rc = mro_fringe_demodulate(w, at, s->mask, carrier, &s->noise, e))) goto done;
         if ((rc = region_of(w, y_nm, x_nm, reach, s->noise, &m, &s->plateau, e))) goto done;
         if ((double)m * w->step[0] * w->step[1] < LEAST_AREA_NM2) goto done;
         if ((rc = cut(w, m, carrier, s, e))) goto done;
         s->plateau *= w->room->unit;
         s->noise *= w->room->unit * sqrt(gain_around(w, s));
-        mark_clear(w, s);
         measure_place(w, s, &high);
+        if (s->at_border) { /* its rim takes no part in the fit */
+            if ((rc = straighten(w, s, e))) goto done;
+            mark_clear(w, s);
+        }
         *found = mro_fringe_fit(s, w->step, NULL, s->g, s->cov, &s->chi2);
         if (!*found) break;
         const double off = hypot(s->g[0] - at[0], s->g[1] - at[1]);
@@ -499,6 +509,9 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         const double level = s->noise * s->noise / (MRO_PI * s->mask * s->mask);
         s->snr = fmax(0, sum - (double)count * s->noise * s->noise) * w->step[0] * w->step[1] / level;
         s->diameter_nm = mro_crystal_diameter(s->area_nm2, high, mro_mask_width(s->mask), s->plateau / s->noise);
+        if ((rc = take_slopes(w, &s->f, e))) goto done;
+        if ((rc = straighten(w, s, e))) goto done;
+        mark_clear(w, s);
         rc = sharper_diameter(w, s, e);
         untilt(w, s);
     }
@@ -516,7 +529,7 @@ enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set
     double noise;
     *copy = *s;
     memcpy(copy->centre, g, sizeof copy->centre);
-    MRO_TRY(mro_fringe_demodulate(w, g, s->mask, true, copy->f.carrier, &noise, e));
+    MRO_TRY(mro_fringe_demodulate(w, g, s->mask, copy->f.carrier, &noise, e));
     shift_carrier(s, copy->f.carrier);
     MRO_TRY(field_window(w, &copy->f, e));
     memcpy(copy->f.inside, from->inside, from->h * from->w);
@@ -540,14 +553,16 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
 {
     const struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
-    double weight = 0, cy = 0, cx = 0, my = 0, mx = 0;
+    double weight = 0, cy = 0, cx = 0;
+    double turn[2][2] = { { 0, 0 }, { 0, 0 } };       /* from a point to the next one, along y and x */
     const unsigned char least = s->at_border ? 2 : 1; /* along the image's border the field is not the crystal's */
     size_t n = 0;
     double *y = malloc(7 * m * sizeof *y);
     if (y == NULL) return false;
     double *x = y + m, *re = x + m, *im = re + m, *u = im + m, *v = u + m, *phase = v + m;
+#define TAKEN(I) (f->inside[I] >= least && (mask == NULL || mask[I]))
     for (size_t i = 0; i < m; i++) { /* first the mean slope */
-        if (f->inside[i] < least || (mask && !mask[i])) continue;
+        if (!TAKEN(i)) continue;
         y[n] = (double)(i / f->w) * step[0];
         x[n] = (double)(i % f->w) * step[1];
         re[n] = (double)f->v[i].re;
@@ -556,17 +571,25 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
         weight += a2;
         cy += a2 * y[n];
         cx += a2 * x[n];
-        my += a2 * (double)f->slope[0][i];
-        mx += a2 * (double)f->slope[1][i];
+        for (int k = 0; k < 2; k++) {
+            const size_t next = i + (k ? 1 : f->w);
+            if ((k ? i % f->w + 1 == f->w : next >= m) || !TAKEN(next)) continue;
+            const double r = (double)f->v[next].re, j = (double)f->v[next].im;
+            turn[k][0] += re[n] * r + im[n] * j;
+            turn[k][1] += re[n] * j - im[n] * r;
+        }
         n++;
     }
+#undef TAKEN
     if (n < 12 || !(weight > 0)) {
         free(y);
         return false;
     }
     cy /= weight;
     cx /= weight;
-    double dy = my / weight, dx = mx / weight, yy = 0, yx = 0, xx = 0, scatter = 0;
+    double dy = atan2(turn[0][1], turn[0][0]) / (2 * MRO_PI * step[0]),
+           dx = atan2(turn[1][1], turn[1][0]) / (2 * MRO_PI * step[1]);
+    double yy = 0, yx = 0, xx = 0, scatter = 0;
     for (size_t i = 0; i < n; i++) {
         const double a2 = re[i] * re[i] + im[i] * im[i];
         y[i] -= cy;
