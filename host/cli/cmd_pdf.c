@@ -181,12 +181,21 @@ static char *const *warnings(const void *result, size_t *n)
     return r->warnings;
 }
 
+/* " (0.203 to 0.234)"; nothing where the interval is unknown, as from two frames that are alike. */
+static const char *between(const double ci95[2], int decimals, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (isfinite(ci95[0]) && isfinite(ci95[1]))
+        snprintf(text, size, " (%.*f to %.*f)", decimals, ci95[0], decimals, ci95[1]);
+    return text;
+}
+
 static void print(void *state, const struct cli_item *item, const void *result)
 {
     struct cli_pdf *s = state;
     const struct cli_pdf_one *r = result;
     const struct mro_pdf_result *p = r->report.pdf;
-    char value[96], verdict[256] = "";
+    char value[96], verdict[256] = "", ci95[64];
     if (r->report.series)
         snprintf(value, sizeof value, "%zu points", r->report.series->n);
     else if (p == NULL)
@@ -201,12 +210,12 @@ static void print(void *state, const struct cli_item *item, const void *result)
                  r->report.series->first_moment.ci95[1], r->report.series->value_unit[0] ? " " : "",
                  r->report.series->value_unit);
     else if (r->report.difference)
-        snprintf(verdict, sizeof verdict, "order beyond %.3g A is %.2f (%.2f to %.2f) times that of the reference",
-                 p->beyond_A[0], r->difference.oscillation_ratio.value, r->difference.oscillation_ratio.ci95[0],
-                 r->difference.oscillation_ratio.ci95[1]);
+        snprintf(verdict, sizeof verdict, "order beyond %.3g A is %.2f%s times that of the reference", p->beyond_A[0],
+                 r->difference.oscillation_ratio.value,
+                 between(r->difference.oscillation_ratio.ci95, 2, ci95, sizeof ci95));
     else if (p)
-        snprintf(verdict, sizeof verdict, "%zu shells; oscillations beyond %.3g A of %.3f (%.3f to %.3f) 1/A^2",
-                 p->n_shells, p->beyond_A[0], p->oscillation.value, p->oscillation.ci95[0], p->oscillation.ci95[1]);
+        snprintf(verdict, sizeof verdict, "%zu shells; oscillations beyond %.3g A of %.3f%s 1/A^2", p->n_shells,
+                 p->beyond_A[0], p->oscillation.value, between(p->oscillation.ci95, 3, ci95, sizeof ci95));
     else if (!r->report.series)
         snprintf(verdict, sizeof verdict,
                  s->o.composition.n ? "the profile alone" : "the profile alone; S(Q) and G(r) need --composition");

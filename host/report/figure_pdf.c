@@ -406,15 +406,25 @@ __attribute__((format(printf, 2, 3))) static void say(struct mro_words *w, const
     mro_fig_say(w, text);
 }
 
+/* " ± 0.005" and " (0.203 to 0.234)", where errors are known: two frames that are alike give none. */
+static void say_error(struct mro_words *w, double se, int decimals)
+{
+    if (isfinite(se)) say(w, PLUS_MINUS "%.*f", decimals, se);
+}
+
+static void say_interval(struct mro_words *w, const double ci95[2], int decimals)
+{
+    if (isfinite(ci95[0]) && isfinite(ci95[1])) say(w, " (%.*f to %.*f)", decimals, ci95[0], decimals, ci95[1]);
+}
+
 static void say_direction(struct mro_words *w, const struct mro_saed_anisotropy *a)
 {
     char p[64];
     if (!(a->n_sectors && isfinite(a->e2))) return;
     mro_text_p(p, sizeof p, a->p);
-    say(w,
-        "Shift of the first halo by direction: amplitude %.2f" PLUS_MINUS "%.2f" TEXT_NBSP "%% at %.0f" TEXT_DEGREE
-        ", %s%s. ",
-        100 * a->e2, 100 * a->e2_se, a->azimuth_deg, p,
+    say(w, "Shift of the first halo by direction: amplitude %.2f", 100 * a->e2);
+    say_error(w, 100 * a->e2_se, 2);
+    say(w, TEXT_NBSP "%% at %.0f" TEXT_DEGREE ", %s%s. ", a->azimuth_deg, p,
         a->confounded ? "; a strain would have gone into the ellipse, which is of the same pattern" : "");
 }
 
@@ -422,16 +432,18 @@ static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
 {
     const struct mro_pdf_result *v = r->pdf;
     const char *interval = v->draws ? "95 % interval" : "no errors are known";
-    if (isfinite(v->fsdp.first_moment.value))
-        say(w,
-            "First sharp peak: Q = %.3f" PLUS_MINUS "%.3f, first moment %.4f" PLUS_MINUS
-            "%.4f \xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ". ",
-            v->fsdp.Q.value, v->fsdp.Q.se, v->fsdp.first_moment.value, v->fsdp.first_moment.se);
+    if (isfinite(v->fsdp.first_moment.value)) {
+        say(w, "First sharp peak: Q = %.3f", v->fsdp.Q.value);
+        say_error(w, v->fsdp.Q.se, 3);
+        say(w, ", first moment %.4f", v->fsdp.first_moment.value);
+        say_error(w, v->fsdp.first_moment.se, 4);
+        mro_fig_say(w, " \xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ". ");
+    }
     if (v->n_shells) {
         mro_fig_say(w, "Shells at ");
         for (size_t k = 0; k < v->n_shells; k++) {
             say(w, "%s%.3f", k ? ", " : "", v->shell[k].r_A.value);
-            if (isfinite(v->shell[k].r_A.se)) say(w, PLUS_MINUS "%.3f", v->shell[k].r_A.se);
+            say_error(w, v->shell[k].r_A.se, 3);
         }
         mro_fig_say(w, " \xc3\x85. ");
     }
@@ -445,19 +457,22 @@ static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
             : v->damping == MRO_DAMPING_NONE ? "none"
                                              : "Gaussian",
             v->resolution_A);
-    if (isfinite(v->oscillation.value))
-        say(w,
-            "Oscillations of G over %.0f to %.0f \xc3\x85: rms %.3f \xc3\x85" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER
-            " (%.3f to %.3f). ",
-            v->beyond_A[0], v->beyond_A[1], v->oscillation.value, v->oscillation.ci95[0], v->oscillation.ci95[1]);
+    if (isfinite(v->oscillation.value)) {
+        say(w, "Oscillations of G over %.0f to %.0f \xc3\x85: rms %.3f \xc3\x85" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER,
+            v->beyond_A[0], v->beyond_A[1], v->oscillation.value);
+        say_interval(w, v->oscillation.ci95, 3);
+        mro_fig_say(w, ". ");
+    }
     if (v->connection.n)
         say(w, "Modes of 3 and 2 shared atoms are %s. ",
             v->connection.separable ? "separable" : "not separable at this resolution");
     say(w, "Bands: %s. ", interval);
-    if (r->difference)
-        say(w, "Against the reference the oscillations are %.2f times as strong (%.2f to %.2f). ",
-            r->difference->oscillation_ratio.value, r->difference->oscillation_ratio.ci95[0],
-            r->difference->oscillation_ratio.ci95[1]);
+    if (r->difference) {
+        say(w, "Against the reference the oscillations are %.2f times as strong",
+            r->difference->oscillation_ratio.value);
+        say_interval(w, r->difference->oscillation_ratio.ci95, 2);
+        mro_fig_say(w, ". ");
+    }
 }
 
 enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, const char *title,

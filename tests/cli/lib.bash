@@ -54,11 +54,12 @@ stack16() {
     head -c $((99 - ${#text})) /dev/zero
 }
 
-# run ARGS...: runs the program; leaves out.txt, err.txt and $code.
+# run ARGS...: runs the program; leaves out.txt, err.txt and $code. What is not known is said in words, never as nan.
 code=0
 run() {
     "$program" "$@" >out.txt 2>err.txt
     code=$?
+    ! grep -qwE 'nan|inf' out.txt || fail "a number that is none is printed: $*"
 }
 
 expect_code() {

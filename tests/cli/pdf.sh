@@ -157,6 +157,10 @@ checks=$((checks + 3))
 [ ! -e stack/stack.f0004.pdf.png ] || fail "a figure of every frame, unasked"
 [ "$(grep -c '"frame": [0-4]' out.txt)" -eq 5 ] || fail "frames of the stack"
 [ "$(grep -oE '"centre_px": \[[^]]*' out.txt | sort -u | wc -l)" -eq 1 ] || fail "one geometry for the stack"
+run pdf --composition Au --step 0.06 --frames 0,1 -o alike stack.mrc
+expect_code 0
+checks=$((checks + 1))
+! grep -q '>[^<]*[^a-z]nan[^a-z][^<]*<' alike/*.svg || fail "a figure says nan"
 run pdf --json --each --frame-figures --step 0.06 -o each stack.mrc
 expect_code 0
 expect_file each/stack.f0004.pdf.png
