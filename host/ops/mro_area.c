@@ -657,9 +657,9 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
 #pragma omp for schedule(static)
         for (size_t first = 0; first < DRAWS; first += MRO_PHILOX_LANES) {
             double mean[MRO_PHILOX_LANES], missed[MRO_PHILOX_LANES];
-            for (size_t b = first; b < first + MRO_PHILOX_LANES; b++) {
-                const double seen = p->models->seen[point[b] / COUNTS];
-                mean[b - first] = count[b] * (1 - seen) / fmax(seen, 1e-3) * here;
+            for (size_t k = 0; k < MRO_PHILOX_LANES; k++) {
+                const double seen = p->models->seen[point[first + k] / COUNTS];
+                mean[k] = count[first + k] * (1 - seen) / fmax(seen, 1e-3) * here;
             }
             poisson(mean, seed, first, missed);
             for (size_t b = first; b < first + MRO_PHILOX_LANES; b++) {
