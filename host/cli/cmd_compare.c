@@ -550,8 +550,13 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
     }
     if (n == 0) {
         const char *why = s->set.n_warnings ? s->set.warnings[s->set.n_warnings - 1] : NULL;
-        snprintf(none, none_size, "'%s' has no number that is known for two states, or over a series%s%s",
-                 s->set.source, why ? ": " : "", why ? why : "");
+        if (s->set.table && s->set.n_metrics == 0)
+            snprintf(none, none_size,
+                     "'%s' has no column of numbers to compare; of a session, give the folder of results",
+                     s->set.source);
+        else
+            snprintf(none, none_size, "'%s' has no number that is known for two states, or over a series%s%s",
+                     s->set.source, why ? ": " : "", why ? why : "");
         goto done;
     }
     rc = mro_compare_holm(results, n, e);

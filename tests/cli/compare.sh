@@ -50,6 +50,9 @@ for ends in '_ci95_low _ci95_high' '_lo95 _hi95'; do # of older tables
 done
 run compare --json --metric pdf.r_se summary.csv
 expect_out '"metric": "pdf.r_se"'
+run compare "$samples/session.csv"
+expect_code 1
+expect_err "session.csv' has no column of numbers to compare; of a session, give the folder of results"
 run compare --metric mro.fraction summary.csv
 checks=$((checks + 1))
 ! grep -q 'left out' err.txt || fail "what was not asked for is told"
