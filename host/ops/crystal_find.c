@@ -147,13 +147,14 @@ double mro_fringe_apart(const double a[2], const double b[2])
 
 double mro_fringe_shared(const struct crystal_work *w, const struct fringe_set *a, const struct fringe_set *b)
 {
+    const struct fringe_field *f = &a->f, *g = &b->f;
+    const size_t y0 = f->y0 > g->y0 ? f->y0 : g->y0, x0 = f->x0 > g->x0 ? f->x0 : g->x0;
+    const size_t y1 = f->y0 + f->h < g->y0 + g->h ? f->y0 + f->h : g->y0 + g->h,
+                 x1 = f->x0 + f->w < g->x0 + g->w ? f->x0 + f->w : g->x0 + g->w;
     size_t n = 0;
-    for (size_t i = 0; i < a->f.h * a->f.w; i++) {
-        if (!a->f.inside[i]) continue;
-        const size_t y = a->f.y0 + i / a->f.w, x = a->f.x0 + i % a->f.w;
-        if (y < b->f.y0 || x < b->f.x0 || y >= b->f.y0 + b->f.h || x >= b->f.x0 + b->f.w) continue;
-        n += b->f.inside[(y - b->f.y0) * b->f.w + x - b->f.x0] != 0;
-    }
+    for (size_t y = y0; y < y1; y++)
+        for (size_t x = x0; x < x1; x++)
+            n += f->inside[(y - f->y0) * f->w + x - f->x0] && g->inside[(y - g->y0) * g->w + x - g->x0];
     return (double)n * w->step[0] * w->step[1];
 }
 
@@ -328,22 +329,21 @@ static enum mro_code search_region(const struct crystal_work *w, const struct fr
     const enum mro_code rc = region_spectrum(w, &first->f, field, &grid, &z, &unit, e);
     if (rc) goto done;
     const float least = (float)(fmax(spots->least, 0.002 * first->snr) / unit);
-#define POWER(Y, X) square_of(z[mro_cyclic(Y, grid.ny) * grid.nx + mro_cyclic(X, grid.nx)])
     const ptrdiff_t my = (ptrdiff_t)(w->band[1] * grid.ly), mx = (ptrdiff_t)(w->band[1] * grid.lx);
     for (ptrdiff_t ky = 0; ky <= my; ky++)
         for (ptrdiff_t kx = ky ? -mx : 1; kx <= mx; kx++) {
-            const float v = POWER(ky, kx);
+            const float v = square_of(z[(size_t)ky * grid.nx + (size_t)(kx < 0 ? kx + (ptrdiff_t)grid.nx : kx)]);
             if (v < least) continue;
             const double g[2] = { (double)ky / grid.ly, (double)kx / grid.lx };
             const double q = sqrt(g[0] * g[0] + g[1] * g[1]);
             if (q < w->band[0] || q > w->band[1]) continue;
             bool top = true;
             for (ptrdiff_t j = -1; j <= 1 && top; j++)
-                for (ptrdiff_t i = -1; i <= 1 && top; i++) top = POWER(ky + j, kx + i) <= v;
+                for (ptrdiff_t i = -1; i <= 1 && top; i++)
+                    top = square_of(z[mro_cyclic(ky + j, grid.ny) * grid.nx + mro_cyclic(kx + i, grid.nx)]) <= v;
             if (!top || spots->n == MOST_SPOTS) continue;
             spots->at[spots->n++] = (struct candidate){ first->y_nm, first->x_nm, { g[0], g[1] }, unit * (double)v, 0 };
         }
-#undef POWER
     if (spots->n) qsort(spots->at, spots->n, sizeof *spots->at, by_power);
     spots->searched = true;
 done:
@@ -467,7 +467,7 @@ static enum mro_code explore_ahead(struct crystal_work *w, const struct candidat
                                    struct mro_error *e)
 {
     enum { MOST = 64 };
-    const size_t most = w->n_rooms > 1 ? (2 * w->n_rooms < MOST ? 2 * w->n_rooms : MOST) : 1;
+    const size_t most = w->n_rooms > 1 ? (4 * w->n_rooms < MOST ? 4 * w->n_rooms : MOST) : 1;
     size_t next[MOST], count = 0;
     enum mro_code rc = MRO_OK;
     for (size_t i = from; i < n && count < most; i++) {

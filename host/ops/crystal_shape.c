@@ -5,7 +5,9 @@
 #include "mroscope/math/elementary.h"
 #include "ops/crystal_internal.h"
 
-enum { LANES = 16, RINGS = 3 * LANES }; /* sums are the same whatever the vectors */
+#define LEAST_LEVEL 0.3 /* of the middle: below half of any plateau */
+
+enum { LANES = 16, RINGS = 3 * LANES, STEPS = 80 }; /* sums in lanes are the same whatever the vectors */
 
 /* Amplitude at r of a profile of radius 1, a disc or a sphere's chord, smoothed by a Gaussian of s: the integral over
  * the rings of the profile, each of which reaches r by a Bessel function. */
@@ -27,29 +29,47 @@ static double smoothed_profile(bool sphere, double s, double r)
     return all * step / (s * s);
 }
 
-/* Radius at which a profile of n steps of dr falls below a level, from the middle. */
-static double radius_at(const double *profile, int n, double dr, double level)
+/* A profile in steps of dr, as far as it is of interest. */
+struct profile {
+    double dr, at[STEPS + 1];
+    int n; /* the last of them */
+};
+
+static struct profile profile_of(bool sphere, double s)
+{
+    struct profile p = { .dr = (1 + 3 * s) / STEPS, .at = { smoothed_profile(sphere, s, 0) } };
+    while (p.n < STEPS && p.at[p.n] > LEAST_LEVEL * p.at[0]) {
+        p.n++;
+        p.at[p.n] = smoothed_profile(sphere, s, p.n * p.dr);
+    }
+    return p;
+}
+
+/* Radius at which a profile falls below a level, from the middle. */
+static double radius_at(const struct profile *p, double level)
 {
     int k = 0;
-    while (k < n && profile[k + 1] > level) k++;
-    if (k == n) return n * dr;
-    return dr * (k + fmax(0, fmin(1, (profile[k] - level) / (profile[k] - profile[k + 1]))));
+    while (k < p->n && p->at[k + 1] > level) k++;
+    if (k == p->n) return p->n * p->dr;
+    return p->dr * (k + fmax(0, fmin(1, (p->at[k] - level) / (p->at[k] - p->at[k + 1]))));
+}
+
+static double amplitude_at(const struct profile *p, double radius)
+{
+    const double at = radius / p->dr;
+    const int k = (int)at;
+    return p->at[k] + (at - k) * (p->at[k + 1] - p->at[k]);
 }
 
 /* What is measured of a region, on such a profile: where it falls to half the plateau, and which share of that area is
  * over 0.8 of it. The plateau is the median of |v| where that is over 0.75 of its 90 % quantile, as in plateau_of. */
 static void measure_profile(bool sphere, double s, double *half, double *share)
 {
-    enum { N = 80 };
-    double a[N + 1];
-    const double dr = (1 + 3 * s) / N;
-    for (int i = 0; i <= N; i++) a[i] = smoothed_profile(sphere, s, i * dr);
-    double at = radius_at(a, N, dr, 0.45 * a[0]) * sqrt(0.1) / dr;
-    const double q90 = a[(int)at] + (at - (int)at) * (a[(int)at + 1] - a[(int)at]);
-    at = radius_at(a, N, dr, 0.75 * q90) / sqrt(2) / dr;
-    const double plateau = a[(int)at] + (at - (int)at) * (a[(int)at + 1] - a[(int)at]);
-    *half = radius_at(a, N, dr, 0.5 * plateau);
-    const double high = radius_at(a, N, dr, 0.8 * plateau);
+    const struct profile p = profile_of(sphere, s);
+    const double q90 = amplitude_at(&p, radius_at(&p, 0.45 * p.at[0]) * sqrt(0.1));
+    const double plateau = amplitude_at(&p, radius_at(&p, 0.75 * q90) / sqrt(2));
+    *half = radius_at(&p, 0.5 * plateau);
+    const double high = radius_at(&p, 0.8 * plateau);
     *share = high * high / (*half * *half);
 }
 

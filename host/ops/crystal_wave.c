@@ -156,12 +156,13 @@ void mro_fringe_moment(const float *v, float *restrict to, size_t h, size_t w, i
     for (ptrdiff_t k = -most; k <= most; k++) {
         const double t = (double)k * step / width;
         const float b = (float)(exp(-0.5 * t * t) * pow(t, power));
-        for (size_t y = 0; y < h; y++) {
-            const ptrdiff_t row = (ptrdiff_t)y, at = row * (ptrdiff_t)w;
-            const ptrdiff_t from = axis && k < 0 ? -k : 0, until = axis && k > 0 ? len - k : (ptrdiff_t)w;
-            if (!axis && (row + k < 0 || row + k >= len)) continue;
+        /* Along y rows that follow each other are one. */
+        const ptrdiff_t from = k < 0 ? -k : 0, until = k < 0 ? len : len - k;
+        const size_t rows = axis ? h : 1;
+        for (size_t y = 0; y < rows; y++) {
+            const ptrdiff_t at = (ptrdiff_t)(y * w);
 #pragma omp simd
-            for (ptrdiff_t x = from; x < until; x++) to[at + x] += b * v[at + x + k * stride];
+            for (ptrdiff_t i = at + from * stride; i < at + until * stride; i++) to[i] += b * v[i + k * stride];
         }
     }
 }
