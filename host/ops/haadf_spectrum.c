@@ -329,7 +329,8 @@ static double ring_draw(uint64_t seed, uint64_t stream, uint64_t i, double modes
 {
     const mro_philox_block b = mro_philox(seed, stream, i);
     const double z = mro_normal_pair(b.v[0], b.v[1]).re, c = 1 / (9 * modes);
-    return pow(fmax(1e-3, 1 - c + z * sqrt(c)), 3);
+    const double root = fmax(1e-3, 1 - c + z * sqrt(c));
+    return root * root * root;
 }
 
 #define PEAK_DRAWS 999

@@ -769,13 +769,13 @@ enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, si
 enum mro_code mro_saed_plan_measure(struct mro_saed_plan *p, const float *frame, const char *name,
                                     struct mro_saed_result *r, double *drift_px, struct mro_error *e)
 {
-    const size_t n = p->of.ny * p->of.nx;
     double lies[2];
     *r = p->of;
     *drift_px = r->spottiness = r->spottiness_p = r->ring_variance = NAN;
-    r->mask = malloc(n);
+    r->mask = malloc(p->of.ny * p->of.nx);
     if (r->mask == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': out of memory for a mask", name);
-    memcpy(r->mask, p->of.mask, n);
+#pragma omp parallel for schedule(static) num_threads(p->a.d->threads)
+    for (size_t y = 0; y < p->of.ny; y++) memcpy(r->mask + y * p->of.nx, p->of.mask + y * p->of.nx, p->of.nx);
     const enum mro_code rc = mro_saed_plan_run(p, frame, 1, &r->profile, e);
     if (rc) {
         mro_saed_result_release(r);
