@@ -118,8 +118,14 @@ void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struc
 enum mro_code mro_on_host(struct mro_device *d, const struct mro_buffer *b, size_t bytes, void **host, void **copy,
                           struct mro_error *e);
 
-/* Row y of the plan's pass band on the spectra of a grid: g->nx amplitudes. */
-void mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row);
+/* Columns qx >= 0 of a row of a spectrum; those of -qx are the same. */
+struct mro_span {
+    size_t first, n;
+};
+
+/* Row y of the plan's pass band on the spectra of a grid: g->nx amplitudes. Beyond the columns that are returned, and
+ * those of -qx, they are 0. */
+struct mro_span mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row);
 
 /* The windowed powers of a whitened, band-limited spectrum on the grid of cells, over the local gain. */
 struct mro_scores {

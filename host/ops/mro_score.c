@@ -48,21 +48,23 @@ enum mro_code mro_on_host(struct mro_device *d, const struct mro_buffer *b, size
     return d->ops->download(d, *copy, b, bytes, e);
 }
 
-void mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row)
+struct mro_span mro_band_row(const struct mro_order_plan *p, const struct mro_grid *g, size_t y, float *row)
 {
     const float lo = (float)p->o.band_inv_nm[0], hi = (float)p->o.band_inv_nm[1];
     const double inner = fmax(p->o.band_inv_nm[0] - BAND_EDGE, 0), outer = p->o.band_inv_nm[1] + BAND_EDGE;
     const double qy = mro_frequency(y, g->ny, g->ly), left = outer * outer - qy * qy, per = 1 / g->lx;
     memset(row, 0, g->nx * sizeof *row);
-    if (left < 0) return;
-    const int last = (int)fmin(sqrt(left) * g->lx, (double)(g->nx / 2));
+    if (left < 0) return (struct mro_span){ 0, 0 };
+    const int first = (int)fmin(sqrt(fmax(inner * inner - qy * qy, 0)) * g->lx, (double)(g->nx / 2)),
+              last = (int)fmin(sqrt(left) * g->lx, (double)(g->nx / 2));
 #pragma omp simd
-    for (int x = 0; x <= last; x++) {
+    for (int x = first; x <= last; x++) {
         const double qx = x * per, q2 = qy * qy + qx * qx;
         const float gain = mro_band_gain((float)sqrt(q2), lo, hi, (float)BAND_EDGE);
         row[x] = q2 >= inner * inner ? gain : 0;
     }
-    for (int x = 1; x <= last; x++) row[g->nx - (size_t)x] = row[x];
+    for (int x = first > 1 ? first : 1; x <= last; x++) row[g->nx - (size_t)x] = row[x];
+    return (struct mro_span){ (size_t)first, (size_t)(last - first + 1) };
 }
 
 /* Mean of the squared pass band over a grid: the mean square of white noise in the band. */
@@ -71,7 +73,7 @@ static bool band_energy(const struct mro_order_plan *p, const struct mro_grid *g
     const size_t rows = g->ny / 2 + 1;
     double *line = calloc(rows, sizeof *line), sum = 0;
     bool failed = line == NULL;
-#pragma omp parallel num_threads(mro_team(p->d->threads, 0.3 * (double)(g->ny * g->nx)))
+#pragma omp parallel num_threads(mro_team(p->d->threads, 0.2 * (double)(g->ny * g->nx)))
     {
         float *row = line == NULL ? NULL : malloc(g->nx * sizeof *row);
         if (row == NULL) {
@@ -82,9 +84,12 @@ static bool band_energy(const struct mro_order_plan *p, const struct mro_grid *g
         for (size_t y = 0; y < rows; y++) {
             double square = 0;
             if (row == NULL) continue;
-            mro_band_row(p, g, y, row);
+            const struct mro_span s = mro_band_row(p, g, y, row);
+            const float *at = row + s.first;
 #pragma omp simd reduction(+ : square)
-            for (size_t x = 0; x < g->nx; x++) square += (double)row[x] * (double)row[x];
+            for (size_t i = 0; i < s.n; i++) square += (double)at[i] * (double)at[i];
+            square = 2 * square - (double)row[0] * (double)row[0]; /* column -x is the same */
+            if (g->nx % 2 == 0) square -= (double)row[g->nx / 2] * (double)row[g->nx / 2];
             line[y] = y == 0 || 2 * y == g->ny ? square : 2 * square; /* row -y is the same */
         }
         free(row);

@@ -2,6 +2,7 @@
 /* From pixels to a whitened spectrum: contrast, the lens's rings, local power, and the sign the lens reversed. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/notes.h"
 #include "core/team.h"
@@ -172,41 +173,55 @@ static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, struct 
     return MRO_OK;
 }
 
-/* Gives a row of gains, which is 0 beyond `outer`, the signs of the lens's transfer. `sign`: room for a row. */
-static void lens_signs(const struct mro_grid *g, const struct mro_ctf_fit *fit, size_t y, double outer, float *sign,
-                       float *gain)
+/* From n powers to gains: `band` over the root. */
+static void gains_of(size_t n, float unit, const float *band, float *g)
 {
-    const double qy = mro_frequency(y, g->ny, g->ly), left = outer * outer - qy * qy;
-    if (left < 0 || 2 * y == g->ny) return;
-    const size_t last = (size_t)fmin(sqrt(left) * g->lx, (double)((g->nx - 1) / 2));
-    mro_ctf_sign_row(fit, qy, g->lx, -(int)last, 2 * (int)last + 1, sign);
-    for (size_t x = 0; x <= last; x++) gain[x] *= sign[last + x];
-    for (size_t x = 1; x <= last; x++) gain[g->nx - x] *= sign[last - x];
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) g[i] = g[i] > 0 ? unit * band[i] / sqrtf(g[i]) : 0;
+}
+
+/* Gives n gains from column qx = first / lx on the signs of the lens's transfer: flipping the sign where the lens
+ * reversed contrast undoes its delocalisation. After whitening the glass's own transfer is divided out, and only the
+ * sign was left. `sign`: room for n. */
+static void flip(const struct mro_ctf_fit *lens, double qy, double lx, int first, size_t n, float *sign, float *g)
+{
+    mro_ctf_sign_row(lens, qy, lx, first, (int)n, sign);
+    for (size_t i = 0; i < n; i++) g[i] *= sign[i];
 }
 
 bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *grid, float unit,
                          const struct mro_ctf_fit *lens, float *power)
 {
-    const double outer = p->o.band_inv_nm[1] + BAND_EDGE;
+    const size_t nx = grid->nx;
     bool failed = false;
-#pragma omp parallel num_threads(mro_team(p->d->threads, 0.6 * (double)(grid->ny * grid->nx)))
+#pragma omp parallel num_threads(mro_team(p->d->threads, 0.4 * (double)(grid->ny * nx)))
     {
-        float *row = malloc(2 * grid->nx * sizeof *row), *sign = row ? row + grid->nx : NULL;
+        float *row = malloc(2 * nx * sizeof *row), *sign = row ? row + nx : NULL;
         if (row == NULL) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(dynamic, 16)
         for (size_t y = 0; y <= grid->ny / 2; y++) { /* the power is even, and so is the lens */
-            float *g = power + y * grid->nx;
+            const double qy = mro_frequency(y, grid->ny, grid->ly);
+            float *g = power + y * nx;
             if (row == NULL) continue;
-            mro_band_row(p, grid, y, row);
-#pragma omp simd
-            for (size_t x = 0; x < grid->nx; x++) g[x] = g[x] > 0 ? unit * row[x] / sqrtf(g[x]) : 0;
-            /* Flipping the sign where the lens reversed contrast undoes its delocalisation: after whitening the glass's
-             * own transfer is divided out, and only the sign was left. */
-            if (lens) lens_signs(grid, lens, y, outer, sign, g);
-            if (y > 0 && 2 * y < grid->ny) turn_row(g, grid->nx, power + (grid->ny - y) * grid->nx);
+            const struct mro_span s = mro_band_row(p, grid, y, row);
+            /* Columns `first` to `end` - 1; of those but 0 and the last of an even number the ones of -qx, n from `at`
+             * on. All others are 0. */
+            const size_t first = s.first, end = s.first + s.n, turned = first > 0 ? first : 1;
+            const size_t last = end < (nx + 1) / 2 ? end : (nx + 1) / 2, n = last > turned ? last - turned : 0;
+            const size_t at = n ? nx - last + 1 : nx;
+            memset(g, 0, first * sizeof *g);
+            memset(g + end, 0, (at - end) * sizeof *g);
+            memset(g + at + n, 0, (nx - at - n) * sizeof *g);
+            gains_of(s.n, unit, row + first, g + first);
+            gains_of(n, unit, row + at, g + at);
+            if (lens && s.n && 2 * y != grid->ny) { /* a frequency that is its own opposite keeps its sign */
+                flip(lens, qy, grid->lx, (int)first, last - first, sign, g + first);
+                flip(lens, qy, grid->lx, 1 - (int)last, n, sign, g + at);
+            }
+            if (y > 0 && 2 * y < grid->ny) turn_row(g, nx, power + (grid->ny - y) * nx);
         }
         free(row);
     }
