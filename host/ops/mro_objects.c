@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/team.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "ops/mro_internal.h"
@@ -191,7 +192,7 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
         const struct mro_found *f = found->v + i;
         cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, line, mask);
     }
-#pragma omp parallel for schedule(static) num_threads(d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(d->threads, 0.1 * (double)n))
     for (size_t y = 0; y < g->ny; y++) {
         const float *m = mask + y * g->nx;
         double sum = 0;
@@ -206,7 +207,7 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
     if ((rc = d->ops->alloc(d, &mean, nc * sizeof(float), e))) goto done;
     if ((rc = mro_on_host(d, &s->field, n * sizeof(float), &field, &whole, e))) goto done;
     float *v = field;
-#pragma omp parallel for simd schedule(static) num_threads(d->threads)
+#pragma omp parallel for simd schedule(static) num_threads(mro_team(d->threads, 0.1 * (double)n))
     for (size_t i = 0; i < n; i++) v[i] *= mask[i];
     if (whole && (rc = d->ops->upload(d, &s->field, whole, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->forward(d, g, &s->field, &rest, e))) goto done;
