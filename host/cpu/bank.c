@@ -13,6 +13,8 @@
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
+enum { IN_LINE = 64 / sizeof(mro_c32) }; /* coefficients in a line of the cache */
+
 typedef int32_t words __attribute__((vector_size(4 * MRO_LANES)));
 
 /* The planes of a bank are made one after the other: a panel of columns (cpu/fft.h) is filled and transformed along y,
@@ -24,7 +26,7 @@ struct room {
     size_t stride; /* of the panels of rows: whole panels of columns, and a column of zeros for all others */
     struct mro_wide *column, *row, *scratch; /* one panel of each */
     struct mro_wide *rows;                   /* all of them, transformed along y */
-    float *bell_y, *bell_x; /* amplitude of the window from its first row and column on; then MRO_LANES zeros along x */
+    float *bell_y, *bell_x; /* amplitude of the window from its first row on; from the first column that is read on */
     mro_lanes *best;        /* [panels of rows][nx] */
     words *which;           /* the wave vector that gave it */
 };
@@ -41,7 +43,7 @@ static bool room_new(struct room *r, const struct mro_prime *y, const struct mro
     r->scratch = mro_lines_room(scratch_y > scratch_x ? scratch_y : scratch_x);
     r->rows = mro_lines_room(n_panels * r->stride);
     r->bell_y = malloc((size_t)(2 * w->hy + 1) * sizeof *r->bell_y);
-    r->bell_x = calloc((size_t)(2 * w->hx + 1) + MRO_LANES, sizeof *r->bell_x);
+    r->bell_x = malloc((IN_LINE + (size_t)(2 * w->hx + 1) + MRO_LANES) * sizeof *r->bell_x);
     r->best = aligned_alloc(sizeof *r->best, n * sizeof *r->best);
     r->which = aligned_alloc(sizeof *r->which, n * sizeof *r->which);
     if (!r->column || !r->row || !r->scratch || !r->rows || !r->bell_y || !r->bell_x || !r->best || !r->which)
@@ -113,21 +115,31 @@ static void window_columns(const struct mro_grid *grid, const mro_c32 *spectrum,
     }
 }
 
+/* How many columns in front of the window's, the first of which is `first`, are read with weight 0: panels then begin
+ * with a line of the cache, and touch two lines a row in place of three. None where that would be a panel more. */
+static size_t columns_before(size_t first, size_t columns, size_t nx)
+{
+    const size_t before = first % IN_LINE;
+    return columns >= nx || mro_panels(columns + before) == mro_panels(columns) ? before : 0;
+}
+
 /* Fills r->rows with the plane of wave vector `g`, transformed along y. */
 static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectrum, const struct mro_bank_window *w,
                               const double g[2], float scale, struct room *r)
 {
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
     const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px);
-    const size_t ny = r->y->n, nx = r->x->n, rows = 2 * (size_t)w->hy + 1, columns = 2 * (size_t)w->hx + 1;
-    bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x);
+    const size_t ny = r->y->n, nx = r->x->n, rows = 2 * (size_t)w->hy + 1, wide = 2 * (size_t)w->hx + 1;
+    const size_t first = mro_cyclic(cx - w->hx, grid->nx), before = columns_before(first, wide, nx);
+    const size_t columns = before + wide;
+    memset(r->bell_x, 0, (columns + MRO_LANES) * sizeof *r->bell_x);
+    bell_row(w->c / (grid->lx * grid->lx), (double)cx - px, w->hx, r->bell_x + before);
     bell_row(w->c / (grid->ly * grid->ly), (double)cy - py, w->hy, r->bell_y);
     for (size_t j = 0; j < rows; j++) r->bell_y[j] *= scale;
     for (size_t x = 0; x < columns && x < nx; x += MRO_LANES) {
         for (size_t i = x; i < columns; i += nx) /* columns of the window that fold onto x and on */
-            window_columns(grid, spectrum, mro_cyclic(cy - w->hy, grid->ny), rows,
-                           mro_cyclic(cx - w->hx + (ptrdiff_t)i, grid->nx), r->bell_y,
-                           *(const mro_lanes_loose *)(r->bell_x + i), i > x, r->y, r->column);
+            window_columns(grid, spectrum, mro_cyclic(cy - w->hy, grid->ny), rows, (first - before + i) % grid->nx,
+                           r->bell_y, *(const mro_lanes_loose *)(r->bell_x + i), i > x, r->y, r->column);
         for (size_t j = rows; j < ny; j++) r->column[r->y->place[j]] = (struct mro_wide){ { 0 }, { 0 } };
         mro_prime_run(r->y, r->y->levels, NULL, r->column, r->scratch);
         mro_rows_to_panels(r->column, ny, r->rows, r->stride, x);
@@ -205,7 +217,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
     bool failed = !ready_y || !ready_x || !scale;
     const size_t columns = 2 * (size_t)window.hx + 1;
     for (size_t i = 0; !failed && i < out->nx; i++) /* all columns beyond the window are one */
-        if (x.from[i] >= columns) x.from[i] = mro_panels(columns) * MRO_LANES;
+        if (x.from[i] >= mro_panels(columns) * MRO_LANES) x.from[i] = mro_panels(columns) * MRO_LANES;
     if (!failed) mro_bank_scales(bank, g, scale);
     for (size_t i = 0; i < n; i++) {
         best[i] = -1;
