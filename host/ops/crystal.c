@@ -12,6 +12,7 @@
 #include "core/notes.h"
 #include "core/select.h"
 #include "core/sizes.h"
+#include "core/team.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
@@ -80,7 +81,7 @@ static void fill_level(struct crystal_work *w, const float *power)
     const struct mro_grid *g = &w->grid;
     const double half = 0.5 * hypot(1 / g->ly, 1 / g->lx); /* of a sample */
     const double lo = w->band[0] - CRYSTAL_BAND_EDGE + half, hi = w->band[1] + CRYSTAL_BAND_EDGE - half;
-#pragma omp parallel for schedule(static) num_threads(w->d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(w->d->threads, 4.0 * (double)(g->ny * g->nx)))
     for (size_t y = 0; y < g->ny; y++) {
         const double qy = mro_frequency(y, g->ny, g->ly);
         for (size_t x = 0; x < g->nx; x++) {
@@ -360,7 +361,7 @@ static enum mro_code power_image(const struct crystal_work *w, const mro_c32 *z,
     if (hy > (ptrdiff_t)(w->grid.ny - 1) / 2) hy = (ptrdiff_t)(w->grid.ny - 1) / 2;
     if (hx > (ptrdiff_t)(w->grid.nx - 1) / 2) hx = (ptrdiff_t)(w->grid.nx - 1) / 2;
     MRO_TRY(mro_image_alloc(out, (size_t)(2 * hy + 1), (size_t)(2 * hx + 1), e));
-#pragma omp parallel for schedule(static) num_threads(w->d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(w->d->threads, 10.0 * (double)(hy * hx)))
     for (ptrdiff_t y = 0; y <= hy; y++) /* the other half is the same turned around */
         for (ptrdiff_t x = -hx; x <= hx; x++) {
             const float v =
@@ -481,7 +482,7 @@ static void unknown(struct mro_crystal_result *r)
 /* Map points with data around them, and within the image. */
 static void mark_usable(const struct crystal_work *w, const struct mro_image *im)
 {
-#pragma omp parallel for schedule(static) num_threads(w->d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(w->d->threads, 4.0 * (double)(w->map.ny * w->map.nx)))
     for (size_t y = 0; y < w->map.ny; y++) {
         const size_t py = (size_t)lround((double)y * w->step[0] / w->pixel_nm[0]);
         const float *row = im->px + (py < im->ny ? py : im->ny - 1) * im->nx;
@@ -622,7 +623,7 @@ static enum mro_code whiten(struct crystal_work *w, mro_c32 *z, struct mro_buffe
         goto done;
     if ((rc = d->ops->download(d, gain, &power, n * sizeof *gain, e))) goto done;
     fill_level(w, gain);
-#pragma omp parallel for schedule(static) num_threads(d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(d->threads, 0.6 * (double)n))
     for (size_t y = 0; y < ny; y++)
 #pragma omp simd
         for (size_t i = y * nx; i < (y + 1) * nx; i++) {
@@ -631,7 +632,7 @@ static enum mro_code whiten(struct crystal_work *w, mro_c32 *z, struct mro_buffe
             z[i].im *= g;
         }
     if ((rc = d->ops->upload(d, &w->flat, z, n * sizeof *z, e))) goto done;
-#pragma omp parallel for schedule(static) num_threads(d->threads)
+#pragma omp parallel for schedule(static) num_threads(mro_team(d->threads, 3.0 * (double)n))
     for (size_t y = 0; y < ny; y++) {
         float *row = gain + y * nx;
 #pragma omp simd
