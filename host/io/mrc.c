@@ -312,7 +312,7 @@ static void set_pixel(struct mro_file *f, const struct header *h, const struct e
     if (placeholder && !(x->pixel_m[0] > 0))
         mro_file_warn(f,
                       "'%s': the pixel size is exactly 1 Angstrom, which many programs write when they do not know "
-                      "it; check it, or give it with --pixel",
+                      "it; check it",
                       f->name);
 }
 

@@ -287,7 +287,7 @@ static void test_unknown_cells(void **state)
     put_f32(b.p + 44, 2, false);
     struct mro_file *f = open_built(&b);
     assert_steps(mro_file_info(f, 0), 2, (double[]){ 0.1, 0.1 }, MRO_UNIT_NM);
-    assert_warning(f, "exactly 1 Angstrom");
+    assert_warning(f, "exactly 1 Angstrom, which many programs write when they do not know it; check it");
     mro_file_close(f);
     free(b.p);
 }
