@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#define _GNU_SOURCE /* asprintf */
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/inputs.h"
 #include "report/page.h"
+#include "session/store.h"
 
 struct report {
     const char *title, *reference;
@@ -34,19 +36,65 @@ static const char notes[] =
     "Example\n"
     "  mroscope report results -o report";
 
-/* Compares the states, with files in OUT/comparison where there is something to compare. */
-static enum mro_code compare(const struct report *opt, const char *folder, json_t *list, struct mro_error *e)
+/* Cuts the last name off a path and returns the length of what stays. */
+static size_t cut_name(char *path)
 {
-    const size_t size = strlen(opt->common.out) + sizeof "/comparison";
-    char *out = malloc(size);
-    if (out == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    snprintf(out, size, "%s/comparison", opt->common.out);
+    size_t n = strlen(path);
+    while (n && path[n - 1] == '/') n--;
+    while (n && path[n - 1] != '/') n--;
+    while (n > 1 && path[n - 1] == '/') n--;
+    path[n] = '\0';
+    return n;
+}
+
+/* How much of a path was there before anything was made. */
+static size_t is_there(const char *path)
+{
+    struct stat st;
+    char *part = strdup(path);
+    size_t n = strlen(path);
+    while (part && n && stat(part, &st) != 0) n = cut_name(part);
+    free(part);
+    return n;
+}
+
+/* Takes back the folder `path` and its parents but for the `before` characters that were there, if they are empty. */
+static void take_back(const char *path, size_t before)
+{
+    char *part = strdup(path);
+    for (size_t n = part ? strlen(part) : 0; n > before && rmdir(part) == 0;) n = cut_name(part);
+    free(part);
+}
+
+/* Compares the states, with files in `out` where there is something to compare. */
+static enum mro_code compare(const struct report *opt, const char *folder, const char *out, json_t *list,
+                             struct mro_error *e)
+{
     const bool made = mkdir(out, 0777) == 0;
     enum mro_code rc = made || errno == EEXIST
                            ? cli_compare_folder(folder, opt->reference, out, list, e)
                            : MRO_FAIL(e, MRO_EIO, "cannot make the folder '%s': %s", out, strerror(errno));
-    if (made) rmdir(out);             /* goes only when it stayed empty */
-    if (rc == MRO_EDATA) rc = MRO_OK; /* no row has a result: the page says so */
+    if (made) rmdir(out);                 /* goes only when it stayed empty */
+    return rc == MRO_EDATA ? MRO_OK : rc; /* no row has a result: the page says so */
+}
+
+/* Writes the comparison and the page. What was made goes again where that fails. */
+static enum mro_code write_all(const struct report *opt, const char *folder, const struct mro_session *session,
+                               struct mro_page_made *made, struct mro_error *e)
+{
+    struct stat st;
+    char *out = NULL;
+    json_t *compared = json_array();
+    if (compared == NULL || asprintf(&out, "%s/comparison", opt->common.out) < 0) {
+        json_decref(compared);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    }
+    const bool there = lstat(out, &st) == 0;
+    const struct mro_page_options o = { .title = opt->title, .threads = opt->common.threads, .compare = compared };
+    enum mro_code rc = compare(opt, folder, out, compared, e);
+    if (rc == MRO_OK) rc = mro_page_write(opt->common.out, session, &o, made, e);
+    if (rc && !there) mro_store_remove_tree(out);
+    json_decref(compared);
     free(out);
     return rc;
 }
@@ -56,17 +104,20 @@ static int make(struct report *opt, const char *folder)
     struct mro_session session = { 0 };
     struct mro_page_made made = { 0 };
     struct mro_error e = { 0 };
-    int rc = cli_prepare_outputs(&opt->common, "report.html", NULL, 0);
-    if (rc) return rc;
     if (mro_session_open(&session, folder, &e) != MRO_OK) {
         cli_complain(&e);
         return 1;
     }
-    json_t *compared = json_array();
-    const struct mro_page_options o = { .title = opt->title, .threads = opt->common.threads, .compare = compared };
-    enum mro_code code = compared ? compare(opt, folder, compared, &e) : MRO_FAIL(&e, MRO_EMEMORY, "out of memory");
-    if (code == MRO_OK) code = mro_page_write(opt->common.out, &session, &o, &made, &e);
+    const size_t before = is_there(opt->common.out);
+    int rc = cli_prepare_outputs(&opt->common, "report.html", NULL, 0);
+    if (rc) {
+        take_back(opt->common.out, before);
+        mro_session_release(&session);
+        return rc;
+    }
+    const enum mro_code code = write_all(opt, folder, &session, &made, &e);
     if (code != MRO_OK) {
+        take_back(opt->common.out, before);
         if (code != MRO_EARG) cli_complain(&e); /* a state that is not there was told */
         rc = code == MRO_EARG ? 2 : 1;
     } else {
@@ -88,7 +139,6 @@ static int make(struct report *opt, const char *folder)
         }
         if (made.n_problems) rc = 1;
     }
-    json_decref(compared);
     mro_page_made_release(&made);
     mro_session_release(&session);
     return rc;

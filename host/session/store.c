@@ -51,7 +51,7 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
     return 0;
 }
 
-static void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+void mro_store_remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
 
 /* Makes a folder and its parents; 0, or errno. */
 static int make_folders(char *path)
@@ -260,7 +260,7 @@ enum mro_code mro_store_begin(const struct mro_store *s, const char *name, char 
 {
     if ((*path = mro_store_path(s, name, ".tmp")) == NULL)
         return MRO_FAIL(e, MRO_EMEMORY, "no memory left for the name of a result");
-    remove_tree(*path);
+    mro_store_remove_tree(*path);
     if (mkdir(*path, 0777) == 0) return MRO_OK;
     const enum mro_code rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", *path, strerror(errno));
     free(*path);
@@ -271,7 +271,7 @@ enum mro_code mro_store_begin(const struct mro_store *s, const char *name, char 
 void mro_store_discard(const struct mro_store *s, const char *name)
 {
     char *path = mro_store_path(s, name, ".tmp");
-    if (path) remove_tree(path);
+    if (path) mro_store_remove_tree(path);
     free(path);
 }
 
@@ -343,7 +343,7 @@ enum mro_code mro_store_finish(const struct mro_store *s, const char *name, json
     if (rc == MRO_OK) rc = mro_store_write(path, record, e);
     if (rc) goto done;
     /* A damaged one of that name goes first. */
-    if (rename(final, old) == 0) remove_tree(old);
+    if (rename(final, old) == 0) mro_store_remove_tree(old);
     if (rename(made, final) != 0) rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", final, strerror(errno));
     unlink(failed);
 done:
@@ -492,7 +492,7 @@ void mro_store_clear(const struct mro_store *s, const char *name)
     if (mro_store_lock(s, name, &mine, NULL) != MRO_OK || !mine) return;
     mro_store_discard(s, name);
     char *old = mro_store_path(s, name, ".old.tmp");
-    if (old) remove_tree(old);
+    if (old) mro_store_remove_tree(old);
     free(old);
     mro_store_unlock(s, name);
 }

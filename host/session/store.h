@@ -79,4 +79,7 @@ json_t *mro_store_read(const char *path);
 /* Writes a JSON value, indented, as a file that is there whole or not at all. */
 enum mro_code mro_store_write(const char *path, const json_t *v, struct mro_error *e);
 
+/* Removes a file, or a folder with all that is in it, as far as that goes. Links are not followed. */
+void mro_store_remove_tree(const char *path);
+
 #endif

@@ -134,6 +134,12 @@ mkdir empty
 run report empty -o out2
 expect_code 1
 expect_one_line
+run report two -o new/out2 --reference twoo
+expect_code 2
+for made in out2 new; do
+    checks=$((checks + 1))
+    [ ! -e "$made" ] || fail "a report that failed left '$made'"
+done
 printf '{"schema": "mroscope.batch/1", "rows": [' >empty/index.json
 run report empty -o out2
 expect_code 1
@@ -171,5 +177,14 @@ expect_err report.html
 expect_same out/report.html before.html
 checks=$((checks + 1))
 [ "$(ls -A out)" = report.html ] || fail "left behind: $(ls -A out)"
+(
+    ulimit -f 200
+    "$program" report two -o new/out >out.txt 2>err.txt
+    echo $? >code.txt
+)
+code=$(cat code.txt)
+expect_code 1
+checks=$((checks + 1))
+[ ! -e new ] || fail "left behind: $(find new)"
 
 finish
