@@ -263,14 +263,45 @@ static void select_is_that_of_sorted_numbers(void **state)
     free(sorted);
 }
 
+/* Those of few numbers, of any rank: all different, many alike, all the same, and at both ends of what they may be. */
+static void selection_of_few_is_that_of_sorted_numbers(void **state)
+{
+    enum { MOST = 3 * MRO_SELECT_BLOCK + 5 };
+    int32_t v[MOST + MRO_SELECT_BLOCK], with_room[MOST + MRO_SELECT_BLOCK];
+    float sorted[MOST];
+    (void)state;
+    for (int kind = 0; kind < 4; kind++)
+        for (size_t n = 1; n <= MOST; n++) {
+            for (size_t i = 0; i < n; i++) {
+                const uint32_t u = mro_philox(12, n, i).v[0];
+                /* Of 24 bits, so that floats hold them. */
+                v[i] = (int32_t)(kind == 0 ? u >> 8 : kind == 1 ? u >> 29 : kind == 2 ? 7 : u % 2 * 0x7fffff80u);
+                sorted[i] = (float)v[i];
+            }
+            qsort(sorted, n, sizeof *sorted, rising);
+            for (size_t k = 0; k < n; k++) {
+                memcpy(with_room, v, n * sizeof *v);
+                assert_true((float)mro_select_ranked(with_room, n, k) == sorted[k]);
+                assert_memory_equal(with_room, v, n * sizeof *v);
+                assert_true((float)mro_select_bounded(v, n, k) == sorted[k]);
+            }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wavelength_of_the_electron),  cmocka_unit_test(transfer_of_known_lenses),
-        cmocka_unit_test(philox_known_answers),        cmocka_unit_test(random_numbers_have_their_moments),
-        cmocka_unit_test(random_numbers_side_by_side), cmocka_unit_test(select_is_that_of_sorted_numbers),
-        cmocka_unit_test(band_is_half_at_its_limits),  cmocka_unit_test(sphere_profile_and_form_factor),
-        cmocka_unit_test(systems_of_equations),        cmocka_unit_test(functions_of_our_own_are_those_of_the_library),
+        cmocka_unit_test(wavelength_of_the_electron),
+        cmocka_unit_test(transfer_of_known_lenses),
+        cmocka_unit_test(philox_known_answers),
+        cmocka_unit_test(random_numbers_have_their_moments),
+        cmocka_unit_test(random_numbers_side_by_side),
+        cmocka_unit_test(select_is_that_of_sorted_numbers),
+        cmocka_unit_test(selection_of_few_is_that_of_sorted_numbers),
+        cmocka_unit_test(band_is_half_at_its_limits),
+        cmocka_unit_test(sphere_profile_and_form_factor),
+        cmocka_unit_test(systems_of_equations),
+        cmocka_unit_test(functions_of_our_own_are_those_of_the_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
