@@ -13,7 +13,7 @@
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 
-#define SPREAD 2.5 /* the median of n numbers is looked for within SPREAD / sqrt(n) of what neighbours let expect */
+#define SPREAD 2.1 /* the median of n numbers is looked for within SPREAD / sqrt(n) of what neighbours let expect */
 
 /* Powers of the rows and columns that discs of the upper half plane reach, by signed frequency. Where discs take every
  * second number of a row, the even ones lie first, then the odd ones: what a disc has of a row is one run. */
@@ -95,6 +95,7 @@ struct runs {
     int rows, room;     /* room: rows, and such without numbers that fill up the last vector */
     double *half_width; /* of the rows, the same for all discs along a row of the lattice */
     int *longest;       /* no disc of them has more numbers of this row */
+    int widest;         /* of these */
     int *at, *count;    /* where the run begins, and how long it is */
 };
 
@@ -127,6 +128,7 @@ static size_t keep_between(const float *row, size_t pitch, const struct runs *d,
             _mm512_storeu_si512(kept + n, _mm512_maskz_compress_epi32(in, over));
             n += (size_t)__builtin_popcount(in);
         }
+        if (d->widest <= i + LANES) break;
         while (first <= last && d->longest[first] <= i + LANES) first++;
         while (first <= last && d->longest[last] <= i + LANES) last--;
     }
@@ -155,7 +157,7 @@ static int32_t select_kept(int32_t *v, size_t n, size_t k, int32_t beyond)
         const float from = per * (at - reach), to = per * (at + reach);
         const int32_t least = from > 0 ? (int32_t)from : 0, most = to < (float)beyond ? (int32_t)to : beyond;
         int here = 0, count = (int)n;
-        const struct runs all = { .rows = 1, .longest = &count, .at = &here, .count = &count };
+        const struct runs all = { .rows = 1, .longest = &count, .widest = count, .at = &here, .count = &count };
         int32_t *near = v + n + LANES;
         size_t below, kept = keep_between((const float *)(const void *)v, 0, &all, least, most, near, &below);
         if (below <= k && k < below + kept && kept <= FEW) return least + mro_select_ranked(near, kept, k - below);
@@ -254,10 +256,12 @@ static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const
                 struct mro_disc at = mro_lattice_disc(l, j, 0);
                 runs.rows = (int)(at.y1 - at.y0 + 1);
                 runs.room = (runs.rows + LANES - 1) / LANES * LANES;
+                runs.widest = 0;
                 for (int r = 0; r < runs.room; r++) {
                     half_width[r] = r < runs.rows ? mro_disc_half_width(&at, (int)at.y0 + r) : -1;
                     /* One more than fit: where a disc ends is rounded with its centre. */
                     runs.longest[r] = (int)(2 * half_width[r] / (double)p.stride) + 2;
+                    runs.widest = runs.longest[r] > runs.widest ? runs.longest[r] : runs.widest;
                 }
                 for (ptrdiff_t i = j ? -l->half : 0; i <= l->half; i++) {
                     if (!mro_lattice_wanted(l, j, i)) continue;
@@ -276,18 +280,31 @@ static bool lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const
     return !failed;
 }
 
-/* Sums of BESIDE columns of rows from..to, `pitch` apart, each times its part of the bell, which is that of row `top`.
- */
 enum { BESIDE = 16 };
-static void bell_sum(const double *rows, size_t pitch, int from, int to, int top, const double *bell, double *sum)
+
+/* Sums of BESIDE columns of `n` rows, `pitch` apart, each times its part of the bell: of values and of weights. */
+static inline void bell_sums(const double *values, const double *weights, size_t pitch, int n, const double *bell,
+                             double *value, double *weight)
 {
-    double s[BESIDE] = { 0 };
-    for (int b = from; b <= to; b++) {
-        const double w = bell[abs(b - top)], *row = rows + (size_t)(b - from) * pitch;
+    double v[BESIDE] = { 0 }, w[BESIDE] = { 0 };
+    for (int b = 0; b < n; b++, values += pitch, weights += pitch)
 #pragma omp simd
-        for (int i = 0; i < BESIDE; i++) s[i] += w * row[i];
-    }
-    memcpy(sum, s, sizeof s);
+        for (int i = 0; i < BESIDE; i++) {
+            v[i] += bell[b] * values[i];
+            w[i] += bell[b] * weights[i];
+        }
+    memcpy(value, v, sizeof v);
+    memcpy(weight, w, sizeof w);
+}
+
+/* Whether any of BESIDE points of the lattice from column x on, in rows from..to, is near enough to the band for
+ * mro_lattice_smoothed to smooth there; true for some that are not. */
+static bool near_band(const struct mro_lattice *l, int from, int to, int x)
+{
+    const int end = x + BESIDE - 1, near = x > 0 ? x : end < 0 ? -end : 0, far = end > -x ? end : -x;
+    const double inner = l->lo - l->step, outer = l->hi + l->step;
+    return (from * from + near * near) * l->step * l->step <= outer * outer &&
+           (to * to + far * far) * l->step * l->step >= inner * inner;
 }
 
 /* Normalised smoothing, as mro_lattice_smoothed does it at one point: sums along one axis, then along the other. What
@@ -296,22 +313,24 @@ static bool lattice_smooth(const struct mro_lattice *l, const float *v, float *s
 {
     const int half = (int)l->half, reach = (int)l->reach, wide = 2 * half + 1, rows = half + 1 + reach;
     const size_t pitch = (size_t)(wide + BESIDE - 1) / BESIDE * BESIDE, padded = pitch + 2 * (size_t)reach;
-    double bell[MRO_LATTICE_REACH + 1];
-    for (int i = 0; i <= reach; i++) bell[i] = exp(-0.5 * (double)(i * i) / (l->sigma * l->sigma));
+    double bell[2 * MRO_LATTICE_REACH + 1];
+    for (int i = -reach; i <= reach; i++) bell[i + reach] = exp(-0.5 * (double)(i * i) / (l->sigma * l->sigma));
     double *sums = malloc((2 * (size_t)rows * pitch + 2 * padded) * sizeof *sums);
     if (sums == NULL) return false;
     double *weights = sums + (size_t)rows * pitch, *value = weights + (size_t)rows * pitch, *there = value + padded;
     memset(value, 0, 2 * padded * sizeof *value);
     for (int r = 0; r < rows; r++) { /* those that reach the upper half plane */
+        const int row = abs(r - reach), least = row > reach ? row - reach : 0;
         const float *from = v + mro_lattice_index(l, r - reach, -half);
 #pragma omp simd
         for (int i = 0; i < wide; i++) {
             there[i + reach] = from[i] >= 0;
             value[i + reach] = from[i] >= 0 ? (double)from[i] : 0;
         }
-        for (size_t i = 0; i < pitch; i += BESIDE) {
-            bell_sum(value + i, 1, -reach, reach, 0, bell, sums + (size_t)r * pitch + i);
-            bell_sum(there + i, 1, -reach, reach, 0, bell, weights + (size_t)r * pitch + i);
+        for (int i = 0; i < wide; i += BESIDE) {
+            const size_t at = (size_t)r * pitch + (size_t)i;
+            if (near_band(l, least, row + reach, i - half))
+                bell_sums(value + i, there + i, 1, 2 * reach + 1, bell, sums + at, weights + at);
         }
     }
     const double least = (l->lo - l->step) * (l->lo - l->step), most = (l->hi + l->step) * (l->hi + l->step);
@@ -319,16 +338,20 @@ static bool lattice_smooth(const struct mro_lattice *l, const float *v, float *s
         float *to = smooth + mro_lattice_index(l, j, -half), *mirror = smooth + mro_lattice_index(l, -j, half);
         const int last = j + reach < half ? j + reach : half;
         for (int i = 0; i < wide; i += BESIDE) {
+            const size_t at = (size_t)j * pitch + (size_t)i, n = (size_t)(wide - i < BESIDE ? wide - i : BESIDE);
             double sum[BESIDE], weight[BESIDE];
-            bell_sum(sums + (size_t)j * pitch + (size_t)i, pitch, j - reach, last, j, bell, sum);
-            bell_sum(weights + (size_t)j * pitch + (size_t)i, pitch, j - reach, last, j, bell, weight);
+            float out[BESIDE] = { 0 };
+            if (near_band(l, j, j, i - half)) {
+                bell_sums(sums + at, weights + at, pitch, last - j + reach + 1, bell, sum, weight);
 #pragma omp simd
-            for (int k = 0; k < BESIDE; k++) {
-                const double x = i + k - half, q2 = (j * j + x * x) * l->step * l->step;
-                sum[k] = q2 < least || q2 > most || !(weight[k] > 0) ? 0 : sum[k] / weight[k];
+                for (int k = 0; k < BESIDE; k++) {
+                    const double x = i + k - half, q2 = (j * j + x * x) * l->step * l->step;
+                    out[k] = q2 < least || q2 > most || !(weight[k] > 0) ? 0 : (float)(sum[k] / weight[k]);
+                }
             }
-            for (int k = 0; k < BESIDE && i + k < wide; k++) to[i + k] = mirror[-i - k] = (float)sum[k];
+            memcpy(to + i, out, n * sizeof *out);
         }
+        for (int i = j ? 0 : half + 1; i < wide; i++) mirror[-i] = to[i];
     }
     free(sums);
     return true;
