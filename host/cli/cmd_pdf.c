@@ -197,7 +197,7 @@ static void print(void *state, const struct cli_item *item, const void *result)
     const struct mro_pdf_result *p = r->report.pdf;
     char value[96], verdict[256] = "", ci95[64];
     if (r->report.series)
-        snprintf(value, sizeof value, "%zu points", r->report.series->n);
+        snprintf(value, sizeof value, "%zu point%s", r->report.series->n, r->report.series->n == 1 ? "" : "s");
     else if (p == NULL)
         snprintf(value, sizeof value, "not measured");
     else if (isfinite(p->fsdp.Q.value))

@@ -101,6 +101,9 @@ int cli_values_place(struct cli_values *values, const char *verb, const struct c
     values->by_file = files->n > 1 && values->n == files->n;
     for (size_t i = 0; i < files->n; i++) {
         struct mro_file *f = NULL;
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(files->files[k], files->files[i]) == 0)
+                return cli_wrong_usage(verb, "'%s' is given twice, where each has its value", files->files[i]);
         values->first[i] = profiles;
         /* What cannot be opened is told when its turn comes. */
         const bool counted = !values->by_file && !is_table(files->files[i]) &&

@@ -101,6 +101,9 @@ expect_code 2
 expect_one_line
 expect_err "--values gives 2 values for 3 profiles; give one for each, or one for each file"
 expect_not [ -e few ]
+run pdf --values 300,320 T300.csv T300.csv
+expect_code 2
+expect_err "'T300.csv' is given twice"
 
 # -- scale and ellipse from the rings of gold: 0.06 nm^-1 a pixel, long axis 1.012 times the short one at 0 degrees
 le() { printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))\\x$(printf %02x $(($1 >> 16 & 255)))\\x00"; }
