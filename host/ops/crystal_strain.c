@@ -347,8 +347,9 @@ void mro_crystal_draw(struct crystal_work *w, size_t k, struct fringe_set **sets
 
 /* -- sides ----------------------------------------------------------------------------------------- */
 
+/* `reference_q`: of the reference, NaN: none is known; `inside`: it is a part of the crystal. */
 static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fringe_set *s, double reference_q,
-                               struct mro_error *e)
+                               bool inside, struct mro_error *e)
 {
     const struct fringe_step *step = &s->step;
     struct mro_crystal_result *r = w->r;
@@ -363,6 +364,7 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     }
     struct mro_crystal_side both[2];
+    double scatter[2];
     bool good = true;
     for (int side = 0; side < 2; side++) {
         const double sign = side ? 1 : -1;
@@ -387,21 +389,23 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
         mro_fringe_release(&own);
         if (!good) break;
         const double q = hypot(g[0], g[1]), fringe = fmod(atan2(g[0], g[1]) * DEGREES + 360, 180);
+        const double tilt = CRYSTAL_TILT_DOUBT * s->tilt / q; /* both sides share it */
+        scatter[side] = mro_spacing_se(g, cov) * sqrt(chi2) * q;
         both[side] = (struct mro_crystal_side){ .crystal = k,
                                                 .plus = side,
                                                 .normal_azimuth_deg = fmod(azimuth + 360, 360),
                                                 .azimuth_deg = fringe,
                                                 .strain = reference_q / q - 1,
                                                 .d_nm = 1 / q,
-                                                .d_se_nm = mro_spacing_se(g, cov) * sqrt(chi2),
+                                                .d_se_nm = hypot(scatter[side], tilt) / q,
+                                                .strain_se = inside ? scatter[side] : hypot(scatter[side], tilt),
                                                 .area_nm2 = (double)n * cell };
-        both[side].strain_se = both[side].d_se_nm * q;
         both[side].border_nm[0] = s->x_nm + step->offset_nm * step->normal[1] + 0.5 * w->pixel_nm[1];
         both[side].border_nm[1] = s->y_nm + step->offset_nm * step->normal[0] + 0.5 * w->pixel_nm[0];
     }
     free(mask);
     /* Sides that do not differ beyond their errors are no step. */
-    if (good && fabs(both[0].strain - both[1].strain) > 3 * hypot(both[0].strain_se, both[1].strain_se)) {
+    if (good && fabs(both[0].strain - both[1].strain) > 3 * hypot(scatter[0], scatter[1])) {
         r->sides[r->n_sides++] = both[0];
         r->sides[r->n_sides++] = both[1];
     }
@@ -567,7 +571,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
         double q = NAN;
         if (known && of == one) q = hypot(ref->g[0][0], ref->g[0][1]);
         if (both && of == two) q = hypot(ref->g[1][0], ref->g[1][1]);
-        rc = add_sides(w, k, of, q, e);
+        rc = add_sides(w, k, of, q, ref->oriented, e);
     }
 done:
     free(mask);
