@@ -27,13 +27,27 @@ static const struct {
     [MRO_LACKS_ABSCISSA] = { "--abscissa Q-A, Q-nm, s-nm, s-A, two-theta or r-A", NULL },
 };
 
+static bool within_character(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+
+/* A long path leaves no room for what to do: then the sentence loses its middle, which is of the path. */
 __attribute__((format(printf, 2, 3))) static void ask(struct mro_error *e, const char *format, ...)
 {
-    const size_t used = strlen(e->message);
+    char *text = e->message, step[sizeof e->message / 2];
     va_list args;
     va_start(args, format);
-    vsnprintf(e->message + used, sizeof e->message - used, format, args);
+    vsnprintf(step, sizeof step, format, args);
     va_end(args);
+    const size_t used = strlen(text), most = sizeof e->message - 1 - strlen(step);
+    if (used > most) {
+        static const char gap[] = "...";
+        const size_t n = strlen(gap);
+        size_t head = most / 2, tail = used - (most - head - n);
+        while (head > 0 && within_character(text[head])) head--;
+        while (within_character(text[tail])) tail++;
+        memmove(text + head + n, text + tail, used - tail + 1);
+        memcpy(text + head, gap, n);
+    }
+    snprintf(text + strlen(text), sizeof e->message - strlen(text), "%s", step);
     e->lack = MRO_LACKS_NOTHING;
 }
 

@@ -104,6 +104,14 @@ expect_not [ -e few ]
 run pdf --values 300,320 T300.csv T300.csv
 expect_code 2
 expect_err "'T300.csv' is given twice"
+# a path that fills a message leaves room for what is missing, and what to do
+deep=$(printf 'd%.0s' {1..200})
+mkdir -p "$deep/$deep"
+cp "$MROSCOPE_TEST_DATA/tiff/hopper_lzw.tif" "$deep/$deep/bare.tif"
+run pdf "$deep/$deep/bare.tif"
+expect_code 1
+expect_err "/bare.tif' has no calibration in nm^-1; give --step PER_NM"
+expect_err "or a standard with --standard Au --standard-file FILE"
 
 # -- scale and ellipse from the rings of gold: 0.06 nm^-1 a pixel, long axis 1.012 times the short one at 0 degrees
 le() { printf "\\x$(printf %02x $(($1 & 255)))\\x$(printf %02x $(($1 >> 8 & 255)))\\x$(printf %02x $(($1 >> 16 & 255)))\\x00"; }
