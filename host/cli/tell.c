@@ -107,14 +107,27 @@ struct cli_warning {
     } number[MAX_NUMBERS];
 };
 
-/* Bytes of the number that begins at `s`; 0: none does. Digits of a name ("Fe82B18", "f0003") are none. */
+/* Whether the number at `s` tells one thing from another: "crystal 2", "crystals 1, 3", "the band at 20.1 nm". */
+static bool tells_apart(const char *text, const char *s)
+{
+    static const char *const things[] = { "crystal", "crystals", "band at", "page", "row", "rows" };
+    while (s > text && strchr("0123456789, ", s[-1])) s--;
+    for (size_t i = 0; i < sizeof things / sizeof *things; i++) {
+        const size_t n = strlen(things[i]);
+        if ((size_t)(s - text) >= n && memcmp(s - n, things[i], n) == 0) return true;
+    }
+    return false;
+}
+
+/* Bytes of the number that begins at `s`; 0: none does. Digits of a name ("Fe82B18", "f0003") are none, nor what tells
+ * one thing from another, which a range would put together with what lies between. */
 static size_t number_at(const char *text, const char *s)
 {
     const char before = s > text ? s[-1] : ' ';
     const bool sign = (*s == '-' || *s == '+') && (before == ' ' || before == '(' || before == '[');
     char *end;
     if (isalnum((unsigned char)before) || before == '_' || before == '.') return 0;
-    if (!isdigit((unsigned char)s[sign])) return 0;
+    if (!isdigit((unsigned char)s[sign]) || tells_apart(text, s)) return 0;
     strtod(s, &end);
     while (end > s && !isdigit((unsigned char)end[-1])) end--; /* of a full stop */
     return (size_t)(end - s);

@@ -37,6 +37,11 @@ run lattice --quiet "$samples/CTC30_e10_0_corr.tif"
 checks=$((checks + 1))
 sed -n 's/^    [0-9].* d = \([0-9.]*\) .*/\1/p' out.txt | awk '{ sum += $1; n++ } END { exit !(n > 4 && sum / n > 0.2008 && sum / n < 0.2046) }' ||
     fail "the spacings of clusters of 0.2027 nm are off"
+# What is said of a crystal is said of it alone, and not of "crystal 1 to 8".
+run lattice --reference-d 0.15 "$samples/CTC30_e10_0_corr.tif"
+checks=$((checks + 1))
+[ "$(grep -c 'crystal [0-9]*: its spacing of 0.20[0-9]* nm is not that' err.txt)" -eq "$(sed -n 's/.* \([0-9]*\) crystals, .*/\1/p' out.txt)" ] ||
+    fail "crystals whose strain is not measured are told as others"
 
 run lattice -o deep/results "$image"
 expect_code 0
