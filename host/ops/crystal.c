@@ -168,8 +168,7 @@ static size_t main_set(const struct crystal_work *w, struct fringe_set **sets, s
             const double strain = 1 / (q * w->o->reference_d_nm) - 1;
             if (fabs(strain) < 0.08) score = 1 + (fabs(strain) > 3 * se ? fabs(strain) : 0);
         } else {
-            const struct fringe_step *step = mro_fringe_find_step(sets[i], w->step);
-            if (step->found) score = step->size_nm;
+            if (sets[i]->step.found) score = sets[i]->step.size_nm;
         }
         if (score > most) {
             most = score;
@@ -739,6 +738,24 @@ done:
     return rc;
 }
 
+static enum mro_code find_steps(struct crystal_work *w, struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+#pragma omp parallel for schedule(dynamic) num_threads(w->d->threads)
+    for (size_t i = 0; i < w->sets.n; i++) {
+        struct mro_error at;
+        const enum mro_code code = mro_fringe_find_step(w, &w->sets.v[i], &at);
+        if (code) {
+#pragma omp critical(mro_crystal_error)
+            if (rc == MRO_OK) {
+                rc = code;
+                if (e) *e = at;
+            }
+        }
+    }
+    return rc;
+}
+
 static enum mro_code measure(struct crystal_work *w, const struct mro_image *im, struct mro_error *e)
 {
     struct mro_device *d = w->d;
@@ -779,10 +796,8 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = whiten(w, host, &white, &even, e))) goto done;
     if ((rc = measure_gain(w, &white, even, e))) goto done;
     if ((rc = mro_crystal_find(w, &white, e))) goto done;
-    if (!isfinite(w->o->reference_d_nm)) { /* describe() asks for all; else few are asked for */
-#pragma omp parallel for schedule(dynamic) num_threads(d->threads)
-        for (size_t i = 0; i < w->sets.n; i++) mro_fringe_find_step(&w->sets.v[i], w->step);
-    }
+    /* describe() asks for all; next to a reference few are asked for */
+    if (!isfinite(w->o->reference_d_nm) && (rc = find_steps(w, e))) goto done;
     if ((rc = group_sets(w, &of, e))) goto done;
     for (size_t k = 0; k < r->n_crystals; k++) describe(w, &of[k], &r->crystals[k]);
     if ((rc = sort_crystals(w, of, e))) goto done;
@@ -795,11 +810,13 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if (r->n_crystals) {
         float *size = malloc(r->n_crystals * sizeof *size);
         const double least = mro_crystal_threshold(w);
-        if (size) {
-            for (size_t k = 0; k < r->n_crystals; k++)
-                size[k] = (float)(r->crystals[k].diameter_nm * sqrt(least / r->crystals[k].fringes[0].snr));
-            r->size_limit_nm = fmax(CRYSTAL_SMALLEST_NM, mro_median(size, r->n_crystals));
+        if (size == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+            goto done;
         }
+        for (size_t k = 0; k < r->n_crystals; k++)
+            size[k] = (float)(r->crystals[k].diameter_nm * sqrt(least / r->crystals[k].fringes[0].snr));
+        r->size_limit_nm = fmax(CRYSTAL_SMALLEST_NM, mro_median(size, r->n_crystals));
         free(size);
     }
     warn_of_crystals(w);

@@ -139,9 +139,9 @@ void mro_fringe_moment(const float *v, float *to, size_t h, size_t w, int axis, 
 /* Wave vector (y, x) of the fringes over the points of `mask` (h * w; NULL = all inside), by the phase's plane with
  * weights |v|^2; its covariance by the noise outside, and chi2, by which it is to be multiplied: the scatter around the
  * plane over what that noise gives. A crystal that takes the place of glass is quieter than that, one that is bent is
- * not; of few independent points chi2 is drawn to 1. False: too few points, or no memory. */
-bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsigned char *mask, double g[2],
-                    double cov[3], double *chi2);
+ * not; of few independent points chi2 is drawn to 1 (it may be NULL). `known` false: too few points. */
+enum mro_code mro_fringe_fit(const struct crystal_work *w, const struct fringe_set *s, const unsigned char *mask,
+                             double g[2], double cov[3], double *chi2, bool *known, struct mro_error *e);
 
 /* A copy of the set, without slopes, whose field is demodulated with the mask on g. Next to the rim of a crystal the
  * phase of fringes that lie off the mask's centre is bent; where the spacing changes inside a crystal, no mask is
@@ -196,7 +196,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
 void mro_crystal_draw(struct crystal_work *w, size_t k, struct fringe_set **sets, const struct strain_reference *ref);
 
 /* Looks for a step once; then s->step is known. */
-const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const double step[2]);
+enum mro_code mro_fringe_find_step(const struct crystal_work *w, struct fringe_set *s, struct mro_error *e);
 
 /* -- crystal_index.c -- */
 void mro_crystal_index(const struct mro_crystal_options *o, struct mro_crystal *c);

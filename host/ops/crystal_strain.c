@@ -122,16 +122,17 @@ static void kink_explains(const struct phase_point *p, size_t n, const struct po
     }
 }
 
-static void find_step(const struct fringe_set *s, const double step[2], struct fringe_step *out)
+enum mro_code mro_fringe_find_step(const struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
 {
     const struct fringe_field *f = &s->f;
+    const double *step = w->step;
     const size_t m = f->h * f->w;
+    struct fringe_step *out = &s->step;
+    if (out->searched) return MRO_OK;
+    *out = (struct fringe_step){ .searched = true };
+    if (mro_fringe_vortices(s, step, NULL, 0) > 0) return MRO_OK;
     struct phase_point *p = malloc(m * sizeof *p);
-    memset(out, 0, sizeof *out);
-    if (p == NULL || mro_fringe_vortices(s, step, NULL, 0) > 0) {
-        free(p);
-        return;
-    }
+    if (p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     const double oy = s->y_nm - (double)f->y0 * step[0], ox = s->x_nm - (double)f->x0 * step[1];
     const double dy = s->g[0] - f->carrier[0], dx = s->g[1] - f->carrier[1];
     double re = 0, im = 0;
@@ -178,13 +179,7 @@ static void find_step(const struct fringe_set *s, const double step[2], struct f
     out->gain = (best - plane) / unit;
     out->size_nm = sqrt(fmax(0, best - plane) / all.w) / (2 * MRO_PI * q);
     out->found = out->gain > STEP_CHI2 && best > smooth;
-}
-
-const struct fringe_step *mro_fringe_find_step(struct fringe_set *s, const double step[2])
-{
-    if (!s->step.searched) find_step(s, step, &s->step);
-    s->step.searched = true;
-    return &s->step;
+    return MRO_OK;
 }
 
 /* -- reference ------------------------------------------------------------------------------------- */
@@ -366,6 +361,7 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
     struct mro_crystal_side both[2];
     double scatter[2];
     bool good = true;
+    enum mro_code rc = MRO_OK;
     for (int side = 0; side < 2; side++) {
         const double sign = side ? 1 : -1;
         size_t n = 0;
@@ -377,17 +373,14 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
             n += mask[i] && f->inside[i];
         }
         double g[2], cov[3], chi2, azimuth = atan2(step->normal[0], step->normal[1]) * DEGREES;
-        good = good && (double)n * cell >= LEAST_SIDE_NM2 && mro_fringe_fit(s, w->step, mask, g, cov, NULL);
-        if (!good) break;
+        good = (double)n * cell >= LEAST_SIDE_NM2;
+        if (good) rc = mro_fringe_fit(w, s, mask, g, cov, NULL, &good, e);
+        if (rc || !good) break;
         struct fringe_set own; /* the mask on the fringes of this side */
-        const enum mro_code rc = mro_fringe_centred(w, s, g, &own, e);
-        if (rc) {
-            free(mask);
-            return rc;
-        }
-        good = mro_fringe_fit(&own, w->step, mask, g, cov, &chi2);
+        if ((rc = mro_fringe_centred(w, s, g, &own, e))) break;
+        rc = mro_fringe_fit(w, &own, mask, g, cov, &chi2, &good, e);
         mro_fringe_release(&own);
-        if (!good) break;
+        if (rc || !good) break;
         const double q = hypot(g[0], g[1]), fringe = fmod(atan2(g[0], g[1]) * DEGREES + 360, 180);
         const double tilt = CRYSTAL_TILT_DOUBT * s->tilt / q; /* both sides share it */
         scatter[side] = mro_spacing_se(g, cov) * sqrt(chi2) * q;
@@ -405,11 +398,11 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
     }
     free(mask);
     /* Sides that do not differ beyond their errors are no step. */
-    if (good && fabs(both[0].strain - both[1].strain) > 3 * hypot(scatter[0], scatter[1])) {
+    if (rc == MRO_OK && good && fabs(both[0].strain - both[1].strain) > 3 * hypot(scatter[0], scatter[1])) {
         r->sides[r->n_sides++] = both[0];
         r->sides[r->n_sides++] = both[1];
     }
-    return MRO_OK;
+    return rc;
 }
 
 /* -- dislocations ---------------------------------------------------------------------------------- */
@@ -512,8 +505,8 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
             }
             mask = grown;
             rectangle(pair[i], w->step, box, mask, &in, &all);
-            const bool good = (double)in >= REFERENCE_SHARE * (double)all &&
-                              mro_fringe_fit(pair[i], w->step, mask, ref->g[i], cov, &chi2);
+            bool good = (double)in >= REFERENCE_SHARE * (double)all;
+            if (good && (rc = mro_fringe_fit(w, pair[i], mask, ref->g[i], cov, &chi2, &good, e))) goto done;
             if (i == 0) known = good;
             if (!good) {
                 ref->g[i][0] = ref->g[i][1] = NAN;
@@ -564,8 +557,8 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
     const struct fringe_set *of = NULL;
     for (size_t i = 0; i < c->n_fringes; i++) {
         if ((int)i != c->pair[0] && (int)i != c->pair[1]) continue;
-        const struct fringe_step *this = mro_fringe_find_step(sets[i], w->step);
-        if (this->found && (of == NULL || this->size_nm > of->step.size_nm)) of = sets[i];
+        if ((rc = mro_fringe_find_step(w, sets[i], e))) goto done;
+        if (sets[i]->step.found && (of == NULL || sets[i]->step.size_nm > of->step.size_nm)) of = sets[i];
     }
     if (of) {
         double q = NAN;

@@ -381,17 +381,18 @@ static void mark_clear(const struct crystal_work *w, struct fringe_set *s)
 
 /* Median of the gain around a region that has been cut out, off its rim, where no other crystal raises it much: on
  * points of its window that are not inside. 1 where the window has none. */
-static double gain_around(const struct crystal_work *w, const struct fringe_set *s)
+static enum mro_code gain_around(const struct crystal_work *w, const struct fringe_set *s, double *gain,
+                                 struct mro_error *e)
 {
     const struct fringe_field *f = &s->f;
     float *v = malloc(f->h * f->w * sizeof *v);
     size_t n = 0;
-    double gain = 1;
-    for (size_t i = 0; i < f->h * f->w && v; i++)
+    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+    for (size_t i = 0; i < f->h * f->w; i++)
         if (f->inside[i] == 0) v[n++] = w->gain[(f->y0 + i / f->w) * w->map.nx + f->x0 + i % f->w];
-    if (n) gain = mro_select(v, n, n / 2);
+    *gain = n ? mro_select(v, n, n / 2) : 1;
     free(v);
-    return gain;
+    return MRO_OK;
 }
 
 /* By how much whitening moves the wave vector of a set along itself, nm^-1. A gain that changes by exp(-a q) across a
@@ -470,7 +471,7 @@ static enum mro_code sharper_diameter(struct crystal_work *w, struct fringe_set 
 enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double y_nm, double x_nm, double reach,
                               struct fringe_set *s, bool *found, struct mro_error *e)
 {
-    double carrier[2], at[2] = { g[0], g[1] }, high = 0;
+    double carrier[2], at[2] = { g[0], g[1] }, high = 0, gain = 1;
     enum mro_code rc = MRO_OK;
     memset(s, 0, sizeof *s);
     *found = false;
@@ -486,13 +487,14 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         if ((double)m * w->step[0] * w->step[1] < LEAST_AREA_NM2) goto done;
         if ((rc = cut(w, m, carrier, s, e))) goto done;
         s->plateau *= w->room->unit;
-        s->noise *= w->room->unit * sqrt(gain_around(w, s));
+        if ((rc = gain_around(w, s, &gain, e))) goto done;
+        s->noise *= w->room->unit * sqrt(gain);
         measure_place(w, s, &high);
         if (s->at_border) { /* its rim takes no part in the fit */
             if ((rc = straighten(w, s, e))) goto done;
             mark_clear(w, s);
         }
-        *found = mro_fringe_fit(s, w->step, NULL, s->g, s->cov, &s->chi2);
+        if ((rc = mro_fringe_fit(w, s, NULL, s->g, s->cov, &s->chi2, found, e))) goto done;
         if (!*found) break;
         const double off = hypot(s->g[0] - at[0], s->g[1] - at[1]);
         if (off < CENTRED || hypot(s->g[0] - g[0], s->g[1] - g[1]) > 2 * s->mask) break;
@@ -549,17 +551,19 @@ double mro_spacing_se(const double g[2], const double cov[3])
     return sqrt(along) / q2;
 }
 
-bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsigned char *mask, double g[2],
-                    double cov[3], double *chi2)
+enum mro_code mro_fringe_fit(const struct crystal_work *w, const struct fringe_set *s, const unsigned char *mask,
+                             double g[2], double cov[3], double *chi2, bool *known, struct mro_error *e)
 {
     const struct fringe_field *f = &s->f;
+    const double *step = w->step;
     const size_t m = f->h * f->w;
     double weight = 0, cy = 0, cx = 0;
     double turn[2][2] = { { 0, 0 }, { 0, 0 } };       /* from a point to the next one, along y and x */
     const unsigned char least = s->at_border ? 2 : 1; /* along the image's border the field is not the crystal's */
     size_t n = 0;
     double *y = malloc(7 * m * sizeof *y);
-    if (y == NULL) return false;
+    *known = false;
+    if (y == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     double *x = y + m, *re = x + m, *im = re + m, *u = im + m, *v = u + m, *phase = v + m;
 #define TAKEN(I) (f->inside[I] >= least && (mask == NULL || mask[I]))
     for (size_t i = 0; i < m; i++) { /* first the mean slope */
@@ -584,7 +588,7 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
 #undef TAKEN
     if (n < 12 || !(weight > 0)) {
         free(y);
-        return false;
+        return MRO_OK;
     }
     cy /= weight;
     cx /= weight;
@@ -631,7 +635,7 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
         if (hypot(ey, ex) < 1e-6) break;
     }
     free(y);
-    if (!spread) return false;
+    if (!spread) return MRO_OK;
     const double cell = step[0] * step[1], square = s->noise * s->noise;
     const double white = 0.5 * square / (MRO_PI * s->mask * s->mask) / (4 * MRO_PI * MRO_PI * cell);
     /* Below the width of the mask noise is not white: the slope at a point errs by no more than the mask lets through.
@@ -650,5 +654,6 @@ bool mro_fringe_fit(const struct fringe_set *s, const double step[2], const unsi
         const double sum = points * scatter / ((double)n * 0.5 * s->noise * s->noise);
         *chi2 = (sum + PRIOR_POINTS) / (fmax(0, points - 3) + PRIOR_POINTS);
     }
-    return true;
+    *known = true;
+    return MRO_OK;
 }
