@@ -284,13 +284,16 @@ static enum mro_code divide_background(struct mro_device *d, struct mro_buffer *
         weight += b->weight[i];
     }
     *lost = n - (size_t)(weight + 0.5);
-    const size_t every = n > 7 * SAMPLED ? n / SAMPLED | 1 : 7; /* odd: not the same columns of each row */
-    for (size_t from = 0; from < n; from += TOGETHER * every)
+    /* Runs of pixels, each in the next column of so many: rows may be as long as from one run to the next. */
+    const size_t every = n > 7 * SAMPLED ? n / SAMPLED | 1 : 7, runs = n / TOGETHER + 1;
+    for (size_t k = 0; k * every < runs; k++) {
+        const size_t from = (k * every + k % every) * TOGETHER;
         for (size_t i = from; i < from + TOGETHER && i < n; i++)
             if (fabsf(im->px[i]) <= FLT_MAX) {
                 spread += fabs(im->px[i] - black - total / weight);
                 sampled++;
             }
+    }
     int degree = o->polynomial;
     while (degree >= 0 && !fit_background(b, im->ny, im->nx, degree, s->background)) degree--;
     if (total > 0 && total / weight > 0.05 * spread / sampled && degree >= 0) {

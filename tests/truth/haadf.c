@@ -460,6 +460,31 @@ static void noise_is_told_beside_a_rim(void **state)
     mro_device_close(d);
 }
 
+/* What is looked at of an image to see how far its counts spread must not all lie in a rim of it. */
+static void wide_rim_has_a_background_beside_it(void **state)
+{
+    enum { NY = 192, RIM = 260 };
+    const size_t widths[] = { 896, 1024, 1792 };
+    struct mro_device *d = device_of("cpu", 2);
+    const struct mro_haadf_options o = options_of(299);
+    (void)state;
+    for (size_t k = 0; k < sizeof widths / sizeof *widths; k++) {
+        const size_t nx = widths[k];
+        float *v = zeros(NY * nx);
+        struct mro_image im = image_of(v, NY);
+        struct mro_haadf_result r;
+        struct mro_error e;
+        im.nx = nx;
+        for (size_t i = 0; i < NY * nx; i++) v[i] = i % nx < RIM ? NAN : 400 + 20 * normal_of(3110 + k, i);
+        ok(mro_haadf_measure(d, &im, "test", &o, &r, &e), &e);
+        assert_false(warns(&r, "no positive background"));
+        near(r.noise_sd, 0.05, 0.002);
+        mro_haadf_result_release(&r);
+        free(v);
+    }
+    mro_device_close(d);
+}
+
 /* A step of thickness is told of and is neither contrast nor regions; beside it the discs are what they are. */
 static void a_step_is_no_region(void **state)
 {
@@ -628,6 +653,7 @@ int main(void)
         cmocka_unit_test(a_part_of_a_field_has_no_wavelength_by_chance),
         cmocka_unit_test(noise_follows_a_strong_wedge),
         cmocka_unit_test(noise_is_told_beside_a_rim),
+        cmocka_unit_test(wide_rim_has_a_background_beside_it),
         cmocka_unit_test(a_step_is_no_region),
         cmocka_unit_test(texture_with_a_direction_is_no_edge),
         cmocka_unit_test(tiles_make_a_field),
