@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What a session has: index.json, for programs, and summary.csv, for a spreadsheet. */
 #define _GNU_SOURCE /* asprintf */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +9,15 @@
 #include <time.h>
 
 #include "cli/batch.h"
+#include "io/session.h"
 #include "io/table.h"
 #include "io/write.h"
 
 /* -- main numbers --------------------------------------------------------------------------------- */
 
-/* Where the main numbers of a result are: keys with dots between them, a place in a list as a number, and '*' for every
- * key. Units that a key does not name stand behind it. Adding a verb is adding its rows. */
+/* Where the main numbers of a result are: keys with dots between them, a place in a list as a number, the count or the
+ * deepest of a list, and '*' for every key. Units that a key does not name stand behind it. Adding a verb is adding its
+ * rows. */
 static const struct {
     const char *verb, *path, *unit;
 } numbers[] = {
@@ -59,6 +62,13 @@ static const struct {
     { "pdf", "ellipse_ratio", "" },
     { "shearband", "normal_azimuth_deg", "" },
     { "shearband", "p_value", "" },
+    { "shearband", "bands.count", "" },
+    { "shearband", "bands.deepest.width_nm", "" },
+    { "shearband", "bands.deepest.width_ci95.0", " (nm)" },
+    { "shearband", "bands.deepest.width_ci95.1", " (nm)" },
+    { "shearband", "bands.deepest.depth", " (relative)" },
+    { "shearband", "bands.deepest.depth_ci95.0", " (relative)" },
+    { "shearband", "bands.deepest.depth_ci95.1", " (relative)" },
     { "indent", "mean", " (unit of the table)" },
     { "indent", "mean_ci95.0", " (unit of the table)" },
     { "indent", "mean_ci95.1", " (unit of the table)" },
@@ -69,6 +79,15 @@ static const struct {
     { "indent", "moran_i", "" },
     { "indent", "moran_p", "" },
 };
+
+/* What a part of a path names in `v`; NULL = nothing. The caller drops it. */
+static json_t *part_of(const json_t *v, const char *part)
+{
+    if (!json_is_array(v)) return json_incref(json_object_get(v, part));
+    if (strcmp(part, "count") == 0) return json_integer((json_int_t)json_array_size(v));
+    if (strcmp(part, "deepest") == 0) return json_incref((json_t *)mro_session_deepest(v));
+    return json_incref(json_array_get(v, (size_t)strtoul(part, NULL, 10)));
+}
 
 static void add_numbers(json_t *out, const json_t *v, const char *path, const char *name, const char *unit)
 {
@@ -91,19 +110,15 @@ static void add_numbers(json_t *out, const json_t *v, const char *path, const ch
         }
         return;
     }
-    const bool place = json_is_array(v);
-    inner = place ? json_array_get(v, (size_t)strtoul(part, NULL, 10)) : json_object_get(v, part);
-    /* The two ends of an interval are called what they are. */
-    const bool list = *path == '*'; /* eds.Fe.mean_at, not eds.elements.Fe.mean_at */
-    snprintf(whole, sizeof whole, "%s%s%s", name,
-             list    ? ""
-             : place ? "_"
-                     : ".",
-             list                     ? ""
-             : !place                 ? part
-             : strcmp(part, "0") == 0 ? "lo"
-                                      : "hi");
+    if (*path == '*') /* eds.Fe.mean_at, not eds.elements.Fe.mean_at */
+        snprintf(whole, sizeof whole, "%s", name);
+    else if (json_is_array(v) && *path == '\0' && isdigit((unsigned char)part[0])) /* the ends of an interval */
+        snprintf(whole, sizeof whole, "%s_%s", name, strcmp(part, "0") == 0 ? "lo" : "hi");
+    else
+        snprintf(whole, sizeof whole, "%s.%s", name, part);
+    inner = part_of(v, part);
     if (inner) add_numbers(out, inner, path, whole, unit);
+    json_decref(inner);
 }
 
 json_t *batch_numbers(const json_t *result)

@@ -24,6 +24,9 @@ const char *mro_set_keep(struct mro_compare_set *s, const char *text);
 /* The unit that a key tells by its end ("_nm"); "" = none. */
 const char *mro_set_unit_of(const char *key);
 
+/* How long a key is without that end. */
+size_t mro_set_bare(const char *key);
+
 /* The column of a key for a kind, made when it is new; `room`: rows that the set may come to. */
 struct mro_set_metric *mro_set_metric_of(struct mro_compare_set *s, const char *kind, const char *key, const char *unit,
                                          size_t room);

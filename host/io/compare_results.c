@@ -28,7 +28,7 @@ static const struct {
     { "eds", { "elements.*.sd_true_at" }, "elements.*.sd_counting_at", "counting error" },
     { "pdf", { "fsdp.first_moment_inv_A", "shells.0.r_A", "shells.0.area" }, "s_max_inv_nm", "range of s" },
     { "lattice", { "crystals.count", "crystals.median.d_nm", "crystals.median.diameter_nm" }, NULL, NULL },
-    { "shearband", { "bands.mean.width_nm", "bands.mean.depth" }, NULL, NULL },
+    { "shearband", { "bands.deepest.width_nm", "bands.deepest.depth" }, NULL, NULL },
     { "indent", { "mean", "sd" }, NULL, NULL },
 };
 enum { n_usual = sizeof usual / sizeof *usual };
@@ -93,6 +93,13 @@ static bool look_up(const json_t *v, const char *path, double *number)
                 *number = (double)json_array_size(v);
                 return true;
             }
+            if (mro_set_same(name, "deepest") && rest) {
+                if (json_array_size(v) && json_object_get(json_array_get(v, 0), "depth") == NULL) return false;
+                v = mro_session_deepest(v);
+                if (v == NULL) return true; /* some images have no band */
+                path = rest;
+                continue;
+            }
             if ((mro_set_same(name, "mean") || mro_set_same(name, "median")) && rest)
                 return reduce(v, mro_set_same(name, "median"), rest, number);
             if (!isdigit((unsigned char)name[0]) || *end) return false;
@@ -119,7 +126,12 @@ static const json_t *find(const json_t *v, const char *path)
         char name[80];
         const char *rest;
         if (!first_name(path, name, &rest)) return NULL;
-        v = json_is_array(v) ? json_array_get(v, strtoul(name, NULL, 10)) : json_object_get(v, name);
+        if (!json_is_array(v))
+            v = json_object_get(v, name);
+        else if (mro_set_same(name, "deepest"))
+            v = mro_session_deepest(v);
+        else /* of a count, mean or median there is no one place */
+            v = isdigit((unsigned char)name[0]) ? json_array_get(v, strtoul(name, NULL, 10)) : NULL;
         if (rest == NULL) return v;
         path = rest;
     }
@@ -130,14 +142,11 @@ static const json_t *find(const json_t *v, const char *path)
  * from its standard error. */
 static void find_interval(const json_t *result, const char *key, double value, double ci95[2])
 {
-    static const char *const units[] = { "",        "_per_nm3", "_per_nm2", "_inv_nm", "_inv_A",
-                                         "_per_nm", "_nm",      "_at",      "_deg",    "_A" };
     char path[200];
     double se;
     ci95[0] = ci95[1] = NAN;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (!mro_set_ends_with(key, units[i])) continue;
-        const int n = (int)(strlen(key) - strlen(units[i]));
+    for (int i = 0; i < 2; i++) {
+        const int n = (int)(i ? mro_set_bare(key) : strlen(key));
         snprintf(path, sizeof path, "%.*s_ci95", n, key);
         const json_t *v = find(result, path);
         if (json_array_size(v) == 2 && json_is_number(json_array_get(v, 0)) && json_is_number(json_array_get(v, 1))) {
@@ -145,7 +154,7 @@ static void find_interval(const json_t *result, const char *key, double value, d
             ci95[1] = json_number_value(json_array_get(v, 1));
             return;
         }
-        snprintf(path, sizeof path, "%.*s_se%s", n, key, units[i]);
+        snprintf(path, sizeof path, "%.*s_se%s", n, key, key + n);
         const json_t *error = find(result, path);
         if (!json_is_number(error)) continue;
         se = json_number_value(error);
@@ -170,6 +179,8 @@ static void note_known(struct mro_compare_set *s, const json_t *v, const char *p
         note_known(s, json_array_get(v, 0), path);
         snprintf(path, sizeof path, "%s.mean", prefix);
         note_known(s, json_array_get(v, 0), path);
+        snprintf(path, sizeof path, "%s.deepest", prefix);
+        if (json_object_get(json_array_get(v, 0), "depth")) note_known(s, json_array_get(v, 0), path);
         return;
     }
     json_object_foreach((json_t *)v, key, child)

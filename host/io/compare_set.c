@@ -35,18 +35,23 @@ bool mro_set_ends_with(const char *text, const char *end)
     return n >= m && mro_set_same(text + n - m, end);
 }
 
-const char *mro_set_unit_of(const char *key)
+/* The end of a key and the unit that it tells; empty: none. */
+static const char *const *end_of(const char *key)
 {
     static const char *const units[][2] = {
         { "_per_nm3", "1/nm^3" }, { "_per_nm2", "1/nm^2" }, { "_per_nm", "1/nm" },
         { "_inv_nm", "1/nm" },    { "_inv_A", "1/A" },      { "_nm", "nm" },
         { "_at", "at.%" },        { "_deg", "degrees" },    { "_A", "A" },
-        { "_kv", "kV" },          { "_mm", "mm" },
+        { "_kv", "kV" },          { "_mm", "mm" },          { "", "" },
     };
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (mro_set_ends_with(key, units[i][0])) return units[i][1];
-    return "";
+    size_t i = 0;
+    while (!mro_set_ends_with(key, units[i][0])) i++;
+    return units[i];
 }
+
+const char *mro_set_unit_of(const char *key) { return end_of(key)[1]; }
+
+size_t mro_set_bare(const char *key) { return strlen(key) - strlen(end_of(key)[0]); }
 
 struct mro_set_metric *mro_set_metric_of(struct mro_compare_set *s, const char *kind, const char *key, const char *unit,
                                          size_t room)

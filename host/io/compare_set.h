@@ -52,9 +52,10 @@ struct mro_compare_set {
 };
 
 /* The results of a batch. `keys` are dotted paths (dark.count, elements.Fe.sd_true_at, shells.0.r_A; of lists also
- * .count, .mean.KEY and .median.KEY); with n_keys 0 those that each kind is usually compared by. Each result is read
- * once and dropped. Rows without a specimen whose files are named alike but for words that tell their settings apart
- * (AQ_0_corr, AQ_0_talos) are taken as images of one specimen, with a warning: the same place twice is not two images.
+ * .count, .mean.KEY and .median.KEY, and of shear bands .deepest.KEY); with n_keys 0 those that each kind is usually
+ * compared by. Each result is read once and dropped. Rows without a specimen whose files are named alike but for words
+ * that tell their settings apart (AQ_0_corr, AQ_0_talos) are taken as images of one specimen, with a warning: the same
+ * place twice is not two images.
  * Rows without a result, and copies of a file under another name or in another folder, are left out, with a sentence
  * each (ten at most, then a count). Errors: those of
  * mro_session_open, and MRO_EDATA when no row has a result. Release with mro_compare_set_release. */
@@ -63,9 +64,9 @@ enum mro_code mro_compare_set_session(struct mro_compare_set *s, const char *fol
 
 /* A table: a header with `state` and, if known, `strain`, `thickness_nm` (or with a unit in brackets), `specimen`,
  * `file`, `block` (also kv, cs, optics, settings, session: what images are told apart by); every other column of
- * numbers is a metric, with its unit in brackets. NAME_ci95_lo and NAME_ci95_hi are the interval of NAME. Cells that
- * are empty or say n/a are missing. Errors: MRO_EIO, MRO_EFORMAT (no header, no number where there should be one,
- * naming line and column), MRO_EDATA (no rows), MRO_EMEMORY. */
+ * numbers is a metric, with its unit in brackets. NAME_ci95_lo and NAME_ci95_hi are the interval of NAME, or of
+ * NAME with its unit behind it (NAME_nm). Cells that are empty or say n/a are missing. Errors: MRO_EIO, MRO_EFORMAT (no
+ * header, no number where there should be one, naming line and column), MRO_EDATA (no rows), MRO_EMEMORY. */
 enum mro_code mro_compare_set_table(struct mro_compare_set *s, const char *path, const char *const *keys, size_t n_keys,
                                     struct mro_error *e);
 

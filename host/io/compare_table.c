@@ -220,6 +220,19 @@ static void tell_left_out(struct mro_compare_set *s, const char *which, const st
         mro_warn(s, "%s are left out: %s", which, l->text);
 }
 
+/* The metric whose interval is called `name`: that of width_nm may be width_nm_ci95_lo, or width_ci95_lo as in results.
+ */
+static size_t metric_of_interval(const struct mro_compare_set *s, const char *name)
+{
+    const size_t n = strlen(name);
+    size_t i = 0;
+    while (i < s->n_metrics && !mro_set_same(s->metrics[i].key, name)) i++;
+    if (i < s->n_metrics) return i;
+    for (i = 0; i < s->n_metrics; i++)
+        if (mro_set_bare(s->metrics[i].key) == n && memcmp(s->metrics[i].key, name, n) == 0) return i;
+    return i;
+}
+
 static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, const char *const *keys, size_t n_keys,
                                   struct mro_error *e)
 {
@@ -253,10 +266,8 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
     for (size_t i = 0; i < t->columns; i++) {
         struct column *k = &t->column[i];
         if (k->role != LOW && k->role != HIGH) continue;
-        size_t j = 0;
-        while (j < s->n_metrics && !mro_set_same(s->metrics[j].key, k->name)) j++;
-        k->metric = j;
-        if (j == s->n_metrics) k->role = SKIPPED;
+        k->metric = metric_of_interval(s, k->name);
+        if (k->metric == s->n_metrics) k->role = SKIPPED;
     }
     tell_left_out(s, "columns without numbers", &empty);
     if (n_keys == 0)

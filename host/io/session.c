@@ -314,3 +314,19 @@ enum mro_code mro_session_result(const struct mro_session *s, size_t row, json_t
     if (name) *name = r->results[together];
     return MRO_OK;
 }
+
+const json_t *mro_session_deepest(const json_t *bands)
+{
+    const json_t *deepest = NULL, *band;
+    double most = -1;
+    size_t i;
+    json_array_foreach(bands, i, band)
+    {
+        const json_t *depth = json_object_get(band, "depth");
+        if (!json_is_number(depth) || !json_is_number(json_object_get(band, "width_nm"))) continue;
+        if (fabs(json_number_value(depth)) <= most) continue;
+        most = fabs(json_number_value(depth));
+        deepest = band;
+    }
+    return deepest;
+}

@@ -61,4 +61,8 @@ enum mro_code mro_session_load(const struct mro_session *s, size_t row, size_t i
 enum mro_code mro_session_result(const struct mro_session *s, size_t row, json_t **result, const char **name,
                                  struct mro_error *e);
 
+/* Of a list of shear bands the one with the largest contrast, darker or brighter, that has both edges in the field: of
+ * the others there is no width. NULL when the list has none. Belongs to the list. */
+const json_t *mro_session_deepest(const json_t *bands);
+
 #endif

@@ -200,6 +200,8 @@ def test_overview(b, url):
     one, two = [['Bands: width; 12.03\u00a0nm [11.70, 12.30]', 'Bands: depth; 5.0\u202f% [4.8, 5.2]\u202f%'],
                 ['; 25.30\u00a0nm [25.10, 25.50]', '; \u22123.9\u202f% [\u22124.0, \u22123.8]\u202f%']]
     check('width and depth of bands with their intervals', shown == [[a + z for a, z in zip(one, two)], one], f'({shown})')
+    title = b.js('return columnTitle("bands.deepest.width_nm")')
+    check('which of a list is said', title == 'Bands, deepest: width', f'({title})')
     csv = b.js('return csvText()')
     check('CSV has a line an image', csv.count('\r\n') >= 5 and 'fraction_ci95_lo' in csv.split('\r\n', 1)[0])
     svg = b.js('return standalone(document.querySelector("svg.chart"))')

@@ -224,6 +224,34 @@ expect_out "n = 3 + 3"
 expect_err "named like one place with two settings"
 expect_err "images differ in cs"
 
+# of shear bands the deepest that has a width, dark or bright, and its interval
+mkdir -p bands/items
+rows=
+band() { # NAME STATE BANDS
+    mkdir "bands/items/$1"
+    printf '{"schema": "mroscope.shearband/1", "frame": 0, "bands": [%s], "provenance": {"input_sha256": "%s"}}\n' "$3" "$1" >"bands/items/$1/r.json"
+    rows="$rows${rows:+, }{\"row\": 2, \"file\": \"$1.tif\", \"state\": \"$2\", \"kind\": \"shearband\", \"status\": \"done\", \"verb\": \"shearband\", \"item\": \"items/$1\", \"results\": [\"items/$1/r.json\"]}"
+}
+dark='{"width_nm": 12, "width_ci95": [11, 13], "depth": 0.02, "depth_ci95": [0.01, 0.03]}'
+bright='{"width_nm": 25, "width_ci95": [24, 26], "depth": -0.04, "depth_ci95": [-0.05, -0.03]}'
+border='{"width_nm": null, "width_ci95": null, "depth": 0.09, "depth_ci95": null, "at_border": true}'
+band a A "$dark"
+band b A "$dark, $bright, $border"
+band c B "$bright"
+band d B "$border"
+band e B ""
+printf '{"schema": "mroscope.batch/1", "version": "1", "manifest": "s.csv", "rows": [%s]}\n' "$rows" >bands/index.json
+run compare --json bands
+expect_code 0
+expect_out '"metric": "bands.deepest.width_nm", "metric_unit": "nm"'
+expect_out '"value": 12, "ci95": [11, 13]'
+expect_out '"value": 25, "ci95": [24, 26]'
+expect_out '"value": -0.04, "ci95": [-0.05, -0.03]'
+expect_out '2 images without a value of bands.deepest.depth left out'
+run compare --json --metric bands.count --metric bands.mean.depth bands
+expect_code 0
+expect_out '"value": 0.02333333333333333, "ci95": null' # no band's own
+
 # -- bad input
 session
 index
@@ -231,6 +259,9 @@ run compare --metric fractoin s
 expect_code 2
 expect_one_line
 expect_err "did you mean 'fraction'?"
+run compare --metric objects.deepest.snr s
+expect_code 2
+expect_err "has no metric 'objects.deepest.snr'"
 run compare --metric count s
 expect_code 2
 expect_err "did you mean"

@@ -130,4 +130,11 @@ expect_err "cut.tif"
 expect_err "missing.tif"
 expect_empty left
 
+# The table of a session names the first crystal by its place.
+printf 'file,state,kind\n%s,AQ,lattice\n' "$image" >session.csv
+run batch session.csv -o session
+expect_code 0
+checks=$((checks + 1))
+head -1 session/summary.csv | grep -q ',lattice.crystals.0.d_nm,lattice.crystals.0.d_se_nm,' || fail "$(head -1 session/summary.csv)"
+
 finish

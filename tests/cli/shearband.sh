@@ -101,6 +101,23 @@ run batch maps.csv -o session --shearband "--map Fe=Fe.tif"
 expect_code 2
 expect_one_line
 
+# -- a session: the deepest band and the number of bands in its table, which states are compared by
+printf 'file,state,kind\n%s,AQ,shearband\n' "$image" >session.csv
+run batch session.csv -o session --shearband "--alpha 0.02 --surrogates 99"
+expect_code 0
+head -1 session/summary.csv >states.csv
+awk 'NR == 2 { print; sub(",AQ,", ",B,"); print }' session/summary.csv >>states.csv
+run compare --json states.csv
+expect_code 0
+expect_out '"metric": "shearband.bands.count", "metric_unit": ""'
+expect_out '"metric": "shearband.bands.deepest.depth", "metric_unit": "relative"'
+expect_out '"metric": "shearband.bands.deepest.width_nm", "metric_unit": "nm"'
+checks=$((checks + 1)) # 12 nm and 5 %, which were planted, in their intervals
+awk '/bands.deepest/ { width = /width_nm/; match($0, /"value": [-0-9.]+, "ci95": \[[-0-9., ]+\]/)
+    split(substr($0, RSTART, RLENGTH), v, /[^-0-9.]+/); want = width ? 12 : 0.05
+    n += v[3] == 95 && v[4] < v[2] && v[2] < v[5] && v[2] > 0.95 * want && v[2] < 1.08 * want && v[5] - v[4] < 0.2 * want }
+    END { exit n != 2 }' out.txt || fail "not the deeper band with its intervals: $(cat states.csv)"
+
 for wrong in "--line 1,2,3" "--width 5" "--width 9,5" "--segments 2" "--polynomial 9" "--alpha 0.7" "--surrogates 10" \
     "--alpha 0.001" "--thickness -1"; do
     # shellcheck disable=SC2086

@@ -172,7 +172,8 @@ function columnTitle(path) {
   const parts = path.replace('[]', '').split('.'), key = parts[parts.length - 1];
   const name = label(key), within = /^[A-Z][a-z]/.test(name) ? name.charAt(0).toLowerCase() + name.slice(1) : name; // Q stays Q
   if (path.startsWith('elements.')) return `${parts[1]}: ${within}`;
-  return parts.length > 1 ? `${label(parts[0])}: ${within}` : label(key);
+  const of = parts.slice(1, -1).find((part) => /^(mean|median|deepest)$/.test(part)); // of a list
+  return parts.length > 1 ? `${label(parts[0])}${of ? `, ${of}` : ''}: ${within}` : label(key);
 }
 // Text and sortable value of a cell of such a table; of a list[] also its parts.
 function columnValue(result, path) {
