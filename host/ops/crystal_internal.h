@@ -7,12 +7,11 @@
 #include "mroscope/crystal.h"
 #include "mroscope/math/wave.h"
 
-#define CRYSTAL_OVER_NOISE 3.0  /* amplitude over the noise from which a strain is given */
-#define CRYSTAL_BAND_EDGE 0.15  /* nm^-1, width of the cosine edges of the pass band */
-#define CRYSTAL_SMALLEST_NM 1.2 /* regions of fringes below this are not told from speckle */
-#define CRYSTAL_UNTILTED 0.3    /* of the tilt is taken off g and the carrier, */
-#define CRYSTAL_TILT_DOUBT 0.5  /* and so much of it is an error of g */
-#define SIDE_GAP_NM 1.0         /* left out on either side of a step */
+#define CRYSTAL_OVER_NOISE 3.0   /* amplitude over the noise from which a strain is given */
+#define CRYSTAL_BAND_EDGE 0.15   /* nm^-1, width of the cosine edges of the pass band */
+#define CRYSTAL_SMALLEST_NM 1.2  /* regions of fringes below this are not told from speckle */
+#define CRYSTAL_TILT_DOUBT 0.577 /* of the tilt: root mean square of shares between 0 and 1 */
+#define SIDE_GAP_NM 1.0          /* left out on either side of a step */
 
 static inline float square_of(mro_c32 z) { return z.re * z.re + z.im * z.im; }
 
@@ -43,7 +42,7 @@ struct fringe_set {
     double noise;                             /* root mean square of |v| where there are none */
     double plateau;                           /* |v| in the middle */
     double g[2], cov[3];                      /* y, x; covariance yy, yx, xx of the noise alone */
-    double tilt;                              /* nm^-1 by which whitening moved g along itself, see untilt */
+    double tilt;                              /* nm^-1 by which whitening moved g along itself, see tilt_of */
     double chi2;                              /* of the phase around a plane, over what noise outside gives */
     double y_nm, x_nm, diameter_nm, area_nm2; /* from sample (0, 0) */
     double snr;

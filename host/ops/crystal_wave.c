@@ -84,7 +84,7 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
     carrier[1] = (double)m.cx / w->grid.lx;
     const double level = w->level[mro_cyclic(m.cy, w->grid.ny) * w->grid.nx + mro_cyclic(m.cx, w->grid.nx)];
     /* The lens slopes across the wide spot of a small crystal, and would shift its centre by 1 % at 2 nm. The whitened
-     * spectrum takes that out, and with it the slope of the halo, which the spot does not have: see untilt. */
+     * spectrum takes that out, and with it the slope of the halo, which the spot does not have: see tilt_of. */
     struct fringe_room *room = w->room;
     MRO_TRY(d->ops->demodulate(d, &w->grid, level > 0 ? &w->flat : &w->spectrum, g, mask, &w->map, &room->h, e));
     MRO_TRY(d->ops->download(d, room->host_h, &room->h, n * sizeof *room->host_h, e));
@@ -398,7 +398,9 @@ static enum mro_code gain_around(const struct crystal_work *w, const struct frin
 /* By how much whitening moves the wave vector of a set along itself, nm^-1. A gain that changes by exp(-a q) across a
  * spot moves the field by i a / (2 pi): its phase gets a / (2 pi) times the slope of the logarithm of its amplitude.
  * The plane through that moves g by -a s^2, with s the standard deviation of a Gaussian spot, and is taken here from
- * the amplitude as it is; since the mask follows the spot, s counts as it is without the mask. */
+ * the amplitude as it is; since the mask follows the spot, s counts as it is without the mask.
+ * Whether it is the lens or the halo that slopes at a spot one image does not tell. For a lens whitening is right, for
+ * a halo all of its tilt is wrong; so it is an error, of any share between none and all. */
 static double tilt_of(const struct crystal_work *w, const struct fringe_set *s)
 {
     const struct fringe_field *f = &s->f;
@@ -432,24 +434,6 @@ static double tilt_of(const struct crystal_work *w, const struct fringe_set *s)
     const double seen = fmax(0, -slope / square) / (4 * MRO_PI * MRO_PI), mask = s->mask * s->mask;
     const double a = 0.5 * log((double)level[1] / (double)level[0]) / (2 * reach);
     return -a * seen / fmax(0.25, 1 - seen / mask);
-}
-
-/* Takes off a wave vector what is undone of the tilt. */
-static void shift_carrier(const struct fringe_set *s, double carrier[2])
-{
-    const double share = CRYSTAL_UNTILTED * s->tilt / hypot(s->g[0], s->g[1]);
-    for (int k = 0; k < 2; k++) carrier[k] -= share * s->g[k];
-}
-
-/* Whether it is the lens or the halo that slopes at a spot one image does not tell. For the lens whitening is right,
- * and for the halo its tilt is to be undone. The share that is errs least over simulated halos with and without a lens
- * on the one side, and clusters of multislice images on the other, whose spots the glass beside them draws to the halo.
- */
-static void untilt(const struct crystal_work *w, struct fringe_set *s)
-{
-    s->tilt = tilt_of(w, s);
-    shift_carrier(s, s->f.carrier);
-    shift_carrier(s, s->g);
 }
 
 /* The diameter of a small crystal from a field that is smoothed less, where the noise allows it. */
@@ -516,7 +500,7 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         if ((rc = straighten(w, s, e))) goto done;
         mark_clear(w, s);
         rc = sharper_diameter(w, s, e);
-        untilt(w, s);
+        s->tilt = tilt_of(w, s);
     }
 done:
     if (rc || !*found) mro_fringe_release(s);
@@ -533,7 +517,6 @@ enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set
     *copy = *s;
     memcpy(copy->centre, g, sizeof copy->centre);
     MRO_TRY(mro_fringe_demodulate(w, g, s->mask, copy->f.carrier, &noise, e));
-    shift_carrier(s, copy->f.carrier);
     MRO_TRY(field_window(w, &copy->f, e));
     memcpy(copy->f.inside, from->inside, from->h * from->w);
     return MRO_OK;
