@@ -69,8 +69,8 @@ static const char about[] =
 static const char notes[] =
     "A table has a header with state and, if known, strain, thickness_nm, specimen, file, dose and block (or\n"
     "kv, cs, optics, session: images that differ in it are compared within it). Every other column of numbers\n"
-    "is a metric, but for those called as p values and standard errors (p_value, NAME_se), and for intervals\n"
-    "(NAME_ci95_lo, NAME_ci95_hi).\n\n"
+    "is a metric, but for those called as p values, standard errors and azimuths (p_value, NAME_se,\n"
+    "NAME_azimuth_deg), and for intervals (NAME_ci95_lo, NAME_ci95_hi).\n\n"
     "Files written with -o DIR\n"
     "  NAME.compare.csv                        all states of all metrics\n"
     "  NAME.compare.images.csv                 the numbers of single images\n"

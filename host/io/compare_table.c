@@ -15,7 +15,21 @@
 
 #define MAX_COLUMNS 256
 
-enum role { SKIPPED, TEST, STATE, STRAIN, VALUE, THICKNESS, SPECIMEN, FILE_NAME, SETTING, DOSE, METRIC, LOW, HIGH };
+enum role {
+    SKIPPED,
+    NO_PROPERTY,
+    STATE,
+    STRAIN,
+    VALUE,
+    THICKNESS,
+    SPECIMEN,
+    FILE_NAME,
+    SETTING,
+    DOSE,
+    METRIC,
+    LOW,
+    HIGH
+};
 
 struct column {
     enum role role;
@@ -52,12 +66,15 @@ static bool is_named(const struct column *k, const char *const *names)
     return false;
 }
 
-/* A p value or a standard error, by what it is called: no property of the specimen, so nothing that states differ in.
- */
-static bool is_of_the_test(const struct column *k)
+/* A p value, a standard error or an azimuth, by what it is called: nothing in which states could
+ * differ. */
+static bool is_no_property(const struct column *k)
 {
     const char *dot = strrchr(k->name, '.'), *last = dot ? dot + 1 : k->name;
-    return strncmp(last, "p_", 2) == 0 || mro_set_ends_with(last, "_p") || mro_set_ends_with(last, "_se");
+    char bare[sizeof k->name];
+    mro_text_copy(last, mro_set_bare(last), bare, sizeof bare);
+    return strncmp(last, "p_", 2) == 0 || mro_set_ends_with(last, "_p") || mro_set_same(bare, "se") ||
+           mro_set_ends_with(bare, "_se") || mro_set_ends_with(bare, "azimuth");
 }
 
 static enum mro_code understand(struct mro_compare_set *s, struct column *k, struct mro_error *e)
@@ -87,7 +104,7 @@ static enum mro_code understand(struct mro_compare_set *s, struct column *k, str
                             k->unit);
     }
     if (k->role != SKIPPED || k->name[0] == '\0' || is_named(k, place)) return MRO_OK;
-    k->role = is_of_the_test(k) ? TEST : METRIC;
+    k->role = is_no_property(k) ? NO_PROPERTY : METRIC;
     for (size_t i = 0; i < sizeof ends / sizeof *ends && k->role == METRIC; i++)
         for (int high = 0; high < 2 && k->role == METRIC; high++)
             if (mro_set_ends_with(k->name, ends[i][high])) {
@@ -239,13 +256,13 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
     struct names empty = { 0 }, tests = { 0 };
     for (size_t i = 0; i < t->columns; i++) {
         struct column *k = &t->column[i];
-        if (k->role != METRIC && k->role != TEST) continue;
+        if (k->role != METRIC && k->role != NO_PROPERTY) continue;
         if (k->numbers == 0) {
             name_column(&empty, k);
             k->role = SKIPPED;
             continue;
         }
-        if (k->role == TEST && (n_keys == 0 || !is_wanted(k, keys, n_keys))) {
+        if (k->role == NO_PROPERTY && (n_keys == 0 || !is_wanted(k, keys, n_keys))) {
             name_column(&tests, k);
             continue;
         }
@@ -271,7 +288,7 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
     }
     tell_left_out(s, "columns without numbers", &empty);
     if (n_keys == 0)
-        tell_left_out(s, "columns called as p values or standard errors, which --metric can name,", &tests);
+        tell_left_out(s, "columns called as p values, standard errors or azimuths, which --metric can name,", &tests);
     return MRO_OK;
 }
 

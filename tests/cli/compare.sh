@@ -28,11 +28,11 @@ expect_err "columns without numbers are left out: 'comment'"
 expect_err "1 image without a value of modulus left out"
 # a summary of a batch: intervals by their short names; frames, p values and errors are no metrics
 cat >summary.csv <<'END'
-file,state,frame,mro.fraction (part of area),mro.fraction_ci95_lo (part of area),mro.fraction_ci95_hi (part of area),mro.p_image,pdf.r_se
-a.tif,A,0,0.1,0.08,0.12,0.001,0.1
-b.tif,A,0,0.12,0.1,0.14,0.001,0.1
-c.tif,B,0,0.2,0.18,0.22,0.001,0.1
-d.tif,B,0,0.22,0.2,0.24,0.001,0.1
+file,state,frame,mro.fraction (part of area),mro.fraction_ci95_lo (part of area),mro.fraction_ci95_hi (part of area),mro.p_image,pdf.r_se,lattice.d_se_nm,lattice.strain.se (relative),band.normal_azimuth_deg
+a.tif,A,0,0.1,0.08,0.12,0.001,0.1,0.01,0.002,30
+b.tif,A,0,0.12,0.1,0.14,0.001,0.1,0.01,0.002,30
+c.tif,B,0,0.2,0.18,0.22,0.001,0.1,0.01,0.002,30
+d.tif,B,0,0.22,0.2,0.24,0.001,0.1,0.01,0.002,30
 END
 run compare --json summary.csv
 expect_code 0
@@ -42,7 +42,7 @@ checks=$((checks + 1))
 [ "$(wc -l <out.txt)" -eq 1 ] || fail "more than the fraction was compared"
 run compare -o left summary.csv
 expect_code 0
-expect_err "columns called as p values or standard errors, which --metric can name, are left out: 'mro.p_image', 'pdf.r_se'"
+expect_err "columns called as p values, standard errors or azimuths, which --metric can name, are left out: 'mro.p_image', 'pdf.r_se', 'lattice.d_se_nm', "
 for ends in '_ci95_low _ci95_high' '_lo95 _hi95'; do # of older tables
     sed "s/_ci95_lo /${ends% *} /; s/_ci95_hi /${ends#* } /" summary.csv >old.csv
     run compare --json old.csv
