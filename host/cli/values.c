@@ -18,8 +18,7 @@ static char separator_of(const char *text)
 }
 
 /* Values by file from a table whose header names "file" and "value", such as the session of a batch. */
-static int of_table(struct cli_values *values, const char *verb, const char *path, const struct cli_args *files,
-                    struct mro_bytes b)
+static int of_table(struct cli_values *values, const char *path, const struct cli_args *files, struct mro_bytes b)
 {
     enum { ROOM = 64 };
     struct mro_lines text = { 0 };
@@ -29,8 +28,11 @@ static int of_table(struct cli_values *values, const char *verb, const char *pat
     int rc = -1;
     values->n = files->n;
     values->v = malloc((values->n + 1) * sizeof *values->v);
-    if (values->v == NULL || mro_lines_decode(&text, b.p, b.size, path, "", &e) != MRO_OK)
-        return cli_wrong_usage(verb, "--values: %s", values->v ? e.message : "no memory left");
+    if (values->v == NULL || mro_lines_decode(&text, b.p, b.size, path, "", &e) != MRO_OK) {
+        if (values->v == NULL) MRO_FAIL(&e, MRO_EMEMORY, "no memory left");
+        cli_say(e.code, "--values: %s", e.message);
+        return 1;
+    }
     for (size_t i = 0; i < values->n; i++) values->v[i] = NAN;
     struct mro_csv csv = { .at = text.text, .separator = separator_of(text.text) };
     while (mro_csv_next(&csv, cells, ROOM, &n)) {
@@ -41,14 +43,15 @@ static int of_table(struct cli_values *values, const char *verb, const char *pat
                 if (mro_value_head_parse(&values->head, cells[i])) value_at = i;
             }
             if (file_at != SIZE_MAX && value_at != SIZE_MAX) continue;
-            rc = cli_wrong_usage(verb, "the first line of '%s' has to name the columns file and value", path);
+            cli_say(MRO_EFORMAT, "the first line of '%s' has to name the columns file and value", path);
+            rc = 1;
             break;
         }
         double v;
         if (file_at >= n || value_at >= n || cells[value_at][0] == '\0') continue;
         if (!mro_cell_number((struct mro_cell){ cells[value_at], strlen(cells[value_at]) }, &v)) {
-            rc = cli_wrong_usage(verb, "row %zu of '%s': the value '%s' is no number", csv.record, path,
-                                 cells[value_at]);
+            cli_say(MRO_EDATA, "row %zu of '%s': the value '%s' is no number", csv.record, path, cells[value_at]);
+            rc = 1;
             break;
         }
         for (char *c = cells[file_at]; *c; c++) *c = *c == '\\' ? '/' : *c;
@@ -57,7 +60,10 @@ static int of_table(struct cli_values *values, const char *verb, const char *pat
     }
     mro_lines_release(&text);
     for (size_t i = 0; i < values->n && rc < 0; i++)
-        if (isnan(values->v[i])) rc = cli_wrong_usage(verb, "'%s' has no value for '%s'", path, files->files[i]);
+        if (isnan(values->v[i])) {
+            cli_say(MRO_EDATA, "'%s' has no value for '%s'", path, files->files[i]);
+            rc = 1;
+        }
     return rc;
 }
 
@@ -83,8 +89,11 @@ int cli_values_read(struct cli_values *values, const char *verb, const char *tex
         return -1;
     }
     struct mro_error e;
-    if (mro_bytes_map(&b, text, &e) != MRO_OK) return cli_wrong_usage(verb, "--values: %s", e.message);
-    const int rc = of_table(values, verb, text, files, b);
+    if (mro_bytes_map(&b, text, &e) != MRO_OK) {
+        cli_say(e.code, "--values: %s", e.message);
+        return 1;
+    }
+    const int rc = of_table(values, text, files, b);
     mro_bytes_unmap(&b);
     return rc;
 }

@@ -16,7 +16,8 @@ struct cli_values {
 };
 
 /* Reads `text`: "300,350,400", or the name of a table with columns file and value (such as the session of a batch),
- * which gives one for each of `files` by its name without folder. NULL: none. -1, or 2 after a message of `verb`. */
+ * which gives one for each of `files` by its name without folder. NULL: none. -1, or after a message 2 for wrong
+ * usage of `verb`, 1 for a table that cannot be read or lacks a value. */
 int cli_values_read(struct cli_values *values, const char *verb, const char *text, const struct cli_args *files);
 
 /* Deals the values to the profiles of `files`, one each, or one a file: counts those of images by `job`; a table is

@@ -89,13 +89,14 @@ expect_out '"value": 300.5'
 expect_out '"value_name": "temperature", "value_unit": "K"'
 printf 'file,value\nT300.csv,warm\n' >words.csv
 run pdf --values words.csv T300.csv
-expect_code 2
+expect_code 1
 expect_err "row 2 of 'words.csv'"
 run pdf --values values.csv T300.csv T400.csv
-expect_code 2
+expect_code 1
 expect_err "has no value for"
-run pdf --values 1,x T300.csv
-expect_code 2
+run pdf --values 1,x T300.csv # the name of a table
+expect_code 1
+expect_err "--values: cannot open '1,x'"
 run pdf --values 300,320 -o few T300.csv T320.csv T340.csv
 expect_code 2
 expect_one_line
