@@ -4,16 +4,6 @@
 # shellcheck source=lib.bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 
-# expect CONDITION...: a command that has to succeed
-expect() {
-    checks=$((checks + 1))
-    "$@" || fail "$*"
-}
-# expect_not COMMAND...: one that has to fail
-expect_not() {
-    checks=$((checks + 1))
-    if "$@"; then fail "not: $*"; fi
-}
 items() { find "$1/items" -mindepth 1 -maxdepth 1 -type d | wc -l; }
 # nothing_half_made DIR: no half-made folder, no lock, no temporary file
 nothing_half_made() {

@@ -62,6 +62,17 @@ run() {
     ! grep -qwE 'nan|inf' out.txt || fail "a number that is none is printed: $*"
 }
 
+# expect CONDITION...: a command that has to succeed
+expect() {
+    checks=$((checks + 1))
+    "$@" || fail "$*"
+}
+# expect_not COMMAND...: one that has to fail
+expect_not() {
+    checks=$((checks + 1))
+    if "$@"; then fail "not: $*"; fi
+}
+
 expect_code() {
     checks=$((checks + 1))
     [ "$code" -eq "$1" ] || fail "expected exit code $1"
