@@ -28,7 +28,7 @@ def test_ctrl_c_ends_a_long_measurement():
 
 
 def test_other_threads_go_on(noise):
-    large = np.tile(noise, (8, 8))
+    large = np.tile(noise, (24, 24))
     ticks = []
     done = threading.Event()
 
