@@ -167,7 +167,7 @@ static enum mro_code read_maps(struct shearband *m, struct mro_error *e)
     for (size_t i = 0; i < m->map.n; i++) {
         const enum mro_code rc = cli_maps_add(m->maps, &c, m->map.v[i], &m->sources, &m->warnings, &m->n_warnings, e);
         if (rc == MRO_ECALIB && e->lack == MRO_LACKS_PIXEL_SIZE)
-            return MRO_FAIL(e, rc, "'%s' has no pixel size in nm; give that of the maps with --map-pixel NM",
+            return MRO_FAIL(e, rc, "'%s' has no pixel size in nm; give that of the maps with --map-pixel",
                             cli_map_path(m->map.v[i]));
         if (rc) return rc;
     }
