@@ -604,7 +604,7 @@ enum mro_code cli_compare_folder(const char *folder, const char *reference, cons
                                      groups,    sizeof groups / sizeof *groups };
     char *files[] = { (char *)(uintptr_t)folder };
     const struct cli_args args = { .files = files, .n = 1 };
-    char none[600];
+    char none[1200];
     bool told = false;
     s.job = (struct cli_job){ .usage = &usage, .common = &s.common };
     s.ids = cli_identify(&args);
@@ -648,7 +648,7 @@ int cmd_compare(int argc, char **argv)
         if (rc == 0) rc = check_metrics(&s);
         if (rc == 0) rc = check_states(&s);
         if (rc == 0) {
-            char none[600];
+            char none[1200];
             bool told = false;
             rc = 0;
             if (compare_all(&s, &told, none, sizeof none, &e) != MRO_OK) {

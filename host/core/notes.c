@@ -2,26 +2,30 @@
 #include "core/notes.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 void mro_note(char ***list, size_t *n, const char *format, ...)
 {
-    char text[512];
-    va_list args;
+    va_list args, again;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    va_copy(again, args);
+    const int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    for (size_t i = 0; i < *n; i++)
-        if (strcmp((*list)[i], text) == 0) return;
-    char *copy = strdup(text), **grown = copy ? realloc(*list, (*n + 1) * sizeof **list) : NULL;
+    char *text = length < 0 ? NULL : malloc((size_t)length + 1);
+    if (text) vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    bool known = text == NULL;
+    for (size_t i = 0; i < *n && !known; i++) known = strcmp((*list)[i], text) == 0;
+    char **grown = known ? NULL : realloc(*list, (*n + 1) * sizeof **list);
     if (grown == NULL) {
-        free(copy);
+        free(text);
         return;
     }
     *list = grown;
-    grown[(*n)++] = copy;
+    grown[(*n)++] = text;
 }
 
 void mro_notes_release(char ***list, size_t *n)

@@ -50,6 +50,21 @@ for ends in '_ci95_low _ci95_high' '_lo95 _hi95'; do # of older tables
 done
 run compare --json --metric pdf.r_se summary.csv
 expect_out '"metric": "pdf.r_se"'
+# long names of states leave room for the end of a list
+long='as quenched, and kept in a drawer for so many years that nobody knows where it came from'
+awk -v long="$long" 'BEGIN {
+    printf "state,m"
+    for (i = 0; i < 60; i++) printf ",a long name of a number %d", i
+    for (k = 0; k < 4; k++) {
+        printf "\n\"%s\",%d", k < 2 ? long : "B", k + 1
+        for (i = 0; i < 60; i++) printf ",%s", k < 2 ? i + k : ""
+    }
+    print ""
+}' >many.csv
+run compare many.csv
+expect_code 0
+checks=$((checks + 1))
+grep -q "only, '$long', has a value of a long name of a number 0, .* and [0-9]* more$" err.txt || fail "a list of names is cut"
 run compare "$samples/session.csv"
 expect_code 1
 expect_err "session.csv' has no column of numbers to compare; of a session, give the folder of results"
