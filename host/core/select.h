@@ -43,9 +43,10 @@ static inline float mro_select(float *v, size_t n, size_t k)
 /* Median (upper one for even n) of n > 0 floats without NaN; reorders v. */
 static inline float mro_median(float *v, size_t n) { return mro_select(v, n, n / 2); }
 
-/* The k-th smallest (from 0) of n > k numbers >= 0, which have the order of their bits; leaves v as it is. Counted by
- * their highest bits, a thirty-second of an octave each, then those that share these by the next ones. For many, on
- * several threads, of whose stacks it takes 32 KiB, and as much of the caller's. */
+/* The k-th smallest (from 0) of n > k numbers >= 0, which have the order of their bits (the sign of a zero is not
+ * looked at); leaves v as it is. Counted by their highest bits, a thirty-second of an octave each, then those that
+ * share these by the next ones. For many, on several threads, of whose stacks it takes 32 KiB, and as much of the
+ * caller's. */
 static inline float mro_select_positive(const float *v, size_t n, size_t k, int threads)
 {
     enum { DIGITS = 3, MOST = 1 << 13 };
@@ -63,6 +64,7 @@ static inline float mro_select_positive(const float *v, size_t n, size_t k, int 
             for (size_t i = 0; i < n; i++) {
                 uint32_t bits;
                 memcpy(&bits, v + i, sizeof bits);
+                bits &= INT32_MAX;
                 if (bits >> shared == above) mine[bits >> shift & (all - 1)]++;
             }
 #pragma omp critical(mro_select_positive)

@@ -250,9 +250,10 @@ static void select_is_that_of_sorted_numbers(void **state)
             const mro_philox_block b = mro_philox(11, (uint64_t)kind, i);
             const float u = mro_uniform_open(b.v[0]);
             v[i] = kind == 0   ? fabsf(mro_normal_pair(b.v[1], b.v[2]).re)
-                   : kind == 1 ? floorf(20 * u) / 3 /* zeros among them */
+                   : kind == 1 ? floorf(20 * u) / 3 /* zeros among them, */
                                : ldexpf(u, (int)(b.v[3] % 270) - 140);
         }
+        for (size_t i = 0; kind == 1 && i < N; i += 2) v[i] = -0.0f; /* most with a sign */
         if (kind == 2) v[7] = v[11] = INFINITY;
         memcpy(sorted, v, N * sizeof *v);
         qsort(sorted, N, sizeof *sorted, rising);
