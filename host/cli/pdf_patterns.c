@@ -119,7 +119,12 @@ enum mro_code cli_pdf_measure_pattern(struct cli_pdf *s, struct mro_device *d, c
         o.centre_px[1] = g->centre_px[1];
         o.ellipse_ratio = g->ellipse_ratio;
         o.ellipse_azimuth_deg = isfinite(g->ellipse_azimuth_deg) ? g->ellipse_azimuth_deg : 0;
-        if (mro_saed_measure(d, im, name, &o, &moved, &why) != MRO_OK) shift = false;
+        const enum mro_code code = mro_saed_measure(d, im, name, &o, &moved, &why);
+        if (code == MRO_EMEMORY) { /* no finding: the error without this part would be too small */
+            if (e) *e = why;
+            return code;
+        }
+        shift = code == MRO_OK;
     }
     const enum mro_code rc = cli_pdf_from_profile(s, &r->saed.profile, shift && moved.profile.n ? &moved.profile : NULL,
                                                   name, numbers, r, e);
