@@ -4,8 +4,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void write_message(struct mro_error *e, const char *format, va_list args)
+static void fill(struct mro_error *e, enum mro_code code, enum mro_lack lack, const char *func, const char *format,
+                 va_list args)
 {
+    if (e == NULL) return;
+    e->code = code;
+    e->lack = lack;
+    e->func = func;
     vsnprintf(e->message, sizeof e->message, format, args);
     /* Messages quote file contents: keep them on one line of a terminal. */
     for (char *c = e->message; *c; c++)
@@ -14,26 +19,18 @@ static void write_message(struct mro_error *e, const char *format, va_list args)
 
 enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func, const char *format, ...)
 {
-    if (e == NULL) return code;
-    e->code = code;
-    e->lack = MRO_LACKS_NOTHING;
-    e->func = func;
     va_list args;
     va_start(args, format);
-    write_message(e, format, args);
+    fill(e, code, MRO_LACKS_NOTHING, func, format, args);
     va_end(args);
     return code;
 }
 
 enum mro_code mro_fail_lacking(struct mro_error *e, enum mro_lack lack, const char *func, const char *format, ...)
 {
-    if (e == NULL) return MRO_ECALIB;
-    e->code = MRO_ECALIB;
-    e->lack = lack;
-    e->func = func;
     va_list args;
     va_start(args, format);
-    write_message(e, format, args);
+    fill(e, MRO_ECALIB, lack, func, format, args);
     va_end(args);
     return MRO_ECALIB;
 }

@@ -253,7 +253,7 @@ static size_t metric_of_interval(const struct mro_compare_set *s, const char *na
 static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, const char *const *keys, size_t n_keys,
                                   struct mro_error *e)
 {
-    struct names empty = { 0 }, tests = { 0 };
+    struct names empty = { 0 }, no_property = { 0 };
     for (size_t i = 0; i < t->columns; i++) {
         struct column *k = &t->column[i];
         if (k->role != METRIC && k->role != NO_PROPERTY) continue;
@@ -263,7 +263,7 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
             continue;
         }
         if (k->role == NO_PROPERTY && (n_keys == 0 || !is_wanted(k, keys, n_keys))) {
-            name_column(&tests, k);
+            name_column(&no_property, k);
             continue;
         }
         k->role = METRIC;
@@ -288,7 +288,8 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
     }
     tell_left_out(s, "columns without numbers", &empty);
     if (n_keys == 0)
-        tell_left_out(s, "columns called as p values, standard errors or azimuths, which --metric can name,", &tests);
+        tell_left_out(s, "columns called as p values, standard errors or azimuths, which --metric can name,",
+                      &no_property);
     return MRO_OK;
 }
 

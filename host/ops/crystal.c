@@ -142,11 +142,12 @@ static double azimuth_of(const double g[2])
 static struct mro_fringes fringes_of(const struct crystal_work *w, const struct fringe_set *s)
 {
     const double q = hypot(s->g[0], s->g[1]), bound = mro_spacing_se(s->g, s->cov);
+    const double scatter = mro_spacing_scatter(s->g, s->cov, s->chi2);
     const double sign = s->g[0] < 0 || (s->g[0] == 0 && s->g[1] < 0) ? -1 : 1;
     return (struct mro_fringes){ .g_inv_nm = { sign * s->g[0], sign * s->g[1] },
                                  .d_nm = 1 / q,
                                  .d_crlb_nm = bound,
-                                 .d_se_nm = hypot(mro_fringe_scatter(s), CRYSTAL_TILT_DOUBT * s->tilt / q) / q,
+                                 .d_se_nm = hypot(scatter, CRYSTAL_TILT_DOUBT * s->tilt / q) / q,
                                  .azimuth_deg = azimuth_of(s->g),
                                  .amplitude = 2 * s->plateau * w->unit,
                                  .amplitude_over_noise = s->plateau / s->noise,

@@ -120,10 +120,6 @@ void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *r
 enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, double carrier[2],
                                     double *noise, struct mro_error *e);
 
-/* Relative error of the spacing of a set from the scatter of its phase. All of its spacings, here and there in the
- * crystal, share that of the tilt besides. */
-double mro_fringe_scatter(const struct fringe_set *s);
-
 /* Grows the region of the fringes at g that shows best within `reach` nm of (y, x), and measures it. `found` false:
  * there is none that stands out of the noise. */
 enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double y, double x, double reach,
@@ -151,6 +147,10 @@ enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set
 
 /* Standard deviation of the spacing of wave vector g with covariance cov. */
 double mro_spacing_se(const double g[2], const double cov[3]);
+
+/* Relative error of that spacing from the scatter of the phase, as mro_fringe_fit gives it. All spacings of a set, here
+ * and there in the crystal, share that of the tilt besides. */
+double mro_spacing_scatter(const double g[2], const double cov[3], double chi2);
 
 /* -- crystal_vortex.c -- */
 

@@ -383,7 +383,7 @@ static enum mro_code add_sides(struct crystal_work *w, size_t k, const struct fr
         if (rc || !good) break;
         const double q = hypot(g[0], g[1]), fringe = fmod(atan2(g[0], g[1]) * DEGREES + 360, 180);
         const double tilt = CRYSTAL_TILT_DOUBT * s->tilt / q; /* both sides share it */
-        scatter[side] = mro_spacing_se(g, cov) * sqrt(chi2) * q;
+        scatter[side] = mro_spacing_scatter(g, cov, chi2);
         both[side] = (struct mro_crystal_side){ .crystal = k,
                                                 .plus = side,
                                                 .normal_azimuth_deg = fmod(azimuth + 360, 360),
@@ -450,7 +450,7 @@ static void count_dislocations(const struct crystal_work *w, struct mro_crystal 
 static double error_of(const struct mro_fringes *f, const struct fringe_set *s, const struct strain_reference *ref,
                        int k)
 {
-    return ref->oriented ? hypot(mro_fringe_scatter(s), ref->se[k]) : f->d_se_nm / f->d_nm;
+    return ref->oriented ? hypot(mro_spacing_scatter(s->g, s->cov, s->chi2), ref->se[k]) : f->d_se_nm / f->d_nm;
 }
 
 /* -- one crystal ----------------------------------------------------------------------------------- */
@@ -512,7 +512,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
                 ref->g[i][0] = ref->g[i][1] = NAN;
                 break;
             }
-            ref->se[i] = mro_spacing_se(ref->g[i], cov) * sqrt(chi2) * hypot(ref->g[i][0], ref->g[i][1]);
+            ref->se[i] = mro_spacing_scatter(ref->g[i], cov, chi2);
         }
         if (known)
             for (int i = 0; i < 4; i++) c->reference_nm[i] = box[i] + corner[i % 2 == 0];

@@ -522,9 +522,9 @@ enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set
     return MRO_OK;
 }
 
-double mro_fringe_scatter(const struct fringe_set *s)
+double mro_spacing_scatter(const double g[2], const double cov[3], double chi2)
 {
-    return mro_spacing_se(s->g, s->cov) * sqrt(s->chi2) * hypot(s->g[0], s->g[1]);
+    return mro_spacing_se(g, cov) * sqrt(chi2) * hypot(g[0], g[1]);
 }
 
 double mro_spacing_se(const double g[2], const double cov[3])

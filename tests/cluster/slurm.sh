@@ -99,14 +99,6 @@ done
 [[ $(sinfo -h -o %T 2>&1) == idle ]] || give_up "Slurm did not start"
 
 # -- a session ------------------------------------------------------------------------------------------
-expect() {
-    checks=$((checks + 1))
-    "$@" || fail "$*"
-}
-expect_not() {
-    checks=$((checks + 1))
-    if "$@"; then fail "not: $*"; fi
-}
 # expect_alike A B: the same results, but for the logs and the paths that the checksums of inputs are kept under
 expect_alike() {
     checks=$((checks + 1))
