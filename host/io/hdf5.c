@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/first_error.h"
 #include "io/deflate.h"
 #include "io/hdf5_child.h"
 
@@ -662,6 +663,14 @@ static void swap_in_place(void *p, size_t elements, const struct mro_h5_type *t)
     mro_copy_samples(p, p, elements * parts, t->bytes / parts, t->big_endian);
 }
 
+static enum mro_code does_not_unpack(const struct mro_h5 *h, uint32_t node, size_t index, struct mro_error *e)
+{
+    char path[256];
+    mro_h5_path(h, node, path, sizeof path);
+    return MRO_FAIL(e, MRO_EFORMAT, "'%s': chunk %zu of the dataset '%s' (byte %llu of the file) does not unpack",
+                    h->f->name, index, path, (unsigned long long)h->node[node].data->list[index].address);
+}
+
 static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const struct mro_h5_box *box, void *out,
                                  size_t memory, struct mro_error *e)
 {
@@ -688,8 +697,7 @@ static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const st
                         "a chunk of '%s' needs %.0f MiB to unpack, the memory budget is %.0f MiB; give a larger "
                         "--memory",
                         h->f->name, (double)scratch / 1048576, (double)memory / 1048576);
-    ptrdiff_t bad = -1;
-    bool no_memory = false;
+    struct mro_first_error failed = { 0 };
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
     {
         unsigned char *own = malloc(scratch > 0 ? scratch : 1);
@@ -711,23 +719,17 @@ static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const st
                 const struct copy c = plan_copy(d, box, place);
                 copy_box(&c, out, p, d->type.bytes);
             } else {
-#pragma omp critical(mro_h5_failed)
-                {
-                    no_memory = no_memory || !ready;
-                    bad = (ptrdiff_t)index;
-                }
+                struct mro_error mine;
+                mro_first_keep(&failed, index,
+                               ready ? does_not_unpack(h, node, index, &mine)
+                                     : MRO_FAIL(&mine, MRO_EMEMORY, "no memory to unpack '%s'", h->f->name),
+                               &mine);
             }
         }
         mro_inflater_free(inflater);
         free(own);
     }
-    if (no_memory) return MRO_FAIL(e, MRO_EMEMORY, "no memory to unpack '%s'", h->f->name);
-    if (bad >= 0) {
-        mro_h5_path(h, node, path, sizeof path);
-        return MRO_FAIL(e, MRO_EFORMAT, "'%s': chunk %td of the dataset '%s' (byte %llu of the file) does not unpack",
-                        h->f->name, bad, path, (unsigned long long)d->list[bad].address);
-    }
-    return MRO_OK;
+    return mro_first_code(&failed, e);
 }
 
 /* Writes the fill value over the whole output; chunks that were never written leave it there. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/decimals.h"
+#include "core/first_error.h"
 #include "core/notes.h"
 #include "core/select.h"
 #include "core/sizes.h"
@@ -698,6 +699,7 @@ static enum mro_code strain_all(struct crystal_work *w, struct members *of, stru
     const size_t n = r->n_crystals;
     struct mro_crystal_result *own = calloc(n + 1, sizeof *own);
     struct strain_reference *ref = malloc((n + 1) * sizeof *ref);
+    struct mro_first_error first = { 0 };
     enum mro_code rc = own && ref ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     if (rc) goto done;
 #pragma omp parallel for schedule(dynamic) num_threads((int)w->n_rooms)
@@ -707,15 +709,9 @@ static enum mro_code strain_all(struct crystal_work *w, struct members *of, stru
         own[k].crystals = r->crystals;
         mine.room = w->room + omp_get_thread_num();
         mine.r = own + k;
-        const enum mro_code code = mro_crystal_strain(&mine, k, of[k].set, ref + k, &at);
-        if (code) {
-#pragma omp critical(mro_crystal_error)
-            if (rc == MRO_OK) {
-                rc = code;
-                if (e) *e = at;
-            }
-        }
+        mro_first_keep(&first, k, mro_crystal_strain(&mine, k, of[k].set, ref + k, &at), &at);
     }
+    rc = mro_first_code(&first, e);
     for (size_t k = 0; k < n && rc == MRO_OK; k++) {
         mro_crystal_draw(w, k, of[k].set, ref + k);
         for (size_t i = 0; i < own[k].n_warnings; i++) mro_crystal_warn(r, "%s", own[k].warnings[i]);
@@ -741,20 +737,13 @@ done:
 
 static enum mro_code find_steps(struct crystal_work *w, struct mro_error *e)
 {
-    enum mro_code rc = MRO_OK;
+    struct mro_first_error first = { 0 };
 #pragma omp parallel for schedule(dynamic) num_threads(w->d->threads)
     for (size_t i = 0; i < w->sets.n; i++) {
-        struct mro_error at;
-        const enum mro_code code = mro_fringe_find_step(w, &w->sets.v[i], &at);
-        if (code) {
-#pragma omp critical(mro_crystal_error)
-            if (rc == MRO_OK) {
-                rc = code;
-                if (e) *e = at;
-            }
-        }
+        struct mro_error mine;
+        mro_first_keep(&first, i, mro_fringe_find_step(w, &w->sets.v[i], &mine), &mine);
     }
-    return rc;
+    return mro_first_code(&first, e);
 }
 
 static enum mro_code measure(struct crystal_work *w, const struct mro_image *im, struct mro_error *e)

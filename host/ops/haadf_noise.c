@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/first_error.h"
 #include "mroscope/math/legendre.h"
 #include "ops/haadf_internal.h"
 
@@ -301,19 +302,13 @@ static enum mro_code sum_blocks(struct mro_device *d, const float *px, double ba
                                 const struct mro_haadf_state *s, const struct places *p, struct floor_sums *block,
                                 struct mro_error *e)
 {
-    enum mro_code rc = MRO_OK;
+    struct mro_first_error first = { 0 };
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < p->n; k++) {
-        struct mro_error mine = { 0 };
-        const enum mro_code code = sum_block(d, px, background_nm, s, p, k, block + k, &mine);
-        if (code == MRO_OK) continue;
-#pragma omp critical(mro_haadf_error)
-        if (rc == MRO_OK) {
-            rc = code;
-            if (e) *e = mine;
-        }
+        struct mro_error mine;
+        mro_first_keep(&first, k, sum_block(d, px, background_nm, s, p, k, block + k, &mine), &mine);
     }
-    return rc;
+    return mro_first_code(&first, e);
 }
 
 enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double background_nm, struct mro_haadf_state *s,

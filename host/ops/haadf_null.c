@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/first_error.h"
 #include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/philox.h"
@@ -217,25 +218,18 @@ static enum mro_code draw_tile(struct mro_device *d, const struct tiles *t, cons
 static enum mro_code draw_tiles(struct mro_device *d, const struct tiles *t, const float *gain,
                                 const struct mro_haadf_options *o, struct areas *field, struct mro_error *e)
 {
-    enum mro_code rc = MRO_OK;
+    struct mro_first_error first = { 0 };
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < t->n; k++) {
-        struct mro_error mine = { 0 };
+        struct mro_error mine;
         uint32_t counts[BINS] = { 0 };
         struct histogram_sums one;
-        const enum mro_code code = draw_tile(d, t, gain, o->seed, k, counts, &mine);
+        mro_first_keep(&first, k, draw_tile(d, t, gain, o->seed, k, counts, &mine), &mine);
         sum_histogram(counts, t->sums ? t->sums + k : &one);
         if (t->sums == NULL)
             areas_of(&(const struct histogram_sums *){ &one }, 1, o->thresholds_sd, o->n_thresholds, field + k);
-        if (code) {
-#pragma omp critical(mro_haadf_error)
-            if (rc == MRO_OK) {
-                rc = code;
-                if (e) *e = mine;
-            }
-        }
     }
-    return rc;
+    return mro_first_code(&first, e);
 }
 
 /* Areas of fields of tiles that are chosen with replacement. False when out of memory. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/first_error.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/patch.h"
@@ -37,16 +38,6 @@ static bool sort_floats(float *v, size_t n)
     free(from);
     free(to);
     return true;
-}
-
-/* The first failure among threads is the one told. */
-static void keep_error(enum mro_code *rc, struct mro_error *e, enum mro_code code, const struct mro_error *mine)
-{
-#pragma omp critical(mro_keep_error)
-    if (*rc == MRO_OK) {
-        *rc = code;
-        if (e) *e = *mine;
-    }
 }
 
 enum { PLANTED_PER_SIDE = 5, PLANTED = PLANTED_PER_SIDE * PLANTED_PER_SIDE, PLANTED_TILES = 6 };
@@ -120,17 +111,16 @@ enum mro_code mro_power_measure(struct mro_order_plan *p, struct mro_error *e)
     float *band = malloc((size_t)TILE_SAMPLES * TILE_SAMPLES * sizeof *band);
     double root[PLANTED_TILES][PLANTED];
     bool hit[PLANTED_TILES][PLANTED];
-    enum mro_code rc = MRO_OK;
+    struct mro_first_error first = { 0 };
     if (band == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     for (size_t y = 0; y < TILE_SAMPLES; y++) mro_band_row(p, &p->tile, y, band + y * TILE_SAMPLES);
 #pragma omp parallel for schedule(dynamic) num_threads(p->d->threads) if (p->d->ops->concurrent)
     for (size_t t = 0; t < PLANTED_TILES; t++) {
-        struct mro_error mine = { 0 };
-        const enum mro_code code = plant_tile(p, t, band, root[t], hit[t], &mine);
-        if (code) keep_error(&rc, e, code, &mine);
+        struct mro_error mine;
+        mro_first_keep(&first, t, plant_tile(p, t, band, root[t], hit[t], &mine), &mine);
     }
     free(band);
-    if (rc) return rc;
+    MRO_TRY(mro_first_code(&first, e));
     /* Two parameters, a smooth likelihood: a grid is simple and cannot fail. Its steps are half the standard errors. */
     double best = -INFINITY;
     for (double a = 1.5; a <= 6; a += 0.05)
@@ -178,6 +168,7 @@ enum mro_code mro_null_draw(struct mro_order_plan *p, struct mro_error *e)
     struct mro_null *null = &p->null;
     struct mro_found_list all = { 0 }, *found = NULL;
     struct mro_scores *s = calloc(tiles, sizeof *s);
+    struct mro_first_error first = { 0 };
     enum mro_code rc = MRO_OK;
     null->cells = tiles * each;
     null->min_p = malloc(null->cells * sizeof *null->min_p);
@@ -188,11 +179,10 @@ enum mro_code mro_null_draw(struct mro_order_plan *p, struct mro_error *e)
     /* Fields are independent and small: one thread each, where the device allows that. */
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t t = 0; t < tiles; t++) {
-        struct mro_error mine = { 0 };
-        const enum mro_code code = speckle_scores(p, t, s + t, &mine);
-        if (code) keep_error(&rc, e, code, &mine);
+        struct mro_error mine;
+        mro_first_keep(&first, t, speckle_scores(p, t, s + t, &mine), &mine);
     }
-    if (rc) goto done;
+    if ((rc = mro_first_code(&first, e))) goto done;
     for (int k = 0; k < MRO_WINDOWS; k++) {
         for (size_t t = 0; t < tiles; t++) memcpy(null->min_p + t * each, s[t].power[k], each * sizeof(float));
         if (!sort_floats(null->min_p, null->cells)) {
@@ -218,10 +208,10 @@ enum mro_code mro_null_draw(struct mro_order_plan *p, struct mro_error *e)
     }
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t t = 0; t < tiles; t++) {
-        struct mro_error mine = { 0 };
-        const enum mro_code code = mro_find_patches(p, s + t, NULL, 0, -INFINITY, found + t, &mine);
-        if (code) keep_error(&rc, e, code, &mine);
+        struct mro_error mine;
+        mro_first_keep(&first, t, mro_find_patches(p, s + t, NULL, 0, -INFINITY, found + t, &mine), &mine);
     }
+    rc = mro_first_code(&first, e);
     for (size_t t = 0; t < tiles && rc == MRO_OK; t++)
         for (size_t i = 0; i < found[t].n && rc == MRO_OK; i++)
             if (!mro_found_push(&all, found[t].v + i)) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cholesky.h"
+#include "core/first_error.h"
 #include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
@@ -452,18 +453,14 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
     const size_t a_thread = n / (size_t)d->threads, together = a_thread < 1          ? 1
                                                                : a_thread < TOGETHER ? a_thread
                                                                                      : TOGETHER;
+    struct mro_first_error failed = { 0 };
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t k = 0; k < n; k += together) {
-        struct mro_error mine = { 0 };
-        const enum mro_code code = draw_fields(d, &source, s, k, n - k < together ? n - k : together, null, &mine);
-        if (code) {
-#pragma omp critical(mro_shearband_error)
-            if (rc == MRO_OK) {
-                rc = code;
-                if (e) *e = mine;
-            }
-        }
+        struct mro_error mine;
+        const size_t here = n - k < together ? n - k : together;
+        mro_first_keep(&failed, k, draw_fields(d, &source, s, k, here, null, &mine), &mine);
     }
+    rc = mro_first_code(&failed, e);
     background_release(&background);
     for (size_t w = 0; w < null->widths; w++) {
         double square = 0, count = 0;
