@@ -148,7 +148,7 @@ static json_t *compare_image_json(const void *items, size_t i)
 
 json_t *mro_json_compare(const struct mro_result_head *h, const struct mro_compare_report *c, struct mro_error *e)
 {
-    static const struct mro_image_info none = { 0 };
+    static const struct mro_image_info none = { .stage_tilt_deg = { NAN, NAN } };
     const struct mro_compare_result *r = c->result;
     struct mro_result_head head = *h;
     struct builder b = object();

@@ -76,6 +76,7 @@ expect_code 0
 expect_json out.txt
 expect_keys out.txt schema file frame warnings provenance metric reference states state x over over_unit n mean ratio ratio_ci95 p p_holm \
     p_smallest trend slope slope_ci95 jonckheere covariates images sentence identifiable input_sha256 seed
+expect_out '"microscope": null' # a table says nothing of one
 expect_out '"schema": "mroscope.compare/1"'
 expect_out '"metric": "hardness", "metric_unit": "GPa"'
 expect_out '"algorithm": "compare 1"'
