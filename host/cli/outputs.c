@@ -100,7 +100,8 @@ static int make_folder(const char *path)
         const char c = *p;
         if (c != '/' && c != '\0') continue;
         *p = '\0';
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST && stat(copy, &s) != 0) rc = errno;
+        const int failed = mkdir(copy, 0777) != 0 && errno != EEXIST ? errno : 0;
+        if (failed && stat(copy, &s) != 0) rc = failed;
         *p = c;
         if (c == '\0') break;
     }

@@ -215,6 +215,8 @@ if [ "$(id -u)" -ne 0 ]; then
     expect_code 2
     expect_one_line
     expect_err "'locked'"
+    run mro -o locked/new "$image"
+    expect_err "Permission denied"
 fi
 # A disk that is full after 4 kB: a sentence, and no file left. (The limit also holds for stderr, hence the pipe.)
 mkdir full
