@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <ctype.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,11 +133,35 @@ static enum mro_code group(struct reading *w, double *share)
     return MRO_OK;
 }
 
-enum mro_code mro_composition_parse(struct mro_composition *c, const char *text, struct mro_error *e)
+/* Digits set as subscripts, as in a text that is copied from a paper, to plain ones. */
+static void plain_digits(char *text)
 {
+    char *to = text;
+    for (const char *p = text; *p; to++) {
+        const unsigned char *b = (const unsigned char *)p;
+        const bool subscript = b[0] == 0xe2 && b[1] == 0x82 && b[2] >= 0x80 && b[2] <= 0x89;
+        *to = subscript ? (char)('0' + b[2] - 0x80) : *p;
+        p += subscript ? 3 : 1;
+    }
+    *to = '\0';
+}
+
+/* Bytes of the character that begins here. */
+static int character(const char *text)
+{
+    int n = 1;
+    while (((unsigned char)text[n] & 0xc0) == 0x80) n++;
+    return n;
+}
+
+enum mro_code mro_composition_parse(struct mro_composition *c, const char *written, struct mro_error *e)
+{
+    memset(c, 0, sizeof *c);
+    char *text = strdup(written);
+    if (text == NULL) return MRO_FAIL(e, MRO_EMEMORY, "no memory left for the composition '%.60s'", written);
+    plain_digits(text);
     struct reading w = { text, text, c, e };
     enum mro_code rc = MRO_OK;
-    memset(c, 0, sizeof *c);
     for (skip(&w); *w.at && rc == MRO_OK; skip(&w)) {
         double share = 0;
         if (*w.at == '(' || *w.at == '[') {
@@ -149,13 +174,14 @@ enum mro_code mro_composition_parse(struct mro_composition *c, const char *text,
         } else if (isalpha((unsigned char)*w.at)) {
             rc = unknown(&w, w.at, (int)strcspn(w.at, "0123456789.=, "));
         } else {
-            rc = MRO_FAIL(e, MRO_EARG, "the composition '%.60s' has '%.1s' where an element is expected, as in Fe82B18",
-                          text, w.at);
+            rc = MRO_FAIL(e, MRO_EARG, "the composition '%.60s' has '%.*s' where an element is expected, as in Fe82B18",
+                          text, character(w.at), w.at);
         }
         c->sum += share;
     }
     if (rc == MRO_OK && c->n == 0)
         rc = MRO_FAIL(e, MRO_EARG, "the composition '%.60s' names no element; write it as in Fe82B18", text);
+    free(text);
     if (rc) {
         memset(c, 0, sizeof *c);
         return rc;

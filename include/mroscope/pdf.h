@@ -57,10 +57,10 @@ struct mro_composition {
     double sum;                           /* of the numbers as they were written */
 };
 
-/* Reads "Fe82B18", "Pd40Ni40P20", "Fe0.82B0.18", "(Fe0.5Co0.5)80B20", "Fe=82,B=18"; an element without a number counts
- * 1. MRO_EARG names what is wrong: an unknown element (with the one that was meant, where that can be told), one given
- * twice, a number that is none. */
-enum mro_code mro_composition_parse(struct mro_composition *c, const char *text, struct mro_error *e);
+/* Reads "Fe82B18", "Pd40Ni40P20", "Fe0.82B0.18", "(Fe0.5Co0.5)80B20", "Fe=82,B=18", digits as subscripts too; an
+ * element without a number counts 1. MRO_EARG names what is wrong: an unknown element (with the one that was meant,
+ * where that can be told), one given twice, a number that is none. */
+enum mro_code mro_composition_parse(struct mro_composition *c, const char *written, struct mro_error *e);
 
 /* "Fe82B18"; shortest numbers, in atomic percent. */
 void mro_composition_text(const struct mro_composition *c, char *text, size_t size);

@@ -84,6 +84,8 @@ static void compositions_are_read_and_refused(void **state)
     assert_close(c.fraction[1], 0.18, 1e-12);
     assert_int_equal(mro_composition_parse(&c, "Fe3B", &e), MRO_OK);
     assert_close(c.fraction[0], 0.75, 1e-12);
+    assert_int_equal(mro_composition_parse(&c, "Fe\u2088\u2082.\u2085B\u2081\u2087.\u2085", &e), MRO_OK);
+    assert_close(c.fraction[0], 0.825, 1e-12);
     static const struct {
         const char *text, *says;
     } bad[] = { { "", "no element" },
@@ -100,7 +102,7 @@ static void compositions_are_read_and_refused(void **state)
                 { "Fe82B18!", "'!'" },
                 { "Fe82\xc2\xb0"
                   "B",
-                  "as in" },
+                  "'\xc2\xb0'" },
                 { "Iron82", "Iron" } };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(mro_composition_parse(&c, bad[i].text, &e), MRO_EARG);
