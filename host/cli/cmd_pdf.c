@@ -190,6 +190,14 @@ static const char *between(const double ci95[2], int decimals, char *text, size_
     return text;
 }
 
+/* A number with its standard error, where that is known: "2.570 +- 0.001 A". */
+static size_t with_error(const struct mro_pdf_number *v, const char *unit, char *text, size_t size)
+{
+    const int n = isfinite(v->se) ? snprintf(text, size, "%.3f +- %.3f %s", v->value, v->se, unit)
+                                  : snprintf(text, size, "%.3f %s", v->value, unit);
+    return n > 0 && (size_t)n < size ? (size_t)n : 0;
+}
+
 static void print(void *state, const struct cli_item *item, const void *result)
 {
     struct cli_pdf *s = state;
@@ -200,10 +208,11 @@ static void print(void *state, const struct cli_item *item, const void *result)
         snprintf(value, sizeof value, "%zu point%s", r->report.series->n, r->report.series->n == 1 ? "" : "s");
     else if (p == NULL)
         snprintf(value, sizeof value, "not measured");
-    else if (isfinite(p->fsdp.Q.value))
-        snprintf(value, sizeof value, "%.3f 1/A, %.3f A", p->fsdp.Q.value, p->shell[0].r_A.value);
-    else
-        snprintf(value, sizeof value, "%.3f A", p->shell[0].r_A.value);
+    else {
+        size_t used = 0;
+        if (isfinite(p->fsdp.Q.value)) used = with_error(&p->fsdp.Q, "1/A, ", value, sizeof value);
+        with_error(&p->shell[0].r_A, "A", value + used, sizeof value - used);
+    }
     if (r->report.series && isfinite(r->report.series->first_moment.x))
         snprintf(verdict, sizeof verdict, "first moment bends at %s %.4g (%.4g to %.4g)%s%s",
                  r->report.series->value_name, r->report.series->first_moment.x, r->report.series->first_moment.ci95[0],

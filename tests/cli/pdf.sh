@@ -184,6 +184,10 @@ expect_err "Xx"
 run pdf --composition FE82B18 "$glass"
 expect_code 2
 expect_err "'Fe' is"
+run pdf "${of[@]}" "$glass"
+checks=$((checks + 1))
+grep -qE ' 3\.0[0-9]{2} \+- 0\.00[0-9] 1/A, 2\.5[0-9]{2} \+- 0\.00[0-9] A ' out.txt || fail "no numbers with their errors"
+
 run pdf --composition Fe82B18 --density 7.4 "$glass"
 expect_code 2
 expect_err "g/cm^3"
