@@ -193,6 +193,22 @@ static int walk(void *state)
     return rc;
 }
 
+/* A line for each band. */
+static void print_bands(const struct mro_shearband_result *r)
+{
+    for (size_t k = 0; k < r->n_bands; k++) {
+        const struct mro_shearband *b = &r->band[k];
+        printf("  %zu: at %.1f nm, normal at %.1f degrees, ", k + 1, b->position_nm, b->normal_azimuth_deg);
+        const int decimals = b->width_nm < 1 ? 2 : 1;
+        if (isfinite(b->width_nm))
+            printf("width %.*f nm (%.*f to %.*f), depth %.1f %% (%.1f to %.1f)\n", decimals, b->width_nm, decimals,
+                   b->width_ci95[0], decimals, b->width_ci95[1], 100 * b->depth, 100 * b->depth_ci95[0],
+                   100 * b->depth_ci95[1]);
+        else
+            printf("one edge in the field, no width\n");
+    }
+}
+
 static void print_elements(const struct mro_shearband_result *r)
 {
     for (size_t k = 0; r->elements && k < r->n_bands; k++)
@@ -211,18 +227,13 @@ static void print(void *state, const struct cli_item *item, const void *result)
 {
     struct shearband *m = state;
     const struct mro_shearband_result *r = result;
-    char value[200];
-    size_t used = 0;
-    snprintf(value, sizeof value, isfinite(r->p_value) ? "none" : "not measured");
-    for (size_t k = 0; k < r->n_bands && used < 60; k++) {
-        const struct mro_shearband *b = &r->band[k];
-        if (isfinite(b->width_nm))
-            used += (size_t)snprintf(value + used, sizeof value - used, "%s%.1f nm (%.1f to %.1f), %.1f %%",
-                                     used ? "; " : "", b->width_nm, b->width_ci95[0], b->width_ci95[1], 100 * b->depth);
-        else
-            used += (size_t)snprintf(value + used, sizeof value - used, "%sat the border", used ? "; " : "");
-    }
-    cli_print_row(&m->run, item, "width (95 %), depth", value, r->verdict);
+    char value[32];
+    if (r->n_bands)
+        snprintf(value, sizeof value, "%zu", r->n_bands);
+    else
+        snprintf(value, sizeof value, isfinite(r->p_value) ? "none" : "not measured");
+    cli_print_row(&m->run, item, "bands", value, r->verdict);
+    print_bands(r);
     print_elements(r);
 }
 

@@ -33,6 +33,7 @@
 #define STRAYED 2.8     /* times that the width of a fit may differ from that of its stripe */
 #define NEAR_BORDER 1.5 /* widths from the centre of a band to the border, that leave too little glass beside it */
 #define SOFT 0.6        /* edges over width from which the shape is no slab any more */
+#define FRINGE_NM 1.0   /* bands narrower than that are fringes of a lattice */
 
 void mro_shearband_options_default(struct mro_shearband_options *o)
 {
@@ -685,6 +686,13 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
                  "the band at %.1f nm lies %.1f nm from the border, less than one and a half of its widths: "
                  "it is unreliable if another strip lies between the two, which would make a band of the gap",
                  b->position_nm, fmax(0, fmin(reach[0], reach[1])));
+    if (b->width_nm < FRINGE_NM)
+        mro_warn(
+            r,
+            "the band at %.1f nm is %.2g nm wide, a few spacings of atoms: fringes of a lattice make such stripes, "
+            "and shear bands are wider; measure fringes with 'mroscope lattice', or look for wider bands with "
+            "--width",
+            b->position_nm, b->width_nm);
     if (b->fit_edge_nm > SOFT * b->width_nm / 2)
         mro_note(
             &r->warnings, &r->n_warnings,

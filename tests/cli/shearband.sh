@@ -35,6 +35,12 @@ checks=$((checks + 1))
 run info --json deep/results/shearband.shearband.band0.tif
 expect_out '"unit": ["nm", "nm"]'
 
+# A lattice has stripes as well.
+run convert --pixel 0.005 -o narrow "$image"
+run shearband --alpha 0.02 --surrogates 99 narrow/shearband.tif
+expect_out "  1: at 0.4 nm, normal at 20.1 degrees, width 0.07 nm (0.07 to 0.08), depth 5.0 % (4.8 to 5.2)"
+expect_err "fringes of a lattice make such stripes"
+
 run shearband --signal variance "$image"
 expect_code 1
 expect_one_line
