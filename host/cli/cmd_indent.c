@@ -129,6 +129,14 @@ static enum mro_code read_reference(struct indent *s, struct mro_error *e)
     return rc;
 }
 
+static void print_trend(const char *what, const struct mro_indent_trend *t, const char *unit, bool known)
+{
+    const double per = known ? 1e3 : 1;
+    if (isfinite(t->slope))
+        printf("  %s against distance: %.2g%s per %s (%.2g to %.2g), p %.2g\n", what, per * t->slope, unit,
+               known ? "um" : "step", per * t->slope_ci95[0], per * t->slope_ci95[1], t->p);
+}
+
 static void print_result(const char *name, const struct mro_indent_result *r)
 {
     char unit[sizeof r->unit + 1]; /* with the blank before it; nothing where it is unknown, which a warning says */
@@ -142,13 +150,9 @@ static void print_result(const char *name, const struct mro_indent_result *r)
     if (isfinite(r->fwhm_ci95[0])) printf(" (%.3g to %.3g)", r->fwhm_ci95[0], r->fwhm_ci95[1]);
     if (isfinite(r->fwhm_true)) printf(", without noise %.3g%s", r->fwhm_true, unit);
     printf("\n  %s\n", r->verdict);
-    if (r->edge && isfinite(r->mean_trend.slope)) {
-        const bool known = mro_indent_length_known(r);
-        const char *length = known ? "um" : "step";
-        printf("  mean against distance: %.3g%s per %s (p %.2g); FWHM: %.3g%s per %s (p %.2g)\n",
-               (known ? 1e3 : 1) * r->mean_trend.slope, unit, length, r->mean_trend.p,
-               (known ? 1e3 : 1) * r->fwhm_trend.slope, unit, length, r->fwhm_trend.p);
-    }
+    const bool known = mro_indent_length_known(r);
+    if (r->edge) print_trend("mean", &r->mean_trend, unit, known);
+    if (r->edge) print_trend("FWHM", &r->fwhm_trend, unit, known);
 }
 
 static enum mro_code publish(struct indent *s, struct cli_item *item, const struct mro_indent_result *r,

@@ -566,8 +566,9 @@ static void trend_of(const struct mro_indent_bin *bin, size_t n, bool width, str
     t->p = se > 0 ? 2 * gsl_cdf_tdist_Q(fabs(t->slope) / se, dof) : t->slope == 0 ? 1 : 0;
 }
 
-static enum mro_code bins(const char *name, const struct mro_indent_options *o, struct mro_indent_result *r,
-                          struct mro_error *e)
+/* `a`: correlations of the map, NULL where neighbours are not alike. */
+static enum mro_code bins(const char *name, const struct mro_indent_options *o, double tails,
+                          const struct mro_indent_alike *a, struct mro_indent_result *r, struct mro_error *e)
 {
     const bool across = o->edge == MRO_INDENT_LEFT || o->edge == MRO_INDENT_RIGHT;
     const bool far = o->edge == MRO_INDENT_RIGHT || o->edge == MRO_INDENT_BOTTOM;
@@ -612,6 +613,10 @@ static enum mro_code bins(const char *name, const struct mro_indent_options *o, 
     trend_of(r->bin, r->n_bins, false, &r->mean_trend);
     trend_of(r->bin, r->n_bins, true, &r->fwhm_trend);
     if (r->n_bins < 3) mro_warn(r, "fewer than three bins have indents: no trend");
+    if (a) return mro_indent_alike_bins(r, tails, a, e);
+    if (r->grid == NULL && r->moran_p < ALIKE)
+        mro_warn(r, "neighbours are alike, and the intervals and p of bins take indents that make no grid for "
+                    "independent: they are too narrow and too small");
     return MRO_OK;
 }
 
@@ -664,6 +669,8 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
                                  struct mro_indent_result *r, struct mro_error *e)
 {
     struct pairs pairs = { 0 };
+    struct mro_indent_alike alike;
+    bool known = false; /* is `alike`? */
     enum mro_code rc;
     memset(r, 0, sizeof *r);
     double *const unknown[] = { &r->mean,
@@ -712,18 +719,18 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
     }
     if (n < 2) mro_warn(r, "one value has no spread: standard deviation and width are not measured");
     if ((rc = moran(o, &pairs, r, e))) goto done;
+    /* The variance of a variance is (kurtosis - (n-3)/(n-1)) / n of its square. */
+    const double tails = n >= FEW && m.kurtosis > 3 ? (m.kurtosis - 1) / 2 : 1;
     if (n > 1) {
-        /* Tails: the variance of a variance is (kurtosis - (n-3)/(n-1)) / n of its square. */
-        const double tails = n >= FEW && m.kurtosis > 3 ? (m.kurtosis - 1) / 2 : 1;
         double half = gsl_cdf_tdist_Pinv(0.975, (double)n - 1) * m.sd / sqrt((double)n);
         r->n_effective = (double)n;
         if (r->grid && n >= 9 && m.sd > 0 && r->moran_p < ALIKE) {
-            struct mro_indent_alike a;
             correlation_length(r, m.mean);
-            if ((rc = mro_indent_alike(r, m.mean, m.sd, tails, &a, e))) goto done;
-            half = a.mean_half;
-            memcpy(r->sd_ci95, a.sd_ci95, sizeof r->sd_ci95);
-            r->n_effective = a.n_effective;
+            if ((rc = mro_indent_alike(r, o->edge, m.mean, m.sd, tails, &alike, e))) goto done;
+            known = true;
+            half = alike.mean_half;
+            memcpy(r->sd_ci95, alike.sd_ci95, sizeof r->sd_ci95);
+            r->n_effective = alike.n_effective;
         } else {
             sd_interval(m.sd, ((double)n - 1) / tails, r->sd_ci95);
         }
@@ -737,7 +744,7 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
     }
     take_noise_out(o, r);
     if ((rc = kernel(o, r, r->n_effective, e))) goto done;
-    if ((rc = bins(name, o, r, e))) goto done;
+    if ((rc = bins(name, o, tails, known ? &alike : NULL, r, e))) goto done;
     if (!isfinite(r->noise_sd) && n > 1)
         mro_warn(
             r, "the noise of an indent is unknown, so that sd and FWHM hold it: give repeats, --noise or --reference");

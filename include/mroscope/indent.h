@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Version of the method, for provenance: changes whenever the same table and options give other numbers. */
-#define MRO_INDENT_ALGORITHM "indent 2"
+#define MRO_INDENT_ALGORITHM "indent 3"
 
 #define MRO_INDENT_MOST 4000000 /* indents in a table */
 
@@ -87,7 +87,7 @@ struct mro_indent_bin {
     double mean, mean_ci95[2], sd, fwhm, fwhm_ci95[2];
 };
 
-/* Straight line through numbers of bins. */
+/* Straight line through numbers of bins, each weighted by its indents. */
 struct mro_indent_trend {
     double slope, slope_ci95[2], p; /* per nm, or per column or row */
 };
@@ -128,11 +128,11 @@ struct mro_indent_result {
 };
 
 /* Measures a table. Spread: sd with n - 1; its interval from chi squared with the degrees of freedom that tails and
- * likeness of neighbours leave. Likeness: Moran's I over neighbours, p from permutations (chance that values shuffled
- * over the same places have an I as large).
- * Errors: MRO_EMEMORY, MRO_EARG (bins of a table without positions). Release with mro_indent_result_release.
- * Source: Moran, Biometrika 37 (1950) 17; permutations after Cliff and Ord, Spatial Processes (1981); bandwidth after
- * Silverman, Density Estimation (1986). */
+ * likeness of neighbours leave; so have bins and the lines through them on a grid. Likeness: Moran's I over neighbours,
+ * p from permutations (chance that values shuffled over the same places have an I as large). Errors: MRO_EMEMORY,
+ * MRO_EARG (bins of a table without positions). Release with mro_indent_result_release. Source: Moran, Biometrika 37
+ * (1950) 17; permutations after Cliff and Ord, Spatial Processes (1981); bandwidth after Silverman, Density Estimation
+ * (1986). */
 enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *name, const struct mro_indent_options *o,
                                  struct mro_indent_result *r, struct mro_error *e);
 void mro_indent_result_release(struct mro_indent_result *r); /* {0} is fine */
