@@ -226,11 +226,11 @@ static bool background_smooth(int threads, struct background *b, size_t pixels_y
     return ready;
 }
 
-/* MRO_LANES rows from y on, side by side as the real or imaginary parts of a strip: the contrast over their local mean.
- * Parts that have no spikes are taken as they are. */
+/* MRO_LANES rows from y on, side by side, vectors `step` apart: the contrast over their local mean. Parts that have no
+ * spikes are taken as they are. */
 static void contrast_rows(const float *px, size_t y, size_t ny, size_t nx, float threshold, const unsigned char *spiked,
                           const struct background *b, float *means, mro_lanes *centres,
-                          struct mro_background_scale scale, mro_lanes *to)
+                          struct mro_background_scale scale, mro_lanes *to, size_t step)
 {
     const size_t n = y >= ny ? 0 : ny - y < MRO_LANES ? ny - y : MRO_LANES, parts = (nx + PART - 1) / PART;
     float clean[MRO_LANES * PART];
@@ -244,8 +244,8 @@ static void contrast_rows(const float *px, size_t y, size_t ny, size_t nx, float
         for (size_t x = from; x < end; x += PIECE) {
             const size_t w = end - x < PIECE ? end - x : PIECE;
             const float *rows = spikes || n == 0 ? clean + (x - from) : px + y * nx + x;
-            mro_lines_from_rows(rows, spikes ? PART : nx, n, w, to + 2 * x, 2);
-            contrast_columns(b, centres, scale, x, x + w, to, 2);
+            mro_lines_from_rows(rows, spikes ? PART : nx, n, w, to + step * x, step);
+            contrast_columns(b, centres, scale, x, x + w, to, step);
         }
     }
 }
@@ -263,7 +263,8 @@ static bool line_spectrum(const float *line, size_t n, mro_c32 *hat)
     struct mro_room r;
     const bool ready = mro_room_new(&r, n);
     if (ready) {
-        mro_strip_load(&r, line, 1, n, 0);
+        mro_lines_from_rows(line, n, 1, n, &r.in->re, 2);
+        for (size_t x = 0; x < n; x++) r.in[x].im = (mro_lanes){ 0 };
         mro_lines_run(r.lines, false, r.in, r.out, r.scratch);
         for (size_t k = 0; k < n / 2 + 1; k++) hat[k] = (mro_c32){ r.out[k].re[0], r.out[k].im[0] };
     }
@@ -373,7 +374,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     double *sum = calloc(nb + WIDE, sizeof *sum), *count = calloc(nb + WIDE, sizeof *count);
     bg.mean = malloc(nb * sizeof *bg.mean);
     bg.past = malloc(nx * sizeof *bg.past);
-    const size_t stride = mro_panel_stride(ny), parts = (nx + PART - 1) / PART;
+    const size_t stride = mro_panel_stride(ny), strip = mro_real_rows(nx), parts = (nx + PART - 1) / PART;
     /* Residuals of sampled rows lie first where the panels will be: no other pages are to be had for them. */
     const size_t residuals = sampled_rows(ny) * nx / (2 * MRO_LANES) + 1, panels = mro_panels(kept) * stride;
     struct mro_wide *half = mro_lines_room(panels > residuals ? panels : residuals);
@@ -454,29 +455,29 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
 
 #pragma omp parallel num_threads(d->threads)
     {
-        struct mro_room r;
+        struct mro_real s;
         mro_lanes *centres = aligned_alloc(sizeof *centres, bg.nx * sizeof *centres); /* the local mean, and by rows */
         float *means = malloc(MRO_LANES * bg.nx * sizeof *means);
-        const bool ready = mro_room_new(&r, nx) && centres && means;
+        const bool ready = mro_real_new(&s, nx) && centres && means;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
+        for (size_t y0 = 0; y0 < ny; y0 += strip) {
             if (!ready) continue;
-            for (size_t part = 0; part < 2; part++) {
+            for (size_t part = 0; part < s.parts; part++) {
                 const size_t y = y0 + part * MRO_LANES, last = ny - 1 - y;
-                mro_lanes *to = part ? &r.in->im : &r.in->re;
-                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, means, centres, scale, to);
-                const mro_lanes jump = to[2 * (nx - 1)] - to[0];
+                mro_lanes *to = mro_real_part(s.room.in, part);
+                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, means, centres, scale, to, s.parts);
+                const mro_lanes jump = to[s.parts * (nx - 1)] - to[0];
                 memcpy(b.jump_x + y, &jump, sizeof jump);
-                for (size_t x = 0; y == 0 && x < nx; x++) b.first[x] = to[2 * x][0];
-                for (size_t x = 0; y < ny && last < MRO_LANES && x < nx; x++) b.last[x] = to[2 * x][last];
+                for (size_t x = 0; y == 0 && x < nx; x++) b.first[x] = to[s.parts * x][0];
+                for (size_t x = 0; y < ny && last < MRO_LANES && x < nx; x++) b.last[x] = to[s.parts * x][last];
             }
-            mro_strip_forward(&r, nx, kept, half, stride, y0);
+            mro_real_forward(&s, kept, half, stride, y0);
         }
-        mro_room_release(&r);
+        mro_real_release(&s);
         free(centres);
         free(means);
     }
@@ -555,7 +556,7 @@ enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny,
 {
     /* Columns beyond the band are 0 after it. */
     const double last = ceil((band_inv_nm[1] + edge_inv_nm / 2) * (double)nx * pixel_nm[1]);
-    const size_t stride = mro_panel_stride(ny), half_nx = nx / 2 + 1;
+    const size_t stride = mro_panel_stride(ny), strip = mro_real_rows(nx), half_nx = nx / 2 + 1;
     const size_t kept = last + 1 < (double)half_nx ? (size_t)last + 1 : half_nx;
     double total = 0;
     size_t known = 0;
@@ -590,45 +591,47 @@ enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny,
     const float mean = (float)(total / (double)known), unit = (float)(1 / ((double)ny * (double)nx));
 #pragma omp parallel num_threads(d->threads)
     {
-        struct mro_rooms r;
-        const bool ready = mro_rooms_new(&r, ny, nx);
+        struct mro_real x;
+        struct mro_room y;
+        const bool ready_x = mro_real_new(&x, nx), ready_y = mro_room_new(&y, ny), ready = ready_x && ready_y;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
+        for (size_t y0 = 0; y0 < ny; y0 += strip) {
             if (!ready) continue;
-            mro_strip_load(&r.x, px, ny, nx, y0);
-            float *v = (float *)r.x.in, off[MRO_STRIP]; /* rows that the last strip lacks stay 0 */
-            for (size_t k = 0; k < MRO_STRIP; k++) off[k] = y0 + k < ny ? mean : 0;
-            for (size_t i = 0; i < nx; i++, v += MRO_STRIP)
+            mro_real_load(&x, px, ny, y0);
+            float *v = (float *)x.room.in, off[2 * MRO_LANES]; /* rows that the last strip lacks stay 0 */
+            for (size_t k = 0; k < strip; k++) off[k] = y0 + k < ny ? mean : 0;
+            for (size_t i = 0; i < nx; i++, v += strip)
 #pragma omp simd
-                for (size_t k = 0; k < MRO_STRIP; k++) v[k] = isfinite(v[k]) ? v[k] - off[k] : 0;
-            mro_strip_forward(&r.x, nx, kept, half, stride, y0);
+                for (size_t k = 0; k < strip; k++) v[k] = isfinite(v[k]) ? v[k] - off[k] : 0;
+            mro_real_forward(&x, kept, half, stride, y0);
         }
 #pragma omp for schedule(static)
         for (size_t p = 0; p < mro_panels(kept); p++) {
             if (!ready) continue;
-            mro_lines_run(r.y.lines, false, half + p * stride, r.y.out, r.y.scratch);
+            mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
             for (size_t k = 0; k < ny; k++) {
                 const mro_lanes w = band_columns(mro_frequency(k, ny, (double)ny * pixel_nm[0]), p * MRO_LANES,
                                                  (double)nx * pixel_nm[1], band_inv_nm, edge_inv_nm);
-                r.y.out[k].re *= unit * w;
-                r.y.out[k].im *= unit * w;
+                y.out[k].re *= unit * w;
+                y.out[k].im *= unit * w;
             }
-            mro_lines_run(r.y.lines, true, r.y.out, half + p * stride, r.y.scratch);
+            mro_lines_run(y.lines, true, y.out, half + p * stride, y.scratch);
         }
 #pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
-            const size_t end = (y0 + MRO_STRIP < ny ? y0 + MRO_STRIP : ny) * nx;
+        for (size_t y0 = 0; y0 < ny; y0 += strip) {
+            const size_t end = (y0 + strip < ny ? y0 + strip : ny) * nx;
             if (!ready) continue;
-            mro_strip_backward(&r.x, nx, kept, half, stride, y0, 1);
-            mro_strip_store(&r.x, out, ny, nx, y0);
+            mro_real_backward(&x, kept, half, stride, y0, 1);
+            mro_real_store(&x, out, ny, y0);
             for (size_t i = y0 * nx; known < ny * nx && i < end; i++)
                 if (!isfinite(px[i])) out[i] = NAN;
         }
-        mro_rooms_release(&r);
+        mro_real_release(&x);
+        mro_room_release(&y);
     }
     free(half);
     return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny) : MRO_OK;

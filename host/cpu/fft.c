@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cpu/fft.h"
 #include "core/team.h"
+#include "cpu/butterflies.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@ bool mro_room_new(struct mro_room *r, size_t n)
     memset(r, 0, sizeof *r);
     r->lines = mro_lines_of(n);
     if (r->lines == NULL) return false;
-    r->in = mro_lines_room(n);
-    r->out = mro_lines_room(mro_panels(n) * MRO_LANES);
+    r->in = mro_lines_room(mro_panels(n + 1) * MRO_LANES);
+    r->out = mro_lines_room(mro_panels(n + 1) * MRO_LANES);
     r->scratch = mro_lines_room(mro_lines_scratch(r->lines));
     return r->in && r->out && r->scratch;
 }
@@ -45,72 +46,137 @@ struct mro_wide *mro_panels_new(size_t columns, size_t ny)
 
 /* -- strips of real rows ---------------------------------------------------------------------------- */
 
+bool mro_real_new(struct mro_real *s, size_t nx)
+{
+    s->nx = nx;
+    s->parts = nx % 2 ? 2 : 1;
+    return mro_room_new(&s->room, nx % 2 ? nx : nx / 2);
+}
+
+void mro_real_release(struct mro_real *s) { mro_room_release(&s->room); }
+
 /* MRO_LANES coefficients of rows side by side to columns side by side, and back. */
 static void turn_panel(const mro_lanes *from, size_t step, mro_lanes *to, size_t to_step)
 {
     mro_lines_turn((const float *)from, step * MRO_LANES, (float *)to, to_step * MRO_LANES);
 }
 
-void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, struct mro_wide *half, size_t stride,
-                       size_t y0)
+typedef mro_lanes parts[2][MRO_LANES]; /* real and imaginary, of as many coefficients of as many rows */
+
+/* Coefficients from `from` on of rows of an even length: those of their even numbers, z[k] + conj(z[n - k]), and of
+ * their odd ones times `turn`; both come out twice. Columns from `columns` on are of no interest. */
+static void even_coefficients(const struct mro_wide *z, size_t n, const mro_c32 *turn, size_t from, size_t columns,
+                              parts to)
 {
-    mro_lines_run(r->lines, false, r->in, r->out, r->scratch);
-    for (size_t p = 0; p < mro_panels(columns); p++) {
-        mro_lanes parts[4][MRO_LANES]; /* real and imaginary of the first rows, then of the others */
-        for (size_t i = 0; i < MRO_LANES; i++) {
-            const size_t at = p * MRO_LANES + i, k = at < columns ? at : 0;
-            const struct mro_wide a = r->out[k], b = r->out[k ? nx - k : 0];
-            parts[0][i] = 0.5f * (a.re + b.re);
-            parts[1][i] = 0.5f * (a.im - b.im);
-            parts[2][i] = 0.5f * (a.im + b.im);
-            parts[3][i] = 0.5f * (b.re - a.re);
-        }
-        struct mro_wide *to = half + p * stride + y0;
-        mro_lines_will_write(to + stride, MRO_STRIP);
-        turn_panel(parts[0], 1, &to->re, 2);
-        turn_panel(parts[1], 1, &to->im, 2);
-        turn_panel(parts[2], 1, &to[MRO_LANES].re, 2);
-        turn_panel(parts[3], 1, &to[MRO_LANES].im, 2);
+    for (size_t i = 0; i < MRO_LANES; i++) {
+        const size_t k = from + i < columns ? from + i : 0;
+        const struct mro_wide a = z[k < n ? k : 0], b = z[k ? n - k : 0];
+        const struct mro_wide odd = times((struct mro_wide){ a.im + b.im, b.re - a.re }, turn[k]);
+        to[0][i] = 0.5f * (a.re + b.re + odd.re);
+        to[1][i] = 0.5f * (a.im - b.im + odd.im);
     }
 }
 
-void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, const struct mro_wide *half, size_t stride,
-                        size_t y0, float unit)
+/* The same of two rows of an odd length that were transformed as one. */
+static void odd_coefficients(const struct mro_wide *z, size_t n, size_t from, size_t columns, parts first, parts second)
 {
+    for (size_t i = 0; i < MRO_LANES; i++) {
+        const size_t k = from + i < columns ? from + i : 0;
+        const struct mro_wide a = z[k], b = z[k ? n - k : 0];
+        first[0][i] = 0.5f * (a.re + b.re);
+        first[1][i] = 0.5f * (a.im - b.im);
+        second[0][i] = 0.5f * (a.im + b.im);
+        second[1][i] = 0.5f * (b.re - a.re);
+    }
+}
+
+void mro_real_forward(const struct mro_real *s, size_t columns, struct mro_wide *half, size_t stride, size_t y0)
+{
+    const struct mro_room *r = &s->room;
+    const mro_c32 *turn = mro_lines_half_turns(r->lines);
+    mro_lines_run(r->lines, false, r->in, r->out, r->scratch);
     for (size_t p = 0; p < mro_panels(columns); p++) {
-        mro_lanes parts[4][MRO_LANES];
-        const struct mro_wide *from = half + p * stride + y0;
-        turn_panel(&from->re, 2, parts[0], 1);
-        turn_panel(&from->im, 2, parts[1], 1);
-        turn_panel(&from[MRO_LANES].re, 2, parts[2], 1);
-        turn_panel(&from[MRO_LANES].im, 2, parts[3], 1);
-        for (size_t i = 0; i < MRO_LANES && p * MRO_LANES + i < columns; i++) {
-            /* a + i b, and what Hermitian symmetry makes of it beyond the middle. */
-            const size_t k = p * MRO_LANES + i;
-            const float own = k == 0 || 2 * k == nx ? 0 : unit; /* its own partner is real */
-            const mro_lanes a = unit * parts[0][i], ai = own * parts[1][i], b = unit * parts[2][i],
-                            bi = own * parts[3][i];
-            if (own > 0) r->in[nx - k] = (struct mro_wide){ a + bi, b - ai };
-            r->in[k] = (struct mro_wide){ a - bi, ai + b };
+        struct mro_wide *to = half + p * stride + y0;
+        parts of[2];
+        if (s->parts == 1)
+            even_coefficients(r->out, s->nx / 2, turn, p * MRO_LANES, columns, of[0]);
+        else
+            odd_coefficients(r->out, s->nx, p * MRO_LANES, columns, of[0], of[1]);
+        mro_lines_will_write(to + stride, s->parts * MRO_LANES);
+        for (size_t k = 0; k < s->parts; k++, to += MRO_LANES) {
+            turn_panel(of[k][0], 1, &to->re, 2);
+            turn_panel(of[k][1], 1, &to->im, 2);
         }
     }
-    if (columns + columns <= nx) memset(r->in + columns, 0, (nx + 1 - 2 * columns) * sizeof *r->in);
+}
+
+/* Coefficients of rows of an even length 2 n, `columns` of n + 1, to those of complex rows of n. */
+static void from_even(struct mro_wide *z, size_t n, const mro_c32 *turn, size_t columns)
+{
+    const mro_lanes last = columns > n ? z[n].re : (mro_lanes){ 0 };
+    if (columns < n) memset(z + columns, 0, (n - columns) * sizeof *z);
+    z[0] = (struct mro_wide){ z[0].re + last, z[0].re - last }; /* both are real */
+    for (size_t k = 1; k <= n / 2; k++) {
+        const struct mro_wide a = z[k], b = z[n - k];
+        const struct mro_wide even = { a.re + b.re, a.im - b.im };
+        const struct mro_wide odd = times((struct mro_wide){ a.im + b.im, a.re - b.re }, turn[k]);
+        z[k] = (struct mro_wide){ even.re - odd.re, even.im + odd.im };
+        z[n - k] = (struct mro_wide){ even.re + odd.re, odd.im - even.im };
+    }
+}
+
+/* Coefficients of two rows a and b of an odd length, from `from` on, to those of a + i b, with what Hermitian symmetry
+ * makes of them beyond the middle. */
+static void from_odd(struct mro_wide *z, size_t n, size_t from, size_t columns, parts a, parts b)
+{
+    for (size_t i = 0; i < MRO_LANES && from + i < columns; i++) {
+        const size_t k = from + i;
+        if (k) z[n - k] = (struct mro_wide){ a[0][i] + b[1][i], b[0][i] - a[1][i] };
+        z[k] = k ? (struct mro_wide){ a[0][i] - b[1][i], a[1][i] + b[0][i] } : (struct mro_wide){ a[0][i], b[0][i] };
+    }
+}
+
+void mro_real_backward(const struct mro_real *s, size_t columns, const struct mro_wide *half, size_t stride, size_t y0,
+                       float unit)
+{
+    const struct mro_room *r = &s->room;
+    const size_t nx = s->nx;
+    for (size_t p = 0; p < mro_panels(columns); p++) {
+        const struct mro_wide *from = half + p * stride + y0;
+        struct mro_wide *to = r->in + p * MRO_LANES;
+        parts of[2];
+        mro_lines_will_read(from + stride, s->parts * MRO_LANES);
+        for (size_t k = 0; k < s->parts; k++, from += MRO_LANES) {
+            turn_panel(&from->re, 2, of[k][0], 1);
+            turn_panel(&from->im, 2, of[k][1], 1);
+            for (size_t i = 0; i < MRO_LANES; i++) {
+                of[k][0][i] *= unit;
+                of[k][1][i] *= unit;
+            }
+        }
+        if (s->parts == 2) from_odd(r->in, nx, p * MRO_LANES, columns, of[0], of[1]);
+        for (size_t i = 0; s->parts == 1 && i < MRO_LANES; i++) to[i] = (struct mro_wide){ of[0][0][i], of[0][1][i] };
+    }
+    if (s->parts == 1)
+        from_even(r->in, nx / 2, mro_lines_half_turns(r->lines), columns);
+    else
+        memset(r->in + columns, 0, (nx + 1 - 2 * columns) * sizeof *r->in);
     mro_lines_run(r->lines, true, r->in, r->out, r->scratch);
 }
 
-void mro_strip_load(const struct mro_room *r, const float *field, size_t ny, size_t nx, size_t y0)
+void mro_real_load(const struct mro_real *s, const float *field, size_t ny, size_t y0)
 {
-    for (size_t part = 0; part < 2; part++) {
+    for (size_t part = 0; part < s->parts; part++) {
         const size_t y = y0 + part * MRO_LANES, n = y >= ny ? 0 : ny - y < MRO_LANES ? ny - y : MRO_LANES;
-        mro_lines_from_rows(n ? field + y * nx : field, nx, n, nx, part ? &r->in->im : &r->in->re, 2);
+        mro_lines_from_rows(n ? field + y * s->nx : field, s->nx, n, s->nx, mro_real_part(s->room.in, part), s->parts);
     }
 }
 
-void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t nx, size_t y0)
+void mro_real_store(const struct mro_real *s, float *field, size_t ny, size_t y0)
 {
-    for (size_t part = 0; part < 2 && y0 + part * MRO_LANES < ny; part++) {
+    for (size_t part = 0; part < s->parts && y0 + part * MRO_LANES < ny; part++) {
         const size_t y = y0 + part * MRO_LANES, n = ny - y < MRO_LANES ? ny - y : MRO_LANES;
-        mro_lines_to_rows(part ? &r->out->im : &r->out->re, 2, field + y * nx, nx, n, nx);
+        mro_lines_to_rows(mro_real_part(s->room.out, part), s->parts, field + y * s->nx, s->nx, n, s->nx);
     }
 }
 
@@ -200,34 +266,36 @@ enum mro_code mro_fft2(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach, bo
 enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit, mro_c32 *spectrum, int threads,
                            struct mro_error *e)
 {
-    const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny);
+    const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny), strip = mro_real_rows(nx);
     struct mro_wide *half = mro_panels_new(columns, ny);
     bool failed = half == NULL;
 #pragma omp parallel num_threads(mro_team(threads, PLANE_NS *(double)(ny * nx))) if (!failed)
     {
-        struct mro_rooms r;
-        const bool ready = mro_rooms_new(&r, ny, nx) && half;
+        struct mro_real x;
+        struct mro_room y;
+        const bool ready_x = mro_real_new(&x, nx), ready_y = mro_room_new(&y, ny), ready = ready_x && ready_y && half;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
+        for (size_t y0 = 0; y0 < ny; y0 += strip) {
             if (!ready) continue;
-            mro_strip_load(&r.x, field, ny, nx, y0);
-            mro_strip_forward(&r.x, nx, columns, half, stride, y0);
+            mro_real_load(&x, field, ny, y0);
+            mro_real_forward(&x, columns, half, stride, y0);
         }
 #pragma omp for schedule(static)
         for (size_t p = 0; p < mro_panels(columns); p++) {
             const size_t kx = p * MRO_LANES, w = columns - kx < MRO_LANES ? columns - kx : MRO_LANES;
             if (!ready) continue;
-            mro_lines_run(r.y.lines, false, half + p * stride, r.y.out, r.y.scratch);
+            mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
             for (size_t ky = 0; ky < ny; ky++) {
-                const struct mro_wide v = { unit * r.y.out[ky].re, unit * r.y.out[ky].im };
+                const struct mro_wide v = { unit * y.out[ky].re, unit * y.out[ky].im };
                 mro_unfold(&v, spectrum, ny, nx, ky, kx, w);
             }
         }
-        mro_rooms_release(&r);
+        mro_real_release(&x);
+        mro_room_release(&y);
     }
     free(half);
     return failed ? no_room(ny, nx, e) : MRO_OK;
@@ -236,13 +304,14 @@ enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit,
 enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx, float unit, float *field, int threads,
                                    struct mro_error *e)
 {
-    const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny);
+    const size_t columns = nx / 2 + 1, stride = mro_panel_stride(ny), strip = mro_real_rows(nx);
     struct mro_wide *half = mro_panels_new(columns, ny);
     bool failed = half == NULL;
 #pragma omp parallel num_threads(mro_team(threads, PLANE_NS *(double)(ny * nx))) if (!failed)
     {
-        struct mro_rooms r;
-        const bool ready = mro_rooms_new(&r, ny, nx) && half;
+        struct mro_real x;
+        struct mro_room y;
+        const bool ready_x = mro_real_new(&x, nx), ready_y = mro_room_new(&y, ny), ready = ready_x && ready_y && half;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -251,17 +320,18 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
         for (size_t p = 0; p < mro_panels(columns); p++) {
             const size_t kx = p * MRO_LANES, w = columns - kx < MRO_LANES ? columns - kx : MRO_LANES;
             if (!ready) continue;
-            mro_lines_from_columns(spectrum + kx, nx, w, ny, r.y.in);
-            mro_lines_run(r.y.lines, true, r.y.in, half + p * stride, r.y.scratch);
+            mro_lines_from_columns(spectrum + kx, nx, w, ny, y.in);
+            mro_lines_run(y.lines, true, y.in, half + p * stride, y.scratch);
             memset(half + p * stride + ny, 0, (stride - ny) * sizeof *half);
         }
 #pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += MRO_STRIP) {
+        for (size_t y0 = 0; y0 < ny; y0 += strip) {
             if (!ready) continue;
-            mro_strip_backward(&r.x, nx, columns, half, stride, y0, unit);
-            mro_strip_store(&r.x, field, ny, nx, y0);
+            mro_real_backward(&x, columns, half, stride, y0, unit);
+            mro_real_store(&x, field, ny, y0);
         }
-        mro_rooms_release(&r);
+        mro_real_release(&x);
+        mro_room_release(&y);
     }
     free(half);
     return failed ? no_room(ny, nx, e) : MRO_OK;

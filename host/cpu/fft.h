@@ -17,7 +17,7 @@
 /* Room of one thread for transforms of lines of n. */
 struct mro_room {
     const struct mro_lines *lines;
-    struct mro_wide *in, *out, *scratch; /* n numbers of each line, `out` of whole panels; what a transform needs */
+    struct mro_wide *in, *out, *scratch; /* n + 1 numbers of each line, as whole panels; what a transform needs */
 };
 bool mro_room_new(struct mro_room *r, size_t n); /* false: out of memory; release it all the same */
 void mro_room_release(struct mro_room *r);
@@ -29,24 +29,37 @@ struct mro_rooms {
 bool mro_rooms_new(struct mro_rooms *r, size_t ny, size_t nx); /* false: out of memory; release it all the same */
 void mro_rooms_release(struct mro_rooms *r);
 
-/* Rows are transformed in strips of so many, the first MRO_LANES as real and the others as imaginary parts. */
-enum { MRO_STRIP = 2 * MRO_LANES };
+/* Real rows are transformed in strips: of an even length MRO_LANES of them as complex rows of half of it, their even
+ * numbers as real and their odd ones as imaginary parts; of an odd length twice as many, the first half as real and the
+ * other as imaginary parts. Room of one thread for rows of nx: */
+struct mro_real {
+    size_t nx, parts; /* parts: 1, or 2 of an odd length, of MRO_LANES rows each */
+    struct mro_room room;
+};
+bool mro_real_new(struct mro_real *s, size_t nx); /* false: out of memory; release it all the same */
+void mro_real_release(struct mro_real *s);
+static inline size_t mro_real_rows(size_t nx) { return nx % 2 ? 2 * MRO_LANES : MRO_LANES; }
+/* Where number 0 of a part of the rows stands in s->room.in or .out; number x does s->parts * x vectors further. */
+static inline mro_lanes *mro_real_part(struct mro_wide *v, size_t part) { return part ? &v->im : &v->re; }
 
-/* Panels of an image: how many for `columns` columns, how many rows each has, room for all; NULL when out of memory. */
+/* Panels of an image: how many for `columns` columns, how many rows each has, which are whole strips, room for all;
+ * NULL when out of memory. */
 static inline size_t mro_panels(size_t columns) { return (columns + MRO_LANES - 1) / MRO_LANES; }
-static inline size_t mro_panel_stride(size_t ny) { return (ny + MRO_STRIP - 1) / MRO_STRIP * MRO_STRIP; }
+static inline size_t mro_panel_stride(size_t ny)
+{
+    return (ny + 2 * MRO_LANES - 1) / (2 * MRO_LANES) * (2 * MRO_LANES);
+}
 struct mro_wide *mro_panels_new(size_t columns, size_t ny);
 
-/* A strip of real rows of nx, `r` of that length. Forward: r->in (lost) holds the rows, the first `columns` <= nx / 2 +
- * 1 coefficients of each go to rows y0 to y0 + MRO_STRIP - 1 of the panels. Backward: from panels of `columns` columns,
- * the others 0, to r->out, unnormalised, times `unit`. */
-void mro_strip_forward(const struct mro_room *r, size_t nx, size_t columns, struct mro_wide *half, size_t stride,
-                       size_t y0);
-void mro_strip_backward(const struct mro_room *r, size_t nx, size_t columns, const struct mro_wide *half, size_t stride,
-                        size_t y0, float unit);
-/* Rows y0 and on of a field of ny x nx to r->in, and from r->out. */
-void mro_strip_load(const struct mro_room *r, const float *field, size_t ny, size_t nx, size_t y0);
-void mro_strip_store(const struct mro_room *r, float *field, size_t ny, size_t nx, size_t y0);
+/* Forward: room.in (lost) holds a strip, the first `columns` <= nx / 2 + 1 coefficients of each row go to rows y0 and
+ * on of the panels. Backward: from panels of `columns` columns, the others 0, to room.out, unnormalised, times `unit`.
+ */
+void mro_real_forward(const struct mro_real *s, size_t columns, struct mro_wide *half, size_t stride, size_t y0);
+void mro_real_backward(const struct mro_real *s, size_t columns, const struct mro_wide *half, size_t stride, size_t y0,
+                       float unit);
+/* Rows y0 and on of a field of ny x nx to room.in, and from room.out. */
+void mro_real_load(const struct mro_real *s, const float *field, size_t ny, size_t y0);
+void mro_real_store(const struct mro_real *s, float *field, size_t ny, size_t y0);
 
 /* Rows side by side, nx numbers and room for whole panels, to rows y0 to y0 + MRO_LANES - 1 of panels. */
 void mro_rows_to_panels(const struct mro_wide *rows, size_t nx, struct mro_wide *panels, size_t stride, size_t y0);

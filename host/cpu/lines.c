@@ -22,6 +22,7 @@ struct mro_lines {
     size_t n;
     int levels, radix[MOST_LEVELS]; /* from the whole line down */
     mro_c32 *turns[MOST_LEVELS];    /* exp(-2 pi i j k / n), 0 < j < radix, for each k of n / radix */
+    mro_c32 *half_turns;            /* exp(-pi i k / n), k <= n */
     /* Lengths of other factors: */
     const struct mro_lines *inner; /* of at least 2 n - 1 */
     mro_c32 *chirp;                /* exp(-pi i k^2 / n), k < n */
@@ -113,6 +114,7 @@ static mro_c32 turn_of(size_t k, size_t n)
 static void lines_free(struct mro_lines *p)
 {
     for (int i = 0; i < p->levels; i++) free(p->turns[i]);
+    free(p->half_turns);
     free(p->chirp);
     free(p->hat);
     free(p);
@@ -141,7 +143,9 @@ static struct mro_lines *lines_new(size_t n)
     struct mro_lines *p = calloc(1, sizeof *p);
     if (p == NULL) return NULL;
     p->n = n;
-    bool ok = true;
+    p->half_turns = malloc((n + 1) * sizeof *p->half_turns);
+    bool ok = p->half_turns;
+    for (size_t k = 0; ok && k <= n; k++) p->half_turns[k] = turn_of(k, 2 * n);
     if (factorise(p) == 1) {
         for (int l = 0; l < p->levels - 1; l++) {
             const size_t r = (size_t)p->radix[l], m = n / r;
@@ -193,6 +197,8 @@ const struct mro_lines *mro_lines_of(size_t n)
     pthread_mutex_unlock(&lock);
     return p;
 }
+
+const mro_c32 *mro_lines_half_turns(const struct mro_lines *p) { return p->half_turns; }
 
 void mro_lines_open(void)
 {

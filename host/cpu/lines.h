@@ -56,6 +56,10 @@ void mro_lines_open(void);
 void mro_lines_close(void);
 const struct mro_lines *mro_lines_of(size_t n); /* n > 0; NULL when out of memory; not the caller's to free */
 
+/* exp(-pi i k / n), 0 <= k <= n: what the transform of a real line of 2 n is made with, from that of n complex numbers.
+ */
+const mro_c32 *mro_lines_half_turns(const struct mro_lines *p);
+
 /* Room for n numbers of each line, aligned; free() gives it back. NULL when out of memory. */
 struct mro_wide *mro_lines_room(size_t n);
 /* How many numbers of each line a transform needs besides input and output. */

@@ -86,7 +86,7 @@ static void lines_match_direct_sums_and_return(void **state)
         struct mro_room r, s;
         assert_true(mro_room_new(&r, n) && mro_room_new(&s, n));
         float *in = (float *)r.in, *back = (float *)s.out;
-        for (size_t i = 0; i < n * MRO_STRIP; i++) in[i] = normal_of(2, i);
+        for (size_t i = 0; i < 2 * MRO_LANES * n; i++) in[i] = normal_of(2, i);
         mro_lines_run(r.lines, false, r.in, r.out, r.scratch);
         mro_lines_run(r.lines, true, r.out, s.out, r.scratch);
         double complex *turn = malloc(n * sizeof *turn);
@@ -100,7 +100,7 @@ static void lines_match_direct_sums_and_return(void **state)
             off += pow(cabs(sum - r.out[k].re[lane] - I * (double)r.out[k].im[lane]), 2);
             all += pow(cabs(sum), 2);
         }
-        for (size_t i = 0; i < n * MRO_STRIP; i++) off_back = fmax(off_back, fabs(back[i] / (double)n - in[i]));
+        for (size_t i = 0; i < 2 * MRO_LANES * n; i++) off_back = fmax(off_back, fabs(back[i] / (double)n - in[i]));
         near(sqrt(off / all), 0, 3e-7);
         near(off_back, 0, 3e-6);
         free(turn);
