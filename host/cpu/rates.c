@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* How fast the processor is: what it does at best, measured. */
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/past.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 
@@ -73,34 +71,25 @@ static enum mro_code transform_rate(const struct mro_device *d, double *rate, st
     return *rate > 0 ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory to time transforms");
 }
 
-/* With stores past the caches, which need not read what they write over: memcpy takes them or not, by its size. Whole
- * lines of cache. */
-static void copy_past_caches(char *to, const char *from, size_t n)
-{
-#ifdef __SSE2__
-    for (size_t i = 0; i < n; i += sizeof(__m128i))
-        _mm_stream_si128((__m128i *)(to + i), _mm_load_si128((const __m128i *)(from + i)));
-    _mm_sfence();
-#else
-    memcpy(to, from, n);
-#endif
-}
-
+/* With stores past the caches: memcpy takes them or not, by its size. Whole lines of the cache. */
 static double copy(const struct mro_device *d, void *context)
 {
     const int threads = d->threads;
-    char *const *both = context;
-    const size_t piece = COPIED / (size_t)threads / CACHE_LINE * CACHE_LINE;
+    float *const *both = context;
+    const size_t piece = COPIED / (size_t)threads / CACHE_LINE * (CACHE_LINE / sizeof **both);
     const double start = mro_seconds(d);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (int t = 0; t < threads; t++) copy_past_caches(both[1] + (size_t)t * piece, both[0] + (size_t)t * piece, piece);
-    return 2.0 * (double)piece * threads / (mro_seconds(d) - start); /* read and written */
+    for (int t = 0; t < threads; t++) {
+        mro_store_past(both[1] + (size_t)t * piece, both[0] + (size_t)t * piece, piece);
+        mro_past_done();
+    }
+    return 2.0 * (double)(piece * sizeof **both) * threads / (mro_seconds(d) - start); /* read and written */
 }
 
 enum mro_code mro_cpu_rates(struct mro_device *d, struct mro_rates *r, struct mro_error *e)
 {
     const int threads = d->threads;
-    char *both[2] = { aligned_alloc(CACHE_LINE, COPIED), aligned_alloc(CACHE_LINE, COPIED) };
+    float *both[2] = { aligned_alloc(CACHE_LINE, COPIED), aligned_alloc(CACHE_LINE, COPIED) };
     float sink = 0;
     enum mro_code rc = both[0] && both[1] ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory to time copies");
     if (rc == MRO_OK) rc = transform_rate(d, &r->transform, e);

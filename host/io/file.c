@@ -16,6 +16,7 @@
 
 #include "core/inside.h"
 #include "core/memory.h"
+#include "core/past.h"
 #include "io/reader.h"
 #include "mroscope/device.h"
 
@@ -551,6 +552,21 @@ static size_t convert_block(enum mro_dtype dtype, const unsigned char *p, bool s
     return can_be_not_finite(dtype) ? mask_not_finite(out, n) : 0;
 }
 
+/* The same of pixels that lie elsewhere than `out`, for a frame of `all`: a large one is stored past the caches. */
+static size_t convert_part(enum mro_dtype dtype, const unsigned char *p, bool swap, size_t n, float *out, size_t all)
+{
+    float v[PART];
+    size_t bad = 0;
+    if (all * sizeof *out <= MRO_CACHE_BYTES) return convert_block(dtype, p, swap, n, out);
+    for (size_t i = 0; i < n; i += PART) {
+        const size_t some = n - i < PART ? n - i : PART;
+        bad += convert_block(dtype, p + i * mro_dtype_size(dtype), swap, some, v);
+        mro_store_past(out + i, v, some);
+    }
+    mro_past_done();
+    return bad;
+}
+
 /* Converts n pixels at p to `out`. p may be `out` itself for native float32, else it lies in the file when `in_file`.
  * Counts those that are not finite. */
 static enum mro_code convert(const struct mro_file *f, enum mro_dtype dtype, const unsigned char *p, bool in_file,
@@ -569,7 +585,8 @@ static enum mro_code convert(const struct mro_file *f, enum mro_dtype dtype, con
             missing++;
             continue;
         }
-        bad += convert_block(dtype, q, swap, count, out + from);
+        bad += q == (const unsigned char *)(out + from) ? convert_block(dtype, q, swap, count, out + from)
+                                                        : convert_part(dtype, q, swap, count, out + from, n);
     }
     *not_finite = bad;
     return missing ? shrunk(f, e) : MRO_OK;
@@ -590,7 +607,7 @@ static enum mro_code convert_upward(const struct mro_file *f, enum mro_dtype dty
             if (q == NULL)
                 missing++;
             else
-                bad += convert_block(dtype, q, swap, count, out + (size_t)y * nx + x);
+                bad += convert_part(dtype, q, swap, count, out + (size_t)y * nx + x, ny * nx);
         }
     }
     *not_finite = bad;

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/rings.h"
 
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/cholesky.h"
 #include "core/memory.h"
+#include "core/past.h"
 
 #define CLIP_ROUNDS 6
 #define CLIP_LEAST 24  /* pixels of a ring whose scatter is known well enough to leave some out */
@@ -20,7 +18,6 @@
 /* Neighbours along an arc share a line of the cache if it holds a square of the pattern, and rows of 1024 pixels do not
  * all fall on the same lines. */
 #define TILE 4
-#define CACHE ((size_t)8 << 20) /* bytes of a frame that are still there when they are summed up */
 #define LANES MRO_RING_LANES
 #define PART 64 /* rings of a profile that a thread takes at once */
 
@@ -86,27 +83,20 @@ static uint32_t place_of(const struct mro_azimuth *a, size_t i)
     return (uint32_t)(row_at(a, i / a->nx) + x / a->tile * a->tile * a->tile + x % a->tile);
 }
 
-/* One row of a tile. Past the caches where the tiles of a frame do not stay there: the line of the cache, which is
- * written whole, is then not read first. */
+/* One row of a tile. Past the caches where the tiles of a frame do not stay there until they are summed up. */
 static inline void lay_row(float *to, const float *from, bool past_caches)
 {
-#ifdef __SSE2__
-    _Static_assert(TILE * sizeof *to == sizeof(__m128), "a row is a vector");
-    if (past_caches) {
-        _mm_stream_ps(to, _mm_loadu_ps(from));
-        return;
-    }
-#else
-    (void)past_caches;
-#endif
-    memcpy(to, from, TILE * sizeof *to);
+    if (past_caches)
+        mro_store_past(__builtin_assume_aligned(to, TILE * sizeof *to), from, TILE);
+    else
+        memcpy(to, from, TILE * sizeof *to);
 }
 
 /* Puts n frames into tiles. What lies beyond their edges is in no piece. */
 static void lay_tiles(struct mro_azimuth *a, const float *frames, size_t n)
 {
     const size_t whole = a->nx / TILE * TILE;
-    const bool past_caches = a->t.frame_pixels * sizeof *frames > CACHE;
+    const bool past_caches = a->t.frame_pixels * sizeof *frames > MRO_CACHE_BYTES;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(a->d->threads)
     for (size_t frame = 0; frame < n; frame++)
         for (size_t tile = 0; tile < tiles_along(a, a->ny); tile++) {
@@ -122,9 +112,7 @@ static void lay_tiles(struct mro_azimuth *a, const float *frames, size_t n)
                 for (; x < whole; x += TILE) memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, TILE * sizeof *to);
                 if (x < a->nx) memcpy(to + x * TILE + y * TILE, from + y * a->nx + x, (a->nx - x) * sizeof *to);
             }
-#ifdef __SSE2__
-            if (past_caches) _mm_sfence(); /* before other threads read it */
-#endif
+            if (past_caches) mro_past_done();
         }
 }
 
