@@ -230,7 +230,10 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
         room -= (plan->lent - 1) * more;
     }
     room /= frame;
-    if (info->frames > 1) plan->depth = room < MOST_AHEAD ? room : MOST_AHEAD;
+    /* Lanes read their frames themselves where they can: none waits in memory then, and the thread of the check sum
+     * asks for the file ahead of them. */
+    plan->unread = *lanes > 1 && mro_file_lies_open(plan->file, plan->image);
+    if (info->frames > 1 && !plan->unread) plan->depth = room < MOST_AHEAD ? room : MOST_AHEAD;
     return MRO_OK;
 }
 
@@ -300,6 +303,8 @@ static void work_on_frame(void *context, size_t lane, void *piece)
     struct mro_image *pixels = &f->item.pixels;
     f->item.place = lane ? CLI_BESIDE + (enum cli_place)(lane - 1) : CLI_CHOSEN;
     omp_set_num_threads(s->w->job->places->device[f->item.place]->threads); /* a setting of each thread */
+    if (f->error.code == MRO_OK && s->plan->unread)
+        f->error.code = mro_stream_read(s->stream, f->number, pixels, &f->error);
     if (f->error.code == MRO_OK) measure_frame(s->w, f, NULL, 0);
     if (f->item.spent) { /* it may wait long */
         struct mro_image spent = *pixels;

@@ -642,6 +642,14 @@ static enum view view(struct mro_file *f, size_t image, size_t frame, const unsi
     return v;
 }
 
+bool mro_file_lies_open(struct mro_file *f, size_t image)
+{
+    const unsigned char *p;
+    bool swap, open = channels(f->info[image].dtype) == 1; /* of colours it is warned */
+    for (size_t i = 0; i < f->info[image].frames && open; i++) open = view(f, image, i, &p, &swap) != VIEW_NONE;
+    return open;
+}
+
 /* Room for a frame as it is stored, in f->raw, where it stays until drop_raw. */
 static enum mro_code raw_room(struct mro_file *f, size_t bytes, struct mro_error *e)
 {
@@ -703,7 +711,7 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
             f, "'%s' is a colour image (%s): it is turned to luminance, and colours or marks drawn into it stay in it",
             f->name, mro_dtype_name(info->dtype));
 done:
-    drop_raw(f); /* what is done with the frame needs the memory */
+    if (f->raw) drop_raw(f); /* what is done with the frame needs the memory */
     mro_image_release(&kept);
     if (rc) mro_image_release(out);
     return rc;

@@ -66,6 +66,10 @@ void mro_file_warn(struct mro_file *f, const char *format, ...) __attribute__((f
  * that walks over a long file while opening it calls it now and then, so that what it has seen does not stay. */
 void mro_file_drop_pages(const struct mro_file *f);
 
+/* Whether the frames of an image lie in the file as they are, each of them, so that several threads may read them at a
+ * time: reading one then changes nothing of the file. */
+bool mro_file_lies_open(struct mro_file *f, size_t image);
+
 /* Offers an axis of an image one more calibration, see mro_axis_offer; a disagreement becomes a warning. */
 void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name);
 

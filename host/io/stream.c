@@ -28,7 +28,8 @@ struct mro_stream {
     struct mro_error error; /* code MRO_OK: the end was the last frame */
 };
 
-/* Reads the next frame that is wanted into `slot`; false after the last and after a failure. */
+/* Reads the next frame that is wanted into `slot`, or only tells its number; false after the last and after a failure.
+ */
 static bool read_next(struct mro_stream *s, struct slot *slot, struct mro_error *e)
 {
     const struct mro_stream_plan *p = &s->plan;
@@ -37,16 +38,18 @@ static bool read_next(struct mro_stream *s, struct slot *slot, struct mro_error 
     while (s->next < frames && p->wanted && !p->wanted(p->context, s->next)) s->next++;
     if (s->next >= frames) return false;
     slot->frame = s->next++;
-    if (mro_file_read_into(p->file, p->image, slot->frame, &slot->im, e) != MRO_OK) return false;
+    if (!p->unread && mro_file_read_into(p->file, p->image, slot->frame, &slot->im, e) != MRO_OK) return false;
     slot->warnings = p->file->n_warnings;
     return true;
 }
 
-/* With the lock held. */
 static struct mro_image take_spare(struct mro_stream *s)
 {
-    const struct mro_image none = { 0 };
-    return s->n_spare ? s->spare[--s->n_spare] : none;
+    struct mro_image spare = { 0 };
+    pthread_mutex_lock(&s->lock);
+    if (s->n_spare) spare = s->spare[--s->n_spare];
+    pthread_mutex_unlock(&s->lock);
+    return spare;
 }
 
 static void *read_ahead(void *arg)
@@ -60,8 +63,8 @@ static void *read_ahead(void *arg)
         pthread_mutex_lock(&s->lock);
         while (s->filled == s->plan.depth && !s->stop) pthread_cond_wait(&s->changed, &s->lock);
         const bool stop = s->stop;
-        slot.im = take_spare(s);
         pthread_mutex_unlock(&s->lock);
+        slot.im = take_spare(s);
         const bool read = !stop && read_next(s, &slot, &e);
         pthread_mutex_lock(&s->lock);
         if (read) {
@@ -123,9 +126,7 @@ enum mro_code mro_stream_next(struct mro_stream *s, bool *more, struct mro_image
         pthread_mutex_unlock(&s->lock);
     } else {
         error.code = MRO_OK;
-        pthread_mutex_lock(&s->lock);
-        slot.im = take_spare(s);
-        pthread_mutex_unlock(&s->lock);
+        if (!s->plan.unread) slot.im = take_spare(s);
         *more = !s->ended && read_next(s, &slot, &error);
         s->ended = !*more;
         if (!*more) mro_image_release(&slot.im);
@@ -136,6 +137,12 @@ enum mro_code mro_stream_next(struct mro_stream *s, bool *more, struct mro_image
     if (*more || error.code == MRO_OK) return MRO_OK;
     if (e) *e = error;
     return error.code;
+}
+
+enum mro_code mro_stream_read(struct mro_stream *s, size_t frame, struct mro_image *im, struct mro_error *e)
+{
+    *im = take_spare(s);
+    return mro_file_read_into(s->plan.file, s->plan.image, frame, im, e);
 }
 
 void mro_stream_give_back(struct mro_stream *s, struct mro_image *im)

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "io/export.h"
+#include "io/reader.h"
 #include "io/stream.h"
 
 static char folder[64], path[96];
@@ -255,20 +256,24 @@ static void frames_come_in_order_at_any_depth(void **state)
     struct frames source = { (unsigned char *)pixels, EACH * sizeof *pixels, 0, SIZE_MAX };
     const struct mro_export job = { .info = &info, .frames = FRAMES, .notes = NULL, .next = give, .context = &source };
     if (mro_export_tiff(path, &job, &e)) fail_msg("%s", e.message);
-    for (size_t depth = 0; depth < 5; depth++)
+    for (size_t depth = 0; depth <= 5; depth++)
         for (int part = 0; part < 3; part++) { /* all, every other, and a stream closed early */
+            const bool unread = depth == 5;    /* and depth 0 */
             struct mro_stream *s;
             struct mro_image im;
             size_t frame, warnings, n = 0;
             bool more = true;
             if (mro_file_open(&f, path, 0, &e)) fail_msg("%s", e.message);
             const struct mro_stream_plan plan = {
-                .file = f, .wanted = part == 1 ? odd : NULL, .depth = depth, .threads = 1
+                .file = f, .wanted = part == 1 ? odd : NULL, .depth = unread ? 0 : depth, .threads = 1, .unread = unread
             };
+            assert_true(mro_file_lies_open(f, 0));
             if (mro_stream_open(&s, &plan, &e)) fail_msg("%s", e.message);
             while (!(part == 2 && n == 3)) {
                 if (mro_stream_next(s, &more, &im, &frame, &warnings, &e)) fail_msg("%s", e.message);
                 if (!more) break;
+                assert_true(unread == (im.px == NULL));
+                if (unread && mro_stream_read(s, frame, &im, &e)) fail_msg("%s", e.message);
                 assert_int_equal(frame, part == 1 ? 2 * n + 1 : n);
                 assert_int_equal(warnings, 0);
                 assert_memory_equal(im.px, pixels + frame * EACH, EACH * sizeof *pixels);
@@ -285,7 +290,7 @@ static void frames_come_in_order_at_any_depth(void **state)
     /* A file that is cut while it is read: the frames before come, then one sentence. */
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
-    for (size_t depth = 0; depth < 3; depth += 2) {
+    for (size_t depth = 0; depth < 6; depth += 2) {
         struct mro_stream *s;
         struct mro_image im;
         size_t frame, warnings, n = 0;
@@ -294,10 +299,11 @@ static void frames_come_in_order_at_any_depth(void **state)
         source.at = 0;
         if (mro_export_tiff(path, &job, &e)) fail_msg("%s", e.message);
         if (mro_file_open(&f, path, 0, &e)) fail_msg("%s", e.message);
-        const struct mro_stream_plan plan = { .file = f, .depth = depth };
+        const struct mro_stream_plan plan = { .file = f, .depth = depth % 4, .unread = depth == 4 };
         assert_int_equal(truncate(path, st.st_size / 2), 0);
         if (mro_stream_open(&s, &plan, &e)) fail_msg("%s", e.message);
         while ((rc = mro_stream_next(s, &more, &im, &frame, &warnings, &e)) == MRO_OK && more) {
+            if (plan.unread && (rc = mro_stream_read(s, frame, &im, &e))) break;
             assert_int_equal(frame, n++);
             mro_stream_give_back(s, &im);
         }
