@@ -242,7 +242,6 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     size_t spikes = 0;
     enum mro_code rc = MRO_OK;
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->alloc(d, &w->power, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, grid, &w->spectrum,
                                         &spikes, e)))
         goto done;
@@ -258,6 +257,7 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
         }
     }
     if (p->o.views && (rc = mro_views_filtered(p, grid, &w->spectrum, im, r, e))) goto done;
+    if ((rc = d->ops->alloc(d, &w->power, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->local_power(d, grid, &w->spectrum, model, WHITEN_RADIUS, inner, outer, &w->power, e))) goto done;
     if ((rc = mro_on_host(d, &w->power, n * sizeof(float), &power, &copy, e))) goto done;
     if (!expect_contrast(p, grid, power, model, r->pixel_nm, kv, w->lens_known, &w->expected) ||
