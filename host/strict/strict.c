@@ -21,7 +21,6 @@
 
 #define ALIGN 256 /* of device memory, as cudaMalloc gives it; also the guard before a buffer */
 #define GUARD_BYTE 0xA5
-#define UNWRITTEN_BYTE 0xFF /* floats and doubles of it are NaN */
 #define MOST_BLOCKS 0x7fffffff
 #define MOST_SHARED (48 << 10)
 #define MOST_ARGS 4096
@@ -38,7 +37,11 @@ struct strict {
     size_t calls_left; /* until the injected failure */
     enum mro_code injected;
     bool failed, damaged;
+    uint32_t shuffle; /* 0: none */
 };
+
+/* What memory that was not written holds: floats and doubles that are NaN, or small numbers. */
+static int unwritten(uint32_t shuffle) { return shuffle ? 0x3B : 0xFF; }
 
 static struct strict *state_of(const struct mro_device *d) { return d->state; }
 
@@ -50,6 +53,8 @@ void mro_strict_fail(struct mro_device *d, size_t k, enum mro_code code)
     s->failed = false;
 }
 bool mro_strict_failed(const struct mro_device *d) { return state_of(d)->failed; }
+
+void mro_strict_shuffle(struct mro_device *d, uint32_t seed) { state_of(d)->shuffle = seed; }
 size_t mro_strict_buffers(const struct mro_device *d) { return state_of(d)->n; }
 size_t mro_strict_peak(const struct mro_device *d) { return state_of(d)->peak; }
 
@@ -128,7 +133,7 @@ static enum mro_code strict_alloc(struct mro_device *d, struct mro_buffer *b, si
     if (r.map == MAP_FAILED) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a buffer of %zu MiB", bytes >> 20);
     r.p = r.map + r.mapped - s->page - body;
     memset(r.map, GUARD_BYTE, (size_t)(r.p - r.map));
-    memset(r.p, UNWRITTEN_BYTE, bytes);
+    memset(r.p, unwritten(s->shuffle), bytes);
     memset(r.p + bytes, GUARD_BYTE, body - bytes);
     mprotect(r.map, r.mapped, PROT_NONE);
     s->region[s->n++] = r;
@@ -194,34 +199,41 @@ static enum mro_code strict_zero(struct mro_device *d, void *p, size_t bytes, st
 
 /* -- kernels --------------------------------------------------------------------------------------- */
 
-#define RUN_PHASE(name, phase)                                               \
-    for (uint32_t k = 0; k < mro_##name##_THREADS; k++) {                    \
-        t.thread = t.block % 2 ? (uint32_t)mro_##name##_THREADS - 1 - k : k; \
-        mro_##name##_phase(phase, args, &t, &shared);                        \
+/* Number i of n in a shuffled order: n divides no multiple of a prime beyond it. */
+static uint32_t shuffled(uint32_t i, uint32_t n, uint32_t seed)
+{
+    const uint64_t prime = 4294967311;
+    return (uint32_t)((i * prime + seed * 2654435761u) % n);
+}
+
+#define RUN_THREADS(name, CALL)                                                               \
+    for (uint32_t k = 0; k < mro_##name##_THREADS; k++) {                                     \
+        const uint32_t n = mro_##name##_THREADS;                                              \
+        t.thread = shuffle ? shuffled(k, n, shuffle + t.block) : t.block % 2 ? n - 1 - k : k; \
+        CALL;                                                                                 \
     }
 
-#define RUN(name, BEGIN, AGAIN)                                                                                    \
-    static void run_##name(uint32_t blocks, const void *args, int threads)                                         \
-    {                                                                                                              \
-        _Static_assert(sizeof(struct mro_##name##_args) <= MOST_ARGS, "arguments");                                \
-        _Static_assert(sizeof(struct mro_##name##_shared) <= MOST_SHARED, "shared memory");                        \
-        _Static_assert(mro_##name##_THREADS <= 1024, "threads");                                                   \
-        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (uint32_t block = 0; block < blocks; \
-                                                                               block++)                            \
-        {                                                                                                          \
-            struct mro_thread t = { block, blocks, 0 };                                                            \
-            struct mro_##name##_shared shared;                                                                     \
-            memset(&shared, UNWRITTEN_BYTE, sizeof shared);                                                        \
-            BEGIN(name)                                                                                            \
-            do {                                                                                                   \
-                for (int phase = 0; phase < mro_##name##_PHASES; phase++) RUN_PHASE(name, phase)                   \
-            } while (AGAIN(name));                                                                                 \
-        }                                                                                                          \
+#define RUN(name, BEGIN, AGAIN)                                                                                 \
+    static void run_##name(uint32_t blocks, const void *args, int threads, uint32_t shuffle)                    \
+    {                                                                                                           \
+        _Static_assert(sizeof(struct mro_##name##_args) <= MOST_ARGS, "arguments");                             \
+        _Static_assert(sizeof(struct mro_##name##_shared) <= MOST_SHARED, "shared memory");                     \
+        _Static_assert(mro_##name##_THREADS <= 1024, "threads");                                                \
+        _Pragma("omp parallel for schedule(static) num_threads(threads)") for (uint32_t i = 0; i < blocks; i++) \
+        {                                                                                                       \
+            struct mro_thread t = { shuffle ? shuffled(i, blocks, shuffle) : i, blocks, 0 };                    \
+            struct mro_##name##_shared shared;                                                                  \
+            memset(&shared, unwritten(shuffle), sizeof shared);                                                 \
+            BEGIN(name)                                                                                         \
+            do {                                                                                                \
+                for (int phase = 0; phase < mro_##name##_PHASES; phase++)                                       \
+                    RUN_THREADS(name, mro_##name##_phase(phase, args, &t, &shared))                             \
+            } while (AGAIN(name));                                                                              \
+        }                                                                                                       \
     }
 #define NO_BEGIN(name)
 #define NOT_AGAIN(name) false
-#define BEGIN_ALL(name) \
-    for (t.thread = 0; t.thread < mro_##name##_THREADS; t.thread++) mro_##name##_begin(args, &t, &shared);
+#define BEGIN_ALL(name) RUN_THREADS(name, mro_##name##_begin(args, &t, &shared))
 #define AGAIN_SAYS(name) mro_##name##_again(&shared)
 #define RUN_ONCE(name) RUN(name, NO_BEGIN, NOT_AGAIN)
 #define RUN_ROUNDS(name) RUN(name, BEGIN_ALL, AGAIN_SAYS)
@@ -232,7 +244,7 @@ MRO_KERNELS(RUN_ONCE, RUN_ROUNDS)
 static const struct {
     const char *name;
     size_t args_bytes;
-    void (*run)(uint32_t blocks, const void *args, int threads);
+    void (*run)(uint32_t blocks, const void *args, int threads, uint32_t shuffle);
 } kernels[] = { MRO_KERNELS(ROW, ROW) };
 
 /* Whether an argument is the address of host memory: mapped, and in no buffer. */
@@ -262,7 +274,7 @@ static enum mro_code strict_launch(struct mro_device *d, enum mro_kernel kernel,
                             kernels[kernel].name, at);
     }
     allow_all(s, true);
-    kernels[kernel].run((uint32_t)blocks, args, d->threads);
+    kernels[kernel].run((uint32_t)blocks, args, d->threads, s->shuffle);
     bool hold = true;
     for (size_t i = 0; i < s->n; i++) hold = hold && guards_hold(s, &s->region[i]);
     allow_all(s, false);
@@ -332,7 +344,7 @@ static enum mro_code strict_transform(struct mro_device *d, const struct mro_tra
     for (size_t i = 0; i < t->batch && rc == MRO_OK; i++)
         rc = transform_plane(d, t, (char *)in + i * in_bytes, (char *)out + i * out_bytes, work, e);
     /* A card's library may use the input as its work space. */
-    if (t->kind == MRO_TRANSFORM_REAL_BACKWARD) memset(in, UNWRITTEN_BYTE, t->batch * in_bytes);
+    if (t->kind == MRO_TRANSFORM_REAL_BACKWARD) memset(in, unwritten(s->shuffle), t->batch * in_bytes);
     allow_all(s, false);
     free(work);
     return rc;

@@ -16,6 +16,9 @@
 void mro_strict_fail(struct mro_device *d, size_t k, enum mro_code code);
 /* Whether that call has come. */
 bool mro_strict_failed(const struct mro_device *d);
+/* For tests: another order of the blocks and of the threads of each, and other bytes in memory that was not written.
+ * What does not race, and reads nothing that was not written, gives the same bytes at any seed. 0: as above. */
+void mro_strict_shuffle(struct mro_device *d, uint32_t seed);
 /* Buffers that are allocated now. */
 size_t mro_strict_buffers(const struct mro_device *d);
 /* The largest number of bytes that were allocated at once. */

@@ -74,8 +74,9 @@ struct mro_disc {
 MRO_HD struct mro_disc mro_lattice_disc(const struct mro_lattice *l, ptrdiff_t j, ptrdiff_t i)
 {
     struct mro_disc d;
-    d.ry = l->radius * l->ly + 0.5;
-    d.rx = l->radius * l->lx + 0.5;
+    /* A hair more: numbers often lie exactly on the rim, and rounding must not choose. */
+    d.ry = l->radius * l->ly + 0.5 + 1e-9;
+    d.rx = l->radius * l->lx + 0.5 + 1e-9;
     d.cy = (double)j * l->step * l->ly;
     d.cx = (double)i * l->step * l->lx;
     d.y0 = (ptrdiff_t)ceil(d.cy - d.ry);
