@@ -24,20 +24,17 @@ static const char *result_name(cufftResult rc)
     }
 }
 
-/* cuFFT says little; the CUDA error below it may say that the card was lost. */
+/* cuFFT says little, and the CUDA runtime inside it keeps its errors to itself: the stream says whether the card was
+ * lost. */
 static enum mro_code fft_fail(struct mro_device *d, cufftResult rc, const char *call, const struct mro_transform *t,
                               struct mro_error *e)
 {
     const struct mro_cuda *s = d->state;
     char what[160];
     snprintf(what, sizeof what, "for %zu transforms of %zu x %zu", t->batch, t->nx, t->ny);
-    const cudaError_t below = cudaPeekAtLastError();
-    if (rc == CUFFT_ALLOC_FAILED || below == cudaErrorMemoryAllocation)
-        return mro_cuda_fail(d, cudaErrorMemoryAllocation, call, what, e);
-    if (below) {
-        const enum mro_code code = mro_cuda_fail(d, below, call, what, e);
-        if (s->lost[0]) return code;
-    }
+    if (rc == CUFFT_ALLOC_FAILED) return mro_cuda_fail(d, cudaErrorMemoryAllocation, call, what, e);
+    const cudaError_t below = cudaStreamSynchronize(s->stream);
+    if (below) return mro_cuda_fail(d, below, call, what, e);
     return MRO_FAIL(e, MRO_EDEVICE, "%s: %s %s failed: %s (%d)%s", s->name, call, what, result_name(rc), (int)rc,
                     s->advice);
 }
@@ -47,8 +44,7 @@ void mro_cuda_plans_release(struct mro_device *d, const struct mro_cuda_plan *ke
     struct mro_cuda *s = d->state;
     const struct mro_cuda_plan kept = keep ? *keep : (struct mro_cuda_plan){ 0 };
     for (size_t i = 0; i < s->plans; i++)
-        if (s->plan + i != keep && cufftDestroy(s->plan[i].handle) != CUFFT_SUCCESS)
-            mro_cuda_note(d, cudaPeekAtLastError());
+        if (s->plan + i != keep) cufftDestroy(s->plan[i].handle);
     s->plans = keep ? 1 : 0;
     if (keep) s->plan[0] = kept;
 }
@@ -95,8 +91,7 @@ static enum mro_code plan_of(struct mro_device *d, const struct mro_transform *t
     if (i == s->plans) {
         struct mro_cuda_plan p;
         cufftResult rc = make(s, t, &p, &call);
-        if (rc == CUFFT_ALLOC_FAILED) {
-            mro_cuda_note(d, cudaPeekAtLastError());
+        if (rc == CUFFT_ALLOC_FAILED || rc == CUFFT_INTERNAL_ERROR) { /* it may call want of memory so, too */
             MRO_TRY(mro_cuda_make_room(d, NULL, e));
             rc = make(s, t, &p, &call);
         }
@@ -110,7 +105,7 @@ static enum mro_code plan_of(struct mro_device *d, const struct mro_transform *t
                 cufftDestroy(p.handle);
                 return code;
             }
-            if (cufftDestroy(s->plan[i].handle) != CUFFT_SUCCESS) mro_cuda_note(d, cudaPeekAtLastError());
+            cufftDestroy(s->plan[i].handle);
         } else {
             i = s->plans++;
         }

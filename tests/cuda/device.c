@@ -256,6 +256,13 @@ static void transforms_are_kept(void **state)
         ok(d->ops->runtime->transform(d, &shapes[N - 1], a.p, a.p, &e), &e);
     }
     assert_int_equal(fake.plans_made, made + MRO_CUDA_PLANS);
+    /* Where one cannot be made, the others make room. */
+    fake.fail_at = 1;
+    fake.fail_call = "cufftMakePlanMany64";
+    fake.fail_with = cudaErrorInvalidValue;
+    const struct mro_transform another = { MRO_TRANSFORM_FORWARD, 1, 99, 1 };
+    ok(d->ops->runtime->transform(d, &another, a.p, a.p, &e), &e);
+    assert_int_equal(fake.plans, 1);
     const struct mro_transform none = { MRO_TRANSFORM_FORWARD, 4, 4, 0 }, bad = { MRO_TRANSFORM_REAL, 4, 4, 1 };
     ok(d->ops->runtime->transform(d, &none, a.p, a.p, &e), &e);
     assert_int_equal(d->ops->runtime->transform(d, &bad, a.p, a.p, &e), MRO_EINTERNAL);

@@ -91,8 +91,6 @@ cudaError_t cudaGetLastError(void)
     return rc;
 }
 
-cudaError_t cudaPeekAtLastError(void) { return lost ? lost : last; }
-
 const char *cudaGetErrorString(cudaError_t rc)
 {
     static char text[64];
@@ -612,9 +610,11 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t strea
 
 /* -- transforms ---------------------------------------------------------------------------------- */
 
+/* cuFFT has a CUDA runtime of its own: its errors are not the last one of ours. */
 static cufftResult fft_begin(const char *name)
 {
-    const cudaError_t rc = begin(name);
+    const cudaError_t kept = last, rc = begin(name);
+    last = kept;
     return rc == cudaSuccess                 ? CUFFT_SUCCESS
            : rc == cudaErrorMemoryAllocation ? CUFFT_ALLOC_FAILED
            : loses(rc)                       ? CUFFT_EXEC_FAILED
