@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# What to run on a machine with a graphics card: builds for that card, holds every backend against the CPU, repeats that
-# under each tool of compute-sanitizer (where it is installed), and only then times the program. Everything that was
-# printed, with card, driver, commit and date, is kept as tools/bench/results/gpu-<card>-<date>.txt.
+# What to run on a machine with a graphics card: builds for that card, holds every backend against the CPU and the card's
+# results against the processor's, times the program, and last repeats the first under each tool of compute-sanitizer
+# (where it is installed). Everything that was printed, with card, driver, commit and date, is kept line by line as
+# tools/bench/results/gpu-<card>-<date>.txt.
 #   tools/bench/gpu.sh [BUILD_FOLDER]    default build-gpu
-# Other settings: ARCH=90 (else the card's own), SIZES="2048 4096" (empty: nothing is timed), RUNS=9, FRAMES=64 of a stack
-# (0: none), TOOLS="memcheck racecheck initcheck synccheck" (empty: none), OUT_DIR=FOLDER in place of results. What takes
-# too long for one run goes into several: a second one of the same day is added to the file.
+# Other settings: ARCH=90 (else the card's own), SIZES="2048 4096" (empty: no bench), RUNS=9, FRAMES=64 of a stack
+# (0: none), TOOLS="memcheck racecheck initcheck synccheck" (empty: none), OUT_DIR=FOLDER in place of results. STEP=150 is
+# how many seconds a step may take and LIMIT=0 all of them (0: any); steps that are left out are named. What takes too
+# long for one run goes into several: a second one of the same day is added to the file. DEVICE=strict tries this script
+# where no card is.
 #
 # A machine that has a card and a driver, but not what mroscope is built with, takes a folder made on another one:
 #   tools/bench/gpu.sh pack FOLDER       program, test and all libraries but the system's and cuFFT, which is too large
@@ -47,9 +50,13 @@ runs=${RUNS:-9}
 frames=${FRAMES:-64}
 tools=${TOOLS-memcheck racecheck initcheck synccheck}
 out=${OUT_DIR:-tools/bench/results}
+device=${DEVICE:-cuda}
+step_s=${STEP:-150}
+limit_s=${LIMIT:-0}
 failed=0
 ask() { nvidia-smi -i 0 --query-gpu="$1" --format=csv,noheader 2>/dev/null | head -1; }
 card=$(ask name)
+if [ -z "$card" ] && [ "$device" = strict ]; then card=none; fi
 if [ -z "$card" ]; then
     echo "gpu.sh: nvidia-smi shows no card here" >&2
     exit 2
@@ -63,11 +70,69 @@ fail() {
     failed=$((failed + 1))
 }
 
+# within WORDS...: runs them in the time that a step may take
+within() {
+    local seconds=$step_s
+    if [ "$limit_s" -gt 0 ] && [ $((limit_s - SECONDS)) -lt "$seconds" ]; then seconds=$((limit_s - SECONDS)); fi
+    if [ "$seconds" -lt 5 ]; then
+        echo "left out: $limit_s s are over" >&2
+        return 1
+    fi
+    timeout --kill-after=5 "$seconds" "$@"
+}
+
 # step WORDS...: runs them, keeps what they print
 step() {
+    local from=$SECONDS rc=0
     echo
     echo "== $*"
-    "$@" 2>&1 || fail "with $?: $*"
+    within "$@" 2>&1 || rc=$?
+    [ $rc -eq 0 ] || fail "with $rc after $((SECONDS - from)) s: $*"
+}
+
+# same VERB WORDS...: the card's results against the processor's, number by number. A cell or two whose score lies at
+# the threshold may be judged otherwise.
+same() {
+    local where
+    echo
+    echo "== $*: the card against the processor"
+    for where in "$device" cpu; do
+        if ! { within "$build/mroscope" "$@" --device "$where" --json --quiet >"$work/$where.json"; } 2>&1; then
+            fail "$1 --device $where"
+            return
+        fi
+    done
+    python3 - "$work/$device.json" "$work/cpu.json" <<'PY' || fail "$1: other numbers"
+import json, math, sys
+
+def numbers(v, name, to):
+    if isinstance(v, dict):
+        for k in v.keys() - {"provenance", "warnings"}:
+            numbers(v[k], name + "." + k, to)
+    elif isinstance(v, list):
+        to[name + " (count)"] = len(v)
+        for i, x in enumerate(v[:5]):
+            numbers(x, f"{name}[{i}]", to)
+    elif isinstance(v, (int, float)):
+        to[name] = v
+
+card, cpu = ([json.loads(line) for line in open(path)] for path in sys.argv[1:])
+print(f"{len(card)} results of {card[0]['provenance']['backend']}; numbers that differ by more than 1e-4:")
+most, far = 0.0, 0
+for a, b in zip(card, cpu, strict=True):
+    m, n = {}, {}
+    numbers(a, a["file"], m)
+    numbers(b, b["file"], n)
+    for k in sorted(m.keys() | n.keys()):
+        x, y = m.get(k, math.nan), n.get(k, math.nan)
+        d = 0 if x == y else abs(x - y) / max(abs(x), abs(y))
+        if not d <= 1e-4:
+            print(f"  {k}: {x:.9g} for {y:.9g}")
+        far += not d <= 0.01
+        most = max(most, d)
+print(f"largest difference {most:.2g}; {far} of over 1 %")
+sys.exit(far > 0)
+PY
 }
 
 compile() {
@@ -143,7 +208,7 @@ throughput() {
 }
 
 measure_stack() {
-    "$build/mroscope" mro --device cuda --json --quiet --pixel 0.02 --kv 300 --cs 1.2 --frames "0-$(($1 - 1))" \
+    within "$build/mroscope" mro --device "$device" --json --quiet --pixel 0.02 --kv 300 --cs 1.2 --frames "0-$(($1 - 1))" \
         "$work/stack.tif" >/dev/null
 }
 
@@ -163,30 +228,34 @@ all() {
         return
     fi
     step "$build/mroscope" devices
-    # The answers. A skipped card is no answer.
-    local parity=$build/tests/test_parity_backends log=$build/parity.txt
-    step "$parity" >"$log"
-    cat "$log"
-    if grep -q 'skipped cuda' "$log"; then fail "the card was skipped"; fi
+    # The answers.
+    local parity=("$build/tests/test_parity_backends" every_backend_against_the_cpu "$device")
+    step "${parity[@]}"
+    if command -v python3 >/dev/null; then
+        same mro --kv 200 --cs -0.01 samples/*.tif
+        same bandpass --band 4.1,5.8 samples/*.tif
+        same lattice --reference-d 0.2027 samples/stem/nanocrystal.tif
+        same haadf --black-level 0 samples/stem/haadf_ascast.tif samples/stem/haadf_aged.tif
+        same shearband samples/stem/shearband.tif
+        same pdf --composition Fe82B18 --density 83 --kv 200 samples/stem/saed_glass.tif samples/stem/saed_mro.tif
+    else
+        echo "no python3: results are not compared"
+    fi
+    # The time.
+    for size in $sizes; do
+        for where in "$device" cpu; do step "$build/mroscope" bench --device "$where" --size "$size" --runs "$runs"; done
+    done
+    if [ "$frames" -ge 4 ]; then throughput; fi
+    # What races, strays or reads what nobody wrote, and gave the right answer in spite of that.
     if command -v compute-sanitizer >/dev/null; then
         for tool in $tools; do
             local options=()
-            [ $tool = memcheck ] && options=(--leak-check full)
-            step compute-sanitizer --tool $tool "${options[@]}" --error-exitcode 9 "$parity" every_backend_against_the_cpu
+            [ "$tool" = memcheck ] && options=(--leak-check full)
+            step compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 "${parity[@]}"
         done
     else
         echo "compute-sanitizer is not here: not run"
     fi
-    for image in samples/*.tif; do
-        for device in cuda cpu; do
-            step "$build/mroscope" mro --device $device --kv 200 --cs -0.01 "$image"
-        done
-    done
-    # The time.
-    for size in $sizes; do
-        for device in cuda cpu; do step "$build/mroscope" bench --device $device --size "$size" --runs "$runs"; done
-    done
-    if [ "$frames" -ge 4 ]; then throughput; fi
 }
 
 mkdir -p "$build"
