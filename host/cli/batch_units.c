@@ -256,6 +256,9 @@ static int check_options(struct batch *b)
             if (rc < 0 && (run->common.json || run->common.quiet))
                 rc = cli_wrong_usage("batch", "--json and --quiet are options of 'batch' itself, not of --%s",
                                      u->kind->verb->name);
+            if (rc < 0 && run->common.checksum)
+                rc = cli_wrong_usage("batch", "--checksum is not for --%s: sessions go by the sums of whole files",
+                                     u->kind->verb->name);
             cli_verb_close(run);
             if (rc == 0) rc = 2; /* it has printed its help */
         }

@@ -217,7 +217,7 @@ static bool convert_file(struct convert *c, const char *path)
     char sha256[65] = "";
     bool good = true;
     enum mro_code code = mro_file_open(&f, path, c->common.memory, &e);
-    if (code == MRO_OK && c->common.json) code = mro_hash_start(&hash, f->fd, f->bytes.p, f->bytes.size, &e);
+    if (code == MRO_OK && c->common.json) code = mro_hash_start(&hash, f->fd, f->bytes.p, f->bytes.size, 0, &e);
     if (code != MRO_OK) {
         good = false;
         fflush(stdout);
@@ -240,8 +240,8 @@ int cmd_convert(int argc, char **argv)
     struct convert c = { .to = TO_TIFF };
     const struct cli_group groups[] = {
         { "Conversion", convert_rows, sizeof convert_rows / sizeof *convert_rows, &c },
-        /* all but --reduce: what is averaged has another pixel type */
-        { "Input", cli_input_options, cli_n_input_options - 1, &c.common },
+        /* not --reduce, since what is averaged has another pixel type, nor --checksum */
+        { "Input", cli_input_options, cli_n_input_options - 2, &c.common },
         { "Memory", cli_run_options + cli_n_run_options - 1, 1, &c.common },
         { "Output", cli_output_options, cli_n_output_options, &c.common },
     };

@@ -164,7 +164,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
         if (s == NULL) code = MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its statistics", path);
         /* The table does not show the checksum, which takes longer than reading. */
         if (code == MRO_OK && (opt->common.json || opt->common.out))
-            code = mro_hash_start(&hash, f->fd, f->bytes.p, f->bytes.size, e);
+            code = mro_hash_start(&hash, f->fd, f->bytes.p, f->bytes.size, 0, e);
         for (size_t i = 0; i < n && code == MRO_OK; i++) code = mro_file_statistics(f, i, &s[i], e);
     }
     if (code == MRO_OK && opt->common.out) code = cli_item_stem(&item, opt->common.out, false, false, e);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/progress.h"
+
 /* "3,5-9": the frames used, each once and in order, whatever way they were asked for. */
 static char *frames_text(const struct cli_frames *f, size_t frames)
 {
@@ -55,7 +57,12 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
     if (*item->hash) {
         struct mro_hash_job *hash = *item->hash;
         *item->hash = NULL;
+        const double from = cli_now();
         MRO_TRY(mro_hash_finish(hash, item->sha256, e));
+        if (item->awaited) {
+            item->awaited[0] = from;
+            item->awaited[1] = cli_now();
+        }
     }
     while (n_file < item->n_file && mro_file_warning(item->file, n_file)) n_file++;
     h->warnings = calloc(n_file + item->n_extra + n_warnings + 1, sizeof *h->warnings);
@@ -73,6 +80,7 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
         if (k == item->n_extra) h->warnings[n++] = warnings[i];
     }
     memcpy(h->provenance.input_sha256, item->sha256, sizeof h->provenance.input_sha256);
+    h->provenance.sha256_of_parts = item->sha256_of_parts;
     h->provenance.calibration = item->calibration;
     h->head.verb = job->usage->verb;
     h->head.file = item->path;

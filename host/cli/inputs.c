@@ -27,6 +27,11 @@ const struct cli_option cli_input_options[] = {
     { "reduce", 0, "none|mean|aligned", "",
       "measure the mean of the frames of a stack, as they are or aligned, in place of each frame", CLI_CHOICE,
       AT(reduce), true, 0, 0 },
+    { "checksum", 0, "whole|parts", "",
+      "SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all: "
+      "sooner "
+      "for large stacks on many cores",
+      CLI_CHOICE, AT(checksum), false, 0, 0 },
 };
 const size_t cli_n_input_options = sizeof cli_input_options / sizeof *cli_input_options;
 
@@ -68,11 +73,14 @@ struct walk {
     size_t n_inputs;
     struct mro_hash_job *hash;
     char sha256[65];
+    double awaited[2];       /* from when to when the results waited for it; cli_now */
+    _Atomic double measured; /* when a frame was last measured */
+    double lost;             /* seconds of nothing but that waiting */
     /* Calibration of the last frame, for the result of all frames together. */
     struct mro_axis axis[2];
     char calibration[96];
     size_t n_file; /* warnings that the file has given with the frames so far */
-    bool failed;
+    bool failed, hinted;
 };
 
 static void report(struct walk *w, const struct mro_error *e)
@@ -122,6 +130,8 @@ static enum mro_code item_begin(struct walk *w, const char *path, struct mro_fil
     item->frame_given = frame_given;
     item->hash = &w->hash;
     item->sha256 = w->sha256;
+    item->sha256_of_parts = c->checksum == CLI_CHECKSUM_PARTS;
+    item->awaited = w->awaited;
     item->inputs = w->inputs;
     item->n_inputs = w->n_inputs;
     item->n_file = w->n_file;
@@ -145,7 +155,7 @@ struct frame {
 };
 
 /* Hands calibrated pixels to the measurement. `made` are warnings of how they were made. */
-static void measure_frame(const struct walk *w, struct frame *f, const char *const *made, size_t n_made)
+static void measure_frame(struct walk *w, struct frame *f, const char *const *made, size_t n_made)
 {
     struct cli_item *item = &f->item;
     cli_calibrate(w->job->common, item->info, item->pixels.axis, f->calibration, sizeof f->calibration);
@@ -157,6 +167,7 @@ static void measure_frame(const struct walk *w, struct frame *f, const char *con
              item->pixels.not_finite);
     if (item->pixels.not_finite) f->extra[item->n_extra++] = f->pixels;
     f->measured = w->job->measure(w->job->context, item);
+    w->measured = cli_now();
 }
 
 static enum mro_code publish_frame(struct walk *w, struct frame *f, struct mro_error *e)
@@ -165,7 +176,10 @@ static enum mro_code publish_frame(struct walk *w, struct frame *f, struct mro_e
     memcpy(w->calibration, f->item.calibration, sizeof w->calibration);
     w->n_file = f->item.n_file;
     cli_progress_clear(&w->progress);
-    return w->job->publish(w->job->context, &f->item, f->measured, e);
+    const bool waits = w->hash != NULL;
+    const enum mro_code rc = w->job->publish(w->job->context, &f->item, f->measured, e);
+    if (waits && w->hash == NULL) w->lost = fmax(0, w->awaited[1] - fmax(w->awaited[0], w->measured));
+    return rc;
 }
 
 static enum mro_code do_together(struct walk *w, const char *path, struct mro_file *f, size_t image, bool several,
@@ -497,15 +511,36 @@ size_t cli_count_frames(const struct cli_job *job, const struct mro_file *f, siz
     return n;
 }
 
+static int threads_of(const struct cli_common *c) { return c->threads ? c->threads : omp_get_num_procs(); }
+
+/* After the first file that took long for no other reason. */
+static void tell_of_checksum(struct walk *w, const char *path, double seconds)
+{
+    enum { LONG = 1 }; /* s */
+    if (w->hinted || !w->progress.shown || w->job->failure || w->job->common->checksum != CLI_CHECKSUM_WHOLE ||
+        threads_of(w->job->common) == 1 || w->lost < LONG || w->lost < seconds / 3)
+        return;
+    w->hinted = true;
+    cli_progress_clear(&w->progress);
+    fprintf(stderr,
+            "mroscope: '%s' waited %.1f of its %.1f s for the checksum, which one thread takes; with --checksum parts "
+            "all of them do\n",
+            path, w->lost, seconds);
+}
+
 static void do_file(struct walk *w, const char *path)
 {
+    const double from = cli_now();
     w->n_file = 0;
+    w->lost = 0;
     struct mro_error e;
     struct mro_file *f = NULL;
     size_t images = 0;
+    const struct cli_common *c = w->job->common;
+    const int part_threads = c->checksum == CLI_CHECKSUM_PARTS ? threads_of(c) : 0;
     w->sha256[0] = '\0';
-    if (mro_file_open(&f, path, w->job->common->memory, &e) != MRO_OK ||
-        mro_hash_start(&w->hash, f->fd, f->bytes.p, f->bytes.size, &e) != MRO_OK) {
+    if (mro_file_open(&f, path, c->memory, &e) != MRO_OK ||
+        mro_hash_start(&w->hash, f->fd, f->bytes.p, f->bytes.size, part_threads, &e) != MRO_OK) {
         report(w, &e);
         goto done;
     }
@@ -527,6 +562,7 @@ done:
     mro_hash_finish(w->hash, NULL, NULL);
     w->hash = NULL;
     mro_file_close(f);
+    tell_of_checksum(w, path, cli_now() - from);
 }
 
 struct cli_file_id *cli_identify(const struct cli_args *files)

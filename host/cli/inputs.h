@@ -16,6 +16,9 @@
 /* What is done with the frames of a stack before they are measured; in the order of the option's words. */
 enum cli_reduce { CLI_REDUCE_NONE, CLI_REDUCE_MEAN, CLI_REDUCE_ALIGNED };
 
+/* Of what the checksum of an input is; likewise. */
+enum cli_checksum { CLI_CHECKSUM_WHOLE, CLI_CHECKSUM_PARTS };
+
 /* Warnings told so far, so that hundreds of images do not repeat one sentence, nor one with other numbers. `{0}` is
  * empty. */
 #define CLI_MAX_TOLD 16
@@ -30,6 +33,7 @@ struct cli_common {
     bool resolution_tags;
     struct cli_frames frames;
     int reduce;         /* enum cli_reduce */
+    int checksum;       /* enum cli_checksum */
     const char *device; /* NULL = MROSCOPE_DEVICE, else "auto" */
     int threads;        /* 0 = all cores */
     size_t memory;      /* bytes; 0 = half of the machine's */
@@ -70,7 +74,9 @@ struct cli_item {
     char calibration[96];
     struct mro_hash_job **hash; /* of the file, until the first result asks for it */
     char *sha256;               /* 65 bytes, kept from frame to frame */
-    const char *const *extra;   /* warnings about calibration and pixels */
+    bool sha256_of_parts;
+    double *awaited;          /* from when to when it was waited for, s; NULL: nobody asks */
+    const char *const *extra; /* warnings about calibration and pixels */
     size_t n_extra;
     size_t n_file;                    /* warnings of the file that had been given when these pixels were read */
     enum cli_place place;             /* where it is to be measured */

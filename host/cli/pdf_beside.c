@@ -22,7 +22,7 @@ bool cli_pdf_is_table(const char *path)
 static enum mro_code hash_of(const struct mro_bytes *b, char hex[65], struct mro_error *e)
 {
     struct mro_hash_job *job = NULL;
-    MRO_TRY(mro_hash_start(&job, -1, b->p, b->size, e));
+    MRO_TRY(mro_hash_start(&job, -1, b->p, b->size, 0, e));
     return mro_hash_finish(job, hex, e);
 }
 

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static double now(void)
+double cli_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -15,7 +15,7 @@ static double now(void)
 void cli_progress_begin(struct cli_progress *p, bool quiet)
 {
     p->shown = !quiet && isatty(STDERR_FILENO);
-    p->start = now();
+    p->start = cli_now();
     p->frames = 0;
 }
 
@@ -23,7 +23,7 @@ void cli_progress_frame(struct cli_progress *p, size_t files, size_t total, doub
 {
     p->frames++;
     if (!p->shown) return;
-    const double seconds = now() - p->start, done = (double)files + part;
+    const double seconds = cli_now() - p->start, done = (double)files + part;
     const double rate = seconds > 0 ? (double)p->frames / seconds : 0;
     const long left = done > 0 ? (long)(seconds * ((double)total - done) / done + 0.5) : 0;
     cli_progress_clear(p);

@@ -12,6 +12,9 @@ struct cli_progress {
     size_t frames;
 };
 
+/* Seconds on a clock that is never set. */
+double cli_now(void);
+
 /* Shows anything only when stderr is a terminal and the user has not asked for quiet. */
 void cli_progress_begin(struct cli_progress *p, bool quiet);
 /* `files` of `total` are finished, `part` (0 to 1) of the next; one more frame is done. */

@@ -15,6 +15,7 @@ struct mro_provenance {
     const char *algorithm;   /* name and version of the method, "mro 1"; NULL for plain reading */
     const char *calibration; /* source of the pixel size, "ImageJ" */
     char input_sha256[65];   /* of the file's bytes; "" = not taken */
+    bool sha256_of_parts;    /* that of the sums of its parts of MRO_HASH_PART bytes instead */
     bool has_seed;
     uint64_t seed;
 };
@@ -22,13 +23,16 @@ struct mro_provenance {
 const char *mro_version(void); /* "0.1.0" */
 const char *mro_commit(void);  /* "1a2b3c4d5e6f", with "-dirty" for changed sources, or "unknown" */
 
-/* SHA-256 of bytes in memory, computed on a thread of its own beside the measurement. */
+/* SHA-256 of a file, computed on a thread of its own beside the measurement. No more than one thread can take it: with
+ * many of them, that of the SHA-256s (32 bytes each) of its parts, one after the other, is sooner there. */
 struct mro_hash_job;
+#define MRO_HASH_PART ((size_t)64 << 20)
 
 /* Starts hashing `size` bytes: of the file `fd`, read piece by piece so that they do not fill the memory, or with fd <
- * 0 those at `p`. They must stay readable until mro_hash_finish. Where no thread can be had, it hashes before
- * returning. Errors: MRO_EMEMORY. */
-enum mro_code mro_hash_start(struct mro_hash_job **job, int fd, const void *p, size_t size, struct mro_error *e);
+ * 0 those at `p`. They must stay readable until mro_hash_finish. `part_threads` 0: as a whole; else its parts, on as
+ * many threads. Where no thread can be had, it hashes before returning. Errors: MRO_EMEMORY. */
+enum mro_code mro_hash_start(struct mro_hash_job **job, int fd, const void *p, size_t size, int part_threads,
+                             struct mro_error *e);
 
 /* Makes a job that has not ended stop early; mro_hash_finish then gives no digest. NULL is fine. */
 void mro_hash_cancel(struct mro_hash_job *job);

@@ -94,7 +94,10 @@ static json_t *provenance(const struct mro_provenance *p, const struct mro_image
     put(&b, "backend", text(p->backend));
     put(&b, "vectors", text(p->backend ? mro_vectors()->name : NULL));
     put(&b, "algorithm", text(p->algorithm));
-    put(&b, "input_sha256", p->input_sha256[0] ? text(p->input_sha256) : json_null());
+    put(&b, "input_sha256", p->input_sha256[0] && !p->sha256_of_parts ? text(p->input_sha256) : json_null());
+    if (p->sha256_of_parts)
+        put(&b, "input_sha256_parts",
+            json_pack("{s:I, s:s}", "part_bytes", (json_int_t)MRO_HASH_PART, "sha256", p->input_sha256));
     put(&b, "calibration", text(p->calibration));
     put(&b, "microscope", microscope(info));
     put(&b, "seed", p->has_seed ? json_integer((json_int_t)p->seed) : json_null());

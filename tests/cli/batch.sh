@@ -338,6 +338,9 @@ expect_err "-o DIR"
 run batch day/session.csv -o nothing --haadf "file.tif"
 expect_code 2
 expect_one_line
+run batch day/session.csv -o nothing --haadf "--checksum parts"
+expect_code 2
+expect_err "--checksum is not for --haadf: sessions go by the sums of whole files"
 run batch none.csv -o nothing
 expect_code 1
 expect_one_line

@@ -137,6 +137,26 @@ run bandpass --pixel 0.02 --json -o stack stack.tif
 expect_code 0
 expect_file stack/stack.f0001.bandpass.tif
 
+# -- the checksum of a file, and of its parts
+cp "$image" long.tif
+truncate -s 130M long.tif
+part_sums() {
+    for part in 0 1 2; do tail -c +$((part * (64 << 20) + 1)) long.tif | head -c 64M | sha256sum | cut -c-64; done
+}
+whole=$(sha256sum <long.tif | cut -c-64)
+parts=$(printf '%b' "$(part_sums | tr -d '\n' | sed 's/../\\x&/g')" | sha256sum | cut -c-64)
+run bandpass --json --checksum whole long.tif
+expect_code 0
+expect_out "\"input_sha256\": \"$whole\", \"calibration\""
+for threads in 1 3; do
+    run bandpass --json --checksum parts --threads $threads long.tif
+    expect_code 0
+    expect_out "\"input_sha256\": null, \"input_sha256_parts\": {\"part_bytes\": 67108864, \"sha256\": \"$parts\"}"
+done
+run bandpass --checksum half long.tif
+expect_code 2
+rm long.tif
+
 # -- inputs that fail
 head -c 100000 "$image" >cut.tif
 for bad in missing.tif cut.tif; do

@@ -11,14 +11,16 @@
 
 #include "core/provenance.h"
 
-static void check(const void *p, size_t size, const char *expected)
+static void check_by(int part_threads, const void *p, size_t size, const char *expected)
 {
     struct mro_hash_job *job;
     char hex[65];
-    assert_int_equal(mro_hash_start(&job, -1, p, size, NULL), MRO_OK);
+    assert_int_equal(mro_hash_start(&job, -1, p, size, part_threads, NULL), MRO_OK);
     assert_int_equal(mro_hash_finish(job, hex, NULL), MRO_OK);
     assert_string_equal(hex, expected);
 }
+
+static void check(const void *p, size_t size, const char *expected) { check_by(0, p, size, expected); }
 
 static void known_digests(void **state)
 {
@@ -32,6 +34,36 @@ static void known_digests(void **state)
     free(a);
 }
 
+/* The same at any number of threads, and what the sums of the parts, taken by themselves, add up to. */
+static void sums_of_parts(void **state)
+{
+    enum { PARTS = 3, TAIL = 5 };
+    const size_t size = 2 * MRO_HASH_PART + TAIL;
+    unsigned char *p = malloc(size), sums[PARTS * 32];
+    char hex[65];
+    (void)state;
+    assert_non_null(p);
+    memset(p, 'a', size);
+    memcpy(p + MRO_HASH_PART, "b", 1);
+    for (size_t k = 0; k < PARTS; k++) {
+        assert_int_equal(mro_sha256(p + k * MRO_HASH_PART, k < 2 ? MRO_HASH_PART : TAIL, hex, NULL), MRO_OK);
+        for (size_t i = 0; i < 32; i++) {
+            const char byte[3] = { hex[2 * i], hex[2 * i + 1], 0 };
+            sums[32 * k + i] = (unsigned char)strtoul(byte, NULL, 16);
+        }
+    }
+    for (size_t parts = 0; parts <= PARTS; parts++) {
+        assert_int_equal(mro_sha256(sums, 32 * parts, hex, NULL), MRO_OK);
+        for (int threads = 1; threads < 6; threads += 2)
+            check_by(threads, p, parts < PARTS ? parts * MRO_HASH_PART : size, hex);
+    }
+    struct mro_hash_job *job;
+    assert_int_equal(mro_hash_start(&job, -1, p, size, 2, NULL), MRO_OK);
+    mro_hash_cancel(job);
+    mro_hash_finish(job, NULL, NULL);
+    free(p);
+}
+
 static void no_job_gives_no_digest(void **state)
 {
     char hex[65] = "x";
@@ -42,6 +74,7 @@ static void no_job_gives_no_digest(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(known_digests), cmocka_unit_test(no_job_gives_no_digest) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(known_digests), cmocka_unit_test(sums_of_parts),
+                                        cmocka_unit_test(no_job_gives_no_digest) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,7 @@ pack() {
     mkdir -p "$1/lib" "$1/tests"
     cp "$work/mroscope" "$1"
     cp "$work/tests/test_parity_backends" "$1/tests"
-    ldd "$1/mroscope" "$1/tests/test_parity_backends" | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
+    ldd "$work/mroscope" "$work/tests/test_parity_backends" | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
         grep -vE '/lib(c|m|dl|rt|pthread|resolv|gcc_s|stdc\+\+|cufft)\.so' | xargs cp -Lt "$1/lib"
     echo "$1: $(du -sh --apparent-size "$1" | cut -f1)"
 }
@@ -56,7 +56,7 @@ limit_s=${LIMIT:-0}
 failed=0
 ask() { nvidia-smi -i 0 --query-gpu="$1" --format=csv,noheader 2>/dev/null | head -1; }
 card=$(ask name)
-if [ -z "$card" ] && [ "$device" = strict ]; then card=none; fi
+if [ -z "$card" ] && [ "$device" != cuda ]; then card=none; fi
 if [ -z "$card" ]; then
     echo "gpu.sh: nvidia-smi shows no card here" >&2
     exit 2
@@ -150,13 +150,13 @@ find_cufft() {
     export LD_LIBRARY_PATH=${at%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 }
 
-# stack FILE N: N frames of 4096 x 4096 counts, four different ones in turn, as one plain TIFF
-stack() {
-    python3 - "$1" "$2" <<'PY'
+# stacks N...: N.tif, plain TIFF of N frames of 4096 x 4096 counts, four different ones in turn
+stacks() {
+    (cd "$work" && python3 - "$@") <<'PY'
 import struct, sys
 import numpy as np
 
-n, side, size = int(sys.argv[2]), 4096, 4096 * 4096 * 2
+side, size = 4096, 4096 * 4096 * 2
 q = np.hypot(np.fft.fftfreq(side, 0.02)[:, None], np.fft.rfftfreq(side, 0.02)[None])
 gain = np.exp(-((q - 4.9) / 0.6) ** 2) + 0.2 * np.exp(-((q / 8) ** 2))
 frames = []
@@ -167,49 +167,40 @@ for seed in range(4):
 tags = [(256, 4, side), (257, 4, side), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1), (278, 4, side),
         (279, 4, size), (339, 3, 1)]
 head = 2 + 12 * len(tags) + 4
-with open(sys.argv[1], "wb") as f:
-    f.write(struct.pack("<2sHI", b"II", 42, 8))
-    for i in range(n):
-        at = 8 + i * (head + size)
-        f.write(struct.pack("<H", len(tags)))
-        for tag, kind, value in tags:
-            f.write(struct.pack("<HHII", tag, kind, 1, at + head if tag == 273 else value))
-        f.write(struct.pack("<I", at + head + size if i + 1 < n else 0) + frames[i % 4])
+for n in map(int, sys.argv[1:]):
+    with open(f"{n}.tif", "wb") as f:
+        f.write(struct.pack("<2sHI", b"II", 42, 8))
+        for i in range(n):
+            at = 8 + i * (head + size)
+            f.write(struct.pack("<H", len(tags)))
+            for tag, kind, value in tags:
+                f.write(struct.pack("<HHII", tag, kind, 1, at + head if tag == 273 else value))
+            f.write(struct.pack("<I", at + head + size if i + 1 < n else 0) + frames[i % 4])
 PY
 }
 
-# Frames a second from the system's copy of the file: what all of them take longer than a quarter, so that the start of
-# the program and the plan, made once, do not count.
+# Frames a second from the system's copy of the file, its checksum taken by one thread and by all: what a stack takes
+# longer than one of a quarter, so that the start of the program and the plan, made once, do not count.
 throughput() {
-    local few=$((frames / 4)) from taken=(0 0) running=()
+    local few=$((frames / 4)) sum n from taken
     echo
     echo "== mro, a stack of $frames frames of 4096 x 4096 from the page cache"
-    if ! stack "$work/stack.tif" "$frames"; then
+    if ! stacks "$frames" "$few"; then
         echo "no stack without python3 and numpy: not timed"
         return 0
     fi
-    for n in "$frames" "$few" "$frames"; do # the first is not counted
-        from=$(date +%s%N)
-        measure_stack "$n" 2>&1 || fail "the stack"
-        taken=("${taken[1]}" $(($(date +%s%N) - from)))
-        echo "$n frames: $((taken[1] / 1000000)) ms"
+    for sum in whole parts; do
+        taken=(0 0)
+        for n in "$frames" "$few" "$frames"; do # the first is not counted
+            from=$(date +%s%N)
+            { within "$build/mroscope" mro --device "$device" --json --quiet --pixel 0.02 --kv 300 --cs 1.2 \
+                --checksum "$sum" "$work/$n.tif" >/dev/null; } 2>&1 || fail "the stack"
+            taken=("${taken[1]}" $(($(date +%s%N) - from)))
+            echo "checksum $sum, $n frames: $((taken[1] / 1000000)) ms"
+        done
+        awk -v n=$((frames - few)) -v few="${taken[0]}" -v all="${taken[1]}" \
+            'BEGIN { if (all > few) printf "%.1f frames a second\n", 1e9 * n / (all - few) }'
     done
-    awk -v n=$((frames - few)) -v few="${taken[0]}" -v all="${taken[1]}" \
-        'BEGIN { if (all > few) printf "%.1f frames a second\n", 1e9 * n / (all - few) }'
-    # The check sum of a file takes one thread: three programs have three.
-    from=$(date +%s%N)
-    for n in 1 2 3; do
-        measure_stack "$frames" 2>&1 &
-        running+=($!)
-    done
-    wait "${running[@]}" || fail "three programs at once"
-    awk -v n=$((3 * frames)) -v all=$(($(date +%s%N) - from)) \
-        'BEGIN { printf "three programs at once: %.1f frames a second, their start with it\n", 1e9 * n / all }'
-}
-
-measure_stack() {
-    within "$build/mroscope" mro --device "$device" --json --quiet --pixel 0.02 --kv 300 --cs 1.2 --frames "0-$(($1 - 1))" \
-        "$work/stack.tif" >/dev/null
 }
 
 all() {

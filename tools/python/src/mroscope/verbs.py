@@ -29,6 +29,7 @@ def mro(
     resolution_tags: bool = False,
     frames: int | str | Iterable[int] | None = None,
     reduce: Literal["none", "mean", "aligned"] | None = None,
+    checksum: Literal["whole", "parts"] | None = None,
     device: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
@@ -75,6 +76,9 @@ def mro(
     reduce
         measure the mean of the frames of a stack, as they are or aligned, in place of each frame: none, mean,
         aligned (default none)
+    checksum
+        SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all:
+        sooner for large stacks on many cores: whole, parts (default whole)
     device
         where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)
     threads
@@ -102,6 +106,7 @@ def bandpass(
     resolution_tags: bool = False,
     frames: int | str | Iterable[int] | None = None,
     reduce: Literal["none", "mean", "aligned"] | None = None,
+    checksum: Literal["whole", "parts"] | None = None,
     device: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
@@ -130,6 +135,9 @@ def bandpass(
     reduce
         measure the mean of the frames of a stack, as they are or aligned, in place of each frame: none, mean,
         aligned (default none)
+    checksum
+        SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all:
+        sooner for large stacks on many cores: whole, parts (default whole)
     device
         where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)
     threads
@@ -164,6 +172,7 @@ def haadf(
     resolution_tags: bool = False,
     frames: int | str | Iterable[int] | None = None,
     reduce: Literal["none", "mean", "aligned"] | None = None,
+    checksum: Literal["whole", "parts"] | None = None,
     device: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
@@ -208,6 +217,9 @@ def haadf(
     reduce
         measure the mean of the frames of a stack, as they are or aligned, in place of each frame: none, mean,
         aligned (default none)
+    checksum
+        SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all:
+        sooner for large stacks on many cores: whole, parts (default whole)
     device
         where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)
     threads
@@ -354,6 +366,7 @@ def pdf(
     resolution_tags: bool = False,
     frames: int | str | Iterable[int] | None = None,
     reduce: Literal["none", "mean", "aligned"] | None = None,
+    checksum: Literal["whole", "parts"] | None = None,
     device: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
@@ -454,6 +467,9 @@ def pdf(
     reduce
         measure the mean of the frames of a stack, as they are or aligned, in place of each frame: none, mean,
         aligned (default none)
+    checksum
+        SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all:
+        sooner for large stacks on many cores: whole, parts (default whole)
     device
         where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)
     threads
@@ -488,6 +504,7 @@ def lattice(
     resolution_tags: bool = False,
     frames: int | str | Iterable[int] | None = None,
     reduce: Literal["none", "mean", "aligned"] | None = None,
+    checksum: Literal["whole", "parts"] | None = None,
     device: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
@@ -536,6 +553,9 @@ def lattice(
     reduce
         measure the mean of the frames of a stack, as they are or aligned, in place of each frame: none, mean,
         aligned (default none)
+    checksum
+        SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all:
+        sooner for large stacks on many cores: whole, parts (default whole)
     device
         where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)
     threads
@@ -574,6 +594,7 @@ def shearband(
     resolution_tags: bool = False,
     frames: int | str | Iterable[int] | None = None,
     reduce: Literal["none", "mean", "aligned"] | None = None,
+    checksum: Literal["whole", "parts"] | None = None,
     device: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     memory: int | str | None = None,
@@ -628,6 +649,9 @@ def shearband(
     reduce
         measure the mean of the frames of a stack, as they are or aligned, in place of each frame: none, mean,
         aligned (default none)
+    checksum
+        SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all:
+        sooner for large stacks on many cores: whole, parts (default whole)
     device
         where to compute: auto, cpu, cuda, or a name that 'mroscope devices' lists (default auto)
     threads
