@@ -182,7 +182,7 @@ def test_overview(b, url):
     compared = {c['metric']: c for c in b.js('return report.compare')}
     check('states are compared', 'fraction' in compared and any(c['reference'] == 'CTC30' for c in compared.values()))
     ratio = next(x for x in compared['fraction']['states'] if x['state'] == 'AQ')
-    check('and the ratio is shown', f"{ratio['ratio']:.2f}" in b.js('return document.getElementById("compared").textContent'))
+    check('and the ratio is shown', b.js('return ratioText(arguments[0])', ratio) in b.js('return document.getElementById("compared").textContent'))
     check('with its sentence', ratio['sentence'] in b.js('return document.getElementById("compared").textContent'))
     check('its unit is told', 'the image is the unit of every comparison' in b.js('return document.querySelector(".lead").textContent'))
     for unit, words in (('specimen', 'the unit of every comparison is the specimen'), (None, 'the specimen where several images show one')):
@@ -200,6 +200,17 @@ def test_overview(b, url):
     one, two = [['Bands: width; 12.03\u00a0nm [11.70, 12.30]', 'Bands: depth; 5.0\u202f% [4.8, 5.2]\u202f%'],
                 ['; 25.30\u00a0nm [25.10, 25.50]', '; \u22123.9\u202f% [\u22124.0, \u22123.8]\u202f%']]
     check('width and depth of bands with their intervals', shown == [[a + z for a, z in zip(one, two)], one], f'({shown})')
+    for path, result, text, ci in (
+            ('fsdp.Q_inv_A', {'fsdp': {'Q_inv_A': 3.0702, 'Q_se': 0.0038, 'Q_ci95': [3.062, 3.078]}}, '3.070\u00a0\u212b\u207b\u00b9', '[3.062, 3.078]'),
+            ('crystals.0.d_nm', {'crystals': [{'d_nm': 0.20429, 'd_se_nm': 0.00016}]}, '0.20429\u202f\u00b1\u202f0.00016\u00a0nm', ''),
+            ('noise_sd', {'noise_sd': 0.2, 'unit': 'GPa'}, '0.2\u00a0GPa', '')):
+        v = b.js('return columnValue(arguments[0], arguments[1])', result, path)
+        check(f'{path} with its unit and error', (v['text'].replace('\u00c5', '\u212b'), v['ci']) == (text, ci), f'({v})')
+    said = b.js('return [[0.991, [0.985, 0.997]], [1.7, [1.2, 2.5]], [3.449, null]].map(([ratio, ratio_ci95]) => ratioText({ ratio, ratio_ci95 }))')
+    check('ratios in as many figures as their interval', said == ['0.991 [0.985, 0.997]', '1.70 [1.20, 2.50]', '3.45'], f'({said})')
+    ends = b.js('return [rangeOf([3.1, 3.13, null]), rangeOf([0.05, 0.2]), rangeOf([-1, 1]), rangeOf([0, 0]), rangeOf([2])]')
+    check('axes begin at 0 but for values that are alike', 3 < ends[0][0] < 3.1 and 3.13 < ends[0][1] < 3.2 and [e[0] for e in ends[1:]] == [0, -1, 0, 0]
+          and all(e[1] > e[0] for e in ends), f'({ends})')
     title = b.js('return columnTitle("bands.deepest.width_nm")')
     check('which of a list is said', title == 'Bands, deepest: width', f'({title})')
     csv = b.js('return csvText()')

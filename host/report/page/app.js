@@ -91,9 +91,8 @@ function valueNode(key, v, beside, under = '') {
   if (v === null) return unit ? 'not measured' : DASH;
   if (typeof v === 'boolean') return v ? 'yes' : 'no';
   if (isNumber(v)) {
-    const bare = key.replace(/_(nm|at)$/, ''), ci = beside && !Array.isArray(beside) ? beside[`${bare}_ci95`] || beside[`${key}_ci95`] : null;
-    const range = interval(ci, unit);
-    return quantity(v, unit, ci, atMost(beside, key)) + (range ? ` ${range}` : '');
+    const { ci, se } = errorsOf(beside, key), range = interval(ci, unit);
+    return quantity(v, unit, ci, atMost(beside, key), se) + (range ? ` ${range}` : '');
   }
   if (typeof v === 'string') return named(v);
   if (Array.isArray(v) && v.every((x) => x === null || isNumber(x))) {
@@ -104,10 +103,9 @@ function valueNode(key, v, beside, under = '') {
 }
 // [the plain values as a table, then what has parts of its own]
 function generic(object, skip = new Set(), under = '') {
-  const simple = [], deep = [];
+  const simple = [], deep = [], errors = new Set(Object.keys(object).flatMap((k) => (isNumber(object[k]) || object[k] === null ? [besideOf(object, k), besideOf(object, k, '_se')] : [])));
   for (const [key, v] of Object.entries(object)) {
-    if (skip.has(key) || /_at_most$/.test(key)) continue;
-    if (/_ci95$/.test(key) && Object.keys(object).some((k) => k !== key && k.replace(/_(nm|at)$/, '') === key.slice(0, -5))) continue;
+    if (skip.has(key) || errors.has(key) || /_at_most$/.test(key)) continue;
     const node = valueNode(key, v, object, under);
     if (node !== null) simple.push([label(key), node]);
     else deep.push([key, v]);
@@ -125,16 +123,20 @@ function listTable(key, list) {
   if (list.length === 0) return h('p', { class: 'soft' }, 'none');
   if (!list.every((x) => x && typeof x === 'object' && !Array.isArray(x)))
     return h('ul', { class: 'plain' }, list.slice(0, 200).map((x) => h('li', {}, named(typeof x === 'string' ? x : JSON.stringify(x)))));
-  const ciOf = (k) => [`${k.replace(/_(nm|at)$/, '')}_ci95`, `${k}_ci95`].find((c) => c !== k && list.some((x) => Array.isArray(x[c])));
-  const all = [...new Set(list.flatMap((x) => Object.keys(x)))], intervals = new Set(all.map(ciOf));
-  const keys = all.filter((k) => !intervals.has(k)).filter((k) => list.every((x) => x[k] === undefined || x[k] === null || typeof x[k] !== 'object' || Array.isArray(x[k])));
+  const all = [...new Set(list.flatMap((x) => Object.keys(x)))], hasErrors = (x, k) => besideOf(x, k) || besideOf(x, k, '_se');
+  const errors = new Set(list.flatMap((x) => Object.keys(x).filter((k) => isNumber(x[k]) || x[k] === null).flatMap((k) => [besideOf(x, k), besideOf(x, k, '_se')])));
+  const keys = all.filter((k) => !errors.has(k)).filter((k) => list.every((x) => x[k] === undefined || x[k] === null || typeof x[k] !== 'object' || Array.isArray(x[k])));
   const columns = keys.map((k) => {
     const { unit } = unitOf(k);
     return { title: (k === '' ? '' : label(k)) + (/_ci95$/.test(k) ? ', 95 %' : '') + (unit && unit !== '%' && unit !== 'p' ? ` (${unit})` : ''), n: list.some((x) => isNumber(x[k])), of: (x, probe) => {
       if (probe && x.probe) return {};
       const v = x[k];
       if (Array.isArray(v) && /_ci95$/.test(k)) return { text: interval(v, unit), value: v[0] };
-      if (isNumber(v) && ciOf(k)) return { text: `${quantity(v, unit === 'p' || unit === '%' ? unit : '', x[ciOf(k)])} ${interval(x[ciOf(k)], unit)}`, value: v };
+      if (Array.isArray(v) && v.some((part) => part && typeof part === 'object')) return { text: String(v.length), value: v.length };
+      if (isNumber(v) && hasErrors(x, k)) {
+        const { ci, se } = errorsOf(x, k);
+        return { text: `${quantity(v, unit === 'p' || unit === '%' ? unit : '', ci, false, se)} ${interval(ci, unit)}`.trim(), value: v };
+      }
       return { text: isNumber(v) ? (unit === '%' ? percent(v) : unit === 'p' ? chance(v) : plain(v)) : v === null || v === undefined ? DASH : String(valueNode(k, v, x) instanceof Node ? v : valueNode(k, v, x)), value: isNumber(v) || typeof v === 'string' ? v : null };
     } };
   });
@@ -251,7 +253,7 @@ function pointsOf(m) {
   return chief.filter((i) => items[i].verb === m.verb && isNumber(at(items[i].result, m.metric))).map((i) => {
     const beside = parent ? at(items[i].result, parent) : items[i].result;
     return { state: rowOf(items[i]).state, name: items[i].name, href: linkTo(i), value: at(items[i].result, m.metric),
-      ci: beside[`${key.replace(/_(nm|at)$/, '')}_ci95`] || beside[`${key}_ci95`], x: rowOf(items[i])[over.key], beside };
+      ci: errorsOf(beside, key).ci, x: rowOf(items[i])[over.key], beside };
   });
 }
 
@@ -313,7 +315,9 @@ function comparisonOf(m) {
   return out;
 }
 function ratioText(x) {
-  const ci = x.ratio_ci95, two = (v) => (v >= 0.1 || v <= 0 ? v.toFixed(2) : plain(v, 2)), end = (v) => (isNumber(v) ? two(v) : '∞');
+  // Two decimals, more where the interval is so narrow that they say nothing of it.
+  const ci = x.ratio_ci95, decimals = Math.max(2, decimalsOf(ci) || 0), known = Array.isArray(ci) && isNumber(ci[0]);
+  const two = (v) => (v < 0.1 && v > 0 ? plain(v, 2) : known ? v.toFixed(decimals) : plain(v, 3)), end = (v) => (isNumber(v) ? two(v) : '∞');
   return two(x.ratio) + (ci && isNumber(ci[0]) ? ` [${end(ci[0])}, ${end(ci[1])}${isNumber(ci[1]) ? ']' : ')'}` : '');
 }
 function trendLine(c, points) {
@@ -421,16 +425,19 @@ function framesCard(item) {
   ], item.frames));
 }
 
+// What an option was set to.
+function optionText(o) {
+  const v = o && typeof o === 'object' && 'value' in o ? o.value : o, word = (x) => (isNumber(x) && !Number.isInteger(x) ? plain(x, 6) : String(x));
+  if (v === null) return 'not given';
+  return (Array.isArray(v) ? v.map(word).join(', ') || 'none' : typeof v === 'object' ? JSON.stringify(v) : word(v)) + (o && o.unit ? `\u00a0${o.unit}` : '');
+}
 function sourceCard(item, row) {
   const p = item.result.provenance || {}, options = p.options || {}, r = item.result;
   const pairs = [['File', named(String(r.file || row.file || ''))], ['SHA-256', p.input_sha256 ? h('span', { class: 'mono' }, p.input_sha256) : 'not taken']];
   for (const key of ['shape', 'pixel_nm', 'calibration']) if (r[key] !== undefined) pairs.push([label(key), valueNode(key, r[key], r)]);
   pairs.push(['Program', named(`${p.program || ''} ${p.version || ''} (${p.commit || ''})`)], ['Method', named(String(p.algorithm || DASH))], ['Computed on', named(String(p.backend || DASH))]);
   if (isNumber(p.seed)) pairs.push(['Seed', String(p.seed)]);
-  const set = Object.entries(options).map(([k, o]) => {
-    const v = o && typeof o === 'object' && 'value' in o ? o.value : o;
-    return [`--${k}`, named((v === null ? 'not given' : Array.isArray(v) ? v.join(', ') : String(v)) + (o && o.unit ? `\u00a0${o.unit}` : ''))];
-  });
+  const set = Object.entries(options).map(([k, o]) => [`--${k}`, named(optionText(o))]);
   const node = card('Where it comes from', null, keyTable(pairs),
     p.microscope && h('details', {}, h('summary', {}, 'What the file says of the microscope'), h('div', { class: 'inner' }, generic(p.microscope))),
     set.length > 0 && h('details', {}, h('summary', {}, `Options (${set.length})`), keyTable(set)),
@@ -577,7 +584,7 @@ function provenancePage() {
     const values = new Map();
     for (const i of chief.filter((k) => items[k].verb === verb))
       for (const [k, o] of Object.entries((items[i].result.provenance || {}).options || {})) {
-        const v = o && typeof o === 'object' && 'value' in o ? o.value : o, text = (v === null ? 'not given' : Array.isArray(v) ? v.join(', ') || 'none' : typeof v === 'object' ? JSON.stringify(v) : String(v)) + (v !== null && o.unit ? `\u00a0${o.unit}` : '');
+        const text = optionText(o);
         if (!values.has(k)) values.set(k, new Map());
         values.get(k).set(text, (values.get(k).get(text) || 0) + 1);
       }

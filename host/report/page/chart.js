@@ -35,15 +35,18 @@ function tipped(node, text) {
   return node;
 }
 
+// Ends of an axis: from 0, unless that would leave most of it empty below the values.
+function rangeOf(values) {
+  const known = values.filter(isNumber), lo = Math.min(...known), hi = Math.max(...known), part = 0.15 * (hi - lo);
+  if (hi > lo && lo > 0.6 * hi) return [lo - part, hi + part];
+  return [Math.min(0, lo), hi > 0 ? hi * 1.05 : lo < 0 ? 0 : 1];
+}
+
 // groups: [{name, colour, mean, ci, points: [{value, ci, name, href, x}]}] over named places on the x axis.
 function dotChart({ title, unit, groups, summary }) {
   const w = chartWidth(), height = 330, left = 58, right = 14, top = 30, bottom = 46;
-  let hi = 0, lo = 0;
-  for (const g of groups)
-    for (const v of [g.mean, ...(g.ci || []), ...g.points.flatMap((p) => [p.value, ...(p.ci || [])])])
-      if (isNumber(v)) { hi = Math.max(hi, v); lo = Math.min(lo, v); }
-  if (hi === lo) hi = lo + 1;
-  const ticks = ticksOf(lo, hi * 1.04, 5), y = (v) => height - bottom - ((v - lo) / (hi * 1.04 - lo)) * (height - top - bottom);
+  const [lo, hi] = rangeOf(groups.flatMap((g) => [g.mean, ...(g.ci || []), ...g.points.flatMap((p) => [p.value, ...(p.ci || [])])]));
+  const ticks = ticksOf(lo, hi, 5), y = (v) => height - bottom - ((v - lo) / (hi - lo)) * (height - top - bottom);
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': `${title}. ${summary}` });
   svg.append(s('text', { class: 'title', x: 0, y: 14 }, title));
   for (const t of ticks) {
@@ -113,7 +116,7 @@ function trendChart({ title, xLabel, unit, points, line, summary }) {
   const w = chartWidth(), height = 330, left = 58, right = 14, top = 30, bottom = 46;
   const xs = points.map((p) => p.x), ys = points.map((p) => p.value).concat((line || []).map((p) => p[1]));
   let x0 = Math.min(...xs), x1 = Math.max(...xs);
-  const pad = (x1 - x0 || 1) * 0.06, lo = Math.min(0, ...ys), hi = Math.max(...ys) * 1.06 || 1;
+  const pad = (x1 - x0 || 1) * 0.06, [lo, hi] = rangeOf(ys);
   x0 -= pad; x1 += pad;
   const x = (v) => left + ((v - x0) / (x1 - x0)) * (w - left - right), y = (v) => height - bottom - ((v - lo) / (hi - lo)) * (height - top - bottom);
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': `${title}. ${summary}` });

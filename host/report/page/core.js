@@ -66,7 +66,7 @@ function chance(p, less = false) {
 }
 
 const UNITS = [
-  ['_per_nm2', 'nm⁻²'], ['_per_nm3', 'nm⁻³'], ['_per_nm', 'nm⁻¹'], ['_inv_nm', 'nm⁻¹'], ['_fwhm_inv_A', 'Å⁻¹'], ['_inv_A', 'Å⁻¹'], ['_nm', 'nm'],
+  ['_per_nm2', 'nm⁻²'], ['_per_nm3', 'nm⁻³'], ['_per_nm', 'nm⁻¹'], ['_per_um', 'µm⁻¹'], ['_nm2', 'nm²'], ['_um', 'µm'], ['_inv_nm', 'nm⁻¹'], ['_fwhm_inv_A', 'Å⁻¹'], ['_inv_A', 'Å⁻¹'], ['_nm', 'nm'],
   ['_A', 'Å'], ['_deg', '°'], ['_mm', 'mm'], ['_kv', 'kV'], ['_at', 'at.%'], ['_px', 'px'], ['_bytes', 'bytes'], ['_ms', 'ms'],
 ];
 // Unit and bare name of a key, from how it ends; "_ci95" says interval.
@@ -74,28 +74,39 @@ function unitOf(key, beside) {
   const bare = key.replace(/_ci95$/, '');
   for (const [end, unit] of UNITS)
     if (bare.endsWith(end) && bare.length > end.length) return { unit, name: bare.slice(0, -end.length) };
+  if (beside && typeof beside.unit === 'string' && /^(mean|sd|fwhm|fwhm_kernel|noise_sd|sd_true|fwhm_true|minimum|maximum)$/.test(bare)) return { unit: beside.unit, name: bare };
   if (/(^|_)(fraction|fractions|coverage)(_|$)/.test(bare) || bare === 'contrast_sd' || bare === 'depth' || bare === 'noise_sd' || bare === 'line_noise_sd')
     return { unit: '%', name: bare };
   if (/^p(_|$)|_p$|^p_value$/.test(bare)) return { unit: 'p', name: bare };
-  if (beside && typeof beside.unit === 'string' && /^(mean|sd|fwhm)$/.test(bare)) return { unit: beside.unit, name: bare };
   return { unit: '', name: bare };
 }
-// Decimals that show two figures of the width of an interval; null where there is none to go by.
-function decimalsOf(ci) {
-  if (!Array.isArray(ci) || !isNumber(ci[0]) || !isNumber(ci[1]) || !(ci[1] > ci[0])) return null;
-  const decimals = 1 - Math.floor(Math.log10(ci[1] - ci[0]));
+// The key of the interval (or, with "_se", of the standard error) of a number: named as it is, with its unit, without, or
+// before it.
+function besideOf(object, key, end = '_ci95') {
+  if (object === null || typeof object !== 'object' || Array.isArray(object)) return undefined;
+  const { name } = unitOf(key);
+  return [`${name}${end}`, `${key}${end}`, `${name}${end}${key.slice(name.length)}`].find((k) => k !== key && Object.hasOwn(object, k));
+}
+// Interval and standard error of a number, as far as there are any.
+const errorsOf = (object, key) => ({ ci: (object || {})[besideOf(object, key)] || null, se: (object || {})[besideOf(object, key, '_se')] || null });
+// Decimals that show two figures of the width of an interval, or of a standard error; null where there is none to go by.
+function decimalsOf(ci, se = null) {
+  const known = Array.isArray(ci) && isNumber(ci[0]) && isNumber(ci[1]), width = known ? ci[1] - ci[0] : se;
+  if (!isNumber(width) || !(width > 0)) return null;
+  const decimals = 1 - Math.floor(Math.log10(width));
   return decimals > 6 ? null : Math.max(0, decimals);
 }
 const fixed = (v, decimals) => (v < 0 ? MINUS : '') + Math.abs(v).toFixed(decimals);
 // Whether the number of a key is told to be that or less, by a key beside it.
 const atMost = (beside, key) => Boolean(beside) && beside[`${key}_at_most`] === true;
-// A number with its unit, in as many figures as its interval, if it has one, leaves a meaning.
-function quantity(v, unit, ci, less = false) {
+// A number with its unit, in as many figures as its interval or standard error, if it has one, leaves a meaning. The error
+// stands beside it where there is no interval.
+function quantity(v, unit, ci, less = false, se = null) {
   if (unit === '%') return percent(v);
   if (unit === 'p') return chance(v, less);
   if (!isNumber(v)) return DASH;
-  const decimals = decimalsOf(ci);
-  return (decimals === null ? plain(v) : fixed(v, decimals)) + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
+  const decimals = decimalsOf(ci, se), alone = !Array.isArray(ci) && isNumber(se) && decimals !== null;
+  return (decimals === null ? plain(v) : fixed(v, decimals)) + (alone ? `${THIN}±${THIN}${fixed(se, decimals)}` : '') + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
 }
 // An interval without an upper end is [lo, null].
 function interval(v, unit) {
@@ -115,17 +126,17 @@ const at = (object, path) => path.split('.').reduce((o, k) => (o === null || o =
 const LABELS = {
   fraction: 'Ordered area', fraction_per_nm: 'Ordered area per thickness', fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
   fraction_acf: 'Fraction by autocorrelation', density_per_nm2: 'Regions per area', diameter_median_nm: 'Median diameter',
-  size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', cells: 'Cells measured', d_nm: 'Spacing looked for',
+  size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', cells: 'Cells measured', d_nm: 'Spacing d', g_inv_nm: 'g',
   band_inv_nm: 'Pass band (1/d)', false_positive_rate: 'False-positive rate of a cell', pixel_nm: 'Pixel size (y, x)', region_nm: 'Measured rectangle (x0, y0, x1, y1)',
   distinguishable: 'More than a glass', calibration: 'Pixel size from', shape: 'Pixels (y, x)', grade_fractions: 'Share of regions by grade',
   ctf: 'Transfer function', defocus_nm: 'Defocus', astigmatism_nm: 'Astigmatism', delocalisation_nm: 'Delocalisation R', azimuth_deg: 'Azimuth',
-  contrast_sd: 'Contrast (standard deviation)', normalised_variance: 'Normalised variance', noise_sd: 'Noise of a pixel', line_noise_sd: 'Noise of scan lines',
+  contrast_sd: 'Contrast (standard deviation)', normalised_variance: 'Normalised variance', noise_sd: 'Noise (standard deviation)', line_noise_sd: 'Noise of scan lines',
   correlation_length_nm: 'Correlation length', wavelength_nm: 'Wavelength', wavelength_p: 'p of the wavelength', heterogeneous: 'Heterogeneous',
   p_value: 'p', area_fraction: 'Area', diameter_nm: 'Diameter', count: 'Number', threshold_sd: 'Threshold (standard deviations)',
   mean_at: 'Mean', sd_at: 'Scatter', sd_counting_at: 'Scatter of counting', sd_true_at: 'True scatter', p_heterogeneous: 'p of heterogeneity', p_periodic: 'p of a period',
   step_nm: 'Step', length_nm: 'Length', points: 'Points', roughness: 'Roughness', dark: 'Dark regions', bright: 'Bright regions',
   elements: 'Elements', pairs: 'Pairs of elements', crystals: 'Crystals', bands: 'Bands', fsdp: 'First sharp diffraction peak', shells: 'Shells',
-  strain: 'Strain', moran_i: "Moran's I", moran_p: "p of Moran's I", mean: 'Mean', sd: 'Standard deviation', fwhm: 'Full width at half maximum',
+  strain: 'Strain', moran_i: "Moran's I", moran_p: "p of Moran's I", mean: 'Mean', sd: 'Standard deviation', fwhm: 'Full width at half maximum', fwhm_kernel: 'The same by kernel estimate', fwhm_true: 'Full width without noise', sd_true: 'Standard deviation without noise', n_effective: 'Independent values', snr: 'SNR',
   normal_azimuth_deg: 'Azimuth of the normal', width_nm: 'Width', depth: 'Depth', position_nm: 'Position', skewness: 'Skewness', r: 'r', p: 'p',
   r_counting: 'r by counting alone', points_effective: 'Points that count', k_factors: 'k-factors', k_source: 'k-factors from', density_per_nm3: 'Density', n: 'n',
   Q_inv_A: 'Q', fwhm_inv_A: 'Full width at half maximum', s_max_inv_nm: 's max', s_min_inv_nm: 's min', s_end_inv_nm: 's end',
@@ -147,9 +158,9 @@ const kindName = (verb) => (Object.hasOwn(KINDS, verb) ? KINDS[verb] : verb);
 const COLUMNS = {
   mro: ['fraction', 'p_image', 'fraction_raw', 'diameter_median_nm', 'size_limit_nm', 'coverage'],
   haadf: ['contrast_sd', 'p_value', 'dark.area_fraction', 'dark.diameter_nm', 'wavelength_nm', 'correlation_length_nm'],
-  pdf: ['fsdp.Q_inv_A', 'fsdp.fwhm_inv_A', 's_max_inv_nm', 'ellipse_ratio'],
+  pdf: ['fsdp.Q_inv_A', 'fsdp.fwhm_inv_A', 'shells.0.r_A', 'ellipse_ratio', 's_max_inv_nm'],
   shearband: ['normal_azimuth_deg', 'bands[].width_nm', 'bands[].depth', 'bands'],
-  lattice: ['crystals', 'sides'],
+  lattice: ['crystals', 'crystals.0.d_nm', 'crystals.0.diameter_nm', 'sides'],
   indent: ['mean', 'sd', 'fwhm', 'moran_i', 'moran_p'],
 };
 const BOOKKEEPING = new Set(['schema', 'file', 'image', 'frame', 'shape', 'pixel_nm', 'calibration', 'warnings', 'provenance', 'verdict', 'objects', 'unit', 'inputs']);
@@ -168,8 +179,10 @@ function columnsOf(verb, results) {
       if (found.length < 6 && isNumber(v) && !BOOKKEEPING.has(key) && !found.includes(key)) found.push(key);
   return found.slice(0, 7);
 }
+const FIRST = { crystals: 'Largest crystal', shells: 'First shell' }; // of a list
 function columnTitle(path) {
   const parts = path.replace('[]', '').split('.'), key = parts[parts.length - 1];
+  if (/\.0\./.test(path) && Object.hasOwn(FIRST, parts[0])) return `${FIRST[parts[0]]}: ${label(key).toLowerCase()}`;
   const name = label(key), within = /^[A-Z][a-z]/.test(name) ? name.charAt(0).toLowerCase() + name.slice(1) : name; // Q stays Q
   if (path.startsWith('elements.')) return `${parts[1]}: ${within}`;
   const of = parts.slice(1, -1).find((part) => /^(mean|median|deepest)$/.test(part)); // of a list
@@ -185,6 +198,6 @@ function columnValue(result, path) {
   const key = path.split('.').pop(), v = at(result, path), parent = path.includes('.') ? at(result, path.slice(0, path.lastIndexOf('.'))) : result;
   if (Array.isArray(v)) return { text: String(v.length), value: v.length };
   const { unit } = unitOf(key, parent || {});
-  const ci = parent ? parent[`${key.replace(/_(nm|at)$/, '')}_ci95`] || parent[`${key}_ci95`] : null;
-  return { text: quantity(v, unit, ci, atMost(parent, key)), ci: interval(ci, unit), value: isNumber(v) ? v : null };
+  const { ci, se } = errorsOf(parent, key);
+  return { text: quantity(v, unit, ci, atMost(parent, key), se), ci: interval(ci, unit), value: isNumber(v) ? v : null };
 }
