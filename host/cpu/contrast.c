@@ -50,30 +50,89 @@ static void median3x3_part(const float *up, const float *mid, const float *down,
 /* How many rows the scale of spikes is told from. */
 static size_t sampled_rows(size_t ny) { return ny < 3 ? 0 : (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP; }
 
-/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. `v` is room for nx numbers of each. */
-static float residual_threshold(const float *px, size_t ny, size_t nx, int threads, float *v)
+enum { INFINITE = 0x7f800000 };
+
+/* |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number larger
+ * still. */
+static inline int32_t difference(float a, float b)
 {
-    if (ny < 3 || nx < 3) return 0;
-    const size_t rows = sampled_rows(ny);
-    size_t known = 0;
-#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 2.0 * (double)(rows * nx))) reduction(+ : known)
-    for (size_t k = 0; k < rows; k++) {
-        const float *mid = px + (1 + k * MRO_SPIKE_ROW_STEP) * nx;
-        for (size_t from = 0; from < nx; from += PART) {
-            const size_t n = from + PART < nx ? PART : nx - from;
-            float median[PART], *to = v + k * nx + from;
-            median3x3_part(mid - nx, mid, mid + nx, nx, from, from + n, median);
-            int here = 0;
-#pragma omp simd reduction(+ : here)
-            for (size_t i = 0; i < n; i++) {
-                const float r = fabsf(mid[from + i] - median[i]);
-                here += r == r;
-                to[i] = r == r ? r : INFINITY; /* NaN goes to the end */
-            }
-            known += (size_t)here;
+    const float d = fabsf(a - b);
+    int32_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return bits;
+}
+
+/* Which residuals |pixel - local median| are kept, in bits as above, and how many lie below them; how many there are,
+ * of pixels that have a value. */
+struct residuals {
+    int32_t least, most;
+    size_t below, known;
+};
+
+/* Appends the residuals of row y that are to be kept to `to`, which has room for all; returns where they end. */
+static int32_t *residuals_of_row(const float *px, size_t nx, size_t y, struct residuals *r, int32_t *to)
+{
+    const float *mid = px + y * nx;
+    const int32_t least = r->least;
+    const uint32_t span = (uint32_t)(r->most - least);
+    for (size_t from = 0; from < nx; from += PART) {
+        const size_t n = from + PART < nx ? PART : nx - from;
+        float median[PART];
+        int32_t bits[PART];
+        int known = 0, below = 0;
+        median3x3_part(mid - nx, mid, mid + nx, nx, from, from + n, median);
+#pragma omp simd reduction(+ : known, below)
+        for (size_t i = 0; i < n; i++) {
+            bits[i] = difference(mid[from + i], median[i]);
+            known += bits[i] <= INFINITE;
+            below += bits[i] < least;
+        }
+        r->known += (size_t)known;
+        r->below += (size_t)below;
+        for (size_t i = 0; i < n; i++) {
+            *to = bits[i]; /* stays where it is to be kept */
+            to += (uint32_t)(bits[i] - least) <= span;
         }
     }
-    return known ? MRO_SPIKE_THRESHOLD(mro_select_positive(v, rows * nx, known / 2, threads)) : 0;
+    return to;
+}
+
+/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. `v` is room for nx numbers of each. The
+ * median of all is one of few near that of every ROUGH-th row, nearly always. */
+static float residual_threshold(const float *px, size_t ny, size_t nx, int threads, float *v)
+{
+    enum { ROUGH = 16 };
+    const float wide = 0.02f; /* of all residuals, to either side of the median of the rough ones */
+    if (ny < 3 || nx < 3) return 0;
+    const size_t rows = sampled_rows(ny);
+    struct residuals rough = { 0, INFINITE, 0, 0 };
+    int32_t *bits = (int32_t *)(void *)v, *end = bits;
+    for (size_t k = ROUGH / 2; k < rows; k += ROUGH)
+        end = residuals_of_row(px, nx, 1 + k * MRO_SPIKE_ROW_STEP, &rough, end);
+    int32_t least = 0, most = INFINITE;
+    if (rough.known) {
+        const size_t n = rough.known, middle = n / 2, reach = (size_t)(wide * (float)n + 2 * sqrtf((float)n));
+        const float low = mro_select_positive(v, n, middle > reach ? middle - reach : 0, threads),
+                    high = mro_select_positive(v, n, middle + reach < n ? middle + reach : n - 1, threads);
+        least = difference(low, 0);
+        most = difference(high, 0);
+    }
+    for (;; least = 0, most = INFINITE) {
+        size_t known = 0, below = 0, kept = 0;
+#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 2.0 * (double)(rows * nx))) reduction(+ : known, below)
+        for (size_t k = 0; k < rows; k++) {
+            struct residuals r = { least, most, 0, 0 };
+            int32_t *to = bits + k * nx, *last = residuals_of_row(px, nx, 1 + k * MRO_SPIKE_ROW_STEP, &r, to);
+            if (last < to + nx) *last = -1; /* ends them */
+            known += r.known;
+            below += r.below;
+        }
+        if (known == 0) return 0;
+        for (size_t k = 0; k < rows; k++)
+            for (size_t i = 0; i < nx && bits[k * nx + i] >= 0; i++) bits[kept++] = bits[k * nx + i];
+        if (known / 2 >= below && known / 2 < below + kept)
+            return MRO_SPIKE_THRESHOLD(mro_select_positive(v, kept, known / 2 - below, threads));
+    }
 }
 
 /* Local mean on a coarse grid: block means smoothed by a Gaussian, NaN-aware. */
@@ -285,16 +344,6 @@ static struct mro_wide without_borders(struct mro_wide f, const struct borders *
         f.im[i] = (f.im[i] - jumps.im) * unit;
     }
     return f;
-}
-
-/* |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number larger
- * still. */
-static inline int32_t difference(float a, float b)
-{
-    const float d = fabsf(a - b);
-    int32_t bits;
-    memcpy(&bits, &d, sizeof bits);
-    return bits;
 }
 
 /* The largest differences of n pixels: of each to the next, and to the one below it in the next row. */
