@@ -16,7 +16,7 @@
 #include "mroscope/math/grid.h"
 
 /* Columns looked at together: what is computed of them stays in the first level of cache. */
-enum { PART = 512, PIECE = 128 };
+enum { PART = 192, PIECE = 64 };
 
 /* Median of 3 x 3 for columns [from, to) of a row, to - from <= PART; borders repeat. Columns are sorted once for the
  * three pixels that they serve. `out` holds to - from numbers. */
