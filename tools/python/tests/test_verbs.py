@@ -34,7 +34,8 @@ def test_a_file_gives_the_very_results_and_files_of_the_program(samples, program
     page = result._repr_html_()
     assert "data:image/png;base64," in page and "fraction" in page
     text = repr(result)
-    assert f"fraction: {result.fraction:.4g} (95 %: " in text and "nm" in text
+    assert f"fraction: {result.fraction:.3f} (95 %: {result.fraction_ci95[0]:.3f} to " in text and "nm" in text
+    assert "  p_image: <= 5e-05" in text.splitlines()
     assert text.splitlines()[1].startswith("  verdict: ")
 
 
@@ -44,14 +45,26 @@ def test_results_as_text():
         {
             "elements": {"Fe": {"sd_at": 2.0, "sd_at_ci95": [1.5, 2.5], "wavelength_nm": None, "lags": [1, 2]}},
             "fsdp": {"Q_inv_A": 3.04, "Q_se": 0.01, "Q_systematic": {"centre": 0.1}},
+            "crystal": {"d_nm": 0.204289, "d_se_nm": 0.000161},
+            "unit": "GPa",
+            "mean": 9.4559,
+            "mean_ci95": [9.2059, 9.7059],
+            "trend": {"mean": {"slope_per_um": 0.0029884, "slope_ci95": [-0.0026, 0.0085], "p": 0.28}},
+            "p_image": 5e-05,
+            "p_image_at_most": True,
             "sweep": [],
             "ctf": {"defocus_nm": None},
             "objects": [{"x_nm": 1}],
         }
     )
     assert repr(record).splitlines() == [
-        "elements.Fe: sd_at 2 at.% (95 %: 1.5 to 2.5), lags 1, 2",
-        "fsdp: Q_inv_A 3.04 ± 0.01 Å⁻¹",
+        "elements.Fe: sd_at 2.0 at.% (95 %: 1.5 to 2.5), lags 1, 2",
+        "fsdp: Q_inv_A 3.040 ± 0.010 Å⁻¹",
+        "crystal: d_nm 0.20429 ± 0.00016 nm",
+        "unit: GPa",
+        "mean: 9.46 GPa (95 %: 9.21 to 9.71)",
+        "trend.mean: slope_per_um 0.003 µm⁻¹ (95 %: -0.003 to 0.009), p 0.28",
+        "p_image: <= 5e-05",
         "objects: 1 of them",
         "without a value: sweep, ctf",
     ]

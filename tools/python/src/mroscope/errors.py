@@ -75,12 +75,14 @@ PIXEL_SIZE = (1, 2)
 
 
 def in_python(sentence: str, keyword: Mapping[str, str]) -> str:
-    """A sentence of the library, whose options get the names they have in Python."""
+    """A sentence of the library, whose options get the names they have in Python, without what stands for their values
+    on the command line: kv of "--kv KV", centre_px of "--centre X,Y"."""
 
     def name(match: re.Match[str]) -> str:
         return keyword.get(match.group(1), match.group(0))
 
-    return re.sub(r"--([a-z][a-z-]*[a-z]|[a-z])", name, sentence).replace("-o DIR", "output=DIR")
+    value = r"(?: [A-Z][A-Z0-9_]*(?:,[A-Z][A-Z0-9_]*)*(?![\w=@:]))?"
+    return re.sub(rf"--([a-z][a-z-]*[a-z]|[a-z]){value}", name, sentence).replace("-o DIR", "output=DIR")
 
 
 def error_of(

@@ -8,6 +8,7 @@ import copy
 import csv
 import html
 import io
+import math
 from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -72,6 +73,8 @@ _HEAD = ("schema", "file", "image", "frame", "shape", "pixel_nm", "calibration",
 _UNITS = (
     ("_per_nm3", "nm⁻³"),
     ("_per_nm2", "nm⁻²"),
+    ("_per_nm", "nm⁻¹"),
+    ("_per_um", "µm⁻¹"),
     ("_inv_nm", "nm⁻¹"),
     ("_inv_A", "Å⁻¹"),
     ("_deg", "°"),
@@ -85,7 +88,18 @@ _UNITS = (
 )
 
 
-def _number(value: Any) -> str:
+# Numbers of a map of indents: in the unit of its table.
+_OF_THE_TABLE = frozenset(
+    ("mean", "sd", "fwhm", "fwhm_kernel", "noise_sd", "sd_true", "fwhm_true", "minimum", "maximum")
+)
+
+
+def _number(value: Any, width: Any = None) -> str:
+    """In as many figures as show two of `width`, of its interval or its standard error, where that is known."""
+    if isinstance(value, (int, float)) and isinstance(width, (int, float)) and 0 < width < math.inf:
+        decimals = 1 - math.floor(math.log10(width))
+        if -3 < decimals < 10:
+            return f"{value:.{max(0, decimals)}f}"
     return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
@@ -109,14 +123,24 @@ def _unit(key: str) -> tuple[str, str]:
     return next(((key[: -len(end)], unit) for end, unit in _UNITS if key.endswith(end)), (key, ""))
 
 
+def _beside(key: str, end: str) -> tuple[str, ...]:
+    """What the interval ("_ci95") or standard error ("_se") of a number may be called: Q_se or Q_se_inv_A of Q_inv_A."""
+    name = _unit(key)[0]
+    return f"{key}{end}", f"{name}{end}", f"{name}{end}{key[len(name) :]}"
+
+
 def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and values for people: with units, and with the interval or error that belongs to a number."""
-    names = {*data, *(_unit(key)[0] for key in data)}
+    errors = {
+        e for k, v in data.items() if not isinstance(v, (list, dict)) for end in ("_ci95", "_se") for e in _beside(k, end)
+    }
     absent = []
     for key, value in data.items():
-        if key in _HEAD or any(key.endswith(end) and key[: -len(end)] in names for end in ("_ci95", "_se")):
+        if key in _HEAD or key in errors or (key.endswith("_at_most") and key[: -len("_at_most")] in data):
             continue
         name, unit = _unit(key)
+        if key in _OF_THE_TABLE and isinstance(data.get("unit"), str):
+            unit = data["unit"]
         if value is None:
             absent.append(key)
         elif isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
@@ -126,13 +150,20 @@ def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if written == "none":
                 absent.append(key)
             else:
-                yield key, f"{written} {unit}".rstrip()
+                yield key, f"{written} {unit if isinstance(value, list) else ''}".rstrip()
         elif value != "":
-            error, interval = (data.get(f"{key}{end}", data.get(f"{name}{end}")) for end in ("_se", "_ci95"))
-            written = _number(value) if error is None else f"{_number(value)} ± {_number(error)}"
+            error, interval = (
+                next((data[k] for k in _beside(key, end) if data.get(k) is not None), None) for end in ("_se", "_ci95")
+            )
+            if not isinstance(interval, list) or None in interval:
+                interval = None
+            width = interval[1] - interval[0] if interval and error is None else error
+            written = _number(value, width) if error is None else f"{_number(value, width)} ± {_number(error, width)}"
+            if data.get(f"{key}_at_most") is True:
+                written = f"<= {written}"
             written += f" {unit}" if unit else ""
-            if interval and None not in interval:
-                written += f" (95 %: {_number(interval[0])} to {_number(interval[1])})"
+            if interval:
+                written += f" (95 %: {_number(interval[0], width)} to {_number(interval[1], width)})"
             yield key, written
     if absent:
         yield _ABSENT, ", ".join(absent)
