@@ -845,7 +845,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
                                   const struct mro_crystal_options *o, struct mro_crystal_result *r,
                                   struct mro_error *e)
 {
-    struct crystal_work w = { .d = d, .o = o, .name = name, .r = r };
+    struct crystal_work w = { .d = d, .o = o, .name = name, .doubt = { .variance = 0.02 }, .r = r };
     memset(r, 0, sizeof *r);
     unknown(r);
     MRO_TRY(mro_image_pixel_nm(im, name, w.pixel_nm, e));

@@ -174,9 +174,7 @@ static bool explained(const struct crystal_work *w, const struct candidate *c)
     return false;
 }
 
-/* Whether a region is only what a stronger set leaves at another wave vector: its own fringes again, or the sharp rim
- * of its crystal. */
-static bool leak(const struct crystal_work *w, const struct fringe_set *s)
+bool mro_fringe_leak(const struct crystal_work *w, const struct fringe_set *s)
 {
     for (size_t i = 0; i < w->sets.n; i++) {
         const struct fringe_set *t = &w->sets.v[i];
@@ -246,7 +244,7 @@ static enum mro_code try_set(struct crystal_work *w, const struct candidate *c, 
 {
     *kept = false;
     MRO_TRY(grow(w, c, reach, grown, e));
-    if (!worth(w, grown, c->g, least) || leak(w, &grown->set)) return MRO_OK;
+    if (!worth(w, grown, c->g, least) || mro_fringe_leak(w, &grown->set)) return MRO_OK;
     *kept = true;
     grown->found = false; /* it is the list's, or released */
     return push(w, &grown->set, e);

@@ -66,6 +66,12 @@ struct fringe_room {
     uint32_t *list;       /* of points */
 };
 
+/* The share of a region that is over 0.8 of its plateau tells a disc from a sphere, as far as it can be trusted. */
+struct crystal_doubt {
+    double variance; /* of that share, beside the noise */
+    double sphere;   /* what a region is where it does not tell: 0 a disc, 1 a sphere */
+};
+
 /* Threads that look at several crystals at the same time have a copy each, with a room of its own; what it points to
  * besides is not written then. */
 struct crystal_work {
@@ -73,9 +79,10 @@ struct crystal_work {
     const struct mro_crystal_options *o;
     const char *name;
     double pixel_nm[2];
-    double band[2];             /* of the image: cut where its pixels end */
-    struct mro_grid grid, map;  /* of the spectrum; of demodulated fields */
-    double step[2];             /* of the map, nm */
+    double band[2];            /* of the image: cut where its pixels end */
+    struct mro_grid grid, map; /* of the spectrum; of demodulated fields */
+    double step[2];            /* of the map, nm */
+    struct crystal_doubt doubt;
     double unit;                /* fields of the grid times this are contrast: spectra keep a unitary scale */
     struct mro_buffer spectrum; /* of the contrast */
     struct mro_buffer flat;     /* the same over the root of the speckle's power, at all frequencies */
@@ -109,6 +116,10 @@ double mro_fringe_apart(const double a[2], const double b[2]);
 
 /* Area that both regions hold, nm^2. */
 double mro_fringe_shared(const struct crystal_work *w, const struct fringe_set *a, const struct fringe_set *b);
+
+/* Whether a region is only what a stronger set of w->sets leaves at another wave vector: its own fringes again, or the
+ * sharp rim of its crystal. */
+bool mro_fringe_leak(const struct crystal_work *w, const struct fringe_set *s);
 
 /* -- crystal_wave.c -- */
 
@@ -173,7 +184,8 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
 /* Diameter of the crystal whose region has this area and this share of it over 0.8 of its plateau: between that of a
  * disc and that of a sphere, by which of the two the share is nearer to. `width` of the mask in real space, nm;
  * `clear`: amplitude over the noise. */
-double mro_crystal_diameter(double area_nm2, double share, double width, double clear);
+double mro_crystal_diameter(double area_nm2, double share, double width, double clear,
+                            const struct crystal_doubt *doubt);
 
 /* -- crystal_strain.c -- */
 

@@ -73,7 +73,8 @@ static void measure_profile(bool sphere, double s, double *half, double *share)
     *share = high * high / (*half * *half);
 }
 
-double mro_crystal_diameter(double area_nm2, double share, double width, double clear)
+double mro_crystal_diameter(double area_nm2, double share, double width, double clear,
+                            const struct crystal_doubt *doubt)
 {
     const double seen = sqrt(area_nm2 / MRO_PI);
     double radius[2], expected[2];
@@ -85,10 +86,10 @@ double mro_crystal_diameter(double area_nm2, double share, double width, double 
             radius[k] = fmax(0.4 * seen, fmin(2 * seen, seen / half));
         }
     }
-    /* Of small crystals the width of the mask is most of what is seen of the shape: the doubt goes to the disc. Noise
-     * takes a part of a flat top below 0.8. */
+    /* Of small crystals the width of the mask is most of what is seen of the shape. Noise takes a part of a flat top
+     * below 0.8. */
     const double apart = expected[0] - expected[1], lost = 0.5 * erfc(0.2 * clear);
-    const double t =
-        fmax(0, fmin(1, (expected[0] - share / (1 - lost)) / apart)) * apart * apart / (apart * apart + 0.02);
+    const double sure = apart * apart / (apart * apart + doubt->variance);
+    const double t = fmax(0, fmin(1, (expected[0] - share / (1 - lost)) / apart)) * sure + doubt->sphere * (1 - sure);
     return 2 * ((1 - t) * radius[0] + t * radius[1]);
 }

@@ -448,7 +448,8 @@ static enum mro_code sharper_diameter(struct crystal_work *w, struct fringe_set 
     const double area = (double)n * w->step[0] * w->step[1];
     if (!(area > 0.6 * s->area_nm2 && area < 1.4 * s->area_nm2)) return MRO_OK; /* it fell apart */
     for (size_t i = 0; i < n; i++) over += modulus(w->room->host_h[w->room->list[i]]) > 0.8 * plateau;
-    s->diameter_nm = mro_crystal_diameter(area, (double)over / (double)n, mro_mask_width(mask), plateau / noise);
+    s->diameter_nm =
+        mro_crystal_diameter(area, (double)over / (double)n, mro_mask_width(mask), plateau / noise, &w->doubt);
     return MRO_OK;
 }
 
@@ -495,7 +496,8 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         /* Noise power of one nm^-2 of the spectrum: the mask passes pi sigma^2 of it. */
         const double level = s->noise * s->noise / (MRO_PI * s->mask * s->mask);
         s->snr = fmax(0, sum - (double)count * s->noise * s->noise) * w->step[0] * w->step[1] / level;
-        s->diameter_nm = mro_crystal_diameter(s->area_nm2, high, mro_mask_width(s->mask), s->plateau / s->noise);
+        s->diameter_nm =
+            mro_crystal_diameter(s->area_nm2, high, mro_mask_width(s->mask), s->plateau / s->noise, &w->doubt);
         if ((rc = take_slopes(w, &s->f, e))) goto done;
         if ((rc = straighten(w, s, e))) goto done;
         mark_clear(w, s);

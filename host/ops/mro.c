@@ -16,15 +16,15 @@
 #include "ops/mro_views.h"
 #include "ops/pixels.h"
 
-#define MARGIN_NM 1.0        /* rim of the image whose cells are left out: windows reach over the border there */
-#define SEARCH_MARGIN_NM 0.5 /* patches centred in the rim still reach into the region */
-#define CROWDED_NM2 5000.0   /* fields so small that a crystal's spots stand above the median that whitens them */
-#define LARGE_LIMIT_NM 1.9   /* a size limit beyond which most clusters of interest stay unseen */
-#define CROWDED 0.4          /* area fraction from which crystals begin to whiten themselves away */
-#define CRYSTAL_NM 3.5       /* wider than any sphere that is looked for looks */
-#define WITH_RIM 1.2         /* area of a sphere over that of its flagged cells, at most */
-#define REACH_NM 1.2         /* of the largest window, around cells that cannot be measured */
-#define NO_SIGNAL 0.2        /* of the local power in the better part of the image: vacuum, or only shot noise */
+#define MARGIN_NM 1.0      /* rim of the image whose cells are left out: windows reach over the border there */
+#define LARGE_LIMIT_NM 1.9 /* a size limit beyond which most clusters of interest stay unseen */
+#define CROWDED 0.4        /* area fraction from which crystals begin to whiten themselves away */
+#define GLASS_SD 0.2       /* of the area of crystals, relative, times their share: the less glass the less sure */
+#define WITH_RIM 1.2       /* area of a sphere over that of its flagged cells, at most */
+#define REACH_NM 1.2       /* of the largest window, around cells that cannot be measured */
+#define Z95 1.959964       /* half a 95 % interval over its standard deviation */
+#define NO_SIGNAL 0.2      /* of the local power in the better part of the image: vacuum, or only shot noise */
+#define MOST_GAIN 4.0f     /* of a glass on a quarter of the field; a crystal has more */
 
 static void result_unknown(struct mro_order_result *r)
 {
@@ -41,7 +41,7 @@ static void result_unknown(struct mro_order_result *r)
 static unsigned char inside(double at, double length)
 {
     const double rim = fmin(at, length - at);
-    return (unsigned char)((rim >= MARGIN_NM) << 1 | (rim >= SEARCH_MARGIN_NM));
+    return (unsigned char)((rim >= MARGIN_NM) << 1 | (rim >= MRO_SEARCH_MARGIN_NM));
 }
 
 /* Cells that can be measured, and those where patches are looked for, which reach into the rim: away from the border,
@@ -58,7 +58,7 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
         free(column);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
     }
-    const float floor_ = (float)NO_SIGNAL * mro_select_positive(s->gain, n, n * 4 / 5, 1);
+    const float floor_ = (float)NO_SIGNAL * fminf(MOST_GAIN, mro_select_positive(s->gain, n, n * 4 / 5, 1));
     for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_;
     if (im->not_finite) {
         for (size_t y = 0; y < im->ny; y++)
@@ -129,9 +129,24 @@ static double image_p(const struct mro_order_plan *p, const struct mro_found_lis
     return fmax(mro_speckle_tail(seen / p->null.object_excess, rate), MRO_ORDER_LEAST_P);
 }
 
+static struct mro_order_object object_of(double y_nm, double x_nm, double gy, double gx, double diameter_nm, double snr)
+{
+    double azimuth = atan2(gy, gx) * 180 / MRO_PI;
+    if (azimuth < 0) azimuth += 180;
+    if (azimuth >= 180) azimuth -= 180;
+    return (struct mro_order_object){ .x_nm = x_nm,
+                                      .y_nm = y_nm,
+                                      .diameter_nm = diameter_nm,
+                                      .d_nm = 1 / hypot(gy, gx),
+                                      .azimuth_deg = azimuth,
+                                      .snr = snr,
+                                      .grade = MRO_GRADE_A };
+}
+
 static enum mro_code fill_result(const struct mro_order_plan *p, const struct mro_scores *s,
                                  const unsigned char *usable, const struct mro_found_list *found,
-                                 const struct mro_area *a, struct mro_order_result *r, struct mro_error *e)
+                                 const struct mro_area *a, const struct mro_crystals *c, struct mro_order_result *r,
+                                 struct mro_error *e)
 {
     const size_t ny = s->cells.ny, nx = s->cells.nx;
     r->score = (struct mro_order_map){
@@ -141,7 +156,7 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct mr
     r->score.v = malloc(nx * ny * sizeof(float));
     r->mask.v = malloc(nx * ny * sizeof(float));
     r->spacing.v = malloc(nx * ny * sizeof(float));
-    r->objects = calloc(found->n + 1, sizeof *r->objects);
+    r->objects = calloc(c->n + found->n + 1, sizeof *r->objects);
     if (!r->score.v || !r->mask.v || !r->spacing.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     size_t flagged = 0;
 #pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 4.0 * (double)(nx * ny))) reduction(+ : flagged)
@@ -153,25 +168,22 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct mr
         flagged += usable[i] && s->surprise[i] > p->null.threshold;
     }
     r->fraction_raw = r->cells ? (double)flagged / (double)r->cells : NAN;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct mro_large *l = c->v + i;
+        struct mro_order_object *o = r->objects + r->n_objects++;
+        *o = object_of(l->y_nm, l->x_nm, l->gy, l->gx, l->diameter_nm, l->snr);
+        if (fabs(1 / o->d_nm - 1 / p->o.d_nm) < 2 * l->sigma_g) o->grade = l->second ? MRO_GRADE_C : MRO_GRADE_B;
+    }
     for (size_t i = 0; i < found->n; i++) {
         const struct mro_found *f = found->v + i;
         if (a->weight[i] < 0.5) continue; /* more likely speckle */
         struct mro_order_object *o = r->objects + r->n_objects++;
-        const double q = hypot(f->gy, f->gx);
-        double azimuth = atan2(f->gy, f->gx) * 180 / MRO_PI;
-        if (azimuth < 0) azimuth += 180;
-        if (azimuth >= 180) azimuth -= 180;
-        *o = (struct mro_order_object){ .x_nm = f->x_nm,
-                                        .y_nm = f->y_nm,
-                                        .diameter_nm = a->diameter_nm[i],
-                                        .d_nm = 1 / q,
-                                        .azimuth_deg = azimuth,
-                                        .snr = f->snr,
-                                        .grade = MRO_GRADE_A };
+        *o = object_of(f->y_nm, f->x_nm, f->gy, f->gx, a->diameter_nm[i], f->snr);
         /* Cramer-Rao for the spacing of a sphere's fringes, with R^2 / 6 the mean square reach of its profile. */
         const double radius = 0.5 * (a->diameter_nm[i] + MRO_INTERFACE_NM);
         const double sigma_g = 1 / (2 * MRO_PI * sqrt(2 * f->snr * radius * radius / 6));
-        if (fabs(q - 1 / p->o.d_nm) < 2 * sigma_g) o->grade = f->second_power > 9.0 ? MRO_GRADE_C : MRO_GRADE_B;
+        if (fabs(hypot(f->gy, f->gx) - 1 / p->o.d_nm) < 2 * sigma_g)
+            o->grade = f->second_power > 9.0 ? MRO_GRADE_C : MRO_GRADE_B;
     }
     for (int k = 0; k < 3; k++) {
         size_t n = 0;
@@ -260,42 +272,48 @@ static bool set_region(const struct mro_grid *cells, struct mro_order_result *r)
     return true;
 }
 
-/* About the diameter of the largest disc of flagged cells: the largest square of them fits into it. */
-static enum mro_code widest_of(const struct mro_order_map *mask, double *nm, struct mro_error *e)
+/* Adds what crystals cover to the area of the clusters between them. */
+static void add_crystals(const struct mro_crystals *c, double usable_nm2, bool lens_known, struct mro_area *a)
 {
-    unsigned *side = calloc(mask->nx + 1, sizeof *side), most = 0; /* of the largest square that ends in a cell */
-    if (side == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a row of %zu cells", mask->nx);
-    for (size_t j = 0; j < mask->ny; j++)
-        for (size_t i = 0, corner = 0; i < mask->nx; i++) {
-            const unsigned above = side[i + 1], beside = i ? side[i] : 0, least = above < beside ? above : beside;
-            side[i + 1] = mask->v[j * mask->nx + i] > 0 ? 1 + (least < corner ? least : (unsigned)corner) : 0;
-            corner = above;
-            if (side[i + 1] > most) most = side[i + 1];
-        }
-    free(side);
-    *nm = most * sqrt(2 * mask->step_x_nm * mask->step_y_nm);
-    return MRO_OK;
+    const double share = fmin(c->area_nm2 / usable_nm2, 1), rest = 1 - share;
+    const double sd = hypot(c->area_sd_nm2 / usable_nm2, GLASS_SD * share * share);
+    /* Ghosts of an unknown lens, as mro_area_of has them. */
+    const double less = lens_known ? Z95 * sd : hypot(Z95 * sd, share * (1 - exp(-Z95 * MRO_UNKNOWN_LESS))),
+                 more = lens_known ? Z95 * sd : hypot(Z95 * sd, share * (exp(Z95 * MRO_UNKNOWN_MORE) - 1));
+    const double fraction = share + rest * a->fraction;
+    a->ci95[0] = fmax(0, fraction - hypot(rest * (a->fraction - a->ci95[0]), less));
+    a->ci95[1] = fmin(1, fraction + hypot(rest * (a->ci95[1] - a->fraction), more));
+    a->fraction = fraction;
 }
 
-/* What is larger than the spheres that are looked for is taken for a few of them. Its cells are flagged all the same,
- * but for the thin rim of a sphere. */
-static enum mro_code tell_of_crystals(struct mro_order_result *r, struct mro_error *e)
+/* Says what was done with regions that are larger than the spheres that are looked for. */
+static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, struct mro_order_result *r)
 {
     const double flagged = fmin(1, WITH_RIM * r->fraction_raw);
-    double wide = 0;
-    if (!r->distinguishable) return MRO_OK;
-    MRO_TRY(widest_of(&r->mask, &wide, e));
-    if (wide < CRYSTAL_NM) return MRO_OK;
+    const size_t used = strlen(r->verdict);
+    if (!(c->widest_nm > 0)) return;
+    if (c->n) {
+        double largest = 0;
+        for (size_t i = 0; i < c->n; i++) largest = fmax(largest, c->v[i].diameter_nm);
+        const double covered = 100 * fmin(c->area_nm2 / usable_nm2, 1);
+        snprintf(r->verdict + used, sizeof r->verdict - used, "; %.1f %% are crystals of up to %.1f nm", covered,
+                 largest);
+        return;
+    }
     r->fraction_ci95[1] = fmax(r->fraction_ci95[1], flagged);
+    if (c->filled) {
+        mro_warn(r, "crystals cover so much of the field that too little is left of a glass to compare them with: the "
+                    "fraction is the share of flagged cells; measure crystals with 'mroscope lattice'");
+        snprintf(r->verdict + used, sizeof r->verdict - used, "; crystals fill the field, which is no glass");
+        return;
+    }
     mro_warn(
         r,
         "an ordered region is some %.1f nm across, larger than the clusters that are looked for (up to 3 nm): it is "
         "taken for a few of them and counts too little; the interval goes up to what the flagged cells cover, %.1f "
         "%%; measure crystals with 'mroscope lattice'",
-        wide, 100 * flagged);
-    const size_t used = strlen(r->verdict);
-    snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", wide);
-    return MRO_OK;
+        c->widest_nm, 100 * flagged);
+    snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", c->widest_nm);
 }
 
 /* The smallest crystal that is found as often as not, nm. */
@@ -314,7 +332,7 @@ static double size_limit(const struct mro_order_plan *p, double contrast)
     return least + step * large;
 }
 
-static void say_verdict(struct mro_order_result *r)
+static void say_verdict(const struct mro_crystals *c, struct mro_order_result *r)
 {
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
@@ -331,7 +349,7 @@ static void say_verdict(struct mro_order_result *r)
             "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
             "fraction is of larger ones and rests on few of them",
             r->size_limit_nm);
-    if (r->fraction > CROWDED)
+    if (r->fraction > CROWDED && c->n == 0 && !c->filled) /* else the glass is measured beside them */
         mro_warn(
             r,
             "ordered regions fill much of the field: part of their power passes for the glass's, and the fraction is a "
@@ -370,6 +388,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     struct mro_scores s = { 0 };
     struct mro_found_list found = { 0 };
     struct mro_area area = { 0 };
+    struct mro_crystals large = { 0 };
     unsigned char *usable = malloc(nc), *searched = malloc(nc);
     enum mro_code rc = MRO_OK;
     if (usable == NULL || searched == NULL) {
@@ -389,24 +408,32 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     const double cell_nm2 = cells.ly / (double)cells.ny * cells.lx / (double)cells.nx;
     const double usable_nm2 = (double)r->cells * cell_nm2, searched_nm2 = (double)n_searched * cell_nm2;
 
-    if ((rc = mro_find_patches(p, &s, searched, SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
-    if (found.n && usable_nm2 < CROWDED_NM2 && (rc = mro_remeasure(p, &s, &w.spectrum, &w.power, &found, e))) goto done;
-    if ((rc = mro_area_of(p, &found, r->region_nm, usable_nm2, searched_nm2, &w.expected, w.lens_known, &area, e)))
+    if ((rc = mro_find_patches(p, &s, searched, MRO_SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
+    if (found.n && usable_nm2 < MRO_CROWDED_NM2 && (rc = mro_remeasure(p, &s, &w.spectrum, &w.power, &found, e)))
         goto done;
-    r->null_fraction = p->o.false_positive_rate; /* the threshold is that quantile of the null */
-    r->fraction = area.fraction;
-    memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
-
     r->p_image = image_p(p, &found, searched_nm2);
     r->p_image_at_most = r->p_image <= MRO_ORDER_LEAST_P;
     r->distinguishable = r->p_image < 0.001;
+    if (r->distinguishable &&
+        (rc = mro_crystals_measure(p, &s, &w, usable, searched, r->region_nm, name, &found, &large, e)))
+        goto done;
+    const double left = fmax(usable_nm2 - large.area_nm2, cell_nm2),
+                 left_searched = fmax(searched_nm2 - large.searched_nm2, left);
+    struct mro_contrast expected = w.expected; /* crystals raise the power that it is from */
+    if (large.n) expected.log_c = fmax(expected.log_c, large.log_contrast);
+    if ((rc = mro_area_of(p, &found, r->region_nm, left, left_searched, &expected, w.lens_known, &area, e))) goto done;
+    if (large.n) add_crystals(&large, usable_nm2, w.lens_known, &area);
+    r->null_fraction = p->o.false_positive_rate; /* the threshold is that quantile of the null */
+    r->fraction = area.fraction;
+    memcpy(r->fraction_ci95, area.ci95, sizeof area.ci95);
     r->size_limit_nm = size_limit(p, area.contrast);
-    if ((rc = fill_result(p, &s, usable, &found, &area, r, e))) goto done;
+    if ((rc = fill_result(p, &s, usable, &found, &area, &large, r, e))) goto done;
     r->density_per_nm2 = (double)r->n_objects / usable_nm2;
     const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable, im };
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
-    say_verdict(r);
-    if ((rc = tell_of_crystals(r, e))) goto done;
+    if (large.filled) r->fraction = fmax(r->fraction, r->fraction_raw);
+    say_verdict(&large, r);
+    tell_of_crystals(&large, usable_nm2, r);
     from_corner(r);
     if (p->o.sweep_band) {
         char note[400];
@@ -417,6 +444,7 @@ done:
     mro_whitened_release(d, &w);
     mro_scores_release(d, &s);
     mro_area_release(&area);
+    mro_crystals_release(&large);
     free(found.v);
     free(usable);
     free(searched);

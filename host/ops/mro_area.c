@@ -651,7 +651,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         goto done;
     }
     const double here = usable_nm2 / searched_nm2; /* missed spheres are spread over the searched area */
-    const double unknown_more = lens_known ? 0 : 0.45, unknown_less = lens_known ? 0 : 0.35;
+    const double unknown_more = lens_known ? 0 : MRO_UNKNOWN_MORE, unknown_less = lens_known ? 0 : MRO_UNKNOWN_LESS;
 #pragma omp parallel num_threads(mro_team(p->d->threads, 20.0 * DRAWS))
     {
 #pragma omp for schedule(static)

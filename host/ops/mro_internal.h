@@ -12,8 +12,12 @@
 #define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
 #define WHITEN_RADIUS 0.22 /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
 #define GAIN_S_NM 1.0      /* Gaussian of the local gain */
-#define TILE_NM 25.6       /* side of the null's speckle fields */
-#define TILE_SAMPLES 360   /* over twice the band's reach */
+#define MRO_SEARCH_MARGIN_NM                                                                                        \
+    0.5                        /* rim that patches are not centred in; what is found beyond reaches into the region \
+                                */
+#define MRO_CROWDED_NM2 5000.0 /* fields so small that a crystal's spots stand above the median that whitens them */
+#define TILE_NM 25.6           /* side of the null's speckle fields */
+#define TILE_SAMPLES 360       /* over twice the band's reach */
 #define TILE_CELLS 64
 
 /* One patch found, its powers divided by the local gain. */
@@ -180,11 +184,53 @@ void mro_found_sort(struct mro_found_list *l);
 enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_scores *s, const unsigned char *allowed,
                                double margin_nm, double least, struct mro_found_list *out, struct mro_error *e);
 
+/* Takes a sphere of radius `reach` nm, with a soft edge, out of a plane of the grid that is 1 elsewhere. `line`: room
+ * for a row. */
+void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, float *line, float *plane);
+
+/* Gains that whiten a spectrum anew by the power of what `mask` and the patches leave of its field: *gain, on the host,
+ * belongs to `power` (room for the field on the device) or to *copy, which is to be freed. NULL where too little is
+ * left to tell the speckle from; else s->field is masked after it. `mask` (1 = keep): the patches are taken out of it.
+ */
+enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_scores *s,
+                                const struct mro_found_list *found, float *mask, struct mro_buffer *power, float **gain,
+                                void **copy, struct mro_error *e);
+
 /* A crystal's spots raise the local median that whitens them, the more the smaller the field. So the power is taken
  * once more from the field without the patches found, and their powers are measured anew. `spectrum` and s->field are
  * whitened anew; `power`: room for the field on the device. */
 enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
                             struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e);
+
+/* ---- mro_crystals.c ---- */
+
+/* A region of fringes that is larger than the clusters of which the posterior knows. */
+struct mro_large {
+    double y_nm, x_nm, gy, gx;
+    double diameter_nm; /* of the crystal */
+    double snr, sigma_g;
+    size_t set;  /* of its fringes, among those that were grown */
+    bool second; /* it shows another set of fringes at an angle that the lattice has */
+};
+
+struct mro_crystals {
+    double widest_nm;    /* of the flagged regions; 0: none is wider than a cluster looks */
+    bool filled;         /* crystals leave too little of the field to tell the glass from */
+    struct mro_large *v; /* owned */
+    size_t n;
+    double area_nm2, area_sd_nm2; /* within the region, counted once where two overlap */
+    double searched_nm2;          /* searched area on them and beside them, where patches do not count */
+    double log_contrast;          /* ln of c of snr = c D^4, nm^-4; -INFINITY: they do not tell */
+};
+
+/* Looks at flagged regions that are wider than a cluster: crystals that are larger are measured by their fringes, after
+ * the field is whitened without what is flagged, and the patches on them leave `found`. All else stays as it is;
+ * w->power is used as room. `name` is the file for messages. Release `c` in any case. */
+enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_whitened *w,
+                                   const unsigned char *usable, const unsigned char *searched, const double region[4],
+                                   const char *name, struct mro_found_list *found, struct mro_crystals *c,
+                                   struct mro_error *e);
+void mro_crystals_release(struct mro_crystals *c);
 
 /* ---- mro_area.c ---- */
 
@@ -206,6 +252,10 @@ struct mro_area {
     double fraction;     /* with the false ones out and the missed ones in */
     double ci95[2];      /* of the area in this image */
 };
+
+/* Standard deviations of ln area upward and downward by the ghosts of an unknown lens. */
+#define MRO_UNKNOWN_MORE 0.45
+#define MRO_UNKNOWN_LESS 0.35
 
 /* region x0 y0 x1 y1 nm; usable: its part that was measured; searched: the area patches were looked for in. Draws are
  * those of the plan's seed. MRO_EMEMORY only. Release with mro_area_release. */

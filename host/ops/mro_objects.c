@@ -146,8 +146,7 @@ done:
     return rc;
 }
 
-/* Takes a sphere of radius `reach`, with a soft edge, out of a plane that is 1 elsewhere. `line`: room for a row. */
-static void cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, float *line, float *plane)
+void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, float *line, float *plane)
 {
     const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx;
     const int x0 = (int)floor((x_nm - reach) / px), n = (int)ceil((x_nm + reach) / px) - x0 + 1;
@@ -171,26 +170,27 @@ static void cut_out(const struct mro_grid *g, double y_nm, double x_nm, double r
     }
 }
 
-enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
-                            struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e)
+enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_scores *s,
+                                const struct mro_found_list *found, float *mask, struct mro_buffer *power, float **gain,
+                                void **copy, struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const struct mro_grid *g = &s->grid;
-    const size_t n = g->ny * g->nx, nc = s->cells.ny * s->cells.nx;
-    struct mro_buffer rest = { 0 }, mean = { 0 };
-    float *mask = malloc(n * sizeof *mask), *line = malloc(g->nx * sizeof *line);
+    const size_t n = g->ny * g->nx;
+    struct mro_buffer rest = { 0 };
+    float *line = malloc(g->nx * sizeof *line);
     double *of_row = malloc(g->ny * sizeof *of_row), kept = 0;
-    void *field, *whole = NULL, *gain, *copy = NULL;
-    struct mro_patch *patches = calloc(found->n + 1, sizeof *patches);
+    void *field, *whole = NULL, *host;
     enum mro_code rc = MRO_OK;
-    if (mask == NULL || line == NULL || of_row == NULL || patches == NULL) {
+    *gain = NULL;
+    *copy = NULL;
+    if (line == NULL || of_row == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    for (size_t i = 0; i < n; i++) mask[i] = 1;
     for (size_t i = 0; i < found->n; i++) {
         const struct mro_found *f = found->v + i;
-        cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, line, mask);
+        mro_cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, line, mask);
     }
 #pragma omp parallel for schedule(static) num_threads(mro_team(d->threads, 0.1 * (double)n))
     for (size_t y = 0; y < g->ny; y++) {
@@ -204,7 +204,6 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
     kept /= (double)n;
     if (kept < 0.3) goto done; /* too little is left to tell the speckle from */
     if ((rc = d->ops->alloc(d, &rest, n * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->alloc(d, &mean, nc * sizeof(float), e))) goto done;
     if ((rc = mro_on_host(d, &s->field, n * sizeof(float), &field, &whole, e))) goto done;
     float *v = field;
 #pragma omp parallel for simd schedule(static) num_threads(mro_team(d->threads, 0.1 * (double)n))
@@ -215,14 +214,41 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
     if ((rc =
              d->ops->local_power(d, g, &rest, NULL, WHITEN_RADIUS, band[0] - BAND_EDGE, band[1] + BAND_EDGE, power, e)))
         goto done;
-    if ((rc = mro_on_host(d, power, n * sizeof(float), &gain, &copy, e))) goto done;
+    if ((rc = mro_on_host(d, power, n * sizeof(float), &host, copy, e))) goto done;
     /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
-    if (!mro_whitening_gains(p, g, sqrtf((float)kept), NULL, gain)) {
+    if (!mro_whitening_gains(p, g, sqrtf((float)kept), NULL, host)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    rc = d->ops->multiply(d, g, spectrum, gain, e);
-    if (rc) goto done;
+    *gain = host;
+done:
+    d->ops->release(d, &rest);
+    free(line);
+    free(of_row);
+    free(whole);
+    return rc;
+}
+
+enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
+                            struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const struct mro_grid *g = &s->grid;
+    const size_t n = g->ny * g->nx;
+    struct mro_buffer mean = { 0 };
+    float *mask = malloc(n * sizeof *mask), *gain = NULL;
+    void *copy = NULL;
+    struct mro_patch *patches = calloc(found->n + 1, sizeof *patches);
+    enum mro_code rc = MRO_OK;
+    if (mask == NULL || patches == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    for (size_t i = 0; i < n; i++) mask[i] = 1;
+    rc = mro_gains_without(p, s, found, mask, power, &gain, &copy, e);
+    if (rc || gain == NULL) goto done;
+    if ((rc = d->ops->alloc(d, &mean, s->cells.ny * s->cells.nx * sizeof(float), e))) goto done;
+    if ((rc = d->ops->multiply(d, g, spectrum, gain, e))) goto done;
     if ((rc = d->ops->inverse(d, g, spectrum, &s->field, e))) goto done;
     if ((rc = mro_measure_gain(p, s, &mean, e))) goto done;
     for (size_t i = 0; i < found->n; i++)
@@ -239,12 +265,8 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
         mro_found_shape(p, f);
     }
 done:
-    d->ops->release(d, &rest);
     d->ops->release(d, &mean);
     free(mask);
-    free(line);
-    free(of_row);
-    free(whole);
     free(copy);
     free(patches);
     return rc;

@@ -55,9 +55,11 @@ static double uniform(uint64_t stream, uint64_t i) { return mro_uniform_open(mro
 /* Power of the glass: a halo over a third of its height. */
 static double glass(double q) { return exp(-0.5 * pow((q - 4.75) / 0.4, 2)) + 0.3; }
 
-/* An image of counts with spheres of random place, azimuth and tilt; returns their number. The signal of a sphere is
- * snr = contrast (D + 0.14)^4 over the glass at its wave vector, the glass around a crystal being layered by it. */
-static size_t make_field(struct mro_image *im, uint64_t seed, size_t wanted, double contrast, struct disc *discs)
+/* An image of counts with spheres of random place, azimuth and tilt, the first `large` of them of 4 to 6.5 nm;
+ * returns their number. The signal of a sphere is snr = contrast (D + 0.14)^4 over the glass at its wave vector, the
+ * glass around a crystal being layered by it. */
+static size_t make_mixed(struct mro_image *im, uint64_t seed, size_t wanted, size_t large, double contrast,
+                         struct disc *discs)
 {
     const size_t n = (size_t)N * N;
     const struct mro_grid g = { N, N, FIELD, FIELD };
@@ -80,6 +82,7 @@ static size_t make_field(struct mro_image *im, uint64_t seed, size_t wanted, dou
         const mro_philox_block a = mro_philox(seed, 1, i), b = mro_philox(seed, 2, i), c = mro_philox(seed, 3, i);
         struct disc s = { .y = FIELD * mro_uniform_open(a.v[0]), .x = FIELD * mro_uniform_open(a.v[1]) };
         s.diameter = fmin(fmax(exp(log(1.75) + 0.2 * mro_normal_pair(a.v[2], a.v[3]).re), 1.2), 2.8);
+        if (made < large) s.diameter = 4 + 2.5 * mro_uniform_open(mro_philox(seed, 4, i).v[0]);
         bool free_place = true;
         for (size_t k = 0; k < made; k++)
             if (hypot(discs[k].y - s.y, discs[k].x - s.x) < 0.5 * (discs[k].diameter + s.diameter) + 0.3)
@@ -109,6 +112,11 @@ static size_t make_field(struct mro_image *im, uint64_t seed, size_t wanted, dou
     for (size_t i = 0; i < n; i++) im->px[i] = 1000 * (1 + amplitude * f[i]);
     free(f);
     return made;
+}
+
+static size_t make_field(struct mro_image *im, uint64_t seed, size_t wanted, double contrast, struct disc *discs)
+{
+    return make_mixed(im, seed, wanted, 0, contrast, discs);
 }
 
 /* Union of the discs inside the region, as a share of it. */
@@ -157,6 +165,74 @@ static void interval_covers_and_mean_is_right(void **state)
     assert_true((double)seen >= 0.9 * (double)fields);
     /* About 6 nm^2 of clusters a field, 240 clusters in all: 5 % of noise, and 4 % of the sizes' calibration. */
     near(measured / truth, 1, 0.12);
+}
+
+/* Crystals among the clusters count with their own area, and are listed with their diameters. */
+static void crystals_count_as_what_they_are(void **state)
+{
+    enum { FIELDS = 12 };
+    double measured = 0, truth = 0, off = 0;
+    size_t covered = 0, whole = 0;
+    (void)state;
+    for (uint64_t i = 0; i < FIELDS; i++) {
+        struct mro_image im = { 0 };
+        struct disc discs[MOST];
+        struct mro_order_result r;
+        const size_t n = make_mixed(&im, 300 + i, 8, 2, 2.0, discs);
+        ok(mro_order_measure(plan, &im, "mixed", &r, &e), &e);
+        const double t = planted(discs, n, r.region_nm);
+        measured += r.fraction;
+        truth += t;
+        covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+        assert_true(r.distinguishable);
+        for (size_t k = 0; k < 2; k++) {
+            const struct disc *s = discs + k;
+            const double rim = fmin(fmin(s->y, s->x), fmin(FIELD - s->y, FIELD - s->x));
+            if (rim < 0.5 * s->diameter + 0.5) continue; /* cut by the border */
+            size_t near_it = 0;
+            for (size_t j = 0; j < r.n_objects; j++) {
+                const struct mro_order_object *o = r.objects + j;
+                if (hypot(o->y_nm - s->y, o->x_nm - s->x) > 0.5 * s->diameter) continue;
+                near(o->x_nm, s->x, 0.4);
+                near(o->y_nm, s->y, 0.4);
+                near(o->diameter_nm, s->diameter, 0.12 * s->diameter);
+                off += o->diameter_nm / s->diameter - 1;
+                near_it++;
+            }
+            assert_int_equal(near_it, 1);
+            whole++;
+        }
+        mro_order_result_release(&r);
+        mro_image_release(&im);
+    }
+    print_message(
+        "%d fields with crystals: %.4f measured, %.4f planted, %zu intervals cover, %zu diameters off by %.1f %%\n",
+        FIELDS, measured / FIELDS, truth / FIELDS, covered, whole, 100 * off / (double)whole);
+    assert_true(whole >= 8);
+    assert_true(covered >= FIELDS - 2);
+    near(measured / truth, 1, 0.12);
+    near(off / (double)whole, 0, 0.06);
+}
+
+/* One crystal on all of the field, and on a half of it beside a glass. */
+static void a_crystal_that_fills_the_field_is_told(void **state)
+{
+    (void)state;
+    for (int half = 0; half < 2; half++) {
+        struct mro_image im = { 0 };
+        struct mro_order_result r;
+        make_field(&im, 900, 0, 2.0, NULL);
+        for (size_t i = 0; i < (size_t)N * N; i++) {
+            const double y = (double)(i / N) * PIXEL, x = (double)(i % N) * PIXEL;
+            if (!half || x < 0.5 * FIELD) im.px[i] += 400 * (float)cos(2 * MRO_PI * 4.93 * (0.6 * y + 0.8 * x));
+        }
+        ok(mro_order_measure(plan, &im, "crystal", &r, &e), &e);
+        assert_non_null(strstr(r.verdict, half ? "are crystals of up to" : "crystals fill the field"));
+        near(r.fraction, half ? 0.5 : 1, half ? 0.03 : 0.01);
+        assert_true(r.fraction_ci95[0] <= (half ? 0.5 : 1) && r.fraction_ci95[1] >= (half ? 0.5 : 1));
+        mro_order_result_release(&r);
+        mro_image_release(&im);
+    }
 }
 
 static void speckle_alone_is_called_speckle(void **state)
@@ -411,9 +487,10 @@ static void images_that_cannot_be_measured(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(interval_covers_and_mean_is_right),     cmocka_unit_test(speckle_alone_is_called_speckle),
-        cmocka_unit_test(turning_and_scaling_change_little),     cmocka_unit_test(pixels_that_are_not_square),
-        cmocka_unit_test(threads_and_repetition_change_nothing), cmocka_unit_test(images_that_cannot_be_measured),
+        cmocka_unit_test(interval_covers_and_mean_is_right),      cmocka_unit_test(crystals_count_as_what_they_are),
+        cmocka_unit_test(a_crystal_that_fills_the_field_is_told), cmocka_unit_test(speckle_alone_is_called_speckle),
+        cmocka_unit_test(turning_and_scaling_change_little),      cmocka_unit_test(pixels_that_are_not_square),
+        cmocka_unit_test(threads_and_repetition_change_nothing),  cmocka_unit_test(images_that_cannot_be_measured),
     };
     return cmocka_run_group_tests(tests, make_plan, free_plan);
 }

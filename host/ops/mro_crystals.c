@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Crystals among the clusters: regions of fringes that are larger than any sphere that patches are matched to. They are
+ * grown and measured as `lattice` does it, on the field as the MRO measurement whitens it, lens and all. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/select.h"
+#include "core/sizes.h"
+#include "mroscope/math/grid.h"
+#include "ops/crystal_internal.h"
+#include "ops/mro_internal.h"
+
+#define SQUARE_NM 2.9       /* diagonal of squares of flagged cells that neighbouring clusters hardly make together */
+#define WIDE_NM 3.7         /* flagged cells of as many as a disc of that diameter are more than those of a cluster, */
+#define WIDE_CROWDED_NM 3.3 /* and in small fields, where a crystal's own power hides a part of it */
+#define LEAST_NM 3.3        /* of a crystal: the posterior has what is smaller */
+#define SATURATED_NM 2.6    /* patches of that size and more may be of a crystal for which there is no size, */
+#define SATURATED_SNR 150.0 /* where they are as clear */
+#define CELL_CUT_NM 0.7     /* cut out around a flagged cell */
+#define ROUNDS 3            /* of whitening: see whiten_without */
+#define ANGLE_DEG 3.0       /* between sets of fringes of one crystal, off the lattice's */
+#define SEED_NM 1.0         /* around a patch, where its fringes are strongest */
+#define MAP_STEP_NM 0.12    /* of demodulated fields */
+#define BESIDE_NM 0.6       /* of a crystal, where patches may be its rim */
+#define WHOLE_NM 6.5        /* crystals that most foils hold whole */
+#define SHARE_VARIANCE 0.01 /* see struct crystal_doubt; from planted spheres and discs */
+#define SHARED_SD 0.06      /* of the area of all crystals, relative: spheres, or cut by the foil */
+#define SPACING_SD 0.0025   /* relative: spacings are given to three digits, and pixel sizes are hardly better */
+#define RIM_SD_NM 0.15      /* of a diameter */
+
+/* Crystals wider than that are cut flat by the foil: partly from the first on, and all of them from the second. */
+static const double FLAT_NM[2] = { 8, 12 };
+
+/* Marks squares of flagged cells that are SQUARE_NM across, where the flagged cells that they touch make more than the
+ * largest sphere that is looked for; `wide` is 0 before. *widest: diameter of a disc of as many cells as the largest
+ * set of them has; 0 where there is none. `flagged` is lost. */
+static enum mro_code mark_wide(const struct mro_scores *s, unsigned char *flagged, unsigned char *wide, double *widest,
+                               struct mro_error *e)
+{
+    const size_t ny = s->cells.ny, nx = s->cells.nx;
+    const double cell = s->cells.ly / (double)ny * s->cells.lx / (double)nx;
+    const double wanted = s->cells.ly * s->cells.lx < MRO_CROWDED_NM2 ? WIDE_CROWDED_NM : WIDE_NM;
+    const size_t least = (size_t)ceil(SQUARE_NM / sqrt(2 * cell));
+    size_t *side = calloc(nx + 1, sizeof *side); /* of the largest square that ends in a cell */
+    size_t *list = malloc(ny * nx * sizeof *list);
+    *widest = 0;
+    if (side == NULL || list == NULL) {
+        free(side);
+        free(list);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", ny * nx);
+    }
+    for (size_t j = 0; j < ny; j++)
+        for (size_t i = 0, corner = 0; i < nx; i++) {
+            const size_t above = side[i + 1], beside = i ? side[i] : 0, other = above < beside ? above : beside;
+            side[i + 1] = flagged[j * nx + i] ? 1 + (other < corner ? other : corner) : 0;
+            corner = above;
+            for (size_t k = 0; k < least && side[i + 1] >= least; k++)
+                memset(wide + (j - k) * nx + i + 1 - least, 1, least);
+        }
+    for (size_t i = 0; i < ny * nx; i++) {
+        size_t n = 0;
+        if (!wide[i] || !flagged[i]) continue; /* or seen already */
+        list[n++] = i;
+        flagged[i] = 0;
+        for (size_t done = 0; done < n; done++) {
+            const size_t at = list[done], y = at / nx, x = at % nx;
+            const size_t next[4] = { y ? at - nx : at, y + 1 < ny ? at + nx : at, x ? at - 1 : at,
+                                     x + 1 < nx ? at + 1 : at };
+            for (int k = 0; k < 4; k++) {
+                if (!flagged[next[k]]) continue;
+                flagged[next[k]] = 0;
+                list[n++] = next[k];
+            }
+        }
+        const double across = 2 * sqrt((double)n * cell / MRO_PI);
+        for (size_t k = 0; k < n && across < wanted; k++) wide[list[k]] = 0;
+        if (across >= wanted) *widest = fmax(*widest, across);
+    }
+    free(side);
+    free(list);
+    return MRO_OK;
+}
+
+/* The cell next to a place, off the rim of the field where nothing is searched. */
+static size_t cell_at(const struct mro_scores *s, double y_nm, double x_nm)
+{
+    const double py = s->cells.ly / (double)s->cells.ny, px = s->cells.lx / (double)s->cells.nx;
+    const double y = fmin(fmax(y_nm, MRO_SEARCH_MARGIN_NM + py), s->cells.ly - MRO_SEARCH_MARGIN_NM - py),
+                 x = fmin(fmax(x_nm, MRO_SEARCH_MARGIN_NM + px), s->cells.lx - MRO_SEARCH_MARGIN_NM - px);
+    return (size_t)lround(y / py) * s->cells.nx + (size_t)lround(x / px);
+}
+
+/* The spectrum whitened by the power of what is not flagged, to `flat`; *known: false where too little is left. The
+ * field stays as it is. A spot that was whitened away is a dip in what is left, which a median over more than the dip
+ * follows by a part: hence rounds. */
+static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_scores *s, struct mro_whitened *w,
+                                    const unsigned char *flagged, const struct mro_found_list *found,
+                                    struct mro_buffer *flat, bool *known, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const struct mro_grid *g = &s->grid;
+    const size_t n = g->ny * g->nx, ny = s->cells.ny, nx = s->cells.nx;
+    float *mask = malloc(n * sizeof *mask), *line = malloc(g->nx * sizeof *line);
+    enum mro_code rc = MRO_OK;
+    if (mask == NULL || line == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
+    }
+    for (size_t i = 0; i < n; i++) mask[i] = 1;
+    for (size_t i = 0; i < ny * nx; i++)
+        if (flagged[i])
+            mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM,
+                        line, mask);
+    if ((rc = d->ops->alloc(d, flat, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->forward(d, g, &s->field, flat, e))) goto done;
+    for (int round = 0; round < ROUNDS; round++) {
+        float *gain;
+        void *copy;
+        if (round && (rc = d->ops->inverse(d, g, flat, &s->field, e))) goto done;
+        rc = mro_gains_without(p, s, found, mask, &w->power, &gain, &copy, e);
+        *known = gain != NULL;
+        if (rc == MRO_OK && *known) rc = d->ops->multiply(d, g, flat, gain, e);
+        free(copy);
+        if (rc || !*known) goto done;
+    }
+    rc = d->ops->inverse(d, g, &w->spectrum, &s->field, e);
+done:
+    free(mask);
+    free(line);
+    return rc;
+}
+
+/* What growing takes beside the spectrum: even speckle, and where there is data. */
+static enum mro_code open_work(struct crystal_work *k, const struct mro_scores *s, const unsigned char *searched,
+                               struct mro_error *e)
+{
+    const struct mro_grid *g = &s->grid;
+    const size_t n = g->ny * g->nx;
+    k->grid = *g;
+    k->map = (struct mro_grid){ mro_smooth_size((size_t)ceil(g->ly / MAP_STEP_NM) + 4),
+                                mro_smooth_size((size_t)ceil(g->lx / MAP_STEP_NM) + 4), g->ly, g->lx };
+    k->step[0] = g->ly / (double)k->map.ny;
+    k->step[1] = g->lx / (double)k->map.nx;
+    const size_t m = k->map.ny * k->map.nx;
+    k->level = malloc(n * sizeof *k->level);
+    k->gain = malloc(m * sizeof *k->gain);
+    k->usable = malloc(m);
+    k->room = calloc(1, sizeof *k->room);
+    if (!k->level || !k->gain || !k->usable || !k->room) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (size_t i = 0; i < n; i++) k->level[i] = 1;
+    for (size_t i = 0; i < m; i++) {
+        k->gain[i] = 1;
+        k->usable[i] = searched[cell_at(s, (double)(i / k->map.nx) * k->step[0], (double)(i % k->map.nx) * k->step[1])];
+    }
+    k->n_rooms = 1;
+    return mro_fringe_room_new(k, k->room, e);
+}
+
+static void close_work(struct crystal_work *k)
+{
+    if (k->room) mro_fringe_room_release(k, k->room);
+    free(k->room);
+    free(k->level);
+    free(k->gain);
+    free(k->usable);
+    for (size_t i = 0; i < k->sets.n; i++) mro_fringe_release(&k->sets.v[i]);
+    free(k->sets.v);
+}
+
+/* Whether a patch is of fringes that are known. */
+static bool explained(const struct crystal_work *k, const struct mro_found *f)
+{
+    const double g[2] = { f->gy, f->gx };
+    const ptrdiff_t y = (ptrdiff_t)lround(f->y_nm / k->step[0]), x = (ptrdiff_t)lround(f->x_nm / k->step[1]);
+    for (size_t i = 0; i < k->sets.n; i++) {
+        const struct fringe_set *t = &k->sets.v[i];
+        const ptrdiff_t j = y - (ptrdiff_t)t->f.y0, l = x - (ptrdiff_t)t->f.x0;
+        if (j < 0 || l < 0 || j >= (ptrdiff_t)t->f.h || l >= (ptrdiff_t)t->f.w ||
+            !t->f.inside[j * (ptrdiff_t)t->f.w + l])
+            continue;
+        if (mro_fringe_apart(g, t->g) < fmax(0.5, 1.5 / t->diameter_nm)) return true;
+    }
+    return false;
+}
+
+/* Grows crystals from the patches of wide regions, the most significant first. */
+static enum mro_code grow_all(const struct mro_order_plan *p, const struct mro_scores *s, struct crystal_work *k,
+                              const unsigned char *wide, const struct mro_found_list *found, struct mro_error *e)
+{
+    for (size_t i = 0; i < found->n; i++) {
+        const struct mro_found *f = found->v + i;
+        const double g[2] = { f->gy, f->gx };
+        struct fringe_set set;
+        bool known;
+        const bool saturated = p->search.diameter_nm[f->best] >= SATURATED_NM && f->snr > SATURATED_SNR;
+        if (!(saturated || wide[cell_at(s, f->y_nm, f->x_nm)]) || explained(k, f)) continue;
+        MRO_TRY(mro_fringe_grow(k, g, f->y_nm, f->x_nm, SEED_NM, &set, &known, e));
+        if (!known) continue;
+        const double q = hypot(set.g[0], set.g[1]);
+        if (set.diameter_nm < LEAST_NM + MRO_INTERFACE_NM || q < p->g_range[0] || q > p->g_range[1] ||
+            mro_fringe_leak(k, &set)) {
+            mro_fringe_release(&set);
+            continue;
+        }
+        struct fringe_set *v = realloc(k->sets.v, (k->sets.n + 1) * sizeof *v);
+        if (v == NULL) {
+            mro_fringe_release(&set);
+            return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        }
+        k->sets.v = v;
+        v[k->sets.n++] = set;
+    }
+    return MRO_OK;
+}
+
+/* The contrast c of snr = c D^4 that the crystals show: the median of those that the foil does not cut. */
+static enum mro_code measure_contrast(struct mro_crystals *c, struct mro_error *e)
+{
+    float *log_c = malloc(c->n * sizeof *log_c);
+    size_t n = 0;
+    if (log_c == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (size_t i = 0; i < c->n; i++)
+        if (c->v[i].diameter_nm < WHOLE_NM)
+            log_c[n++] = (float)log(c->v[i].snr / pow(c->v[i].diameter_nm + MRO_INTERFACE_NM, 4));
+    c->log_contrast = n ? (double)mro_median(log_c, n) : -INFINITY;
+    free(log_c);
+    return MRO_OK;
+}
+
+/* Whether two sets of fringes are at an angle that {110} planes are at: 60, 90 or 120 degrees. */
+static bool of_one_lattice(const double a[2], const double b[2])
+{
+    const double cosine = fabs(a[0] * b[0] + a[1] * b[1]) / (hypot(a[0], a[1]) * hypot(b[0], b[1]));
+    const double angle = acos(fmin(cosine, 1)) * 180 / MRO_PI;
+    return fabs(angle - 60) < ANGLE_DEG || fabs(angle - 90) < ANGLE_DEG;
+}
+
+/* Areas within the region and around the crystals, and their list. Leaves 1 in k->usable beside crystals, else 0. */
+static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_work *k, const unsigned char *usable,
+                                   const unsigned char *searched, const double region[4], struct mro_crystals *c,
+                                   struct mro_error *e)
+{
+    const size_t ny = k->map.ny, nx = k->map.nx;
+    const double cell = k->step[0] * k->step[1];
+    const size_t ry = (size_t)(BESIDE_NM / k->step[0]), rx = (size_t)(BESIDE_NM / k->step[1]);
+    unsigned char *state = k->room->state; /* 1: of a crystal that was counted */
+    double shared = 0, single = 0;
+    c->v = calloc(k->sets.n, sizeof *c->v);
+    if (c->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    memset(k->usable, 0, ny * nx);
+    for (size_t i = 0; i < k->sets.n; i++) {
+        struct fringe_set *t = &k->sets.v[i];
+        /* What is wider than foils are thick is no sphere. */
+        const double seen = 2 * sqrt(t->area_nm2 / MRO_PI),
+                     ball = fmax(0, fmin(1, (FLAT_NM[1] - seen) / (FLAT_NM[1] - FLAT_NM[0])));
+        const double diameter = seen + ball * (t->diameter_nm - seen) - MRO_INTERFACE_NM;
+        size_t count = 0;
+        for (size_t j = 0; j < i && t->crystal == SIZE_MAX; j++) {
+            const struct fringe_set *before = &k->sets.v[j];
+            if (mro_fringe_shared(k, t, before) > 0.5 * t->area_nm2) t->crystal = before->crystal;
+        }
+        if (t->crystal != SIZE_MAX) { /* one more set of that crystal, or a smaller one above or below it */
+            c->v[t->crystal].second |= of_one_lattice(t->g, k->sets.v[c->v[t->crystal].set].g);
+            continue;
+        }
+        for (size_t j = 0; j < t->f.h * t->f.w; j++) {
+            const size_t y = t->f.y0 + j / t->f.w, x = t->f.x0 + j % t->f.w;
+            const double y_nm = (double)y * k->step[0], x_nm = (double)x * k->step[1];
+            if (!t->f.inside[j]) continue;
+            const size_t from = x > rx ? x - rx : 0, to = x + rx < nx ? x + rx : nx - 1;
+            for (size_t b = y > ry ? y - ry : 0; b <= y + ry && b < ny; b++)
+                memset(k->usable + b * nx + from, 1, to - from + 1);
+            if (state[y * nx + x]) continue;
+            state[y * nx + x] = 1;
+            count += x_nm >= region[0] && y_nm >= region[1] && x_nm <= region[2] && y_nm <= region[3] &&
+                     usable[cell_at(s, y_nm, x_nm)];
+        }
+        const double area = (double)count * cell * pow(diameter / seen, 2), own = 2 * RIM_SD_NM / diameter * area;
+        c->area_nm2 += area;
+        shared += SHARED_SD * area;
+        single += own * own;
+        t->crystal = c->n;
+        c->v[c->n++] = (struct mro_large){ .set = i,
+                                           .y_nm = t->y_nm,
+                                           .x_nm = t->x_nm,
+                                           .gy = t->g[0],
+                                           .gx = t->g[1],
+                                           .diameter_nm = diameter,
+                                           .snr = t->snr,
+                                           .sigma_g = hypot(mro_spacing_scatter(t->g, t->cov, t->chi2), SPACING_SD) *
+                                                      hypot(t->g[0], t->g[1]) };
+    }
+    c->area_sd_nm2 = hypot(shared, sqrt(single));
+    for (size_t i = 0; i < ny * nx; i++) {
+        state[i] = 0;
+        if (k->usable[i])
+            c->searched_nm2 +=
+                cell * (double)searched[cell_at(s, (double)(i / nx) * k->step[0], (double)(i % nx) * k->step[1])];
+    }
+    return measure_contrast(c, e);
+}
+
+enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_whitened *w,
+                                   const unsigned char *usable, const unsigned char *searched, const double region[4],
+                                   const char *name, struct mro_found_list *found, struct mro_crystals *c,
+                                   struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t nc = s->cells.ny * s->cells.nx;
+    struct mro_crystal_options o;
+    struct crystal_work k = { .d = d, .o = &o, .name = name, .doubt = { SHARE_VARIANCE, 1 } };
+    unsigned char *flagged = malloc(nc), *wide = calloc(nc, 1);
+    bool known = false;
+    enum mro_code rc = MRO_OK;
+    memset(c, 0, sizeof *c);
+    if (flagged == NULL || wide == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", nc);
+        goto done;
+    }
+    for (size_t i = 0; i < nc; i++) flagged[i] = usable[i] && s->surprise[i] > p->null.threshold;
+    if ((rc = mark_wide(s, flagged, wide, &c->widest_nm, e)) || !(c->widest_nm > 0)) goto done;
+    mro_crystal_options_default(&o);
+    memcpy(k.band, p->o.band_inv_nm, sizeof k.band);
+    for (size_t i = 0; i < nc; i++) flagged[i] = searched[i] && s->surprise[i] > p->null.threshold;
+    if ((rc = whiten_without(p, s, w, flagged, found, &k.flat, &known, e))) goto done;
+    if (!known) {
+        size_t n_flagged = 0, n_wide = 0;
+        for (size_t i = 0; i < nc; i++) {
+            n_flagged += flagged[i];
+            n_wide += wide[i];
+        }
+        c->filled = 3 * n_wide > n_flagged; /* else clusters in a crowd */
+        goto done;
+    }
+    if ((rc = open_work(&k, s, searched, e))) goto done;
+    if ((rc = grow_all(p, s, &k, wide, found, e))) goto done;
+    if (k.sets.n == 0 && c->widest_nm < WIDE_NM) c->widest_nm = 0; /* clusters after all */
+    if (k.sets.n == 0) goto done;
+    if ((rc = measure_areas(s, &k, usable, searched, region, c, e))) goto done;
+    size_t kept = 0;
+    for (size_t i = 0; i < found->n; i++) {
+        const size_t y = (size_t)fmax(0, fmin((double)k.map.ny - 1, round(found->v[i].y_nm / k.step[0]))),
+                     x = (size_t)fmax(0, fmin((double)k.map.nx - 1, round(found->v[i].x_nm / k.step[1])));
+        if (!k.usable[y * k.map.nx + x]) found->v[kept++] = found->v[i];
+    }
+    found->n = kept;
+done:
+    close_work(&k);
+    d->ops->release(d, &k.flat);
+    free(flagged);
+    free(wide);
+    return rc;
+}
+
+void mro_crystals_release(struct mro_crystals *c)
+{
+    free(c->v);
+    memset(c, 0, sizeof *c);
+}
