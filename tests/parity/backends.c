@@ -534,20 +534,22 @@ static const struct {
     struct output (*run)(struct mro_device *d, size_t shape);
     double tolerance;
 } cases[] = {
-    { "noise_spectrum", run_noise, 2e-6 },       /* log, sqrt, sin, cos of one number: the last bits of each */
-    { "multiply", run_multiply, 5e-6 },          /* the same numbers times one */
+    /* The last bits of log and sin, 3e-7 of numbers up to 5.6, where those that are not 0 have an rms of 0.4: products
+     * and sums that one compiler joins and another does not give 2e-6. */
+    { "noise_spectrum", run_noise, 1e-5 },
+    { "multiply", run_multiply, 1e-5 },          /* the same numbers times one */
     { "inverse", run_inverse, 1e-5 },            /* float32 transforms of up to 70000 numbers */
     { "forward", run_forward, 1e-5 },            /* likewise */
     { "contrast_spectrum", run_contrast, 1e-4 }, /* the background's sums in another order, then a transform */
     { "contrast_spectrum, masked", run_masked, 1e-4 },
     { "local_power", run_local_power, 1e-4 }, /* medians: equal but for the last bits of the powers */
-    { "correlate", run_correlate, 5e-6 },     /* one product */
-    { "add_moved", run_add_moved, 5e-6 },     /* two products, and the last bits of sin and cos */
+    { "correlate", run_correlate, 1e-5 },     /* one product */
+    { "add_moved", run_add_moved, 1e-5 },     /* two products, and the last bits of sin and cos */
     { "demodulate", run_demodulate, 1e-5 },
-    { "phase_slope", run_phase_slope, 1e-4 }, /* a ratio of float32 products */
+    { "phase_slope", run_phase_slope, 2e-4 }, /* a ratio of float32 products beside a hole: 5e-5 between transforms */
     { "local_mean_square", run_mean_square, 1e-5 },
     { "bank_maximum", run_bank, 1e-4 },      /* the contract on scores */
-    { "refine_patches", run_patches, 2e-3 }, /* a climb ends within a hundredth of its last step */
+    { "refine_patches", run_patches, 5e-3 }, /* a climb ends within a hundredth of its last step; one here by 1.5e-3 */
     { "windowed_acf", run_acf, 1e-4 },       /* ratios of float32 powers; next to the rim the overlap is 1 % */
     { "acf_fringes", run_fringes, 1e-4 },    /* sums of 3000 products in another order */
     { "block_sums", run_block_sums, 1e-5 },  /* sums of at most 225 float32 a row */
@@ -561,25 +563,43 @@ static const struct {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
+static const char *only; /* backend that is asked for */
+
+/* The largest difference of a case over all shapes; tells and counts those beyond what is allowed. */
+static double largest(size_t c, const char *name, struct mro_device *d, struct mro_device *reference, bool exact,
+                      size_t *wrong)
+{
+    double all = 0;
+    for (size_t k = 0; k < (d->ops->runtime && !exact ? SHAPES : SMALL_SHAPES); k++) {
+        const struct output want = cases[c].run(reference, k), got = cases[c].run(d, k);
+        assert_int_equal(want.n, got.n);
+        double most = 0, square = 0;
+        for (size_t i = 0; i < want.n; i++) {
+            assert_true(isfinite(want.v[i]));
+            most = isfinite(got.v[i]) ? fmax(most, fabs((double)want.v[i] - got.v[i])) : INFINITY;
+            square += (double)want.v[i] * want.v[i];
+        }
+        assert_true(square > 0 || cases[c].run == run_local_power); /* a tiny field has no room for its discs */
+        const double difference = square > 0 ? most / sqrt(square / (double)want.n) : most;
+        if (exact ? memcmp(want.v, got.v, want.n * sizeof(float)) != 0 : difference > cases[c].tolerance) {
+            print_message("%s on %s, shape %zu: differs by %.3g\n", cases[c].name, name, k, difference);
+            ++*wrong;
+        }
+        all = fmax(all, difference);
+        free(want.v);
+        free(got.v);
+    }
+    return all;
+}
+
 static void compare(const char *name, struct mro_device *d, struct mro_device *reference, bool exact)
 {
-    for (size_t c = 0; c < CASES; c++)
-        for (size_t k = 0; k < (d->ops->runtime && !exact ? SHAPES : SMALL_SHAPES); k++) {
-            const struct output want = cases[c].run(reference, k), got = cases[c].run(d, k);
-            assert_int_equal(want.n, got.n);
-            double most = 0, square = 0;
-            for (size_t i = 0; i < want.n; i++) {
-                assert_true(isfinite(want.v[i]) && isfinite(got.v[i]));
-                most = fmax(most, fabs((double)want.v[i] - got.v[i]));
-                square += (double)want.v[i] * want.v[i];
-            }
-            assert_true(square > 0 || cases[c].run == run_local_power); /* a tiny field has no room for its discs */
-            const double difference = square > 0 ? most / sqrt(square / (double)want.n) : most;
-            if (exact ? memcmp(want.v, got.v, want.n * sizeof(float)) != 0 : difference > cases[c].tolerance)
-                fail_msg("%s on %s, shape %zu: differs by %.3g", cases[c].name, name, k, difference);
-            free(want.v);
-            free(got.v);
-        }
+    size_t wrong = 0;
+    for (size_t c = 0; c < CASES; c++) {
+        const double difference = largest(c, name, d, reference, exact, &wrong);
+        if (only) print_message("%s: differs by %.2g, allowed %.2g\n", cases[c].name, difference, cases[c].tolerance);
+    }
+    if (wrong) fail_msg("%zu results on %s differ by more than is allowed", wrong, name);
 }
 
 /* The CPU gives the same bytes at any number of threads. */
@@ -591,8 +611,6 @@ static void threads_of_the_cpu(void **state)
     mro_device_close(one);
     mro_device_close(three);
 }
-
-static const char *only; /* backend */
 
 static void every_backend_against_the_cpu(void **state)
 {
