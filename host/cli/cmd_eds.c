@@ -371,6 +371,7 @@ static enum mro_code measure_lines(struct eds *s, const struct mro_eds_field *m,
         if (rc == MRO_OK) rc = mro_eds_measure(&p, NULL, 0, o->item.path, &s->options, &r[i], i ? &other : e);
         mro_eds_profile_release(&p);
         if (rc && i == 0) return rc;
+        if (rc == MRO_EMEMORY) return MRO_FAIL(e, rc, "%s", other.message);
         if (rc) mro_warn(o, "no line at a right angle: %s", other.message);
         for (size_t k = 0; rc == MRO_OK && k < r[i].n_warnings; k++) {
             if (i == 0)

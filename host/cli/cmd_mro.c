@@ -12,6 +12,8 @@
 #include "ops/mro_pool.h"
 #include "report/figure.h"
 
+#define MOST_WARNINGS 32 /* of a stack */
+
 #define AT(field) offsetof(struct mro_order_options, field)
 static const struct cli_option measure_rows[] = {
     { "kv", 0, "KV", "kV", "beam energy (default: what the file says)", CLI_DOUBLE, AT(kv), true, 10, 3000 },
@@ -61,14 +63,12 @@ static const char notes[] =
     "  mroscope mro --kv 200 --cs 1.2 -o results images/*.dm4\n"
     "  mroscope mro --json --pixel 0.02 image.tif";
 
-#define MAX_WARNINGS 32
-
 struct measure {
     struct cli_run run;
     struct mro_order_options options;
     struct mro_order_plan *plan[CLI_CPU + 1]; /* made for the first image: bad inputs are told without waiting for it */
     struct mro_order_pool pool;               /* of the frames of one image, */
-    char *warnings[MAX_WARNINGS];             /* and their warnings, each once */
+    char **warnings;                          /* and their warnings, each once */
     size_t n_warnings;
 };
 
@@ -186,17 +186,7 @@ static void release(void *result) { mro_order_result_release(result); }
 static void forget_frames(struct measure *m)
 {
     m->pool = (struct mro_order_pool){ 0 };
-    for (size_t i = 0; i < m->n_warnings; i++) free(m->warnings[i]);
-    m->n_warnings = 0;
-}
-
-static void remember_warning(struct measure *m, const char *warning)
-{
-    for (size_t i = 0; i < m->n_warnings; i++)
-        if (strcmp(m->warnings[i], warning) == 0) return;
-    if (m->n_warnings == MAX_WARNINGS) return;
-    char *copy = strdup(warning);
-    if (copy) m->warnings[m->n_warnings++] = copy;
+    mro_notes_release(&m->warnings, &m->n_warnings);
 }
 
 static enum mro_code pool(void *state, enum cli_place place, const struct cli_item *item, const void *result,
@@ -208,8 +198,8 @@ static enum mro_code pool(void *state, enum cli_place place, const struct cli_it
     (void)e;
     if (item->first) forget_frames(m);
     mro_order_pool_add(&m->pool, r);
-    for (size_t i = 0; i < item->n_extra; i++) remember_warning(m, item->extra[i]);
-    for (size_t i = 0; i < r->n_warnings; i++) remember_warning(m, r->warnings[i]);
+    for (size_t i = 0; i < item->n_extra && m->n_warnings < MOST_WARNINGS; i++) mro_warn(m, "%s", item->extra[i]);
+    for (size_t i = 0; i < r->n_warnings && m->n_warnings < MOST_WARNINGS; i++) mro_warn(m, "%s", r->warnings[i]);
     return MRO_OK;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/inputs.h"
 #include "core/inside.h"
 
 #define SEED_MAX 9007199254740992ULL /* 2^53 */
@@ -441,13 +442,21 @@ static int walk(const struct cli_usage *u, poptContext ctx, struct row_ref *rows
     }
 }
 
+static int no_memory(const char *verb)
+{
+    struct mro_error e;
+    MRO_FAIL(&e, MRO_EMEMORY, "no memory left for the options of '%s'", verb);
+    cli_complain(&e);
+    return 1;
+}
+
 static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_args *args)
 {
     const char **rest = poptGetArgs(ctx);
     for (size_t i = 0; rest && rest[i]; i++) {
         if (u->operands == NULL)
             return cli_wrong_usage(u->verb, "'%s' takes no file names, but got '%s'", u->verb, rest[i]);
-        if ((args->files[args->n] = strdup(rest[i])) == NULL) return cli_wrong_usage(u->verb, "out of memory");
+        if ((args->files[args->n] = strdup(rest[i])) == NULL) return no_memory(u->verb);
         args->n++;
     }
     if (u->operands && u->operands[0] != '[' && args->n == 0)
@@ -458,7 +467,7 @@ static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_
 int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args *args)
 {
     size_t n = 0, k = 0;
-    int rc = 2;
+    int rc;
     poptContext ctx = NULL;
     for (size_t i = 0; i < u->n_groups; i++) n += u->groups[i].n;
     memset(args, 0, sizeof *args);
@@ -467,7 +476,7 @@ int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args 
     args->files = calloc((size_t)argc + 1, sizeof *args->files);
     args->strings = calloc((size_t)argc + 1, sizeof *args->strings);
     if (table == NULL || rows == NULL || args->files == NULL || args->strings == NULL) {
-        cli_wrong_usage(u->verb, "out of memory");
+        rc = no_memory(u->verb);
         goto done;
     }
     for (size_t i = 0; i < u->n_groups; i++) {
@@ -484,7 +493,7 @@ int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args 
     table[n] = (struct poptOption){ .longName = "help", .shortName = 'h', .argInfo = POPT_ARG_NONE, .val = (int)n + 1 };
     ctx = poptGetContext("mroscope", argc, (const char **)argv, table, POPT_CONTEXT_NO_EXEC);
     if (ctx == NULL) {
-        cli_wrong_usage(u->verb, "out of memory");
+        rc = no_memory(u->verb);
         goto done;
     }
     rc = walk(u, ctx, rows, n, args);

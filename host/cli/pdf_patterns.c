@@ -64,7 +64,9 @@ enum mro_code cli_pdf_from_profile(struct cli_pdf *s, const struct mro_profile *
         r->report.pdf = &r->pdf;
         take_notes(r, r->pdf.warnings, r->pdf.n_warnings);
         if (s->have_reference && strcmp(name, s->reference) != 0) {
-            if (mro_pdf_compare(&r->pdf, &s->against, &r->difference, &why) == MRO_OK) {
+            const enum mro_code compared = mro_pdf_compare(&r->pdf, &s->against, &r->difference, &why);
+            if (compared == MRO_EMEMORY) return MRO_FAIL(e, compared, "%s", why.message);
+            if (compared == MRO_OK) {
                 r->report.difference = &r->difference;
                 r->report.reference_file = s->reference;
                 r->report.reference_sha256 = s->reference_sha256;

@@ -2,13 +2,35 @@
 #include "core/notes.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* What stands for a sentence that was lost, and a list of it alone. Nobody writes to either. */
+static char lost[] = "a warning is missing here: there was no memory left for it";
+static char *only_lost[] = { lost };
+
+static void lose(char ***list, size_t *n)
+{
+    if (*n == 0) {
+        *list = only_lost;
+        *n = 1;
+    } else {
+        free((*list)[*n - 1]);
+        (*list)[*n - 1] = lost;
+    }
+}
+
+bool mro_notes_whole(const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i], lost) == 0) return false;
+    return true;
+}
+
 void mro_note(char ***list, size_t *n, const char *format, ...)
 {
+    if (*n && (*list)[*n - 1] == lost) return;
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
@@ -17,21 +39,23 @@ void mro_note(char ***list, size_t *n, const char *format, ...)
     char *text = length < 0 ? NULL : malloc((size_t)length + 1);
     if (text) vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
-    bool known = text == NULL;
-    for (size_t i = 0; i < *n && !known; i++) known = strcmp((*list)[i], text) == 0;
-    char **grown = known ? NULL : realloc(*list, (*n + 1) * sizeof **list);
-    if (grown == NULL) {
-        free(text);
+    bool known = false;
+    for (size_t i = 0; text && i < *n && !known; i++) known = strcmp((*list)[i], text) == 0;
+    char **grown = text && !known && strcmp(text, lost) != 0 ? realloc(*list, (*n + 1) * sizeof **list) : NULL;
+    if (grown) {
+        *list = grown;
+        grown[(*n)++] = text;
         return;
     }
-    *list = grown;
-    grown[(*n)++] = text;
+    free(text);
+    if (!known) lose(list, n);
 }
 
 void mro_notes_release(char ***list, size_t *n)
 {
-    for (size_t i = 0; i < *n; i++) free((*list)[i]);
-    free(*list);
+    for (size_t i = 0; i < *n; i++)
+        if ((*list)[i] != lost) free((*list)[i]);
+    if (*list != only_lost) free(*list);
     *list = NULL;
     *n = 0;
 }

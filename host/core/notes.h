@@ -3,14 +3,18 @@
 #ifndef MRO_CORE_NOTES_H
 #define MRO_CORE_NOTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* Appends a sentence of at most 511 bytes to a list that grows, unless it is there; one that cannot be kept for want of
- * memory is lost. */
+/* Appends a sentence to a list that grows, unless it is there. Where there is no memory for it the list ends with a
+ * sentence that says so, which stays the last one. */
 void mro_note(char ***list, size_t *n, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The same for a result that has `warnings` and `n_warnings`. */
 #define mro_warn(result, ...) mro_note(&(result)->warnings, &(result)->n_warnings, __VA_ARGS__)
+
+/* Whether no sentence was lost, in this list or in one that it was copied from. */
+bool mro_notes_whole(const char *const *list, size_t n);
 
 /* Frees the list and leaves it empty. */
 void mro_notes_release(char ***list, size_t *n);

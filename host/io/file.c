@@ -29,10 +29,9 @@ static const struct mro_reader *const readers[] = {
 #define N_READERS (sizeof readers / sizeof *readers)
 
 enum {
-    MAX_WARNINGS = 64, /* a hostile file must not turn its pages into a flood of sentences */
-    CHUNK = 1 << 16,   /* bytes of the file that one thread takes at a time, on its stack: they stay in its cache */
-    PART = 1 << 12,    /* values of one partial sum of the statistics; fixed, so that sums are the same bytes
-                          at any number of threads */
+    CHUNK = 1 << 16, /* bytes of the file that one thread takes at a time, on its stack: they stay in its cache */
+    PART = 1 << 12,  /* values of one partial sum of the statistics; fixed, so that sums are the same bytes
+                        at any number of threads */
 };
 
 /* ---------------------------------------------------------------- open and close */
@@ -203,8 +202,6 @@ void mro_file_close(struct mro_file *f)
     if (f->mapping != NULL) munmap(f->mapping, f->bytes.size);
     free(f->raw);
     if (f->fd >= 0) close(f->fd);
-    for (size_t i = 0; i < f->n_warnings; i++) free(f->warnings[i]);
-    free(f->warnings);
     free(f->info);
     free(f->name);
     free(f);
@@ -315,19 +312,18 @@ enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *inf
 
 void mro_file_warn(struct mro_file *f, const char *format, ...)
 {
-    char text[512];
+    enum { MOST = sizeof f->warnings / sizeof *f->warnings };
     va_list args;
-    if (f->n_warnings >= MAX_WARNINGS) return;
+    if (f->n_warnings >= MOST) return;
+    char *text = f->warnings[f->n_warnings];
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof *f->warnings, format, args);
     va_end(args);
-    if (f->n_warnings == MAX_WARNINGS - 1) snprintf(text, sizeof text, "there are more warnings, which are not listed");
+    if (f->n_warnings == MOST - 1) snprintf(text, sizeof *f->warnings, "there are more warnings, which are not listed");
     mro_clean_text(text);
     for (size_t i = 0; i < f->n_warnings; i++)
         if (strcmp(f->warnings[i], text) == 0) return;
-    /* A warning that finds no memory is dropped: what follows will fail with a sentence of its own. */
-    if (f->warnings == NULL) f->warnings = calloc(MAX_WARNINGS, sizeof *f->warnings);
-    if (f->warnings != NULL && (f->warnings[f->n_warnings] = strdup(text)) != NULL) f->n_warnings++;
+    f->n_warnings++;
 }
 
 /* ---------------------------------------------------------------- byte order */

@@ -25,7 +25,8 @@ struct mro_file {
     size_t raw_bytes;
     struct mro_image_info *info;
     size_t images;
-    char **warnings; /* one array for all there may be: warnings that were counted can be read while others come */
+    char warnings[64][512]; /* those that were counted can be read while others come; a hostile file must not turn its
+                               pages into a flood of sentences */
     atomic_size_t n_warnings;
     void *state; /* the reader's own; freed by its close */
 };

@@ -441,17 +441,18 @@ static bool autocovariance(const double *a, double mean, size_t n, size_t lags, 
     return true;
 }
 
-double mro_eds_correlation_p(const double *a, const double *b, size_t n, double r, double r0, double *n_eff)
+enum mro_code mro_eds_correlation_p(const double *a, const double *b, size_t n, double r, double r0, double *p,
+                                    double *n_eff, struct mro_error *e)
 {
     const double ma = mean_of(a, n), mb = mean_of(b, n), count = (double)n;
     const size_t lags = n / 4;
     double inverse = 1 / count;
-    *n_eff = NAN;
-    if (n < 8 || !isfinite(r) || !isfinite(r0)) return NAN;
+    *p = *n_eff = NAN;
+    if (n < 8 || !isfinite(r) || !isfinite(r0)) return MRO_OK;
     double *ra = malloc(2 * (lags + 1) * sizeof *ra), *rb = ra ? ra + lags + 1 : NULL;
     if (ra == NULL || !autocovariance(a, ma, n, lags, ra) || !autocovariance(b, mb, n, lags, rb)) {
         free(ra);
-        return NAN;
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a correlation of %zu points", n);
     }
     for (size_t k = 1; k <= lags; k++)
         inverse += 2 / count * (count - (double)k) / count * (ra[k] / ra[0]) * (rb[k] / rb[0]);
@@ -459,13 +460,15 @@ double mro_eds_correlation_p(const double *a, const double *b, size_t n, double 
     /* Fewer degrees of freedom than points, never more. */
     *n_eff = fmin(count, fmax(4, 1 / fmax(inverse, 1 / count)));
     const double z = (atanh(fmax(-0.9999999, fmin(0.9999999, r))) - atanh(r0)) * sqrt(*n_eff - 3);
-    return 2 * gsl_cdf_ugaussian_Q(fabs(z));
+    *p = 2 * gsl_cdf_ugaussian_Q(fabs(z));
+    return MRO_OK;
 }
 
-void mro_eds_compare(const double *a, const double *b, size_t n, double *r, double *p, double *n_eff)
+enum mro_code mro_eds_compare(const double *a, const double *b, size_t n, double *r, double *p, double *n_eff,
+                              struct mro_error *e)
 {
     *r = n > 1 ? mro_eds_correlation(a, b, n) : NAN;
-    *p = mro_eds_correlation_p(a, b, n, *r, 0, n_eff);
+    return mro_eds_correlation_p(a, b, n, *r, 0, p, n_eff, e);
 }
 
 static enum mro_code pairs(const struct work *w, struct mro_eds_result *r, struct mro_error *e)
@@ -485,7 +488,8 @@ static enum mro_code pairs(const struct work *w, struct mro_eds_result *r, struc
                 q->p = q->n_eff = NAN;
                 continue;
             }
-            q->p = mro_eds_correlation_p(r->element[a].at, r->element[b].at, w->n, q->r, q->r_counting, &q->n_eff);
+            MRO_TRY(mro_eds_correlation_p(r->element[a].at, r->element[b].at, w->n, q->r, q->r_counting, &q->p,
+                                          &q->n_eff, e));
         }
     }
     if (w->m == 2)

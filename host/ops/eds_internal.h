@@ -37,8 +37,9 @@ enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, si
                            struct mro_eds_likelihood *l, struct mro_error *e);
 
 /* Chance of a correlation r of two series against r0, with Fisher's z and as many independent points as the
- * autocorrelations of both leave; *n_eff is their number. NaN when there are too few. */
-double mro_eds_correlation_p(const double *a, const double *b, size_t n, double r, double r0, double *n_eff);
+ * autocorrelations of both leave; *n_eff is their number. NaN when there are too few. MRO_EMEMORY. */
+enum mro_code mro_eds_correlation_p(const double *a, const double *b, size_t n, double r, double r0, double *p,
+                                    double *n_eff, struct mro_error *e);
 
 /* Pearson's correlation; NaN for a constant series. */
 double mro_eds_correlation(const double *a, const double *b, size_t n);

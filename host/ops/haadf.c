@@ -271,11 +271,12 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
         goto done;
     }
-    mro_spectrum_falling(&rings, band[0], band[1], falling);
+    if ((rc = mro_spectrum_falling(&rings, band[0], band[1], falling, e))) goto done;
     if ((rc = fill_rings(s, &rings, falling, noise, r, e))) goto done;
     if ((rc = mro_haadf_fill_histogram(d, s, o, &rings, &sums, there, r, e))) goto done;
     if ((rc = mro_haadf_fill_acf(&rings, band, noise, fmin(0.5 * longest, 1 / band[0]), there, r, e))) goto done;
-    if (there) mro_haadf_find_wavelength(&rings, noise, falling, o, r->field_nm, d->threads, fit, r);
+    if (there) rc = mro_haadf_find_wavelength(&rings, noise, falling, o, r->field_nm, d->threads, fit, r, e);
+    if (rc) goto done;
     struct mro_rings model = rings;
     if (isnan(r->wavelength_nm)) model.power = falling;
     struct mro_haadf_filter filter = { band[1] / 1000, 1025, gains, &rings };

@@ -294,21 +294,24 @@ double mro_haadf_high_pass_power(double q, double s)
 
 /* Wavelength as it would come out with twice the high-pass: a filter turns a falling spectrum into a peak near its own
  * limit, which then moves. NaN when there is no peak any more. */
-static double wavelength_at_double(const struct mro_rings *rings, double noise, const struct mro_haadf_options *o)
+static enum mro_code wavelength_at_double(const struct mro_rings *rings, double noise,
+                                          const struct mro_haadf_options *o, double *wave, struct mro_error *e)
 {
     const double *band = o->band_inv_nm;
     struct mro_rings other = *rings;
     struct mro_spectrum_fit fit;
-    double wave = NAN, decay;
-    if ((other.power = malloc(rings->n * sizeof *other.power)) == NULL) return NAN;
+    double decay;
+    *wave = NAN;
+    if ((other.power = malloc(rings->n * sizeof *other.power)) == NULL)
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a spectrum of %zu rings", rings->n);
     for (size_t i = 0; i < rings->n; i++)
         other.power[i] = noise + (rings->power[i] - noise) *
                                      mro_haadf_high_pass_power(rings->q[i], 2 * o->high_pass_nm) /
                                      mro_haadf_high_pass_power(rings->q[i], o->high_pass_nm);
     mro_spectrum_fit(&other, noise, band[0], band[1], MRO_SPECTRUM_TEUBNER, &fit);
-    if (isfinite(fit.aicc)) mro_teubner_lengths(&fit, &wave, &decay);
+    if (isfinite(fit.aicc)) mro_teubner_lengths(&fit, wave, &decay);
     free(other.power);
-    return wave;
+    return MRO_OK;
 }
 
 /* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
@@ -331,9 +334,10 @@ static bool rises(const struct mro_rings *rings, double noise, const double band
     return modes >= FEWEST_BEFORE && most - noise > RISE * (before / modes - noise) && most > RISE * noise;
 }
 
-void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
-                               const struct mro_haadf_options *o, const double field_nm[2], int threads,
-                               const struct mro_spectrum_fit *fit, struct mro_haadf_result *r)
+enum mro_code mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
+                                        const struct mro_haadf_options *o, const double field_nm[2], int threads,
+                                        const struct mro_spectrum_fit *fit, struct mro_haadf_result *r,
+                                        struct mro_error *e)
 {
     const struct mro_spectrum_fit *peaked = fit + MRO_SPECTRUM_TEUBNER;
     const double *band = o->band_inv_nm;
@@ -341,36 +345,38 @@ void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, cons
     double wave, decay;
     if (!isfinite(better)) {
         mro_warn(r, "too few rings of the spectrum lie in the band: no wavelength is looked for");
-        return;
+        return MRO_OK;
     }
     mro_teubner_lengths(peaked, &wave, &decay);
-    r->wavelength_p = mro_spectrum_peak_p(rings, band[0], band[1], falling, o->seed, threads);
+    MRO_TRY(mro_spectrum_peak_p(rings, band[0], band[1], falling, o->seed, threads, &r->wavelength_p, e));
     if (!isfinite(wave) || (better < BETTER_AICC && !rises(rings, noise, band)) ||
         !(r->wavelength_p < MRO_HAADF_CALLED)) {
         mro_warn(r,
                  "a falling spectrum describes the image as well as one with a peak (p = %.2g): no wavelength is given",
                  r->wavelength_p);
-        return;
+        return MRO_OK;
     }
     if (1 / wave < band[0] || 1 / wave > band[1]) {
         mro_warn(r, "the peak at %.3g nm lies outside of the band: no wavelength is given", wave);
-        return;
+        return MRO_OK;
     }
     if (wave * MRO_HAADF_WAVES > fmin(field_nm[0], field_nm[1])) {
         mro_warn(r, "the field is smaller than three wavelengths of %.3g nm: no wavelength is given", wave);
-        return;
+        return MRO_OK;
     }
     if (o->high_pass_nm > 0) {
-        const double moved = wavelength_at_double(rings, noise, o);
+        double moved;
+        MRO_TRY(wavelength_at_double(rings, noise, o, &moved, e));
         if (!(fabs(moved - wave) < MOVES * wave)) {
             mro_warn(
                 r,
                 "the peak at %.3g nm moves when the high-pass of %.3g nm is doubled, so that it may be made by it: no "
                 "wavelength is given; try a longer --high-pass",
                 wave, o->high_pass_nm);
-            return;
+            return MRO_OK;
         }
     }
     r->wavelength_nm = wave;
     r->coherence_nm = decay;
+    return MRO_OK;
 }

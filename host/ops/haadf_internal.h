@@ -111,9 +111,10 @@ enum mro_code mro_haadf_fill_acf(const struct mro_rings *rings, const double ban
 
 /* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
  * falling spectrum of any shape. */
-void mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
-                               const struct mro_haadf_options *o, const double field_nm[2], int threads,
-                               const struct mro_spectrum_fit *fit, struct mro_haadf_result *r);
+enum mro_code mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
+                                        const struct mro_haadf_options *o, const double field_nm[2], int threads,
+                                        const struct mro_spectrum_fit *fit, struct mro_haadf_result *r,
+                                        struct mro_error *e);
 
 /* -- haadf_spectrum.c ---------------------------------------------------------------------------- */
 
@@ -160,13 +161,13 @@ void mro_spectrum_fit(const struct mro_rings *r, double noise, double lo, double
 void mro_teubner_lengths(const struct mro_spectrum_fit *f, double *wavelength, double *decay);
 
 /* The falling spectrum (signal and noise) that describes the rings with lo <= q <= hi best, without any shape assumed:
- * `model` (r->n values) receives it; rings outside keep the nearest value. */
-void mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model);
+ * `model` (r->n values) receives it; rings outside keep the nearest value. MRO_EMEMORY. */
+enum mro_code mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model, struct mro_error *e);
 
 /* Chance that the rings of a falling spectrum are described as much better by one that rises to a maximum first. Null
- * is `falling`; NaN when out of memory. */
-double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
-                           int threads);
+ * is `falling`. *p NaN where there are no rings. MRO_EMEMORY. */
+enum mro_code mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
+                                  int threads, double *p, struct mro_error *e);
 
 /* -- haadf_regions.c ----------------------------------------------------------------------------- */
 

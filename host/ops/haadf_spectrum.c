@@ -311,17 +311,19 @@ static void rings_within(const struct mro_rings *r, double lo, double hi, size_t
     while (*from + *n < r->n && r->q[*from + *n] <= hi) ++*n;
 }
 
-void mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model)
+enum mro_code mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model, struct mro_error *e)
 {
     size_t from, n;
     rings_within(r, lo, hi, &from, &n);
-    struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
     for (size_t i = 0; i < r->n; i++) model[i] = r->power[i];
-    if (block == NULL) return;
+    if (n == 0) return MRO_OK;
+    struct pooled *block = malloc(n * sizeof *block);
+    if (block == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a spectrum of %zu rings", n);
     pool_falling(r->power + from, r->modes + from, n, model + from, block);
     for (size_t i = 0; i < from; i++) model[i] = model[from];
     for (size_t i = from + n; i < r->n; i++) model[i] = model[from + n - 1];
     free(block);
+    return MRO_OK;
 }
 
 /* Mean of `modes` exponentials of mean 1: a gamma variate over its shape, by Wilson and Hilferty's cube. */
@@ -335,17 +337,19 @@ static double ring_draw(uint64_t seed, uint64_t stream, uint64_t i, double modes
 
 #define PEAK_DRAWS 999
 
-double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
-                           int threads)
+enum mro_code mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
+                                  int threads, double *p, struct mro_error *e)
 {
     size_t from, n, reached = 0;
     rings_within(r, lo, hi, &from, &n);
     const double *w = r->modes + from;
-    bool failed = n == 0;
-#pragma omp parallel num_threads(threads) if (!failed)
+    bool failed = false;
+    *p = NAN;
+    if (n == 0) return MRO_OK;
+#pragma omp parallel num_threads(threads)
     {
-        double *v = n ? malloc(3 * n * sizeof *v) : NULL;
-        struct pooled *block = n ? malloc(n * sizeof *block) : NULL;
+        double *v = malloc(3 * n * sizeof *v);
+        struct pooled *block = malloc(n * sizeof *block);
         const bool ready = v && block;
         const double seen = ready ? peak_gain(r->power + from, w, n, v + n, block) : 0;
         if (!ready) {
@@ -361,5 +365,7 @@ double mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, cons
         free(v);
         free(block);
     }
-    return failed ? NAN : (1.0 + (double)reached) / (1.0 + PEAK_DRAWS);
+    if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for spectra of %zu rings", n);
+    *p = (1.0 + (double)reached) / (1.0 + PEAK_DRAWS);
+    return MRO_OK;
 }

@@ -162,12 +162,11 @@ static enum mro_code merge_repeats(const struct mro_indent_table *t, struct mro_
     return MRO_OK;
 }
 
-/* Columns of equal coordinates: sorted values come in clusters. Fills centre[] (room n); returns how many, 0 = none. */
-static size_t clusters(const double *v, size_t n, double gap, double *centre)
+/* Columns of equal coordinates: sorted values come in clusters. Fills centre[] (room n); returns how many. `s`: room.
+ */
+static size_t clusters(const double *v, size_t n, double gap, double *s, double *centre)
 {
-    double *s = malloc(n * sizeof *s);
     size_t m = 0;
-    if (s == NULL) return 0;
     memcpy(s, v, n * sizeof *s);
     gsl_sort(s, 1, n);
     for (size_t i = 0; i < n;) {
@@ -177,20 +176,17 @@ static size_t clusters(const double *v, size_t n, double gap, double *centre)
         centre[m++] = sum / (double)(k - i);
         i = k;
     }
-    free(s);
     return m;
 }
 
 /* Median distance to the nearest other place, from a sample of places. */
 static double nearest_distance(const struct mro_indent_result *r)
 {
-    const size_t n = r->places, sample = n > 100000 ? 40 : 400, step = n / sample + 1;
-    double *d = malloc((n / step + 1) * sizeof *d);
+    enum { MOST = 400 };
+    const size_t n = r->places, step = n / (n > 100000 ? MOST / 10 : MOST) + 1;
+    double d[MOST + 1];
     size_t m = 0;
-    if (d == NULL || n < 2) {
-        free(d);
-        return NAN;
-    }
+    if (n < 2) return NAN;
     for (size_t i = 0; i < n; i += step) {
         double best = INFINITY;
         for (size_t k = 0; k < n; k++)
@@ -198,9 +194,7 @@ static double nearest_distance(const struct mro_indent_result *r)
         d[m++] = best;
     }
     gsl_sort(d, 1, m);
-    const double v = d[m / 2];
-    free(d);
-    return v;
+    return d[m / 2];
 }
 
 /* Pitch of sorted centres, where they are equidistant (with whole columns missing) within a fifth; else NaN. */
@@ -225,12 +219,12 @@ static enum mro_code make_grid(const struct mro_indent_table *t, struct mro_inde
     const size_t n = r->places;
     r->pitch[0] = r->pitch[1] = r->origin[0] = r->origin[1] = NAN;
     if (t->x == NULL) return MRO_OK;
-    double *centre = malloc(2 * n * sizeof *centre);
+    double *centre = malloc(3 * n * sizeof *centre), *room = centre ? centre + 2 * n : NULL;
     if (centre == NULL) return MRO_FAIL(e, MRO_EMEMORY, "%zu indents do not fit in memory", n);
     enum mro_code rc = MRO_OK;
     const double near = t->placed ? nearest_distance(r) : 1e-9;
-    const size_t nx = clusters(r->x, n, COLUMN_GAP * near, centre),
-                 ny = clusters(r->y, n, COLUMN_GAP * near, centre + n);
+    const size_t nx = clusters(r->x, n, COLUMN_GAP * near, room, centre),
+                 ny = clusters(r->y, n, COLUMN_GAP * near, room, centre + n);
     double px = pitch_of(centre, nx), py = pitch_of(centre + n, ny);
     /* One row or one column: as far apart as along the other. */
     if (nx == 1 && ny > 1) px = py;
@@ -487,10 +481,12 @@ static enum mro_code kernel(const struct mro_indent_options *o, struct mro_inden
     const size_t n = r->places;
     if (n < 5 || !(r->sd > 0)) return MRO_OK;
     double *sorted = malloc(n * sizeof *sorted), *room = malloc(KERNEL_POINTS * sizeof *room);
+    float *each = n <= MOST_KERNELS ? malloc(n * KERNEL_POINTS * sizeof *each) : NULL;
     r->kernel = malloc(KERNEL_POINTS * sizeof *r->kernel);
-    if (sorted == NULL || room == NULL || r->kernel == NULL) {
+    if (sorted == NULL || room == NULL || r->kernel == NULL || (each == NULL && n <= MOST_KERNELS)) {
         free(sorted);
         free(room);
+        free(each);
         return MRO_FAIL(e, MRO_EMEMORY, "the kernel estimate does not fit in memory");
     }
     memcpy(sorted, r->value, n * sizeof *sorted);
@@ -505,7 +501,6 @@ static enum mro_code kernel(const struct mro_indent_options *o, struct mro_inden
     /* Bootstrap of as many values as are independent: sums of kernels that are laid out once. */
     double width[BOOTSTRAPS];
     const size_t size = (size_t)fmax(3, fmin((double)n, round(n_effective)));
-    float *each = n <= MOST_KERNELS ? malloc(n * KERNEL_POINTS * sizeof *each) : NULL;
     size_t m = 0;
     for (size_t i = 0; each && i < n; i++) {
         kernel_density(r->value + i, 1, r->bandwidth, r->kernel_lo, r->kernel_step, room);

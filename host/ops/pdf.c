@@ -125,14 +125,16 @@ struct common {
     size_t first; /* point of the profile that the axis begins at */
 };
 
-/* One more analysis with something changed; numbers are NaN where it fails. */
-static void again(const struct common *c, const struct mro_pdf_places *places, const struct mro_pdf_windows *w,
-                  int background, double slow, size_t n, const double *values, double number[PDF_NUMBERS])
+/* One more analysis with something changed; numbers are NaN where it cannot be normalised. */
+static enum mro_code again(const struct common *c, const struct mro_pdf_places *places, const struct mro_pdf_windows *w,
+                           int background, double slow, size_t n, const double *values, double number[PDF_NUMBERS],
+                           struct mro_error *e)
 {
     struct mro_pdf_frame f;
     for (int i = 0; i < PDF_NUMBERS; i++) number[i] = NAN;
-    if (mro_pdf_frame_make(&f, &c->axis, c->o, c->damping_A2, c->density_per_nm3, w, background, n, NULL)) return;
+    MRO_TRY(mro_pdf_frame_make(&f, &c->axis, c->o, c->damping_A2, c->density_per_nm3, w, background, n, e));
     double *S = malloc((f.n + f.nr) * sizeof *S), x[MRO_PDF_MAX_TERMS];
+    const enum mro_code rc = S ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "S(Q) of %zu points does not fit in memory", f.n);
     if (S && mro_pdf_normalise(&f, values + c->first, 1, slow, f.density_A3, S, x)) {
         mro_pdf_transform(f.G, S, S + f.n);
         /* A shell's edges move with the resolution; its area must not lose them. */
@@ -140,6 +142,7 @@ static void again(const struct common *c, const struct mro_pdf_places *places, c
     }
     free(S);
     mro_pdf_frame_release(&f);
+    return rc;
 }
 
 struct analysis {
@@ -483,22 +486,23 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
         for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[choice][i] = NAN;
     struct mro_pdf_windows w = r->windows;
     w.s_inv_nm[1] *= 0.9;
-    again(&c, &places, &w, r->background_degree, c.slow, f.n, t->v, other);
+    if ((rc = again(&c, &places, &w, r->background_degree, c.slow, f.n, t->v, other, e))) goto done;
     for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_S_MAX][i] = other[i] - a.value[i];
     if (f.normalise) {
         w = r->windows;
         w.tail_inv_nm *= 0.93;
         size_t end = g.first;
         while (end < g.end && t->s[end] <= fmax(0.93 * r->windows.fit_inv_nm[1], r->windows.s_inv_nm[1])) end++;
-        again(&c, &places, &w, r->background_degree, c.slow, end - g.first, t->v, other);
+        if ((rc = again(&c, &places, &w, r->background_degree, c.slow, end - g.first, t->v, other, e))) goto done;
         for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_FIT][i] = other[i] - a.value[i];
         /* A background of another degree, and one of another freedom. */
         const double middle = sqrt(MRO_PDF_SLOW_LEAST * MRO_PDF_SLOW_MOST);
         const int degree[2] = { r->background_degree > 1 ? r->background_degree - 1 : r->background_degree + 1,
                                 r->background_degree };
         for (int k = 0; k < 2; k++) {
-            again(&c, &places, &r->windows, degree[k], k ? c.slow * (c.slow > middle ? 1.0 / 3 : 3) : c.slow, f.n, t->v,
-                  other);
+            rc = again(&c, &places, &r->windows, degree[k], k ? c.slow * (c.slow > middle ? 1.0 / 3 : 3) : c.slow, f.n,
+                       t->v, other, e);
+            if (rc) goto done;
             for (int i = 0; i < PDF_NUMBERS; i++)
                 a.systematic[MRO_PDF_BY_FIT][i] = larger(a.systematic[MRO_PDF_BY_FIT][i], other[i] - a.value[i]);
         }
@@ -506,15 +510,18 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     if (shifted && shifted->intensity) {
         /* Its corners may lie a point nearer or farther. */
         double *moved = malloc((t->n + p->n) * sizeof *moved), *all = moved ? moved + t->n : NULL;
-        if (moved) {
-            for (size_t k = 0; k < p->n; k++) all[k] = k < shifted->n ? shifted->intensity[k] : NAN;
-            mro_pdf_gather(p, t, all, moved);
-            for (size_t k = 0; k < t->n; k++)
-                if (!isfinite(moved[k])) moved[k] = t->v[k];
-            again(&c, &places, &r->windows, r->background_degree, c.slow, f.n, moved, other);
-            for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_CENTRE][i] = other[i] - a.value[i];
+        if (moved == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "a profile of %zu points does not fit in memory", p->n);
+            goto done;
         }
+        for (size_t k = 0; k < p->n; k++) all[k] = k < shifted->n ? shifted->intensity[k] : NAN;
+        mro_pdf_gather(p, t, all, moved);
+        for (size_t k = 0; k < t->n; k++)
+            if (!isfinite(moved[k])) moved[k] = t->v[k];
+        rc = again(&c, &places, &r->windows, r->background_degree, c.slow, f.n, moved, other, e);
         free(moved);
+        if (rc) goto done;
+        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_CENTRE][i] = other[i] - a.value[i];
     }
 
     r->fsdp.Q = number_of(&a, PDF_FSDP_Q);

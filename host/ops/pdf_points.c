@@ -18,6 +18,7 @@ void mro_pdf_points_release(struct mro_pdf_points *t)
 {
     free(t->room);
     free(t->from);
+    memset(t, 0, sizeof *t);
 }
 
 static bool usable(const struct mro_profile *p, size_t i)

@@ -421,7 +421,8 @@ static enum mro_code look_for_spots(const struct mro_image *im, const struct mro
         if (out) r->mask[i] |= MRO_SAED_OUTLIER;
     }
     r->spottiness = r->ring_variance = 0;
-    const double gain = mro_saed_noise_gain(im->px, im->ny, im->nx, r->mask, least);
+    double gain;
+    if ((rc = mro_saed_noise_gain(im->px, im->ny, im->nx, r->mask, least, &gain, e))) goto done;
     double brightest = 0;
     for (size_t k = 0; k < rings; k++)
         if (count[k] >= SPOT_RING) brightest = fmax(brightest, total[k] / count[k]);
@@ -529,21 +530,23 @@ static enum mro_code anisotropy(struct mro_device *d, const struct mro_image *im
     double window[2] = { o->halo_inv_nm[0], o->halo_inv_nm[1] }, position = NAN;
     const bool given = window[1] > window[0];
     if (!(r->s_max_inv_nm > 0)) return MRO_OK;
-    double found[2];
-    if (!mro_saed_halo(&r->profile, given ? window[0] : r->s_min_inv_nm, given ? window[1] : r->s_max_inv_nm, found,
-                       &position)) {
+    double range[2];
+    bool found;
+    MRO_TRY(mro_saed_halo(&r->profile, given ? window[0] : r->s_min_inv_nm, given ? window[1] : r->s_max_inv_nm, range,
+                          &position, &found, e));
+    if (!found) {
         mro_note(&r->warnings, &r->n_warnings,
                  "no halo rises above its surroundings: its dependence on direction was not measured");
         return MRO_OK;
     }
-    if (!given) memcpy(window, found, sizeof window);
+    if (!given) memcpy(window, range, sizeof window);
     double ellipse[2] = { 0 }, cov[2][2] = { { 0 } };
     if (o->ellipse_how == MRO_SAED_FIT) {
         /* Against the other rings: what all of them share cannot be told from the ellipse. */
         struct mro_saed_fit other = *f;
-        const double range[2] = { OTHER_RINGS * position / r->step_inv_nm, INFINITY };
+        const double beyond_px[2] = { OTHER_RINGS * position / r->step_inv_nm, INFINITY };
         a->confounded = true;
-        MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, false, true, range, &other, e));
+        MRO_TRY(fit_on(d, im, mask, FIT_MOST, aspect, false, true, beyond_px, &other, e));
         if (!other.settled || !(other.cov[2][2] < 1e-2 && other.cov[3][3] < 1e-2)) {
             mro_note(
                 &r->warnings, &r->n_warnings,
@@ -559,8 +562,8 @@ static enum mro_code anisotropy(struct mro_device *d, const struct mro_image *im
     } else if (o->ellipse_how == MRO_SAED_REFERENCE && o->ellipse_ratio_se > 0) {
         cov[0][0] = cov[1][1] = pow(o->ellipse_ratio_se / (2 * o->ellipse_ratio), 2);
     }
-    mro_saed_anisotropy_of(&r->profile, window, position, ellipse, (const double(*)[2])cov, a, &r->warnings,
-                           &r->n_warnings);
+    MRO_TRY(mro_saed_anisotropy_of(&r->profile, window, position, ellipse, (const double(*)[2])cov, a, &r->warnings,
+                                   &r->n_warnings, e));
     r->halo_known = true;
     r->halo_inv_nm = position;
     memcpy(r->halo_window_inv_nm, window, sizeof window);
@@ -660,13 +663,14 @@ struct mro_saed_plan {
 };
 
 /* How far the rings of a profile lie from its centre, pixels: least squares of the sectors' deviations from their ring
- * by the slope, beside an intensity that rises across the pattern. False where there is too little. */
-static bool drift_of(const struct mro_profile *p, double step_px, double s_min, double s_max, double drift[2])
+ * by the slope, beside an intensity that rises across the pattern. NaN where there is too little. */
+static enum mro_code drift_of(const struct mro_profile *p, double step_px, double s_min, double s_max, double drift[2],
+                              struct mro_error *e)
 {
     enum { TERMS = 4 };
     double m[TERMS * TERMS] = { 0 }, right[TERMS] = { 0 }, *smooth = malloc(2 * (p->n + p->n_sectors) * sizeof *smooth),
                      *slope = smooth ? smooth + p->n : NULL, *wave = smooth ? slope + p->n : NULL;
-    if (smooth == NULL) return false;
+    if (smooth == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a profile of %zu points", p->n);
     for (size_t i = 0; i < p->n_sectors; i++) {
         const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors;
         wave[2 * i] = cos(chi);
@@ -688,9 +692,9 @@ static bool drift_of(const struct mro_profile *p, double step_px, double s_min, 
         }
     }
     free(smooth);
-    if (!mro_cholesky_solve(m, TERMS, TERMS, right, RANK)) return false;
-    memcpy(drift, right, 2 * sizeof *drift);
-    return isfinite(drift[0]) && isfinite(drift[1]);
+    const bool known = mro_cholesky_solve(m, TERMS, TERMS, right, RANK) && isfinite(right[0]) && isfinite(right[1]);
+    for (int i = 0; i < 2; i++) drift[i] = known ? right[i] : NAN;
+    return MRO_OK;
 }
 
 enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *d, const struct mro_saed_result *r,
@@ -724,11 +728,11 @@ enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *
                                                      .confounded = r->anisotropy.confounded };
     p->of.warnings = NULL;
     p->of.n_warnings = 0;
-    if (!drift_of(&r->profile, r->bin_inv_nm / r->step_inv_nm, r->s_min_inv_nm, r->s_max_inv_nm, p->lies))
-        p->lies[0] = p->lies[1] = NAN;
     if (batch == 0) batch = room < 1 ? 1 : room < BATCH ? room : BATCH;
-    rc = mro_azimuth_new(&p->a, d, r->ny, r->nx, &r->round, mask, r->bin_inv_nm / r->step_inv_nm, r->profile.n,
-                         r->profile.n_sectors, batch, e);
+    rc = drift_of(&r->profile, r->bin_inv_nm / r->step_inv_nm, r->s_min_inv_nm, r->s_max_inv_nm, p->lies, e);
+    if (rc == MRO_OK)
+        rc = mro_azimuth_new(&p->a, d, r->ny, r->nx, &r->round, mask, r->bin_inv_nm / r->step_inv_nm, r->profile.n,
+                             r->profile.n_sectors, batch, e);
     if (rc)
         mro_saed_plan_free(p);
     else
@@ -776,17 +780,19 @@ enum mro_code mro_saed_plan_measure(struct mro_saed_plan *p, const float *frame,
     if (r->mask == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': out of memory for a mask", name);
 #pragma omp parallel for schedule(static) num_threads(p->a.d->threads)
     for (size_t y = 0; y < p->of.ny; y++) memcpy(r->mask + y * p->of.nx, p->of.mask + y * p->of.nx, p->of.nx);
-    const enum mro_code rc = mro_saed_plan_run(p, frame, 1, &r->profile, e);
+    enum mro_code rc = mro_saed_plan_run(p, frame, 1, &r->profile, e);
+    if (rc == MRO_OK)
+        rc = drift_of(&r->profile, r->bin_inv_nm / r->step_inv_nm, r->s_min_inv_nm, r->s_max_inv_nm, lies, e);
+    if (rc == MRO_OK && r->halo_known)
+        rc = mro_saed_anisotropy_of(&r->profile, r->halo_window_inv_nm, r->halo_inv_nm, r->halo_ellipse,
+                                    (const double(*)[2])r->halo_ellipse_cov, &r->anisotropy, &r->warnings,
+                                    &r->n_warnings, e);
     if (rc) {
         mro_saed_result_release(r);
         return rc;
     }
     snprintf(r->profile.source, sizeof r->profile.source, "azimuthal mean of '%.120s'", name);
-    if (drift_of(&r->profile, r->bin_inv_nm / r->step_inv_nm, r->s_min_inv_nm, r->s_max_inv_nm, lies))
-        *drift_px = hypot(lies[0] - p->lies[0], lies[1] - p->lies[1]);
-    if (r->halo_known)
-        mro_saed_anisotropy_of(&r->profile, r->halo_window_inv_nm, r->halo_inv_nm, r->halo_ellipse,
-                               (const double(*)[2])r->halo_ellipse_cov, &r->anisotropy, &r->warnings, &r->n_warnings);
+    *drift_px = hypot(lies[0] - p->lies[0], lies[1] - p->lies[1]);
     return MRO_OK;
 }
 

@@ -13,14 +13,15 @@
 #define NEAREST 0.72   /* of the position: the window reaches to the minima beside the halo, but not beyond these */
 #define FARTHEST 1.35
 
-bool mro_saed_halo(const struct mro_profile *p, double s_min, double s_max, double window[2], double *position)
+enum mro_code mro_saed_halo(const struct mro_profile *p, double s_min, double s_max, double window[2], double *position,
+                            bool *found, struct mro_error *e)
 {
     const size_t n = p->n, reach = n / 80 > 3 ? n / 80 : 3;
     double *v = malloc(3 * n * sizeof *v), *smooth = v ? v + n : NULL, *slope = v ? smooth + n : NULL;
-    bool found = false;
-    if (v == NULL) return false;
+    *found = false;
+    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a profile of %zu points", n);
     /* On a steep background a halo is a maximum of the intensity times a power of s only. */
-    for (int power = 0; power < 3 && !found; power++) {
+    for (int power = 0; power < 3 && !*found; power++) {
         for (size_t k = 0; k < n; k++) {
             const double s = p->s_inv_nm[k];
             v[k] = s >= s_min && s <= s_max ? p->intensity[k] * pow(s, power) : NAN;
@@ -38,14 +39,14 @@ bool mro_saed_halo(const struct mro_profile *p, double s_min, double s_max, doub
             const double error = 5 * p->se[k] * pow(p->s_inv_nm[k], power);
             if (!(rises > most && rises > error && from < k && to > k)) continue;
             most = rises;
-            found = true;
+            *found = true;
             *position = p->s_inv_nm[k];
             window[0] = fmax(p->s_inv_nm[from], NEAREST * *position);
             window[1] = fmin(p->s_inv_nm[to], FARTHEST * *position);
         }
     }
     free(v);
-    return found;
+    return MRO_OK;
 }
 
 /* Shift of a pair of sectors against the whole ring, in points, and its error from the fit's own scatter. */
@@ -99,17 +100,17 @@ static bool shift_of(const struct mro_profile *p, const double *smooth, const do
     return isfinite(*shift);
 }
 
-void mro_saed_anisotropy_of(const struct mro_profile *p, const double window[2], double position,
-                            const double ellipse[2], const double ellipse_cov[2][2], struct mro_saed_anisotropy *a,
-                            char ***warnings, size_t *n_warnings)
+enum mro_code mro_saed_anisotropy_of(const struct mro_profile *p, const double window[2], double position,
+                                     const double ellipse[2], const double ellipse_cov[2][2],
+                                     struct mro_saed_anisotropy *a, char ***warnings, size_t *n_warnings,
+                                     struct mro_error *e)
 {
     const size_t n = p->n, pairs = p->n_sectors / 2;
     double *smooth = malloc(2 * n * sizeof *smooth), *slope = smooth ? smooth + n : NULL;
     a->sector = calloc(pairs ? pairs : 1, sizeof *a->sector);
     if (smooth == NULL || a->sector == NULL) {
         free(smooth);
-        mro_note(warnings, n_warnings, "the dependence on direction was not measured: out of memory");
-        return;
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu directions", pairs);
     }
     size_t from = 0, to = 0, used = 0;
     while (from + 1 < n && p->s_inv_nm[from] < window[0]) from++;
@@ -145,7 +146,7 @@ void mro_saed_anisotropy_of(const struct mro_profile *p, const double window[2],
             warnings, n_warnings,
             "the dependence of the first halo on direction was not measured: only %zu of %zu directions are usable",
             used, pairs);
-        return;
+        return MRO_OK;
     }
     for (size_t i = 0; i < pairs; i++) {
         const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors;
@@ -168,4 +169,5 @@ void mro_saed_anisotropy_of(const struct mro_profile *p, const double window[2],
         a->e2_se = size > 0 ? sqrt(b[1] * b[1] * c[0][0] + 2 * b[1] * b[2] * c[0][1] + b[2] * b[2] * c[1][1]) / size
                             : sqrt(0.5 * (c[0][0] + c[1][1]));
     }
+    return MRO_OK;
 }

@@ -22,8 +22,9 @@ enum mro_code mro_saed_mask_shade(const float *px, size_t ny, size_t nx, const s
 enum mro_code mro_saed_follow_arms(const float *px, size_t ny, size_t nx, const struct mro_round *round,
                                    const unsigned char *mask, unsigned char *bits, struct mro_error *e);
 
-/* Variance of the noise from pixel to pixel over the level above `black`, spikes left out; 0 unknown. */
-double mro_saed_noise_gain(const float *px, size_t ny, size_t nx, const unsigned char *mask, float black);
+/* Variance of the noise from pixel to pixel over the level above `black`, spikes left out; 0 unknown. MRO_EMEMORY. */
+enum mro_code mro_saed_noise_gain(const float *px, size_t ny, size_t nx, const unsigned char *mask, float black,
+                                  double *gain, struct mro_error *e);
 
 /* The pattern averaged over blocks of `by` x `by` pixels: used pixels only; NaN where fewer than half are. */
 struct mro_saed_coarse {
@@ -53,15 +54,17 @@ enum mro_code mro_saed_fit_rings(struct mro_device *d, const float *px, size_t n
                                  struct mro_saed_fit *f, struct mro_error *e);
 
 /* The halo that rises most above its surroundings between two radii: its place, and a window that ends at the minima
- * beside it. False when nothing rises beyond its error. */
-bool mro_saed_halo(const struct mro_profile *p, double s_min, double s_max, double window[2], double *position);
+ * beside it. *found false when nothing rises beyond its error. MRO_EMEMORY. */
+enum mro_code mro_saed_halo(const struct mro_profile *p, double s_min, double s_max, double window[2], double *position,
+                            bool *found, struct mro_error *e);
 
 /* How the position of that halo depends on the direction. `ellipse`: what is to be added to cos 2 chi and sin 2 chi of
  * the strain because the profile was made with another ellipse than the one that counts, and its covariance. Fills a,
- * which holds NaN, or says why not. */
-void mro_saed_anisotropy_of(const struct mro_profile *p, const double window[2], double position,
-                            const double ellipse[2], const double ellipse_cov[2][2], struct mro_saed_anisotropy *a,
-                            char ***warnings, size_t *n_warnings);
+ * which holds NaN, or says why not. MRO_EMEMORY. */
+enum mro_code mro_saed_anisotropy_of(const struct mro_profile *p, const double window[2], double position,
+                                     const double ellipse[2], const double ellipse_cov[2][2],
+                                     struct mro_saed_anisotropy *a, char ***warnings, size_t *n_warnings,
+                                     struct mro_error *e);
 
 /* Smoothed values and slopes (per point) of n numbers by least-squares parabolas over 2 reach + 1 points; NaN are
  * bridged, and stay NaN where fewer than 3 are in reach. */

@@ -57,14 +57,15 @@ static enum mro_code grow(unsigned char *mask, size_t ny, size_t nx, unsigned ch
     return MRO_OK;
 }
 
-double mro_saed_noise_gain(const float *px, size_t ny, size_t nx, const unsigned char *mask, float black)
+enum mro_code mro_saed_noise_gain(const float *px, size_t ny, size_t nx, const unsigned char *mask, float black,
+                                  double *gain, struct mro_error *e)
 {
     enum { MOST = 100000 };
     const size_t step = ny * nx / MOST + 1;
     float *v = malloc((ny * nx / step + 2) * sizeof *v);
     size_t n = 0;
     double level = 0;
-    if (v == NULL) return 0;
+    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a pattern of %zu x %zu pixels", nx, ny);
     for (size_t i = 0; i < ny * nx; i += step) {
         const size_t x = i % nx;
         if (x < 1 || x + 2 > nx || mask[i] || mask[i - 1] || mask[i + 1]) continue;
@@ -80,7 +81,8 @@ double mro_saed_noise_gain(const float *px, size_t ny, size_t nx, const unsigned
             if (v[i] <= most) sum += v[i], kept++;
     }
     free(v);
-    return kept && level > 0 ? sum / (double)kept / 1.5 / (level / (double)n) : 0; /* 1 + 1/4 + 1/4 */
+    *gain = kept && level > 0 ? sum / (double)kept / 1.5 / (level / (double)n) : 0; /* 1 + 1/4 + 1/4 */
+    return MRO_OK;
 }
 
 static void mark_hot(const float *px, size_t ny, size_t nx, double gain, int threads, unsigned char *mask)
@@ -166,7 +168,8 @@ enum mro_code mro_saed_mask_pixels(const float *px, size_t ny, size_t nx, const 
             if (px[i] == end) mask[i] |= MRO_SAED_SATURATED;
         MRO_TRY(grow(mask, ny, nx, MRO_SAED_SATURATED, BLOOM, e));
     }
-    const double gain = mro_saed_noise_gain(px, ny, nx, mask, 0);
+    double gain;
+    MRO_TRY(mro_saed_noise_gain(px, ny, nx, mask, 0, &gain, e));
     if (gain > 0) {
         mark_lines(px, ny, nx, true, mask, level, gain);
         mark_lines(px, ny, nx, false, mask, level, gain);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/first_error.h"
 #include "core/notes.h"
 #include "core/select.h"
 #include "ops/pixels.h"
@@ -270,10 +271,11 @@ static enum mro_code make_contrast(struct work *w, bool *done, struct mro_error 
     memcpy(w->fine.v, w->raw.v, n * sizeof *w->fine.v);
     /* With little left beside the bands a curved background would follow them. */
     const bool few = (double)outside < FEW_OUTSIDE * (double)n;
-    for (int degree = few && w->o->polynomial > 1 ? 1 : w->o->polynomial; degree >= 0 && !*done; degree--)
-        *done = mro_sb_flatten(w->fine.v, w->raw.ny, w->raw.nx, few ? NULL : use, degree, true, w->d->threads);
+    enum mro_code rc = MRO_OK;
+    for (int degree = few && w->o->polynomial > 1 ? 1 : w->o->polynomial; degree >= 0 && !*done && !rc; degree--)
+        rc = mro_sb_flatten(w->fine.v, w->raw.ny, w->raw.nx, few ? NULL : use, degree, true, w->d->threads, done, e);
     free(use);
-    if (!*done) return MRO_OK;
+    if (!*done) return rc;
     free(w->coarse.v);
     const double h =
         fmax(sqrt((double)n * w->raw.step[0] * w->raw.step[1]) / COARSE, fmax(w->raw.step[0], w->raw.step[1]));
@@ -318,8 +320,9 @@ struct stage {
 
 /* How much of the variance of a field a stripe explains, beside a background that is fitted anew: a gap between two
  * bands is a stripe for its own sides, but explains little of the rest. 0 for one whose parts differ: two bands and
- * what lies between them. False when out of memory. */
-static bool explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s, int polynomial, double *gain)
+ * what lies between them. */
+static enum mro_code explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s, int polynomial, double *gain,
+                               struct mro_error *e)
 {
     const size_t n = g->ny * g->nx;
     const double c = cos(s->azimuth), m = sin(s->azimuth);
@@ -329,7 +332,7 @@ static bool explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s
     /* As many parts as noise lets tell apart. */
     const int parts = s->z > 12 ? MOST_PARTS : s->z > 8 ? 5 : 3;
     *gain = 0;
-    if (v == NULL) return false;
+    if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a stripe");
     for (size_t y = 0; y < g->ny; y++)
         for (size_t x = 0; x < g->nx; x++) {
             const size_t i = y * g->nx + x;
@@ -350,7 +353,9 @@ static bool explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s
     const double beside = 0.5 * (flank[0] / of_flank[0] + flank[1] / of_flank[1]);
     bool alike = of_flank[0] > 0 && of_flank[1] > 0;
     for (int k = 0; k < parts; k++) alike &= count[k] > 0 && (sum[k] / count[k] - beside) / s->contrast > EVEN;
-    if (alike && mro_sb_flatten(v, g->ny, g->nx, NULL, polynomial, false, 1)) {
+    bool flat = false;
+    const enum mro_code rc = alike ? mro_sb_flatten(v, g->ny, g->nx, NULL, polynomial, false, 1, &flat, e) : MRO_OK;
+    if (flat) {
         for (size_t i = 0; i < n; i++) {
             if (!(v[i] == v[i])) continue;
             product += (double)v[i] * g->v[i];
@@ -359,7 +364,7 @@ static bool explained(const struct mro_sb_grid *g, const struct mro_sb_stripe *s
         *gain = square > 0 && product * s->contrast > 0 ? product * product / square : 0;
     }
     free(v);
-    return true;
+    return rc;
 }
 
 /* Of the strongest stripes of each width that beat `least`: the one that explains most; the strongest where none does.
@@ -368,17 +373,17 @@ static enum mro_code choose(const struct mro_sb_grid *g, const struct mro_sb_str
                             int polynomial, int threads, struct mro_sb_stripe *best, struct mro_error *e)
 {
     double gain[MRO_SB_WIDTHS] = { 0 }, most = 0;
-    bool failed = false;
+    struct mro_first_error first = { 0 };
     size_t at = 0;
     for (size_t k = 0; k < n; k++)
         if (stripe[k].z > stripe[at].z) at = k;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t k = 0; k < n; k++)
-        if (stripe[k].z > least && !explained(g, &stripe[k], polynomial, &gain[k])) {
-#pragma omp atomic write
-            failed = true;
-        }
-    if (failed) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a stripe");
+    for (size_t k = 0; k < n; k++) {
+        struct mro_error mine;
+        if (!(stripe[k].z > least)) continue;
+        mro_first_keep(&first, k, explained(g, &stripe[k], polynomial, &gain[k], &mine), &mine);
+    }
+    MRO_TRY(mro_first_code(&first, e));
     for (size_t k = 0; k < n; k++)
         if (gain[k] > most) {
             most = gain[k];

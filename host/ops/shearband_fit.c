@@ -12,7 +12,6 @@
 #include "mroscope/math/elementary.h"
 #include "ops/shearband_internal.h"
 
-#define MOST_BINS 480
 #define SEGMENT_NM 20.0
 #define FEWEST_SEGMENTS 6
 #define USUAL_SEGMENTS 16
@@ -43,22 +42,21 @@ struct profile {
     double *shape;             /* of the last model */
     double *slope[PARAMETERS]; /* derivatives of the model by its parameters; the third is the shape */
     double *rest, *weighted;   /* what the model leaves; one derivative times the weights */
+    double room[(PARAMETERS + 2) * MRO_SB_BINS]; /* of all these */
 };
 
-static bool profile_open(struct profile *p, size_t n, const double *s, const double *v, const double *weight)
+static void profile_of(struct profile *p, size_t n, const double *s, const double *v, const double *weight)
 {
-    *p = (struct profile){ .n = n, .s = s, .v = v, .weight = weight };
-    double *room = malloc((PARAMETERS + 2) * n * sizeof *room);
-    if (room == NULL) return false;
-    for (size_t k = 0; k < PARAMETERS; k++) p->slope[k] = room + k * n;
+    p->n = n;
+    p->s = s;
+    p->v = v;
+    p->weight = weight;
+    for (size_t k = 0; k < PARAMETERS; k++) p->slope[k] = p->room + k * n;
     p->shape = p->slope[2];
-    p->rest = room + PARAMETERS * n;
+    p->rest = p->room + PARAMETERS * n;
     p->weighted = p->rest + n;
     for (size_t i = 0; i < n; i++) p->slope[0][i] = 1;
-    return true;
 }
-
-static void profile_close(struct profile *p) { free(p->slope[0]); }
 
 static void fill_shape(struct profile *p, const struct mro_sb_profile_fit *f)
 {
@@ -214,10 +212,8 @@ bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, 
                         struct mro_sb_profile_fit *f)
 {
     struct profile p;
-    if (!profile_open(&p, n, s, v, weight)) return false;
-    const bool found = fit_profile(&p, bin, hold_edge, f);
-    profile_close(&p);
-    return found;
+    profile_of(&p, n, s, v, weight);
+    return fit_profile(&p, bin, hold_edge, f);
 }
 
 /* ------------------------------------------------------------------ geometry */
@@ -384,7 +380,7 @@ static enum mro_code make_strip(const struct mro_sb_grid *g, const struct mro_sb
     strip_release(p);
     p->segments = segments;
     p->reach = reach;
-    p->bin = fmax(fmax(g->step[0], g->step[1]), 2 * reach / MOST_BINS);
+    p->bin = fmax(fmax(g->step[0], g->step[1]), 2 * reach / (MRO_SB_BINS - 1));
     p->bins = (size_t)ceil(2 * reach / p->bin);
     p->bin = 2 * reach / (double)p->bins;
     p->sum = malloc((2 * segments + 3) * p->bins * sizeof *p->sum);
@@ -416,11 +412,11 @@ static size_t segment_means(const struct strip *p, size_t k, double *mean)
 static bool fit_segment(const struct strip *p, size_t k, const struct mro_sb_profile_fit *whole,
                         struct mro_sb_profile_fit *f)
 {
-    double mean[MOST_BINS + 1], best = INFINITY;
+    double mean[MRO_SB_BINS], best = INFINITY;
     if (segment_means(p, k, mean) < 8) return false;
     struct mro_sb_profile_fit start = *whole;
     struct profile one_segment;
-    if (!profile_open(&one_segment, p->bins, p->s, mean, p->weight + k * p->bins)) return false;
+    profile_of(&one_segment, p->bins, p->s, mean, p->weight + k * p->bins);
     /* Where the shape fits best with the sign that it has in the whole. */
     for (int j = -10; j <= 10; j++) {
         struct mro_sb_profile_fit one = *whole;
@@ -433,9 +429,7 @@ static bool fit_segment(const struct strip *p, size_t k, const struct mro_sb_pro
         }
     }
     *f = start;
-    const bool found = isfinite(best) && fit_profile(&one_segment, p->bin, true, f);
-    profile_close(&one_segment);
-    return found && f->amplitude * whole->amplitude > 0 &&
+    return isfinite(best) && fit_profile(&one_segment, p->bin, true, f) && f->amplitude * whole->amplitude > 0 &&
            fabs(f->centre - whole->centre) < 0.75 * fmax(whole->width, 6 * p->bin) && f->width < 2.2 * whole->width &&
            f->width > 0.3 * whole->width;
 }
@@ -451,7 +445,7 @@ static void fit_segments(const struct strip *p, const struct mro_sb_profile_fit 
 /* Depth of a segment when its shape is that of the whole. */
 static double depth_of(const struct strip *p, size_t k, const struct mro_sb_profile_fit *whole)
 {
-    double mean[MOST_BINS + 1];
+    double mean[MRO_SB_BINS];
     const double *weight = p->weight + k * p->bins;
     struct mro_sb_profile_fit f = *whole;
     struct profile one_segment;
@@ -459,10 +453,9 @@ static double depth_of(const struct strip *p, size_t k, const struct mro_sb_prof
     (void)segment_means(p, k, mean);
     for (size_t i = 0; i < p->bins; i++)
         *(fabs(p->s[i] - whole->centre) < whole->width / 2 ? &inside : &beside) += weight[i] > 0;
-    if (inside < 1 || beside < 2 || !profile_open(&one_segment, p->bins, p->s, mean, weight)) return NAN;
-    const bool found = fit_linear(&one_segment, &f);
-    profile_close(&one_segment);
-    return found ? -f.amplitude / (1 + f.b[0]) : NAN;
+    if (inside < 1 || beside < 2) return NAN;
+    profile_of(&one_segment, p->bins, p->s, mean, weight);
+    return fit_linear(&one_segment, &f) ? -f.amplitude / (1 + f.b[0]) : NAN;
 }
 
 static double median_of(double *v, size_t n)

@@ -81,9 +81,10 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
 void mro_sb_null_release(struct mro_sb_null *null); /* {0} is fine */
 
 /* Removes the best polynomial of the degree (in x and y together) from the finite pixels of v; `use` (may be NULL) says
- * which count for the fit. With `divide` v becomes v / polynomial - 1. False: too few pixels, or a background that is
- * not positive; v is not touched. */
-bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide, int threads);
+ * which count for the fit. With `divide` v becomes v / polynomial - 1. *done false (with MRO_OK): too few pixels, or a
+ * background that is not positive; v is not touched. MRO_EMEMORY. */
+enum mro_code mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide,
+                             int threads, bool *done, struct mro_error *e);
 
 /* -- shearband_fit.c: profiles ---------------------------------------------------------------------- */
 
@@ -93,6 +94,8 @@ struct mro_sb_profile_fit {
     double chi2, weight; /* sum of weighted squares, of weights; NaN = not fitted */
 };
 double mro_sb_shape(double s, double width, double edge); /* s from the centre */
+
+#define MRO_SB_BINS 481 /* of a profile, at most */
 
 /* Fits a profile of n bins (weight 0 = empty) from a start; `hold_edge`: with the edges as they are. False when it
  * does not converge to a band inside the profile. */

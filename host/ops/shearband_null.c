@@ -61,10 +61,9 @@ static void background_release(struct background *b)
     memset(b, 0, sizeof *b);
 }
 
-/* For values v (NaN = missing), of which `use` (may be NULL) says which count. False: too few pixels, or out of memory.
- */
-static bool background_new(const float *v, size_t ny, size_t nx, const unsigned char *use, int degree, int threads,
-                           struct background *b)
+/* For values v (NaN = missing), of which `use` (may be NULL) says which count. *known false: too few pixels. */
+static enum mro_code background_new(const float *v, size_t ny, size_t nx, const unsigned char *use, int degree,
+                                    int threads, struct background *b, bool *known, struct mro_error *e)
 {
     const size_t by = ny / BLOCKS ? ny / BLOCKS : 1, bx = nx / BLOCKS ? nx / BLOCKS : 1;
     const size_t n = (size_t)(degree + 1) * (size_t)(degree + 2) / 2;
@@ -111,11 +110,12 @@ static bool background_new(const float *v, size_t ny, size_t nx, const unsigned 
             for (size_t l = 0; l <= i; l++) b->factor[i][l] += p->n * t[i] * t[l];
         }
     }
-    const bool ready = b->term && places;
+    const enum mro_code rc =
+        b->term && places ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for the background of %zu x %zu", nx, ny);
     free(places);
-    if (ready && mro_cholesky_factor(b->factor[0], n, MOST_TERMS, 1e-10)) return true;
-    background_release(b);
-    return false;
+    *known = rc == MRO_OK && mro_cholesky_factor(b->factor[0], n, MOST_TERMS, 1e-10);
+    if (!*known) background_release(b);
+    return rc;
 }
 
 /* Numbers that a fit needs room for: sums of blocks, and of columns in each row of blocks that is summed at a time. */
@@ -224,18 +224,21 @@ static void background_remove(const struct background *b, const double *c, bool 
     }
 }
 
-bool mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide, int threads)
+enum mro_code mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide,
+                             int threads, bool *done, struct mro_error *e)
 {
     struct background b;
     double c[MOST_TERMS];
-    if (!background_new(v, ny, nx, use, degree, threads, &b)) return false;
+    *done = false;
+    MRO_TRY(background_new(v, ny, nx, use, degree, threads, &b, done, e));
+    if (!*done) return MRO_OK;
     double *room = malloc(background_room(&b, threads) * sizeof *room);
     if (room) background_fit(&b, v, use, threads, room, c);
-    const bool right = room && (!divide || background_positive(&b, c, threads, v));
-    if (right) background_remove(&b, c, divide, threads, v);
+    *done = room && (!divide || background_positive(&b, c, threads, v));
+    if (*done) background_remove(&b, c, divide, threads, v);
     background_release(&b);
     free(room);
-    return right;
+    return room ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for the background of %zu x %zu", nx, ny);
 }
 
 /* ------------------------------------------------------------------ spectrum */
@@ -323,7 +326,7 @@ static enum mro_code make_gain(struct mro_device *d, const struct mro_sb_grid *r
         rings.power[k] *= m / fmax(m - POWER_TAKEN * taken, 0.5 * m);
     }
     /* No mode lies below one wave over the field. */
-    mro_spectrum_falling(&rings, 0.9 * step, fmin(0.5 / r->step[0], 0.5 / r->step[1]), model);
+    if ((rc = mro_spectrum_falling(&rings, 0.9 * step, fmin(0.5 / r->step[0], 0.5 / r->step[1]), model, e))) goto done;
     memcpy(rings.power, model, rings.n * sizeof *model);
     /* Scan lines. */
     double line[2];
@@ -447,7 +450,9 @@ enum mro_code mro_sb_null_draw(struct mro_device *d, const struct mro_sb_grid *r
     /* The first few fields say how much each filter scatters; the strongest stripe is judged in these units. */
     const size_t first = n < 16 ? n : 16;
     struct background background;
-    const bool flat = background_new(shape->v, shape->ny, shape->nx, NULL, polynomial, d->threads, &background);
+    bool flat;
+    if ((rc = background_new(shape->v, shape->ny, shape->nx, NULL, polynomial, d->threads, &background, &flat, e)))
+        goto done;
     const struct source source = { shape, g, gain, flat ? &background : NULL, seed };
     /* Few fields go one by one, so that every thread has some. */
     const size_t a_thread = n / (size_t)d->threads, together = a_thread < 1          ? 1

@@ -62,6 +62,13 @@ static double set_font(cairo_t *cr, double pt, const struct run *r)
     return size;
 }
 
+double *mro_canvas_room(struct mro_canvas *c, size_t n)
+{
+    double *v = malloc(n * sizeof *v);
+    c->failed |= v == NULL;
+    return v;
+}
+
 double mro_canvas_text_width(struct mro_canvas *c, double pt, const char *text)
 {
     struct run r = { 0 };
@@ -524,7 +531,7 @@ static bool draw_page(enum page page, const char *title, double width, double he
     }
     cairo_set_source_rgb(c.cr, 0, 0, 0);
     draw(&c, data);
-    ok = cairo_status(c.cr) == CAIRO_STATUS_SUCCESS;
+    ok = !c.failed && cairo_status(c.cr) == CAIRO_STATUS_SUCCESS;
     close_canvas(&c);
     cairo_surface_flush(s);
     if (page == PAGE_PNG)

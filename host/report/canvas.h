@@ -32,7 +32,11 @@ struct mro_canvas {
     struct _cairo *cr;     /* cairo_t in mm; the drawing may use it directly for shapes */
     bool pixels;           /* the PNG page */
     struct mro_sink *text; /* the SVG page: its <text> elements; else NULL */
+    bool failed;           /* no memory for a part of the drawing: the page is not written */
 };
+
+/* Room for n numbers of a drawing; free() it. NULL: no memory, and the page has failed. */
+double *mro_canvas_room(struct mro_canvas *c, size_t n);
 
 enum mro_align { MRO_LEFT, MRO_CENTRE, MRO_RIGHT };
 

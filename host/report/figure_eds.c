@@ -90,7 +90,8 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
     double top = 0;
     for (size_t k = 0; k < n; k++) top = fmax(top, fmax(s->power[k], s->wave[k]));
     const struct mro_plot plot = { .b = b, .x = { 0, p->f_top }, .y = { 0, top * 1.4 } };
-    double *level = malloc(n * sizeof *level);
+    double *level = mro_canvas_room(c, n);
+    if (level == NULL) return;
     struct mro_plot below = plot; /* the line of numbers */
     below.b.y += 4.4, below.b.h -= 4.4;
     mro_plot_begin(c, &below);
@@ -107,13 +108,11 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
     cairo_stroke(c->cr);
     mro_plot_curve(c, &plot, s->f_inv_nm, s->red, n);
     mro_plot_stroke(c, GREY, 1.1, 0);
-    if (level) {
-        for (size_t k = 0; k < n; k++) level[k] = s->red[k] * s->level95;
-        mro_plot_begin(c, &below);
-        mro_plot_curve(c, &plot, s->f_inv_nm, level, n);
-        mro_plot_stroke(c, GREY, 0.9, 0.5);
-        mro_plot_end(c);
-    }
+    for (size_t k = 0; k < n; k++) level[k] = s->red[k] * s->level95;
+    mro_plot_begin(c, &below);
+    mro_plot_curve(c, &plot, s->f_inv_nm, level, n);
+    mro_plot_stroke(c, GREY, 0.9, 0.5);
+    mro_plot_end(c);
     if (isfinite(el->wavelength_nm)) {
         mro_plot_curve(c, &plot, s->f_inv_nm, s->wave, n);
         mro_plot_stroke(c, ORANGE, 1.2, 0);

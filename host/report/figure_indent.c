@@ -146,8 +146,9 @@ static void draw_histogram(struct mro_canvas *c, const struct page *p, struct mr
     const size_t n =
         (size_t)fmin(60, fmax(5, ceil(range / fmax(1e-300, 3.5 * r->sd * pow((double)r->places, -1.0 / 3)))));
     const double step = range / (double)n;
-    double *count = calloc(n, sizeof *count), top = 0;
+    double *count = mro_canvas_room(c, n), top = 0;
     if (count == NULL) return;
+    memset(count, 0, n * sizeof *count);
     for (size_t i = 0; i < r->places; i++)
         count[(size_t)fmin((double)n - 1, (r->value[i] - r->minimum) / step)] += 1 / ((double)r->places * step);
     for (size_t i = 0; i < n; i++) top = fmax(top, count[i]);

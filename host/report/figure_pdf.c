@@ -142,7 +142,8 @@ static void draw_profile(struct mro_canvas *c, const struct pdf_page *p, struct 
 static void draw_structure(struct mro_canvas *c, const struct pdf_page *p, struct mro_plot q)
 {
     const struct mro_pdf_result *v = p->r->pdf;
-    double *lo = malloc(2 * v->n * sizeof *lo), *hi = lo ? lo + v->n : NULL;
+    double *lo = mro_canvas_room(c, 2 * v->n), *hi = lo ? lo + v->n : NULL;
+    if (lo == NULL) return;
     q.x[0] = 0;
     q.x[1] = v->windows.s_inv_nm[1] * 2 * M_PI / 10;
     q.y[0] = 0;
@@ -153,13 +154,11 @@ static void draw_structure(struct mro_canvas *c, const struct pdf_page *p, struc
     mro_plot_begin(c, &q);
     mro_plot_horizontal(c, &q, 1, GREY, 0.5, 0.8);
     for (int i = 0; i < 2; i++) mro_plot_vertical(c, &q, v->windows.fsdp_Q[i], GREY, 0.4, 1.6);
-    if (lo) {
-        for (size_t i = 0; i < v->n; i++) {
-            lo[i] = v->S[i] - 1.96 * v->S_se[i];
-            hi[i] = v->S[i] + 1.96 * v->S_se[i];
-        }
-        if (v->draws) mro_plot_band(c, &q, v->Q, lo, hi, v->n, BLUE, 0.25);
+    for (size_t i = 0; i < v->n; i++) {
+        lo[i] = v->S[i] - 1.96 * v->S_se[i];
+        hi[i] = v->S[i] + 1.96 * v->S_se[i];
     }
+    if (v->draws) mro_plot_band(c, &q, v->Q, lo, hi, v->n, BLUE, 0.25);
     mro_plot_curve(c, &q, v->Q, v->S, v->n);
     mro_plot_stroke(c, BLUE, 0.9, 0);
     mro_plot_end(c);
@@ -170,7 +169,8 @@ static void draw_structure(struct mro_canvas *c, const struct pdf_page *p, struc
 static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mro_plot q)
 {
     const struct mro_pdf_result *v = p->r->pdf;
-    double *lo = malloc(2 * v->n_r * sizeof *lo), *hi = lo ? lo + v->n_r : NULL;
+    double *lo = mro_canvas_room(c, 2 * v->n_r), *hi = lo ? lo + v->n_r : NULL;
+    if (lo == NULL) return;
     q.x[0] = 0;
     q.x[1] = fmin(v->r_A[v->n_r - 1], 16);
     q.y[0] = q.y[1] = 0;
@@ -185,13 +185,11 @@ static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mr
         mro_plot_curve(c, &q, r, line, 2);
         mro_plot_stroke(c, ORANGE, 0.7, 0.8);
     }
-    if (lo) {
-        for (size_t i = 0; i < v->n_r; i++) {
-            lo[i] = v->G[i] - 1.96 * v->G_se[i];
-            hi[i] = v->G[i] + 1.96 * v->G_se[i];
-        }
-        if (v->draws) mro_plot_band(c, &q, v->r_A, lo, hi, v->n_r, BLUE, 0.3);
+    for (size_t i = 0; i < v->n_r; i++) {
+        lo[i] = v->G[i] - 1.96 * v->G_se[i];
+        hi[i] = v->G[i] + 1.96 * v->G_se[i];
     }
+    if (v->draws) mro_plot_band(c, &q, v->r_A, lo, hi, v->n_r, BLUE, 0.3);
     mro_plot_curve(c, &q, v->r_A, v->G, v->n_r);
     mro_plot_stroke(c, BLUE, 0.9, 0);
     for (size_t k = 0; k < v->n_shells; k++)
@@ -221,8 +219,8 @@ static void draw_shell(struct mro_canvas *c, const struct pdf_page *p, struct mr
     range_of(m->data, m->n, q.y);
     range_of(m->fit, m->n_curve, q.y);
     widen(q.y);
-    q.y[1] += 0.6 * (q.y[1] - q.y[0]);              /* for the legend */
-    double *sum = malloc(m->n_curve * sizeof *sum); /* of the modes that are known together only */
+    q.y[1] += 0.6 * (q.y[1] - q.y[0]);            /* for the legend */
+    double *sum = mro_canvas_room(c, m->n_curve); /* of the modes that are known together only */
     if (sum == NULL) return;
     mro_plot_begin(c, &q);
     for (size_t k = 0; k < MRO_PDF_MODES; k++) {

@@ -70,7 +70,7 @@ static void draw_profile(struct mro_canvas *c, const struct mro_shearband *q, un
         mro_fig_placeholder(c, b, "not measured");
         return;
     }
-    double *v = malloc(3 * q->n_profile * sizeof *v);
+    double *v = mro_canvas_room(c, 3 * q->n_profile);
     if (v == NULL) return;
     for (size_t i = 0; i < q->n_profile; i++) {
         const double se = isfinite(q->contrast_se[i]) ? q->contrast_se[i] : 0;
@@ -140,7 +140,7 @@ static void draw_elements(struct mro_canvas *c, const struct mro_shearband *q, c
     double lo = INFINITY, hi = -INFINITY;
     const size_t shown = el->n < 6 ? el->n : 6;
     mro_fig_heading(c, b.x - PLOT_LEFT, b.y, letter, "Composition less its mean, counting error");
-    double *v = malloc(4 * s->points * sizeof *v);
+    double *v = mro_canvas_room(c, 4 * s->points);
     if (v == NULL) return;
     for (size_t j = 0; j < shown; j++)
         for (size_t i = 0; i < s->points; i++) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "core/vectors.h"
 #include "report/json_build.h"
 
@@ -108,6 +109,7 @@ static json_t *provenance(const struct mro_provenance *p, const struct mro_image
 json_t *mro_json_end(struct builder *b, const struct mro_result_head *h, struct mro_error *e)
 {
     put(b, "warnings", texts(h->warnings, h->n_warnings));
+    b->failed |= !mro_notes_whole(h->warnings, h->n_warnings);
     put(b, "provenance", provenance(h->provenance, h->info, h->options));
     return checked(b, e);
 }

@@ -106,7 +106,7 @@ json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_repor
         for (size_t j = 0; j < a->elements; j++) {
             struct builder one = object();
             double n_eff, rr, pp;
-            mro_eds_compare(a->element[j].at, r->across->element[j].at, n, &rr, &pp, &n_eff);
+            if (mro_eds_compare(a->element[j].at, r->across->element[j].at, n, &rr, &pp, &n_eff, e)) b.failed = true;
             put(&one, "r", number(rr));
             put(&one, "p", number(pp));
             put(&both, a->element[j].symbol, take(&one));

@@ -182,8 +182,9 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
 void mro_eds_result_release(struct mro_eds_result *r); /* {0} is fine */
 
 /* Correlation of two series of n points, such as two lines over one map, its two-sided p against none, and how many
- * independent points their autocorrelations leave. NaN where there are too few. */
-void mro_eds_compare(const double *a, const double *b, size_t n, double *r, double *p, double *n_eff);
+ * independent points their autocorrelations leave. NaN where there are too few. MRO_EMEMORY. */
+enum mro_code mro_eds_compare(const double *a, const double *b, size_t n, double *r, double *p, double *n_eff,
+                              struct mro_error *e);
 
 /* ---- bright against dark ---- */
 
