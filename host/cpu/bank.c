@@ -3,6 +3,7 @@
 #include "core/bank.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,20 +188,28 @@ static void keep_largest(struct room *r, int32_t wave)
     }
 }
 
-/* Joins what a thread found to what others did; of equal powers the lower number is kept. */
-static void join(const struct room *r, float *power, int32_t *which)
+/* The largest powers that any of n threads found in panel p of rows, and whose they are; of equal ones the lower wave
+ * vector is kept. */
+static void join(const struct room *room, size_t n, size_t p, float *power, int32_t *which)
 {
-    const size_t nx = r->x->n;
-    for (size_t y = 0; y < r->y->n; y++)
-        for (size_t x = 0; x < nx; x++) {
-            const size_t to = r->y->order[y] * nx + r->x->order[x], from = y / MRO_LANES * nx + x, l = y % MRO_LANES;
-            const float p = r->best[from][l];
-            const int32_t w = r->which[from][l];
-            if (p > power[to] || (p == power[to] && w < which[to])) {
-                power[to] = p;
-                which[to] = w;
-            }
+    const struct mro_prime *y = room->y, *x = room->x;
+    const size_t first = p * MRO_LANES, rows = y->n - first < MRO_LANES ? y->n - first : MRO_LANES;
+    for (size_t i = 0; i < x->n; i++) {
+        mro_lanes best = room->best[p * x->n + i];
+        words wave = room->which[p * x->n + i];
+        for (size_t t = 1; t < n; t++) {
+            const mro_lanes other = room[t].best[p * x->n + i];
+            const words its = room[t].which[p * x->n + i];
+            const words more = (other > best) | ((other == best) & (its < wave));
+            wave = (its & more) | (wave & ~more);
+            best = (mro_lanes)(((words)other & more) | ((words)best & ~more));
         }
+        for (size_t k = 0; k < rows; k++) {
+            const size_t to = y->order[first + k] * x->n + x->order[i];
+            power[to] = best[k];
+            which[to] = wave[k];
+        }
+    }
 }
 
 enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
@@ -208,41 +217,40 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
                                    struct mro_buffer *which, struct mro_error *e)
 {
     const struct mro_bank_window window = mro_bank_window_of(bank, g);
-    const size_t n = out->ny * out->nx;
-    float *best = power->p;
-    int32_t *arg = which->p;
     struct mro_prime y, x;
+    struct room *room = calloc((size_t)d->threads, sizeof *room);
     double *scale = malloc(bank->n_g * sizeof *scale);
     const bool ready_y = mro_prime_new(&y, out->ny), ready_x = mro_prime_new(&x, out->nx);
-    bool failed = !ready_y || !ready_x || !scale;
+    bool failed = !ready_y || !ready_x || !scale || !room;
     const size_t columns = 2 * (size_t)window.hx + 1;
-    for (size_t i = 0; !failed && i < out->nx; i++) /* all columns beyond the window are one */
+    if (failed) goto done;
+    for (size_t i = 0; i < out->nx; i++) /* all columns beyond the window are one */
         if (x.from[i] >= mro_panels(columns) * MRO_LANES) x.from[i] = mro_panels(columns) * MRO_LANES;
-    if (!failed) mro_bank_scales(bank, g, scale);
-    for (size_t i = 0; i < n; i++) {
-        best[i] = -1;
-        arg[i] = -1;
-    }
-#pragma omp parallel num_threads(d->threads) if (!failed)
+    mro_bank_scales(bank, g, scale);
+#pragma omp parallel num_threads(d->threads)
     {
-        struct room mine = { 0 };
-        const bool ready = !failed && room_new(&mine, &y, &x, &window);
+        struct room *mine = room + omp_get_thread_num();
+        const bool ready = room_new(mine, &y, &x, &window);
+        bool any;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
         }
-#pragma omp for schedule(monotonic : dynamic, 4)
+#pragma omp for schedule(monotonic : dynamic)
         for (size_t k = 0; k < bank->n_g; k++) {
             if (!ready) continue;
-            transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], &mine);
-            keep_largest(&mine, (int32_t)k); /* rising within a thread: of equal powers the first is kept */
+            transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], mine);
+            keep_largest(mine, (int32_t)k); /* rising within a thread: of equal powers the first is kept */
         }
-        if (ready) {
-#pragma omp critical(mro_bank_join)
-            join(&mine, best, arg);
-        }
-        room_release(&mine);
+#pragma omp atomic read
+        any = failed;
+#pragma omp for schedule(static)
+        for (size_t p = 0; p < mro_panels(out->ny); p++)
+            if (!any) join(room, (size_t)omp_get_num_threads(), p, power->p, which->p);
+        room_release(mine);
     }
+done:
+    free(room);
     mro_prime_release(&y);
     mro_prime_release(&x);
     free(scale);
