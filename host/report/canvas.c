@@ -214,6 +214,36 @@ static size_t next_end(const char *text, size_t end, bool bound)
     return end;
 }
 
+/* Where the character ends that begins here. */
+static size_t after(const char *text, size_t k)
+{
+    do k++;
+    while (((unsigned char)text[k] & 0xc0) == 0x80);
+    return k;
+}
+
+void mro_canvas_shorten(struct mro_canvas *c, double pt, char *text, double width)
+{
+    static const char ellipsis[] = "\xe2\x80\xa6";
+    const size_t gap = sizeof ellipsis - 1;
+    /* text[0, head) and text[tail, end) are kept: a character of the longer part goes at a time. */
+    if (mro_canvas_text_width(c, pt, text) <= width || strlen(text) < 2 * gap) return;
+    size_t head = strlen(text) / 2, n = strlen(text);
+    while (((unsigned char)text[head] & 0xc0) == 0x80) head--;
+    size_t tail = head;
+    char line[512];
+    do {
+        if (head >= n - tail) {
+            do head--;
+            while (head > 0 && ((unsigned char)text[head] & 0xc0) == 0x80);
+        } else {
+            tail = after(text, tail);
+        }
+        snprintf(line, sizeof line, "%.*s%s%s", (int)head, text, ellipsis, text + tail);
+    } while (head > 1 && mro_canvas_text_width(c, pt, line) > width);
+    if (strlen(line) <= n) memcpy(text, line, strlen(line) + 1);
+}
+
 size_t mro_canvas_paragraph(struct mro_canvas *c, double x, double y, double width, double leading, double pt,
                             const char *text, bool draw)
 {

@@ -48,6 +48,10 @@ void mro_canvas_text(struct mro_canvas *c, double x, double y, double pt, enum m
 /* Width of a line of text in mm. */
 double mro_canvas_text_width(struct mro_canvas *c, double pt, const char *text);
 
+/* Leaves out the middle of a line of plain text (below 500 bytes), for an ellipsis, so that it is at most `width` mm
+ * wide. */
+void mro_canvas_shorten(struct mro_canvas *c, double pt, char *text, double width);
+
 /* Breaks `text` at blanks (longer words anywhere) into lines of at most `width` mm and sets them from
  * the first baseline y down, `leading` mm apart. Returns the number of lines. `draw` false: counts only. */
 size_t mro_canvas_paragraph(struct mro_canvas *c, double x, double y, double width, double leading, double pt,

@@ -10,6 +10,7 @@
 #include "report/plot.h"
 
 #define LABEL_MOST 34.0 /* mm for the names of states */
+#define RATIO_TO 17.0   /* mm of a heading before the name of one */
 #define P_WIDTH 15.0    /* and for p beside the ratios */
 #define TREND_HEIGHT 42.0
 #define ROWS_BELOW 11.0
@@ -129,11 +130,7 @@ static void draw_states(struct mro_canvas *c, const struct compare_page *page, s
         char name[96], n[160];
         if (!is_drawn(page, k)) continue;
         mro_text_clean(name, sizeof name, d->state[k]);
-        while (strlen(name) > 3 && mro_canvas_text_width(c, PT, name) > page->label - 1.5) { /* no half characters */
-            size_t cut = strlen(name) - 1;
-            while (cut > 0 && ((unsigned char)name[cut] & 0xc0) == 0x80) cut--;
-            name[cut] = '\0';
-        }
+        mro_canvas_shorten(c, PT, name, page->label - 1.5);
         const double y = mro_plot_y(&p, row_of(page, k));
         mro_canvas_text(c, b.x - 1.4, y + 0.2, PT, MRO_RIGHT, 0, INK, name);
         snprintf(n, sizeof n, TEXT_ITALIC "n" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%zu", page->c->result->state[k].n);
@@ -148,6 +145,7 @@ static void draw_ratios(struct mro_canvas *c, const struct compare_page *page, s
     double range[2] = { 1, 1 };
     char title[200], name[96];
     mro_text_clean(name, sizeof name, page->c->data->state[r->reference]);
+    mro_canvas_shorten(c, PT, name, PAGE_WIDTH - MARGIN - b.x - RATIO_TO);
     snprintf(title, sizeof title, "Ratio to %s", name);
     mro_fig_heading(c, b.x, b.y, "b", title);
     for (size_t k = 0; k < r->n_states; k++)

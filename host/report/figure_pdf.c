@@ -515,10 +515,16 @@ enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, 
     if (r->pattern && r->pattern->crystalline) mro_fig_say(&w, "There are spots on the rings: crystals. ");
     if (r->pattern) say_direction(&w, &r->pattern->anisotropy);
     if (r->pdf) say_pdf(&w, r);
-    if (r->series && isfinite(r->series->first_moment.x))
-        say(&w, "The first moment bends at %s %.4g (%.4g to %.4g)%s%s, p = %.2g. ", r->series->value_name,
+    if (r->series && isfinite(r->series->first_moment.x)) {
+        char chance[64];
+        mro_text_p(chance, sizeof chance, r->series->first_moment.p);
+        say(&w, "The first moment bends at %s %.4g (%.4g to %.4g)%s%s, %s. ", r->series->value_name,
             r->series->first_moment.x, r->series->first_moment.ci95[0], r->series->first_moment.ci95[1],
-            r->series->value_unit[0] ? " " : "", r->series->value_unit, r->series->first_moment.p);
+            r->series->value_unit[0] ? " " : "", r->series->value_unit, chance);
+    }
+    if (r->series)
+        mro_fig_say(&w, "Bars: 95" TEXT_NBSP "% intervals. Dot on a level bar: where it bends, and the 95" TEXT_NBSP
+                        "% interval of that place. ");
     if (w.failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
         goto done;

@@ -27,7 +27,10 @@ static void tick(struct mro_canvas *c, const struct mro_plot *p, bool vertical, 
     } else {
         cairo_move_to(c->cr, at, b.y + b.h);
         cairo_line_to(c->cr, at, b.y + b.h - length);
-        if (text) mro_canvas_text(c, at, b.y + b.h + 3.3, PT, MRO_CENTRE, 0, INK, text);
+        if (text == NULL) return;
+        /* The last one stays on the page. */
+        const double middle = fmin(at, PAGE_WIDTH - 0.5 - mro_canvas_text_width(c, PT, text) / 2);
+        mro_canvas_text(c, middle, b.y + b.h + 3.3, PT, MRO_CENTRE, 0, INK, text);
     }
 }
 

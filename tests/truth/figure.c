@@ -265,6 +265,18 @@ static void paragraphs(void **state)
         assert_int_equal(mro_canvas_paragraph(&c, 0, 0, width * 1.01, 3, 7, whole, false), 3);
     }
     assert_int_equal(mro_canvas_paragraph(&c, 0, 0, three * 1.01, 3, 7, "word = 20 nm", false), 1);
+    /* Both ends of a name are kept, and whole characters. */
+    char name[96] = "y \xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4 glass at 300 K, No. 12";
+    const double whole = mro_canvas_text_width(&c, 7, name);
+    mro_canvas_shorten(&c, 7, name, whole);
+    assert_null(strstr(name, "\xe2\x80\xa6"));
+    mro_canvas_shorten(&c, 7, name, 0.5 * whole);
+    assert_true(mro_canvas_text_width(&c, 7, name) <= 0.5 * whole);
+    assert_memory_equal(name, "y \xc3\xa4", 4);
+    assert_string_equal(name + strlen(name) - 6, "No. 12");
+    const char *cut = strstr(name, "\xe2\x80\xa6");
+    assert_non_null(cut);
+    assert_true((unsigned char)cut[-1] != 0xc3 && ((unsigned char)cut[3] & 0xc0) != 0x80);
     assert_int_equal(mro_canvas_measure_end(&c, &e), MRO_OK);
 }
 
