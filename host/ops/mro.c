@@ -277,12 +277,17 @@ static void add_crystals(const struct mro_crystals *c, double usable_nm2, bool l
 {
     const double share = fmin(c->area_nm2 / usable_nm2, 1), rest = 1 - share;
     const double sd = hypot(c->area_sd_nm2 / usable_nm2, GLASS_SD * share * share);
-    /* Ghosts of an unknown lens, as mro_area_of has them. */
-    const double less = lens_known ? Z95 * sd : hypot(Z95 * sd, share * (1 - exp(-Z95 * MRO_UNKNOWN_LESS))),
-                 more = lens_known ? Z95 * sd : hypot(Z95 * sd, share * (exp(Z95 * MRO_UNKNOWN_MORE) - 1));
     const double fraction = share + rest * a->fraction;
-    a->ci95[0] = fmax(0, fraction - hypot(rest * (a->fraction - a->ci95[0]), less));
-    a->ci95[1] = fmin(1, fraction + hypot(rest * (a->ci95[1] - a->fraction), more));
+    const double less = rest * (a->fraction - a->ci95[0]), more = rest * (a->ci95[1] - a->fraction);
+    if (lens_known) {
+        a->ci95[0] = fraction - hypot(less, Z95 * sd);
+        a->ci95[1] = fraction + hypot(more, Z95 * sd);
+    } else { /* ghosts, as mro_area_of has them: of crystals and clusters alike */
+        a->ci95[0] = fraction - less - hypot(share * (1 - exp(-Z95 * MRO_UNKNOWN_LESS)), Z95 * sd);
+        a->ci95[1] = fraction + more + hypot(share * (exp(Z95 * MRO_UNKNOWN_MORE) - 1), Z95 * sd);
+    }
+    a->ci95[0] = fmax(a->ci95[0], 0);
+    a->ci95[1] = fmin(a->ci95[1], 1);
     a->fraction = fraction;
 }
 
