@@ -232,15 +232,23 @@ static double pixels_of_block(const struct background *b, size_t i, size_t n)
     return (double)(((i + 1) * b->block < n ? (i + 1) * b->block : n) - i * b->block);
 }
 
-/* How many of n pixels along an axis the Gaussian sees from each of its blocks. */
-static void weigh_pixels(const struct background *b, size_t blocks, size_t n, ptrdiff_t reach, const double *bell,
-                         double *to)
+/* How many of the pixels along an axis, `pixels` in each block, the Gaussian sees from each. */
+static void weigh_pixels(const double *pixels, size_t blocks, ptrdiff_t reach, const double *bell, double *to)
 {
     for (ptrdiff_t i = 0; i < (ptrdiff_t)blocks; i++) {
         to[i] = 0;
         for (ptrdiff_t j = i < reach ? 0 : i - reach; j <= i + reach && j < (ptrdiff_t)blocks; j++)
-            to[i] += bell[labs(j - i)] * pixels_of_block(b, (size_t)j, n);
+            to[i] += bell[labs(j - i)] * pixels[j];
     }
+}
+
+/* Whether no pixel is without data: the counts are products of those along y and x then. */
+static bool is_whole(const struct background *b, const double *count, const double *along_y, const double *along_x)
+{
+    int lacking = 0;
+    for (size_t i = 0; i < b->ny; i++)
+        for (size_t k = 0; k < b->nx; k++) lacking |= count[i * b->nx + k] != along_y[i] * along_x[k];
+    return !lacking;
 }
 
 /* sums and counts per block (lost; WIDE numbers behind them) -> smoothed means. sigma in blocks. */
@@ -251,12 +259,12 @@ static bool background_smooth(int threads, struct background *b, size_t pixels_y
     double *bell_y = bell_new(sigma_y, &hy), *bell_x = bell_new(sigma_x, &hx);
     const ptrdiff_t ny = (ptrdiff_t)b->ny, pitch = (ptrdiff_t)b->nx + 2 * hx + WIDE;
     double *along = calloc((size_t)(ny * pitch), sizeof *along); /* smoothed along y; hx zeros before and behind */
-    double *pixels = malloc((b->ny + b->nx) * sizeof *pixels);
-    const bool ready = bell_y && bell_x && along && pixels;
-    bool whole = true; /* no pixel without data: the counts are products of those along y and x, and so they stay */
-    for (size_t i = 0; i < b->ny; i++)
-        for (size_t k = 0; k < b->nx; k++)
-            whole &= count[i * b->nx + k] == pixels_of_block(b, i, pixels_y) * pixels_of_block(b, k, pixels_x);
+    double *in_y = malloc(2 * (b->ny + b->nx) * sizeof *in_y), *in_x = in_y ? in_y + b->ny : NULL;
+    double *seen_y = in_x ? in_x + b->nx : NULL, *seen_x = seen_y ? seen_y + b->ny : NULL;
+    const bool ready = bell_y && bell_x && along && in_y;
+    for (size_t i = 0; in_y && i < b->ny; i++) in_y[i] = pixels_of_block(b, i, pixels_y);
+    for (size_t i = 0; in_y && i < b->nx; i++) in_x[i] = pixels_of_block(b, i, pixels_x);
+    const bool whole = ready && is_whole(b, count, in_y, in_x); /* and products they stay */
     for (int k = 0; ready && k < (whole ? 1 : 2); k++) {
         const double *from = k ? count : sum;
         double *to = k ? sum : b->mean;
@@ -271,17 +279,17 @@ static bool background_smooth(int threads, struct background *b, size_t pixels_y
                 weigh(along + y * pitch + hx, 1, -hx, hx, bell_x, b->nx, to + (size_t)y * b->nx);
         }
     }
-    if (ready && whole) {
-        weigh_pixels(b, b->ny, pixels_y, hy, bell_y, pixels);
-        weigh_pixels(b, b->nx, pixels_x, hx, bell_x, pixels + b->ny);
+    if (whole) {
+        weigh_pixels(in_y, b->ny, hy, bell_y, seen_y);
+        weigh_pixels(in_x, b->nx, hx, bell_x, seen_x);
         for (size_t i = 0; i < b->ny; i++)
-            for (size_t k = 0; k < b->nx; k++) sum[i * b->nx + k] = pixels[i] * pixels[b->ny + k];
+            for (size_t k = 0; k < b->nx; k++) sum[i * b->nx + k] = seen_y[i] * seen_x[k];
     }
     for (size_t i = 0; ready && i < b->ny * b->nx; i++) b->mean[i] = sum[i] > 0 ? b->mean[i] / sum[i] : NAN;
     free(bell_y);
     free(bell_x);
     free(along);
-    free(pixels);
+    free(in_y);
     return ready;
 }
 
@@ -497,7 +505,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     for (size_t i = 0; i < nb; i++)
         if (isfinite(bg.mean[i])) {
             total += fabs(bg.mean[i]);
-            lowest = fmin(lowest, bg.mean[i]);
+            lowest = bg.mean[i] < lowest ? bg.mean[i] : lowest;
             known++;
         }
     const struct mro_background_scale scale = mro_background_scale(total, (double)known, lowest);
