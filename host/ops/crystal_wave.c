@@ -169,41 +169,64 @@ void mro_fringe_moment(const float *v, float *restrict to, size_t h, size_t w, i
 
 /* Next to the rim of a crystal the mask sees one side only, and the slope of the phase falls short: that of fringes d
  * off the mask's centre is C d, with C the covariance of the Gaussian over the part of it that is inside, over that of
- * the whole. This marks points where C falls below RIM_COVARIANCE as 4, and where slopes are known takes it back
- * elsewhere. */
-static enum mro_code straighten(const struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
+ * the whole. */
+struct rim {
+    float *room, *moment[6]; /* of the part that is inside, over the window */
+};
+
+static void rim_release(struct rim *r)
+{
+    free(r->room);
+    *r = (struct rim){ 0 };
+}
+
+struct covariance {
+    double yy, yx, xx, det;
+    bool enough; /* more than RIM_COVARIANCE in all directions */
+};
+
+static struct covariance rim_covariance(const struct rim *r, size_t i)
+{
+    const double n = r->moment[0][i], y = r->moment[1][i] / n, x = r->moment[3][i] / n;
+    const double yy = r->moment[2][i] / n - y * y, yx = r->moment[4][i] / n - y * x, xx = r->moment[5][i] / n - x * x;
+    const double det = yy * xx - yx * yx, mean = 0.5 * (yy + xx), least = mean - sqrt(fmax(0, mean * mean - det));
+    return (struct covariance){ yy, yx, xx, det, least > RIM_COVARIANCE };
+}
+
+/* The rim of a set, whose points are marked as 4. */
+static enum mro_code rim_mark(const struct crystal_work *w, struct fringe_set *s, struct rim *r, struct mro_error *e)
 {
     struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
     const double width = mro_mask_width(s->mask);
-    float *v = malloc(8 * m * sizeof *v);
+    float *v = r->room = malloc(8 * m * sizeof *v), *along = v ? v + m : NULL;
     if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    float *along = v + m, *moments[6];
     static const int powers[6][2] = { { 0, 0 }, { 1, 0 }, { 2, 0 }, { 0, 1 }, { 1, 1 }, { 0, 2 } }; /* y, x */
     for (size_t i = 0; i < m; i++) v[i] = f->inside[i] ? 1 : 0;
     for (int k = 0; k < 6; k++) {
-        moments[k] = v + (size_t)(k + 2) * m;
+        r->moment[k] = v + (size_t)(k + 2) * m;
         if (k == 0 || powers[k][1] != powers[k - 1][1])
             mro_fringe_moment(v, along, f->h, f->w, 1, w->step[1], width, 4 * width, powers[k][1]);
-        mro_fringe_moment(along, moments[k], f->h, f->w, 0, w->step[0], width, 4 * width, powers[k][0]);
+        mro_fringe_moment(along, r->moment[k], f->h, f->w, 0, w->step[0], width, 4 * width, powers[k][0]);
     }
-    const double off[2] = { f->carrier[0] - s->centre[0], f->carrier[1] - s->centre[1] };
-    for (size_t i = 0; i < m; i++) {
-        if (!f->inside[i]) continue;
-        const double n = moments[0][i], y = moments[1][i] / n, x = moments[3][i] / n;
-        const double yy = moments[2][i] / n - y * y, yx = moments[4][i] / n - y * x, xx = moments[5][i] / n - x * x;
-        const double det = yy * xx - yx * yx, mean = 0.5 * (yy + xx), least = mean - sqrt(fmax(0, mean * mean - det));
-        if (!(least > RIM_COVARIANCE)) {
-            f->inside[i] = 4;
-            continue;
-        }
-        if (f->slope[0] == NULL) continue;
-        const double dy = f->slope[0][i] + off[0], dx = f->slope[1][i] + off[1];
-        f->slope[0][i] = (float)((xx * dy - yx * dx) / det - off[0]);
-        f->slope[1][i] = (float)((yy * dx - yx * dy) / det - off[1]);
-    }
-    free(v);
+    for (size_t i = 0; i < m; i++)
+        if (f->inside[i] && !rim_covariance(r, i).enough) f->inside[i] = 4;
     return MRO_OK;
+}
+
+/* Takes C back from the slopes off the rim. */
+static void straighten(struct fringe_set *s, const struct rim *r)
+{
+    struct fringe_field *f = &s->f;
+    const double off[2] = { f->carrier[0] - s->centre[0], f->carrier[1] - s->centre[1] };
+    for (size_t i = 0; i < f->h * f->w; i++) {
+        if (!f->inside[i]) continue;
+        const struct covariance c = rim_covariance(r, i);
+        if (!c.enough) continue;
+        const double dy = f->slope[0][i] + off[0], dx = f->slope[1][i] + off[1];
+        f->slope[0][i] = (float)((c.xx * dy - c.yx * dx) / c.det - off[0]);
+        f->slope[1][i] = (float)((c.yy * dx - c.yx * dy) / c.det - off[1]);
+    }
 }
 
 /* Memory for a window of the map, and the room's field in it; inside is 0, and slopes are not known. */
@@ -457,12 +480,14 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
                               struct fringe_set *s, bool *found, struct mro_error *e)
 {
     double carrier[2], at[2] = { g[0], g[1] }, high = 0, gain = 1;
+    struct rim rim = { 0 };
     enum mro_code rc = MRO_OK;
     memset(s, 0, sizeof *s);
     *found = false;
     for (int round = 0; round < 3; round++) {
         size_t m;
         mro_fringe_release(s);
+        rim_release(&rim);
         *found = false;
         s->crystal = SIZE_MAX;
         s->mask = w->o->mask_inv_nm;
@@ -476,7 +501,7 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         s->noise *= w->room->unit * sqrt(gain);
         measure_place(w, s, &high);
         if (s->at_border) { /* its rim takes no part in the fit */
-            if ((rc = straighten(w, s, e))) goto done;
+            if ((rc = rim_mark(w, s, &rim, e))) goto done;
             mark_clear(w, s);
         }
         if ((rc = mro_fringe_fit(w, s, NULL, s->g, s->cov, &s->chi2, found, e))) goto done;
@@ -499,12 +524,16 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         s->diameter_nm =
             mro_crystal_diameter(s->area_nm2, high, mro_mask_width(s->mask), s->plateau / s->noise, &w->doubt);
         if ((rc = take_slopes(w, &s->f, e))) goto done;
-        if ((rc = straighten(w, s, e))) goto done;
-        mark_clear(w, s);
+        if (!s->at_border) {
+            if ((rc = rim_mark(w, s, &rim, e))) goto done;
+            mark_clear(w, s);
+        }
+        straighten(s, &rim);
         rc = sharper_diameter(w, s, e);
         s->tilt = tilt_of(w, s);
     }
 done:
+    rim_release(&rim);
     if (rc || !*found) mro_fringe_release(s);
     return rc;
 }
