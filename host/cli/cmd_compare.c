@@ -249,8 +249,7 @@ static enum mro_code compare_one(struct compare *s, struct one *m, struct reason
     if (states == 0)
         snprintf(reason->text, sizeof reason->text, "no image has a value of");
     else if (states == 1 && !is_series(&m->data))
-        snprintf(reason->text, sizeof reason->text,
-                 "there is nothing to compare, as one state only, '%.100s', has a value of", set->states[first]);
+        snprintf(reason->text, sizeof reason->text, "one state only, '%.100s', has a value of", set->states[first]);
     else if (!reference_there && s->reference)
         snprintf(reason->text, sizeof reason->text, "no image of the reference '%.100s' has a value of", s->reference);
     if (reason->text[0]) return MRO_FAIL(e, MRO_EDATA, "'%s': %s %s", set->source, reason->text, metric->key);

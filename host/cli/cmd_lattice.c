@@ -134,20 +134,18 @@ static void print(void *state, const struct cli_item *item, const void *result)
     for (size_t k = 0; k < r->n_crystals && k < 12; k++) {
         const struct mro_crystal *c = &r->crystals[k];
         const struct mro_fringes *f = &c->fringes[0];
-        const int decimals = mro_decimals_of_error(f->d_se_nm, 4);
-        char strain[64] = "", phase[64] = "";
-        if (isfinite(c->enn) && isfinite(c->e_se))
-            snprintf(strain, sizeof strain, ", strain %+.2f +- %.2f %%", 100 * c->enn, 100 * c->e_se);
-        else if (isfinite(c->enn))
-            snprintf(strain, sizeof strain, ", strain %+.2f %%", 100 * c->enn);
+        char spacing[48], stretch[48], strain[64] = "", phase[64] = "";
+        mro_write_with_error(spacing, sizeof spacing, f->d_nm, f->d_se_nm, 4, " +- ");
+        mro_write_with_error(stretch, sizeof stretch, fabs(100 * c->enn), 100 * c->e_se, 2, " +- ");
+        if (isfinite(c->enn)) snprintf(strain, sizeof strain, ", strain %c%s %%", signbit(c->enn) ? '-' : '+', stretch);
         if (c->phase >= 0)
             snprintf(phase, sizeof phase, ", %s%s %d%d%d", c->n_fringes == 1 ? "the spacing of " : "",
                      m->settings.o.phases[c->phase].name, f->hkl[0], f->hkl[1], f->hkl[2]);
         else
             snprintf(phase, sizeof phase, ", no phase fits");
-        printf("    %zu: %.2f nm at %.2f,%.2f nm, d = %.*f +- %.*f nm at %.1f degrees, %zu set%s of fringes%s%s\n",
-               k + 1, c->diameter_nm, c->x_nm, c->y_nm, decimals, f->d_nm, decimals, f->d_se_nm, f->azimuth_deg,
-               c->n_fringes, c->n_fringes == 1 ? "" : "s", phase, strain);
+        printf("    %zu: %.2f nm at %.2f,%.2f nm, d = %s nm at %.1f degrees, %zu set%s of fringes%s%s\n", k + 1,
+               c->diameter_nm, c->x_nm, c->y_nm, spacing, f->azimuth_deg, c->n_fringes, c->n_fringes == 1 ? "" : "s",
+               phase, strain);
     }
     if (r->n_crystals > 12) printf("    and %zu more\n", r->n_crystals - 12);
     fflush(stdout);

@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/pdf.h"
+#include "core/decimals.h"
 #include "core/notes.h"
 #include "report/figure.h"
 
@@ -190,14 +191,6 @@ static const char *between(const double ci95[2], int decimals, char *text, size_
     return text;
 }
 
-/* A number with its standard error, where that is known: "2.570 +- 0.001 A". */
-static size_t with_error(const struct mro_pdf_number *v, const char *unit, char *text, size_t size)
-{
-    const int n = isfinite(v->se) ? snprintf(text, size, "%.3f +- %.3f %s", v->value, v->se, unit)
-                                  : snprintf(text, size, "%.3f %s", v->value, unit);
-    return n > 0 && (size_t)n < size ? (size_t)n : 0;
-}
-
 static void print(void *state, const struct cli_item *item, const void *result)
 {
     struct cli_pdf *s = state;
@@ -209,9 +202,11 @@ static void print(void *state, const struct cli_item *item, const void *result)
     else if (p == NULL)
         snprintf(value, sizeof value, "not measured");
     else {
-        size_t used = 0;
-        if (isfinite(p->fsdp.Q.value)) used = with_error(&p->fsdp.Q, "1/A, ", value, sizeof value);
-        with_error(&p->shell[0].r_A, "A", value + used, sizeof value - used);
+        char Q[40], r_A[40];
+        mro_write_with_error(Q, sizeof Q, p->fsdp.Q.value, p->fsdp.Q.se, 3, " +- ");
+        mro_write_with_error(r_A, sizeof r_A, p->shell[0].r_A.value, p->shell[0].r_A.se, 3, " +- ");
+        snprintf(value, sizeof value, "%s%s%s A", isfinite(p->fsdp.Q.value) ? Q : "",
+                 isfinite(p->fsdp.Q.value) ? " 1/A, " : "", r_A);
     }
     if (r->report.series && isfinite(r->report.series->first_moment.x))
         snprintf(verdict, sizeof verdict, "first moment bends at %s %.4g (%.4g to %.4g)%s%s",

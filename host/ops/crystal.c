@@ -510,10 +510,10 @@ static void give_verdict(const struct mro_crystal_options *o, struct mro_crystal
     const struct mro_crystal *c = &r->crystals[0];
     int vortices = 0;
     for (size_t i = 0; i < n; i++) vortices += r->crystals[i].vortices > 0 ? r->crystals[i].vortices : 0;
-    const int decimals = mro_decimals_of_error(c->fringes[0].d_se_nm, 4);
-    int used =
-        snprintf(r->verdict, sizeof r->verdict, "%zu crystal%s, the largest %.1f nm with d = %.*f +- %.*f nm", n,
-                 n == 1 ? "" : "s", c->diameter_nm, decimals, c->fringes[0].d_nm, decimals, c->fringes[0].d_se_nm);
+    char spacing[48];
+    mro_write_with_error(spacing, sizeof spacing, c->fringes[0].d_nm, c->fringes[0].d_se_nm, 4, " +- ");
+    int used = snprintf(r->verdict, sizeof r->verdict, "%zu crystal%s, the largest %.1f nm with d = %s nm", n,
+                        n == 1 ? "" : "s", c->diameter_nm, spacing);
     if (r->n_sides && used > 0 && (size_t)used < sizeof r->verdict) {
         const struct mro_crystal_side *a = &r->sides[0], *b = &r->sides[1];
         if (isfinite(a->strain))

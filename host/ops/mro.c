@@ -346,12 +346,12 @@ static void say_verdict(const struct mro_crystals *c, struct mro_order_result *r
     else
         snprintf(
             r->verdict, sizeof r->verdict,
-            "not distinguishable from a glass of the same spectrum (p = %.2g); nothing below %.1f nm can be seen here",
+            "not distinguishable from a glass of the same spectrum (p = %.2g); nothing below %.2f nm can be seen here",
             r->p_image, r->size_limit_nm);
     if (r->distinguishable && (r->size_limit_nm > LARGE_LIMIT_NM || r->size_limit_nm > r->diameter_median_nm))
         mro_warn(
             r,
-            "ordered regions below %.1f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
+            "ordered regions below %.2f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
             "fraction is of larger ones and rests on few of them",
             r->size_limit_nm);
     if (r->fraction > CROWDED && c->n == 0 && !c->filled) /* else the glass is measured beside them */

@@ -25,6 +25,7 @@
 #define TEXT_TIMES "\xc3\x97"
 #define TEXT_DASH "\xe2\x80\x93"
 #define TEXT_DEGREE "\xc2\xb0"
+#define TEXT_PLUS_MINUS TEXT_NBSP "\xc2\xb1" TEXT_NBSP
 
 #define MM_PER_PT (25.4 / 72)
 

@@ -267,9 +267,9 @@ static enum mro_code make_caption(struct haadf_page *p, const char *title, struc
         mro_text_p(a, sizeof a, one->p_value);
         mro_text_percent(b, sizeof b, one->area_fraction);
         snprintf(line, sizeof line,
-                 "%s regions: %zu beyond %.2g standard deviations, %s of the area, against a random field of this "
+                 "%s regions: %zu beyond %.2g standard deviation%s, %s of the area, against a random field of this "
                  "spectrum %s",
-                 k ? "Bright" : "Dark", one->count, one->threshold_sd, b, a);
+                 k ? "Bright" : "Dark", one->count, one->threshold_sd, one->threshold_sd == 1 ? "" : "s", b, a);
         mro_fig_say(&w, line);
         if (isfinite(one->diameter_nm)) {
             mro_text_number(a, sizeof a, one->diameter_nm, 1, "nm");

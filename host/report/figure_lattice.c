@@ -270,12 +270,12 @@ static enum mro_code make_caption(struct lattice_page *p, const char *title, str
         const struct mro_fringes *f = &c->fringes[0];
         char hkl[48], name[64];
         hkl_text(hkl, sizeof hkl, f);
-        const int decimals = mro_decimals_of_error(f->d_se_nm, 4);
+        char spacing[48];
+        mro_write_with_error(spacing, sizeof spacing, f->d_nm, f->d_se_nm, 4, TEXT_PLUS_MINUS);
         snprintf(line, sizeof line,
                  TEXT_BOLD "Crystal %zu:" TEXT_BOLD " %.1f" TEXT_NBSP "nm, " TEXT_ITALIC "d" TEXT_ITALIC
-                           " = %.*f \xc2\xb1 "
-                           "%.*f" TEXT_NBSP "nm",
-                 k + 1, c->diameter_nm, decimals, f->d_nm, decimals, f->d_se_nm);
+                           " = %s" TEXT_NBSP "nm",
+                 k + 1, c->diameter_nm, spacing);
         mro_fig_say(&w, line);
         if (c->phase >= 0) {
             mro_text_clean(name, sizeof name, p->o->phases[c->phase].name);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimals.h"
 #include "report/axes.h"
 #include "report/figure.h"
 #include "report/figure_parts.h"
@@ -392,8 +393,6 @@ static void draw_pdf(struct mro_canvas *c, const void *page)
     }
 }
 
-#define PLUS_MINUS TEXT_NBSP "\xc2\xb1" TEXT_NBSP
-
 __attribute__((format(printf, 2, 3))) static void say(struct mro_words *w, const char *format, ...)
 {
     char text[400];
@@ -404,10 +403,12 @@ __attribute__((format(printf, 2, 3))) static void say(struct mro_words *w, const
     mro_fig_say(w, text);
 }
 
-/* " ± 0.005" and " (0.203 to 0.234)", where errors are known: two frames that are alike give none. */
-static void say_error(struct mro_words *w, double se, int decimals)
+/* "2.570 ± 0.005" and " (0.203 to 0.234)", where errors are known: two frames that are alike give none. */
+static void say_with_error(struct mro_words *w, double v, double se, int least)
 {
-    if (isfinite(se)) say(w, PLUS_MINUS "%.*f", decimals, se);
+    char text[64];
+    mro_write_with_error(text, sizeof text, v, se, least, TEXT_PLUS_MINUS);
+    mro_fig_say(w, text);
 }
 
 static void say_interval(struct mro_words *w, const double ci95[2], int decimals)
@@ -420,8 +421,8 @@ static void say_direction(struct mro_words *w, const struct mro_saed_anisotropy 
     char p[64];
     if (!(a->n_sectors && isfinite(a->e2))) return;
     mro_text_p(p, sizeof p, a->p);
-    say(w, "Shift of the first halo by direction: amplitude %.2f", 100 * a->e2);
-    say_error(w, 100 * a->e2_se, 2);
+    mro_fig_say(w, "Shift of the first halo by direction: amplitude ");
+    say_with_error(w, 100 * a->e2, 100 * a->e2_se, 2);
     say(w, TEXT_NBSP "%% at %.0f" TEXT_DEGREE ", %s%s. ", a->azimuth_deg, p,
         a->confounded ? "; a strain would have gone into the ellipse, which is of the same pattern" : "");
 }
@@ -431,17 +432,17 @@ static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
     const struct mro_pdf_result *v = r->pdf;
     const char *interval = v->draws ? "95 % interval" : "no errors are known";
     if (isfinite(v->fsdp.first_moment.value)) {
-        say(w, "First sharp peak: Q = %.3f", v->fsdp.Q.value);
-        say_error(w, v->fsdp.Q.se, 3);
-        say(w, ", first moment %.4f", v->fsdp.first_moment.value);
-        say_error(w, v->fsdp.first_moment.se, 4);
+        mro_fig_say(w, "First sharp peak: Q = ");
+        say_with_error(w, v->fsdp.Q.value, v->fsdp.Q.se, 3);
+        mro_fig_say(w, ", first moment ");
+        say_with_error(w, v->fsdp.first_moment.value, v->fsdp.first_moment.se, 4);
         mro_fig_say(w, " \xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ". ");
     }
     if (v->n_shells) {
         mro_fig_say(w, "Shells at ");
         for (size_t k = 0; k < v->n_shells; k++) {
-            say(w, "%s%.3f", k ? ", " : "", v->shell[k].r_A.value);
-            say_error(w, v->shell[k].r_A.se, 3);
+            if (k) mro_fig_say(w, ", ");
+            say_with_error(w, v->shell[k].r_A.value, v->shell[k].r_A.se, 3);
         }
         mro_fig_say(w, " \xc3\x85. ");
     }

@@ -120,7 +120,7 @@ expect_out '"over": "temperature", "over_unit": "K", "x": [300, 580]'
 expect_out '"onset": {"onset": 42'
 run compare heat.csv
 expect_code 1
-expect_err "there is nothing to compare, as one state only, 'AQ', has a value of temperature, Q1"
+expect_err "one state only, 'AQ', has a value of temperature, Q1"
 run compare --over colour heat.csv
 expect_code 2
 expect_err "'heat.csv' has no column 'colour' that a trend could be taken over; give strain or a column of numbers"

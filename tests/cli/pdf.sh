@@ -186,7 +186,7 @@ expect_code 2
 expect_err "'Fe' is"
 run pdf "${of[@]}" "$glass"
 checks=$((checks + 1))
-grep -qE ' 3\.0[0-9]{2} \+- 0\.00[0-9] 1/A, 2\.5[0-9]{2} \+- 0\.00[0-9] A ' out.txt || fail "no numbers with their errors"
+grep -qE ' 3\.0[0-9]{3} \+- 0\.00[0-9]{2} 1/A, 2\.5[0-9]{3} \+- 0\.00[0-9]{2} A ' out.txt || fail "no numbers with two figures of their errors"
 
 run pdf --composition Fe82B18 --density 7.4 "$glass"
 expect_code 2
