@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/memory.h"
+
 enum mro_code mro_image_alloc(struct mro_image *im, size_t ny, size_t nx, struct mro_error *e)
 {
     memset(im, 0, sizeof *im);
@@ -14,6 +16,7 @@ enum mro_code mro_image_alloc(struct mro_image *im, size_t ny, size_t nx, struct
         return MRO_FAIL(e, MRO_EMEMORY, "an image of %zu x %zu pixels does not fit in memory", nx, ny);
     im->px = malloc(nx * ny * sizeof(float));
     if (im->px == NULL) return MRO_FAIL(e, MRO_EMEMORY, "an image of %zu x %zu pixels does not fit in memory", nx, ny);
+    mro_prefer_huge_pages(im->px, nx * ny * sizeof(float));
     im->nx = nx;
     im->ny = ny;
     im->axis[0].size = ny;

@@ -683,7 +683,6 @@ enum mro_code mro_file_read_into(struct mro_file *f, size_t image, size_t frame,
         mro_image_release(&kept); /* before the next is asked for: there may be room for one only */
         rc = mro_image_alloc(out, ny, nx, e);
         if (rc) goto done;
-        mro_prefer_huge_pages(out->px, n * sizeof(float));
     }
     const enum view v = view(f, image, frame, &p, &swap);
     if (v == VIEW_NONE) {
