@@ -453,8 +453,8 @@ static int check(void *state)
     struct eds *s = state;
     const size_t files = s->run.args.n;
     struct mro_error e;
-    if (s->k && mro_eds_k_parse(&s->options.k, s->k, &e) != MRO_OK) return cli_wrong_usage("eds", "%s", e.message);
-    if (cli_maps_check(&s->map, &e) != MRO_OK) return cli_wrong_usage("eds", "%s", e.message);
+    if (s->k && mro_eds_k_parse(&s->options.k, s->k, &e) != MRO_OK) return cli_refuse("eds", &e);
+    if (cli_maps_check(&s->map, &e) != MRO_OK) return cli_refuse("eds", &e);
     if (files == 0 && s->map.n == 0 && !(s->haadf && s->mro))
         return cli_wrong_usage("eds", "'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or --map "
                                       "Fe=FILE --map Si=FILE");

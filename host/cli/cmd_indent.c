@@ -86,8 +86,7 @@ static int check(void *state)
     if (s->options.noise_sd > 0 && s->reference)
         return cli_wrong_usage("indent", "--noise and --reference both say the noise; give one of them");
     if (s->options.noise_sd > 0) s->options.noise_source = "command line";
-    if (s->pitch && mro_indent_pitch(s->pitch, s->table.pitch_nm, &e) != MRO_OK)
-        return cli_wrong_usage("indent", "%s", e.message);
+    if (s->pitch && mro_indent_pitch(s->pitch, s->table.pitch_nm, &e) != MRO_OK) return cli_refuse("indent", &e);
     return -1;
 }
 

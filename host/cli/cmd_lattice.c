@@ -98,13 +98,12 @@ static int check(void *state)
     if (s->g.n > 2)
         return cli_wrong_usage("lattice", "--g may be given twice at most: strain is from two sets of fringes");
     for (size_t i = 0; i < s->g.n; i++)
-        if (mro_fringes_parse(s->g.v[i], s->o.g_inv_nm[s->o.n_g++], &e) != MRO_OK)
-            return cli_wrong_usage("lattice", "%s", e.message);
+        if (mro_fringes_parse(s->g.v[i], s->o.g_inv_nm[s->o.n_g++], &e) != MRO_OK) return cli_refuse("lattice", &e);
     if (s->phases.n + s->o.n_phases > MRO_PHASES)
         return cli_wrong_usage("lattice", "--phase may be given %zu times at most", MRO_PHASES - s->o.n_phases);
     for (size_t i = 0; i < s->phases.n; i++)
         if (mro_phase_parse(s->phases.v[i], &s->o.phases[s->o.n_phases++], &e) != MRO_OK)
-            return cli_wrong_usage("lattice", "%s", e.message);
+            return cli_refuse("lattice", &e);
     return -1;
 }
 

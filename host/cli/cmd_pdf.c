@@ -381,7 +381,7 @@ static int check(void *state)
     struct cli_pdf *s = state;
     struct mro_error e;
     if (s->composition && mro_composition_parse(&s->o.composition, s->composition, &e) != MRO_OK)
-        return cli_wrong_usage("pdf", "%s", e.message);
+        return cli_refuse("pdf", &e);
     if (s->o.density_per_nm3 != 0 && !(s->o.density_per_nm3 >= 10 && s->o.density_per_nm3 <= 200))
         return cli_wrong_usage(
             "pdf",

@@ -105,11 +105,11 @@ static int check(void *state)
                                m->k         ? "--k"
                                : m->at_maps ? "--at-maps"
                                             : "--map-pixel");
-    if (cli_maps_check(&m->map, &e) != MRO_OK) return cli_wrong_usage("shearband", "%s", e.message);
+    if (cli_maps_check(&m->map, &e) != MRO_OK) return cli_refuse("shearband", &e);
     if (m->map.n && m->run.args.n > 1)
         return cli_wrong_usage("shearband", "--map is of the field of one image, but %zu files are given",
                                m->run.args.n);
-    if (m->k && mro_eds_k_parse(&m->eds.k, m->k, &e) != MRO_OK) return cli_wrong_usage("shearband", "%s", e.message);
+    if (m->k && mro_eds_k_parse(&m->eds.k, m->k, &e) != MRO_OK) return cli_refuse("shearband", &e);
     if (o->segments > 0 && o->segments < 4)
         return cli_wrong_usage("shearband", "--segments can be 0, or 4 to %d", MRO_SHEARBAND_SEGMENTS);
     if (m->width.n && m->width.n != 2)

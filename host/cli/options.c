@@ -47,6 +47,13 @@ int cli_wrong_usage(const char *verb, const char *format, ...)
     return 2;
 }
 
+int cli_refuse(const char *verb, const struct mro_error *e)
+{
+    if (e->code != MRO_EMEMORY) return cli_wrong_usage(verb, "%s", e->message);
+    cli_complain(e);
+    return 1;
+}
+
 /* -- values ------------------------------------------------------------------------------------ */
 
 static bool parse_double(const char *text, const char **end, double *v)
@@ -446,8 +453,7 @@ static int no_memory(const char *verb)
 {
     struct mro_error e;
     MRO_FAIL(&e, MRO_EMEMORY, "no memory left for the options of '%s'", verb);
-    cli_complain(&e);
-    return 1;
+    return cli_refuse(verb, &e);
 }
 
 static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_args *args)

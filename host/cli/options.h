@@ -114,6 +114,10 @@ __attribute__((format(printf, 2, 3))) void cli_say(enum mro_code code, const cha
 /* One sentence about wrong usage on stderr, with where to read more; returns 2. */
 __attribute__((format(printf, 2, 3))) int cli_wrong_usage(const char *verb, const char *format, ...);
 
+/* The same for an error that was met while options were read: wrong usage, unless memory was missing; returns 2 or 1.
+ */
+int cli_refuse(const char *verb, const struct mro_error *e);
+
 /* Nearest of `n` names to `word`, or NULL when none is near. */
 const char *cli_nearest(const char *word, const char *const *names, size_t n);
 

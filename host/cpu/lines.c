@@ -161,7 +161,7 @@ static struct mro_lines *lines_new(size_t n)
         p->inner = get(m);
         p->chirp = malloc(n * sizeof *p->chirp);
         p->hat = malloc(m * sizeof *p->hat);
-        ok = both && p->inner && p->chirp && p->hat;
+        ok = ok && both && p->inner && p->chirp && p->hat;
         if (ok) memset(both, 0, m * sizeof *both);
         for (size_t k = 0; ok && k < n; k++) {
             const mro_c32 w = p->chirp[k] = turn_of((size_t)((unsigned __int128)k * k % (2 * n)), 2 * n);
