@@ -2,6 +2,10 @@
 /* The bank of windowed spectra. */
 #include "core/bank.h"
 
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#define SOME_BYTES /* an instruction writes some bytes of 16 */
+#endif
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -15,8 +19,16 @@
 #include "mroscope/math/grid.h"
 
 enum { IN_LINE = 64 / sizeof(mro_c32) }; /* coefficients in a line of the cache */
+enum { WAVES = 256 };                    /* that a byte tells apart */
 
+/* Numbers of wave vectors are small where that costs nothing: of large images they leave the second level of cache. */
+#ifdef SOME_BYTES
+typedef uint8_t wave_number;
+#else
+typedef int32_t wave_number;
+#endif
 typedef int32_t words __attribute__((vector_size(4 * MRO_LANES)));
+typedef wave_number numbers __attribute__((vector_size(sizeof(wave_number) * MRO_LANES)));
 
 /* The planes of a bank are made one after the other: a panel of columns (cpu/fft.h) is filled and transformed along y,
  * and turned to panels of rows; of these the powers of a panel's transform meet the largest so far while they are in
@@ -29,8 +41,18 @@ struct room {
     struct mro_wide *rows;                   /* all of them, transformed along y */
     float *bell_y, *bell_x; /* amplitude of the window from its first row on; from the first column that is read on */
     mro_lanes *best;        /* [panels of rows][nx] */
-    words *which;           /* the wave vector that gave it */
+    numbers *which;         /* the wave vector that gave it, of WAVES */
 };
+
+/* No power is known of any cell. */
+static void forget(struct room *r)
+{
+    const size_t n = mro_panels(r->y->n) * r->x->n;
+    for (size_t i = 0; i < n; i++) {
+        r->best[i] = (mro_lanes){ 0 } - 1;
+        r->which[i] = (numbers){ 0 };
+    }
+}
 
 static bool room_new(struct room *r, const struct mro_prime *y, const struct mro_prime *x,
                      const struct mro_bank_window *w)
@@ -51,10 +73,6 @@ static bool room_new(struct room *r, const struct mro_prime *y, const struct mro
         return false;
     memset(r->column, 0, n_panels * MRO_LANES * sizeof *r->column);
     memset(r->rows, 0, n_panels * r->stride * sizeof *r->rows);
-    for (size_t i = 0; i < n; i++) {
-        r->best[i] = (mro_lanes){ 0 } - 1;
-        r->which[i] = (words){ 0 } - 1;
-    }
     return true;
 }
 
@@ -147,9 +165,24 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
     }
 }
 
+/* Keeps `power` where it exceeds the largest so far, and the number of its wave vector there. */
+MRO_INLINE void keep(mro_lanes power, numbers id, mro_lanes *best, numbers *which)
+{
+#ifdef SOME_BYTES
+    const __mmask16 more = _mm512_cmp_ps_mask((__m512)power, (__m512)*best, _CMP_GT_OQ);
+    _mm_mask_storeu_epi8(which, more, (__m128i)id);
+    _mm512_mask_storeu_ps(best, more, (__m512)power);
+#else
+    const mro_lanes old = *best;
+    const numbers more = power > old;
+    *which = (id & more) | (*which & ~more);
+    *best = (mro_lanes)(((numbers)power & more) | ((numbers)old & ~more));
+#endif
+}
+
 /* The last level of a transform of n numbers along x, of radix `radix`; keeps where their powers exceed the largest so
  * far. */
-MRO_INLINE void last_level(const struct mro_wide *z, size_t n, words id, mro_lanes *best, words *which, int radix)
+MRO_INLINE void last_level(const struct mro_wide *z, size_t n, numbers id, mro_lanes *best, numbers *which, int radix)
 {
     for (size_t k = 0; k < n; k += (size_t)radix, best += radix, which += radix) {
         struct mro_wide v[MOST_RADIX];
@@ -157,25 +190,23 @@ MRO_INLINE void last_level(const struct mro_wide *z, size_t n, words id, mro_lan
         few(v, radix);
         for (int i = 0; i < radix; i++) {
             const mro_lanes power = v[i].re * v[i].re + v[i].im * v[i].im;
-            const words more = power > best[i];
-            which[i] = (id & more) | (which[i] & ~more);
-            best[i] = (mro_lanes)(((words)power & more) | ((words)best[i] & ~more));
+            keep(power, id, best + i, which + i);
         }
     }
 }
 
 /* Transforms r->rows along x, and keeps where the powers exceed the largest so far. */
-static void keep_largest(struct room *r, int32_t wave)
+static void keep_largest(struct room *r, size_t wave)
 {
     const size_t nx = r->x->n;
     const int levels = r->x->levels - 1;
-    const words id = wave - (words){ 0 };
+    const numbers id = (wave_number)wave - (numbers){ 0 };
     struct mro_wide *z = r->row;
     const size_t panels = mro_panels(r->y->n);
     for (size_t i = 0; i < panels; i++) {
         const size_t p = wave % 2 ? panels - 1 - i : i; /* there and back: what was used last is still in the cache */
         mro_lanes *best = r->best + p * nx;
-        words *which = r->which + p * nx;
+        numbers *which = r->which + p * nx;
         mro_prime_run(r->x, levels, r->rows + p * r->stride, z, r->scratch);
         switch (r->x->level[levels].radix) {
         case 2: last_level(z, nx, id, best, which, 2); break;
@@ -188,24 +219,31 @@ static void keep_largest(struct room *r, int32_t wave)
     }
 }
 
-/* The largest powers that any of n threads found in panel p of rows, and whose they are; of equal ones the lower wave
- * vector is kept. */
-static void join(const struct room *room, size_t n, size_t p, float *power, int32_t *which)
+/* The largest powers that a thread found in vector `at` of its cells, and whose they are: -1 where there are none. */
+MRO_INLINE mro_lanes largest(const struct room *r, size_t at, size_t from, words *wave)
+{
+    *wave = (__builtin_convertvector(r->which[at], words) + (int32_t)from) | (r->best[at] < 0);
+    return r->best[at];
+}
+
+/* The largest powers that any of n threads found in panel p of rows, and whose they are, wave vectors `from` and on; of
+ * equal ones the lower one is kept, and what is known of those before. */
+static void join(const struct room *room, size_t n, size_t p, size_t from, float *power, int32_t *which)
 {
     const struct mro_prime *y = room->y, *x = room->x;
     const size_t first = p * MRO_LANES, rows = y->n - first < MRO_LANES ? y->n - first : MRO_LANES;
     for (size_t i = 0; i < x->n; i++) {
-        mro_lanes best = room->best[p * x->n + i];
-        words wave = room->which[p * x->n + i];
+        words wave, its;
+        mro_lanes best = largest(room, p * x->n + i, from, &wave);
         for (size_t t = 1; t < n; t++) {
-            const mro_lanes other = room[t].best[p * x->n + i];
-            const words its = room[t].which[p * x->n + i];
+            const mro_lanes other = largest(room + t, p * x->n + i, from, &its);
             const words more = (other > best) | ((other == best) & (its < wave));
             wave = (its & more) | (wave & ~more);
             best = (mro_lanes)(((words)other & more) | ((words)best & ~more));
         }
         for (size_t k = 0; k < rows; k++) {
             const size_t to = y->order[first + k] * x->n + x->order[i];
+            if (from && !(best[k] > power[to])) continue;
             power[to] = best[k];
             which[to] = wave[k];
         }
@@ -236,17 +274,21 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
 #pragma omp atomic write
             failed = true;
         }
+        for (size_t from = 0; from < bank->n_g; from += WAVES) {
+            const size_t end = from + WAVES < bank->n_g ? from + WAVES : bank->n_g;
+            if (ready) forget(mine);
 #pragma omp for schedule(monotonic : dynamic)
-        for (size_t k = 0; k < bank->n_g; k++) {
-            if (!ready) continue;
-            transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], mine);
-            keep_largest(mine, (int32_t)k); /* rising within a thread: of equal powers the first is kept */
-        }
+            for (size_t k = from; k < end; k++) {
+                if (!ready) continue;
+                transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], mine);
+                keep_largest(mine, k - from); /* rising within a thread: of equal powers the first is kept */
+            }
 #pragma omp atomic read
-        any = failed;
+            any = failed;
 #pragma omp for schedule(static)
-        for (size_t p = 0; p < mro_panels(out->ny); p++)
-            if (!any) join(room, (size_t)omp_get_num_threads(), p, power->p, which->p);
+            for (size_t p = 0; p < mro_panels(out->ny); p++)
+                if (!any) join(room, (size_t)omp_get_num_threads(), p, from, power->p, which->p);
+        }
         room_release(mine);
     }
 done:
