@@ -737,7 +737,7 @@ static json_t *value_json(const struct cli_group *g, const struct cli_option *o)
         for (size_t i = 0; all && i < list->n; i++) json_array_append_new(all, json_string(list->v[i]));
         return all;
     }
-    case CLI_BAND: return json_pack("[f,f]", v[0], v[1]);
+    case CLI_BAND: return v[1] > v[0] ? json_pack("[f,f]", v[0], v[1]) : json_null();
     case CLI_NUMBERS:
     case CLI_RISING:
     case CLI_LINE:

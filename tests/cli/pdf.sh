@@ -184,6 +184,13 @@ expect_err "Xx"
 run pdf --composition FE82B18 "$glass"
 expect_code 2
 expect_err "'Fe' is"
+run pdf "${of[@]}" --kv 0.2 "$glass"
+expect_code 2
+expect_err "between 10 and 3000"
+run pdf "${of[@]}" --json "$glass"
+for option in kv step camera-length wavelength s-max fsdp connection-r; do # what is not given is no 0
+    expect_out "\"$option\": {\"value\": null"
+done
 run pdf "${of[@]}" "$glass"
 checks=$((checks + 1))
 grep -qE ' 3\.0[0-9]{3} \+- 0\.00[0-9]{2} 1/A, 2\.5[0-9]{3} \+- 0\.00[0-9]{2} A ' out.txt || fail "no numbers with two figures of their errors"
