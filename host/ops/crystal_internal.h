@@ -181,6 +181,9 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
 
 /* -- crystal_shape.c -- */
 
+/* A region ends where the amplitude is half of its plateau, or so many times the noise. */
+#define MRO_FRINGE_RIM_NOISE 2.4
+
 /* Diameter of the crystal whose region has this area and this share of it over 0.8 of its plateau: between that of a
  * disc and that of a sphere, by which of the two the share is nearer to. `width` of the mask in real space, nm;
  * `clear`: amplitude over the noise. */

@@ -384,7 +384,7 @@ static enum mro_code region_of(const struct crystal_work *w, double y_nm, double
     if (amplitude == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     *plateau = plateau_of(amplitude, m, noise);
     free(amplitude);
-    *n = flood(w, seed, fmax(2.4 * noise, 0.5 * *plateau));
+    *n = flood(w, seed, fmax(MRO_FRINGE_RIM_NOISE * noise, 0.5 * *plateau));
     for (size_t i = 0; i < *n; i++) room->state[room->list[i]] = 0;
     return MRO_OK;
 }

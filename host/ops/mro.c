@@ -294,17 +294,18 @@ static void add_crystals(const struct mro_crystals *c, double usable_nm2, bool l
 /* Says what was done with regions that are larger than the spheres that are looked for. */
 static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, struct mro_order_result *r)
 {
-    const double flagged = fmin(1, WITH_RIM * r->fraction_raw);
-    const size_t used = strlen(r->verdict);
-    if (!(c->widest_nm > 0)) return;
+    const double beside = c->n ? c->left_nm2 / usable_nm2 : r->fraction_raw;
+    const double flagged = fmin(1, c->area_nm2 / usable_nm2 + WITH_RIM * beside);
+    size_t used = strlen(r->verdict);
     if (c->n) {
         double largest = 0;
         for (size_t i = 0; i < c->n; i++) largest = fmax(largest, c->v[i].diameter_nm);
         const double covered = 100 * fmin(c->area_nm2 / usable_nm2, 1);
         snprintf(r->verdict + used, sizeof r->verdict - used, "; %.1f %% are crystals of up to %.1f nm", covered,
                  largest);
-        return;
+        used = strlen(r->verdict);
     }
+    if (!(c->widest_nm > 0)) return;
     r->fraction_ci95[1] = fmax(r->fraction_ci95[1], flagged);
     if (c->filled) {
         mro_warn(r, "crystals cover so much of the field that too little is left of a glass to compare them with: the "
@@ -314,10 +315,10 @@ static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, st
     }
     mro_warn(
         r,
-        "an ordered region is some %.1f nm across, larger than the clusters that are looked for (up to 3 nm): it is "
-        "taken for a few of them and counts too little; the interval goes up to what the flagged cells cover, %.1f "
+        "%s ordered region is some %.1f nm across, larger than the clusters that are looked for (up to 3 nm): it is "
+        "taken for a few of them and counts too little; the interval goes up to what the %sflagged cells cover, %.1f "
         "%%; measure crystals with 'mroscope lattice'",
-        c->widest_nm, 100 * flagged);
+        c->n ? "one more" : "an", c->widest_nm, c->n ? "crystals and " : "", 100 * flagged);
     snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", c->widest_nm);
 }
 

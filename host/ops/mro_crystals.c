@@ -14,9 +14,9 @@
 #define SQUARE_NM 2.9       /* diagonal of squares of flagged cells that neighbouring clusters hardly make together */
 #define WIDE_NM 3.7         /* flagged cells of as many as a disc of that diameter are more than those of a cluster, */
 #define WIDE_CROWDED_NM 3.3 /* and in small fields, where a crystal's own power hides a part of it */
-#define LEAST_NM 3.3        /* of a crystal: the posterior has what is smaller */
+#define LEAST_NM 2.7        /* of a crystal: what is smaller is of the posterior alone */
 #define SATURATED_NM 2.6    /* patches of that size and more may be of a crystal for which there is no size, */
-#define SATURATED_SNR 150.0 /* where they are as clear */
+#define SATURATED_SNR 60.0  /* where they are as clear */
 #define CELL_CUT_NM 0.7     /* cut out around a flagged cell */
 #define ROUNDS 3            /* of whitening: see whiten_without */
 #define ANGLE_DEG 3.0       /* between sets of fringes of one crystal, off the lattice's */
@@ -28,6 +28,8 @@
 #define SHARED_SD 0.06      /* of the area of all crystals, relative: spheres, or cut by the foil */
 #define SPACING_SD 0.0025   /* relative: spacings are given to three digits, and pixel sizes are hardly better */
 #define RIM_SD_NM 0.15      /* of a diameter */
+#define MOST_GROWN 0.33     /* of the field: beyond, the noise is of crystals and tells nothing of their rims */
+#define MOST_LEVEL 0.8      /* of the plateau where a region ends: there a sphere is too flat to tell its rim */
 
 /* Crystals wider than that are cut flat by the foil: partly from the first on, and all of them from the second. */
 static const double FLAT_NM[2] = { 8, 12 };
@@ -122,7 +124,8 @@ static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_s
         *known = gain != NULL;
         if (rc == MRO_OK && *known) rc = d->ops->multiply(d, g, flat, gain, e);
         free(copy);
-        if (rc || !*known) goto done;
+        if (rc) goto done;
+        if (!*known) break;
     }
     rc = d->ops->inverse(d, g, &w->spectrum, &s->field, e);
 done:
@@ -184,6 +187,12 @@ static bool explained(const struct crystal_work *k, const struct mro_found *f)
     return false;
 }
 
+/* Whether a patch may be of a crystal for which there is no size. */
+static bool saturated(const struct mro_order_plan *p, const struct mro_found *f)
+{
+    return p->search.diameter_nm[f->best] >= SATURATED_NM && f->snr > SATURATED_SNR;
+}
+
 /* Grows crystals from the patches of wide regions, the most significant first. */
 static enum mro_code grow_all(const struct mro_order_plan *p, const struct mro_scores *s, struct crystal_work *k,
                               const unsigned char *wide, const struct mro_found_list *found, struct mro_error *e)
@@ -193,8 +202,7 @@ static enum mro_code grow_all(const struct mro_order_plan *p, const struct mro_s
         const double g[2] = { f->gy, f->gx };
         struct fringe_set set;
         bool known;
-        const bool saturated = p->search.diameter_nm[f->best] >= SATURATED_NM && f->snr > SATURATED_SNR;
-        if (!(saturated || wide[cell_at(s, f->y_nm, f->x_nm)]) || explained(k, f)) continue;
+        if (!(saturated(p, f) || wide[cell_at(s, f->y_nm, f->x_nm)]) || explained(k, f)) continue;
         MRO_TRY(mro_fringe_grow(k, g, f->y_nm, f->x_nm, SEED_NM, &set, &known, e));
         if (!known) continue;
         const double q = hypot(set.g[0], set.g[1]);
@@ -228,6 +236,13 @@ static enum mro_code measure_contrast(struct mro_crystals *c, struct mro_error *
     return MRO_OK;
 }
 
+/* What noise above half of the plateau cuts off a sphere: its diameter over that at the level where the region ends. */
+static double cut_by_noise(const struct fringe_set *t)
+{
+    const double level = fmin(MOST_LEVEL, MRO_FRINGE_RIM_NOISE * t->noise / t->plateau);
+    return level > 0.5 ? sqrt((1 - 0.5 * 0.5) / (1 - level * level)) : 1;
+}
+
 /* Whether two sets of fringes are at an angle that {110} planes are at: 60, 90 or 120 degrees. */
 static bool of_one_lattice(const double a[2], const double b[2])
 {
@@ -245,7 +260,9 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
     const double cell = k->step[0] * k->step[1];
     const size_t ry = (size_t)(BESIDE_NM / k->step[0]), rx = (size_t)(BESIDE_NM / k->step[1]);
     unsigned char *state = k->room->state; /* 1: of a crystal that was counted */
-    double shared = 0, single = 0;
+    double shared = 0, single = 0, grown = 0;
+    for (size_t i = 0; i < k->sets.n; i++) grown += k->sets.v[i].area_nm2;
+    const bool mostly_glass = grown < MOST_GROWN * k->grid.ly * k->grid.lx;
     c->v = calloc(k->sets.n, sizeof *c->v);
     if (c->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     memset(k->usable, 0, ny * nx);
@@ -253,8 +270,10 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
         struct fringe_set *t = &k->sets.v[i];
         /* What is wider than foils are thick is no sphere. */
         const double seen = 2 * sqrt(t->area_nm2 / MRO_PI),
-                     ball = fmax(0, fmin(1, (FLAT_NM[1] - seen) / (FLAT_NM[1] - FLAT_NM[0])));
-        const double diameter = seen + ball * (t->diameter_nm - seen) - MRO_INTERFACE_NM;
+                     ball = fmax(0, fmin(1, (FLAT_NM[1] - seen) / (FLAT_NM[1] - FLAT_NM[0]))),
+                     cut = ball * (cut_by_noise(t) - 1);
+        const double diameter =
+            (seen + ball * (t->diameter_nm - seen)) * (mostly_glass ? 1 + cut : 1) - MRO_INTERFACE_NM;
         size_t count = 0;
         for (size_t j = 0; j < i && t->crystal == SIZE_MAX; j++) {
             const struct fringe_set *before = &k->sets.v[j];
@@ -276,7 +295,8 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
             count += x_nm >= region[0] && y_nm >= region[1] && x_nm <= region[2] && y_nm <= region[3] &&
                      usable[cell_at(s, y_nm, x_nm)];
         }
-        const double area = (double)count * cell * pow(diameter / seen, 2), own = 2 * RIM_SD_NM / diameter * area;
+        const double area = (double)count * cell * pow(diameter / seen, 2),
+                     own = 2 * (RIM_SD_NM / diameter + 0.5 * cut) * area;
         c->area_nm2 += area;
         shared += SHARED_SD * area;
         single += own * own;
@@ -311,6 +331,8 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
     struct mro_crystal_options o;
     struct crystal_work k = { .d = d, .o = &o, .name = name, .doubt = { SHARE_VARIANCE, 1 } };
     unsigned char *flagged = malloc(nc), *wide = calloc(nc, 1);
+    const double py = s->cells.ly / (double)s->cells.ny, px = s->cells.lx / (double)s->cells.nx;
+    size_t left = 0;
     bool known = false;
     enum mro_code rc = MRO_OK;
     memset(c, 0, sizeof *c);
@@ -319,7 +341,10 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
         goto done;
     }
     for (size_t i = 0; i < nc; i++) flagged[i] = usable[i] && s->surprise[i] > p->null.threshold;
-    if ((rc = mark_wide(s, flagged, wide, &c->widest_nm, e)) || !(c->widest_nm > 0)) goto done;
+    if ((rc = mark_wide(s, flagged, wide, &c->widest_nm, e))) goto done;
+    bool any = c->widest_nm > 0;
+    for (size_t i = 0; i < found->n && !any; i++) any = saturated(p, found->v + i);
+    if (!any) goto done;
     mro_crystal_options_default(&o);
     memcpy(k.band, p->o.band_inv_nm, sizeof k.band);
     for (size_t i = 0; i < nc; i++) flagged[i] = searched[i] && s->surprise[i] > p->null.threshold;
@@ -345,6 +370,17 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
         if (!k.usable[y * k.map.nx + x]) found->v[kept++] = found->v[i];
     }
     found->n = kept;
+    /* Wide regions in which no crystal was found are told of beside those that were. */
+    for (size_t i = 0; i < nc; i++) {
+        const size_t y = (size_t)fmin((double)k.map.ny - 1, round((double)(i / s->cells.nx) * py / k.step[0])),
+                     x = (size_t)fmin((double)k.map.nx - 1, round((double)(i % s->cells.nx) * px / k.step[1]));
+        flagged[i] = usable[i] && s->surprise[i] > p->null.threshold && !k.usable[y * k.map.nx + x];
+        left += flagged[i];
+    }
+    memset(wide, 0, nc);
+    if ((rc = mark_wide(s, flagged, wide, &c->widest_nm, e))) goto done;
+    if (c->widest_nm < WIDE_NM) c->widest_nm = 0;
+    c->left_nm2 = (double)left * py * px;
 done:
     close_work(&k);
     d->ops->release(d, &k.flat);

@@ -214,7 +214,8 @@ struct mro_large {
 };
 
 struct mro_crystals {
-    double widest_nm;    /* of the flagged regions; 0: none is wider than a cluster looks */
+    double widest_nm;    /* of the flagged regions beside crystals; 0: none is wider than a cluster looks */
+    double left_nm2;     /* of all flagged cells beside crystals, where there are any */
     bool filled;         /* crystals leave too little of the field to tell the glass from */
     struct mro_large *v; /* owned */
     size_t n;
