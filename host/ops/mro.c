@@ -487,7 +487,9 @@ size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_opti
     struct mro_error e;
     if (mro_image_pixel_nm(like, "", pixel_nm, &e) != MRO_OK) return null;
     mro_order_grids(like, pixel_nm, &grid, &cells);
-    /* The half plane that an image is cropped in; then whitening and scores, and what is shown of them. */
+    /* The half plane that an image is cropped in; then whitening and scores, what is shown of them, and
+     * crystals. */
     const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
-    return null + half + grid.ny * grid.nx * (o->views ? 52 : 36) + cells.ny * cells.nx * 69;
+    return null + half + grid.ny * grid.nx * (o->views ? 52 : 36) + cells.ny * cells.nx * 69 +
+           mro_crystals_bytes(&grid);
 }

@@ -11,25 +11,26 @@
 #include "ops/crystal_internal.h"
 #include "ops/mro_internal.h"
 
-#define SQUARE_NM 2.9       /* diagonal of squares of flagged cells that neighbouring clusters hardly make together */
-#define WIDE_NM 3.7         /* flagged cells of as many as a disc of that diameter are more than those of a cluster, */
-#define WIDE_CROWDED_NM 3.3 /* and in small fields, where a crystal's own power hides a part of it */
-#define LEAST_NM 2.7        /* of a crystal: what is smaller is of the posterior alone */
-#define SATURATED_NM 2.6    /* patches of that size and more may be of a crystal for which there is no size, */
-#define SATURATED_SNR 60.0  /* where they are as clear */
-#define CELL_CUT_NM 0.7     /* cut out around a flagged cell */
-#define ROUNDS 3            /* of whitening: see whiten_without */
-#define ANGLE_DEG 3.0       /* between sets of fringes of one crystal, off the lattice's */
-#define SEED_NM 1.0         /* around a patch, where its fringes are strongest */
-#define MAP_STEP_NM 0.12    /* of demodulated fields */
-#define BESIDE_NM 0.6       /* of a crystal, where patches may be its rim */
-#define WHOLE_NM 6.5        /* crystals that most foils hold whole */
-#define SHARE_VARIANCE 0.01 /* see struct crystal_doubt; from planted spheres and discs */
-#define SHARED_SD 0.06      /* of the area of all crystals, relative: spheres, or cut by the foil */
-#define SPACING_SD 0.0025   /* relative: spacings are given to three digits, and pixel sizes are hardly better */
-#define RIM_SD_NM 0.15      /* of a diameter */
-#define MOST_GROWN 0.33     /* of the field: beyond, the noise is of crystals and tells nothing of their rims */
-#define MOST_LEVEL 0.8      /* of the plateau where a region ends: there a sphere is too flat to tell its rim */
+#define SQUARE_NM 2.9        /* diagonal of squares of flagged cells that neighbouring clusters hardly make together */
+#define WIDE_NM 3.7          /* flagged cells of as many as a disc of that diameter are more than those of a cluster, */
+#define WIDE_CROWDED_NM 3.3  /* and in small fields, where a crystal's own power hides a part of it */
+#define LEAST_NM 2.7         /* of a crystal: what is smaller is of the posterior alone */
+#define SATURATED_NM 2.6     /* patches of that size and more may be of a crystal for which there is no size, */
+#define SATURATED_SNR 60.0   /* where they are as clear, */
+#define SATURATED_SHARE 0.04 /* and on as much of the field, so that they raise the power they are whitened by */
+#define CELL_CUT_NM 0.7      /* cut out around a flagged cell */
+#define ROUNDS 3             /* of whitening: see whiten_without */
+#define ANGLE_DEG 3.0        /* between sets of fringes of one crystal, off the lattice's */
+#define SEED_NM 1.0          /* around a patch, where its fringes are strongest */
+#define MAP_STEP_NM 0.12     /* of demodulated fields */
+#define BESIDE_NM 0.6        /* of a crystal, where patches may be its rim */
+#define WHOLE_NM 6.5         /* crystals that most foils hold whole */
+#define SHARE_VARIANCE 0.01  /* see struct crystal_doubt; from planted spheres and discs */
+#define SHARED_SD 0.06       /* of the area of all crystals, relative: spheres, or cut by the foil */
+#define SPACING_SD 0.0025    /* relative: spacings are given to three digits, and pixel sizes are hardly better */
+#define RIM_SD_NM 0.15       /* of a diameter */
+#define MOST_GROWN 0.33      /* of the field: beyond, the noise is of crystals and tells nothing of their rims */
+#define MOST_LEVEL 0.8       /* of the plateau where a region ends: there a sphere is too flat to tell its rim */
 
 /* Crystals wider than that are cut flat by the foil: partly from the first on, and all of them from the second. */
 static const double FLAT_NM[2] = { 8, 12 };
@@ -134,6 +135,20 @@ done:
     return rc;
 }
 
+static struct mro_grid map_of(const struct mro_grid *g)
+{
+    return (struct mro_grid){ mro_smooth_size((size_t)ceil(g->ly / MAP_STEP_NM) + 4),
+                              mro_smooth_size((size_t)ceil(g->lx / MAP_STEP_NM) + 4), g->ly, g->lx };
+}
+
+size_t mro_crystals_bytes(const struct mro_grid *g)
+{
+    const struct mro_grid map = map_of(g);
+    /* The whitened spectrum with its levels; of the map the field and its slopes, each here and on the device, gains,
+     * states and a list. */
+    return 12 * g->ny * g->nx + 42 * map.ny * map.nx;
+}
+
 /* What growing takes beside the spectrum: even speckle, and where there is data. */
 static enum mro_code open_work(struct crystal_work *k, const struct mro_scores *s, const unsigned char *searched,
                                struct mro_error *e)
@@ -141,8 +156,7 @@ static enum mro_code open_work(struct crystal_work *k, const struct mro_scores *
     const struct mro_grid *g = &s->grid;
     const size_t n = g->ny * g->nx;
     k->grid = *g;
-    k->map = (struct mro_grid){ mro_smooth_size((size_t)ceil(g->ly / MAP_STEP_NM) + 4),
-                                mro_smooth_size((size_t)ceil(g->lx / MAP_STEP_NM) + 4), g->ly, g->lx };
+    k->map = map_of(g);
     k->step[0] = g->ly / (double)k->map.ny;
     k->step[1] = g->lx / (double)k->map.nx;
     const size_t m = k->map.ny * k->map.nx;
@@ -193,7 +207,17 @@ static bool saturated(const struct mro_order_plan *p, const struct mro_found *f)
     return p->search.diameter_nm[f->best] >= SATURATED_NM && f->snr > SATURATED_SNR;
 }
 
-/* Grows crystals from the patches of wide regions, the most significant first. */
+/* Whether there are so many of these that they hide a part of themselves. */
+static bool many_saturated(const struct mro_order_plan *p, const struct mro_scores *s,
+                           const struct mro_found_list *found)
+{
+    double area = 0;
+    for (size_t i = 0; i < found->n; i++)
+        if (saturated(p, found->v + i)) area += MRO_PI / 4 * SATURATED_NM * SATURATED_NM;
+    return area > SATURATED_SHARE * s->grid.ly * s->grid.lx;
+}
+
+/* Grows crystals from the patches of wide regions and from those that may be of one, the most significant first. */
 static enum mro_code grow_all(const struct mro_order_plan *p, const struct mro_scores *s, struct crystal_work *k,
                               const unsigned char *wide, const struct mro_found_list *found, struct mro_error *e)
 {
@@ -342,9 +366,7 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
     }
     for (size_t i = 0; i < nc; i++) flagged[i] = usable[i] && s->surprise[i] > p->null.threshold;
     if ((rc = mark_wide(s, flagged, wide, &c->widest_nm, e))) goto done;
-    bool any = c->widest_nm > 0;
-    for (size_t i = 0; i < found->n && !any; i++) any = saturated(p, found->v + i);
-    if (!any) goto done;
+    if (!(c->widest_nm > 0) && !many_saturated(p, s, found)) goto done;
     mro_crystal_options_default(&o);
     memcpy(k.band, p->o.band_inv_nm, sizeof k.band);
     for (size_t i = 0; i < nc; i++) flagged[i] = searched[i] && s->surprise[i] > p->null.threshold;

@@ -233,6 +233,9 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
                                    struct mro_error *e);
 void mro_crystals_release(struct mro_crystals *c);
 
+/* Memory that it takes, where there are any, bytes. */
+size_t mro_crystals_bytes(const struct mro_grid *g);
+
 /* ---- mro_area.c ---- */
 
 /* What is seen of a patch of ratio `snr`: it raises the local mean square that its own power is divided by. */
