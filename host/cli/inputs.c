@@ -244,7 +244,7 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
         room -= (plan->lent - 1) * more;
     }
     room /= frame;
-    /* Lanes read their frames themselves where they can: none waits in memory then, and the thread of the check sum
+    /* Lanes read their frames themselves where they can: none waits in memory then, and the thread of the checksum
      * asks for the file ahead of them. */
     plan->unread = *lanes > 1 && mro_file_lies_open(plan->file, plan->image);
     if (info->frames > 1 && !plan->unread) plan->depth = room < MOST_AHEAD ? room : MOST_AHEAD;

@@ -684,7 +684,8 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     a->fraction =
         0.5 * (gsl_stats_select(least, 1, DRAWS, DRAWS / 2 - 1) + gsl_stats_select(least, 1, DRAWS, DRAWS / 2));
     a->ci95[0] = fmin(gsl_stats_select(draw, 1, DRAWS, DRAWS / 40), gsl_stats_select(least, 1, DRAWS, DRAWS / 40));
-    a->ci95[1] = gsl_stats_select(draw, 1, DRAWS, DRAWS - 1 - DRAWS / 40);
+    a->ci95[1] = fmax(gsl_stats_select(draw, 1, DRAWS, DRAWS - 1 - DRAWS / 40),
+                      gsl_stats_select(least, 1, DRAWS, DRAWS - 1 - DRAWS / 40));
 #pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 1e3 * (double)n))
     for (size_t first = 0; first < n; first += LANES) {
         double chance[LANES];
