@@ -312,14 +312,14 @@ enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *inf
 
 void mro_file_warn(struct mro_file *f, const char *format, ...)
 {
-    enum { MOST = sizeof f->warnings / sizeof *f->warnings };
     va_list args;
-    if (f->n_warnings >= MOST) return;
+    if (f->n_warnings >= MRO_FILE_WARNINGS) return;
     char *text = f->warnings[f->n_warnings];
     va_start(args, format);
     vsnprintf(text, sizeof *f->warnings, format, args);
     va_end(args);
-    if (f->n_warnings == MOST - 1) snprintf(text, sizeof *f->warnings, "there are more warnings, which are not listed");
+    if (f->n_warnings + 1 == MRO_FILE_WARNINGS)
+        snprintf(text, sizeof *f->warnings, "there are more warnings, which are not listed");
     mro_clean_text(text);
     for (size_t i = 0; i < f->n_warnings; i++)
         if (strcmp(f->warnings[i], text) == 0) return;

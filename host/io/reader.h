@@ -14,6 +14,8 @@ struct mro_bytes {
     size_t size;
 };
 
+enum { MRO_FILE_WARNINGS = 64 }; /* a hostile file must not turn its pages into a flood of sentences */
+
 struct mro_file {
     const struct mro_reader *reader;
     char *name; /* path, for messages */
@@ -25,8 +27,7 @@ struct mro_file {
     size_t raw_bytes;
     struct mro_image_info *info;
     size_t images;
-    char warnings[64][512]; /* those that were counted can be read while others come; a hostile file must not turn its
-                               pages into a flood of sentences */
+    char warnings[MRO_FILE_WARNINGS][512]; /* those that were counted can be read while others come */
     atomic_size_t n_warnings;
     void *state; /* the reader's own; freed by its close */
 };
