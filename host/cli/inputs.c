@@ -29,8 +29,7 @@ const struct cli_option cli_input_options[] = {
       AT(reduce), true, 0, 0 },
     { "checksum", 0, "whole|parts", "",
       "SHA-256 of each file, which takes one thread, or of the SHA-256s of its parts of 64 MiB, which takes all: "
-      "sooner "
-      "for large stacks on many cores",
+      "sooner for large stacks on many cores",
       CLI_CHOICE, AT(checksum), false, 0, 0 },
 };
 const size_t cli_n_input_options = sizeof cli_input_options / sizeof *cli_input_options;

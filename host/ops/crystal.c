@@ -814,8 +814,6 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     give_verdict(w->o, r);
 done:
     d->ops->release(d, &white);
-    for (size_t i = 0; i < w->n_rooms; i++) mro_fringe_room_release(w, w->room + i);
-    free(w->room);
     free(of);
     free(host);
     return rc;
@@ -833,8 +831,7 @@ static bool plan_grids(struct crystal_work *w, const struct mro_image *im)
     /* The mask must fit; beyond that, 2.5 points across its width are enough to draw. */
     const double step =
         fmin(fmax(MAP_STEP_NM, fmax(ly, lx) / MAP_MOST), 1 / (2 * MRO_WAVE_REACH * w->o->mask_inv_nm + 0.5));
-    w->map = (struct mro_grid){ mro_smooth_size((size_t)ceil(ly / step) + 4),
-                                mro_smooth_size((size_t)ceil(lx / step) + 4), ly, lx };
+    w->map = mro_fringe_map(ly, lx, step);
     w->unit = sqrt((double)w->grid.ny * (double)w->grid.nx / ((double)im->ny * (double)im->nx));
     w->step[0] = ly / (double)w->map.ny;
     w->step[1] = lx / (double)w->map.nx;
@@ -876,13 +873,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
         mro_crystal_warn(r, "pixels of %.3g nm do not show spacings below %.3g nm", fmax(w.pixel_nm[0], w.pixel_nm[1]),
                          1 / w.band[1]);
     const enum mro_code rc = measure(&w, im, e);
-    d->ops->release(d, &w.spectrum);
-    d->ops->release(d, &w.flat);
-    free(w.usable);
-    free(w.level);
-    free(w.gain);
-    for (size_t i = 0; i < w.sets.n; i++) mro_fringe_release(&w.sets.v[i]);
-    free(w.sets.v);
+    mro_crystal_work_release(&w);
     if (rc) mro_crystal_result_release(r);
     return rc;
 }

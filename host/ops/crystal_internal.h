@@ -123,6 +123,12 @@ bool mro_fringe_leak(const struct crystal_work *w, const struct fringe_set *s);
 
 /* -- crystal_wave.c -- */
 
+/* The grid of demodulated fields of ly x lx nm, with points `step` nm apart or a little less. */
+struct mro_grid mro_fringe_map(double ly, double lx, double step);
+
+/* Frees all that is in a work but its result: rooms, sets, planes on the host and on the device. */
+void mro_crystal_work_release(struct crystal_work *w);
+
 enum mro_code mro_fringe_room_new(const struct crystal_work *w, struct fringe_room *room, struct mro_error *e);
 void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *room); /* {0} is fine */
 

@@ -74,6 +74,25 @@ void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *r
     memset(room, 0, sizeof *room);
 }
 
+struct mro_grid mro_fringe_map(double ly, double lx, double step)
+{
+    return (struct mro_grid){ mro_smooth_size((size_t)ceil(ly / step) + 4),
+                              mro_smooth_size((size_t)ceil(lx / step) + 4), ly, lx };
+}
+
+void mro_crystal_work_release(struct crystal_work *w)
+{
+    for (size_t i = 0; i < w->n_rooms; i++) mro_fringe_room_release(w, w->room + i);
+    free(w->room);
+    w->d->ops->release(w->d, &w->spectrum);
+    w->d->ops->release(w->d, &w->flat);
+    free(w->usable);
+    free(w->level);
+    free(w->gain);
+    for (size_t i = 0; i < w->sets.n; i++) mro_fringe_release(&w->sets.v[i]);
+    free(w->sets.v);
+}
+
 enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, double carrier[2],
                                     double *noise, struct mro_error *e)
 {

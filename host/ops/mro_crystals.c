@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/select.h"
-#include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "ops/crystal_internal.h"
 #include "ops/mro_internal.h"
@@ -135,15 +134,9 @@ done:
     return rc;
 }
 
-static struct mro_grid map_of(const struct mro_grid *g)
-{
-    return (struct mro_grid){ mro_smooth_size((size_t)ceil(g->ly / MAP_STEP_NM) + 4),
-                              mro_smooth_size((size_t)ceil(g->lx / MAP_STEP_NM) + 4), g->ly, g->lx };
-}
-
 size_t mro_crystals_bytes(const struct mro_grid *g)
 {
-    const struct mro_grid map = map_of(g);
+    const struct mro_grid map = mro_fringe_map(g->ly, g->lx, MAP_STEP_NM);
     /* The whitened spectrum with its levels; of the map the field and its slopes, each here and on the device, gains,
      * states and a list. */
     return 12 * g->ny * g->nx + 42 * map.ny * map.nx;
@@ -156,7 +149,7 @@ static enum mro_code open_work(struct crystal_work *k, const struct mro_scores *
     const struct mro_grid *g = &s->grid;
     const size_t n = g->ny * g->nx;
     k->grid = *g;
-    k->map = map_of(g);
+    k->map = mro_fringe_map(g->ly, g->lx, MAP_STEP_NM);
     k->step[0] = g->ly / (double)k->map.ny;
     k->step[1] = g->lx / (double)k->map.nx;
     const size_t m = k->map.ny * k->map.nx;
@@ -172,17 +165,6 @@ static enum mro_code open_work(struct crystal_work *k, const struct mro_scores *
     }
     k->n_rooms = 1;
     return mro_fringe_room_new(k, k->room, e);
-}
-
-static void close_work(struct crystal_work *k)
-{
-    if (k->room) mro_fringe_room_release(k, k->room);
-    free(k->room);
-    free(k->level);
-    free(k->gain);
-    free(k->usable);
-    for (size_t i = 0; i < k->sets.n; i++) mro_fringe_release(&k->sets.v[i]);
-    free(k->sets.v);
 }
 
 /* Whether a patch is of fringes that are known. */
@@ -404,8 +386,7 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
     if (c->widest_nm < WIDE_NM) c->widest_nm = 0;
     c->left_nm2 = (double)left * py * px;
 done:
-    close_work(&k);
-    d->ops->release(d, &k.flat);
+    mro_crystal_work_release(&k);
     free(flagged);
     free(wide);
     return rc;
