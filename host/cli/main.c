@@ -11,7 +11,6 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "core/gsl_errors.h"
 #include "core/vectors.h"
 #include "io/write.h"
 
@@ -124,7 +123,5 @@ int main(int argc, char **argv)
     on_signal(SIGBUS, on_missing_page);
     /* A file-size limit should be an error of that write, with its sentence, not the end of the program. */
     signal(SIGXFSZ, SIG_IGN);
-    /* A function without a value is a number that is not known (null), not the end of the program either. */
-    mro_gsl_errors_hold();
     return cli_finish(dispatch(argc, argv));
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "core/gsl_errors.h"
 #include "core/inside.h"
 #include "core/provenance.h"
 #include "core/vectors.h"
@@ -45,7 +44,6 @@ static enum mro_code enter(struct mro_run *r, struct entered *in)
     *in = (struct entered){ mro_inside, newlocale(LC_ALL_MASK, "C", (locale_t)0), (locale_t)0 };
     if (in->plain == (locale_t)0) return MRO_FAIL(&r->error, MRO_EMEMORY, "no memory left to begin");
     in->locale = uselocale(in->plain);
-    mro_gsl_errors_hold();
     mro_inside = &r->inside;
     return MRO_OK;
 }
@@ -53,7 +51,6 @@ static enum mro_code enter(struct mro_run *r, struct entered *in)
 static void leave(const struct entered *in)
 {
     mro_inside = in->before;
-    mro_gsl_errors_give_back();
     uselocale(in->locale);
     freelocale(in->plain);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/ctf.h"
@@ -708,6 +709,7 @@ enum mro_code mro_bench_prove(struct mro_device *d, struct mro_device *reference
 enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, int runs, struct mro_bench *b,
                              struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     const double pixels = (double)im->ny * (double)im->nx;
     struct mro_order_options o;
     struct mro_order_plan *p = NULL;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "ops/compare_internal.h"
 
 void mro_compare_options_default(struct mro_compare_options *o)
@@ -31,6 +32,7 @@ static enum mro_code check(const struct mro_compare_data *d, const struct mro_co
 enum mro_code mro_compare(const struct mro_compare_data *d, const struct mro_compare_options *o,
                           struct mro_compare_result *r, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     struct mro_compare_work w = { .d = d, .o = o, .r = r, .nonnegative = true };
     size_t *part = NULL;
     memset(r, 0, sizeof *r);

@@ -10,6 +10,7 @@
 
 #include "core/decimals.h"
 #include "core/first_error.h"
+#include "core/gsl_errors.h"
 #include "core/notes.h"
 #include "core/select.h"
 #include "core/sizes.h"
@@ -842,6 +843,7 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
                                   const struct mro_crystal_options *o, struct mro_crystal_result *r,
                                   struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     struct crystal_work w = { .d = d, .o = o, .name = name, .doubt = { .variance = 0.02 }, .r = r };
     memset(r, 0, sizeof *r);
     unknown(r);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/gsl_errors.h"
 #include "core/team.h"
 #include "mroscope/math/ctf.h"
 #include "mroscope/math/elementary.h"
@@ -665,7 +664,6 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
                                       { 0, 15 }, { 0, -15 }, { astigmatic[1], astigmatic[2] } };
     double least = 0;
     make_grains_around(&grains, astigmatic[0], threads);
-    mro_gsl_errors_hold();
     for (int k = 0; k < STARTS; k++) {
         if (k == STARTS - 1 && astigmatic[1] == 0 && astigmatic[2] == 0) continue; /* like the first */
         const struct simplex_end end = simplex_from(&grains, astigmatic[0], start[k]);
@@ -676,7 +674,6 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
         fit->astigmatism_nm = hypot(end.x[1], end.x[2]);
         fit->azimuth = 0.5 * atan2(end.x[2], end.x[1]);
     }
-    mro_gsl_errors_give_back();
 done:
     free(all);
     free(grains.v);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "core/notes.h"
 #include "ops/eds_internal.h"
 
@@ -467,6 +468,7 @@ enum mro_code mro_eds_correlation_p(const double *a, const double *b, size_t n, 
 enum mro_code mro_eds_compare(const double *a, const double *b, size_t n, double *r, double *p, double *n_eff,
                               struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     *r = n > 1 ? mro_eds_correlation(a, b, n) : NAN;
     return mro_eds_correlation_p(a, b, n, *r, 0, p, n_eff, e);
 }
@@ -667,6 +669,7 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
                               const char *name, const struct mro_eds_options *o, struct mro_eds_result *r,
                               struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     struct work w = { .p = p, .name = name, .m = p->elements };
     struct mro_eds_profile sum = { 0 };
     double *x = NULL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "core/notes.h"
 #include "mroscope/math/philox.h"
 #include "ops/eds_internal.h"
@@ -501,6 +502,7 @@ enum mro_code mro_eds_bright_dark(const struct mro_eds_field *maps, const struct
                                   const char *haadf_name, const struct mro_image *mro, const char *mro_name,
                                   const struct mro_eds_options *o, struct mro_eds_groups *g, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     const size_t n = maps->ny * maps->nx;
     struct blocks b = { 0 };
     double kappa[MRO_EDS_MAX_ELEMENTS];

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "core/notes.h"
 #include "mroscope/math/philox.h"
 #include "ops/indent_internal.h"
@@ -663,6 +664,7 @@ static void take_noise_out(const struct mro_indent_options *o, struct mro_indent
 enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *name, const struct mro_indent_options *o,
                                  struct mro_indent_result *r, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     struct pairs pairs = { 0 };
     struct mro_indent_alike alike;
     bool known = false; /* is `alike`? */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "core/notes.h"
 #include "core/select.h"
 #include "core/team.h"
@@ -373,6 +374,7 @@ enum mro_code mro_order_measure_on(const struct mro_order_plan *p, struct mro_de
 enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
                                 struct mro_order_result *r, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     struct mro_device *d = p->d;
     double pixel[2];
     memset(r, 0, sizeof *r);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "mroscope/math/band.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/patch.h"
@@ -82,6 +83,7 @@ static void energy_fractions(const double band[2], double diameter, const double
 enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device *d, const struct mro_order_options *o,
                                  struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     *out = NULL;
     if (!(o->band_inv_nm[0] > 0 && o->band_inv_nm[1] > o->band_inv_nm[0]))
         return MRO_FAIL(e, MRO_EARG, "the pass band %g,%g 1/nm is not LOW,HIGH with 0 < LOW < HIGH", o->band_inv_nm[0],

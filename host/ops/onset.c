@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/cholesky.h"
+#include "core/gsl_errors.h"
 
 #define RANK 1e-14 /* part of a pivot that rounding leaves of a matrix without full rank */
 #define STEPS 400  /* places of the bend that are tried */
@@ -48,6 +49,7 @@ static double two_lines(const double *x, const double *y, const double *w, size_
 enum mro_code mro_onset_find(const double *x_in, const double *y_in, const double *se, size_t n_in, struct mro_onset *o,
                              struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     *o = (struct mro_onset){ NAN, { NAN, NAN }, { NAN, NAN }, { NAN, NAN }, NAN, NAN };
     double *x = malloc(3 * (n_in ? n_in : 1) * sizeof *x), *y = x ? x + n_in : NULL, *w = x ? y + n_in : NULL;
     if (x == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a series of %zu points does not fit in memory", n_in);

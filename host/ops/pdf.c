@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "core/notes.h"
 #include "ops/pdf_internal.h"
 
@@ -619,6 +620,7 @@ done:
 enum mro_code mro_pdf_measure(const struct mro_profile *p, const struct mro_profile *shifted, const char *name,
                               const struct mro_pdf_options *o, struct mro_pdf_result *r, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     struct mro_pdf_points t = { 0 };
     struct mro_pdf_source u = { 0 };
     struct mro_pdf_tables *own = NULL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "ops/pdf_internal.h"
 
 void mro_pdf_difference_release(struct mro_pdf_difference *d)
@@ -42,6 +43,7 @@ static struct mro_pdf_number less(const struct mro_pdf_number *a, double dof_a, 
 enum mro_code mro_pdf_compare(const struct mro_pdf_result *r, const struct mro_pdf_result *reference,
                               struct mro_pdf_difference *d, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     memset(d, 0, sizeof *d);
     if (r->n == 0 || reference->n == 0)
         return MRO_FAIL(e, MRO_EARG, "states are compared by S(Q); one of the two has none");
@@ -91,6 +93,7 @@ enum mro_code mro_pdf_compare(const struct mro_pdf_result *r, const struct mro_p
 enum mro_code mro_profile_pool(struct mro_profile *pooled, const struct mro_profile *const *each, size_t n,
                                struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     memset(pooled, 0, sizeof *pooled);
     if (n < 2) return MRO_FAIL(e, MRO_EARG, "patterns are taken together from two on, not %zu", n);
     const struct mro_profile *first = each[0];

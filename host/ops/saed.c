@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/cholesky.h"
+#include "core/gsl_errors.h"
 #include "core/select.h"
 #include "mroscope/math/ctf.h"
 #include "ops/pixels.h"
@@ -584,6 +585,7 @@ static void unbend(struct mro_profile *p, double wavelength_nm)
 enum mro_code mro_saed_measure(struct mro_device *d, const struct mro_image *im, const char *name,
                                const struct mro_saed_options *o, struct mro_saed_result *r, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     double aspect, wavelength;
     struct mro_saed_fit f;
     bool by_symmetry;
@@ -743,6 +745,7 @@ enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *
 enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, size_t n, struct mro_profile *profile,
                                 struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     enum mro_code rc = MRO_OK;
     memset(profile, 0, n * sizeof *profile);
     for (size_t from = 0; from < n && rc == MRO_OK; from += p->a.batch) {
@@ -773,6 +776,7 @@ enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, si
 enum mro_code mro_saed_plan_measure(struct mro_saed_plan *p, const float *frame, const char *name,
                                     struct mro_saed_result *r, double *drift_px, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     double lies[2];
     *r = p->of;
     *drift_px = r->spottiness = r->spottiness_p = r->ring_variance = NAN;

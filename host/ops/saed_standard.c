@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/gsl_errors.h"
 #include "ops/saed_internal.h"
 
 #define RINGS_MOST 24
@@ -164,6 +165,7 @@ enum mro_code mro_saed_calibrate(struct mro_device *d, const struct mro_image *i
                                  enum mro_standard standard, const struct mro_saed_options *o,
                                  struct mro_saed_standard *c, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     double ring[RINGS_MOST];
     const size_t rings = rings_of(standard, ring);
     struct mro_saed_options own = *o;

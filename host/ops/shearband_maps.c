@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gsl_errors.h"
 #include "core/notes.h"
 #include "mroscope/shearband.h"
 #include "ops/shearband_internal.h"
@@ -153,6 +154,7 @@ enum mro_code mro_shearband_composition(struct mro_device *d, struct mro_shearba
                                         const struct mro_eds_field *maps, const char *name,
                                         const struct mro_eds_options *o, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     const double field[2] = { (double)maps->ny * maps->pixel_nm[0], (double)maps->nx * maps->pixel_nm[1] };
     if (fabs(field[0] / r->field_nm[0] - 1) > SAME_FIELD || fabs(field[1] / r->field_nm[1] - 1) > SAME_FIELD)
         return MRO_FAIL(e, MRO_EARG,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/wide.h"
 
+#include "core/gsl_errors.h"
 #include "core/vectors.h"
 
 const struct mro_measurements mro_measurements = {
@@ -13,6 +14,7 @@ const struct mro_measurements mro_measurements = {
 enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im, const char *name,
                                 const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     return mro_vectors()->measurements->haadf_measure(d, im, name, o, r, e);
 }
 
@@ -25,6 +27,7 @@ enum mro_code mro_haadf_pool_add(struct mro_haadf_pool *p, struct mro_device *d,
 enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_device *d, const char *name,
                                      const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     return mro_vectors()->measurements->haadf_pool_measure(p, d, name, o, r, e);
 }
 
@@ -32,5 +35,6 @@ enum mro_code mro_shearband_measure(struct mro_device *d, const struct mro_image
                                     const struct mro_shearband_options *o, struct mro_shearband_result *r,
                                     struct mro_error *e)
 {
+    MRO_HOLD_GSL_ERRORS();
     return mro_vectors()->measurements->shearband_measure(d, im, name, o, r, e);
 }
