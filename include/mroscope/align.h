@@ -22,6 +22,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same frames give other numbers. */
 #define MRO_ALIGN_ALGORITHM "align 1"
@@ -67,6 +68,7 @@ void mro_reduced_release(struct mro_reduced *r); /* {0} is fine */
 size_t mro_frames_mean_bytes(size_t ny, size_t nx);
 size_t mro_frames_align_bytes(size_t ny, size_t nx);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
 #define MRO_BANDPASS_ALGORITHM "bandpass 1"
@@ -36,6 +37,7 @@ void mro_bandpass_result_release(struct mro_bandpass_result *r);
 enum mro_code mro_band_check(const double band_inv_nm[2], const double pixel_nm[2], const char *name,
                              struct mro_error *e);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

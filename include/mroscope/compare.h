@@ -19,6 +19,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same numbers and options give other answers. */
 #define MRO_COMPARE_ALGORITHM "compare 1"
@@ -144,6 +145,7 @@ void mro_compare_result_release(struct mro_compare_result *r); /* {0} is fine */
  * against the reference: p_holm. */
 enum mro_code mro_compare_holm(struct mro_compare_result *const *results, size_t n, struct mro_error *e);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -20,6 +20,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
 #define MRO_CRYSTAL_ALGORITHM "lattice 5"
@@ -175,6 +176,7 @@ void mro_crystal_result_release(struct mro_crystal_result *r);
  * pixels. */
 size_t mro_crystal_bytes(const struct mro_image *like, const struct mro_crystal_options *o);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

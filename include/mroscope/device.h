@@ -12,6 +12,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct mro_device; /* opaque; one measurement at a time */
 
@@ -57,6 +58,7 @@ void mro_device_describe(size_t i, struct mro_device_info *info);
 /* Half of the machine's physical memory, or of what a container or a job of a cluster may use of it, bytes. */
 size_t mro_default_memory(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

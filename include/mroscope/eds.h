@@ -19,6 +19,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
 #define MRO_EDS_ALGORITHM "eds 2"
@@ -225,6 +226,7 @@ enum mro_code mro_eds_bright_dark(const struct mro_eds_field *maps, const struct
                                   const struct mro_eds_options *o, struct mro_eds_groups *g, struct mro_error *e);
 void mro_eds_groups_release(struct mro_eds_groups *g); /* {0} is fine */
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

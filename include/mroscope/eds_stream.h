@@ -12,6 +12,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* ---- lines ---- */
 
@@ -74,6 +75,7 @@ enum mro_code mro_eds_maps(struct mro_file *f, const struct mro_eds_window *wind
 
 void mro_eds_map_release(struct mro_eds_map *m); /* NULL and {0} are fine */
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -12,6 +12,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum mro_code {
     MRO_OK = 0,
@@ -73,6 +74,7 @@ const char *mro_code_name(enum mro_code code);
         if (c_ != MRO_OK) return c_; \
     } while (0)
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

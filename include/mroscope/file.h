@@ -13,6 +13,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct mro_file; /* opaque */
 
@@ -89,6 +90,7 @@ enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_s
  * temporary file and rename. On failure no file is left behind. Beyond 4 GiB it is BigTIFF. */
 enum mro_code mro_write_tiff(const char *path, const struct mro_image *im, struct mro_error *e);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

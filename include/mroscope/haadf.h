@@ -19,6 +19,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
 #define MRO_HAADF_ALGORITHM "haadf 2"
@@ -154,6 +155,7 @@ enum mro_code mro_haadf_pool_measure(const struct mro_haadf_pool *p, struct mro_
                                      struct mro_error *e);
 void mro_haadf_pool_release(struct mro_haadf_pool *p); /* {0} is fine */
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

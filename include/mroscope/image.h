@@ -16,6 +16,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum mro_unit {
     MRO_UNIT_NONE = 0, /* unknown, or counted in pixels */
@@ -124,6 +125,7 @@ void mro_axis_set(struct mro_axis *a, double step, double offset, const char *un
  * 1 % or in their unit: `sentence` (may be NULL) then names both values and sources, and says which is used. */
 bool mro_axis_offer(struct mro_axis *a, const struct mro_axis *offer, const char *name, char *sentence, size_t room);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -16,6 +16,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same table and options give other numbers. */
 #define MRO_INDENT_ALGORITHM "indent 3"
@@ -143,6 +144,7 @@ static inline bool mro_indent_length_known(const struct mro_indent_result *r)
     return r->source == MRO_INDENT_TABLE || r->source == MRO_INDENT_GIVEN;
 }
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

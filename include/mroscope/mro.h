@@ -19,6 +19,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
 #define MRO_ORDER_ALGORITHM "mro 3"
@@ -154,6 +155,7 @@ void mro_order_result_release(struct mro_order_result *r);
  * `like` needs no pixels. */
 size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_options *o);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -11,6 +11,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct mro_onset {
     double x, ci95[2];            /* where the lines meet, in the unit of x */
@@ -26,6 +27,7 @@ struct mro_onset {
 enum mro_code mro_onset_find(const double *x, const double *y, const double *se, size_t n, struct mro_onset *onset,
                              struct mro_error *e);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

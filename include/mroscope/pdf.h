@@ -20,6 +20,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same input and options give other numbers. */
 #define MRO_PDF_ALGORITHM "pdf 4"
@@ -279,6 +280,7 @@ enum mro_code mro_pdf_series_add(struct mro_pdf_series *s, const char *name, dou
 enum mro_code mro_pdf_series_onsets(struct mro_pdf_series *s, struct mro_error *e);
 void mro_pdf_series_release(struct mro_pdf_series *s); /* {0} is fine */
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -13,6 +13,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 enum mro_quantity {
     MRO_QUANTITY_INTENSITY = 0, /* counts, arbitrary scale */
@@ -85,6 +86,7 @@ bool mro_profile_probe(const void *bytes, size_t size);
 enum mro_code mro_profile_read(struct mro_profile *p, const void *bytes, size_t size, const char *name,
                                const struct mro_profile_options *o, struct mro_error *e);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

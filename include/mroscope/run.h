@@ -26,77 +26,73 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#if defined(__GNUC__)
-#define MRO_EXPORT __attribute__((visibility("default")))
-#else
-#define MRO_EXPORT
-#endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct mro_run; /* opaque */
 
 /* NULL: out of memory. Free with mro_run_free, for which NULL is fine. */
-MRO_EXPORT struct mro_run *mro_run_new(void);
-MRO_EXPORT void mro_run_free(struct mro_run *r);
+struct mro_run *mro_run_new(void);
+void mro_run_free(struct mro_run *r);
 
 /* Adds one argument: "--kv=200", "image.dm4", "--". Copied. */
-MRO_EXPORT int mro_run_argument(struct mro_run *r, const char *argument);
+int mro_run_argument(struct mro_run *r, const char *argument);
 
 /* Lends an image as the file `name`: frames, y, x (or only y, x), rows of pixels one after the other in the machine's
  * byte order, of the type that `dtype` names ("uint8", "float32" as NumPy has them). `pixels` must stay as they are
  * until mro_run_start has returned. Errors: a type that is not measured, 2 to 6 axes, none of them empty. */
-MRO_EXPORT int mro_run_array(struct mro_run *r, const char *name, const void *pixels, const char *dtype, size_t axes,
-                             const size_t *size);
+int mro_run_array(struct mro_run *r, const char *name, const void *pixels, const char *dtype, size_t axes,
+                  const size_t *size);
 
 /* Calibrates an axis (0 = slowest) of the array that was lent last: `step` in `unit` ("nm", "1/nm", "Å", "µm") a
  * pixel, `offset` at the centre of the first pixel. A pattern is an image whose unit is one of 1/length. */
-MRO_EXPORT int mro_run_axis(struct mro_run *r, size_t axis, double step, double offset, const char *unit);
+int mro_run_axis(struct mro_run *r, size_t axis, double step, double offset, const char *unit);
 
 /* Beam energy of the array that was lent last, in kV. */
-MRO_EXPORT int mro_run_beam(struct mro_run *r, double kv);
+int mro_run_beam(struct mro_run *r, double kv);
 
 /* Lends `size` bytes as the file `name`, of any format that is read; they must stay likewise. */
-MRO_EXPORT int mro_run_bytes(struct mro_run *r, const char *name, const void *bytes, size_t size);
+int mro_run_bytes(struct mro_run *r, const char *name, const void *bytes, size_t size);
 
 /* Whether maps, tables and figures are made and kept, and whether for each frame of a stack as well, which takes much
  * memory. Default: neither. */
-MRO_EXPORT void mro_run_keep(struct mro_run *r, bool keep, bool of_stacks);
+void mro_run_keep(struct mro_run *r, bool keep, bool of_stacks);
 
 /* Runs the verb with the arguments on this thread, and returns when it is done. What was finished before a failure is
  * there. Once a run. With the argument "--help" the result is an object with all options of the verb. */
-MRO_EXPORT int mro_run_start(struct mro_run *r, const char *verb);
+int mro_run_start(struct mro_run *r, const char *verb);
 
 /* Asks a run to stop, from any thread: mro_run_start then returns within about a second. */
-MRO_EXPORT void mro_run_stop(struct mro_run *r);
+void mro_run_stop(struct mro_run *r);
 
 /* One sentence about what failed, owned by the run; "" when nothing has. */
-MRO_EXPORT const char *mro_run_message(const struct mro_run *r);
+const char *mro_run_message(const struct mro_run *r);
 
 /* What it takes to go on, an enum mro_lack of mroscope/error.h; 0: the sentence says all. The sentence leaves to the
  * caller to ask for it in words of its own. */
-MRO_EXPORT int mro_run_lack(const struct mro_run *r);
+int mro_run_lack(const struct mro_run *r);
 
 /* The results in order, each the text of one JSON object. Owned by the run. */
-MRO_EXPORT size_t mro_run_results(const struct mro_run *r);
-MRO_EXPORT const char *mro_run_result(const struct mro_run *r, size_t result);
+size_t mro_run_results(const struct mro_run *r);
+const char *mro_run_result(const struct mro_run *r, size_t result);
 
 /* What was kept: number of files, name of each ("image.mro.score.tif"), its bytes, and which result it is of. */
-MRO_EXPORT size_t mro_run_files(const struct mro_run *r);
-MRO_EXPORT const char *mro_run_file_name(const struct mro_run *r, size_t file);
-MRO_EXPORT size_t mro_run_file_result(const struct mro_run *r, size_t file);
-MRO_EXPORT const void *mro_run_file(const struct mro_run *r, size_t file, size_t *size);
+size_t mro_run_files(const struct mro_run *r);
+const char *mro_run_file_name(const struct mro_run *r, size_t file);
+size_t mro_run_file_result(const struct mro_run *r, size_t file);
+const void *mro_run_file(const struct mro_run *r, size_t file, size_t *size);
 
 /* Reads a frame of an image of the file `path` (or one that was lent) as it is stored into `out`, which has room for
  * `size` bytes, no more and no less: what the verb info says of its shape and type. */
-MRO_EXPORT int mro_run_read(struct mro_run *r, const char *path, size_t image, size_t frame, void *out, size_t size);
+int mro_run_read(struct mro_run *r, const char *path, size_t image, size_t frame, void *out, size_t size);
 
 /* "0.1.0", and the commit it was made from. */
-MRO_EXPORT const char *mro_run_version(void);
-MRO_EXPORT const char *mro_run_commit(void);
+const char *mro_run_version(void);
+const char *mro_run_commit(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -20,6 +20,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same pattern and options give other numbers. */
 #define MRO_SAED_ALGORITHM "saed 2"
@@ -168,6 +169,7 @@ enum mro_code mro_saed_calibrate(struct mro_device *d, const struct mro_image *i
 enum mro_standard mro_standard_by_name(const char *name);
 const char *mro_standard_name(enum mro_standard s);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

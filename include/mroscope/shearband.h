@@ -21,6 +21,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
 #define MRO_SHEARBAND_ALGORITHM "shearband 2"
@@ -154,6 +155,7 @@ enum mro_code mro_shearband_composition(struct mro_device *d, struct mro_shearba
                                         const struct mro_eds_field *maps, const char *name,
                                         const struct mro_eds_options *o, struct mro_error *e);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

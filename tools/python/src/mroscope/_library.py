@@ -19,8 +19,7 @@ def _prototypes(header: str) -> str:
     """What cffi reads of include/mroscope/run.h: no comments, no preprocessor."""
     text = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
     text = re.sub(r"^#ifdef __cplusplus.*?^#endif", "", text, flags=re.S | re.M)
-    text = re.sub(r"^#.*$", "", text, flags=re.M)
-    return text.replace("MRO_EXPORT", "")
+    return re.sub(r"^#.*$", "", text, flags=re.M)
 
 
 def _load() -> tuple[Any, Any, Path]:

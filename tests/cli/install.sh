@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What `cmake --install` copies is enough: the program, the library for the C program of docs/c.md, completion.
+# shellcheck source=lib.bash
+. "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+docs=$samples/../docs
+expect_line() {
+    checks=$((checks + 1))
+    grep -qE -- "$1" out.txt || fail "no line of stdout is like: $1"
+}
+
+cmake --install "${MROSCOPE_BUILD:?}" --prefix "$PWD/to" >out.txt 2>err.txt
+code=$?
+expect_code 0
+"$PWD/to/bin/mroscope" --version >out.txt 2>err.txt
+code=$?
+expect_code 0
+expect_line '^mroscope [0-9]'
+
+# completion asks the program itself
+complete_words() {
+    # shellcheck source=/dev/null
+    PATH="$PWD/to/bin:$PATH" bash -c '. "$1"; COMP_WORDS=("${@:2}"); COMP_CWORD=$(($# - 2)); _mroscope; echo "${COMPREPLY[@]}"' \
+        complete "$PWD/to/share/bash-completion/completions/mroscope" "$@" >out.txt 2>err.txt
+    code=$?
+    expect_code 0
+}
+complete_words mroscope sh
+expect_line '^shearband$'
+complete_words mroscope mro --sw
+expect_line '^--sweep-band$'
+complete_words mroscope mro image
+expect_line '^$'
+
+[ -n "$(find to -name 'libmroscope.*')" ] || finish # built without the library
+
+# Every header stands by itself, in C and in C++.
+include=$PWD/to/include
+for header in "$include"/mroscope/*.h; do
+    for language in c c++; do
+        compiler=${CC:-cc}
+        [ $language = c++ ] && compiler=${CXX:-c++}
+        command -v "$compiler" >/dev/null || continue
+        checks=$((checks + 1))
+        "$compiler" -x $language -Wall -Wextra -Werror -fsyntax-only -I"$include" "$header" >out.txt 2>err.txt
+        code=$?
+        [ $code -eq 0 ] || fail "$(basename "$header") as $language"
+    done
+done
+
+# The program of the page, found by pkg-config where the folder was moved to.
+mv to moved
+sed -n '/^```c$/,/^```$/p' "$docs/c.md" | sed '1d;/^```$/d' >fraction.c
+PKG_CONFIG_PATH=$(dirname "$(find "$PWD/moved" -name mroscope.pc)")
+export PKG_CONFIG_PATH
+read -ra flags < <(pkg-config --cflags --libs mroscope)
+"${CC:-cc}" -Wall -Wextra -Werror -o fraction fraction.c "${flags[@]}" >out.txt 2>err.txt
+code=$?
+expect_code 0
+LD_LIBRARY_PATH=$(pkg-config --variable=libdir mroscope)
+export LD_LIBRARY_PATH
+measure() {
+    ./fraction "$@" >out.txt 2>err.txt
+    code=$?
+}
+measure "$samples/AQ_0_corr.tif"
+expect_code 0
+expect_line '^[^:]*AQ_0_corr.tif: [0-9.]+ % ordered \([0-9.]+ to [0-9.]+ %\)'
+measured=$(sed -n 's/^[^:]*: \([0-9.]*\) % ordered.*/\1/p' out.txt)
+run mro --kv 200 --cs -0.01 "$samples/AQ_0_corr.tif"
+expect_out "$measured % ("
+measure "$samples/AQ_0_corr.tif" missing.tif
+expect_code 1
+expect_err 'missing.tif'
+
+finish
