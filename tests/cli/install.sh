@@ -48,6 +48,15 @@ for header in "$include"/mroscope/*.h; do
     done
 done
 
+# The library shows what they declare, and no other name.
+if command -v nm >/dev/null && [ "$(uname)" = Linux ]; then
+    for header in "$include"/mroscope/*.h; do echo "#include \"$header\""; done >all.c
+    "${CC:-cc}" -E -P -I"$include" all.c | grep -v 'static inline' | grep -oE '\bmro_\w+\(' | tr -d '(' | sort -u >declared.txt
+    nm --dynamic --defined-only --format=posix "$(find to -name libmroscope.so)" | cut -d' ' -f1 | sort >out.txt
+    checks=$((checks + 1))
+    [ -s declared.txt ] && comm -3 declared.txt out.txt >err.txt && [ ! -s err.txt ] || fail "declared, or shown, but not both"
+fi
+
 # The program of the page, found by pkg-config where the folder was moved to.
 mv to moved
 sed -n '/^```c$/,/^```$/p' "$docs/c.md" | sed '1d;/^```$/d' >fraction.c

@@ -3,7 +3,6 @@
 
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 
@@ -187,10 +186,3 @@ def test_options_of_the_package_are_those_of_the_library():
     environment = {**os.environ, "MROSCOPE_LIBRARY": str(mroscope._library.path)}
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux" or shutil.which("nm") is None, reason="needs nm")
-def test_no_other_name_of_the_library_is_seen():
-    shown = ["nm", "--dynamic", "--defined-only", "--format=posix", str(mroscope._library.path)]
-    names = [line.split()[0] for line in subprocess.run(shown, capture_output=True, text=True).stdout.splitlines()]
-    assert names and [name for name in names if not name.startswith("mro_run_")] == []
