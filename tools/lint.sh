@@ -55,6 +55,15 @@ for f in "${sources[@]}"; do
     head -1 "$f" | grep -q 'SPDX-License-Identifier: GPL-3.0-or-later' || complain "'$f' has no licence line"
 done
 
+# Who calls the library from C or Python has no command line: there sentences call options `black_level`, each of which is
+# one of the program.
+mapfile -t library < <(printf '%s\n' "${programs[@]}" | grep '^host/' | grep -v '^host/cli/')
+grep -nE '"[^"]*--[a-z]' "${library[@]}" && complain "sentences that name options as the command line does, see above"
+while read -r name; do
+    grep -qE "^ *\{ \"$name\", " host/cli/*.c || complain "a sentence calls the option '$name', which no verb has"
+done < <(grep -hE '"[^"]*`[a-z]' host -r --include=*.c | grep -vE '^ *(/?\*|//)|/\*.*`' | grep -oE '`[a-z][a-z0-9_-]*[=`]' |
+    tr -d '`=' | tr _ - | sort -u)
+
 # Links between pages lead to files of the tree, and to headings that are there.
 anchors() { sed -nE 's/^#+ +//p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'; }
 for f in "${all[@]}"; do

@@ -264,6 +264,7 @@ static bool do_file(FILE *out, const char *folder, const char *prefix, const cha
         put_row(out, prefix, name, "indent", "");
         used = true;
     } else if (mro_file_open(&f, path, 0, &e) != MRO_OK) {
+        cli_in_options(e.message);
         if (!quiet && has_ending(name, images)) fprintf(stderr, "mroscope: warning: left out: %s\n", e.message);
     } else {
         for (size_t i = 0; i < mro_file_images(f) && !used; i++) {

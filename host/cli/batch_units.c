@@ -248,16 +248,16 @@ static int check_options(struct batch *b)
             struct cli_run *run;
             rc = batch_open(b, u, 0, 0, false, &run);
             if (rc < 0 && run->args.n > (u->kind->maps ? 0 : 1))
-                rc = cli_wrong_usage("batch", "--%s takes options only, not the file '%s'", u->kind->verb->name,
+                rc = cli_wrong_usage("batch", "`%s` takes options only, not the file '%s'", u->kind->verb->name,
                                      run->args.files[0]);
             if (rc < 0 && !u->kind->maps && strstr(text, "--map"))
-                rc = cli_wrong_usage("batch", "--%s: --map is of the field of one image and cannot be given for all",
+                rc = cli_wrong_usage("batch", "`%s`: `map` is of the field of one image and cannot be given for all",
                                      u->kind->verb->name);
             if (rc < 0 && (run->common.json || run->common.quiet))
-                rc = cli_wrong_usage("batch", "--json and --quiet are options of 'batch' itself, not of --%s",
+                rc = cli_wrong_usage("batch", "`json` and `quiet` are options of 'batch' itself, not of `%s`",
                                      u->kind->verb->name);
             if (rc < 0 && run->common.checksum)
-                rc = cli_wrong_usage("batch", "--checksum is not for --%s: sessions go by the sums of whole files",
+                rc = cli_wrong_usage("batch", "`checksum` is not for `%s`: sessions go by the sums of whole files",
                                      u->kind->verb->name);
             cli_verb_close(run);
             if (rc == 0) rc = 2; /* it has printed its help */
@@ -290,7 +290,7 @@ static int share_out(struct batch *b)
             size_t k = 0;
             while (k < m->n && m->rows[k].row != row) k++;
             if (k == m->n)
-                return cli_wrong_usage("batch", "--rows: '%s' has no row %zu (its header is row 1)", b->manifest_path,
+                return cli_wrong_usage("batch", "`rows`: '%s' has no row %zu (its header is row 1)", b->manifest_path,
                                        row);
         }
     for (size_t i = 0; i < b->n; i++) {
@@ -437,7 +437,7 @@ int batch_open(const struct batch *b, const struct batch_unit *u, size_t memory,
     *run = NULL;
     add_word(&w, "%s", v->name);
     if (!add_options(b, u, &w)) {
-        rc = cli_wrong_usage("batch", "--%s has a quote that is not closed", v->name);
+        rc = cli_wrong_usage("batch", "`%s` has a quote that is not closed", v->name);
         goto done;
     }
     /* The last of a repeated option counts, so these are not for --VERB to change. */

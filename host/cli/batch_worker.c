@@ -56,14 +56,15 @@ static json_t *about(const struct worker *w, const struct batch_unit *u, const c
 static json_t *with_error(const struct worker *w, const struct batch_unit *u, const char *status, const char *error)
 {
     json_t *v = about(w, u, status);
-    /* A name in another encoding is no text of JSON. */
-    if (v && error && json_object_set_new(v, "error", json_string(error)) != 0) {
-        char *plain = strdup(error);
-        for (char *p = plain; p && *p; p++)
+    char *text = error ? strdup(error) : NULL;
+    if (text) cli_in_options(text);
+    if (v && text && json_object_set_new(v, "error", json_string(text)) != 0) {
+        /* A name in another encoding is no text of JSON. */
+        for (char *p = text; *p; p++)
             if ((unsigned char)*p >= 0x80) *p = '?';
-        json_object_set_new(v, "error", json_string(plain ? plain : "it failed"));
-        free(plain);
+        json_object_set_new(v, "error", json_string(text));
     }
+    free(text);
     return v;
 }
 

@@ -49,9 +49,9 @@ static const struct cli_option run_rows[] = {
       CLI_SIZE, AT(common.memory), false, 0, 0 },
 };
 static const struct cli_option output_rows[] = {
-    { "output", 'o', "DIR", "", "folder of the results, which is made if missing; with --init, the file to write",
+    { "output", 'o', "DIR", "", "folder of the results, which is made if missing; with `init`, the file to write",
       CLI_STRING, AT(common.out), false, 0, 0 },
-    { "json", 0, NULL, "", "print the rows of the index as JSON, one a line; with --dry-run as they are now", CLI_FLAG,
+    { "json", 0, NULL, "", "print the rows of the index as JSON, one a line; with `dry_run` as they are now", CLI_FLAG,
       AT(common.json), false, 0, 0 },
     { "quiet", 0, NULL, "", "no progress and no warnings on the terminal (results keep their warnings)", CLI_FLAG,
       AT(common.quiet), false, 0, 0 },
@@ -88,19 +88,19 @@ static int read_part(struct batch_options *o)
     o->shards = 1;
     o->asked = o->rows_text && strcmp(o->rows_text, "-") == 0;
     if (o->gather && (o->shard_text || o->rows_text || o->dry_run))
-        return cli_wrong_usage("batch", "--gather is of all rows and goes without %s",
-                               o->dry_run      ? "--dry-run"
-                               : o->shard_text ? "--shard"
-                                               : "--rows");
+        return cli_wrong_usage("batch", "`gather` is of all rows and goes without %s",
+                               o->dry_run      ? "`dry_run`"
+                               : o->shard_text ? "`shard`"
+                                               : "`rows`");
     if (o->asked && (o->shard_text || o->dry_run))
-        return cli_wrong_usage("batch", "--rows - goes without %s", o->dry_run ? "--dry-run" : "--shard");
+        return cli_wrong_usage("batch", "`rows` - goes without %s", o->dry_run ? "`dry_run`" : "`shard`");
     if (o->rows_text && !o->asked && !cli_frames_parse(o->rows_text, &o->rows))
-        return cli_wrong_usage("batch", "--rows wants rows of the table such as 2,5-9, or -, not '%s'", o->rows_text);
+        return cli_wrong_usage("batch", "`rows` wants rows of the table such as 2,5-9, or -, not '%s'", o->rows_text);
     if (o->shard_text == NULL) return -1;
     const unsigned long i = strtoul(o->shard_text, &end, 10);
     const unsigned long n = *end == '/' ? strtoul(end + 1, &end, 10) : 0;
     if (*end || i < 1 || i > n || n > 1000000 || strchr(o->shard_text, '-'))
-        return cli_wrong_usage("batch", "--shard wants I/N, such as 1/4 for the first of four parts, not '%s'",
+        return cli_wrong_usage("batch", "`shard` wants I/N, such as 1/4 for the first of four parts, not '%s'",
                                o->shard_text);
     o->shard = i - 1;
     o->shards = n;
@@ -279,7 +279,7 @@ int cmd_batch(int argc, char **argv)
     if (rc < 0 && mro_inside) rc = cli_wrong_usage("batch", "'batch' needs a process of its own: run the program");
     if (rc < 0) rc = read_part(&b.o);
     if (rc < 0 && !b.o.init && !b.o.dry_run && b.o.common.out == NULL)
-        rc = cli_wrong_usage("batch", "'batch' needs a folder for the results: -o DIR");
+        rc = cli_wrong_usage("batch", "'batch' needs a folder for the results: `output=DIR`");
     if (rc < 0 && b.o.init) {
         rc = batch_init(&b.o, args.files[0]);
     } else if (rc < 0) {

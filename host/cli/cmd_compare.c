@@ -40,7 +40,7 @@ static const struct cli_option compare_rows[] = {
     { "reference", 0, "STATE", "", "state that the others are divided by (default: the first)", CLI_STRING,
       AT(reference), true, 0, 0 },
     { "trend", 0, "STATES", "",
-      "states the trend is taken over, such as A,B,C (default: all with a strain, or what --over says)", CLI_STRING,
+      "states the trend is taken over, such as A,B,C (default: all with a strain, or what `over` says)", CLI_STRING,
       AT(trend), true, 0, 0 },
     { "over", 0, "strain|value|COLUMN", "",
       "what the trend is over: the strain, the value of a session (temperature, dose), or a column of a table "
@@ -174,7 +174,7 @@ static size_t state_of(const struct compare *s, const char *option, const char *
 static int check_states(struct compare *s)
 {
     if (s->reference) {
-        s->options.reference = state_of(s, "--reference", s->reference);
+        s->options.reference = state_of(s, "`reference`", s->reference);
         if (s->options.reference == SIZE_MAX) return 2;
     }
     if (s->trend == NULL) return 0;
@@ -183,7 +183,7 @@ static int check_states(struct compare *s)
         char name[200];
         const size_t n = strcspn(p, ",");
         snprintf(name, sizeof name, "%.*s", (int)n, p);
-        const size_t k = state_of(s, "--trend", name);
+        const size_t k = state_of(s, "`trend`", name);
         if (k == SIZE_MAX) return 2;
         s->in_trend[k] = true;
         p += n + (p[n] == ',');
@@ -263,13 +263,13 @@ static enum mro_code compare_one(struct compare *s, struct one *m, struct reason
         mro_warn(&m->result, "%zu image%s without a value of %s left out", missing, missing > 1 ? "s" : "",
                  metric->key);
     if (m->settings[0] && s->ignore_settings)
-        mro_warn(&m->result, "images differ in %s and are taken as alike, as --ignore-settings says", m->settings);
+        mro_warn(&m->result, "images differ in %s and are taken as alike, as `ignore_settings` says", m->settings);
     else if (m->settings[0])
         mro_warn(&m->result,
                  "images differ in %s: states are compared within equal settings, and means are brought to "
                  "common ones",
                  m->settings);
-    if (o.paired && set->n_specimens == 0) mro_warn(&m->result, "--paired does nothing: no specimen is named");
+    if (o.paired && set->n_specimens == 0) mro_warn(&m->result, "`paired` does nothing: no specimen is named");
     m->report = (struct mro_compare_report){ .source = set->source,
                                              .kind = metric->kind,
                                              .metric = metric->key,
@@ -362,6 +362,8 @@ static enum mro_code publish(struct compare *s, struct one *m, struct mro_error 
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
     if (rc) goto done;
     memcpy(p.input_sha256, s->sha256, sizeof p.input_sha256);
+    cli_all_in_options(set->warnings, set->n_warnings);
+    cli_all_in_options(m->result.warnings, m->result.n_warnings);
     for (size_t i = 0; i < set->n_warnings; i++) warnings[i] = set->warnings[i];
     for (size_t i = 0; i < m->result.n_warnings; i++) warnings[set->n_warnings + i] = m->result.warnings[i];
     const struct mro_result_head h = { .verb = "compare",
@@ -626,11 +628,8 @@ int cmd_compare(int argc, char **argv)
                                      groups,    sizeof groups / sizeof *groups };
     struct cli_args args;
     int rc = cli_parse(&usage, argc, argv, &args);
-    if (rc < 0 && args.n != 1) {
-        cli_say(MRO_EARG, "'compare' wants one folder of results or one table, not %zu; see 'mroscope compare --help'",
-                args.n);
-        rc = 2;
-    }
+    if (rc < 0 && args.n != 1)
+        rc = cli_wrong_usage("compare", "'compare' wants one folder of results or one table, not %zu", args.n);
     if (rc < 0) {
         s.options.permutations = (size_t)s.permutations;
         s.job = (struct cli_job){ .usage = &usage, .common = &s.common };

@@ -202,7 +202,7 @@ static enum mro_code convert_image(struct convert *c, const char *path, struct m
         code = cli_head(&c->job, &item, NULL, 0, &h, e);
         if (code == MRO_OK) print_row(&item, &info, out);
     }
-    if (code == MRO_OK) cli_warn(&c->common, path, h.warnings, h.head.n_warnings);
+    if (code == MRO_OK) cli_warn(&c->common, path, h.head.warnings, h.head.n_warnings);
     cli_head_release(&h);
     free(source.pixels);
     cli_item_release(&item, code != MRO_OK);
@@ -250,7 +250,8 @@ int cmd_convert(int argc, char **argv)
     int rc = cli_parse(&usage, argc, argv, &args);
     c.job = (struct cli_job){ .usage = &usage, .common = &c.common };
     c.args = &args;
-    if (rc < 0 && c.common.out == NULL) rc = cli_wrong_usage("convert", "give the folder to write to with -o DIR");
+    if (rc < 0 && c.common.out == NULL)
+        rc = cli_wrong_usage("convert", "give the folder to write to with `output=DIR`");
     if (rc < 0) {
         const int clash = cli_prepare_outputs(&c.common, c.to == TO_MRC ? "mrc" : "tif", args.files, args.n);
         if (clash) rc = clash;

@@ -26,7 +26,7 @@ int cmd_devices(int argc, char **argv)
     const struct cli_group groups[] = { { "Output", rows, 1, &opt } };
     const struct cli_usage usage = { "devices",
                                      NULL,
-                                     "Lists what can compute, by the names that --device of the other verbs takes, and "
+                                     "Lists what can compute, by the names that `device` of the other verbs takes, and "
                                      "why others cannot. 'cuda' is the "
                                      "first graphics card that can be used, and so is 'auto', or else the processor.",
                                      NULL,

@@ -231,6 +231,7 @@ static enum mro_code publish(struct eds *s, struct output *o, struct mro_error *
                                  .n_warnings = o->n_warnings,
                                  .provenance = &provenance };
     struct mro_eds_report *r = &o->report;
+    cli_all_in_options(o->warnings, o->n_warnings);
     if (s->run.common.out) MRO_TRY(cli_item_stem(&o->item, s->run.common.out, false, false, e));
     if (o->in.n) memcpy(provenance.input_sha256, o->in.sha256[0], sizeof provenance.input_sha256);
     r->inputs = cli_sources_json(&o->in);
@@ -456,16 +457,16 @@ static int check(void *state)
     if (s->k && mro_eds_k_parse(&s->options.k, s->k, &e) != MRO_OK) return cli_refuse("eds", &e);
     if (cli_maps_check(&s->map, &e) != MRO_OK) return cli_refuse("eds", &e);
     if (files == 0 && s->map.n == 0 && !(s->haadf && s->mro))
-        return cli_wrong_usage("eds", "'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or --map "
-                                      "Fe=FILE --map Si=FILE");
+        return cli_wrong_usage("eds", "'eds' needs a table of a line profile, or maps: mroscope eds LINE.csv, or "
+                                      "`map=Fe=FILE` `map=Si=FILE`");
     if (s->mro && !s->haadf)
-        return cli_wrong_usage("eds", "--mro needs the HAADF image of the same field: --haadf FILE");
+        return cli_wrong_usage("eds", "`mro` needs the HAADF image of the same field: `haadf=FILE`");
     if (s->haadf && s->map.n == 0 && !s->mro)
-        return cli_wrong_usage("eds", "--haadf needs maps (--map) or a mask (--mro) to compare");
+        return cli_wrong_usage("eds", "`haadf` needs maps (`map`) or a mask (`mro`) to compare");
     if (files && (s->map.n || s->haadf || s->mro || s->line.n))
         return cli_wrong_usage("eds", "tables and maps are separate measurements: give one or the other");
     if (s->replicates && s->run.args.n < 2)
-        return cli_wrong_usage("eds", "--replicates needs two tables or more of one line");
+        return cli_wrong_usage("eds", "`replicates` needs two tables or more of one line");
     return -1;
 }
 

@@ -26,7 +26,7 @@ static const struct cli_option measure_rows[] = {
       CLI_BAND, AT(o.band_inv_nm), true, 1e-3, 100 },
     { "d-band", 0, "LO,HI", "nm", "the same band as wavelengths d", CLI_DBAND, AT(o.band_inv_nm), false, 0.01, 1000 },
     { "black-level", 0, "COUNTS", "counts",
-      "what the detector reads without beam (default: 0, or the median of --vacuum)", CLI_DOUBLE, AT(o.black_level),
+      "what the detector reads without beam (default: 0, or the median of `vacuum`)", CLI_DOUBLE, AT(o.black_level),
       true, -1e9, 1e9 },
     { "vacuum", 0, "X0,Y0,X1,Y1", "nm",
       "a rectangle without specimen: its median is the black level, and it is left out", CLI_RECTANGLE, AT(vacuum),
@@ -93,7 +93,7 @@ static int check(void *state)
     struct haadf *m = state;
     struct settings *s = &m->settings;
     if (s->thresholds.n > MRO_HAADF_LEVELS)
-        return cli_wrong_usage("haadf", "--thresholds takes %d numbers at most", MRO_HAADF_LEVELS);
+        return cli_wrong_usage("haadf", "`thresholds` takes %d numbers at most", MRO_HAADF_LEVELS);
     s->o.hrtem = s->signal == 1;
     s->o.n_thresholds = s->thresholds.n;
     memcpy(s->o.thresholds_sd, s->thresholds.v, s->thresholds.n * sizeof *s->thresholds.v);

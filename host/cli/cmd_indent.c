@@ -84,7 +84,7 @@ static int check(void *state)
     struct mro_error e;
     s->options.edge = (enum mro_indent_edge)s->bins;
     if (s->options.noise_sd > 0 && s->reference)
-        return cli_wrong_usage("indent", "--noise and --reference both say the noise; give one of them");
+        return cli_wrong_usage("indent", "`noise` and `reference` both say the noise; give one of them");
     if (s->options.noise_sd > 0) s->options.noise_source = "command line";
     if (s->pitch && mro_indent_pitch(s->pitch, s->table.pitch_nm, &e) != MRO_OK) return cli_refuse("indent", &e);
     return -1;
@@ -172,6 +172,7 @@ static enum mro_code publish(struct indent *s, struct cli_item *item, const stru
                                  .n_warnings = r->n_warnings,
                                  .provenance = &provenance };
     char *stem;
+    cli_all_in_options(r->warnings, r->n_warnings);
     info.axis[0].size = r->grid ? r->grid_ny : r->places;
     info.axis[1].size = r->grid ? r->grid_nx : 1;
     memcpy(provenance.input_sha256, sha256, sizeof provenance.input_sha256);

@@ -171,7 +171,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     if (code == MRO_OK) code = cli_head(job, &item, NULL, 0, &h, e);
     if (code == MRO_OK) code = cli_emit(&item, job, mro_json_info(&h.head, f, s, e), e);
     if (code == MRO_OK && !opt->common.json) print_text(path, f, s);
-    if (code == MRO_OK) cli_warn(&opt->common, path, h.warnings, h.head.n_warnings);
+    if (code == MRO_OK) cli_warn(&opt->common, path, h.head.warnings, h.head.n_warnings);
     cli_head_release(&h);
     mro_hash_cancel(hash);
     mro_hash_finish(hash, NULL, NULL);

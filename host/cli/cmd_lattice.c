@@ -92,15 +92,15 @@ static int check(void *state)
     if (s->line.n) memcpy(s->o.band_line_nm, s->line.v, sizeof s->o.band_line_nm);
     if (s->reference.n && isfinite(s->o.reference_d_nm))
         return cli_wrong_usage("lattice",
-                               "strain is relative to a spacing or to an area: give --reference-d or --reference");
+                               "strain is relative to a spacing or to an area: give `reference_d` or `reference`");
     if (isfinite(s->o.band_width_nm) && s->line.n == 0)
-        return cli_wrong_usage("lattice", "a band has a line along its middle: give --band-line with --band-width");
+        return cli_wrong_usage("lattice", "a band has a line along its middle: give `band_line` with `band_width`");
     if (s->g.n > 2)
-        return cli_wrong_usage("lattice", "--g may be given twice at most: strain is from two sets of fringes");
+        return cli_wrong_usage("lattice", "`g` may be given twice at most: strain is from two sets of fringes");
     for (size_t i = 0; i < s->g.n; i++)
         if (mro_fringes_parse(s->g.v[i], s->o.g_inv_nm[s->o.n_g++], &e) != MRO_OK) return cli_refuse("lattice", &e);
     if (s->phases.n + s->o.n_phases > MRO_PHASES)
-        return cli_wrong_usage("lattice", "--phase may be given %zu times at most", MRO_PHASES - s->o.n_phases);
+        return cli_wrong_usage("lattice", "`phase` may be given %zu times at most", MRO_PHASES - s->o.n_phases);
     for (size_t i = 0; i < s->phases.n; i++)
         if (mro_phase_parse(s->phases.v[i], &s->o.phases[s->o.n_phases++], &e) != MRO_OK)
             return cli_refuse("lattice", &e);

@@ -37,11 +37,11 @@ static const struct cli_option measure_rows[] = {
 };
 
 static const char about[] =
-    "Measures which fraction of the area of an HRTEM micrograph shows medium-range order with a spacing near --d "
+    "Measures which fraction of the area of an HRTEM micrograph shows medium-range order with a spacing near `d` "
     "(alpha-Fe "
     "(110) by default), with a 95 % interval, and tests it against a glass of the same spectrum. The pixel size is "
     "read from "
-    "the file. Give --kv and --cs where you know them: without them the width over which the lens spreads a cluster is "
+    "the file. Give `kv` and `cs` where you know them: without them the width over which the lens spreads a cluster is "
     "unknown, and the interval is wider.";
 static const char notes[] =
     "Files written with -o DIR, for each image\n"

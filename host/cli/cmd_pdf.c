@@ -60,7 +60,7 @@ static const struct cli_option pattern_rows[] = {
     { "step", 0, "PER_NM", "1/nm", "of a pixel of the pattern (default: the file's)", CLI_DOUBLE, AT(saed.step_inv_nm),
       true, 1e-6, 10 },
     { "camera-length", 0, "MM", "mm",
-      "of the pattern; with --detector-pixel and --kv in place of --step (default: none)", CLI_DOUBLE,
+      "of the pattern; with `detector_pixel` and `kv` in place of `step` (default: none)", CLI_DOUBLE,
       AT(saed.camera_length_mm), true, 0.1, 1e5 },
     { "detector-pixel", 0, "UM", "um", "size on the detector of a pixel of the image (default: none)", CLI_DOUBLE,
       AT(saed.detector_pixel_um), true, 1e-3, 1e4 },
@@ -72,7 +72,7 @@ static const struct cli_option pattern_rows[] = {
     { "ellipse-from", 0, "FILE", "",
       "pattern of a state without strain, taken under the same conditions: its ellipse holds for all", CLI_STRING,
       AT(ellipse_file), true, 0, 0 },
-    { "standard", 0, "none|Au|Si|CeO2|Al", "", "what --standard-file shows", CLI_CHOICE, AT(standard), true, 0, 0 },
+    { "standard", 0, "none|Au|Si|CeO2|Al", "", "what `standard_file` shows", CLI_CHOICE, AT(standard), true, 0, 0 },
     { "standard-file", 0, "FILE", "",
       "ring pattern of a standard, taken under the same conditions: scale and ellipse are taken from it", CLI_STRING,
       AT(standard_file), true, 0, 0 },
@@ -391,25 +391,25 @@ static int check(void *state)
     s->o.damping = (enum mro_damping)s->damping;
     s->saed.auto_mask = !s->whole_mask;
     if (s->centre.n) {
-        if (s->centre.n != 2) return cli_wrong_usage("pdf", "--centre wants X,Y in pixels");
+        if (s->centre.n != 2) return cli_wrong_usage("pdf", "`centre` wants X,Y in pixels");
         s->saed.centre_how = MRO_SAED_GIVEN;
         memcpy(s->saed.centre_px, s->centre.v, sizeof s->saed.centre_px);
     }
     if (s->ellipse.n) {
         if (s->ellipse.n != 2 || !(s->ellipse.v[0] >= 1 && s->ellipse.v[0] < 1.5))
-            return cli_wrong_usage("pdf", "--ellipse wants RATIO,AZIMUTH, a ratio from 1 to 1.5 and degrees");
+            return cli_wrong_usage("pdf", "`ellipse` wants RATIO,AZIMUTH, a ratio from 1 to 1.5 and degrees");
         s->saed.ellipse_how = MRO_SAED_GIVEN;
         s->saed.ellipse_ratio = s->ellipse.v[0];
         s->saed.ellipse_azimuth_deg = s->ellipse.v[1];
     }
     if ((s->standard != MRO_STANDARD_NONE) != (s->standard_file != NULL))
         return cli_wrong_usage("pdf", "%s",
-                               s->standard_file ? "--standard-file needs --standard, what it shows"
-                                                : "--standard needs --standard-file, its ring pattern");
+                               s->standard_file ? "`standard_file` needs `standard`, what it shows"
+                                                : "`standard` needs `standard_file`, its ring pattern");
     if (s->standard_file && (s->saed.step_inv_nm > 0 || s->saed.camera_length_mm > 0))
-        return cli_wrong_usage("pdf", "give a standard, or --%s, not both",
+        return cli_wrong_usage("pdf", "give a standard, or `%s`, not both",
                                s->saed.step_inv_nm > 0 ? "step" : "camera-length");
-    if (s->ellipse_file && s->ellipse.n) return cli_wrong_usage("pdf", "give --ellipse or --ellipse-from, not both");
+    if (s->ellipse_file && s->ellipse.n) return cli_wrong_usage("pdf", "give `ellipse` or `ellipse_from`, not both");
     s->table.abscissa = (enum mro_abscissa)s->abscissa;
     s->table.radiation = s->radiation - 1;
     s->table.beam_kv = s->saed.beam_kv;

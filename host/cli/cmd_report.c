@@ -158,7 +158,7 @@ int cmd_report(int argc, char **argv)
         if (args.n != 1)
             rc = cli_wrong_usage("report", "'report' takes one folder of results, and %zu were given", args.n);
         else if (opt.common.out == NULL)
-            rc = cli_wrong_usage("report", "'report' needs the folder to write to; give it with -o DIR");
+            rc = cli_wrong_usage("report", "'report' needs the folder to write to; give it with `output=DIR`");
         else
             rc = make(&opt, args.files[0]);
     }

@@ -70,9 +70,8 @@ static const struct cli_option map_rows[] = {
 static const char about[] =
     "Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth "
     "with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes "
-    "as "
-    "strong. A depth is relative to the glass beside the band, positive where the band is darker or, with --signal "
-    "variance, more even.";
+    "as strong. A depth is relative to the glass beside the band, positive where the band is darker or, with "
+    "`signal=variance`, more even.";
 static const char notes[] =
     "Files written with -o DIR, for each image\n"
     "  NAME.shearband.json            all numbers, and where they come from\n"
@@ -101,21 +100,21 @@ static int check(void *state)
     struct mro_shearband_options *o = &m->options;
     struct mro_error e;
     if (m->map.n == 0 && (m->k || m->at_maps || m->map_pixel_nm[0] > 0))
-        return cli_wrong_usage("shearband", "%s needs maps: --map Fe=FILE --map Si=FILE",
-                               m->k         ? "--k"
-                               : m->at_maps ? "--at-maps"
-                                            : "--map-pixel");
+        return cli_wrong_usage("shearband", "%s needs maps: `map=Fe=FILE` `map=Si=FILE`",
+                               m->k         ? "`k`"
+                               : m->at_maps ? "`at_maps`"
+                                            : "`map_pixel`");
     if (cli_maps_check(&m->map, &e) != MRO_OK) return cli_refuse("shearband", &e);
     if (m->map.n && m->run.args.n > 1)
-        return cli_wrong_usage("shearband", "--map is of the field of one image, but %zu files are given",
+        return cli_wrong_usage("shearband", "`map` is of the field of one image, but %zu files are given",
                                m->run.args.n);
     if (m->k && mro_eds_k_parse(&m->eds.k, m->k, &e) != MRO_OK) return cli_refuse("shearband", &e);
     if (o->segments > 0 && o->segments < 4)
-        return cli_wrong_usage("shearband", "--segments can be 0, or 4 to %d", MRO_SHEARBAND_SEGMENTS);
+        return cli_wrong_usage("shearband", "`segments` can be 0, or 4 to %d", MRO_SHEARBAND_SEGMENTS);
     if (m->width.n && m->width.n != 2)
-        return cli_wrong_usage("shearband", "--width wants two widths in nm, LO,HI such as 5,50");
+        return cli_wrong_usage("shearband", "`width` wants two widths in nm, LO,HI such as 5,50");
     if (o->alpha * (o->surrogates + 1) < 1 - 1e-9)
-        return cli_wrong_usage("shearband", "--alpha %g needs --surrogates %.0f at least", o->alpha,
+        return cli_wrong_usage("shearband", "`alpha` %g needs `surrogates` %.0f at least", o->alpha,
                                ceil(1 / o->alpha) - 1);
     o->signal = (enum mro_shearband_signal)m->signal;
     o->has_line = m->line.n > 0;
@@ -167,7 +166,7 @@ static enum mro_code read_maps(struct shearband *m, struct mro_error *e)
     for (size_t i = 0; i < m->map.n; i++) {
         const enum mro_code rc = cli_maps_add(m->maps, &c, m->map.v[i], &m->sources, &m->warnings, &m->n_warnings, e);
         if (rc == MRO_ECALIB && e->lack == MRO_LACKS_PIXEL_SIZE)
-            return MRO_FAIL(e, rc, "'%s' has no pixel size in nm; give that of the maps with --map-pixel",
+            return MRO_FAIL(e, rc, "'%s' has no pixel size in nm; give that of the maps with `map_pixel`",
                             cli_map_path(m->map.v[i]));
         if (rc) return rc;
     }

@@ -49,10 +49,26 @@ static enum mro_code record_frames(const struct cli_common *c, const struct cli_
     return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
 }
 
+/* Takes up a warning, unless the same was said before: the measurement may say what the reading said. False: no memory.
+ */
+static bool take(struct cli_head *h, const char *warning)
+{
+    char *own = strdup(warning);
+    if (own == NULL) return false;
+    cli_in_options(own);
+    size_t k = 0;
+    while (k < h->head.n_warnings && strcmp(h->warnings[k], own) != 0) k++;
+    if (k < h->head.n_warnings)
+        free(own);
+    else
+        h->warnings[h->head.n_warnings++] = own;
+    return true;
+}
+
 enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const char *const *warnings, size_t n_warnings,
                        struct cli_head *h, struct mro_error *e)
 {
-    size_t n_file = 0, n = 0;
+    size_t n_file = 0;
     memset(h, 0, sizeof *h);
     if (*item->hash) {
         struct mro_hash_job *hash = *item->hash;
@@ -66,19 +82,15 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
     }
     while (n_file < item->n_file && mro_file_warning(item->file, n_file)) n_file++;
     h->warnings = calloc(n_file + item->n_extra + n_warnings + 1, sizeof *h->warnings);
-    if (h->warnings == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
-    if ((h->head.options = cli_options_json(job->usage)) == NULL) {
+    bool whole = h->warnings && (h->head.options = cli_options_json(job->usage)) != NULL;
+    for (size_t i = 0; whole && i < n_file; i++) whole = take(h, mro_file_warning(item->file, i));
+    for (size_t i = 0; whole && i < item->n_extra; i++) whole = take(h, item->extra[i]);
+    for (size_t i = 0; whole && i < n_warnings; i++) whole = take(h, warnings[i]);
+    if (!whole) {
         cli_head_release(h);
         return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
     }
     MRO_TRY(record_frames(job->common, item, h, e));
-    for (size_t i = 0; i < n_file; i++) h->warnings[n++] = mro_file_warning(item->file, i);
-    for (size_t i = 0; i < item->n_extra; i++) h->warnings[n++] = item->extra[i];
-    for (size_t i = 0; i < n_warnings; i++) {
-        size_t k = 0; /* the measurement may say what the reading said already */
-        while (k < item->n_extra && strcmp(item->extra[k], warnings[i]) != 0) k++;
-        if (k == item->n_extra) h->warnings[n++] = warnings[i];
-    }
     memcpy(h->provenance.input_sha256, item->sha256, sizeof h->provenance.input_sha256);
     h->provenance.sha256_of_parts = item->sha256_of_parts;
     h->provenance.calibration = item->calibration;
@@ -92,8 +104,7 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
         const struct mro_axis *a = &item->pixels.axis[i];
         h->head.pixel_nm[i] = a->step > 0 && a->unit == MRO_UNIT_NM ? a->step : NAN;
     }
-    h->head.warnings = h->warnings;
-    h->head.n_warnings = n;
+    h->head.warnings = (const char *const *)h->warnings;
     h->head.provenance = &h->provenance;
     return MRO_OK;
 }
@@ -101,6 +112,7 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
 void cli_head_release(struct cli_head *h)
 {
     json_decref(h->head.options);
+    for (size_t i = 0; i < h->head.n_warnings; i++) free(h->warnings[i]);
     free(h->warnings);
     memset(h, 0, sizeof *h);
 }

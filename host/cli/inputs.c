@@ -92,7 +92,7 @@ static void report(struct walk *w, const struct mro_error *e)
 void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
                    char *warning, size_t room)
 {
-    const char *option = c->pixel_manifest ? "pixel_nm" : "--pixel";
+    const char *option = c->pixel_manifest ? "pixel_nm" : "`pixel`";
     warning[0] = '\0';
     for (size_t i = 0; i < 2; i++) {
         const double given = c->pixel_nm[1 - i];
@@ -228,7 +228,7 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
     if (need > budget)
         return MRO_FAIL(e, MRO_EMEMORY,
                         "'%s': measuring %zu x %zu pixels needs about %zu MiB, the memory budget is %zu MiB; give a "
-                        "larger --memory",
+                        "larger `memory`",
                         path, like.nx, like.ny, (need >> 20) + 1, budget >> 20);
     size_t room = budget - need;
     *lanes = plan->lent = 1;

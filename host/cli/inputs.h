@@ -204,11 +204,12 @@ enum mro_code cli_print(json_t *v, struct mro_error *e);
 
 /* -- head.c: what a result says of itself ------------------------------------------------------------- */
 
-/* `warnings` of the measurement are joined to those of file and calibration. Release with cli_head_release. */
+/* `warnings` of the measurement are joined to those of file and calibration, in the words of the command line. Release
+ * with cli_head_release. */
 struct cli_head {
     struct mro_result_head head;
     struct mro_provenance provenance;
-    const char **warnings;
+    char **warnings;
 };
 enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const char *const *warnings, size_t n_warnings,
                        struct cli_head *h, struct mro_error *e);
@@ -219,6 +220,11 @@ size_t cli_count_frames(const struct cli_job *job, const struct mro_file *f, siz
 
 /* -- tell.c: what is said on stderr ------------------------------------------------------------------- */
 
+/* Calls options as the command line does, in place: --s-max for `s_max`, --unit GPa for `unit=GPa`. Inside another
+ * program, which does that in its own way, nothing changes. Nothing is written to a sentence that names none. */
+void cli_in_options(char *sentence);
+void cli_all_in_options(char *const *sentences, size_t n);
+
 /* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
  * was told before is only counted; of its numbers it then gives the range. */
 void cli_warn(struct cli_common *c, const char *name, const char *const *warnings, size_t n);
@@ -226,10 +232,11 @@ void cli_warn(struct cli_common *c, const char *name, const char *const *warning
 /* Says of how many results a repeated warning holds, and forgets all. */
 void cli_warn_end(struct cli_common *c);
 
-/* Adds what to do next where something lacks (mro_lack): an option to give. */
+/* Adds what to do next where something lacks (mro_lack): an option to give, as `kv`. */
 void cli_next_step(struct mro_error *e);
 
-/* The same for a row of a session that the verb measures: a column to fill, or an option to pass on. */
+/* The same for a row of a session that the verb measures, in the words of the command line: a column to fill, or an
+ * option to pass on. */
 void cli_next_step_of_row(struct mro_error *e, const char *verb);
 
 /* One line on stderr, with what to do next. */

@@ -71,7 +71,7 @@ enum mro_code cli_read_plane(struct mro_file *f, const char *path, const char *s
         if (k < first + info->frames) return mro_file_read(f, i, k - first, im, e);
         first += info->frames;
     }
-    return MRO_FAIL(e, MRO_EARG, "'%s' holds %zu map%s, but --map names %zu element%s for it", path, first,
+    return MRO_FAIL(e, MRO_EARG, "'%s' holds %zu map%s, but `map` names %zu element%s for it", path, first,
                     first == 1 ? "" : "s", k + 1, k ? "s" : "");
 }
 
@@ -125,7 +125,7 @@ static size_t elements_of(const char *text, char symbol[][4], const size_t befor
     const char *equals = strchr(text, '=');
     size_t n = before;
     if (equals == NULL || equals[1] == '\0' || equals == text) {
-        MRO_FAIL(e, MRO_EARG, "--map %s does not name its element; write --map Fe=FILE", text);
+        MRO_FAIL(e, MRO_EARG, "`map` %s does not name its element; write `map=Fe=FILE`", text);
         return 0;
     }
     for (const char *p = text; p < equals; n++) {
@@ -137,12 +137,12 @@ static size_t elements_of(const char *text, char symbol[][4], const size_t befor
         }
         snprintf(symbol[n], sizeof symbol[n], "%.*s", (int)(length < 4 ? length : 3), p);
         if (length > 2 || !(mro_atomic_weight(symbol[n]) > 0)) {
-            MRO_FAIL(e, MRO_EARG, "--map %s: '%.*s' is no element", text, (int)length, p);
+            MRO_FAIL(e, MRO_EARG, "`map` %s: '%.*s' is no element", text, (int)length, p);
             return 0;
         }
         for (size_t j = 0; j < n; j++) twice |= strcmp(symbol[j], symbol[n]) == 0;
         if (twice) {
-            MRO_FAIL(e, MRO_EARG, "--map gives %s twice", symbol[n]);
+            MRO_FAIL(e, MRO_EARG, "`map` gives %s twice", symbol[n]);
             return 0;
         }
         p += length + 1;
@@ -170,7 +170,7 @@ static enum mro_code take_spectra(struct reading *r, const struct mro_eds_stream
     for (size_t i = 0; i < n; i++) {
         const struct mro_xray_line *line = mro_xray_line(symbol[i]);
         if (line == NULL)
-            return MRO_FAIL(e, MRO_EARG, "no X-ray line of %s is known; leave it out of --map", symbol[i]);
+            return MRO_FAIL(e, MRO_EARG, "no X-ray line of %s is known; leave it out of `map`", symbol[i]);
         window[i] = mro_eds_window_of(line);
     }
     MRO_TRY(mro_eds_maps(r->file, window, n, map, e));

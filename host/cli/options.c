@@ -23,17 +23,18 @@ static void *target(const struct cli_group *g, const struct cli_option *o) { ret
 void cli_say(enum mro_code code, const char *format, ...)
 {
     struct mro_error e = { .code = code, .func = __func__ };
+    char text[2 * sizeof e.message]; /* with what is added to a whole message */
     va_list args;
     va_start(args, format);
     vsnprintf(e.message, sizeof e.message, format, args);
     va_end(args);
     if (mro_inside_failed(&e)) return;
-    fflush(stdout);
     va_start(args, format);
-    fputs("mroscope: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    cli_in_options(text);
+    fflush(stdout);
+    fprintf(stderr, "mroscope: %s\n", text);
 }
 
 int cli_wrong_usage(const char *verb, const char *format, ...)
@@ -170,15 +171,15 @@ static int parse_band(const struct cli_usage *u, const struct cli_option *o, con
     double v[2];
     in_unit(o, unit, sizeof unit);
     if (!parse_pair(text, v))
-        return cli_wrong_usage(u->verb, "--%s wants two limits%s as LO,HI with a comma between them, not '%s'", o->name,
+        return cli_wrong_usage(u->verb, "`%s` wants two limits%s as LO,HI with a comma between them, not '%s'", o->name,
                                unit, text);
     for (int i = 0; i < 2; i++)
         if (v[i] < o->lo || v[i] > o->hi)
-            return cli_wrong_usage(u->verb, "--%s wants limits between %.7g and %.7g%s, not '%s'", o->name, o->lo,
+            return cli_wrong_usage(u->verb, "`%s` wants limits between %.7g and %.7g%s, not '%s'", o->name, o->lo,
                                    o->hi, unit, text);
     if (!(v[0] < v[1]))
         return cli_wrong_usage(
-            u->verb, "--%s '%s' has its limits in the wrong order: write the smaller one first, --%s %g,%g", o->name,
+            u->verb, "`%s` '%s' has its limits in the wrong order: write the smaller one first, `%s` %g,%g", o->name,
             text, o->name, v[0] == v[1] ? 0.95 * v[1] : v[1], v[0] == v[1] ? 1.05 * v[1] : v[0]);
     band[0] = o->kind == CLI_DBAND ? 1 / v[1] : v[0];
     band[1] = o->kind == CLI_DBAND ? 1 / v[0] : v[1];
@@ -205,7 +206,7 @@ static int parse_choice(const struct cli_usage *u, const struct cli_option *o, c
         *value = i;
         return -1;
     }
-    return cli_wrong_usage(u->verb, "--%s wants one of %s, not '%s'", o->name, o->arg, text);
+    return cli_wrong_usage(u->verb, "`%s` wants one of %s, not '%s'", o->name, o->arg, text);
 }
 
 /* What is easily mistaken about a number that cannot be: a decimal comma, or a unit that is usual too. Storage of the
@@ -238,11 +239,11 @@ static int parse_pixel(const struct cli_usage *u, const struct cli_option *o, co
     if (parse_double(text, &end, &one) && *end == '\0')
         v[0] = v[1] = one;
     else if (!parse_pair(text, v))
-        return cli_wrong_usage(u->verb, "--%s wants a length%s, or two as X,Y with a comma between them, not '%s'",
+        return cli_wrong_usage(u->verb, "`%s` wants a length%s, or two as X,Y with a comma between them, not '%s'",
                                o->name, unit, text);
     for (int i = 0; i < 2; i++)
         if (v[i] < o->lo || v[i] > o->hi)
-            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'%s", o->name, unit,
+            return cli_wrong_usage(u->verb, "`%s` wants a number%s between %.7g and %.7g, not '%s'%s", o->name, unit,
                                    o->lo, o->hi, text, mistaken(o, text, hint, sizeof hint));
     return -1;
 }
@@ -257,14 +258,14 @@ static int parse_list(const struct cli_usage *u, const struct cli_option *o, con
         const double *v = list->v;
         good = good && list->n == 4 && (!rectangle || (v[0] < v[2] && v[1] < v[3]));
         if (!good)
-            return cli_wrong_usage(u->verb, "--%s wants %s X0,Y0,X1,Y1%s from the top-left corner, not '%s'", o->name,
+            return cli_wrong_usage(u->verb, "`%s` wants %s X0,Y0,X1,Y1%s from the top-left corner, not '%s'", o->name,
                                    rectangle ? "a rectangle" : "the ends of a line as", unit, text);
     }
     for (size_t i = 1; i < list->n && o->kind == CLI_RISING; i++) good = good && list->v[i] > list->v[i - 1];
     for (size_t i = 0; i < list->n; i++) good = good && list->v[i] >= o->lo && list->v[i] <= o->hi;
     if (good) return -1;
     return cli_wrong_usage(u->verb,
-                           "--%s wants up to %d %snumbers%s between %.7g and %.7g with commas between them, not '%s'",
+                           "`%s` wants up to %d %snumbers%s between %.7g and %.7g with commas between them, not '%s'",
                            o->name, CLI_MAX_NUMBERS, o->kind == CLI_RISING ? "rising " : "", unit, o->lo, o->hi, text);
 }
 
@@ -281,40 +282,40 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
     case CLI_FLAG: *(bool *)t = true; return -1;
     case CLI_DOUBLE:
         if (!parse_double(text, &end, &v) || *end || v < o->lo || v > o->hi)
-            return cli_wrong_usage(u->verb, "--%s wants a number%s between %.7g and %.7g, not '%s'%s", o->name, unit,
+            return cli_wrong_usage(u->verb, "`%s` wants a number%s between %.7g and %.7g, not '%s'%s", o->name, unit,
                                    o->lo, o->hi, text, mistaken(o, text, hint, sizeof hint));
         *(double *)t = v;
         return -1;
     case CLI_INT: {
         const int sign = o->lo < 0 && text[0] == '-' ? -1 : 1;
         if (!parse_count(text + (sign < 0), &end, &n) || *end || sign * (double)n < o->lo || sign * (double)n > o->hi)
-            return cli_wrong_usage(u->verb, "--%s wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo,
+            return cli_wrong_usage(u->verb, "`%s` wants a whole number between %.0f and %.0f, not '%s'", o->name, o->lo,
                                    o->hi, text);
         *(int *)t = sign * (int)n;
         return -1;
     }
     case CLI_SEED:
         if (!parse_count(text, &end, &n) || *end || n > SEED_MAX)
-            return cli_wrong_usage(u->verb, "--%s wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX,
+            return cli_wrong_usage(u->verb, "`%s` wants a whole number between 0 and %llu, not '%s'", o->name, SEED_MAX,
                                    text);
         *(uint64_t *)t = n;
         return -1;
     case CLI_WORD:
         if (strcmp(text, o->arg) != 0)
-            return cli_wrong_usage(u->verb, "--%s knows '%s' only, not '%s'", o->name, o->arg, text);
+            return cli_wrong_usage(u->verb, "`%s` knows '%s' only, not '%s'", o->name, o->arg, text);
         *(bool *)t = true;
         return -1;
     case CLI_CHOICE: return parse_choice(u, o, text, t);
     case CLI_STRING:
-        if (*text == '\0') return cli_wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
+        if (*text == '\0') return cli_wrong_usage(u->verb, "`%s` wants a %s, not an empty word", o->name, o->arg);
         args->strings[args->n_strings++] = text;
         *(const char **)t = text;
         return -1;
     case CLI_LIST: {
         struct cli_list *list = t;
-        if (*text == '\0') return cli_wrong_usage(u->verb, "--%s wants a %s, not an empty word", o->name, o->arg);
+        if (*text == '\0') return cli_wrong_usage(u->verb, "`%s` wants a %s, not an empty word", o->name, o->arg);
         if (list->n == CLI_MAX_LIST)
-            return cli_wrong_usage(u->verb, "--%s can be given %d times at most", o->name, CLI_MAX_LIST);
+            return cli_wrong_usage(u->verb, "`%s` can be given %d times at most", o->name, CLI_MAX_LIST);
         args->strings[args->n_strings++] = text;
         list->v[list->n++] = text;
         return -1;
@@ -328,12 +329,12 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
     case CLI_RECTANGLE: return parse_list(u, o, text, t);
     case CLI_SIZE:
         if (!parse_size(text, t))
-            return cli_wrong_usage(u->verb, "--%s wants an amount of memory such as 4G or 500M, not '%s'", o->name,
+            return cli_wrong_usage(u->verb, "`%s` wants an amount of memory such as 4G or 500M, not '%s'", o->name,
                                    text);
         return -1;
     case CLI_FRAMES:
         if (!cli_frames_parse(text, t))
-            return cli_wrong_usage(u->verb, "--%s wants frame numbers such as 0-9,12, counted from 0, not '%s'",
+            return cli_wrong_usage(u->verb, "`%s` wants frame numbers such as 0-9,12, counted from 0, not '%s'",
                                    o->name, text);
         return -1;
     }
@@ -400,7 +401,7 @@ static int unknown_option(const struct cli_usage *u, const char *text)
     if (access(text, F_OK) == 0)
         return cli_wrong_usage(u->verb, "'%s' is no option of '%s'; a file of that name is given as ./%s", text,
                                u->verb, text);
-    if (near) return cli_wrong_usage(u->verb, "'%s' is no option of '%s', but '--%s' is", text, u->verb, near);
+    if (near) return cli_wrong_usage(u->verb, "'%s' is no option of '%s', but '`%s`' is", text, u->verb, near);
     return cli_wrong_usage(u->verb, "'%s' is no option of '%s'", text, u->verb);
 }
 
@@ -419,7 +420,7 @@ static int check_conflicts(const struct cli_usage *u, const struct row_ref *rows
         for (size_t k = i + 1; k < n; k++)
             if (rows[i].given && rows[k].given &&
                 target(rows[i].group, rows[i].option) == target(rows[k].group, rows[k].option))
-                return cli_wrong_usage(u->verb, "--%s and --%s say the same thing in two ways: give one of them",
+                return cli_wrong_usage(u->verb, "`%s` and `%s` say the same thing in two ways: give one of them",
                                        rows[i].option->name, rows[k].option->name);
     return -1;
 }
@@ -636,7 +637,10 @@ static void print_help(const struct cli_usage *u)
 {
     char text[600], unit[40], standard[80];
     printf("Usage: mroscope %s [options]%s%s\n\n", u->verb, u->operands ? " " : "", u->operands ? u->operands : "");
-    print_wrapped(u->about, 0, 0);
+    char *about = strdup(u->about);
+    if (about) cli_in_options(about);
+    print_wrapped(about ? about : u->about, 0, 0);
+    free(about);
     for (size_t i = 0; i < u->n_groups; i++) {
         const struct cli_group *g = &u->groups[i];
         printf("\n%s\n", g->title);
@@ -647,6 +651,7 @@ static void print_help(const struct cli_usage *u)
             const size_t noun = noun_length(o->help);
             snprintf(unit, sizeof unit, "%s%s", o->unit[0] ? ", in " : "", o->unit);
             snprintf(text, sizeof text, "%.*s%s%s%s", (int)noun, o->help, unit, o->help + noun, standard);
+            cli_in_options(text);
             help_row(o->name, o->letter, o->arg, text);
         }
     }

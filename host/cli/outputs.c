@@ -122,7 +122,8 @@ int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *co
     if (clash) return clash;
     const int error = mro_inside_keeps() ? 0 : make_folder(c->out);
     if (error == 0) return 0;
-    cli_say(MRO_EIO, "cannot write to the folder '%s': %s; give another one with -o DIR", c->out, strerror(error));
+    cli_say(MRO_EIO, "cannot write to the folder '%s': %s; give another one with `output=DIR`", c->out,
+            strerror(error));
     return 2;
 }
 
@@ -146,9 +147,9 @@ static enum mro_code take_output(struct cli_item *item, char *name, const char *
     }
     for (size_t i = 0; i < item->n_inputs && !mro_inside_keeps() && stat(name, &out) == 0; i++) {
         if (item->inputs[i].device != out.st_dev || item->inputs[i].inode != out.st_ino) continue;
-        const enum mro_code code =
-            MRO_FAIL(e, MRO_EARG, "'%s': its result '%s' would overwrite an input; give another folder with -o DIR",
-                     item->path, name);
+        const enum mro_code code = MRO_FAIL(
+            e, MRO_EARG, "'%s': its result '%s' would overwrite an input; give another folder with `output=DIR`",
+            item->path, name);
         free(name);
         return code;
     }

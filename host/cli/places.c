@@ -48,12 +48,13 @@ enum mro_code cli_compute_instead(const struct cli_common *c, struct cli_places 
     const bool full = code == MRO_EMEMORY;
     const bool failed = code == MRO_EDEVICE && (asked == NULL || strcmp(asked, "auto") == 0);
     if (!on_a_card || !(full || failed)) return code;
-    const struct mro_error why = *e;
+    struct mro_error why = *e;
     if (places->device[CLI_CPU] == NULL)
         MRO_TRY(mro_device_open(&places->device[CLI_CPU], "cpu", c->threads, c->memory, e));
     MRO_TRY(work(context, CLI_CPU, e));
     if (!c->quiet) {
         fflush(stdout);
+        cli_in_options(why.message);
         if (full)
             fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
         else

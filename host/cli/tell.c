@@ -11,20 +11,50 @@
 
 #include "core/inside.h"
 
+/* The closing quote of a name that opens at `open`: `kv`, or `unit=GPa` with a value; NULL: it is no name. */
+static char *end_of_name(char *open)
+{
+    char *p = open + 1;
+    if (!islower((unsigned char)*p)) return NULL;
+    while (islower((unsigned char)*p) || isdigit((unsigned char)*p) || *p == '_' || *p == '-') p++;
+    if (*p == '=') p += strcspn(p, "`");
+    return *p == '`' ? p : NULL;
+}
+
+void cli_in_options(char *sentence)
+{
+    if (mro_inside) return; /* who called has names of its own for them */
+    for (char *at = strchr(sentence, '`'), *end; at; at = strchr(at + 1, '`')) {
+        if ((end = end_of_name(at)) == NULL) continue;
+        char *name = at + 2;
+        memmove(name, at + 1, (size_t)(end - at) - 1); /* two dashes take the room of two quotes */
+        memcpy(at, "--", 2);
+        for (at = name; at <= end && *at != '='; at++)
+            if (*at == '_') *at = '-';
+        if (at <= end) *at = ' ';
+        at = end;
+    }
+}
+
+void cli_all_in_options(char *const *sentences, size_t n)
+{
+    for (size_t i = 0; i < n; i++) cli_in_options(sentences[i]);
+}
+
 /* Where what lacks can be given: the options of the verb that do, and the column of a session's table. */
 static const struct {
     const char *options, *column;
 } steps[] = {
-    [MRO_LACKS_PIXEL_SIZE] = { "--pixel NM", "pixel_nm" },
-    [MRO_LACKS_PIXEL_SIZE_OR_TAGS] = { "--pixel NM, or --resolution-tags if those are the microscope's", "pixel_nm" },
-    [MRO_LACKS_PATTERN_SCALE] = { "--step PER_NM (nm^-1 of a pixel), --camera-length MM with --detector-pixel UM and "
-                                  "--kv KV, or a standard with --standard Au --standard-file FILE",
+    [MRO_LACKS_PIXEL_SIZE] = { "`pixel=NM`", "pixel_nm" },
+    [MRO_LACKS_PIXEL_SIZE_OR_TAGS] = { "`pixel=NM`, or `resolution_tags` if those are the microscope's", "pixel_nm" },
+    [MRO_LACKS_PATTERN_SCALE] = { "`step=PER_NM` (nm^-1 of a pixel), `camera_length=MM` with `detector_pixel=UM` and "
+                                  "`kv=KV`, or a standard with `standard=Au` `standard_file=FILE`",
                                   NULL },
-    [MRO_LACKS_VOLTAGE] = { "--kv KV", "kv" },
-    [MRO_LACKS_DETECTOR_PIXEL] = { "--detector-pixel UM (times the binning)", NULL },
-    [MRO_LACKS_COMPOSITION] = { "--composition, as in Fe82B18", NULL },
-    [MRO_LACKS_WAVELENGTH] = { "--wavelength A, in Angstrom (or --kv KV with electrons)", NULL },
-    [MRO_LACKS_ABSCISSA] = { "--abscissa Q-A, Q-nm, s-nm, s-A, two-theta or r-A", NULL },
+    [MRO_LACKS_VOLTAGE] = { "`kv=KV`", "kv" },
+    [MRO_LACKS_DETECTOR_PIXEL] = { "`detector_pixel=UM` (times the binning)", NULL },
+    [MRO_LACKS_COMPOSITION] = { "`composition`, as in Fe82B18", NULL },
+    [MRO_LACKS_WAVELENGTH] = { "`wavelength=A`, in Angstrom (or `kv=KV` with electrons)", NULL },
+    [MRO_LACKS_ABSCISSA] = { "`abscissa` Q-A, Q-nm, s-nm, s-A, two-theta or r-A", NULL },
 };
 
 static bool within_character(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
@@ -61,15 +91,16 @@ void cli_next_step_of_row(struct mro_error *e, const char *verb)
     if (e->lack && steps[e->lack].column)
         ask(e, "; give it in the column %s of the table", steps[e->lack].column);
     else if (e->lack)
-        ask(e, "; among the options of --%s, give %s", verb, steps[e->lack].options);
+        ask(e, "; among the options of `%s`, give %s", verb, steps[e->lack].options);
+    cli_in_options(e->message);
 }
 
 void cli_complain(const struct mro_error *e)
 {
     struct mro_error whole = *e;
-    if (mro_inside_failed(e)) return; /* who called knows how it is given there */
     cli_next_step(&whole);
-    cli_say(whole.code, "%s", whole.message);
+    whole.lack = e->lack; /* a caller may know another way */
+    if (!mro_inside_failed(&whole)) cli_say(whole.code, "%s", whole.message);
 }
 
 void cli_report(const struct cli_job *job, const struct mro_error *e)

@@ -30,7 +30,7 @@ static int of_table(struct cli_values *values, const char *path, const struct cl
     values->v = malloc((values->n + 1) * sizeof *values->v);
     if (values->v == NULL || mro_lines_decode(&text, b.p, b.size, path, "", &e) != MRO_OK) {
         if (values->v == NULL) MRO_FAIL(&e, MRO_EMEMORY, "no memory left");
-        cli_say(e.code, "--values: %s", e.message);
+        cli_say(e.code, "`values`: %s", e.message);
         return 1;
     }
     for (size_t i = 0; i < values->n; i++) values->v[i] = NAN;
@@ -77,12 +77,12 @@ int cli_values_read(struct cli_values *values, const char *verb, const char *tex
         size_t room = 1;
         for (const char *c = text; *c; c++) room += *c == ',';
         values->v = malloc(room * sizeof *values->v);
-        if (values->v == NULL) return cli_wrong_usage(verb, "no memory left for --values");
+        if (values->v == NULL) return cli_wrong_usage(verb, "no memory left for `values`");
         for (const char *at = text;;) {
             char *end;
             const double v = values->v[values->n++] = strtod(at, &end);
             if (end == at || !isfinite(v) || (*end && *end != ','))
-                return cli_wrong_usage(verb, "--values wants numbers separated by commas, not '%s'", text);
+                return cli_wrong_usage(verb, "`values` wants numbers separated by commas, not '%s'", text);
             if (*end == '\0') break;
             at = end + 1;
         }
@@ -90,7 +90,7 @@ int cli_values_read(struct cli_values *values, const char *verb, const char *tex
     }
     struct mro_error e;
     if (mro_bytes_map(&b, text, &e) != MRO_OK) {
-        cli_say(e.code, "--values: %s", e.message);
+        cli_say(e.code, "`values`: %s", e.message);
         return 1;
     }
     const int rc = of_table(values, text, files, b);
@@ -106,7 +106,7 @@ int cli_values_place(struct cli_values *values, const char *verb, const struct c
     values->first = NULL;
     if (values->n == 0) return -1;
     if ((values->first = calloc(files->n + 1, sizeof *values->first)) == NULL)
-        return cli_wrong_usage(verb, "no memory left for --values");
+        return cli_wrong_usage(verb, "no memory left for `values`");
     values->by_file = files->n > 1 && values->n == files->n;
     for (size_t i = 0; i < files->n; i++) {
         struct mro_file *f = NULL;
@@ -122,7 +122,7 @@ int cli_values_place(struct cli_values *values, const char *verb, const struct c
     }
     if (profiles == values->n) return -1;
     return cli_wrong_usage(verb,
-                           "--values gives %zu value%s for %zu profile%s; give one for each, or one for each file",
+                           "`values` gives %zu value%s for %zu profile%s; give one for each, or one for each file",
                            values->n, values->n == 1 ? "" : "s", profiles, profiles == 1 ? "" : "s");
 }
 

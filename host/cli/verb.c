@@ -24,8 +24,13 @@ struct measured {
 static enum mro_code measure_at(void *context, enum cli_place place, struct mro_error *e)
 {
     struct measured *m = context;
+    const struct cli_verb *v = m->run->verb;
+    size_t n = 0;
     m->place = place;
-    return m->run->verb->measure(m->run, place, m->item, m->result, e);
+    MRO_TRY(v->measure(m->run, place, m->item, m->result, e));
+    char *const *warnings = v->warnings ? v->warnings(m->result, &n) : NULL;
+    cli_all_in_options(warnings, n); /* figures tell them too */
+    return MRO_OK;
 }
 
 /* Where a TIFF has nothing but resolution tags, and those of a microscope rather than of a printer, they are a way on.
@@ -140,7 +145,7 @@ enum mro_code cli_publish(struct cli_run *run, struct cli_item *item, const void
     }
     if (code == MRO_OK) {
         if (!run->common.json) v->print(run, item, result);
-        cli_warn(&run->common, item->path, h.warnings, h.head.n_warnings);
+        cli_warn(&run->common, item->path, h.head.warnings, h.head.n_warnings);
     }
     cli_head_release(&h);
     return code;

@@ -99,7 +99,7 @@ static enum mro_code open_cuda(struct mro_device *d, const char *name, struct mr
             rc = open_card(d, card, &why);
     }
     if (rc == MRO_OK) return MRO_OK;
-    return MRO_FAIL(e, rc, "device '%s' asked for, but %s; use --device cpu", name, why.message);
+    return MRO_FAIL(e, rc, "device '%s' asked for, but %s; use `device=cpu`", name, why.message);
 }
 
 /* -- opening ------------------------------------------------------------------------------------- */

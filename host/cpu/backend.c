@@ -35,7 +35,7 @@ static enum mro_code cpu_alloc(struct mro_device *d, struct mro_buffer *b, size_
     b->bytes = 0;
     b->p = NULL;
     if (bytes > d->memory_bytes)
-        return MRO_FAIL(e, MRO_EMEMORY, "a buffer of %zu MiB is over the memory budget of %zu MiB; raise --memory",
+        return MRO_FAIL(e, MRO_EMEMORY, "a buffer of %zu MiB is over the memory budget of %zu MiB; raise `memory`",
                         bytes >> 20, d->memory_bytes >> 20);
     b->p = bytes > SIZE_MAX - LINE ? NULL : aligned_alloc(LINE, (bytes / LINE + 1) * LINE);
     if (b->p == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a buffer of %zu MiB", bytes >> 20);

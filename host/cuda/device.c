@@ -68,7 +68,7 @@ enum mro_code mro_cuda_fail(struct mro_device *d, cudaError_t rc, const char *ca
         mro_cuda_note(d, asked);
         if (asked == cudaSuccess) snprintf(left, sizeof left, ": %zu of %zu MiB are free", free >> 20, total >> 20);
         return MRO_FAIL(e, MRO_EMEMORY, "%s has no room %s (%s)%s; end other programs that use it%s", s->name, what,
-                        call, left, s->advice[0] ? " or use --device cpu" : "");
+                        call, left, s->advice[0] ? " or use `device=cpu`" : "");
     }
     return MRO_FAIL(e, MRO_EDEVICE, "%s: %s, called %s, failed: %s%s", s->name, call, what, cudaGetErrorString(rc),
                     s->advice);
@@ -293,7 +293,7 @@ static enum mro_code cuda_open(struct mro_device *d, int index, struct mro_error
         cuda_close(d);
         return code;
     }
-    s->advice = "; run again with --device cpu";
+    s->advice = "; run again with `device=cpu`";
     d->card_bytes = p.totalGlobalMem;
     words(d->description, sizeof d->description, "card %d: %.80s, compute capability %d.%d, %.1f GiB memory", index,
           p.name, p.major, p.minor, (double)p.totalGlobalMem / (double)(1 << 30));

@@ -288,7 +288,7 @@ static enum mro_code make_columns(struct mro_compare_set *s, struct table *t, co
     }
     tell_left_out(s, "columns without numbers", &empty);
     if (n_keys == 0)
-        tell_left_out(s, "columns called as p values, standard errors or azimuths, which --metric can name,",
+        tell_left_out(s, "columns called as p values, standard errors or azimuths, which `metric` can name,",
                       &no_property);
     return MRO_OK;
 }

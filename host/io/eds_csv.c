@@ -216,7 +216,7 @@ static enum mro_code add_column(struct table *t, const struct meaning *m, size_t
     if (k == t->elements) {
         if (k == MRO_EDS_MAX_ELEMENTS)
             return MRO_FAIL(e, MRO_EDATA,
-                            "'%s' has columns of more than %d elements; name those to use with --elements", t->in.name,
+                            "'%s' has columns of more than %d elements; name those to use with `elements`", t->in.name,
                             MRO_EDS_MAX_ELEMENTS);
         memcpy(t->symbol[t->elements++], m->symbol, 4);
     }
@@ -240,7 +240,7 @@ static enum mro_code check_wanted(const struct table *t, const char *list, struc
         size_t k = 0;
         while (k < t->elements && (strlen(t->symbol[k]) != word || memcmp(t->symbol[k], p, word) != 0)) k++;
         if (k == t->elements)
-            return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of '%.*s', which --elements %s asks for", t->in.name,
+            return MRO_FAIL(e, MRO_EDATA, "'%s' has no column of '%.*s', which `elements` %s asks for", t->in.name,
                             (int)word, p, list);
         p += word + (p[word] == ',');
     } while (*p);
@@ -323,7 +323,7 @@ static enum mro_code take_header(struct table *t, struct mro_cell line, const st
         if (m.element && m.kind == SKIP)
             return MRO_FAIL(e, MRO_EFORMAT,
                             "'%s': the column '%s' does not say what it holds; write at.%%, wt.%% or counts into its "
-                            "header, or give --unit at, wt or counts",
+                            "header, or give `unit` at, wt or counts",
                             t->in.name, header);
         if (m.element) {
             MRO_TRY(add_column(t, &m, i, c[i], p, e));
@@ -466,7 +466,7 @@ static enum mro_code check_units(struct table *t, enum kind *share, bool *counts
             return MRO_FAIL(
                 e, MRO_EDATA,
                 "'%s' mixes units: it has %s of %s but not of %s; export all elements in the same units, or "
-                "choose some with --elements",
+                "choose some with `elements`",
                 t->in.name,
                 kind == COUNTS ? "counts"
                 : kind == AT   ? "at.%"
@@ -498,7 +498,7 @@ static enum mro_code settle_shares(struct table *t, enum kind share, bool counts
             if (!(sum > 0) || (fabs(sum - 100) > slack && !o->normalise && !counts))
                 return MRO_FAIL(e, MRO_EDATA,
                                 "'%s': the %s in line %zu add up to %.4g, not 100; export all elements of the "
-                                "quantification, or give --normalise to take them as parts of what is there",
+                                "quantification, or give `normalise` to take them as parts of what is there",
                                 t->in.name, unit, t->row_line[i], sum);
             double moles = 0;
             for (size_t k = 0; k < t->elements; k++)
@@ -586,7 +586,7 @@ enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t
     const char *joined = NULL;
     memset(p, 0, sizeof *p);
     if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
-    enum mro_code rc = mro_lines_decode(&t->in, bytes, size, name, "; give images as --map Fe=FILE", e);
+    enum mro_code rc = mro_lines_decode(&t->in, bytes, size, name, "; give images as `map=Fe=FILE`", e);
     if (rc == MRO_OK) rc = find_header(t, o, &joined, p, e);
     if (rc == MRO_OK) rc = take_rows(t, e);
     if (rc == MRO_OK) rc = to_profile(t, o, p, e);

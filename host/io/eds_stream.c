@@ -372,7 +372,7 @@ enum mro_code mro_eds_maps(struct mro_file *f, const struct mro_eds_window *wind
     if (pixels > f->memory_bytes / (20 * n))
         return MRO_FAIL(e, MRO_EMEMORY,
                         "%zu maps of %zu x %zu pixels need %.0f MiB, the memory budget is %.0f MiB; give a larger "
-                        "--memory or fewer elements",
+                        "`memory` or fewer elements",
                         n, s->info.nx, s->info.ny, 20.0 * (double)n * (double)pixels / 1048576,
                         (double)f->memory_bytes / 1048576);
     bool room = (c = calloc(n, sizeof *c)) != NULL && (count = calloc(3 * n * pixels, sizeof *count)) != NULL;

@@ -537,7 +537,7 @@ enum mro_code mro_export_mrc(const char *path, const struct mro_export *x, struc
     enum mro_code rc = lay_out(path, x, &l, e);
     if (rc) return rc;
     if (!mrc_mode(info->dtype, &mode))
-        return MRO_FAIL(e, MRO_EARG, "MRC has no mode for %s pixels, so '%s' cannot be written; use --to tiff",
+        return MRO_FAIL(e, MRO_EARG, "MRC has no mode for %s pixels, so '%s' cannot be written; use `to=tiff`",
                         mro_dtype_name(info->dtype), path);
     if (l.nx > INT32_MAX || l.ny > INT32_MAX || x->frames > INT32_MAX)
         return MRO_FAIL(e, MRO_EARG, "%zu frames of %zu x %zu pixels are too many for the MRC file '%s'", x->frames,

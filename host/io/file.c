@@ -303,7 +303,7 @@ enum mro_code mro_file_seal_image(struct mro_file *f, struct mro_image_info *inf
         return MRO_FAIL(
             e, MRO_EMEMORY,
             "a frame of %zu x %zu pixels (%s) of '%s' needs %.0f MiB, the memory budget is %.0f MiB; give a "
-            "larger --memory",
+            "larger `memory`",
             nx, ny, mro_dtype_name(info->dtype), f->name, ceil((double)need / 1048576),
             floor((double)f->memory_bytes / 1048576));
     info->frames = frames;

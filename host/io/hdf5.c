@@ -695,7 +695,7 @@ static enum mro_code read_chunks(const struct mro_h5 *h, uint32_t node, const st
     if (threads == 0)
         return MRO_FAIL(e, MRO_EMEMORY,
                         "a chunk of '%s' needs %.0f MiB to unpack, the memory budget is %.0f MiB; give a larger "
-                        "--memory",
+                        "`memory`",
                         h->f->name, (double)scratch / 1048576, (double)memory / 1048576);
     struct mro_first_error failed = { 0 };
 #pragma omp parallel num_threads((int)threads) if (threads > 1)

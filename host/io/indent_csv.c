@@ -238,7 +238,7 @@ static enum mro_code take_value(const struct text *in, size_t row, size_t column
         return MRO_FAIL(
             e, MRO_EDATA,
             "'%s': line %zu, %s holds %s; hardness and modulus are above 0: leave the cell of a failed indent "
-            "empty, or give --negative",
+            "empty, or give `negative`",
             in->in.name, in->row[row].line, where, text);
     return MRO_OK;
 }
@@ -417,7 +417,7 @@ static enum mro_code from_header(const struct text *in, size_t row, struct mro_i
         column[2] = hard != SIZE_MAX ? hard : stiff != SIZE_MAX ? stiff : plain == 1 ? any : SIZE_MAX;
     if (column[2] == SIZE_MAX)
         return MRO_FAIL(e, MRO_EFORMAT,
-                        "'%s': line %zu names no column of hardness or modulus; write 'H (GPa)' or give --column NAME",
+                        "'%s': line %zu names no column of hardness or modulus; write 'H (GPa)' or give `column=NAME`",
                         name, in->row[row].line);
     if ((column[0] == SIZE_MAX) != (column[1] == SIZE_MAX))
         return MRO_FAIL(e, MRO_EFORMAT, "'%s': line %zu has a column of %c coordinates but none of %c", name,
@@ -432,7 +432,7 @@ static enum mro_code from_header(const struct text *in, size_t row, struct mro_i
     mro_text_copy(c.p, c.n, t->quantity, sizeof t->quantity);
     unit_in(c, t->unit, sizeof t->unit);
     if (!o->column && hard != SIZE_MAX && stiff != SIZE_MAX)
-        mro_warn(t, "the column '%s' is measured; give --column for another one", t->quantity);
+        mro_warn(t, "the column '%s' is measured; give `column` for another one", t->quantity);
     return take_list(in, row + 1, column, length, t, o, e);
 }
 
@@ -545,11 +545,11 @@ enum mro_code mro_indent_table(struct mro_indent_table *t, const void *bytes, si
         mro_warn(t, "the table says %s; %s was given and is used", t->unit, o->unit);
     if (rc == MRO_OK && o->unit) mro_text_copy(o->unit, strlen(o->unit), t->unit, sizeof t->unit);
     if (rc == MRO_OK && t->unit[0] == '\0')
-        mro_warn(t, "the table does not say the unit of its values; give --unit GPa");
+        mro_warn(t, "the table does not say the unit of its values; give `unit=GPa`");
     if (rc == MRO_OK && t->source == MRO_INDENT_ORDER && !t->placed)
-        mro_warn(t, "the table has no coordinates: lengths count columns and rows; give --pitch 10um");
+        mro_warn(t, "the table has no coordinates: lengths count columns and rows; give `pitch=10um`");
     if (rc == MRO_OK && (t->placed || t->source == MRO_INDENT_NOWHERE) && o->pitch_nm[0] > 0)
-        mro_warn(t, "--pitch is for tables of rows and columns and is not used");
+        mro_warn(t, "`pitch` is for tables of rows and columns and is not used");
     mro_lines_release(&in.in);
     free(in.row);
     free(in.cell);

@@ -373,7 +373,7 @@ static enum mro_code check_extent(struct tiff *t, size_t number, const struct la
                         name, number, l->nx, l->ny, size);
     if (all > t->f->memory_bytes)
         return MRO_FAIL(e, MRO_EMEMORY,
-                        "page %zu of '%s' needs %.0f MiB, the memory budget is %.0f MiB; give a larger --memory",
+                        "page %zu of '%s' needs %.0f MiB, the memory budget is %.0f MiB; give a larger `memory`",
                         number, name, ceil((double)all / 1048576), floor((double)t->f->memory_bytes / 1048576));
     TIFFGetField(t->tif, s.tiled ? TIFFTAG_TILEOFFSETS : TIFFTAG_STRIPOFFSETS, &offset);
     TIFFGetField(t->tif, s.tiled ? TIFFTAG_TILEBYTECOUNTS : TIFFTAG_STRIPBYTECOUNTS, &count);

@@ -689,7 +689,7 @@ static enum mro_code common_area(const struct aligner *a, size_t origin[2], size
             return MRO_FAIL(
                 e, MRO_EDATA,
                 "the frames of '%s' drift by up to %.0f pixels, so that they share no area to speak of; take "
-                "fewer with --frames",
+                "fewer of them (`frames`)",
                 a->name, high[k] - low[k]);
         origin[k] = (size_t)first;
         size[k] = (size_t)(end - first + 1);
@@ -717,8 +717,8 @@ enum mro_code mro_frames_align(struct mro_device *d, const struct mro_frames *fr
     }
     if (rc == MRO_OK && a.used < 2 && a.frames > 1)
         rc = MRO_FAIL(e, MRO_EDATA,
-                      "no two frames of '%s' show the same detail above their noise, so they cannot be aligned; give "
-                      "--reduce mean for their plain mean",
+                      "no two frames of '%s' show the same detail above their noise, so they cannot be aligned; take "
+                      "their plain mean (`reduce=mean`)",
                       name);
     if (rc == MRO_OK && a.frames == 1) a.shift[0].used = true, a.shift[0].correlation = 1, a.used = 1;
     aligner_release(&a); /* its memory is what the sum needs now */

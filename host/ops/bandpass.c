@@ -27,7 +27,7 @@ enum mro_code mro_band_check(const double band_inv_nm[2], const double pixel_nm[
         return MRO_FAIL(
             e, MRO_EARG,
             "the pass band of '%s' ends at %g 1/nm, beyond the Nyquist frequency %.3g 1/nm of its %.4g nm pixels; "
-            "check the pixel size, or give --band with an upper limit below it",
+            "check the pixel size, or give `band` with an upper limit below it",
             name, band_inv_nm[1], nyquist, coarse);
     return MRO_OK;
 }

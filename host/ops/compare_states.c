@@ -298,7 +298,7 @@ enum mro_code mro_compare_measure_states(struct mro_compare_work *w, const size_
         if (part[k] != part[reference])
             mro_compare_not_identifiable(
                 t, w->o->paired
-                       ? "no specimen was measured in both states; measure some in both, or leave out --paired"
+                       ? "no specimen was measured in both states; measure some in both, or leave out `paired`"
                        : "state and settings coincide: no images of both were taken and measured with the same "
                          "settings; measure some that were");
         if (t->n > 1 && a.n > 1) MRO_TRY(test_state(w, k, e));

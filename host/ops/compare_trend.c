@@ -160,7 +160,7 @@ enum mro_code mro_compare_measure_trend(struct mro_compare_work *w, struct mro_e
                 MRO_COMPARE_NOTE(
                     w,
                     "%s and %s have the same %s, %g: the trend takes them as one. Name the states it is meant for with "
-                    "--trend, or leave the %s of the others empty",
+                    "`trend`, or leave the %s of the others empty",
                     w->d->state[b], w->d->state[a], mro_compare_over(w), w->r->state[a].x, mro_compare_over(w));
 done:
     free(x);

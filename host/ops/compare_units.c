@@ -160,7 +160,7 @@ void mro_compare_note_shared(struct mro_compare_work *w)
                 d->image[i].state != d->image[j].state) {
                 MRO_COMPARE_NOTE(
                     w, "a specimen has images in several states and is taken as a different piece in each; when it is "
-                       "one piece measured in every state, --paired compares within it");
+                       "one piece measured in every state, `paired` compares within it");
                 return;
             }
 }

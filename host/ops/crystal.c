@@ -445,14 +445,14 @@ static enum mro_code check(const struct mro_crystal_options *o, const struct mro
                             name, a[0], a[1], a[2], a[3], lx, ly);
         if (isfinite(o->reference_d_nm))
             return MRO_FAIL(e, MRO_EARG,
-                            "strain is relative to a spacing or to an area: give --reference-d or --reference");
+                            "strain is relative to a spacing or to an area: give `reference_d` or `reference`");
     }
     for (size_t i = 0; i < o->n_g; i++) {
         const double *g = o->g_inv_nm[i], q = hypot(g[0], g[1]);
         if (!(q >= o->band_inv_nm[0] && q <= fmin(o->band_inv_nm[1], nyquist - NYQUIST_ROOM)))
             return MRO_FAIL(
                 e, MRO_EARG,
-                "'%s': fringes of %.4g nm are not among the spacings looked for, %.3g to %.3g nm (--d-range, "
+                "'%s': fringes of %.4g nm are not among the spacings looked for, %.3g to %.3g nm (`d_range`, "
                 "and what pixels of %.3g nm show)",
                 name, 1 / q, 1 / fmin(o->band_inv_nm[1], nyquist - NYQUIST_ROOM), 1 / o->band_inv_nm[0],
                 fmax(pixel[0], pixel[1]));
@@ -468,7 +468,7 @@ static enum mro_code check(const struct mro_crystal_options *o, const struct mro
                             asin(sine) * 180 / MRO_PI);
     }
     if (isfinite(o->band_width_nm) && !isfinite(o->band_line_nm[0]))
-        return MRO_FAIL(e, MRO_EARG, "a band has a line along its middle: give --band-line with --band-width");
+        return MRO_FAIL(e, MRO_EARG, "a band has a line along its middle: give `band_line` with `band_width`");
     if (isfinite(o->band_line_nm[0]) &&
         !(hypot(o->band_line_nm[2] - o->band_line_nm[0], o->band_line_nm[3] - o->band_line_nm[1]) > 0))
         return MRO_FAIL(e, MRO_EARG, "the band's line begins and ends at the same point");

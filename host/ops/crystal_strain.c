@@ -473,7 +473,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
         if (!known)
             mro_crystal_warn(
                 r,
-                "crystal %zu: its spacing of %.4f nm is not that of --reference-d %g nm; its strain was not "
+                "crystal %zu: its spacing of %.4f nm is not that of `reference_d` %g nm; its strain was not "
                 "measured",
                 k + 1, c->fringes[0].d_nm, o->reference_d_nm);
     } else {

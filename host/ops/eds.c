@@ -105,7 +105,7 @@ static enum mro_code factors(struct work *w, const struct mro_eds_options *o, st
         size_t j = 0;
         while (j < w->m && strcmp(w->p->column[j].symbol, o->k.symbol[i]) != 0) j++;
         if (j == w->m)
-            return MRO_FAIL(e, MRO_EARG, "'%s' has no %s, for which --k gives a factor", w->name, o->k.symbol[i]);
+            return MRO_FAIL(e, MRO_EARG, "'%s' has no %s, for which `k` gives a factor", w->name, o->k.symbol[i]);
         found[j] = true;
         r->element[j].k = o->k.k[i];
     }
@@ -126,7 +126,7 @@ static enum mro_code factors(struct work *w, const struct mro_eds_options *o, st
     if (r->k_assumed)
         mro_warn(r,
                  "no Cliff-Lorimer factor was given for %s and 1 is assumed: mean and scatter can be wrong by tens of "
-                 "percent; give them with --k",
+                 "percent; give them with `k`",
                  missing);
     if (r->k_from_table) { /* the common factor has no meaning; the first element's is 1 */
         const double first = r->element[0].k;
@@ -158,7 +158,7 @@ static enum mro_code compose(struct work *w, struct mro_eds_result *r, struct mr
             r,
             "a point holds %.3g counts on average, less than three times their noise: quotients of so few are skewed; "
             "add up "
-            "a wider band (--width)",
+            "a wider band (`width`)",
             total / (double)w->n);
     double s = 0, mean[MRO_EDS_MAX_ELEMENTS];
     for (size_t j = 0; j < w->m; j++) {
@@ -699,7 +699,7 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
     if (rc == MRO_OK) rc = choose_points(&w, counts, r, e);
     if (rc == MRO_OK && counts) rc = factors(&w, o, r, e);
     if (rc) goto done;
-    if (!counts && o->k.n) mro_warn(r, "the Cliff-Lorimer factors of --k are not used: there are no counts");
+    if (!counts && o->k.n) mro_warn(r, "the Cliff-Lorimer factors of `k` are not used: there are no counts");
     r->points = w.n;
     r->counts = counts;
     r->replicates = n_repeats ? n_repeats + 1 : 0;
@@ -756,7 +756,7 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
                "part "
                "is not given; export the counts of every element at every point (summed across the line, not "
                "interpolated) "
-               "beside the at.%%, or measure the line twice and use --replicates");
+               "beside the at.%%, or measure the line twice and use `replicates`");
     share_waves(r, likelihood);
     note_elements(r);
     rc = pairs(&w, r, e);

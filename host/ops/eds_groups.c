@@ -493,7 +493,7 @@ static enum mro_code tell_apart(const struct mro_eds_field *m, double threshold,
         count[1] += g->group[i] < 0;
     }
     if (count[0] == 0 || count[1] == 0)
-        return MRO_FAIL(e, MRO_EDATA, "no pixel of '%s' is %s than %g standard deviations; give a lower --threshold",
+        return MRO_FAIL(e, MRO_EDATA, "no pixel of '%s' is %s than %g standard deviations; give a lower `threshold`",
                         name, count[0] ? "darker" : "brighter", threshold);
     return MRO_OK;
 }

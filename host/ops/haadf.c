@@ -105,7 +105,7 @@ static enum mro_code check_options(const struct mro_haadf_options *o, struct mro
     if (o->hrtem && o->band_inv_nm[1] > LATTICE_INV_NM)
         return MRO_FAIL(e, MRO_EARG,
                         "the band reaches %g nm^-1, where HRTEM images show lattice and speckle instead of "
-                        "heterogeneity; give --band with an upper limit of at most %g",
+                        "heterogeneity; give `band` with an upper limit of at most %g",
                         o->band_inv_nm[1], LATTICE_INV_NM);
     return MRO_OK;
 }
@@ -350,7 +350,7 @@ enum mro_code mro_haadf_measure_wide(struct mro_device *d, const struct mro_imag
     if (o->high_pass_nm > 0 && mro_haadf_high_pass_power(o->band_inv_nm[0], o->high_pass_nm) < MOSTLY_PASSED)
         mro_warn(r,
                  "the high-pass of %.3g nm takes %.0f %% of the power of the longest waves of the band (%.3g nm): "
-                 "contrast is too small; give --high-pass of half of them at least",
+                 "contrast is too small; give `high_pass` of half of them at least",
                  o->high_pass_nm, 100 * (1 - mro_haadf_high_pass_power(o->band_inv_nm[0], o->high_pass_nm)),
                  1 / o->band_inv_nm[0]);
     enum mro_code rc = mro_haadf_prepare(d, im, name, o, r, e);

@@ -371,7 +371,7 @@ enum mro_code mro_haadf_find_wavelength(const struct mro_rings *rings, double no
             mro_warn(
                 r,
                 "the peak at %.3g nm moves when the high-pass of %.3g nm is doubled, so that it may be made by it: no "
-                "wavelength is given; try a longer --high-pass",
+                "wavelength is given; try a longer `high_pass`",
                 wave, o->high_pass_nm);
             return MRO_OK;
         }

@@ -339,7 +339,7 @@ static enum mro_code upload_counts(struct mro_device *d, const struct mro_image 
     }
     if (!isfinite(o->black_level) && !o->hrtem)
         mro_warn(r, "the black level of the detector is unknown and taken as 0: the contrast is too small where it is "
-                    "positive; give --black-level or --vacuum");
+                    "positive; give `black_level` or `vacuum`");
     return d->ops->upload(d, image, im->px, n * sizeof *im->px, e);
 }
 
@@ -371,7 +371,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     float *px = NULL, *own = NULL;
     enum mro_code rc = MRO_OK;
     if (n > d->memory_bytes / 16)
-        return MRO_FAIL(e, MRO_EMEMORY, "'%s' of %zu x %zu pixels is over the memory budget; raise --memory", name,
+        return MRO_FAIL(e, MRO_EMEMORY, "'%s' of %zu x %zu pixels is over the memory budget; raise `memory`", name,
                         im->nx, im->ny);
     struct mro_haadf_state *s = calloc(1, sizeof *s);
     if (s == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);

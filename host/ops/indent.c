@@ -570,7 +570,8 @@ static enum mro_code bins(const char *name, const struct mro_indent_options *o, 
     const bool far = o->edge == MRO_INDENT_RIGHT || o->edge == MRO_INDENT_BOTTOM;
     r->edge = o->edge;
     if (o->edge == MRO_INDENT_NONE) return MRO_OK;
-    if (!isfinite(r->x[0])) return MRO_FAIL(e, MRO_EARG, "'%s' has no positions, so that --bins has no meaning", name);
+    if (!isfinite(r->x[0]))
+        return MRO_FAIL(e, MRO_EARG, "'%s' has no positions, so that bins (`bins`) have no meaning", name);
     const double *at = across ? r->x : r->y;
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < r->places; i++) lo = fmin(lo, at[i]), hi = fmax(hi, at[i]);
@@ -744,7 +745,7 @@ enum mro_code mro_indent_measure(const struct mro_indent_table *t, const char *n
     if ((rc = bins(name, o, tails, known ? &alike : NULL, r, e))) goto done;
     if (!isfinite(r->noise_sd) && n > 1)
         mro_warn(
-            r, "the noise of an indent is unknown, so that sd and FWHM hold it: give repeats, --noise or --reference");
+            r, "the noise of an indent is unknown, so that sd and FWHM hold it: give repeats, `noise` or `reference`");
     say(r);
 done:
     free(pairs.pair);

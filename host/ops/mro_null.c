@@ -162,8 +162,8 @@ enum mro_code mro_null_draw(struct mro_order_plan *p, struct mro_error *e)
         tiles * ((size_t)TILE_SAMPLES * TILE_SAMPLES * sizeof(float) + each * (2 + 2 * MRO_WINDOWS) * 4);
     if (held > d->memory_bytes)
         return MRO_FAIL(e, MRO_EMEMORY,
-                        "%d speckle fields take %zu MiB, over the memory budget of %zu MiB; give fewer --surrogates or "
-                        "raise --memory",
+                        "%d speckle fields take %zu MiB, over the memory budget of %zu MiB; give fewer `surrogates` or "
+                        "raise `memory`",
                         p->o.surrogates, held >> 20, d->memory_bytes >> 20);
     struct mro_null *null = &p->null;
     struct mro_found_list all = { 0 }, *found = NULL;
@@ -220,7 +220,7 @@ enum mro_code mro_null_draw(struct mro_order_plan *p, struct mro_error *e)
     mro_found_sort(&all);
     const size_t wanted = (size_t)(FALSE_PER_NM2 * null->area_nm2);
     if (all.n <= wanted + 1 || wanted < 8) {
-        rc = MRO_FAIL(e, MRO_EARG, "%d speckle fields are too few for a null; give --surrogates 8 or more",
+        rc = MRO_FAIL(e, MRO_EARG, "%d speckle fields are too few for a null; give `surrogates` 8 or more",
                       p->o.surrogates);
         goto done;
     }

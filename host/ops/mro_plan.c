@@ -91,16 +91,16 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     if (!(o->d_nm > 0 && o->d_tolerance > 0 && o->d_tolerance < 0.5))
         return MRO_FAIL(e, MRO_EARG, "a spacing of %g nm +- %g %% cannot be looked for", o->d_nm, 100 * o->d_tolerance);
     if (o->d_nm > MOST_D_NM)
-        return MRO_FAIL(e, MRO_EARG, "a spacing of %g nm is too wide for windows of 1.4 to 2.6 nm; give --d up to %g",
+        return MRO_FAIL(e, MRO_EARG, "a spacing of %g nm is too wide for windows of 1.4 to 2.6 nm; give `d` up to %g",
                         o->d_nm, MOST_D_NM);
     if (!(o->false_positive_rate > 0 && o->false_positive_rate < 0.5))
         return MRO_FAIL(e, MRO_EARG, "a false-positive rate of %g is not between 0 and 0.5", o->false_positive_rate);
     if (o->surrogates < 8 || o->surrogates > 100000)
-        return MRO_FAIL(e, MRO_EARG, "%d speckle fields: give --surrogates between 8 and 100000", o->surrogates);
+        return MRO_FAIL(e, MRO_EARG, "%d speckle fields: give `surrogates` between 8 and 100000", o->surrogates);
     const double lo = 1 / (o->d_nm * (1 + o->d_tolerance)), hi = 1 / (o->d_nm * (1 - o->d_tolerance));
     if (lo < o->band_inv_nm[0] || hi > o->band_inv_nm[1])
         return MRO_FAIL(e, MRO_EARG,
-                        "d = %g nm +- %g %% (%.2f to %.2f 1/nm) is not inside the pass band %g,%g 1/nm; widen --band",
+                        "d = %g nm +- %g %% (%.2f to %.2f 1/nm) is not inside the pass band %g,%g 1/nm; widen `band`",
                         o->d_nm, 100 * o->d_tolerance, lo, hi, o->band_inv_nm[0], o->band_inv_nm[1]);
     if (o->band_inv_nm[1] + BAND_EDGE > TILE_SAMPLES / (2 * TILE_NM))
         return MRO_FAIL(e, MRO_EARG, "a pass band up to %g 1/nm is beyond the %.1f 1/nm that the null is drawn for",

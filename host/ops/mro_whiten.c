@@ -165,7 +165,7 @@ static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, struct 
         mro_warn(
             r,
             "%s unknown: the delocalisation R is unknown, ordered regions may be blurred or doubled, and the interval "
-            "is widened; give --kv KV and --cs MM",
+            "is widened; give `kv=KV` and `cs=MM`",
             kv > 0                 ? "the spherical aberration is"
             : isfinite(p->o.cs_mm) ? "the beam energy is"
                                    : "beam energy and spherical aberration are");

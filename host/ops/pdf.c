@@ -270,7 +270,7 @@ static void find_coordination(const struct mro_pdf_frame *f, const double *G, do
     p->coordination[0] = p->coordination[1] = 0;
     if (r->n_shells == 0) return;
     if (!(f->density_A3 > 0) || r->density_estimated) {
-        mro_note(notes, n_notes, "the coordination number needs the density; give --density in atoms per nm^3");
+        mro_note(notes, n_notes, "the coordination number needs the density; give `density` in atoms per nm^3");
         return;
     }
     if (f->normalise && fabs(r->tail_mean - 1) > 0.02) {
@@ -351,12 +351,12 @@ static void note_density(struct mro_pdf_result *r, const struct mro_pdf_options 
         mro_note(
             &r->warnings, &r->n_warnings,
             "the density was estimated from the volumes of the elements as %.1f atoms per nm^3 (within some 8 %%); "
-            "give --density",
+            "give `density`",
             guess);
     else
         mro_note(&r->warnings, &r->n_warnings,
                  "the density is not known and cannot be estimated for this composition; g(r) and areas in atoms are "
-                 "left out; give --density");
+                 "left out; give `density`");
 }
 
 /* A background of a higher degree than r_min Q / pi would fit what atoms give (Juhas et al., J. Appl. Cryst. 46 (2013)

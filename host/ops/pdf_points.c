@@ -247,7 +247,7 @@ enum mro_code mro_pdf_choose_ranges(const struct mro_profile *p, const struct mr
         if (w->fit_inv_nm[1] > t->s[t->n - 1] * 1.02)
             return MRO_FAIL(e, MRO_EDATA,
                             "'%s' ends at s = %.4g 1/nm, before the range to %.4g 1/nm that states are compared over; "
-                            "give a smaller --s-max",
+                            "give a smaller `s_max`",
                             name, t->s[t->n - 1], w->fit_inv_nm[1]);
         for (g->first = 0; g->first < t->n && t->s[g->first] < w->fit_inv_nm[0] * (1 - 1e-9);) g->first++;
         for (g->end = g->first; g->end < t->n && t->s[g->end] <= w->fit_inv_nm[1] * (1 + 1e-9);) g->end++;
@@ -269,7 +269,7 @@ enum mro_code mro_pdf_choose_ranges(const struct mro_profile *p, const struct mr
     w->s_inv_nm[0] = t->s[g->first];
     if (o->s_max_inv_nm > 0) {
         if (o->s_max_inv_nm > last * (1 + 1e-6))
-            return MRO_FAIL(e, MRO_EARG, "--s-max %g 1/nm is beyond %.4g 1/nm, which '%s' reaches%s", o->s_max_inv_nm,
+            return MRO_FAIL(e, MRO_EARG, "`s_max` %g 1/nm is beyond %.4g 1/nm, which '%s' reaches%s", o->s_max_inv_nm,
                             last, name, g->aperture ? " inside of its aperture" : "");
         w->s_inv_nm[1] = o->s_max_inv_nm;
     } else if (!(w->s_inv_nm[1] > 0)) {
@@ -285,7 +285,7 @@ enum mro_code mro_pdf_choose_ranges(const struct mro_profile *p, const struct mr
     else if (!(w->r_min_A > 0))
         w->r_min_A = fmax(0.9, fmin(0.62 * r1, 1.8));
     if (w->r_min_A > 0.9 * r1)
-        return MRO_FAIL(e, MRO_EARG, "--r-min %g Angstrom lies within the first shell of '%s', near %.2f Angstrom",
+        return MRO_FAIL(e, MRO_EARG, "`r_min` %g Angstrom lies within the first shell of '%s', near %.2f Angstrom",
                         w->r_min_A, name, r1);
     const double finest = M_PI / dQ;
     if (o->r_max_A > finest)

@@ -52,7 +52,7 @@ enum mro_code mro_pdf_compare(const struct mro_pdf_result *r, const struct mro_p
     const double s = r->windows.s_inv_nm[1], ref = reference->windows.s_inv_nm[1];
     if (fabs(s / ref - 1) > 0.01)
         return MRO_FAIL(e, MRO_EARG,
-                        "the two states were transformed to different s, %.4g and %.4g 1/nm; give the same --s-max", s,
+                        "the two states were transformed to different s, %.4g and %.4g 1/nm; give the same `s_max`", s,
                         ref);
     d->Q = calloc(3 * r->n, sizeof *d->Q);
     d->r_A = calloc(3 * r->n_r, sizeof *d->r_A);

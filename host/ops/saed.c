@@ -234,7 +234,7 @@ static enum mro_code no_rings(const char *name, const struct mro_saed_fit *f, st
     return MRO_FAIL(e, MRO_EDATA,
                     "'%s': no rings or halo about any centre were found (the best, about %.0f, %.0f px, accounts for "
                     "%.0f %% of the pattern), and no spots about a centre of symmetry; if the beam is on the detector, "
-                    "give --centre X,Y",
+                    "give `centre=X,Y`",
                     name, f->cx, f->cy, 100 * f->explained);
 }
 
@@ -340,12 +340,12 @@ static void tell_geometry(const struct mro_saed_fit *f, bool by_symmetry, const 
     if (by_symmetry)
         mro_note(&r->warnings, &r->n_warnings,
                  "no rings or halo about any centre were found: the centre, %.0f, %.0f px, is that of the symmetry of "
-                 "the spots, good to a pixel or so, and no ellipse was fitted; give --centre X,Y where it is wrong",
+                 "the spots, good to a pixel or so, and no ellipse was fitted; give `centre=X,Y` where it is wrong",
                  f->cx, f->cy);
     else if (o->ellipse_how == MRO_SAED_FIT)
         mro_note(&r->warnings, &r->n_warnings,
                  "the ellipse (ratio %.4f) was fitted to this pattern: a strain of the specimen would be taken for it; "
-                 "give that of a state without strain with --ellipse-from to measure strain",
+                 "give that of a state without strain with `ellipse_from` to measure strain",
                  g->ellipse_ratio);
 }
 
@@ -552,7 +552,7 @@ static enum mro_code anisotropy(struct mro_device *d, const struct mro_image *im
             mro_note(
                 &r->warnings, &r->n_warnings,
                 "the strain of the first halo was not measured: there is no other ring in the pattern to tell it from "
-                "the ellipse; give one from a reference with --ellipse-from");
+                "the ellipse; give one from a reference with `ellipse_from`");
             a->s_inv_nm = position;
             return MRO_OK;
         }

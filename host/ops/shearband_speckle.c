@@ -49,12 +49,12 @@ enum mro_code mro_sb_speckle(const struct mro_image *im, const double pixel_nm[2
         if (BLOCK_NM / pixel_nm[i] < LEAST_PIXELS)
             return MRO_FAIL(e, MRO_EARG,
                             "'%s': pixels of %.3g nm do not show the speckle; %.2g nm at most are needed for "
-                            "--signal variance",
+                            "`signal=variance`",
                             name, pixel_nm[i], BLOCK_NM / LEAST_PIXELS);
         if (blocks[i] < LEAST_BLOCKS)
             return MRO_FAIL(e, MRO_EARG,
                             "'%s': a field of %.3g nm is too small for a variance from place to place; %g nm along "
-                            "each axis are needed for --signal variance",
+                            "each axis are needed for `signal=variance`",
                             name, (double)pixels[i] * pixel_nm[i], LEAST_BLOCKS * BLOCK_NM);
         cell[i] = pixel_nm[i] < CELL_NM ? (size_t)(CELL_NM / pixel_nm[i]) : 1;
         g->step[i] = (double)pixels[i] * pixel_nm[i] / (double)blocks[i];

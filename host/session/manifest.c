@@ -95,7 +95,7 @@ static enum mro_code take_header(struct mro_manifest *m, const char *path, char 
             return MRO_FAIL(
                 e, MRO_EFORMAT,
                 "'%s' has no column '%s': its first line has to name the columns, file,state,strain,kind at "
-                "least; 'mroscope batch --init FOLDER' writes one",
+                "least; `init=FOLDER` of 'mroscope batch' writes one",
                 path, mro_manifest_columns[k]);
     return MRO_OK;
 }
@@ -297,8 +297,8 @@ enum mro_code mro_manifest_read(struct mro_manifest *m, const char *path, struct
     const char *slash = strrchr(path, '/');
     *m = (struct mro_manifest){ 0 };
     MRO_TRY(mro_bytes_map(&b, path, e));
-    const enum mro_code rc = mro_lines_decode(&text, b.size ? (const void *)b.p : "", b.size, path,
-                                              "; a session is a .csv file, see 'mroscope batch --help'", e);
+    const enum mro_code rc =
+        mro_lines_decode(&text, b.size ? (const void *)b.p : "", b.size, path, "; a session is a .csv file", e);
     mro_bytes_unmap(&b);
     MRO_TRY(rc);
     m->text = text.text; /* taken over */

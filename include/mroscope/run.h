@@ -15,6 +15,9 @@
  *     else fputs(mro_run_message(r), stderr);
  *     mro_run_free(r);
  *
+ * Sentences, of failures and among the warnings of results, call options as mroscope/error.h says, `unit=GPa` for the
+ * argument "--unit=GPa"; so does the text that "--help" gives.
+ *
  * Functions that return an int return a code of mroscope/error.h, 0 when all is well; the sentence is mro_run_message.
  * A run is used by one thread at a time but for mro_run_stop, and freed when no other uses it; runs on different
  * threads are independent, and neither the locale nor the signal handlers of the program matter or change. 'batch' and
@@ -70,8 +73,8 @@ void mro_run_stop(struct mro_run *r);
 /* One sentence about what failed, owned by the run; "" when nothing has. */
 const char *mro_run_message(const struct mro_run *r);
 
-/* What it takes to go on, an enum mro_lack of mroscope/error.h; 0: the sentence says all. The sentence leaves to the
- * caller to ask for it in words of its own. */
+/* What it takes to go on, an enum mro_lack of mroscope/error.h, for callers who know more ways to give it than the
+ * sentence, which asks for an option; 0: nothing lacks. */
 int mro_run_lack(const struct mro_run *r);
 
 /* The results in order, each the text of one JSON object. Owned by the run. */

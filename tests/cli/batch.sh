@@ -334,7 +334,7 @@ for wrong in "--rows=- --shard=1/2" "--rows=- --dry-run" "--gather --rows=2" "--
 done
 run batch day/session.csv
 expect_code 2
-expect_err "-o DIR"
+expect_err "--output DIR"
 run batch day/session.csv -o nothing --haadf "file.tif"
 expect_code 2
 expect_one_line

@@ -110,7 +110,7 @@ expect_err "--to wants one of tiff|mrc, not 'png'"
 run convert "$image"
 expect_code 2
 expect_one_line
-expect_err "-o DIR"
+expect_err "--output DIR"
 cp "$image" here.tif
 run convert -o . here.tif
 expect_code 1

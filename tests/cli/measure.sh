@@ -220,7 +220,7 @@ expect_same other/a.bandpass.tif "$image"
 run mro -o file "$image"
 expect_code 2
 expect_one_line
-expect_err "-o DIR"
+expect_err "--output DIR"
 if [ -d /proc/self ]; then # a place where nobody can write, root neither
     run mro -o /proc/results "$image"
     expect_code 2

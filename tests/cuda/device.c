@@ -129,7 +129,7 @@ static void a_full_card_refuses(void **state)
         ok(d->ops->runtime->transform(d, &t, plane.p, plane.p, &e), &e);
         assert_int_equal(d->ops->alloc(d, &more, (size_t)9 << 20, &e), MRO_EMEMORY);
         says("card 0 (Pretend A) has no room for 9.0 MiB of a buffer");
-        says("--device cpu");
+        says("`device=cpu`");
         assert_null(more.p);
         d->ops->release(d, &plane);
         mro_device_close(d);
@@ -414,7 +414,7 @@ static void every_call_fails_once(void **state)
                     told++;
                     if (rc != MRO_EDEVICE && !(rc == MRO_EMEMORY && errors[k] == cudaErrorMemoryAllocation))
                         fail_msg("call %zu, %s: code %d, '%s'", at, fake.failed, (int)rc, e.message);
-                    says("--device cpu");
+                    says("`device=cpu`");
                     if (errors[k] == cudaErrorIllegalAddress && strcmp(fake.failed, "cudaGetDeviceCount") != 0)
                         says("was lost"); /* after calls that may fail it is told by the next one */
                     else
@@ -466,7 +466,7 @@ static void a_lost_card_stays_lost(void **state)
         assert_int_equal(MRO_LAUNCH(d, multiply, 1, &args, &e), MRO_EDEVICE);
         assert_int_equal(d->ops->runtime->transform(d, &t, a.p, a.p, &e), MRO_EDEVICE);
         assert_int_equal(d->ops->runtime->sort(d, a.p, a.p, 3, &e), MRO_EDEVICE);
-        says("was lost (an illegal memory access was encountered); run again with --device cpu");
+        says("was lost (an illegal memory access was encountered); run again with `device=cpu`");
         assert_int_equal(fake.calls, calls);
         d->ops->release(d, &a);
         mro_device_close(d);
@@ -508,7 +508,7 @@ static void machines_without_a_usable_card(void **state)
     (void)state;
     fake_reset();
     fake.driver = 0;
-    refused("cuda", MRO_EDEVICE, "this machine has no NVIDIA driver; use --device cpu");
+    refused("cuda", MRO_EDEVICE, "this machine has no NVIDIA driver; use `device=cpu`");
     refused("cuda:0", MRO_EDEVICE, "this machine has no NVIDIA driver");
     falls_back("computing on the CPU: this machine has no NVIDIA driver", false);
     fake.driver = 11040;

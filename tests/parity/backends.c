@@ -724,7 +724,7 @@ static void a_budget_is_kept(void **state)
     (void)state;
     ok(mro_device_open(&d, "cpu", 1, 1 << 20, &e), &e);
     assert_int_equal(d->ops->alloc(d, &b, (1 << 20) + 1, &e), MRO_EMEMORY);
-    assert_non_null(strstr(e.message, "--memory"));
+    assert_non_null(strstr(e.message, "`memory`"));
     assert_null(b.p);
     ok(d->ops->alloc(d, &b, 32, &e), &e);
     assert_int_equal(d->ops->upload(d, &b, small, 33, &e), MRO_EINTERNAL);

@@ -149,7 +149,7 @@ static void options_say_what_headers_do_not(void **state)
     struct mro_eds_profile p;
     struct mro_eds_table_options o = { .unit = MRO_EDS_UNIT_COUNTS, .elements = "Fe,Si" };
     assert_int_equal(read_text(&p, bare), MRO_EFORMAT);
-    assert_non_null(strstr(e.message, "--unit"));
+    assert_non_null(strstr(e.message, "`unit`"));
     assert_int_equal(read_bytes(&p, bare, strlen(bare), &o), MRO_OK);
     assert_int_equal(p.elements, 2);
     mro_eds_profile_release(&p);
@@ -246,7 +246,7 @@ static void cut_and_altered_tables_do_no_harm(void **state)
                                        "S", "Cl", "K",  "Ca", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu" };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) w += sprintf(w, ",%s (counts)", all[i]);
     assert_int_equal(read_text(&p, wide), MRO_EDATA);
-    assert_non_null(strstr(e.message, "--elements"));
+    assert_non_null(strstr(e.message, "`elements`"));
     free(wide);
 }
 

@@ -1002,7 +1002,7 @@ static void the_budget_bounds_a_frame(void **state)
     (void)state;
     assert_int_equal(mro_file_open(&f, DATA "sto_u16_lzw_big_endian.tif", 200000, &e), MRO_EMEMORY);
     assert_null(f);
-    assert_non_null(strstr(e.message, "--memory"));
+    assert_non_null(strstr(e.message, "`memory`"));
     assert_int_equal(mro_file_open(&f, DATA "sto_u16_lzw_big_endian.tif", 2000000, &e), MRO_OK);
     mro_file_close(f);
 }

@@ -139,7 +139,7 @@ static void what_cannot_work_is_said(void **state)
     assert_int_equal(mro_run_axis(r, 2, 1, 0, "nm"), MRO_EARG);
     mro_run_argument(r, "image");
     assert_int_equal(mro_run_start(r, "bandpass"), MRO_ECALIB);
-    assert_string_equal(mro_run_message(r), "the pixel size of 'image' is unknown");
+    assert_string_equal(mro_run_message(r), "the pixel size of 'image' is unknown; give `pixel=NM`");
     assert_int_equal(mro_run_lack(r), MRO_LACKS_PIXEL_SIZE);
     mro_run_free(r);
 
@@ -148,7 +148,7 @@ static void what_cannot_work_is_said(void **state)
         int code;
     } bad[] = {
         { "bandpas", "x.tif", "did you mean 'bandpass'", MRO_EARG },
-        { "bandpass", "--pixel=-1", "--pixel wants a number", MRO_EARG },
+        { "bandpass", "--pixel=-1", "`pixel` wants a number", MRO_EARG },
         { "bandpass", "--nonsense", "is no option of", MRO_EARG },
         { "bandpass", "/nowhere/x.tif", "cannot open '/nowhere/x.tif'", MRO_EIO },
         { "indent", "/nowhere/x.csv", "cannot open '/nowhere/x.csv'", MRO_EIO },

@@ -246,7 +246,7 @@ static void what_cannot_be_aligned_says_so(void **state)
         for (size_t k = 0; k < NY * NX; k++) s.im[i].px[k] = 1000 + 50 * normal_of(400 + i, k);
     }
     assert_int_equal(mro_frames_align(d, &frames, "noise.tif", &r, &e), MRO_EDATA);
-    assert_non_null(strstr(e.message, "--reduce mean"));
+    assert_non_null(strstr(e.message, "`reduce=mean`"));
     assert_null(r.shift);
     ok(mro_frames_mean(&frames, "noise.tif", &r, &e), &e);
     mro_reduced_release(&r);

@@ -121,7 +121,7 @@ static void refusals_say_what_to_give(void **state)
     assert_int_equal(mro_bandpass(d, &im, "a.tif", &o, &r, &e), MRO_EARG); /* Nyquist 5 nm^-1 */
     assert_non_null(strstr(e.message, "a.tif"));
     assert_non_null(strstr(e.message, "5.8"));
-    assert_non_null(strstr(e.message, "--band"));
+    assert_non_null(strstr(e.message, "`band`"));
     mro_image_release(&im);
 
     im = cosine(64, 64, 0, 3, 4);

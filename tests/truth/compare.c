@@ -430,7 +430,7 @@ static void paired_specimens(void **state)
     }
     compare();
     assert_true(t.result.state[1].test.p > 0.5);
-    expect_warning("--paired");
+    expect_warning("`paired`");
     t.options.paired = true;
     compare();
     const struct mro_compare_state *b = &t.result.state[1];

@@ -177,10 +177,10 @@ static void black_level_is_told_of(void **state)
     plant_discs(v, 2.5, 0.25, 0.06);
     expose(v, 1000, 0, 1000, 3);
     measure(d, v, N, &o, &r);
-    assert_true(warns(&r, "--black-level"));
+    assert_true(warns(&r, "`black_level`"));
     o.black_level = 1000;
     measure(d, v, N, &o, &s);
-    assert_false(warns(&s, "--black-level"));
+    assert_false(warns(&s, "`black_level`"));
     near(s.contrast_sd / r.contrast_sd, 2, 0.05);
     /* A place without specimen says the level, and is left out. */
     memcpy(w, v, N * N * sizeof *w);

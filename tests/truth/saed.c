@@ -238,7 +238,7 @@ static void anisotropy(void **state)
     mro_saed_result_release(&r);
     o.ellipse_how = MRO_SAED_FIT;
     ok(mro_saed_measure(d, &im, "p", &o, &r, &e), &e);
-    assert_true(r.anisotropy.confounded && warned(&r, "--ellipse-from"));
+    assert_true(r.anisotropy.confounded && warned(&r, "`ellipse_from`"));
     assert_true(!(r.anisotropy.p < 1e-3)); /* all rings share it */
     mro_saed_result_release(&r);
     mro_image_release(&im);

@@ -19,7 +19,8 @@ package = types.ModuleType("mroscope")
 package.__path__ = [str(HERE / "src" / "mroscope")]
 sys.modules["mroscope"] = package
 
-from mroscope._options import Option, describe, options  # noqa: E402
+from mroscope._options import Option, by_name, describe, options  # noqa: E402
+from mroscope.errors import in_python  # noqa: E402
 
 IMAGE = "an image or stack: array, path, Image, HyperSpy signal, or a list of several"
 PATTERN = IMAGE.replace("an image", "a pattern") + "; or the path of a table"
@@ -87,10 +88,6 @@ def annotation(o: Option) -> str:
     return kind if kind == "Any" else f"{kind} | None"
 
 
-def in_python(text: str, keyword: "dict[str, str]") -> str:
-    return re.sub(r"--([a-z][a-z-]*[a-z]|[a-z])", lambda m: keyword.get(m.group(1), m.group(0)), text)
-
-
 def wrapped(text: str, indent: int) -> str:
     return textwrap.fill(
         text, 116, initial_indent=" " * indent, subsequent_indent=" " * indent, break_on_hyphens=False
@@ -99,7 +96,7 @@ def wrapped(text: str, indent: int) -> str:
 
 def function(verb: str, what: str, may_be: str, optional: bool, table: bool) -> str:
     known = options(verb)
-    keyword = {o.name: o.keyword for o in known.values()}
+    named = by_name(verb)
     details = verb != "info"
     lines = [f"def {verb}("]
     lines.append(f"    {what}: Any = None," if optional else f"    {what}: Any,")
@@ -110,14 +107,14 @@ def function(verb: str, what: str, may_be: str, optional: bool, table: bool) -> 
     if details:
         lines.append("    details: bool | None = None,")
     lines.append(") -> Result:")
-    about = in_python(describe(verb)["about"], keyword)
+    about = in_python(describe(verb)["about"], named)
     lines.append('    """' + wrapped(about, 4).lstrip())
     lines.append("\n    Parameters\n    ----------")
     lines.append(f"    {what}\n{wrapped(may_be, 8)}")
     for o in known.values():
         choice = ": " + ", ".join(o.arg.split("|")) if o.kind == "choice" else ""
         unit = f" [{o.unit}]" if o.unit else ""
-        lines.append(f"    {o.keyword}\n{wrapped(in_python(o.help, keyword) + choice + unit + o.default, 8)}")
+        lines.append(f"    {o.keyword}\n{wrapped(in_python(o.help, named) + choice + unit + o.default, 8)}")
     if details:
         lines.append(f"    details\n{wrapped(DETAILS, 8)}")
     lines.append('    """')

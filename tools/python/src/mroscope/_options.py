@@ -87,6 +87,11 @@ def options(verb: str) -> Mapping[str, Option]:
     return found
 
 
+def by_name(verb: str) -> Mapping[str, Option]:
+    """The same by their names on the command line."""
+    return {o.name: o for o in options(verb).values()}
+
+
 def _number(o: Option, value: Any) -> str:
     try:
         if isinstance(value, bool) or not isinstance(value, numbers.Real) and not hasattr(value, "__float__"):

@@ -27,15 +27,15 @@ class Run:
         if self.handle == ffi.NULL:
             raise MemoryError("no memory left to begin")
         self._lent: list[Any] = []
-        self.keyword: dict[str, str] = {}
+        self.options: Mapping[str, _options.Option] = {}  # by name
 
     def check(self, code: int) -> None:
         if code:
-            raise error_of(code, text(lib.mro_run_message(self.handle)), (), self.keyword)
+            raise error_of(code, text(lib.mro_run_message(self.handle)), (), self.options)
 
     def argument(self, argument: str) -> None:
         if "\0" in argument:
-            raise ArgumentError(in_python(f"{argument!r} holds a zero byte", self.keyword))
+            raise ArgumentError(f"{argument.lstrip('-')!r} holds a zero byte")
         self.check(lib.mro_run_argument(self.handle, os.fsencode(argument)))
 
     def lend_bytes(self, name: str, data: bytes) -> None:
@@ -86,7 +86,11 @@ class Run:
 
     def results(self) -> list[dict[str, Any]]:
         count = lib.mro_run_results(self.handle)
-        return [json.loads(text(lib.mro_run_result(self.handle, i))) for i in range(count)]
+        found = [json.loads(text(lib.mro_run_result(self.handle, i))) for i in range(count)]
+        for data in found:
+            if "warnings" in data:
+                data["warnings"] = [in_python(w, self.options) for w in data["warnings"]]
+        return found
 
     def files(self, result: int) -> dict[str, bytes]:
         size = ffi.new("size_t *")
@@ -145,7 +149,7 @@ def measure(
     """Runs a verb on one input or several, with its options as keyword arguments."""
     run = Run()
     known = _options.options(verb)
-    run.keyword = {o.name: o.keyword for o in known.values()}
+    run.options = _options.by_name(verb)
     if inputs is None:
         if given.get("map") is None:
             raise ArgumentError(f"{verb}() has no {'table' if table else 'image'} to measure: it was given None")
@@ -173,8 +177,8 @@ def measure(
     code = run.start(verb)
     found = [Result(verb, data, run.files(i)) for i, data in enumerate(run.results())]
     if code:
-        lack = lib.mro_run_lack(run.handle)
-        raise error_of(code, text(lib.mro_run_message(run.handle)), found, run.keyword, lack, _hint(lack, inputs))
+        message = text(lib.mro_run_message(run.handle)) + _hint(lib.mro_run_lack(run.handle), inputs)
+        raise error_of(code, message, found, run.options)
     whole = collect(verb, found)
     if len(inputs) == 1 and hasattr(inputs[0], "axes_manager"):
         whole._metadata = inputs[0].metadata.as_dictionary()

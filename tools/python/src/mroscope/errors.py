@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+if TYPE_CHECKING:
+    from ._options import Option
 
 
 class MroscopeError(Exception):
@@ -60,35 +63,27 @@ CLASSES = (
 )
 
 
-# What to give where something lacks, in the order of enum mro_lack, from 1.
-STEPS = (
-    "pixel_nm",
-    "pixel_nm, or resolution_tags=True if those are the microscope's",
-    "step_inv_nm, camera_length_mm with detector_pixel_um and kv, or standard with standard_file",
-    "kv",
-    "detector_pixel_um (times the binning)",
-    "composition, as in composition='Fe82B18'",
-    "wavelength_A, or kv with electrons",
-    "abscissa: 'Q-A', 'Q-nm', 's-nm', 's-A', 'two-theta' or 'r-A'",
-)
+# Of enum mro_lack: those for which the units of a signal help as well.
 PIXEL_SIZE = (1, 2)
 
 
-def in_python(sentence: str, keyword: Mapping[str, str]) -> str:
-    """A sentence of the library, whose options get the names they have in Python, without what stands for their values
-    on the command line: kv of "--kv KV", centre_px of "--centre X,Y"."""
+def in_python(sentence: str, options: Mapping[str, Option]) -> str:
+    """A sentence of the library, which calls options `s_max` or `unit=GPa`, with the keyword arguments of those that
+    `options` has by their names on the command line. What only stands for a value, as KV in `kv=KV`, is left out."""
 
     def name(match: re.Match[str]) -> str:
-        return keyword.get(match.group(1), match.group(0))
+        word, value = match.groups()
+        o = options.get(word.replace("_", "-"))
+        if o is None:
+            return word if value is None else f"{word}={value}"
+        if o.kind == "flag":
+            return f"{o.keyword}=True"
+        return o.keyword if value in (None, o.arg) else f"{o.keyword}={value!r}"
 
-    value = r"(?: [A-Z][A-Z0-9_]*(?:,[A-Z][A-Z0-9_]*)*(?![\w=@:]))?"
-    return re.sub(rf"--([a-z][a-z-]*[a-z]|[a-z]){value}", name, sentence).replace("-o DIR", "output=DIR")
+    return re.sub(r"`([a-z][a-z0-9_-]*)(?:=([^`]*))?`", name, sentence)
 
 
-def error_of(
-    code: int, message: str, results: Sequence[Any], keyword: Mapping[str, str], lack: int = 0, more: str = ""
-) -> MroscopeError:
-    """The exception for a code of the library, with what to do where something lacks (`more` goes behind that)."""
+def error_of(code: int, message: str, results: Sequence[Any], options: Mapping[str, Option]) -> MroscopeError:
+    """The exception for a code of the library."""
     kind = CLASSES[code - 1] if 0 < code <= len(CLASSES) else MroscopeError
-    step = f"; give {STEPS[lack - 1]}" if lack else ""
-    return kind(in_python(message, keyword) + step + more, results)
+    return kind(in_python(message, options), results)

@@ -14,8 +14,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ._options import options
-from .errors import ArgumentError, in_python
+from .errors import ArgumentError
 from .image import Image
 
 
@@ -50,7 +49,8 @@ class Record(Mapping[str, Any]):
         return [*super().__dir__(), *(k for k in self if k.isidentifier())]
 
     def to_dict(self) -> dict[str, Any]:
-        """A copy as plain dictionaries and lists: the JSON object of the program."""
+        """A copy as plain dictionaries and lists: the JSON object of the program, with the options in its
+        warnings called as here."""
         return copy.deepcopy(dict(self._data))
 
     def __repr__(self) -> str:
@@ -194,14 +194,6 @@ class Result(Record):
         if not name.startswith("_") and not self._data and self._parts:
             raise AttributeError(f"'{self._verb}' measures these {len(self._parts)} by themselves; see .parts")
         return super().__getattr__(name)
-
-    def __getitem__(self, key: str) -> Any:
-        value = super().__getitem__(key)
-        if key != "warnings":
-            return value
-        # They name options as the command line does.
-        keyword = {o.name: o.keyword for o in options(self._verb).values()}
-        return tuple(in_python(w, keyword) for w in value)
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and (not isinstance(other, Result) or self._parts == other._parts)

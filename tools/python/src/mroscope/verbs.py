@@ -603,8 +603,8 @@ def shearband(
 ) -> Result:
     """Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth
     with 95 % intervals from segments along the band, and whether a random field of the same spectrum shows stripes
-    as strong. A depth is relative to the glass beside the band, positive where the band is darker or, with signal
-    variance, more even.
+    as strong. A depth is relative to the glass beside the band, positive where the band is darker or, with
+    signal='variance', more even.
 
     Parameters
     ----------
