@@ -92,7 +92,7 @@ static json_t *crystal_side_json(const void *items, size_t i)
 {
     const struct mro_crystal_side *s = &((const struct mro_crystal_side *)items)[i];
     struct builder b = object();
-    put(&b, "crystal", count(s->crystal));
+    put(&b, "crystal", count(s->crystal + 1)); /* as the figure and the table number them */
     put(&b, "side", text(s->plus ? "plus" : "minus"));
     put(&b, "strain", number(s->strain));
     put(&b, "strain_se", number(s->strain_se));

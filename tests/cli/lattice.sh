@@ -26,6 +26,7 @@ c, = r["crystals"]
 assert abs(c["diameter_nm"] / 8 - 1) < 0.05 and math.hypot(c["x_nm"] - 5.6, c["y_nm"] - 5.6) < 0.1, c
 assert abs(c["d_nm"] / (0.2027 * 1.0075) - 1) < 0.001 and abs(c["azimuth_deg"] - 28.65) < 0.3, c
 sides = {s["side"]: s for s in r["sides"]}
+assert sides["minus"]["crystal"] == sides["plus"]["crystal"] == 1, sides
 assert abs(sides["minus"]["strain"]) < 0.002 and abs(sides["plus"]["strain"] - 0.015) < 0.002, sides
 EOF
 fi
