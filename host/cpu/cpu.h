@@ -5,6 +5,11 @@
 
 #include "core/backend.h"
 
+/* The median power of the spectrum `s`, over `model` where that is not NULL, at all wanted points of a lattice, others
+ * -1. false: out of memory. */
+struct mro_lattice;
+bool mro_cpu_lattice_medians(const struct mro_lattice *l, const mro_c32 *s, const float *model, float *v, int threads);
+
 enum mro_code mro_cpu_rates(struct mro_device *d, struct mro_rates *r, struct mro_error *e);
 enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
