@@ -51,6 +51,12 @@ struct cli_group {
     void *base;
 };
 
+/* Where the value of a row of the table lies: of the type that the row's kind says. */
+void *cli_option_value(const struct cli_group *g, const struct cli_option *o);
+
+/* Word `i`, from 0, of a list "none|mean", and its length; NULL when there are not so many. */
+const char *cli_choice(const char *words, int i, size_t *length);
+
 /* Selected frames as closed ranges; n = 0: all. */
 #define CLI_MAX_RANGES 64
 struct cli_frames {
