@@ -9,16 +9,12 @@
 
 #include "core/first_error.h"
 #include "core/notes.h"
-#include "core/select.h"
 #include "ops/pixels.h"
 #include "ops/shearband_internal.h"
 #include "ops/wide.h"
 
 #define FINE_PIXELS ((size_t)2 << 20) /* of the grid that profiles are measured on, at most */
 #define COARSE 128.0                  /* samples along a square field, of the grid that is searched */
-#define VACUUM 0.1                    /* of the usual intensity: no specimen there */
-#define VACUUM_BLOCKS 64 /* along the short side, whose means are compared with it: a pixel's noise is not, */
-#define VACUUM_SAMPLES 4 /* and samples along a side of one, at least */
 #define LEAST_COVERAGE 0.25
 #define LEAST_SIDE 32
 #define WIDEST 0.6      /* of the short side of the field */
@@ -100,134 +96,7 @@ static enum mro_code check_options(const struct mro_shearband_options *o, const 
     return MRO_OK;
 }
 
-/* ------------------------------------------------------------------ grids */
-
-/* Means over blocks of whole pixels; blocks less than half full are empty. Counts less the black level. */
-static enum mro_code shrink(const float *px, size_t ny, size_t nx, const double step[2], size_t to_ny, size_t to_nx,
-                            double black, int threads, struct mro_sb_grid *g, struct mro_error *e)
-{
-    enum { PART = 1024 };
-    g->ny = to_ny;
-    g->nx = to_nx;
-    g->step[0] = step[0] * (double)ny / (double)to_ny;
-    g->step[1] = step[1] * (double)nx / (double)to_nx;
-    g->v = malloc(to_ny * to_nx * sizeof *g->v);
-    if (g->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", to_nx, to_ny);
-    bool failed = false;
-#pragma omp parallel num_threads(threads)
-    {
-        double *sum = malloc(nx * sizeof *sum); /* of columns */
-        float *known = malloc(nx * sizeof *known);
-        const bool ready = sum && known;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
-#pragma omp for schedule(static)
-        for (size_t j = 0; j < to_ny; j++) {
-            if (!ready) continue;
-            const size_t y0 = j * ny / to_ny, y1 = (j + 1) * ny / to_ny;
-            memset(sum, 0, nx * sizeof *sum);
-            memset(known, 0, nx * sizeof *known);
-            for (size_t from = 0; from < nx; from += PART) /* whose sums stay in the first level of cache */
-                for (size_t y = y0; y < y1; y++) {
-                    const size_t end = from + PART < nx ? from + PART : nx;
-                    const float *row = px + y * nx;
-#pragma omp simd
-                    for (size_t x = from; x < end; x++) {
-                        const bool in = fabsf(row[x]) <= 3.4e38f;
-                        sum[x] += in ? (double)row[x] : 0;
-                        known[x] += in ? 1.0f : 0.0f;
-                    }
-                }
-            for (size_t i = 0, x = 0; i < to_nx; i++) {
-                const size_t x0 = x, x1 = (i + 1) * nx / to_nx;
-                double all = 0, n = 0;
-                for (; x < x1; x++) {
-                    all += sum[x];
-                    n += known[x];
-                }
-                g->v[j * to_nx + i] = 2 * n > (double)((y1 - y0) * (x1 - x0)) ? (float)(all / n - black) : NAN;
-            }
-        }
-        free(sum);
-        free(known);
-    }
-    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", to_nx, to_ny) : MRO_OK;
-}
-
-static enum mro_code copy_of(const struct mro_sb_grid *g, struct mro_sb_grid *c, struct mro_error *e)
-{
-    *c = *g;
-    c->v = malloc(g->ny * g->nx * sizeof *c->v);
-    if (c->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
-    memcpy(c->v, g->v, g->ny * g->nx * sizeof *c->v);
-    return MRO_OK;
-}
-
-static double median_of_grid(const struct mro_sb_grid *g, int threads, struct mro_error *e, enum mro_code *rc)
-{
-    const size_t all = g->ny * g->nx;
-    float least = 0;
-    size_t known = 0, n = 0;
-#pragma omp simd reduction(min : least) reduction(+ : known)
-    for (size_t i = 0; i < all; i++) {
-        known += g->v[i] == g->v[i];
-        least = g->v[i] < least ? g->v[i] : least; /* false for NaN */
-    }
-    if (known == all && least >= 0) return mro_select_positive(g->v, all, all / 2, threads);
-    float *v = malloc(all * sizeof *v);
-    if (v == NULL) {
-        *rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
-        return NAN;
-    }
-    for (size_t i = 0; i < all; i++) {
-        v[n] = g->v[i];
-        n += g->v[i] == g->v[i];
-    }
-    const double m = n == 0 ? NAN : least < 0 ? mro_median(v, n) : mro_select_positive(v, n, n / 2, threads);
-    free(v);
-    return m;
-}
-
-/* Blanks blocks that are vacuum, and those beside them, which hold some of it. Samples that were blanked. */
-static enum mro_code leave_out_vacuum(struct mro_sb_grid *g, double median, size_t *gone, struct mro_error *e)
-{
-    const size_t side = g->ny < g->nx ? g->ny : g->nx,
-                 size = side / VACUUM_BLOCKS > VACUUM_SAMPLES ? side / VACUUM_BLOCKS : VACUUM_SAMPLES;
-    const size_t by = (g->ny + size - 1) / size, bx = (g->nx + size - 1) / size;
-    unsigned char *vacuum = calloc(by * bx, 1);
-    *gone = 0;
-    if (vacuum == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu x %zu samples", g->nx, g->ny);
-    for (size_t j = 0; j < by; j++)
-        for (size_t i = 0; i < bx; i++) {
-            double sum = 0, n = 0;
-            const size_t end = (i + 1) * size < g->nx ? (i + 1) * size : g->nx;
-            for (size_t y = j * size; y < (j + 1) * size && y < g->ny; y++)
-#pragma omp simd reduction(+ : sum, n)
-                for (size_t x = i * size; x < end; x++) {
-                    const float v = g->v[y * g->nx + x];
-                    sum += v == v ? (double)v : 0;
-                    n += v == v;
-                }
-            vacuum[j * bx + i] = n > 0 && sum / n < VACUUM * median;
-        }
-    for (size_t j = 0; j < by; j++)
-        for (size_t i = 0; i < bx; i++) {
-            bool near = false;
-            for (size_t b = j ? j - 1 : 0; b <= j + 1 && b < by; b++)
-                for (size_t a = i ? i - 1 : 0; a <= i + 1 && a < bx; a++) near |= vacuum[b * bx + a];
-            for (size_t y = j * size; near && y < (j + 1) * size && y < g->ny; y++)
-                for (size_t x = i * size; x < (i + 1) * size && x < g->nx; x++) {
-                    float *v = g->v + y * g->nx + x;
-                    if (!(*v == *v)) continue;
-                    *v = NAN;
-                    ++*gone;
-                }
-        }
-    free(vacuum);
-    return MRO_OK;
-}
+/* ------------------------------------------------------------------ contrast */
 
 /* Everything of one image on its way. */
 struct work {
@@ -281,7 +150,7 @@ static enum mro_code make_contrast(struct work *w, bool *done, struct mro_error 
         fmax(sqrt((double)n * w->raw.step[0] * w->raw.step[1]) / COARSE, fmax(w->raw.step[0], w->raw.step[1]));
     const size_t ny = (size_t)fmax(8, fmin((double)w->raw.ny, round((double)w->raw.ny * w->raw.step[0] / h))),
                  nx = (size_t)fmax(8, fmin((double)w->raw.nx, round((double)w->raw.nx * w->raw.step[1] / h)));
-    return shrink(w->fine.v, w->raw.ny, w->raw.nx, w->raw.step, ny, nx, 0, w->d->threads, &w->coarse, e);
+    return mro_sb_grid_shrink(w->fine.v, w->raw.ny, w->raw.nx, w->raw.step, ny, nx, 0, w->d->threads, &w->coarse, e);
 }
 
 /* Coarse contrast less the models of the first `n` bands. */
@@ -471,8 +340,8 @@ static enum mro_code judge(struct work *w, const struct stage *stage, const stru
         struct mro_sb_null null = { 0 };
         const size_t judged = w->n ? w->n : 1;
         again = false;
-        rc = copy_of(&w->coarse, &residual, e);
-        if (rc == MRO_OK) rc = copy_of(&w->coarse, &whole, e);
+        rc = mro_sb_grid_copy(&w->coarse, &residual, e);
+        if (rc == MRO_OK) rc = mro_sb_grid_copy(&w->coarse, &whole, e);
         if (rc == MRO_OK) {
             take_out(w, w->band, w->n, residual.v);
             if (near) keep_line(w->o, &whole);
@@ -539,7 +408,7 @@ static enum mro_code search(struct work *w, struct mro_shearband_result *r, stru
         free(residual.v);
         residual.v = NULL;
         mro_sb_null_release(&null);
-        if ((rc = copy_of(&w->coarse, &s->field, e))) break;
+        if ((rc = mro_sb_grid_copy(&w->coarse, &s->field, e))) break;
         stages++;
         take_out(w, w->band, w->n, s->field.v);
         for (size_t y = 0; y < s->field.ny; y++)
@@ -565,7 +434,7 @@ static enum mro_code search(struct work *w, struct mro_shearband_result *r, stru
             found = found && is_of(b, &s->stripe);
             free(residual.v);
             residual.v = NULL;
-            if ((rc = copy_of(&w->coarse, &residual, e))) break;
+            if ((rc = mro_sb_grid_copy(&w->coarse, &residual, e))) break;
             take_out(w, w->band, w->n + found, residual.v);
             mro_sb_null_release(&null);
             if ((rc = mro_sb_null_draw(w->d, &residual, (double)(w->n + found), &s->field, scan, o->polynomial,
@@ -831,13 +700,14 @@ enum mro_code mro_shearband_measure_wide(struct mro_device *d, const struct mro_
     while ((im->ny / k) * (im->nx / k) > FINE_PIXELS && im->ny / (k + 1) >= 256 && im->nx / (k + 1) >= 256) k++;
     const bool mean = o->signal == MRO_SHEARBAND_MEAN;
     if (mean)
-        rc = shrink(im->px, im->ny, im->nx, r->pixel_nm, im->ny / k, im->nx / k, r->black_level, d->threads, &w.raw, e);
+        rc = mro_sb_grid_shrink(im->px, im->ny, im->nx, r->pixel_nm, im->ny / k, im->nx / k, r->black_level, d->threads,
+                                &w.raw, e);
     else
         rc = mro_sb_speckle(im, r->pixel_nm, r->black_level, d->threads, name, &w.raw, r, e);
     if (rc) goto done;
-    if ((rc = copy_of(&w.raw, &w.fine, e))) goto done;
+    if ((rc = mro_sb_grid_copy(&w.raw, &w.fine, e))) goto done;
     const size_t n = w.raw.ny * w.raw.nx;
-    const double median = median_of_grid(&w.raw, d->threads, e, &rc);
+    const double median = mro_sb_grid_median(&w.raw, d->threads, e, &rc);
     if (rc) goto done;
     size_t kept = 0, vacuum = 0;
     float lo = INFINITY, hi = -INFINITY;
@@ -849,7 +719,7 @@ enum mro_code mro_shearband_measure_wide(struct mro_device *d, const struct mro_
         kept += v == v;
     }
     if (mean && median > 0 && hi > lo) {
-        if ((rc = leave_out_vacuum(&w.raw, median, &vacuum, e))) goto done;
+        if ((rc = mro_sb_grid_blank(&w.raw, median, &vacuum, e))) goto done;
         kept -= vacuum;
     }
     if (!measurable(r, median, (double)kept / (double)n, hi > lo)) goto done;

@@ -13,6 +13,23 @@ struct mro_sb_grid {
     float *v;       /* ny * nx */
 };
 
+/* -- shearband_grid.c ------------------------------------------------------------------------------- */
+
+/* Fills g, whose v the caller frees, with means over blocks of whole pixels of px, ny * nx of the step in nm; blocks
+ * less than half full are empty. Counts less the black level. MRO_EMEMORY. */
+enum mro_code mro_sb_grid_shrink(const float *px, size_t ny, size_t nx, const double step[2], size_t to_ny,
+                                 size_t to_nx, double black, int threads, struct mro_sb_grid *g, struct mro_error *e);
+
+/* A copy, whose v the caller frees. MRO_EMEMORY. */
+enum mro_code mro_sb_grid_copy(const struct mro_sb_grid *g, struct mro_sb_grid *c, struct mro_error *e);
+
+/* Of the values that are there; NaN without any, or with *rc MRO_EMEMORY. */
+double mro_sb_grid_median(const struct mro_sb_grid *g, int threads, struct mro_error *e, enum mro_code *rc);
+
+/* Blanks blocks that are vacuum beside the median, and those beside them, which hold some of it. `gone`: samples that
+ * were blanked. MRO_EMEMORY. */
+enum mro_code mro_sb_grid_blank(struct mro_sb_grid *g, double median, size_t *gone, struct mro_error *e);
+
 /* -- shearband_speckle.c ---------------------------------------------------------------------------- */
 
 /* Variance within blocks of 1 nm over the square of the mean (less `black`), that is, of the speckle and of the counts;
@@ -86,7 +103,7 @@ void mro_sb_null_release(struct mro_sb_null *null); /* {0} is fine */
 enum mro_code mro_sb_flatten(float *v, size_t ny, size_t nx, const unsigned char *use, int degree, bool divide,
                              int threads, bool *done, struct mro_error *e);
 
-/* -- shearband_fit.c: profiles ---------------------------------------------------------------------- */
+/* -- shearband_profile.c: profiles across bands ----------------------------------------------------- */
 
 /* b[0] + b[1] (s - centre) + amplitude * shape; shape is 1 in the middle of a wide band. */
 struct mro_sb_profile_fit {
@@ -101,6 +118,31 @@ double mro_sb_shape(double s, double width, double edge); /* s from the centre *
  * does not converge to a band inside the profile. */
 bool mro_sb_profile_fit(const double *s, const double *v, const double *weight, size_t n, double bin, bool hold_edge,
                         struct mro_sb_profile_fit *f);
+
+/* A profile that is fitted, and room for what a model has at its bins: they are gone through in vectors. */
+enum { MRO_SB_PARAMETERS = 6 }; /* b0, b1, amplitude, centre, width, edge */
+struct mro_sb_profile {
+    size_t n;
+    const double *s, *v, *weight;
+    double *shape;                    /* of the last model */
+    double *slope[MRO_SB_PARAMETERS]; /* derivatives of the model by its parameters; the third is the shape */
+    double *rest, *weighted;          /* what the model leaves; one derivative times the weights */
+    double room[(MRO_SB_PARAMETERS + 2) * MRO_SB_BINS]; /* of all these */
+};
+
+/* A profile of n bins, at most MRO_SB_BINS, whose arrays are kept by their addresses. */
+void mro_sb_profile_of(struct mro_sb_profile *p, size_t n, const double *s, const double *v, const double *weight);
+
+/* Fills the shape of f, and fits b and amplitude alone to it. False: no solution. */
+bool mro_sb_profile_linear(struct mro_sb_profile *p, struct mro_sb_profile_fit *f);
+
+/* Sum of weighted squares beside the model whose shape was filled last. Bins without weight hold zeros. */
+double mro_sb_profile_chi2(const struct mro_sb_profile *p, const struct mro_sb_profile_fit *f);
+
+/* mro_sb_profile_fit. */
+bool mro_sb_profile_solve(struct mro_sb_profile *p, double bin, bool hold_edge, struct mro_sb_profile_fit *f);
+
+/* -- shearband_fit.c: bands that are measured ------------------------------------------------------- */
 
 /* A band being measured: its centre line and shape. */
 struct mro_sb_band {
