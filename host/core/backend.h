@@ -97,10 +97,11 @@ struct mro_backend {
      * replaced by the median of their neighbours, division by the local mean (Gaussian of background_nm),
      * minus the smooth component that carries the jumps at the borders (Moisan, J. Math. Imaging Vis. 39
      * (2011) 161). `px` (host, ny*nx, NaN = no data) -> spectrum of g->ny x g->nx with g->ly = ny*pixel.
-     * `usable` (host, may be NULL): 1 where the pixel was finite; `spikes` counts those replaced. */
+     * `spikes` counts those replaced; `means` (host): of the pixels of each of mro_background_blocks without spikes,
+     * NaN where none has data. Both may be NULL. */
     enum mro_code (*contrast_spectrum)(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                        const double pixel_nm[2], double background_nm, const struct mro_grid *g,
-                                       struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e);
+                                       struct mro_buffer *spectrum, size_t *spikes, double *means, struct mro_error *e);
 
     /* Power |F|^2 divided by `model` (host, ny*nx or NULL for 1), local median within `radius` nm^-1 on a lattice,
      * over ln 2 (mean of an exponential), smoothed and interpolated: mean local power where lo <= |q| <= hi,

@@ -416,16 +416,14 @@ static size_t sum_part(const float *px, size_t ny, size_t nx, size_t from, size_
 
 enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
-                                        struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e)
+                                        struct mro_buffer *spectrum, size_t *spikes, double *means, struct mro_error *e)
 {
     /* A middle frequency of an even grid has no partner: it is left out. */
     const ptrdiff_t hy = (ptrdiff_t)(g->ny - 1) / 2;
     const size_t kept = (g->nx - 1) / 2 + 1;
     if (ny < 8 || nx < 8) return MRO_FAIL(e, MRO_EDATA, "an image of %zu x %zu pixels is too small to measure", nx, ny);
-    const double finest = fmin(background_nm / pixel_nm[0], background_nm / pixel_nm[1]);
-    struct background bg = { .block = finest / 8 > 1 ? (size_t)(finest / 8) : 1 };
-    bg.ny = (ny + bg.block - 1) / bg.block;
-    bg.nx = (nx + bg.block - 1) / bg.block;
+    const struct mro_blocks cut = mro_background_blocks(ny, nx, pixel_nm, background_nm);
+    struct background bg = { .block = cut.side, .ny = cut.ny, .nx = cut.nx };
     const size_t nb = bg.ny * bg.nx;
     enum mro_code rc = MRO_OK;
     double *sum = calloc(nb + WIDE, sizeof *sum), *count = calloc(nb + WIDE, sizeof *count);
@@ -495,6 +493,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         goto done;
     }
     if (spikes) *spikes = replaced;
+    for (size_t i = 0; means && i < nb; i++) means[i] = sum[i] / count[i];
     if (!background_smooth(d->threads, &bg, ny, nx, sum, count, background_nm / pixel_nm[0] / (double)bg.block,
                            background_nm / pixel_nm[1] / (double)bg.block)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
@@ -514,8 +513,8 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     {
         struct mro_real s;
         mro_lanes *centres = aligned_alloc(sizeof *centres, bg.nx * sizeof *centres); /* the local mean, and by rows */
-        float *means = malloc(MRO_LANES * bg.nx * sizeof *means);
-        const bool ready = mro_real_new(&s, nx) && centres && means;
+        float *rows = malloc(MRO_LANES * bg.nx * sizeof *rows);
+        const bool ready = mro_real_new(&s, nx) && centres && rows;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -526,7 +525,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             for (size_t part = 0; part < s.parts; part++) {
                 const size_t y = y0 + part * MRO_LANES, last = ny - 1 - y;
                 mro_lanes *to = mro_real_part(s.room.in, part);
-                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, means, centres, scale, to, s.parts);
+                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, rows, centres, scale, to, s.parts);
                 const mro_lanes jump = to[s.parts * (nx - 1)] - to[0];
                 memcpy(b.jump_x + y, &jump, sizeof jump);
                 for (size_t x = 0; y == 0 && x < nx; x++) b.first[x] = to[s.parts * x][0];
@@ -536,7 +535,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         }
         mro_real_release(&s);
         free(centres);
-        free(means);
+        free(rows);
     }
     for (size_t x = 0; x < nx; x++) b.last[x] -= b.first[x];
     if (failed || !line_spectrum(b.last, nx, b.hat_y) || !line_spectrum(b.jump_x, ny, b.hat_x)) {

@@ -13,7 +13,8 @@ bool mro_cpu_lattice_medians(const struct mro_lattice *l, const mro_c32 *s, cons
 enum mro_code mro_cpu_rates(struct mro_device *d, struct mro_rates *r, struct mro_error *e);
 enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
-                                        struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e);
+                                        struct mro_buffer *spectrum, size_t *spikes, double *means,
+                                        struct mro_error *e);
 enum mro_code mro_cpu_correlate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
                                 const struct mro_buffer *b, struct mro_buffer *out, struct mro_error *e);
 enum mro_code mro_cpu_add_moved(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,

@@ -51,40 +51,53 @@ static enum mro_code smooth(struct mro_device *d, double *plane, double *work, s
     return MRO_OK;
 }
 
-/* Counts without spikes to contrast, in place. */
-static enum mro_code flatten(struct mro_device *d, float *px, size_t ny, size_t nx, const double pixel_nm[2],
-                             double background_nm, struct mro_error *e)
+/* Means of n blocks for the host, from sums and counts. */
+static enum mro_code fetch_means(struct mro_device *d, const double *sum, const double *count, size_t n, double *means,
+                                 struct mro_error *e)
 {
-    const double finest = fmin(background_nm / pixel_nm[0], background_nm / pixel_nm[1]);
-    const size_t block = finest / 8 > 1 ? (size_t)(finest / 8) : 1;
-    const size_t by = (ny + block - 1) / block, bx = (nx + block - 1) / block, n = by * bx;
+    double *pixels = malloc(n * sizeof *pixels);
+    enum mro_code rc = pixels ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu blocks of pixels", n);
+    if (rc == MRO_OK) rc = mro_gpu_fetch(d, means, sum, n * sizeof *means, e);
+    if (rc == MRO_OK) rc = mro_gpu_fetch(d, pixels, count, n * sizeof *pixels, e);
+    for (size_t i = 0; rc == MRO_OK && i < n; i++) means[i] /= pixels[i];
+    free(pixels);
+    return rc;
+}
+
+/* Counts without spikes to contrast, in place. `means` of its blocks for the host, where they are wanted. */
+static enum mro_code flatten(struct mro_device *d, float *px, size_t ny, size_t nx, const double pixel_nm[2],
+                             double background_nm, double *means, struct mro_error *e)
+{
+    const struct mro_blocks blocks = mro_background_blocks(ny, nx, pixel_nm, background_nm);
+    const size_t block = blocks.side, by = blocks.ny, bx = blocks.nx, n = by * bx;
     const double sigma[2] = { background_nm / pixel_nm[0] / (double)block,
                               background_nm / pixel_nm[1] / (double)block };
     struct mro_gpu_room room = { .d = d };
     struct mro_block_sums_args sums = {
         .px = px, .ny = ny, .nx = nx, .block_y = block, .block_x = block, .blocks_y = by, .blocks_x = bx
     };
-    struct mro_local_means_args means = { .n = n };
+    struct mro_local_means_args local = { .n = n };
     double *work;
     enum mro_code rc = mro_gpu_take(&room, &sums.sum, n, sizeof(double), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &sums.count, n, sizeof(double), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &work, n, sizeof(double), e);
-    if (rc == MRO_OK) rc = mro_gpu_take(&room, &means.mean, n, sizeof(double), e);
-    if (rc == MRO_OK) rc = mro_gpu_take(&room, &means.scale, 1, sizeof *means.scale, e);
+    if (rc == MRO_OK) rc = mro_gpu_take(&room, &local.mean, n, sizeof(double), e);
+    if (rc == MRO_OK) rc = mro_gpu_take(&room, &local.scale, 1, sizeof *local.scale, e);
     if (rc == MRO_OK) rc = MRO_LAUNCH(d, block_sums, mro_block_sums_blocks(&sums), &sums, e);
+    if (rc == MRO_OK && means) rc = fetch_means(d, sums.sum, sums.count, n, means, e);
     if (rc == MRO_OK) rc = smooth(d, sums.sum, work, by, bx, sigma, e);
     if (rc == MRO_OK) rc = smooth(d, sums.count, work, by, bx, sigma, e);
-    means.sum = sums.sum;
-    means.count = sums.count;
-    if (rc == MRO_OK) rc = MRO_LAUNCH(d, local_means, 1, &means, e);
+    local.sum = sums.sum;
+    local.count = sums.count;
+    if (rc == MRO_OK) rc = MRO_LAUNCH(d, local_means, 1, &local, e);
     const struct mro_contrast_args contrast = { .px = px,
                                                 .ny = ny,
                                                 .nx = nx,
                                                 .block = block,
                                                 .blocks_y = by,
                                                 .blocks_x = bx,
-                                                .mean = means.mean,
-                                                .scale = means.scale };
+                                                .mean = local.mean,
+                                                .scale = local.scale };
     if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, contrast, ny * nx, &contrast, e);
     mro_gpu_room_release(&room);
     return rc;
@@ -92,7 +105,7 @@ static enum mro_code flatten(struct mro_device *d, float *px, size_t ny, size_t 
 
 enum mro_code mro_gpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
-                                        struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e)
+                                        struct mro_buffer *spectrum, size_t *spikes, double *means, struct mro_error *e)
 {
     const size_t n = ny * nx;
     if (ny < 8 || nx < 8) return MRO_FAIL(e, MRO_EDATA, "an image of %zu x %zu pixels is too small to measure", nx, ny);
@@ -106,7 +119,7 @@ enum mro_code mro_gpu_contrast_spectrum(struct mro_device *d, const float *px, s
     if (rc == MRO_OK) rc = mro_gpu_give(&counts, &image, px, n, sizeof *px, e);
     if (rc == MRO_OK) rc = despike(d, image, ny, nx, clean, found, e);
     mro_gpu_room_release(&counts); /* its room serves the transform */
-    if (rc == MRO_OK) rc = flatten(d, clean, ny, nx, pixel_nm, background_nm, e);
+    if (rc == MRO_OK) rc = flatten(d, clean, ny, nx, pixel_nm, background_nm, means, e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &half, ny * (nx / 2 + 1), sizeof *half, e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &along_x, nx, sizeof *along_x, e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &along_y, ny, sizeof *along_y, e);

@@ -7,7 +7,8 @@
 
 enum mro_code mro_gpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
-                                        struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e);
+                                        struct mro_buffer *spectrum, size_t *spikes, double *means,
+                                        struct mro_error *e);
 enum mro_code mro_gpu_local_power(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
                                   const float *model, double radius_inv_nm, double lo, double hi,
                                   struct mro_buffer *power, struct mro_error *e);

@@ -503,7 +503,7 @@ static enum mro_code spectrum_of(struct aligner *a, const struct mro_image *im, 
     const size_t n = a->g.ny * a->g.nx;
     MRO_TRY(mro_pixels_in_range(im, a->name, e));
     MRO_TRY(a->d->ops->contrast_spectrum(a->d, im->px, im->ny, im->nx, pixel, background_of(&a->g), &a->g, &a->frame,
-                                         NULL, e));
+                                         NULL, NULL, e));
     /* Faded out at the borders: what is cut there stays with the camera and would draw the peak to zero. */
     MRO_TRY(a->d->ops->inverse(a->d, &a->g, &a->frame, &a->field, e));
     MRO_TRY(a->d->ops->download(a->d, a->host, &a->field, n * sizeof(float), e));

@@ -260,7 +260,7 @@ static enum mro_code call_contrast(struct bed *b, int k, struct mro_error *e)
     size_t spikes = 0;
     (void)k;
     return b->d->ops->contrast_spectrum(b->d, b->im->px, b->im->ny, b->im->nx, b->pixel, BACKGROUND_NM, &b->grid,
-                                        &b->complex_out, &spikes, e);
+                                        &b->complex_out, &spikes, NULL, e);
 }
 
 static enum mro_code call_local_power(struct bed *b, int k, struct mro_error *e)

@@ -771,7 +771,7 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
     if ((rc = d->ops->alloc(d, &w->flat, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->alloc(d, &white, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, w->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
-                                        &spikes, e)))
+                                        &spikes, NULL, e)))
         goto done;
     if (spikes > im->ny * im->nx / 1000)
         mro_crystal_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,

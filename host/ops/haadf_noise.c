@@ -282,7 +282,8 @@ static enum mro_code sum_block(struct mro_device *d, const float *px, double bac
     enum mro_code rc = block ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for a block of %zu pixels", n);
     if (rc || cut_block(px, s->nx, p->at[k][0], p->at[k][1], p->by, p->bx, block) < WHOLE) goto done;
     if ((rc = d->ops->alloc(d, &spectrum, n * sizeof *z, e))) goto done;
-    if ((rc = d->ops->contrast_spectrum(d, block, p->by, p->bx, s->pixel_nm, background_nm, &g, &spectrum, NULL, e)))
+    if ((rc = d->ops->contrast_spectrum(d, block, p->by, p->bx, s->pixel_nm, background_nm, &g, &spectrum, NULL, NULL,
+                                        e)))
         goto done;
     z = spectrum.p;
     if (d->ops->runtime) {

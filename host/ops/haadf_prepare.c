@@ -437,7 +437,7 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     size_t spikes = 0;
     if ((rc = d->ops->alloc(d, &spectrum, ng * sizeof *s->spectrum, e))) goto done;
     if ((rc = d->ops->contrast_spectrum(d, px, im->ny, im->nx, r->pixel_nm, background, &s->grid, &spectrum, &spikes,
-                                        e)))
+                                        NULL, e)))
         goto done;
     if ((rc = d->ops->download(d, s->spectrum, &spectrum, ng * sizeof *s->spectrum, e))) goto done;
     if ((double)spikes > WARN_SPIKES * (double)n)

@@ -86,8 +86,8 @@ static void note(struct mro_meter *m, enum stage k, double start, struct mro_wor
 
 METERED(contrast_spectrum, STAGE_CONTRAST_SPECTRUM, mro_work_contrast_spectrum(ny, nx, g),
         (struct mro_device * d, const float *px, size_t ny, size_t nx, const double pixel_nm[2], double background_nm,
-         const struct mro_grid *g, struct mro_buffer *spectrum, size_t *spikes, struct mro_error *e),
-        (d, px, ny, nx, pixel_nm, background_nm, g, spectrum, spikes, e))
+         const struct mro_grid *g, struct mro_buffer *spectrum, size_t *spikes, double *means, struct mro_error *e),
+        (d, px, ny, nx, pixel_nm, background_nm, g, spectrum, spikes, means, e))
 METERED(local_power, STAGE_LOCAL_POWER, mro_work_local_power(g, radius_inv_nm, lo, hi),
         (struct mro_device * d, const struct mro_grid *g, const struct mro_buffer *spectrum, const float *model,
          double radius_inv_nm, double lo, double hi, struct mro_buffer *power, struct mro_error *e),

@@ -31,7 +31,7 @@ static void result_unknown(struct mro_order_result *r)
 {
     r->fraction_raw = r->null_fraction = r->fraction = r->p_image = r->fraction_acf = NAN;
     r->fraction_ci95[0] = r->fraction_ci95[1] = r->density_per_nm2 = r->diameter_median_nm = NAN;
-    r->size_limit_nm = r->coverage = NAN;
+    r->size_limit_nm = r->coverage = r->blemished = NAN;
     for (int i = 0; i < 4; i++) r->region_nm[i] = NAN;
     for (int i = 0; i < 3; i++) r->grade_fractions[i] = NAN;
     r->ctf.defocus_nm = r->ctf.astigmatism_nm = r->ctf.azimuth_deg = r->ctf.delocalisation_nm = NAN;
@@ -46,9 +46,10 @@ static unsigned char inside(double at, double length)
 }
 
 /* Cells that can be measured, and those where patches are looked for, which reach into the rim: away from the border,
- * from missing pixels, and where the band holds signal. */
-static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_image *im, const double pixel_nm[2],
-                                 unsigned char *usable, unsigned char *searched, struct mro_error *e)
+ * from missing pixels and blemishes, and where the band holds signal. */
+static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_image *im, const struct mro_blemishes *m,
+                                 const double pixel_nm[2], unsigned char *usable, unsigned char *searched,
+                                 struct mro_error *e)
 {
     const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
@@ -72,6 +73,14 @@ static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_im
         /* Single dead pixels are filled like spikes; a cell is lost when a tenth of its pixels are missing. */
         const double most = fmin(254, 0.1 * py / pixel_nm[0] * px / pixel_nm[1]);
         for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_ || bad[i] > most;
+    }
+    const double side = (double)m->blocks.side;
+    for (size_t i = 0; i < m->blocks.ny * m->blocks.nx; i++) {
+        if (!m->of[i]) continue;
+        const double y = side * (double)(i / m->blocks.nx), x = side * (double)(i % m->blocks.nx);
+        for (size_t j = (size_t)(y * pixel_nm[0] / py); j < ny && (double)j * py < (y + side) * pixel_nm[0]; j++)
+            for (size_t k = (size_t)(x * pixel_nm[1] / px); k < nx && (double)k * px < (x + side) * pixel_nm[1]; k++)
+                bad[j * nx + k] = 1;
     }
     const ptrdiff_t ry = (ptrdiff_t)ceil(REACH_NM / py), rx = (ptrdiff_t)ceil(REACH_NM / px);
     /* Across the border too: the fields are periodic, and vacuum there is felt here. First along x, then along y. */
@@ -406,7 +415,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     if ((rc = mro_whiten(p, im, name, &w, r, e))) goto done;
     if ((rc = mro_score_field(p, &w.grid, &cells, &w.spectrum, &s, e))) goto done;
     mro_fill_surprise(p, &s);
-    if ((rc = mark_usable(&s, im, pixel, usable, searched, e))) goto done;
+    if ((rc = mark_usable(&s, im, &w.blemishes, pixel, usable, searched, e))) goto done;
     size_t n_searched = 0;
     for (size_t i = 0; i < nc; i++) {
         r->cells += usable[i];

@@ -6,6 +6,7 @@
 
 #include "core/backend.h"
 #include "mroscope/mro.h"
+#include "ops/mro_blemish.h"
 
 #define MRO_WINDOWS 3
 #define BAND_EDGE 0.15     /* nm^-1, width of the cosine edges of the pass band */
@@ -95,6 +96,7 @@ struct mro_whitened {
     struct mro_grid grid;
     struct mro_buffer spectrum; /* on the device: whitened contrast in the band, sign of the lens set right */
     struct mro_buffer power;    /* on the device: local power, free to be used as work space */
+    struct mro_blemishes blemishes;
     struct mro_contrast expected;
     bool lens_known;
 };

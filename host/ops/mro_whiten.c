@@ -228,6 +228,37 @@ bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *
     return !failed;
 }
 
+/* The spectrum of the contrast without blemishes, which are kept. */
+static enum mro_code sound_contrast(const struct mro_order_plan *p, const struct mro_image *im, struct mro_whitened *w,
+                                    size_t *spikes, struct mro_order_result *r, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    struct mro_blemishes *m = &w->blemishes;
+    const struct mro_blocks b = mro_background_blocks(im->ny, im->nx, r->pixel_nm, BACKGROUND_NM);
+    double *means = malloc(b.ny * b.nx * sizeof *means);
+    enum mro_code rc = means ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu blocks", b.ny * b.nx);
+    if (rc == MRO_OK)
+        rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
+                                       spikes, means, e);
+    if (rc == MRO_OK) rc = mro_blemishes_find(im, r->pixel_nm, p->o.band_inv_nm, &b, means, m, e);
+    free(means);
+    r->blemished = m->sharp + m->constant;
+    if (rc || m->px == NULL) return rc;
+    mro_warn(
+        r,
+        "%.2g %% of the image is no specimen and is left out, with 1.2 nm around it: %s (padding, bars, text, clipped "
+        "or dead pixels, dust, the edge of a hole); crop to the specimen where you can",
+        100 * r->blemished,
+        m->constant == 0 ? "edges as sharp as a pixel"
+        : m->sharp == 0  ? "patches of one value"
+                         : "patches of one value and edges as sharp as a pixel");
+    rc = d->ops->contrast_spectrum(d, m->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum, spikes,
+                                   NULL, e);
+    free(m->px); /* large, and no longer needed */
+    m->px = NULL;
+    return rc;
+}
+
 enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
                          struct mro_whitened *w, struct mro_order_result *r, struct mro_error *e)
 {
@@ -242,9 +273,7 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     size_t spikes = 0;
     enum mro_code rc = MRO_OK;
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, grid, &w->spectrum,
-                                        &spikes, e)))
-        goto done;
+    if ((rc = sound_contrast(p, im, w, &spikes, r, e))) goto done;
     if (spikes > im->ny * im->nx / 1000)
         mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
                  100.0 * (double)spikes / (double)(im->ny * im->nx));
@@ -276,4 +305,5 @@ void mro_whitened_release(struct mro_device *d, struct mro_whitened *w)
 {
     d->ops->release(d, &w->spectrum);
     d->ops->release(d, &w->power);
+    mro_blemishes_release(&w->blemishes);
 }

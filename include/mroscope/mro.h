@@ -22,7 +22,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_ORDER_ALGORITHM "mro 3"
+#define MRO_ORDER_ALGORITHM "mro 4"
 
 struct mro_order_options {
     double band_inv_nm[2];      /* pass band; default 4.1, 5.8 */
@@ -94,6 +94,7 @@ struct mro_order_result {
     size_t cells;         /* cells measured */
     double region_nm[4];  /* x0, y0, x1, y1 */
     double coverage;      /* usable part of the image, 0 to 1 */
+    double blemished;     /* part of the pixels that lie in patches of one value, or at edges as sharp as a pixel */
     double fraction_raw;  /* flagged cells / cells */
     double null_fraction; /* the same over speckle images */
     double fraction;      /* area fraction, corrected for null, power and footprint */

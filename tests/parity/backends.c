@@ -6,6 +6,7 @@
 
 #include "core/vectors.h"
 #include "mroscope/math/band.h"
+#include "mroscope/math/contrast.h"
 #include "mroscope/math/patch.h"
 #include "ops/rings.h"
 #include "ops/wide.h"
@@ -116,7 +117,8 @@ static float *counts(size_t ny, size_t nx, bool masked)
     return px;
 }
 
-static struct output contrast_of(struct mro_device *d, size_t k, bool masked)
+/* Its spectrum; with `means` those of its blocks. */
+static struct output contrast_of(struct mro_device *d, size_t k, bool masked, bool means)
 {
     const struct mro_grid *g = &shapes[k].grid;
     const size_t times = k < SMALL_SHAPES ? 3 : 1, extra = times == 1 ? 30 : 0; /* an image finer than the grid */
@@ -125,14 +127,23 @@ static struct output contrast_of(struct mro_device *d, size_t k, bool masked)
     float *px = counts(ny, nx, masked);
     struct mro_buffer s = guarded(d, n * sizeof(mro_c32));
     size_t spikes = 0;
-    ok(d->ops->contrast_spectrum(d, px, ny, nx, pixel, 2.5, g, &s, &spikes, &e), &e);
+    const struct mro_blocks b = mro_background_blocks(ny, nx, pixel, 2.5);
+    double *mean = malloc(b.ny * b.nx * sizeof *mean);
+    float *known = malloc(b.ny * b.nx * sizeof *known);
+    assert_true(mean && known);
+    ok(d->ops->contrast_spectrum(d, px, ny, nx, pixel, 2.5, g, &s, &spikes, means ? mean : NULL, &e), &e);
     free(px);
     assert_true((spikes >= 7 || masked) && spikes < 12 + n / 10000);
-    return (struct output){ taken(d, &s, 2 * n * sizeof(float)), 2 * n };
+    for (size_t i = 0; means && i < b.ny * b.nx; i++) known[i] = isfinite(mean[i]) ? (float)mean[i] : -1;
+    free(mean);
+    const struct output whole = { taken(d, &s, 2 * n * sizeof(float)), 2 * n }, blocks = { known, b.ny * b.nx };
+    free(means ? whole.v : blocks.v);
+    return means ? blocks : whole;
 }
 
-static struct output run_contrast(struct mro_device *d, size_t k) { return contrast_of(d, k, false); }
-static struct output run_masked(struct mro_device *d, size_t k) { return contrast_of(d, k, true); }
+static struct output run_contrast(struct mro_device *d, size_t k) { return contrast_of(d, k, false, false); }
+static struct output run_masked(struct mro_device *d, size_t k) { return contrast_of(d, k, true, false); }
+static struct output run_means(struct mro_device *d, size_t k) { return contrast_of(d, k, true, true); }
 
 static struct output run_local_power(struct mro_device *d, size_t k)
 {
@@ -542,6 +553,7 @@ static const struct {
     { "forward", run_forward, 1e-5 },            /* likewise */
     { "contrast_spectrum", run_contrast, 1e-4 }, /* the background's sums in another order, then a transform */
     { "contrast_spectrum, masked", run_masked, 1e-4 },
+    { "contrast_spectrum, means", run_means, 1e-6 },
     { "local_power", run_local_power, 1e-4 }, /* medians: equal but for the last bits of the powers */
     { "correlate", run_correlate, 1e-5 },     /* one product */
     { "add_moved", run_add_moved, 1e-5 },     /* two products, and the last bits of sin and cos */

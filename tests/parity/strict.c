@@ -124,7 +124,7 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
     switch (primitive) {
     case 0: return d->ops->noise_spectrum(d, &grid, 1, 2, band, 0.15, &b->spectrum, &e);
     case 1: return d->ops->inverse(d, &grid, &b->spectrum, &b->field, &e);
-    case 2: return d->ops->contrast_spectrum(d, b->px, ny, nx, pixel, 2.5, &grid, &b->spectrum, &spikes, &e);
+    case 2: return d->ops->contrast_spectrum(d, b->px, ny, nx, pixel, 2.5, &grid, &b->spectrum, &spikes, NULL, &e);
     case 3: return d->ops->local_power(d, &grid, &b->spectrum, NULL, 0.22, 3.95, 5.95, &b->field, &e);
     case 4: return d->ops->multiply(d, &grid, &b->spectrum, b->px, &e);
     case 5: return d->ops->forward(d, &grid, &b->field, &b->spectrum, &e);

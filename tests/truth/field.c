@@ -151,7 +151,7 @@ static mro_c32 *contrast_of(const float *px, size_t ny, size_t nx, double pixel,
     const double p[2] = { pixel, pixel };
     const size_t n = g->ny * g->nx;
     struct mro_buffer b = buffer_of(d, n * sizeof(mro_c32));
-    ok(d->ops->contrast_spectrum(d, px, ny, nx, p, 2.5, g, &b, spikes, &e), &e);
+    ok(d->ops->contrast_spectrum(d, px, ny, nx, p, 2.5, g, &b, spikes, NULL, &e), &e);
     mro_c32 *s = get(d, &b, n * sizeof *s);
     d->ops->release(d, &b);
     return s;
@@ -316,7 +316,7 @@ static void missing_pixels_and_images_of_differences(void **state)
     float few[49] = { 0 };
     struct mro_buffer b = buffer_of(d, 49 * sizeof(mro_c32));
     const struct mro_grid tiny = { 7, 7, 0.14, 0.14 };
-    assert_int_equal(d->ops->contrast_spectrum(d, few, 7, 7, pixel, 2.5, &tiny, &b, NULL, &e), MRO_EDATA);
+    assert_int_equal(d->ops->contrast_spectrum(d, few, 7, 7, pixel, 2.5, &tiny, &b, NULL, NULL, &e), MRO_EDATA);
     d->ops->release(d, &b);
 }
 

@@ -3,6 +3,8 @@
 #ifndef MROSCOPE_MATH_CONTRAST_H
 #define MROSCOPE_MATH_CONTRAST_H
 
+#include <stddef.h>
+
 #include "mroscope/math/hd.h"
 
 /* Plain comparisons, not fminf: they become one instruction each. */
@@ -75,6 +77,22 @@ MRO_HD mro_c32 mro_border_coefficient(struct mro_border_turn y, struct mro_borde
     s.re = (float)((along_x.re * cy - along_x.im * sy + along_y.re * cx - along_y.im * sx) * per);
     s.im = (float)((along_x.re * sy + along_x.im * cy + along_y.re * sx + along_y.im * cx) * per);
     return s;
+}
+
+/* Square blocks of pixels whose means tell the local mean, a Gaussian of `background_nm`; the last ones of an axis may
+ * be cut. */
+struct mro_blocks {
+    size_t side, ny, nx; /* pixels; blocks */
+};
+MRO_HD struct mro_blocks mro_background_blocks(size_t ny, size_t nx, const double pixel_nm[2], double background_nm)
+{
+    const double coarsest = pixel_nm[0] > pixel_nm[1] ? pixel_nm[0] : pixel_nm[1],
+                 eighth = background_nm / coarsest / 8;
+    struct mro_blocks b;
+    b.side = eighth > 1 ? (size_t)eighth : 1;
+    b.ny = (ny + b.side - 1) / b.side;
+    b.nx = (nx + b.side - 1) / b.side;
+    return b;
 }
 
 /* Dividing by the local mean takes out thickness and illumination, but only counts have a meaningful zero: an image

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ops/mro_blemish.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/select.h"
+
+#define FEWEST 9          /* equal pixels that are no chance */
+#define STEP_SIGMAS 12.0f /* between blocks that are looked at closely; glass and clusters reach 9 */
+#define SAMPLED 2000      /* blocks that show how far the means of a glass scatter */
+#define SHARP_POWER 4.0   /* over the speckle's, at every frequency below the band and in one direction */
+#define REFERENCES 64     /* places that show the power of the speckle */
+#define WINDOW_S_NM 0.45  /* of the Gaussian of a close look; */
+#define WINDOW_REACH 3.0  /* its reach, */
+#define FINE_NM 0.06      /* the side of what is averaged in it, at most, */
+#define AROUND_NM 2.25    /* from a place to those that show the speckle around it, */
+#define OUTLIER 10.0f     /* mean deviations from the mean beyond which a pixel of it is a spike, */
+#define DIRECTIONS 8      /* directions, */
+#define FREQUENCIES 4     /* and frequencies, as shares of the lower end of the band */
+#define FILL_BLOCKS 3     /* as far as the surroundings of a blemish fill it in */
+
+static const double frequencies[FREQUENCIES] = { 0.66, 0.75, 0.84, 0.93 };
+
+void mro_blemishes_release(struct mro_blemishes *b)
+{
+    free(b->of);
+    free(b->px);
+    memset(b, 0, sizeof *b);
+}
+
+/* Columns or rows [first, end) of pixels of block i along an axis of n pixels. */
+struct range {
+    size_t first, end;
+};
+static struct range pixels_of(const struct mro_blocks *b, size_t i, size_t n)
+{
+    const size_t end = (i + 1) * b->side;
+    return (struct range){ i * b->side, end < n ? end : n };
+}
+
+/* How many pixels of block (j, i) have a value. */
+static size_t count_equal(const struct mro_image *im, const struct mro_blocks *b, size_t j, size_t i, float value)
+{
+    const struct range y = pixels_of(b, j, im->ny), x = pixels_of(b, i, im->nx);
+    size_t n = 0;
+    for (size_t k = y.first; k < y.end; k++)
+        for (size_t l = x.first; l < x.end; l++) n += im->px[k * im->nx + l] == value;
+    return n;
+}
+
+/* Blocks all of whose pixels are equal, as padding, bars, masks and what is clipped have them, and those beside that
+ * hold a part of the same; whether there are any. */
+static bool find_constant(const struct mro_image *im, const struct mro_blocks *b, unsigned char *of)
+{
+    bool any = false;
+    for (size_t j = 0; j < b->ny; j++) {
+        const struct range y = pixels_of(b, j, im->ny);
+        const float *row = im->px + (y.first + y.end) / 2 * im->nx;
+        for (size_t i = 0; i < b->nx; i++) {
+            const struct range x = pixels_of(b, i, im->nx);
+            size_t k = x.first + 1;
+            while (k < x.end && row[k] == row[x.first]) k++;
+            const size_t pixels = (y.end - y.first) * (x.end - x.first);
+            if (k < x.end || pixels < FEWEST || !isfinite(row[x.first])) continue;
+            if (count_equal(im, b, j, i, row[x.first]) < pixels) continue;
+            of[j * b->nx + i] = MRO_SHARP + 1; /* for now: those beside one are MRO_CONSTANT */
+            any = true;
+        }
+    }
+    for (size_t j = 0; any && j < b->ny; j++)
+        for (size_t i = 0; i < b->nx; i++) {
+            if (of[j * b->nx + i] <= MRO_SHARP) continue;
+            const float value = im->px[j * b->side * im->nx + i * b->side];
+            for (size_t l = j ? j - 1 : 0; l <= j + 1 && l < b->ny; l++)
+                for (size_t k = i ? i - 1 : 0; k <= i + 1 && k < b->nx; k++)
+                    if (!of[l * b->nx + k] && count_equal(im, b, l, k, value) >= b->side)
+                        of[l * b->nx + k] = MRO_CONSTANT;
+        }
+    for (size_t i = 0; any && i < b->ny * b->nx; i++)
+        if (of[i] > MRO_SHARP) of[i] = MRO_CONSTANT;
+    return any;
+}
+
+/* How far blocks differ from those around them: the steps across a block, and the block from its four neighbours. 0
+ * where any of these is unknown. */
+static void differences(const struct mro_blocks *b, const float *mean, const float *trust, float *step, float *spot)
+{
+    for (size_t j = 0; j < b->ny; j++) {
+        const float *up = mean + (j ? j - 1 : 0) * b->nx, *mid = mean + j * b->nx,
+                    *down = mean + (j + 1 < b->ny ? j + 1 : j) * b->nx;
+        for (size_t i = 0; i < b->nx; i++) {
+            const size_t l = i ? i - 1 : 0, r = i + 1 < b->nx ? i + 1 : i;
+            const float across = (up[r] + mid[r] + down[r]) - (up[l] + mid[l] + down[l]);
+            const float along = (down[l] + down[i] + down[r]) - (up[l] + up[i] + up[r]);
+            const float t = trust[j * b->nx + i];
+            const float s = t * fmaxf(fabsf(across), fabsf(along)),
+                        d = t * fabsf(4 * mid[i] - up[i] - down[i] - mid[l] - mid[r]);
+            step[j * b->nx + i] = s == s ? s : 0;
+            spot[j * b->nx + i] = d == d ? d : 0;
+        }
+    }
+}
+
+/* The median of what is not 0 among n numbers; 0: there are none. `work`: room for SAMPLED. */
+static float typical(const float *v, size_t n, float *work)
+{
+    const size_t every = n / SAMPLED + 1;
+    size_t m = 0;
+    for (size_t i = 0; i < n; i += every)
+        if (v[i] > 0) work[m++] = v[i];
+    return m ? mro_median(work, m) : 0;
+}
+
+/* Blocks that stand out of their surroundings: 1 in `out`; whether there are any. Known ones are left out. */
+static bool find_steps(const struct mro_image *im, const struct mro_blocks *b, const double *means,
+                       const unsigned char *of, float *room, unsigned char *out)
+{
+    const size_t n = b->ny * b->nx;
+    float *mean = room, *trust = room + n, *step = room + 2 * n, *spot = room + 3 * n, *work = room + 4 * n;
+    bool any = false;
+    for (size_t i = 0; i < n; i++) mean[i] = of[i] ? NAN : (float)means[i];
+    for (size_t j = 0; j < b->ny; j++)
+        for (size_t i = 0; i < b->nx; i++) {
+            /* The last ones have fewer pixels, and so more noise; they are neighbours of those before. */
+            const size_t y = j + 1 < b->ny ? j + 1 : j, x = i + 1 < b->nx ? i + 1 : i;
+            const double pixels = (double)(pixels_of(b, y, im->ny).end - y * b->side) *
+                                  (double)(pixels_of(b, x, im->nx).end - x * b->side);
+            trust[j * b->nx + i] = (float)(sqrt(pixels) / (double)b->side);
+        }
+    differences(b, mean, trust, step, spot);
+    /* Medians of the larger of two normal numbers, and of one, over their standard deviation. */
+    const float most_step = STEP_SIGMAS / 1.0518f * typical(step, n, work),
+                most_spot = STEP_SIGMAS / 0.6745f * typical(spot, n, work);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = !of[i] && (step[i] > most_step || spot[i] > most_spot);
+        any |= out[i];
+    }
+    return any;
+}
+
+/* ------------------------------------------------------------------ a close look */
+
+/* Wave vectors and the window that a place is looked at with. */
+struct look {
+    const struct mro_image *im;
+    const struct mro_blocks *b;
+    const unsigned char *of;
+    size_t fine, half[2];          /* pixels a side that are averaged; samples to either side of the middle */
+    float *wave;                   /* cosines and sines of all wave vectors, times the window; owned */
+    double around[2];              /* how far a place is from those around it, blocks */
+    double reference[FREQUENCIES]; /* power of the speckle */
+};
+
+/* Samples of the surroundings of block (j, i): the mean of `fine` x `fine` pixels less that of all, NaN and constants
+ * as 0. */
+static void samples_of(const struct look *k, size_t j, size_t i, float *v)
+{
+    const struct mro_image *im = k->im;
+    const size_t side = k->b->side, ny = 2 * k->half[0] + 1, nx = 2 * k->half[1] + 1;
+    const ptrdiff_t y0 = (ptrdiff_t)(j * side + side / 2) - (ptrdiff_t)(k->half[0] * k->fine + k->fine / 2),
+                    x0 = (ptrdiff_t)(i * side + side / 2) - (ptrdiff_t)(k->half[1] * k->fine + k->fine / 2);
+    double mean = 0, deviation = 0, n = 0;
+    for (int pass = 0; pass < 3; pass++) { /* the mean, the mean deviation, and the samples */
+        const float limit = pass == 2 ? OUTLIER * (float)(deviation / fmax(n, 1)) : 0;
+        if (pass == 1) mean /= fmax(n, 1);
+        if (pass == 2) memset(v, 0, ny * nx * sizeof *v);
+        for (size_t l = 0; l < ny * k->fine; l++) {
+            const ptrdiff_t y = y0 + (ptrdiff_t)l;
+            if (y < 0 || y >= (ptrdiff_t)im->ny) continue;
+            for (size_t m = 0; m < nx * k->fine; m++) {
+                const ptrdiff_t x = x0 + (ptrdiff_t)m;
+                if (x < 0 || x >= (ptrdiff_t)im->nx) continue;
+                const float p = im->px[(size_t)y * im->nx + (size_t)x];
+                if (!isfinite(p) || k->of[(size_t)y / side * k->b->nx + (size_t)x / side] == MRO_CONSTANT) continue;
+                const float d = p - (float)mean;
+                if (pass == 0) {
+                    mean += p;
+                    n++;
+                } else if (pass == 1) {
+                    deviation += fabsf(d);
+                } else {
+                    v[l / k->fine * nx + m / k->fine] += fminf(fmaxf(d, -limit), limit);
+                }
+            }
+        }
+    }
+}
+
+/* Powers of the surroundings of a block at all directions and frequencies. `v`: room for the samples. */
+static void powers_of(const struct look *k, size_t j, size_t i, float *v, double power[DIRECTIONS][FREQUENCIES])
+{
+    const size_t n = (2 * k->half[0] + 1) * (2 * k->half[1] + 1);
+    samples_of(k, j, i, v);
+    for (size_t w = 0; w < DIRECTIONS * FREQUENCIES; w++) {
+        const float *cosine = k->wave + 2 * w * n, *sine = cosine + n;
+        float re = 0, im = 0;
+#pragma omp simd reduction(+ : re, im)
+        for (size_t s = 0; s < n; s++) {
+            re += v[s] * cosine[s];
+            im += v[s] * sine[s];
+        }
+        power[w / FREQUENCIES][w % FREQUENCIES] = (double)re * re + (double)im * im;
+    }
+}
+
+/* false: out of memory */
+static bool look_new(struct look *k, const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
+                     const struct mro_blocks *b, const unsigned char *of)
+{
+    const double coarsest = fmax(pixel_nm[0], pixel_nm[1]);
+    *k = (struct look){ .im = im, .b = b, .of = of, .fine = (size_t)fmax(1, floor(FINE_NM / coarsest)) };
+    const double step_nm[2] = { pixel_nm[0] * (double)k->fine, pixel_nm[1] * (double)k->fine };
+    for (int a = 0; a < 2; a++) k->half[a] = (size_t)ceil(WINDOW_REACH * WINDOW_S_NM / step_nm[a]);
+    for (int a = 0; a < 2; a++) k->around[a] = AROUND_NM / (pixel_nm[a] * (double)b->side);
+    const size_t ny = 2 * k->half[0] + 1, nx = 2 * k->half[1] + 1, n = ny * nx;
+    k->wave = malloc(2 * DIRECTIONS * FREQUENCIES * n * sizeof *k->wave);
+    for (size_t w = 0; k->wave && w < DIRECTIONS * FREQUENCIES; w++) {
+        const double angle = M_PI * (double)(w / FREQUENCIES) / DIRECTIONS,
+                     q = 2 * M_PI * frequencies[w % FREQUENCIES] * band_inv_nm[0];
+        for (size_t s = 0; s < n; s++) {
+            const double y = ((double)(s / nx) - (double)k->half[0]) * step_nm[0],
+                         x = ((double)(s % nx) - (double)k->half[1]) * step_nm[1];
+            const double bell = exp(-0.5 * (y * y + x * x) / (WINDOW_S_NM * WINDOW_S_NM)),
+                         phase = q * (sin(angle) * y + cos(angle) * x);
+            k->wave[2 * w * n + s] = (float)(bell * cos(phase));
+            k->wave[(2 * w + 1) * n + s] = (float)(bell * sin(phase));
+        }
+    }
+    return k->wave != NULL;
+}
+
+/* Fills in the power of the speckle, from places without steps; false: out of memory. */
+static bool look_around(struct look *k, const unsigned char *steps, float *v)
+{
+    enum { ALONG = 8, EACH = REFERENCES * DIRECTIONS };
+    float *seen = malloc(FREQUENCIES * EACH * sizeof *seen);
+    size_t n = 0;
+    for (size_t r = 0; seen && r < REFERENCES; r++) {
+        const size_t j = (2 * (r / ALONG) + 1) * k->b->ny / (2 * ALONG),
+                     i = (2 * (r % ALONG) + 1) * k->b->nx / (2 * ALONG);
+        double power[DIRECTIONS][FREQUENCIES];
+        if (k->of[j * k->b->nx + i] || steps[j * k->b->nx + i]) continue;
+        powers_of(k, j, i, v, power);
+        for (size_t a = 0; a < DIRECTIONS; a++, n++)
+            for (size_t f = 0; f < FREQUENCIES; f++) seen[f * EACH + n] = (float)power[a][f];
+    }
+    for (size_t f = 0; f < FREQUENCIES; f++) /* the mean of exponential numbers */
+        k->reference[f] = n ? mro_median(seen + f * EACH, n) / M_LN2 : 0;
+    free(seen);
+    return seen != NULL;
+}
+
+/* The least power over `reference` among the frequencies, in the direction where it is most: fringes have a frequency,
+ * edges have all. */
+static double least_power(const double power[DIRECTIONS][FREQUENCIES], const double reference[FREQUENCIES])
+{
+    double most = 0;
+    for (size_t a = 0; a < DIRECTIONS; a++) {
+        double least = INFINITY;
+        for (size_t f = 0; f < FREQUENCIES; f++) least = fmin(least, power[a][f] / reference[f]);
+        most = fmax(most, least);
+    }
+    return most;
+}
+
+/* Whether a step is sharp: against the speckle of the image, and against that around it, where the image may hold more
+ * of it than in most places. `v`: room for the samples. */
+static bool is_sharp(const struct look *k, size_t j, size_t i, float *v)
+{
+    enum { AROUND = 8 };
+    const double upper = 2 * M_LN2; /* quartile of exponential numbers over their mean: edges are in less of them */
+    double power[DIRECTIONS][FREQUENCIES], there[DIRECTIONS][FREQUENCIES], reference[FREQUENCIES];
+    float seen[FREQUENCIES][AROUND * DIRECTIONS];
+    size_t n = 0;
+    powers_of(k, j, i, v, power);
+    if (least_power(power, k->reference) < SHARP_POWER) return false;
+    for (size_t r = 0; r < AROUND; r++) {
+        const double angle = 2 * M_PI * (double)r / AROUND, y = (double)j + k->around[0] * sin(angle),
+                     x = (double)i + k->around[1] * cos(angle);
+        if (!(y >= 0 && y < (double)k->b->ny && x >= 0 && x < (double)k->b->nx)) continue;
+        if (k->of[(size_t)y * k->b->nx + (size_t)x] == MRO_CONSTANT) continue;
+        powers_of(k, (size_t)y, (size_t)x, v, there);
+        for (size_t a = 0; a < DIRECTIONS; a++, n++)
+            for (size_t f = 0; f < FREQUENCIES; f++) seen[f][n] = (float)there[a][f];
+    }
+    for (size_t f = 0; f < FREQUENCIES; f++)
+        reference[f] = fmax(k->reference[f], n ? mro_select(seen[f], n, 3 * n / 4) / upper : 0);
+    return least_power(power, reference) >= SHARP_POWER;
+}
+
+/* Marks block i and all steps that touch it, and so on, as sharp. `stack`: room for all blocks. */
+static void spread(const struct mro_blocks *b, const unsigned char *steps, size_t i, unsigned char *of, size_t *stack)
+{
+    size_t n = 0;
+    of[i] = MRO_SHARP;
+    stack[n++] = i;
+    while (n) {
+        const size_t at = stack[--n], j = at / b->nx, x = at % b->nx;
+        for (size_t l = j ? j - 1 : 0; l <= j + 1 && l < b->ny; l++)
+            for (size_t k = x ? x - 1 : 0; k <= x + 1 && k < b->nx; k++)
+                if (steps[l * b->nx + k] && !of[l * b->nx + k]) {
+                    of[l * b->nx + k] = MRO_SHARP;
+                    stack[n++] = l * b->nx + k;
+                }
+    }
+}
+
+/* Marks the steps that are sharp, and those connected with them; false: out of memory. */
+static bool find_sharp(const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
+                       const struct mro_blocks *b, const unsigned char *steps, unsigned char *of)
+{
+    const size_t n = b->ny * b->nx;
+    struct look k;
+    size_t *stack = malloc(n * sizeof *stack);
+    bool ready = look_new(&k, im, pixel_nm, band_inv_nm, b, of);
+    float *v = malloc((2 * k.half[0] + 1) * (2 * k.half[1] + 1) * sizeof *v);
+    ready = ready && stack && v && look_around(&k, steps, v);
+    for (size_t i = 0; ready && i < n; i++)
+        if (steps[i] && !of[i] && is_sharp(&k, i / b->nx, i % b->nx, v)) spread(b, steps, i, of, stack);
+    free(k.wave);
+    free(stack);
+    free(v);
+    return ready;
+}
+
+/* ------------------------------------------------------------------ repair */
+
+/* What the blocks around a blemish are on average, a Gaussian of one block's width; NaN where none is near. */
+static float surroundings(const struct mro_blocks *b, const double *means, const unsigned char *of, size_t j, size_t i)
+{
+    double sum = 0, weight = 0;
+    for (size_t l = j < FILL_BLOCKS ? 0 : j - FILL_BLOCKS; l <= j + FILL_BLOCKS && l < b->ny; l++)
+        for (size_t k = i < FILL_BLOCKS ? 0 : i - FILL_BLOCKS; k <= i + FILL_BLOCKS && k < b->nx; k++) {
+            if (of[l * b->nx + k] || !isfinite(means[l * b->nx + k])) continue;
+            const double y = (double)l - (double)j, x = (double)k - (double)i, w = exp(-0.5 * (y * y + x * x));
+            sum += w * means[l * b->nx + k];
+            weight += w;
+        }
+    return weight > 0 ? (float)(sum / weight) : NAN;
+}
+
+/* Between which centres of blocks a pixel lies, and how far from the first. */
+struct between {
+    size_t first, second;
+    float past;
+};
+static struct between between(const struct mro_blocks *b, size_t pixel, size_t blocks)
+{
+    const double at = fmin(fmax(((double)pixel + 0.5) / (double)b->side - 0.5, 0), (double)(blocks - 1));
+    const size_t first = (size_t)at;
+    return (struct between){ first, first + 1 < blocks ? first + 1 : first, (float)(at - (double)first) };
+}
+
+/* The pixels of blemishes become a smooth bridge between what is around them, and NaN in the midst of wide ones. */
+static void repair(const struct mro_image *im, const double *means, struct mro_blemishes *m, float *level)
+{
+    const struct mro_blocks *b = &m->blocks;
+    size_t lost[MRO_SHARP + 1] = { 0 };
+    memcpy(m->px, im->px, im->ny * im->nx * sizeof *m->px);
+    for (size_t i = 0; i < b->ny * b->nx; i++) level[i] = NAN;
+    for (size_t j = 0; j < b->ny; j++)
+        for (size_t i = 0; i < b->nx; i++) {
+            if (!m->of[j * b->nx + i]) continue;
+            for (size_t l = j ? j - 1 : 0; l <= j + 1 && l < b->ny; l++)
+                for (size_t k = i ? i - 1 : 0; k <= i + 1 && k < b->nx; k++)
+                    level[l * b->nx + k] = surroundings(b, means, m->of, l, k);
+        }
+    for (size_t j = 0; j < b->ny; j++)
+        for (size_t i = 0; i < b->nx; i++) {
+            const struct range y = pixels_of(b, j, im->ny), x = pixels_of(b, i, im->nx);
+            if (!m->of[j * b->nx + i]) continue;
+            lost[m->of[j * b->nx + i]] += (y.end - y.first) * (x.end - x.first);
+            for (size_t l = y.first; l < y.end; l++) {
+                const struct between v = between(b, l, b->ny);
+                for (size_t k = x.first; k < x.end; k++) {
+                    const struct between h = between(b, k, b->nx);
+                    const float *up = level + v.first * b->nx, *down = level + v.second * b->nx;
+                    const float above = up[h.first] + h.past * (up[h.second] - up[h.first]),
+                                below = down[h.first] + h.past * (down[h.second] - down[h.first]);
+                    m->px[l * im->nx + k] = above + v.past * (below - above);
+                }
+            }
+        }
+    m->constant = (double)lost[MRO_CONSTANT] / ((double)im->ny * (double)im->nx);
+    m->sharp = (double)lost[MRO_SHARP] / ((double)im->ny * (double)im->nx);
+}
+
+enum mro_code mro_blemishes_find(const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
+                                 const struct mro_blocks *blocks, const double *means, struct mro_blemishes *m,
+                                 struct mro_error *e)
+{
+    const size_t n = blocks->ny * blocks->nx;
+    *m = (struct mro_blemishes){ .blocks = *blocks, .of = calloc(n, 1) };
+    unsigned char *steps = malloc(n);
+    float *room = malloc((4 * n + SAMPLED) * sizeof *room);
+    bool ready = m->of && steps && room;
+    bool any = ready && find_constant(im, blocks, m->of);
+    if (ready && find_steps(im, blocks, means, m->of, room, steps)) {
+        ready = find_sharp(im, pixel_nm, band_inv_nm, blocks, steps, m->of);
+        for (size_t i = 0; i < n; i++) any |= m->of[i];
+    }
+    if (ready && any) {
+        m->px = malloc(im->ny * im->nx * sizeof *m->px);
+        ready = m->px != NULL;
+        if (ready) repair(im, means, m, room);
+    }
+    free(steps);
+    free(room);
+    return ready ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", im->nx, im->ny);
+}
