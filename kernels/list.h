@@ -15,7 +15,7 @@
     ONCE(jumps) ONCE(crop) ONCE(row_sums) ONCE(centre) ONCE(pass) ONCE(blank) ONCE(divide)
 #define MRO_KERNELS_LATTICE(ONCE, ROUNDS) ONCE(power) ONCE(disc_median) ONCE(lattice_smooth) ONCE(lattice_spread)
 #define MRO_KERNELS_BANK(ONCE, ROUNDS) ONCE(bank_weights) ONCE(bank_gather) ONCE(bank_largest)
-#define MRO_KERNELS_WAVE(ONCE, ROUNDS) ONCE(demodulate) ONCE(derivative) ONCE(slope)
+#define MRO_KERNELS_WAVE(ONCE, ROUNDS) ONCE(wave_rows) ONCE(wave_columns)
 #define MRO_KERNELS_PATCH(ONCE, ROUNDS) ROUNDS(climb)
 #define MRO_KERNELS_REGION(ONCE, ROUNDS)                                                                              \
     ONCE(count_values) ONCE(label_start) ONCE(label_merge) ONCE(label_sizes) ONCE(label_count) ONCE(strip_valid)      \

@@ -1,86 +1,96 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Kernels of geometric phase analysis: one set of fringes brought down to frequency zero, and the slope of its phase.
- */
+ * Weights and turns are those of host/core/wave.h, here of device memory. */
 #ifndef MRO_KERNELS_WAVE_H
 #define MRO_KERNELS_WAVE_H
 
 #include "kernel.h"
+#include "mroscope/math/grid.h"
 #include "mroscope/math/wave.h"
 
-/* The masked coefficients of s (ny * nx) on a plane z of out_ny * out_nx that holds the mask, frequency zero first,
- * times `unit`. One item a sample of z. */
-struct mro_demodulate_args {
-    const mro_c32 *s;
-    size_t ny, nx;
-    struct mro_wave_mask mask;
-    mro_c32 *z;
-    size_t out_ny, out_nx;
-    double unit;
+/* Where samples are summed around points along one axis. */
+struct mro_wave_sums {
+    size_t points, taps, span;
+    const uint32_t *begin;
+    const float *weight, *rise;
+    const mro_c32 *turn;
 };
-MRO_NO_SHARED(demodulate);
-enum { mro_demodulate_THREADS = 256, mro_demodulate_PHASES = 1 };
-MRO_HD void mro_demodulate_phase(int phase, const struct mro_demodulate_args *a, const struct mro_thread *t,
-                                 struct mro_demodulate_shared *s)
+
+/* Sums along y of a field of ny * nx, of which the window's span begins at sample (first_y, first_x): rows of `columns`
+ * complex numbers for the points of y, in z, and with the derivative in dz, unless that is NULL. One item a number. */
+struct mro_wave_rows_args {
+    const float *field;
+    size_t ny, nx, columns;
+    ptrdiff_t first_y, first_x;
+    struct mro_wave_sums y;
+    mro_c32 *z, *dz;
+};
+MRO_NO_SHARED(wave_rows);
+enum { mro_wave_rows_THREADS = 128, mro_wave_rows_PHASES = 1 };
+MRO_HD void mro_wave_rows_phase(int phase, const struct mro_wave_rows_args *a, const struct mro_thread *t,
+                                struct mro_wave_rows_shared *s)
 {
     (void)phase;
     (void)s;
-    MRO_EACH(k, a->out_ny * a->out_nx, t, mro_demodulate_THREADS)
+    MRO_EACH(i, a->y.points * a->columns, t, mro_wave_rows_THREADS)
     {
-        ptrdiff_t j = (ptrdiff_t)(k / a->out_nx), i = (ptrdiff_t)(k % a->out_nx);
-        mro_c32 v = { 0, 0 };
-        if (j > a->mask.hy) j -= (ptrdiff_t)a->out_ny;
-        if (i > a->mask.hx) i -= (ptrdiff_t)a->out_nx;
-        if (j >= -a->mask.hy && i >= -a->mask.hx) {
-            const float w = (float)(a->unit * mro_wave_weight(&a->mask, j, i));
-            v = a->s[mro_cyclic(j + a->mask.cy, a->ny) * a->nx + mro_cyclic(i + a->mask.cx, a->nx)];
-            v.re *= w;
-            v.im *= w;
+        const size_t j = i / a->columns, x = mro_cyclic(a->first_x + (ptrdiff_t)(i % a->columns), a->nx);
+        const uint32_t begin = a->y.begin[j];
+        const float *weight = a->y.weight + j * a->y.taps, *rise = a->y.rise + j * a->y.taps;
+        size_t row = mro_cyclic(a->first_y + (ptrdiff_t)begin, a->ny);
+        mro_c32 z = { 0, 0 }, dz = { 0, 0 };
+        for (size_t k = 0; k < a->y.taps; k++, row = row + 1 < a->ny ? row + 1 : 0) {
+            const float v = a->field[row * a->nx + x];
+            const mro_c32 turn = a->y.turn[begin + k];
+            z.re += v * (weight[k] * turn.re);
+            z.im += v * (weight[k] * turn.im);
+            if (a->dz == NULL) continue;
+            dz.re += v * (rise[k] * turn.re);
+            dz.im += v * (rise[k] * turn.im);
         }
-        a->z[k] = v;
+        a->z[i] = z;
+        if (a->dz) a->dz[i] = dz;
     }
 }
 
-/* to = i 2 pi q z `unit` with q along y (axis 0) or x: the derivative, frequency by frequency. Middle frequencies of
- * even planes, which have no partner, give 0. */
-struct mro_derivative_args {
-    const mro_c32 *z;
-    mro_c32 *to;
-    size_t ny, nx;
-    double length, unit;
-    int axis;
-};
-MRO_NO_SHARED(derivative);
-enum { mro_derivative_THREADS = 256, mro_derivative_PHASES = 1 };
-MRO_HD void mro_derivative_phase(int phase, const struct mro_derivative_args *a, const struct mro_thread *t,
-                                 struct mro_derivative_shared *s)
-{
-    (void)phase;
-    (void)s;
-    MRO_EACH(k, a->ny * a->nx, t, mro_derivative_THREADS)
-    {
-        const size_t n = a->axis ? a->nx : a->ny, i = a->axis ? k % a->nx : k / a->nx;
-        const double q = n % 2 == 0 && i == n / 2 ? 0 : mro_frequency(i, n, a->length);
-        const float w = (float)(2 * MRO_PI * q * a->unit);
-        const mro_c32 v = a->z[k];
-        a->to[k].re = -w * v.im;
-        a->to[k].im = w * v.re;
-    }
-}
-
-/* slope = slope of the phase of h whose derivative is dh, n numbers. */
-struct mro_slope_args {
-    const mro_c32 *h, *dh;
+/* Sums of these along x: the fringes at the points, and the slopes of their phase along y and along x, one plane after
+ * the other, unless `slope` is NULL. One item a point. */
+struct mro_wave_columns_args {
+    const mro_c32 *z, *dz;
+    size_t rows;
+    struct mro_wave_sums x;
+    mro_c32 *h;
     float *slope;
-    size_t n;
 };
-MRO_NO_SHARED(slope);
-enum { mro_slope_THREADS = 256, mro_slope_PHASES = 1 };
-MRO_HD void mro_slope_phase(int phase, const struct mro_slope_args *a, const struct mro_thread *t,
-                            struct mro_slope_shared *s)
+MRO_NO_SHARED(wave_columns);
+enum { mro_wave_columns_THREADS = 128, mro_wave_columns_PHASES = 1 };
+MRO_HD mro_c32 mro_wave_sum(const mro_c32 *v, const mro_c32 *turn, const float *weight, size_t taps)
+{
+    mro_c32 sum = { 0, 0 };
+    for (size_t k = 0; k < taps; k++) {
+        sum.re += weight[k] * (v[k].re * turn[k].re - v[k].im * turn[k].im);
+        sum.im += weight[k] * (v[k].re * turn[k].im + v[k].im * turn[k].re);
+    }
+    return sum;
+}
+MRO_HD void mro_wave_columns_phase(int phase, const struct mro_wave_columns_args *a, const struct mro_thread *t,
+                                   struct mro_wave_columns_shared *s)
 {
     (void)phase;
     (void)s;
-    MRO_EACH(i, a->n, t, mro_slope_THREADS) { a->slope[i] = mro_wave_slope(a->h[i], a->dh[i]); }
+    MRO_EACH(i, a->rows * a->x.points, t, mro_wave_columns_THREADS)
+    {
+        const size_t j = i / a->x.points, k = i % a->x.points, begin = a->x.begin[k];
+        const size_t from = j * a->x.span + begin, taps = a->x.taps;
+        const mro_c32 *turn = a->x.turn + begin;
+        const float *weight = a->x.weight + k * taps;
+        const mro_c32 h = mro_wave_sum(a->z + from, turn, weight, taps);
+        a->h[i] = h;
+        if (a->slope == NULL) continue;
+        a->slope[i] = mro_wave_slope(h, mro_wave_sum(a->dz + from, turn, weight, taps));
+        a->slope[a->rows * a->x.points + i] =
+            mro_wave_slope(h, mro_wave_sum(a->z + from, turn, a->x.rise + k * taps, taps));
+    }
 }
 
 #endif

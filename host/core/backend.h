@@ -26,6 +26,11 @@ struct mro_grid {
     double ly, lx;
 };
 
+/* Points of a grid: ny rows from y0 on, of nx from x0 on; those beyond its end are the first ones again. */
+struct mro_window {
+    size_t y0, x0, ny, nx;
+};
+
 /* Memory of the device. {0} is empty. */
 struct mro_buffer {
     void *p;
@@ -136,18 +141,17 @@ struct mro_backend {
     enum mro_code (*add_moved)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
                                const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e);
 
-    /* The fringes around wave vector g (y, x in nm^-1): coefficients times exp(-(q - g)^2 / (2 sigma^2)), cut at 4
-     * sigma, brought down so that the one next to g (frequencies round(g l) / l, see math/wave.h) is frequency zero, as
-     * a complex field h of out->ny x out->nx points of the same area. Fringes a cos(2 pi g r) give |h| = a / 2 and the
-     * phase of h is that of the fringes minus 2 pi times that frequency times r. `out` must hold the mask. */
-    enum mro_code (*demodulate)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+    /* The fringes around wave vector g (y, x in nm^-1) of a field, at the points of a window of `out`: frequencies q
+     * times exp(-(q - g)^2 / (2 sigma^2)), brought down so that g is frequency zero. Done in real space, where that is
+     * the field times exp(-2 pi i g r) under a Gaussian of math/wave.h, summed to five of its standard deviations: what
+     * a point gets does not depend on the window, and costs the same in a field of any size. `h` holds window->ny *
+     * window->nx complex numbers: fringes a cos(2 pi g r + p) give |h| = a / 2 and the phase p.
+     * `slope` (may be NULL): slope of the phase of h in turns per nm, along y and along x, one plane of as many floats
+     * after the other; 0 where h is 0. */
+    enum mro_code (*demodulate)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                 const double g_inv_nm[2], double sigma_inv_nm, const struct mro_grid *out,
-                                struct mro_buffer *h, struct mro_error *e);
-
-    /* Slope of the phase of a complex field h on the points of `g`, in turns per nm: two planes of ny*nx floats, along
-     * y and along x. Derivatives are taken in Fourier space; where h is 0 the slope is 0. */
-    enum mro_code (*phase_slope)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *h,
-                                 struct mro_buffer *slope, struct mro_error *e);
+                                const struct mro_window *window, struct mro_buffer *h, struct mro_buffer *slope,
+                                struct mro_error *e);
 
     /* field^2 smoothed by a Gaussian of s_nm, sampled at out->ny x out->nx equidistant points of the same area. */
     enum mro_code (*local_mean_square)(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,

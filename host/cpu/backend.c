@@ -257,7 +257,6 @@ static const struct mro_backend backend = {
     .correlate = mro_cpu_correlate,
     .add_moved = mro_cpu_add_moved,
     .demodulate = mro_cpu_demodulate,
-    .phase_slope = mro_cpu_phase_slope,
     .local_mean_square = cpu_local_mean_square,
     .bank_maximum = mro_cpu_bank_maximum,
     .refine_patches = mro_cpu_refine_patches,

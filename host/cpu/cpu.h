@@ -19,11 +19,10 @@ enum mro_code mro_cpu_correlate(struct mro_device *d, const struct mro_grid *g, 
                                 const struct mro_buffer *b, struct mro_buffer *out, struct mro_error *e);
 enum mro_code mro_cpu_add_moved(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *a,
                                 const double move_nm[2], double weight, struct mro_buffer *sum, struct mro_error *e);
-enum mro_code mro_cpu_demodulate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+enum mro_code mro_cpu_demodulate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  const double g_inv_nm[2], double sigma_inv_nm, const struct mro_grid *out,
-                                 struct mro_buffer *h, struct mro_error *e);
-enum mro_code mro_cpu_phase_slope(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *h,
-                                  struct mro_buffer *slope, struct mro_error *e);
+                                 const struct mro_window *window, struct mro_buffer *h, struct mro_buffer *slope,
+                                 struct mro_error *e);
 enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                                const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
 enum mro_code mro_cpu_noise_spectrum(struct mro_device *d, const struct mro_grid *g, uint64_t seed, uint64_t stream,

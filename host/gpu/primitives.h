@@ -40,11 +40,10 @@ enum mro_code mro_gpu_windowed_acf(struct mro_device *d, const struct mro_grid *
 enum mro_code mro_gpu_acf_fringes(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                   double window_nm, const double d_range_nm[2], const double (*centres)[2], size_t n,
                                   float *score, struct mro_error *e);
-enum mro_code mro_gpu_demodulate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
+enum mro_code mro_gpu_demodulate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                  const double g_inv_nm[2], double sigma_inv_nm, const struct mro_grid *out,
-                                 struct mro_buffer *h, struct mro_error *e);
-enum mro_code mro_gpu_phase_slope(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *h,
-                                  struct mro_buffer *slope, struct mro_error *e);
+                                 const struct mro_window *window, struct mro_buffer *h, struct mro_buffer *slope,
+                                 struct mro_error *e);
 enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
                                const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e);
 enum mro_code mro_gpu_ring_sums(struct mro_device *d, const struct mro_ring_map *t, const struct mro_buffer *frames,
@@ -71,9 +70,8 @@ enum mro_code mro_gpu_strip_sums(struct mro_device *d, const struct mro_buffer *
     .correlate = mro_gpu_correlate, .add_moved = mro_gpu_add_moved, .noise_spectrum = mro_gpu_noise_spectrum,         \
     .inverse = mro_gpu_inverse, .forward = mro_gpu_forward, .local_mean_square = mro_gpu_local_mean_square,           \
     .bank_maximum = mro_gpu_bank_maximum, .refine_patches = mro_gpu_refine_patches, .demodulate = mro_gpu_demodulate, \
-    .phase_slope = mro_gpu_phase_slope, .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes,     \
-    .block_sums = mro_gpu_block_sums, .divide_polynomial = mro_gpu_divide_polynomial, .histogram = mro_gpu_histogram, \
-    .regions = mro_gpu_regions, .strip_sums = mro_gpu_strip_sums, .ring_sums = mro_gpu_ring_sums,                     \
-    .bandpass = mro_gpu_bandpass
+    .windowed_acf = mro_gpu_windowed_acf, .acf_fringes = mro_gpu_acf_fringes, .block_sums = mro_gpu_block_sums,       \
+    .divide_polynomial = mro_gpu_divide_polynomial, .histogram = mro_gpu_histogram, .regions = mro_gpu_regions,       \
+    .strip_sums = mro_gpu_strip_sums, .ring_sums = mro_gpu_ring_sums, .bandpass = mro_gpu_bandpass
 
 #endif

@@ -4,44 +4,40 @@
 #include "core/wave.h"
 #include "gpu/primitives.h"
 
-enum mro_code mro_gpu_demodulate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *spectrum,
-                                 const double g_inv_nm[2], double sigma_inv_nm, const struct mro_grid *out,
-                                 struct mro_buffer *h, struct mro_error *e)
+/* What is summed along an axis, on the device. */
+static enum mro_code give_axis(struct mro_gpu_room *r, struct mro_wave_sums *to, const struct mro_wave_axis *a,
+                               struct mro_error *e)
 {
-    struct mro_demodulate_args args = { .s = spectrum->p,
-                                        .ny = g->ny,
-                                        .nx = g->nx,
-                                        .z = h->p,
-                                        .out_ny = out->ny,
-                                        .out_nx = out->nx,
-                                        .unit = 1 / sqrt((double)g->ny * (double)g->nx) };
-    MRO_TRY(mro_wave_check(g, g_inv_nm, sigma_inv_nm, out, &args.mask, e));
-    MRO_TRY(MRO_LAUNCH_EACH(d, demodulate, out->ny * out->nx, &args, e));
-    return mro_gpu_transform(d, MRO_TRANSFORM_BACKWARD, out->ny, out->nx, 1, h->p, h->p, e);
+    *to = (struct mro_wave_sums){ .points = a->points, .taps = a->taps, .span = a->span };
+    MRO_TRY(mro_gpu_give(r, &to->begin, a->begin, a->points, sizeof *a->begin, e));
+    MRO_TRY(mro_gpu_give(r, &to->weight, a->weight, a->points * a->taps, sizeof *a->weight, e));
+    MRO_TRY(mro_gpu_give(r, &to->rise, a->rise, a->points * a->taps, sizeof *a->rise, e));
+    return mro_gpu_give(r, &to->turn, a->turn, a->span, sizeof *a->turn, e);
 }
 
-enum mro_code mro_gpu_phase_slope(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *h,
-                                  struct mro_buffer *slope, struct mro_error *e)
+enum mro_code mro_gpu_demodulate(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
+                                 const double g_inv_nm[2], double sigma_inv_nm, const struct mro_grid *out,
+                                 const struct mro_window *window, struct mro_buffer *h, struct mro_buffer *slope,
+                                 struct mro_error *e)
 {
-    const size_t n = g->ny * g->nx;
+    struct mro_wave_axes a;
     struct mro_gpu_room room = { .d = d };
-    mro_c32 *z = NULL, *dh = NULL;
-    enum mro_code rc = mro_gpu_take(&room, &z, n, sizeof *z, e);
-    if (rc == MRO_OK) rc = mro_gpu_take(&room, &dh, n, sizeof *dh, e);
-    if (rc == MRO_OK) rc = mro_gpu_transform(d, MRO_TRANSFORM_FORWARD, g->ny, g->nx, 1, h->p, z, e);
-    for (int axis = 0; axis < 2 && rc == MRO_OK; axis++) {
-        const struct mro_derivative_args derivative = { .z = z,
-                                                        .to = dh,
-                                                        .ny = g->ny,
-                                                        .nx = g->nx,
-                                                        .length = axis ? g->lx : g->ly,
-                                                        .unit = 1 / (double)n,
-                                                        .axis = axis };
-        const struct mro_slope_args args = { h->p, dh, (float *)slope->p + (size_t)axis * n, n };
-        rc = MRO_LAUNCH_EACH(d, derivative, n, &derivative, e);
-        if (rc == MRO_OK) rc = mro_gpu_transform(d, MRO_TRANSFORM_BACKWARD, g->ny, g->nx, 1, dh, dh, e);
-        if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, slope, n, &args, e);
-    }
+    enum mro_code rc = mro_wave_axes_new(&a, g, g_inv_nm, sigma_inv_nm, out, window, e);
+    if (rc) goto done;
+    const size_t n = window->ny * a.x.span;
+    struct mro_wave_rows_args rows = {
+        .field = field->p, .ny = g->ny, .nx = g->nx, .columns = a.x.span, .first_y = a.y.first, .first_x = a.x.first
+    };
+    struct mro_wave_columns_args columns = { .rows = window->ny, .h = h->p, .slope = slope ? slope->p : NULL };
+    if ((rc = give_axis(&room, &rows.y, &a.y, e)) || (rc = give_axis(&room, &columns.x, &a.x, e))) goto done;
+    if ((rc = mro_gpu_take(&room, &rows.z, n, sizeof *rows.z, e))) goto done;
+    if (slope && (rc = mro_gpu_take(&room, &rows.dz, n, sizeof *rows.dz, e))) goto done;
+    columns.z = rows.z;
+    columns.dz = rows.dz;
+    if ((rc = MRO_LAUNCH_EACH(d, wave_rows, n, &rows, e))) goto done;
+    rc = MRO_LAUNCH_EACH(d, wave_columns, window->ny * window->nx, &columns, e);
+done:
     mro_gpu_room_release(&room);
+    mro_wave_axes_release(&a);
     return rc;
 }

@@ -31,6 +31,7 @@
 #define TILE_LAGS 81
 #define TILE_STEP_NM 0.025
 #define COUNT_BINS 4096
+#define WAVE_POINTS 160
 #define COUNT_BLOCK 64
 #define WIDE_BAND \
     (double[2]) { -1, 1e3 }
@@ -340,17 +341,28 @@ static enum mro_code call_acf(struct bed *b, int k, struct mro_error *e)
                                    TILE_LAGS, TILE_STEP_NM, b->tiles, e);
 }
 
-static enum mro_code call_demodulate(struct bed *b, int k, struct mro_error *e)
+/* A window of the middle, as large as one that holds a crystal of 10 nm. */
+static enum mro_code demodulate_middle(struct bed *b, struct mro_buffer *h, struct mro_buffer *slope,
+                                       struct mro_error *e)
 {
     const double g[2] = { 1.9, 4.5 };
+    const struct mro_grid *of = &b->grid;
+    const size_t ny = of->ny / 2 < WAVE_POINTS ? of->ny / 2 : WAVE_POINTS,
+                 nx = of->nx / 2 < WAVE_POINTS ? of->nx / 2 : WAVE_POINTS;
+    const struct mro_window middle = { (of->ny - ny) / 2, (of->nx - nx) / 2, ny, nx };
+    return b->d->ops->demodulate(b->d, of, &b->field, g, 0.4, of, &middle, h, slope, e);
+}
+
+static enum mro_code call_demodulate(struct bed *b, int k, struct mro_error *e)
+{
     (void)k;
-    return b->d->ops->demodulate(b->d, &b->grid, &b->spectrum, g, 0.4, &b->grid, &b->complex_out, e);
+    return demodulate_middle(b, &b->complex_out, NULL, e);
 }
 
 static enum mro_code call_phase_slope(struct bed *b, int k, struct mro_error *e)
 {
     (void)k;
-    return b->d->ops->phase_slope(b->d, &b->grid, &b->spectrum, &b->complex_out, e);
+    return demodulate_middle(b, &b->plane_out, &b->complex_out, e);
 }
 
 static enum mro_code call_fringes(struct bed *b, int k, struct mro_error *e)
@@ -451,8 +463,8 @@ static enum mro_code call_download(struct bed *b, int k, struct mro_error *e)
     return b->d->ops->download(b->d, b->filtered, &b->field, samples(&b->grid) * sizeof *b->filtered, e);
 }
 
-/* The first four are written on the device, the others on the host. */
-enum output { COMPLEX, PLANE, CELLS, BANK, PATCHES, IMAGE, TILED, FRINGES, COUNTED };
+/* The first five are written on the device, the others on the host. */
+enum output { COMPLEX, WINDOW, PLANE, CELLS, BANK, PATCHES, IMAGE, TILED, FRINGES, COUNTED };
 static const struct {
     const char *name;
     enum mro_code (*call)(struct bed *b, int k, struct mro_error *e);
@@ -468,8 +480,8 @@ static const struct {
     { "forward transform", call_forward, 0, COMPLEX },
     { "correlation", call_correlate, 0, COMPLEX },
     { "correlation, moved sum", call_add_moved, 0, COMPLEX },
-    { "fringes, demodulated", call_demodulate, 0, COMPLEX },
-    { "fringes, slope of phase", call_phase_slope, 0, COMPLEX },
+    { "fringes, demodulated", call_demodulate, 0, WINDOW },
+    { "fringes, slope of phase", call_phase_slope, 0, WINDOW },
     { "local gain", call_mean_square, 0, CELLS },
     { "bank, window 1", call_bank, 0, BANK },
     { "bank, window 2", call_bank, 1, BANK },
@@ -489,8 +501,8 @@ enum { n_primitives = sizeof primitives / sizeof *primitives };
 
 static const struct mro_buffer *output_of(const struct bed *b, enum output o, size_t *floats)
 {
-    *floats = o == COMPLEX ? 2 * samples(&b->grid) : samples(o == PLANE ? &b->grid : &b->cells);
-    return o == COMPLEX ? &b->complex_out : o == PLANE ? &b->plane_out : &b->cells_out;
+    *floats = o <= WINDOW ? 2 * samples(&b->grid) : samples(o == PLANE ? &b->grid : &b->cells);
+    return o <= WINDOW ? &b->complex_out : o == PLANE ? &b->plane_out : &b->cells_out;
 }
 
 /* Waits for a device that runs behind its calls. */
@@ -749,7 +761,8 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
         snprintf(name, sizeof name, "%s", primitives[i].name);
         if (primitives[i].output == PATCHES || primitives[i].output == FRINGES)
             snprintf(name, sizeof name, "%s (%zu)", primitives[i].name, bed.n_patches);
-        mro_bench_add(b, name, t, runs, primitives[i].output == TILED ? 0 : pixels, &work);
+        mro_bench_add(b, name, t, runs, primitives[i].output == TILED || primitives[i].output == WINDOW ? 0 : pixels,
+                      &work);
         if (primitives[i].call != call_contrast) continue; /* the fit follows it, as in a measurement */
         for (int k = -1; k < runs; k++) {
             struct mro_ctf_fit fit;

@@ -62,13 +62,6 @@ void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...)
     mro_note(&r->warnings, &r->n_warnings, "%s", text);
 }
 
-double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm)
-{
-    const size_t y = (size_t)fmax(0, fmin((double)w->map.ny - 1, round(y_nm / w->step[0]))),
-                 x = (size_t)fmax(0, fmin((double)w->map.nx - 1, round(x_nm / w->step[1])));
-    return w->gain[y * w->map.nx + x];
-}
-
 /* The pass band at a frequency of the grid. */
 static inline float band_gain_at(const struct crystal_work *w, size_t y, size_t x)
 {
@@ -602,8 +595,9 @@ static void warn_of_crystals(struct crystal_work *w)
     }
 }
 
-/* The spectrum over the root of the speckle's power, to w->flat, and within the band, to `white`; z: its copy on the
- * host, which is lost. *even: mean square of the field of `white` where speckle is even. */
+/* The field of the spectrum over the root of the speckle's power, to w->field, and the spectrum of that within the
+ * band, to `white`; z: the copy of the spectrum on the host, which is lost. *even: mean square of the field of `white`
+ * where speckle is even. */
 static enum mro_code whiten(struct crystal_work *w, mro_c32 *z, struct mro_buffer *white, double *even,
                             struct mro_error *e)
 {
@@ -633,7 +627,8 @@ static enum mro_code whiten(struct crystal_work *w, mro_c32 *z, struct mro_buffe
             z[i].re *= g;
             z[i].im *= g;
         }
-    if ((rc = d->ops->upload(d, &w->flat, z, n * sizeof *z, e))) goto done;
+    if ((rc = d->ops->upload(d, white, z, n * sizeof *z, e))) goto done;
+    if ((rc = d->ops->inverse(d, &w->grid, white, &w->field, e))) goto done;
 #pragma omp parallel for schedule(static) num_threads(mro_team(d->threads, 3.0 * (double)n))
     for (size_t y = 0; y < ny; y++) {
         float *row = gain + y * nx;
@@ -654,19 +649,6 @@ done:
     free(gain);
     free(rows);
     return rc;
-}
-
-/* As many rooms as threads can be of use, or as there is memory for. */
-static enum mro_code open_rooms(struct crystal_work *w, struct mro_error *e)
-{
-    const size_t most = w->d->ops->concurrent && w->d->threads > 1 ? (size_t)w->d->threads : 1;
-    struct mro_error none;
-    w->room = calloc(most, sizeof *w->room);
-    if (w->room == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    MRO_TRY(mro_fringe_room_new(w, w->room, e));
-    for (w->n_rooms = 1; w->n_rooms < most; w->n_rooms++)
-        if (mro_fringe_room_new(w, w->room + w->n_rooms, &none)) break;
-    return MRO_OK;
 }
 
 /* Puts the largest crystals first, and their sets with them. */
@@ -766,9 +748,9 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
         goto done;
     }
     mark_usable(w, im);
-    if ((rc = open_rooms(w, e))) goto done;
+    if ((rc = mro_fringe_rooms_new(w, e))) goto done;
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->alloc(d, &w->flat, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &w->field, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->alloc(d, &white, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, w->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
                                         &spikes, NULL, e)))
@@ -831,7 +813,7 @@ static bool plan_grids(struct crystal_work *w, const struct mro_image *im)
     w->grid = (struct mro_grid){ ny < im->ny ? ny : im->ny, nx < im->nx ? nx : im->nx, ly, lx };
     /* The mask must fit; beyond that, 2.5 points across its width are enough to draw. */
     const double step =
-        fmin(fmax(MAP_STEP_NM, fmax(ly, lx) / MAP_MOST), 1 / (2 * MRO_WAVE_REACH * w->o->mask_inv_nm + 0.5));
+        fmin(fmax(MAP_STEP_NM, fmax(ly, lx) / MAP_MOST), 1 / (2 * CRYSTAL_MASK_REACH * w->o->mask_inv_nm + 0.5));
     w->map = mro_fringe_map(ly, lx, step);
     w->unit = sqrt((double)w->grid.ny * (double)w->grid.nx / ((double)im->ny * (double)im->nx));
     w->step[0] = ly / (double)w->map.ny;

@@ -429,17 +429,19 @@ static enum mro_code detect_given(struct crystal_work *w, struct candidate **lis
     *n = 0;
     for (size_t k = 0; k < w->o->n_g; k++) {
         const double *g = w->o->g_inv_nm[k];
-        double carrier[2], noise;
-        MRO_TRY(mro_fringe_demodulate(w, g, w->o->mask_inv_nm, carrier, &noise, e));
+        const struct mro_window all = { 0, 0, w->map.ny, w->map.nx };
+        double noise;
+        MRO_TRY(mro_fringe_noise(w, g, w->o->mask_inv_nm, &noise, e));
+        MRO_TRY(mro_fringe_demodulate(w, g, w->o->mask_inv_nm, &all, e));
         for (ptrdiff_t i = 0; i < ny * nx; i++) {
-            const mro_c32 h = w->room->host_h[i];
+            const mro_c32 h = w->room->v[i];
             const double power = ((double)h.re * h.re + (double)h.im * h.im) / (noise * noise * w->gain[i]);
             if (!w->usable[i] || !(power > CRYSTAL_OVER_NOISE * CRYSTAL_OVER_NOISE)) continue;
             bool top = true;
             for (ptrdiff_t y = i / nx - hy; y <= i / nx + hy && top; y++)
                 for (ptrdiff_t x = i % nx - hx; x <= i % nx + hx && top; x++) {
                     if (y < 0 || x < 0 || y >= ny || x >= nx) continue;
-                    const mro_c32 v = w->room->host_h[y * nx + x];
+                    const mro_c32 v = w->room->v[y * nx + x];
                     top = v.re * v.re + v.im * v.im <= h.re * h.re + h.im * h.im;
                 }
             if (!top) continue;

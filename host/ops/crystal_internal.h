@@ -3,6 +3,8 @@
 #ifndef MRO_OPS_CRYSTAL_INTERNAL_H
 #define MRO_OPS_CRYSTAL_INTERNAL_H
 
+#include <math.h>
+
 #include "core/backend.h"
 #include "mroscope/crystal.h"
 #include "mroscope/math/wave.h"
@@ -11,6 +13,7 @@
 #define CRYSTAL_BAND_EDGE 0.15   /* nm^-1, width of the cosine edges of the pass band */
 #define CRYSTAL_SMALLEST_NM 1.2  /* regions of fringes below this are not told from speckle */
 #define CRYSTAL_TILT_DOUBT 0.577 /* of the tilt: root mean square of shares between 0 and 1 */
+#define CRYSTAL_MASK_REACH 4.0   /* standard deviations of a mask, beyond which 3e-4 are left of it */
 #define SIDE_GAP_NM 1.0          /* left out on either side of a step */
 
 static inline float square_of(mro_c32 z) { return z.re * z.re + z.im * z.im; }
@@ -22,7 +25,7 @@ struct fringe_field {
     float *slope[2]; /* of the phase, y and x, turns per nm; plus carrier = local g; NULL: not known */
     unsigned char
         *inside; /* 1: the crystal, holes filled; 2: and the amplitude is over the noise, off the image's border */
-    double carrier[2]; /* y, x, nm^-1 */
+    double carrier[2]; /* y, x, nm^-1: the middle of the mask */
 };
 
 /* A step of the spacing of one set: better than a smooth change, and beyond the noise. None where there is a vortex,
@@ -37,7 +40,6 @@ struct fringe_step {
 /* One set of fringes with the region that shows it. */
 struct fringe_set {
     struct fringe_field f;
-    double centre[2];                         /* of the mask, nm^-1 */
     double mask;                              /* standard deviation, nm^-1 */
     double noise;                             /* root mean square of |v| where there are none */
     double plateau;                           /* |v| in the middle */
@@ -56,14 +58,15 @@ struct fringe_list {
     size_t n, room;
 };
 
-/* Where one thread demodulates fringes and grows their region. */
+/* Where one thread demodulates fringes and grows their region: a window of the map, with room for `most` points. */
 struct fringe_room {
-    struct mro_buffer h, slope; /* one demodulated field and its slopes */
-    mro_c32 *host_h;            /* copies on the host */
-    float *host_slope;
-    double unit;          /* host_h times this is in the units of the spectrum */
-    unsigned char *state; /* of the points of the map, 0 between calls */
-    uint32_t *list;       /* of points */
+    struct mro_window at;
+    size_t most;
+    struct mro_buffer h, slope; /* of the window, on the device: the fringes; two planes, the slopes of their phase */
+    mro_c32 *v;                 /* the fringes on the host, */
+    double unit;                /* times this in the units of the spectrum */
+    unsigned char *state;       /* of its points, 0 between calls */
+    uint32_t *list;             /* of points */
 };
 
 /* The share of a region that is over 0.8 of its plateau tells a disc from a sphere, as far as it can be trusted. */
@@ -85,23 +88,28 @@ struct crystal_work {
     struct crystal_doubt doubt;
     double unit;                /* fields of the grid times this are contrast: spectra keep a unitary scale */
     struct mro_buffer spectrum; /* of the contrast */
-    struct mro_buffer flat;     /* the same over the root of the speckle's power, at all frequencies */
+    struct mro_buffer field;    /* the same over the root of the speckle's power, at all frequencies */
     struct fringe_room *room;   /* of the thread that has this copy; of the first one that of `n_rooms` begin with */
     size_t n_rooms;
     unsigned char *usable; /* map points with data */
-    float *level;          /* of the speckle's power in the spectrum, on the host; beyond the band as at its end */
-    float *gain;           /* of the speckle around each map point, see mro_crystal_gain */
+    float *level; /* of the speckle's power in the spectrum, on the host; beyond the band as at its end; NULL: 1 */
+    float *gain;  /* of the speckle around each map point, see mro_crystal_gain; NULL: 1 */
     struct fringe_list sets;
     struct mro_crystal_result *r;
 };
 
 void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Number of the point of the map next to a place. */
+static inline size_t mro_map_point(const struct crystal_work *w, double y_nm, double x_nm)
+{
+    const size_t y = (size_t)fmax(0, fmin((double)w->map.ny - 1, round(y_nm / w->step[0]))),
+                 x = (size_t)fmax(0, fmin((double)w->map.nx - 1, round(x_nm / w->step[1])));
+    return y * w->map.nx + x;
+}
+
 /* How strong the speckle around a place is: 1 = as in the mean of the image. */
 double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
-
-/* Width in real space of a mask. */
-static inline double mro_mask_width(double mask) { return 1 / (2 * MRO_PI * mask); }
 
 /* -- crystal_find.c -- */
 
@@ -121,7 +129,7 @@ double mro_fringe_shared(const struct crystal_work *w, const struct fringe_set *
  * sharp rim of its crystal. */
 bool mro_fringe_leak(const struct crystal_work *w, const struct fringe_set *s);
 
-/* -- crystal_wave.c -- */
+/* -- crystal_room.c -- */
 
 /* The grid of demodulated fields of ly x lx nm, with points `step` nm apart or a little less. */
 struct mro_grid mro_fringe_map(double ly, double lx, double step);
@@ -129,13 +137,25 @@ struct mro_grid mro_fringe_map(double ly, double lx, double step);
 /* Frees all that is in a work but its result: rooms, sets, planes on the host and on the device. */
 void mro_crystal_work_release(struct crystal_work *w);
 
-enum mro_code mro_fringe_room_new(const struct crystal_work *w, struct fringe_room *room, struct mro_error *e);
-void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *room); /* {0} is fine */
+/* Rooms, empty ones, for as many threads as can be of use. */
+enum mro_code mro_fringe_rooms_new(struct crystal_work *w, struct mro_error *e);
 
-/* Demodulates at g with a mask, into the room. *noise: root mean square of |host_h|
- * where there is no crystal. `carrier` receives what became frequency zero. */
-enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, double carrier[2],
-                                    double *noise, struct mro_error *e);
+/* Demodulates at g with a mask on a window of the map, into the room. */
+enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, const struct mro_window *at,
+                                    struct mro_error *e);
+
+/* The slopes of the phase in the window of a field, into it. */
+enum mro_code mro_fringe_slopes(struct crystal_work *w, const double g[2], double mask, struct fringe_field *f,
+                                struct mro_error *e);
+
+/* Root mean square of the room's v at g with a mask where there is no crystal. The room is lost. */
+enum mro_code mro_fringe_noise(struct crystal_work *w, const double g[2], double mask, double *noise,
+                               struct mro_error *e);
+
+/* The speckle's power in the spectrum at a wave vector. */
+float mro_fringe_level(const struct crystal_work *w, const double g[2]);
+
+/* -- crystal_wave.c -- */
 
 /* Grows the region of the fringes at g that shows best within `reach` nm of (y, x), and measures it. `found` false:
  * there is none that stands out of the noise. */

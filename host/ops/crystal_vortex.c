@@ -68,7 +68,7 @@ static size_t vortices_in(const struct vortex_field *f, const double step[2], do
     enum { MOST = 256 };
     struct field_zero zero[MOST];
     size_t n = 0, zeros = 0;
-    const double radius = LOOP_WIDTHS * mro_mask_width(mask);
+    const double radius = LOOP_WIDTHS * mro_wave_width(mask);
     for (size_t y = 0; y + 1 < f->h; y++)
         for (size_t x = 0; x + 1 < f->w; x++) {
             const size_t i = y * f->w + x;
@@ -111,7 +111,7 @@ static size_t vortices_in(const struct vortex_field *f, const double step[2], do
     return n;
 }
 
-double mro_fringe_loop(const struct fringe_set *s) { return LOOP_WIDTHS * mro_mask_width(s->mask); }
+double mro_fringe_loop(const struct fringe_set *s) { return LOOP_WIDTHS * mro_wave_width(s->mask); }
 
 size_t mro_fringe_vortices(const struct fringe_set *s, const double step[2], double (*at)[2], size_t room)
 {
@@ -138,12 +138,15 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
     const size_t n = NULL_SAMPLES, m = s->f.h * s->f.w;
     const double ly = (double)n * w->step[0], lx = (double)n * w->step[1];
     const struct mro_grid map = { n, n, ly, lx };
-    const double q = NULL_CARRIER + MRO_WAVE_REACH * s->mask + 0.2, wide[2] = { -1, 1e3 };
+    const double q = NULL_CARRIER + CRYSTAL_MASK_REACH * s->mask + 0.2, wide[2] = { -1, 1e3 };
     const double carrier[2] = { 0, NULL_CARRIER };
     const struct mro_grid grid = { mro_smooth_size((size_t)ceil(2 * q * ly)), mro_smooth_size((size_t)ceil(2 * q * lx)),
                                    ly, lx };
-    struct mro_buffer noise = { 0 }, h = { 0 };
-    mro_c32 *host = malloc(n * n * sizeof *host), *v = malloc(m * sizeof *v);
+    const struct mro_window part = { 0, 0, s->f.h, s->f.w };
+    const double pitch = ly * lx / ((double)grid.ny * (double)grid.nx);
+    const float unit = (float)(s->noise / sqrt(MRO_PI * s->mask * s->mask * pitch)); /* what white noise gives */
+    struct mro_buffer noise = { 0 }, field = { 0 }, h = { 0 };
+    mro_c32 *v = malloc(m * sizeof *v);
     enum mro_code rc = MRO_OK;
     size_t total = 0;
     *mean = NAN;
@@ -151,32 +154,27 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
         *mean = 0;
         goto done;
     }
-    if (host == NULL || v == NULL) {
+    if (v == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
         goto done;
     }
     if ((rc = d->ops->alloc(d, &noise, grid.ny * grid.nx * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->alloc(d, &h, n * n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->alloc(d, &field, grid.ny * grid.nx * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &h, m * sizeof *v, e))) goto done;
     for (uint64_t k = 0; k < NULL_FIELDS; k++) {
         if ((rc = d->ops->noise_spectrum(d, &grid, w->o->seed, 0x63727973u + k, wide, 0.15, &noise, e))) goto done;
-        if ((rc = d->ops->demodulate(d, &grid, &noise, carrier, s->mask, &map, &h, e))) goto done;
-        if ((rc = d->ops->download(d, host, &h, n * n * sizeof *host, e))) goto done;
-        double square = 0;
-        for (size_t i = 0; i < n * n; i++) square += (double)host[i].re * host[i].re + (double)host[i].im * host[i].im;
-        const float unit = (float)(s->noise / sqrt(square / (double)(n * n)));
-        for (size_t i = 0; i < m; i++) {
-            const mro_c32 z = host[(i / s->f.w % n) * n + i % s->f.w % n];
-            v[i].re = unit * z.re + (float)s->plateau;
-            v[i].im = unit * z.im;
-        }
+        if ((rc = d->ops->inverse(d, &grid, &noise, &field, e))) goto done;
+        if ((rc = d->ops->demodulate(d, &grid, &field, carrier, s->mask, &map, &part, &h, NULL, e))) goto done;
+        if ((rc = d->ops->download(d, v, &h, m * sizeof *v, e))) goto done;
+        for (size_t i = 0; i < m; i++) v[i] = (mro_c32){ unit * v[i].re + (float)s->plateau, unit * v[i].im };
         const struct vortex_field f = { v, s->f.inside, s->f.h, s->f.w };
         total += vortices_in(&f, w->step, s->mask, CRYSTAL_OVER_NOISE * s->noise, NULL, 0);
     }
     *mean = (double)total / NULL_FIELDS;
 done:
     d->ops->release(d, &noise);
+    d->ops->release(d, &field);
     d->ops->release(d, &h);
-    free(host);
     free(v);
     return rc;
 }

@@ -6,116 +6,19 @@
 #include <string.h>
 
 #include "core/select.h"
-#include "core/sizes.h"
 #include "mroscope/math/elementary.h"
 #include "ops/crystal_internal.h"
 
 #define LEAST_AREA_NM2 0.8 /* of a region */
 #define PAD_NM 1.2         /* kept around a region */
+#define TILE_NM 4.0        /* of the map beyond the place of a seed that is looked at first */
 #define CENTRED 0.01       /* nm^-1: a mask further off its fringes bends their phase at the rim of the crystal */
 #define SMALL_NM 6.0       /* crystals whose shape is looked at with a wider mask, as far as the noise allows: */
 #define WIDEST_MASK 0.8    /* nm^-1, */
 #define CLEAR_SHAPE 7.0    /* with this amplitude over the noise */
-#define QUARTER 0.28768207 /* ln(4 / 3): the lower quartile of an exponential of mean 1 */
 #define RIM_COVARIANCE 0.5 /* of the whole: where less of the mask is inside the noise is too large for a strain */
-#define FILLED 3.0         /* times the power around a spot: more than the speckle changes from place to place */
 #define RIM_WIDTHS 2.0     /* widths of the mask in real space along the border of the image where fields wrap around */
 #define PRIOR_POINTS 2.0   /* that the noise outside counts for, against the scatter inside */
-
-/* ------------------------------------------------------------------ demodulation */
-
-/* Mean square of |h| from its lower quartile: crystals may cover much of the field. */
-static double quiet_square(const struct crystal_work *w, double mask, bool *known)
-{
-    const size_t stride_y = (size_t)fmax(1, mro_mask_width(mask) / w->step[0]), /* neighbours say the same */
-        stride_x = (size_t)fmax(1, mro_mask_width(mask) / w->step[1]);
-    const size_t most = (w->map.ny / stride_y + 1) * (w->map.nx / stride_x + 1);
-    float *v = malloc(most * sizeof *v);
-    *known = v != NULL;
-    if (v == NULL) return 0;
-    size_t n = 0;
-    for (size_t y = 0; y < w->map.ny; y += stride_y)
-        for (size_t x = 0; x < w->map.nx; x += stride_x) {
-            const size_t i = y * w->map.nx + x;
-            if (!w->usable[i]) continue;
-            const mro_c32 h = w->room->host_h[i];
-            v[n++] = (h.re * h.re + h.im * h.im) / w->gain[i];
-        }
-    const double q = n ? mro_select(v, n, n / 4) / QUARTER : 0;
-    free(v);
-    return q;
-}
-
-enum mro_code mro_fringe_room_new(const struct crystal_work *w, struct fringe_room *room, struct mro_error *e)
-{
-    struct mro_device *d = w->d;
-    const size_t n = w->map.ny * w->map.nx;
-    *room = (struct fringe_room){ .host_h = malloc(n * sizeof *room->host_h),
-                                  .host_slope = malloc(2 * n * sizeof *room->host_slope),
-                                  .state = calloc(n, 1),
-                                  .list = malloc(n * sizeof *room->list) };
-    enum mro_code rc = MRO_OK;
-    if (!room->host_h || !room->host_slope || !room->state || !room->list)
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &room->h, n * sizeof *room->host_h, e);
-    if (rc == MRO_OK) rc = d->ops->alloc(d, &room->slope, 2 * n * sizeof *room->host_slope, e);
-    if (rc) mro_fringe_room_release(w, room);
-    return rc;
-}
-
-void mro_fringe_room_release(const struct crystal_work *w, struct fringe_room *room)
-{
-    w->d->ops->release(w->d, &room->h);
-    w->d->ops->release(w->d, &room->slope);
-    free(room->host_h);
-    free(room->host_slope);
-    free(room->state);
-    free(room->list);
-    memset(room, 0, sizeof *room);
-}
-
-struct mro_grid mro_fringe_map(double ly, double lx, double step)
-{
-    return (struct mro_grid){ mro_smooth_size((size_t)ceil(ly / step) + 4),
-                              mro_smooth_size((size_t)ceil(lx / step) + 4), ly, lx };
-}
-
-void mro_crystal_work_release(struct crystal_work *w)
-{
-    for (size_t i = 0; i < w->n_rooms; i++) mro_fringe_room_release(w, w->room + i);
-    free(w->room);
-    w->d->ops->release(w->d, &w->spectrum);
-    w->d->ops->release(w->d, &w->flat);
-    free(w->usable);
-    free(w->level);
-    free(w->gain);
-    for (size_t i = 0; i < w->sets.n; i++) mro_fringe_release(&w->sets.v[i]);
-    free(w->sets.v);
-}
-
-enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], double mask, double carrier[2],
-                                    double *noise, struct mro_error *e)
-{
-    struct mro_device *d = w->d;
-    const size_t n = w->map.ny * w->map.nx;
-    const struct mro_wave_mask m = mro_wave_mask_of(g[0], g[1], mask, w->grid.ly, w->grid.lx);
-    carrier[0] = (double)m.cy / w->grid.ly;
-    carrier[1] = (double)m.cx / w->grid.lx;
-    const double level = w->level[mro_cyclic(m.cy, w->grid.ny) * w->grid.nx + mro_cyclic(m.cx, w->grid.nx)];
-    /* The lens slopes across the wide spot of a small crystal, and would shift its centre by 1 % at 2 nm. The whitened
-     * spectrum takes that out, and with it the slope of the halo, which the spot does not have: see tilt_of. */
-    struct fringe_room *room = w->room;
-    MRO_TRY(d->ops->demodulate(d, &w->grid, level > 0 ? &w->flat : &w->spectrum, g, mask, &w->map, &room->h, e));
-    MRO_TRY(d->ops->download(d, room->host_h, &room->h, n * sizeof *room->host_h, e));
-    room->unit = level > 0 ? sqrt(level) : 1; /* as at the middle of the mask */
-    bool known;
-    const double quiet = quiet_square(w, mask, &known);
-    if (!known) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    /* A crystal that fills the field leaves no quiet place: then the spectrum around its spot tells. */
-    const double around = MRO_PI * mask * mask * w->grid.ly * w->grid.lx / ((double)w->grid.ny * (double)w->grid.nx);
-    *noise = sqrt(level > 0 && quiet > FILLED * around ? around : quiet);
-    return MRO_OK;
-}
 
 /* ------------------------------------------------------------------ regions */
 
@@ -136,33 +39,74 @@ static void release_field(struct fringe_field *f)
 {
     free(f->v);
     free(f->slope[0]);
-    free(f->slope[1]);
     free(f->inside);
     memset(f, 0, sizeof *f);
 }
 
-/* Points connected to the seed whose |host_h| is over the level: in the room's state they become 1 (all others 0
- * before), and their numbers go to its list. */
-static size_t flood(const struct crystal_work *w, size_t seed, double level)
+/* The part of the map within a rectangle of its points. */
+static struct mro_window clipped(const struct crystal_work *w, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t y1, ptrdiff_t x1)
 {
-    const size_t nx = w->map.nx, ny = w->map.ny;
-    const mro_c32 *field = w->room->host_h;
-    unsigned char *state = w->room->state;
-    uint32_t *list = w->room->list;
+    const ptrdiff_t ny = (ptrdiff_t)w->map.ny, nx = (ptrdiff_t)w->map.nx;
+    y0 = y0 < 0 ? 0 : y0;
+    x0 = x0 < 0 ? 0 : x0;
+    y1 = y1 < ny ? y1 : ny - 1;
+    x1 = x1 < nx ? x1 : nx - 1;
+    return (struct mro_window){ (size_t)y0, (size_t)x0, (size_t)(y1 - y0 + 1), (size_t)(x1 - x0 + 1) };
+}
+
+static struct mro_window widened(const struct crystal_work *w, const struct mro_window *at, size_t by_y, size_t by_x)
+{
+    return clipped(w, (ptrdiff_t)at->y0 - (ptrdiff_t)by_y, (ptrdiff_t)at->x0 - (ptrdiff_t)by_x,
+                   (ptrdiff_t)(at->y0 + at->ny - 1 + by_y), (ptrdiff_t)(at->x0 + at->nx - 1 + by_x));
+}
+
+static struct mro_window around(const struct crystal_work *w, double y_nm, double x_nm, double reach)
+{
+    const ptrdiff_t cy = lround(y_nm / w->step[0]), cx = lround(x_nm / w->step[1]);
+    const ptrdiff_t ry = (ptrdiff_t)ceil(reach / w->step[0]), rx = (ptrdiff_t)ceil(reach / w->step[1]);
+    return clipped(w, cy - ry, cx - rx, cy + ry, cx + rx);
+}
+
+static bool holds(const struct mro_window *at, const struct mro_window *part)
+{
+    return part->y0 >= at->y0 && part->x0 >= at->x0 && part->y0 + part->ny <= at->y0 + at->ny &&
+           part->x0 + part->nx <= at->x0 + at->nx;
+}
+
+/* Number of point i of the room in the map. */
+static size_t of_map(const struct crystal_work *w, size_t i)
+{
+    const struct mro_window *at = &w->room->at;
+    return (at->y0 + i / at->nx) * w->map.nx + at->x0 + i % at->nx;
+}
+
+/* Points of the room connected to the seed whose |v| is over the level: their numbers go to its list. *box: the part of
+ * the map that they take, and PAD_NM around. */
+static size_t flood(const struct crystal_work *w, size_t seed, double level, struct mro_window *box)
+{
+    struct fringe_room *room = w->room;
+    const size_t nx = room->at.nx, ny = room->at.ny;
     const float square = (float)(level * level);
-    size_t n = 0, done = 0;
-    state[seed] = 1;
-    list[n++] = (uint32_t)seed;
-    while (done < n) {
-        const size_t i = list[done++], y = i / nx, x = i % nx;
+    size_t n = 0, y0 = ny, y1 = 0, x0 = nx, x1 = 0;
+    room->state[seed] = 1;
+    room->list[n++] = (uint32_t)seed;
+    for (size_t done = 0; done < n; done++) {
+        const size_t i = room->list[done], y = i / nx, x = i % nx;
         const size_t next[4] = { y ? i - nx : i, y + 1 < ny ? i + nx : i, x ? i - 1 : i, x + 1 < nx ? i + 1 : i };
+        y0 = y < y0 ? y : y0;
+        y1 = y > y1 ? y : y1;
+        x0 = x < x0 ? x : x0;
+        x1 = x > x1 ? x : x1;
         for (int k = 0; k < 4; k++) {
-            const mro_c32 h = field[next[k]];
-            if (state[next[k]] || !w->usable[next[k]] || !(h.re * h.re + h.im * h.im > square)) continue;
-            state[next[k]] = 1;
-            list[n++] = (uint32_t)next[k];
+            if (room->state[next[k]] || !(square_of(room->v[next[k]]) > square) || !w->usable[of_map(w, next[k])])
+                continue;
+            room->state[next[k]] = 1;
+            room->list[n++] = (uint32_t)next[k];
         }
     }
+    for (size_t i = 0; i < n; i++) room->state[room->list[i]] = 0;
+    const struct mro_window region = { room->at.y0 + y0, room->at.x0 + x0, y1 - y0 + 1, x1 - x0 + 1 };
+    *box = widened(w, &region, (size_t)ceil(PAD_NM / w->step[0]), (size_t)ceil(PAD_NM / w->step[1]));
     return n;
 }
 
@@ -217,7 +161,7 @@ static enum mro_code rim_mark(const struct crystal_work *w, struct fringe_set *s
 {
     struct fringe_field *f = &s->f;
     const size_t m = f->h * f->w;
-    const double width = mro_mask_width(s->mask);
+    const double width = mro_wave_width(s->mask);
     float *v = r->room = malloc(8 * m * sizeof *v), *along = v ? v + m : NULL;
     if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     static const int powers[6][2] = { { 0, 0 }, { 1, 0 }, { 2, 0 }, { 0, 1 }, { 1, 1 }, { 0, 2 } }; /* y, x */
@@ -237,21 +181,21 @@ static enum mro_code rim_mark(const struct crystal_work *w, struct fringe_set *s
 static void straighten(struct fringe_set *s, const struct rim *r)
 {
     struct fringe_field *f = &s->f;
-    const double off[2] = { f->carrier[0] - s->centre[0], f->carrier[1] - s->centre[1] };
     for (size_t i = 0; i < f->h * f->w; i++) {
         if (!f->inside[i]) continue;
         const struct covariance c = rim_covariance(r, i);
         if (!c.enough) continue;
-        const double dy = f->slope[0][i] + off[0], dx = f->slope[1][i] + off[1];
-        f->slope[0][i] = (float)((c.xx * dy - c.yx * dx) / c.det - off[0]);
-        f->slope[1][i] = (float)((c.yy * dx - c.yx * dy) / c.det - off[1]);
+        const double dy = f->slope[0][i], dx = f->slope[1][i]; /* from the mask's centre */
+        f->slope[0][i] = (float)((c.xx * dy - c.yx * dx) / c.det);
+        f->slope[1][i] = (float)((c.yy * dx - c.yx * dy) / c.det);
     }
 }
 
-/* Memory for a window of the map, and the room's field in it; inside is 0, and slopes are not known. */
+/* Memory for a window of the map that the room holds, and its fringes there; inside is 0, and slopes are not known. */
 static enum mro_code field_window(const struct crystal_work *w, struct fringe_field *f, struct mro_error *e)
 {
-    const float unit = (float)w->room->unit;
+    const struct fringe_room *room = w->room;
+    const float unit = (float)room->unit;
     f->slope[0] = f->slope[1] = NULL;
     f->v = malloc(f->h * f->w * sizeof *f->v);
     f->inside = calloc(f->h * f->w, 1);
@@ -261,61 +205,40 @@ static enum mro_code field_window(const struct crystal_work *w, struct fringe_fi
     }
     for (size_t y = 0; y < f->h; y++)
         for (size_t x = 0; x < f->w; x++) {
-            const mro_c32 v = w->room->host_h[(f->y0 + y) * w->map.nx + f->x0 + x];
+            const mro_c32 v = room->v[(f->y0 - room->at.y0 + y) * room->at.nx + f->x0 - room->at.x0 + x];
             f->v[y * f->w + x] = (mro_c32){ unit * v.re, unit * v.im };
         }
     return MRO_OK;
 }
 
-/* Slopes of the room's field in the window of a set. */
-static enum mro_code take_slopes(const struct crystal_work *w, struct fringe_field *f, struct mro_error *e)
-{
-    struct mro_device *d = w->d;
-    struct fringe_room *room = w->room;
-    const size_t n = w->map.ny * w->map.nx;
-    MRO_TRY(d->ops->phase_slope(d, &w->map, &room->h, &room->slope, e));
-    MRO_TRY(d->ops->download(d, room->host_slope, &room->slope, 2 * n * sizeof *room->host_slope, e));
-    for (size_t k = 0; k < 2; k++) {
-        f->slope[k] = malloc(f->h * f->w * sizeof(float));
-        if (f->slope[k] == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-        for (size_t y = 0; y < f->h; y++)
-            memcpy(f->slope[k] + y * f->w, room->host_slope + k * n + (f->y0 + y) * w->map.nx + f->x0,
-                   f->w * sizeof(float));
-    }
-    return MRO_OK;
-}
+/* Where fringes stand out: so many points of the room's list, 0 when nothing does; |v| in the middle; the part of the
+ * map that holds it. A room that does not hold that is too small. */
+struct region {
+    size_t n;
+    double plateau;
+    struct mro_window box;
+};
 
-/* Cuts the window of the region, n points of the room's list, out of the map, fills holes. */
-static enum mro_code cut(const struct crystal_work *w, size_t n, const double carrier[2], struct fringe_set *s,
+/* Cuts the window of the region at g out of the map, fills holes. */
+static enum mro_code cut(const struct crystal_work *w, const struct region *r, const double g[2], struct fringe_set *s,
                          struct mro_error *e)
 {
-    const size_t nx = w->map.nx, ny = w->map.ny;
-    const uint32_t *list = w->room->list;
-    size_t y0 = ny, y1 = 0, x0 = nx, x1 = 0;
-    for (size_t i = 0; i < n; i++) {
-        const size_t y = list[i] / nx, x = list[i] % nx;
-        y0 = y < y0 ? y : y0;
-        y1 = y > y1 ? y : y1;
-        x0 = x < x0 ? x : x0;
-        x1 = x > x1 ? x : x1;
-    }
-    const size_t py = (size_t)ceil(PAD_NM / w->step[0]), px = (size_t)ceil(PAD_NM / w->step[1]);
-    y0 = y0 > py ? y0 - py : 0;
-    x0 = x0 > px ? x0 - px : 0;
-    y1 = y1 + py < ny ? y1 + py : ny - 1;
-    x1 = x1 + px < nx ? x1 + px : nx - 1;
     struct fringe_field *f = &s->f;
-    *f = (struct fringe_field){ .y0 = y0, .x0 = x0, .h = y1 - y0 + 1, .w = x1 - x0 + 1 };
+    const struct fringe_room *room = w->room;
+    *f = (struct fringe_field){
+        .y0 = r->box.y0, .x0 = r->box.x0, .h = r->box.ny, .w = r->box.nx, .carrier = { g[0], g[1] }
+    };
     const size_t m = f->h * f->w;
-    f->carrier[0] = carrier[0];
-    f->carrier[1] = carrier[1];
     MRO_TRY(field_window(w, f, e));
     uint32_t *open = malloc(m * sizeof *open);
     if (open == NULL) {
         mro_fringe_release(s);
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     }
-    for (size_t i = 0; i < n; i++) f->inside[(list[i] / nx - y0) * f->w + list[i] % nx - x0] = 1;
+    for (size_t i = 0; i < r->n; i++) {
+        const size_t y = room->at.y0 + room->list[i] / room->at.nx, x = room->at.x0 + room->list[i] % room->at.nx;
+        f->inside[(y - f->y0) * f->w + x - f->x0] = 1;
+    }
     /* What cannot be reached from the rim of the window is a hole: it becomes part of the region. */
     size_t left = 0, done = 0;
     for (size_t i = 0; i < m; i++) {
@@ -347,7 +270,7 @@ static void measure_place(const struct crystal_work *w, struct fringe_set *s, do
 {
     const struct fringe_field *f = &s->f;
     const double cell = w->step[0] * w->step[1], level = 0.8 * s->plateau;
-    const double margin = 1.5 * mro_mask_width(s->mask);
+    const double margin = 1.5 * mro_wave_width(s->mask);
     size_t n = 0, over = 0;
     double y_sum = 0, x_sum = 0;
     s->at_border = false;
@@ -368,51 +291,55 @@ static void measure_place(const struct crystal_work *w, struct fringe_set *s, do
     *high = (double)over / (double)n;
 }
 
-/* The region of the fringes in the room around the strongest point within `reach` nm of (y, x): its points in the
- * room's list, n of them, 0 when nothing stands out of the noise; |host_h| in its middle. */
+/* The region of the fringes in the room around the strongest point within `reach` nm of (y, x). */
 static enum mro_code region_of(const struct crystal_work *w, double y_nm, double x_nm, double reach, double quiet,
-                               size_t *n, double *plateau, struct mro_error *e)
+                               struct region *r, struct mro_error *e)
 {
-    const size_t nx = w->map.nx, ny = w->map.ny;
     const struct fringe_room *room = w->room;
+    const struct mro_window near = around(w, y_nm, x_nm, reach);
     size_t seed = 0;
-    double top = -1;
-    const ptrdiff_t cy = (ptrdiff_t)lround(y_nm / w->step[0]), cx = (ptrdiff_t)lround(x_nm / w->step[1]);
-    const ptrdiff_t ry = (ptrdiff_t)ceil(reach / w->step[0]), rx = (ptrdiff_t)ceil(reach / w->step[1]);
-    *n = 0;
-    for (ptrdiff_t y = cy > ry ? cy - ry : 0; y <= cy + ry && y < (ptrdiff_t)ny; y++)
-        for (ptrdiff_t x = cx > rx ? cx - rx : 0; x <= cx + rx && x < (ptrdiff_t)nx; x++) {
-            const size_t i = (size_t)y * nx + (size_t)x;
-            const double a = modulus(room->host_h[i]);
-            if (w->usable[i] && a > top) {
-                top = a;
-                seed = i;
-            }
+    float top = -1;
+    *r = (struct region){ .box = near };
+    if (!holds(&room->at, &near)) return MRO_OK;
+    for (size_t y = near.y0 - room->at.y0; y < near.y0 - room->at.y0 + near.ny; y++)
+        for (size_t x = near.x0 - room->at.x0; x < near.x0 - room->at.x0 + near.nx; x++) {
+            const size_t i = y * room->at.nx + x;
+            const float square = square_of(room->v[i]);
+            if (!(square > top) || !w->usable[of_map(w, i)]) continue;
+            top = square;
+            seed = i;
         }
     /* The crystal's own power is in the gain here: that errs to the careful side, and next to its spot it is little. */
-    const double noise =
-        quiet * sqrt(mro_crystal_gain(w, (double)(seed / nx) * w->step[0], (double)(seed % nx) * w->step[1]));
-    if (!(top > CRYSTAL_OVER_NOISE * noise) || !(noise > 0)) return MRO_OK;
-    const size_t m = flood(w, seed, fmax(2.7 * noise, 0.45 * top));
+    const double noise = quiet * (w->gain ? sqrt((double)w->gain[of_map(w, seed)]) : 1), highest = sqrt(fmax(0, top));
+    if (!(highest > CRYSTAL_OVER_NOISE * noise) || !(noise > 0)) return MRO_OK;
+    const size_t m = flood(w, seed, fmax(2.7 * noise, 0.45 * highest), &r->box);
+    if (!holds(&room->at, &r->box)) return MRO_OK;
     float *amplitude = malloc(m * sizeof *amplitude);
-    for (size_t i = 0; i < m; i++) {
-        const mro_c32 h = room->host_h[room->list[i]];
-        if (amplitude) amplitude[i] = (float)modulus(h);
-        room->state[room->list[i]] = 0;
-    }
     if (amplitude == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-    *plateau = plateau_of(amplitude, m, noise);
+    for (size_t i = 0; i < m; i++) amplitude[i] = (float)modulus(room->v[room->list[i]]);
+    r->plateau = plateau_of(amplitude, m, noise);
     free(amplitude);
-    *n = flood(w, seed, fmax(MRO_FRINGE_RIM_NOISE * noise, 0.5 * *plateau));
-    for (size_t i = 0; i < *n; i++) room->state[room->list[i]] = 0;
+    r->n = flood(w, seed, fmax(MRO_FRINGE_RIM_NOISE * noise, 0.5 * r->plateau), &r->box);
     return MRO_OK;
+}
+
+/* The same of the fringes at g, in a tile that is widened until it holds the region. */
+static enum mro_code find_region(struct crystal_work *w, const double g[2], double mask, double y_nm, double x_nm,
+                                 double reach, double quiet, struct mro_window *tile, struct region *r,
+                                 struct mro_error *e)
+{
+    for (;; *tile = widened(w, tile, (tile->ny + 1) / 2, (tile->nx + 1) / 2)) {
+        MRO_TRY(mro_fringe_demodulate(w, g, mask, tile, e));
+        MRO_TRY(region_of(w, y_nm, x_nm, reach, quiet, r, e));
+        if (holds(tile, &r->box)) return MRO_OK;
+    }
 }
 
 /* Which points of a region show the fringes well enough for a strain. */
 static void mark_clear(const struct crystal_work *w, struct fringe_set *s)
 {
     struct fringe_field *f = &s->f;
-    const double least = CRYSTAL_OVER_NOISE * s->noise, margin = RIM_WIDTHS * mro_mask_width(s->mask);
+    const double least = CRYSTAL_OVER_NOISE * s->noise, margin = RIM_WIDTHS * mro_wave_width(s->mask);
     for (size_t i = 0; i < f->h * f->w; i++) {
         const double a = modulus(f->v[i]);
         const double y = (double)(f->y0 + i / f->w) * w->step[0], x = (double)(f->x0 + i % f->w) * w->step[1];
@@ -427,12 +354,14 @@ static enum mro_code gain_around(const struct crystal_work *w, const struct frin
                                  struct mro_error *e)
 {
     const struct fringe_field *f = &s->f;
-    float *v = malloc(f->h * f->w * sizeof *v);
     size_t n = 0;
+    *gain = 1;
+    if (w->gain == NULL) return MRO_OK;
+    float *v = malloc(f->h * f->w * sizeof *v);
     if (v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     for (size_t i = 0; i < f->h * f->w; i++)
         if (f->inside[i] == 0) v[n++] = w->gain[(f->y0 + i / f->w) * w->map.nx + f->x0 + i % f->w];
-    *gain = n ? mro_select(v, n, n / 2) : 1;
+    if (n) *gain = mro_select(v, n, n / 2);
     free(v);
     return MRO_OK;
 }
@@ -449,9 +378,8 @@ static double tilt_of(const struct crystal_work *w, const struct fringe_set *s)
     const double q = hypot(s->g[0], s->g[1]), n[2] = { s->g[0] / q, s->g[1] / q }, reach = 0.6 * s->mask;
     float level[2];
     for (int k = 0; k < 2; k++) {
-        const double t = (k ? reach : -reach) / q;
-        level[k] = w->level[mro_cyclic((ptrdiff_t)lround((1 + t) * s->g[0] * w->grid.ly), w->grid.ny) * w->grid.nx +
-                            mro_cyclic((ptrdiff_t)lround((1 + t) * s->g[1] * w->grid.lx), w->grid.nx)];
+        const double at = 1 + (k ? reach : -reach) / q, g[2] = { at * s->g[0], at * s->g[1] };
+        level[k] = mro_fringe_level(w, g);
         if (!(level[k] > 0)) return 0;
     }
     double weight = 0, cy = 0, cx = 0, square = 0, slope = 0;
@@ -478,46 +406,49 @@ static double tilt_of(const struct crystal_work *w, const struct fringe_set *s)
     return -a * seen / fmax(0.25, 1 - seen / mask);
 }
 
-/* The diameter of a small crystal from a field that is smoothed less, where the noise allows it. */
-static enum mro_code sharper_diameter(struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
+/* The diameter of a small crystal from a field that is smoothed less, where the noise allows it: `quiet` times as much
+ * as the mask is wider, since the field is white. */
+static enum mro_code sharper_diameter(struct crystal_work *w, double quiet, struct fringe_set *s, struct mro_error *e)
 {
-    const double mask = fmin(WIDEST_MASK, s->mask * s->plateau / s->noise / CLEAR_SHAPE);
-    double carrier[2], noise, plateau;
-    size_t n, over = 0;
+    const double mask = fmin(WIDEST_MASK, s->mask * s->plateau / s->noise / CLEAR_SHAPE),
+                 noise = quiet * mask / s->mask;
+    struct mro_window tile = { s->f.y0, s->f.x0, s->f.h, s->f.w };
+    struct region r;
+    size_t over = 0;
     if (s->diameter_nm > SMALL_NM || mask < 1.2 * s->mask) return MRO_OK;
-    MRO_TRY(mro_fringe_demodulate(w, s->g, mask, carrier, &noise, e));
-    MRO_TRY(region_of(w, s->y_nm, s->x_nm, 0.25 * s->diameter_nm, noise, &n, &plateau, e));
-    const double area = (double)n * w->step[0] * w->step[1];
+    MRO_TRY(find_region(w, s->g, mask, s->y_nm, s->x_nm, 0.25 * s->diameter_nm, noise, &tile, &r, e));
+    const double area = (double)r.n * w->step[0] * w->step[1];
     if (!(area > 0.6 * s->area_nm2 && area < 1.4 * s->area_nm2)) return MRO_OK; /* it fell apart */
-    for (size_t i = 0; i < n; i++) over += modulus(w->room->host_h[w->room->list[i]]) > 0.8 * plateau;
+    for (size_t i = 0; i < r.n; i++) over += modulus(w->room->v[w->room->list[i]]) > 0.8 * r.plateau;
     s->diameter_nm =
-        mro_crystal_diameter(area, (double)over / (double)n, mro_mask_width(mask), plateau / noise, &w->doubt);
+        mro_crystal_diameter(area, (double)over / (double)r.n, mro_wave_width(mask), r.plateau / noise, &w->doubt);
     return MRO_OK;
 }
 
 enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double y_nm, double x_nm, double reach,
                               struct fringe_set *s, bool *found, struct mro_error *e)
 {
-    double carrier[2], at[2] = { g[0], g[1] }, high = 0, gain = 1;
+    const double mask = w->o->mask_inv_nm;
+    double at[2] = { g[0], g[1] }, quiet, high = 0, gain = 1;
+    struct mro_window tile = around(w, y_nm, x_nm, reach + TILE_NM);
+    struct region r;
     struct rim rim = { 0 };
-    enum mro_code rc = MRO_OK;
     memset(s, 0, sizeof *s);
     *found = false;
+    enum mro_code rc = mro_fringe_noise(w, g, mask, &quiet, e);
+    if (rc) return rc;
     for (int round = 0; round < 3; round++) {
-        size_t m;
         mro_fringe_release(s);
         rim_release(&rim);
         *found = false;
         s->crystal = SIZE_MAX;
-        s->mask = w->o->mask_inv_nm;
-        memcpy(s->centre, at, sizeof at);
-        if ((rc = mro_fringe_demodulate(w, at, s->mask, carrier, &s->noise, e))) goto done;
-        if ((rc = region_of(w, y_nm, x_nm, reach, s->noise, &m, &s->plateau, e))) goto done;
-        if ((double)m * w->step[0] * w->step[1] < LEAST_AREA_NM2) goto done;
-        if ((rc = cut(w, m, carrier, s, e))) goto done;
-        s->plateau *= w->room->unit;
+        s->mask = mask;
+        if ((rc = find_region(w, at, mask, y_nm, x_nm, reach, quiet, &tile, &r, e))) goto done;
+        if ((double)r.n * w->step[0] * w->step[1] < LEAST_AREA_NM2) goto done;
+        if ((rc = cut(w, &r, at, s, e))) goto done;
+        s->plateau = r.plateau * w->room->unit;
         if ((rc = gain_around(w, s, &gain, e))) goto done;
-        s->noise *= w->room->unit * sqrt(gain);
+        s->noise = quiet * w->room->unit * sqrt(gain);
         measure_place(w, s, &high);
         if (s->at_border) { /* its rim takes no part in the fit */
             if ((rc = rim_mark(w, s, &rim, e))) goto done;
@@ -541,14 +472,14 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         const double level = s->noise * s->noise / (MRO_PI * s->mask * s->mask);
         s->snr = fmax(0, sum - (double)count * s->noise * s->noise) * w->step[0] * w->step[1] / level;
         s->diameter_nm =
-            mro_crystal_diameter(s->area_nm2, high, mro_mask_width(s->mask), s->plateau / s->noise, &w->doubt);
-        if ((rc = take_slopes(w, &s->f, e))) goto done;
+            mro_crystal_diameter(s->area_nm2, high, mro_wave_width(s->mask), s->plateau / s->noise, &w->doubt);
+        if ((rc = mro_fringe_slopes(w, s->f.carrier, mask, &s->f, e))) goto done;
         if (!s->at_border) {
             if ((rc = rim_mark(w, s, &rim, e))) goto done;
             mark_clear(w, s);
         }
         straighten(s, &rim);
-        rc = sharper_diameter(w, s, e);
+        rc = sharper_diameter(w, quiet, s, e);
         s->tilt = tilt_of(w, s);
     }
 done:
@@ -563,10 +494,10 @@ enum mro_code mro_fringe_centred(struct crystal_work *w, const struct fringe_set
                                  struct fringe_set *copy, struct mro_error *e)
 {
     const struct fringe_field *from = &s->f;
-    double noise;
+    const struct mro_window at = { from->y0, from->x0, from->h, from->w };
     *copy = *s;
-    memcpy(copy->centre, g, sizeof copy->centre);
-    MRO_TRY(mro_fringe_demodulate(w, g, s->mask, copy->f.carrier, &noise, e));
+    memcpy(copy->f.carrier, g, sizeof copy->f.carrier);
+    MRO_TRY(mro_fringe_demodulate(w, g, s->mask, &at, e));
     MRO_TRY(field_window(w, &copy->f, e));
     memcpy(copy->f.inside, from->inside, from->h * from->w);
     return MRO_OK;

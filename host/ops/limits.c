@@ -5,6 +5,7 @@
 
 #include "core/bank.h"
 #include "mroscope/math/lattice.h"
+#include "mroscope/math/wave.h"
 
 #define WAVE_FLOPS 24.0  /* sine and cosine, or logarithm and root, of one number: polynomials of that length */
 #define DRAW_FLOPS 90.0  /* four random numbers: ten rounds of two wide products and four exclusive ors */
@@ -81,23 +82,19 @@ struct mro_work mro_work_add_moved(const struct mro_grid *g)
     return (struct mro_work){ .flops = 14 * area(g) / 2, .bytes = 3 * 8 * area(g) / 2 };
 }
 
-struct mro_work mro_work_demodulate(const struct mro_grid *g, double sigma_inv_nm, const struct mro_grid *out)
+struct mro_work mro_work_demodulate(const struct mro_grid *g, double sigma_inv_nm, const struct mro_grid *out,
+                                    const struct mro_window *window, bool slope)
 {
-    const double mask = fmin(M_PI * 16 * sigma_inv_nm * sigma_inv_nm * g->ly * g->lx, area(out));
-    const double rows = fmin(8 * sigma_inv_nm * g->ly, (double)out->ny);
-    return (struct mro_work){ .flops = 4 * mask,
-                              .transform = 5 * rows * (double)out->nx * log2((double)out->nx) +
-                                           5 * area(out) * log2((double)out->ny),
-                              .bytes = 8 * mask + 2 * 8 * rows * (double)out->nx + 8 * area(out) };
-}
-
-struct mro_work mro_work_phase_slope(const struct mro_grid *g)
-{
-    /* d/dx needs lines along x only, d/dy lines along y: there and back each. */
-    const double n = area(g);
-    return (struct mro_work){ .flops = 2 * 10 * n,
-                              .transform = 2 * 5 * n * (log2((double)g->ny) + log2((double)g->nx)),
-                              .bytes = 2 * (8 + 4) * n };
+    /* A Gaussian to either side: first along y, real numbers at the columns that the points take, then along x, complex
+     * ones; for slopes another sum along y, and two along x. */
+    const double reach = 2 * MRO_WAVE_REACH * mro_wave_width(sigma_inv_nm);
+    const double py = (double)g->ny / g->ly, px = (double)g->nx / g->lx; /* samples a nm */
+    const double rows = (double)window->ny * py * out->ly / (double)out->ny + reach * py,
+                 columns = (double)window->nx * px * out->lx / (double)out->nx + reach * px;
+    const double points = (double)window->ny * (double)window->nx, along_y = slope ? 2 : 1, along_x = slope ? 3 : 1;
+    return (struct mro_work){ .flops = 4 * (along_y * (double)window->ny * columns * reach * py +
+                                            along_x * points * reach * px),
+                              .bytes = 4 * rows * columns + (slope ? 16 : 8) * points };
 }
 
 struct mro_work mro_work_local_mean_square(const struct mro_grid *g, double s_nm, const struct mro_grid *out)

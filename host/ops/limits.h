@@ -27,8 +27,8 @@ struct mro_work mro_work_noise_spectrum(const struct mro_grid *g, const double b
 struct mro_work mro_work_transform(const struct mro_grid *g); /* forward, inverse */
 struct mro_work mro_work_correlate(const struct mro_grid *g);
 struct mro_work mro_work_add_moved(const struct mro_grid *g);
-struct mro_work mro_work_demodulate(const struct mro_grid *g, double sigma_inv_nm, const struct mro_grid *out);
-struct mro_work mro_work_phase_slope(const struct mro_grid *g);
+struct mro_work mro_work_demodulate(const struct mro_grid *g, double sigma_inv_nm, const struct mro_grid *out,
+                                    const struct mro_window *window, bool slope);
 struct mro_work mro_work_local_mean_square(const struct mro_grid *g, double s_nm, const struct mro_grid *out);
 struct mro_work mro_work_bank_maximum(const struct mro_grid *g, const struct mro_bank *bank,
                                       const struct mro_grid *out);

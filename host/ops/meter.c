@@ -14,7 +14,6 @@ enum stage {
     STAGE_CORRELATE,
     STAGE_ADD_MOVED,
     STAGE_DEMODULATE,
-    STAGE_PHASE_SLOPE,
     STAGE_LOCAL_MEAN_SQUARE,
     STAGE_BANK_MAXIMUM,
     STAGE_REFINE_PATCHES,
@@ -41,7 +40,6 @@ static const char *const names[MRO_METER_STAGES] = {
     [STAGE_CORRELATE] = "correlation",
     [STAGE_ADD_MOVED] = "moved sum",
     [STAGE_DEMODULATE] = "fringes, demodulated",
-    [STAGE_PHASE_SLOPE] = "fringes, slope of phase",
     [STAGE_LOCAL_MEAN_SQUARE] = "local gain",
     [STAGE_BANK_MAXIMUM] = "bank of windows",
     [STAGE_REFINE_PATCHES] = "refine patches",
@@ -116,14 +114,11 @@ METERED(add_moved, STAGE_ADD_MOVED, mro_work_add_moved(g),
         (struct mro_device * d, const struct mro_grid *g, const struct mro_buffer *a, const double move_nm[2],
          double weight, struct mro_buffer *sum, struct mro_error *e),
         (d, g, a, move_nm, weight, sum, e))
-METERED(demodulate, STAGE_DEMODULATE, mro_work_demodulate(g, sigma_inv_nm, out),
-        (struct mro_device * d, const struct mro_grid *g, const struct mro_buffer *spectrum, const double g_inv_nm[2],
-         double sigma_inv_nm, const struct mro_grid *out, struct mro_buffer *h, struct mro_error *e),
-        (d, g, spectrum, g_inv_nm, sigma_inv_nm, out, h, e))
-METERED(phase_slope, STAGE_PHASE_SLOPE, mro_work_phase_slope(g),
-        (struct mro_device * d, const struct mro_grid *g, const struct mro_buffer *h, struct mro_buffer *slope,
-         struct mro_error *e),
-        (d, g, h, slope, e))
+METERED(demodulate, STAGE_DEMODULATE, mro_work_demodulate(g, sigma_inv_nm, out, window, slope != NULL),
+        (struct mro_device * d, const struct mro_grid *g, const struct mro_buffer *field, const double g_inv_nm[2],
+         double sigma_inv_nm, const struct mro_grid *out, const struct mro_window *window, struct mro_buffer *h,
+         struct mro_buffer *slope, struct mro_error *e),
+        (d, g, field, g_inv_nm, sigma_inv_nm, out, window, h, slope, e))
 METERED(local_mean_square, STAGE_LOCAL_MEAN_SQUARE, mro_work_local_mean_square(g, s_nm, out),
         (struct mro_device * d, const struct mro_grid *g, const struct mro_buffer *field, double s_nm,
          const struct mro_grid *out, struct mro_buffer *mean_square, struct mro_error *e),
@@ -210,7 +205,6 @@ enum mro_code mro_meter_open(struct mro_meter *m, struct mro_device *of, struct 
     m->table.correlate = correlate;
     m->table.add_moved = add_moved;
     m->table.demodulate = demodulate;
-    m->table.phase_slope = phase_slope;
     m->table.local_mean_square = local_mean_square;
     m->table.bank_maximum = bank_maximum;
     m->table.refine_patches = refine_patches;

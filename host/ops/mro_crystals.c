@@ -93,17 +93,18 @@ static size_t cell_at(const struct mro_scores *s, double y_nm, double x_nm)
     return (size_t)lround(y / py) * s->cells.nx + (size_t)lround(x / px);
 }
 
-/* The spectrum whitened by the power of what is not flagged, to `flat`; *known: false where too little is left. The
- * field stays as it is. A spot that was whitened away is a dip in what is left, which a median over more than the dip
- * follows by a part: hence rounds. */
+/* The field whitened by the power of what is not flagged, to `white`; *known: false where too little is left. The field
+ * of the scores stays as it is. A spot that was whitened away is a dip in what is left, which a median over more than
+ * the dip follows by a part: hence rounds. */
 static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_scores *s, struct mro_whitened *w,
                                     const unsigned char *flagged, const struct mro_found_list *found,
-                                    struct mro_buffer *flat, bool *known, struct mro_error *e)
+                                    struct mro_buffer *white, bool *known, struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const struct mro_grid *g = &s->grid;
     const size_t n = g->ny * g->nx, ny = s->cells.ny, nx = s->cells.nx;
     float *mask = malloc(n * sizeof *mask), *line = malloc(g->nx * sizeof *line);
+    struct mro_buffer flat = { 0 };
     enum mro_code rc = MRO_OK;
     if (mask == NULL || line == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
@@ -114,21 +115,24 @@ static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_s
         if (flagged[i])
             mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM,
                         line, mask);
-    if ((rc = d->ops->alloc(d, flat, n * sizeof(mro_c32), e))) goto done;
-    if ((rc = d->ops->forward(d, g, &s->field, flat, e))) goto done;
+    if ((rc = d->ops->alloc(d, &flat, n * sizeof(mro_c32), e))) goto done;
+    if ((rc = d->ops->forward(d, g, &s->field, &flat, e))) goto done;
     for (int round = 0; round < ROUNDS; round++) {
         float *gain;
         void *copy;
-        if (round && (rc = d->ops->inverse(d, g, flat, &s->field, e))) goto done;
+        if (round && (rc = d->ops->inverse(d, g, &flat, &s->field, e))) goto done;
         rc = mro_gains_without(p, s, found, mask, &w->power, &gain, &copy, e);
         *known = gain != NULL;
-        if (rc == MRO_OK && *known) rc = d->ops->multiply(d, g, flat, gain, e);
+        if (rc == MRO_OK && *known) rc = d->ops->multiply(d, g, &flat, gain, e);
         free(copy);
         if (rc) goto done;
         if (!*known) break;
     }
+    if ((rc = d->ops->alloc(d, white, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->inverse(d, g, &flat, white, e))) goto done;
     rc = d->ops->inverse(d, g, &w->spectrum, &s->field, e);
 done:
+    d->ops->release(d, &flat);
     free(mask);
     free(line);
     return rc;
@@ -137,9 +141,8 @@ done:
 size_t mro_crystals_bytes(const struct mro_grid *g)
 {
     const struct mro_grid map = mro_fringe_map(g->ly, g->lx, MAP_STEP_NM);
-    /* The whitened spectrum with its levels; of the map the field and its slopes, each here and on the device, gains,
-     * states and a list. */
-    return 12 * g->ny * g->nx + 42 * map.ny * map.nx;
+    /* The whitened spectrum and its field; where there is data, and where crystals are. */
+    return 12 * g->ny * g->nx + 2 * map.ny * map.nx;
 }
 
 /* What growing takes beside the spectrum: even speckle, and where there is data. */
@@ -147,24 +150,16 @@ static enum mro_code open_work(struct crystal_work *k, const struct mro_scores *
                                struct mro_error *e)
 {
     const struct mro_grid *g = &s->grid;
-    const size_t n = g->ny * g->nx;
     k->grid = *g;
     k->map = mro_fringe_map(g->ly, g->lx, MAP_STEP_NM);
     k->step[0] = g->ly / (double)k->map.ny;
     k->step[1] = g->lx / (double)k->map.nx;
     const size_t m = k->map.ny * k->map.nx;
-    k->level = malloc(n * sizeof *k->level);
-    k->gain = malloc(m * sizeof *k->gain);
     k->usable = malloc(m);
-    k->room = calloc(1, sizeof *k->room);
-    if (!k->level || !k->gain || !k->usable || !k->room) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    for (size_t i = 0; i < n; i++) k->level[i] = 1;
-    for (size_t i = 0; i < m; i++) {
-        k->gain[i] = 1;
+    if (!k->usable) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (size_t i = 0; i < m; i++)
         k->usable[i] = searched[cell_at(s, (double)(i / k->map.nx) * k->step[0], (double)(i % k->map.nx) * k->step[1])];
-    }
-    k->n_rooms = 1;
-    return mro_fringe_room_new(k, k->room, e);
+    return mro_fringe_rooms_new(k, e);
 }
 
 /* Whether a patch is of fringes that are known. */
@@ -265,12 +260,15 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
     const size_t ny = k->map.ny, nx = k->map.nx;
     const double cell = k->step[0] * k->step[1];
     const size_t ry = (size_t)(BESIDE_NM / k->step[0]), rx = (size_t)(BESIDE_NM / k->step[1]);
-    unsigned char *state = k->room->state; /* 1: of a crystal that was counted */
+    unsigned char *counted = calloc(ny * nx, 1); /* 1: of a crystal that was counted */
     double shared = 0, single = 0, grown = 0;
     for (size_t i = 0; i < k->sets.n; i++) grown += k->sets.v[i].area_nm2;
     const bool mostly_glass = grown < MOST_GROWN * k->grid.ly * k->grid.lx;
     c->v = calloc(k->sets.n, sizeof *c->v);
-    if (c->v == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    if (c->v == NULL || counted == NULL) {
+        free(counted);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    }
     memset(k->usable, 0, ny * nx);
     for (size_t i = 0; i < k->sets.n; i++) {
         struct fringe_set *t = &k->sets.v[i];
@@ -296,8 +294,8 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
             const size_t from = x > rx ? x - rx : 0, to = x + rx < nx ? x + rx : nx - 1;
             for (size_t b = y > ry ? y - ry : 0; b <= y + ry && b < ny; b++)
                 memset(k->usable + b * nx + from, 1, to - from + 1);
-            if (state[y * nx + x]) continue;
-            state[y * nx + x] = 1;
+            if (counted[y * nx + x]) continue;
+            counted[y * nx + x] = 1;
             count += x_nm >= region[0] && y_nm >= region[1] && x_nm <= region[2] && y_nm <= region[3] &&
                      usable[cell_at(s, y_nm, x_nm)];
         }
@@ -318,12 +316,11 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
                                                       hypot(t->g[0], t->g[1]) };
     }
     c->area_sd_nm2 = hypot(shared, sqrt(single));
-    for (size_t i = 0; i < ny * nx; i++) {
-        state[i] = 0;
+    free(counted);
+    for (size_t i = 0; i < ny * nx; i++)
         if (k->usable[i])
             c->searched_nm2 +=
                 cell * (double)searched[cell_at(s, (double)(i / nx) * k->step[0], (double)(i % nx) * k->step[1])];
-    }
     return measure_contrast(c, e);
 }
 
@@ -352,7 +349,7 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
     mro_crystal_options_default(&o);
     memcpy(k.band, p->o.band_inv_nm, sizeof k.band);
     for (size_t i = 0; i < nc; i++) flagged[i] = searched[i] && s->surprise[i] > p->null.threshold;
-    if ((rc = whiten_without(p, s, w, flagged, found, &k.flat, &known, e))) goto done;
+    if ((rc = whiten_without(p, s, w, flagged, found, &k.field, &known, e))) goto done;
     if (!known) {
         size_t n_flagged = 0, n_wide = 0;
         for (size_t i = 0; i < nc; i++) {

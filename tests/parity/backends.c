@@ -186,40 +186,53 @@ static struct output run_add_moved(struct mro_device *d, size_t k)
     return (struct output){ taken(d, &sum, n * sizeof(mro_c32)), 2 * n };
 }
 
-/* A mask that reaches over the border of the half planes, and fringes in a band whose phase has a slope everywhere. */
+/* Fringes at the points of a window that reaches over the border of the field. */
 static struct output run_demodulate(struct mro_device *d, size_t k)
 {
     const struct mro_grid *g = &shapes[k].grid, out = { g->ny / 2 + 3, g->nx / 2 + 2, g->ly, g->lx };
-    const size_t n = out.ny * out.nx;
-    const double at[2] = { k % 2 ? -4.71 : 0.33, 4.93 };
-    struct mro_buffer s = noise(d, g, wide), h = guarded(d, n * sizeof(mro_c32));
-    ok(d->ops->demodulate(d, g, &s, at, 0.4, &out, &h, &e), &e);
-    const struct mro_grid small = { 3, 3, g->ly, g->lx };
-    assert_int_equal(d->ops->demodulate(d, g, &s, at, 0.4, &small, &h, &e), MRO_EINTERNAL);
+    const struct mro_window at = { out.ny - 5, out.nx / 3, 37, k % 2 ? out.nx : 16 };
+    const size_t n = at.ny * at.nx;
+    const double wave[2] = { k % 2 ? -4.71 : 0.33, 4.93 };
+    struct mro_buffer s = noise(d, g, wide), f = buffer_of(d, g->ny * g->nx * sizeof(float)),
+                      h = guarded(d, n * sizeof(mro_c32));
+    ok(d->ops->inverse(d, g, &s, &f, &e), &e);
+    ok(d->ops->demodulate(d, g, &f, wave, 0.4, &out, &at, &h, NULL, &e), &e);
     d->ops->release(d, &s);
+    d->ops->release(d, &f);
     return (struct output){ taken(d, &h, n * sizeof(mro_c32)), 2 * n };
 }
 
+/* Slopes where fringes fade, and bend, but for a place without any. */
 static struct output run_phase_slope(struct mro_device *d, size_t k)
 {
-    const struct mro_grid *g = &shapes[k].out;
-    const size_t n = g->ny * g->nx;
-    struct mro_buffer h = buffer_of(d, n * sizeof(mro_c32)), slope = guarded(d, 2 * n * sizeof(float));
-    mro_c32 *v = malloc(n * sizeof *v);
+    const struct mro_grid *g = &shapes[k].grid, out = { g->ny / 2, g->nx / 2, g->ly, g->lx };
+    const struct mro_window at = { out.ny / 5, out.nx / 4, 19, 33 };
+    const size_t n = g->ny * g->nx, m = at.ny * at.nx;
+    const double wave[2] = { 3.1, -3.8 };
+    struct mro_buffer f = buffer_of(d, n * sizeof(float)), h = guarded(d, m * sizeof(mro_c32)),
+                      slope = guarded(d, 2 * m * sizeof(float));
+    float *v = malloc(n * sizeof *v);
     assert_non_null(v);
-    for (size_t i = 0; i < n; i++) { /* a slow wave whose amplitude has no zero */
-        const double y = (double)(i / g->nx) / (double)g->ny, x = (double)(i % g->nx) / (double)g->nx;
-        const double a = 1 + 0.4 * cos(2 * MRO_PI * (x + y)), p = 2 * MRO_PI * y + 0.7 * sin(2 * MRO_PI * x);
-        v[i] = (mro_c32){ (float)(a * cos(p)), (float)(a * sin(p)) };
+    for (size_t i = 0; i < n; i++) {
+        const double y = (double)(i / g->nx) * g->ly / (double)g->ny, x = (double)(i % g->nx) * g->lx / (double)g->nx;
+        const double a = 1 + 0.4 * cos(2 * MRO_PI * (x + y) / g->lx), p = wave[0] * y + wave[1] * x + 0.02 * y * x;
+        v[i] = (float)(a * cos(2 * MRO_PI * p));
     }
-    v[n - 1] = n > 2 ? (mro_c32){ 0, 0 } : (mro_c32){ 1, 2 };
-    put(d, &h, v, n * sizeof *v);
-    ok(d->ops->phase_slope(d, g, &h, &slope, &e), &e);
+    put(d, &f, v, n * sizeof *v);
+    ok(d->ops->demodulate(d, g, &f, wave, 0.4, &out, &at, &h, &slope, &e), &e);
+    memset(v, 0, n * sizeof *v);
+    float *r = taken(d, &slope, 2 * m * sizeof(float));
+    put(d, &f, v, n * sizeof *v);
+    struct mro_buffer none = buffer_of(d, 2 * m * sizeof(float));
+    ok(d->ops->demodulate(d, g, &f, wave, 0.4, &out, &at, &h, &none, &e), &e);
+    float *zero = get(d, &none, 2 * m * sizeof(float));
+    for (size_t i = 0; i < 2 * m; i++) assert_true(zero[i] == 0);
+    free(zero);
     free(v);
-    d->ops->release(d, &h);
-    float *r = taken(d, &slope, 2 * n * sizeof(float));
-    if (n <= 2) r[0] = 1; /* too few points for any slope: something to compare with */
-    return (struct output){ r, 2 * n };
+    free(taken(d, &h, m * sizeof(mro_c32)));
+    d->ops->release(d, &none);
+    d->ops->release(d, &f);
+    return (struct output){ r, 2 * m };
 }
 
 static struct output run_mean_square(struct mro_device *d, size_t k)
@@ -554,11 +567,11 @@ static const struct {
     { "contrast_spectrum", run_contrast, 1e-4 }, /* the background's sums in another order, then a transform */
     { "contrast_spectrum, masked", run_masked, 1e-4 },
     { "contrast_spectrum, means", run_means, 1e-6 },
-    { "local_power", run_local_power, 1e-4 }, /* medians: equal but for the last bits of the powers */
-    { "correlate", run_correlate, 1e-5 },     /* one product */
-    { "add_moved", run_add_moved, 1e-5 },     /* two products, and the last bits of sin and cos */
-    { "demodulate", run_demodulate, 1e-5 },
-    { "phase_slope", run_phase_slope, 2e-4 }, /* a ratio of float32 products beside a hole: 5e-5 between transforms */
+    { "local_power", run_local_power, 1e-4 },        /* medians: equal but for the last bits of the powers */
+    { "correlate", run_correlate, 1e-5 },            /* one product */
+    { "add_moved", run_add_moved, 1e-5 },            /* two products, and the last bits of sin and cos */
+    { "demodulate", run_demodulate, 1e-5 },          /* sums of float32 in another order */
+    { "demodulate, slopes", run_phase_slope, 1e-4 }, /* likewise, and a ratio of their products */
     { "local_mean_square", run_mean_square, 1e-5 },
     { "bank_maximum", run_bank, 1e-4 },      /* the contract on scores */
     { "refine_patches", run_patches, 5e-3 }, /* a climb ends within a hundredth of its last step; one here by 1.5e-3 */

@@ -135,12 +135,11 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
     case 10: return d->ops->acf_fringes(d, &grid, &b->field, 2, range, (const double(*)[2])at, N, b->out, &e);
     case 11: return d->ops->bandpass(d, b->px, ny, nx, pixel, band, 0.3, b->out, &e);
     case 12: {
-        const struct mro_grid wave = { 41, 41, grid.ly, grid.lx };
+        const struct mro_window part = { 3, 5, cells.ny / 2, cells.nx / 2 };
         const double g_of[2] = { 3.1, -3.8 };
-        return d->ops->demodulate(d, &grid, &b->spectrum, g_of, 0.5, &wave, &b->field, &e);
+        return d->ops->demodulate(d, &grid, &b->field, g_of, 0.5, &cells, &part, &b->power, &b->spectrum, &e);
     }
-    case 13: return d->ops->phase_slope(d, &cells, &b->spectrum, &b->field, &e);
-    case 14: {
+    case 13: {
         const struct mro_round round = mro_round_of(100, 110, 1, 0, 0);
         struct mro_azimuth a;
         enum mro_code rc = mro_azimuth_new(&a, d, ny, nx, &round, NULL, 2, 60, 8, 1, &e);
@@ -151,7 +150,7 @@ static enum mro_code call(struct mro_device *d, struct bed *b, int primitive)
     default: fail_msg("no primitive %d", primitive); return MRO_EINTERNAL;
     }
 }
-enum { PRIMITIVES = 15 };
+enum { PRIMITIVES = 14 };
 
 static void bed_make(struct mro_device *d, struct bed *b)
 {

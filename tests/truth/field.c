@@ -519,6 +519,84 @@ static void local_mean_square_matches_direct_sums(void **state)
     }
 }
 
+/* A window of points of noise: coefficients within the mask, summed one by one. */
+static void fringes_are_those_of_a_mask_on_the_spectrum(void **state)
+{
+    const struct mro_grid g = { 120, 108, 8.1, 7.4 }, out = { 50, 45, 8.1, 7.4 };
+    const struct mro_window at = { 44, 7, 11, 9 }; /* the last rows are the first ones again */
+    const double wide[2] = { -1, 1e3 }, wave[2] = { 1.37, -4.61 }, sigma = 0.4;
+    const size_t n = g.ny * g.nx, m = at.ny * at.nx;
+    struct mro_buffer b = buffer_of(d, n * sizeof(mro_c32)), f = buffer_of(d, n * sizeof(float)),
+                      h = buffer_of(d, m * sizeof(mro_c32)), slope = buffer_of(d, 2 * m * sizeof(float));
+    (void)state;
+    ok(d->ops->noise_spectrum(d, &g, 5, 9, wide, 0.15, &b, &e), &e);
+    ok(d->ops->inverse(d, &g, &b, &f, &e), &e);
+    ok(d->ops->demodulate(d, &g, &f, wave, sigma, &out, &at, &h, &slope, &e), &e);
+    mro_c32 *spectrum = get(d, &b, n * sizeof *spectrum), *v = get(d, &h, m * sizeof *v);
+    float *turns = get(d, &slope, 2 * m * sizeof *turns);
+    for (size_t i = 0; i < m; i++) {
+        const double y = (double)(at.y0 + i / at.nx) * out.ly / (double)out.ny,
+                     x = (double)(at.x0 + i % at.nx) * out.lx / (double)out.nx;
+        double complex sum = 0, along[2] = { 0, 0 };
+        for (size_t k = 0; k < n; k++) {
+            const double q[2] = { frequency_of(k / g.nx, g.ny, g.ly), frequency_of(k % g.nx, g.nx, g.lx) };
+            const double away[2] = { q[0] - wave[0], q[1] - wave[1] };
+            const double complex z = ((double)spectrum[k].re + I * (double)spectrum[k].im) / sqrt((double)n) *
+                                     exp(-(away[0] * away[0] + away[1] * away[1]) / (2 * sigma * sigma)) *
+                                     cexp(2 * I * M_PI * (away[0] * y + away[1] * x));
+            sum += z;
+            for (int a = 0; a < 2; a++) along[a] += I * away[a] * z; /* over 2 pi */
+        }
+        const double rms = sqrt(M_PI * sigma * sigma * g.ly * g.lx / (double)n);
+        near((double)v[i].re, creal(sum), 2e-5 * rms);
+        near((double)v[i].im, cimag(sum), 2e-5 * rms);
+        for (size_t a = 0; a < 2; a++)
+            near((double)turns[a * m + i], cimag(conj(sum) * along[a]) / (cabs(sum) * cabs(sum)),
+                 1e-4 * rms / cabs(sum));
+    }
+    free(spectrum);
+    free(v);
+    free(turns);
+    struct mro_buffer *all[] = { &b, &f, &h, &slope };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) d->ops->release(d, all[i]);
+}
+
+/* What a point gets does not depend on the window it is in, to the last bit. */
+static void fringes_do_not_depend_on_their_window(void **state)
+{
+    const struct mro_grid g = { 150, 144, 10, 9.6 }, out = { 81, 80, 10, 9.6 };
+    const struct mro_window whole = { 0, 0, out.ny, out.nx }, part = { 33, 51, 29, 23 };
+    const double wide[2] = { -1, 1e3 }, wave[2] = { 3.2, 3.3 };
+    const size_t n = g.ny * g.nx, m = out.ny * out.nx, few = part.ny * part.nx;
+    struct mro_buffer b = buffer_of(d, n * sizeof(mro_c32)), f = buffer_of(d, n * sizeof(float)),
+                      h = buffer_of(d, m * sizeof(mro_c32)), slope = buffer_of(d, 2 * m * sizeof(float));
+    (void)state;
+    ok(d->ops->noise_spectrum(d, &g, 6, 9, wide, 0.15, &b, &e), &e);
+    ok(d->ops->inverse(d, &g, &b, &f, &e), &e);
+    ok(d->ops->demodulate(d, &g, &f, wave, 0.6, &out, &whole, &h, &slope, &e), &e);
+    mro_c32 *all = get(d, &h, m * sizeof *all);
+    float *slopes = get(d, &slope, 2 * m * sizeof *slopes);
+    ok(d->ops->demodulate(d, &g, &f, wave, 0.6, &out, &part, &h, &slope, &e), &e);
+    mro_c32 *some = get(d, &h, few * sizeof *some);
+    float *turns = get(d, &slope, 2 * few * sizeof *turns);
+    ok(d->ops->demodulate(d, &g, &f, wave, 0.6, &out, &part, &h, NULL, &e), &e);
+    mro_c32 *alone = get(d, &h, few * sizeof *alone);
+    for (size_t y = 0; y < part.ny; y++) {
+        const size_t from = (part.y0 + y) * out.nx + part.x0;
+        assert_memory_equal(some + y * part.nx, all + from, part.nx * sizeof *some);
+        for (size_t a = 0; a < 2; a++)
+            assert_memory_equal(turns + a * few + y * part.nx, slopes + a * m + from, part.nx * sizeof *turns);
+    }
+    assert_memory_equal(alone, some, few * sizeof *some);
+    free(all);
+    free(slopes);
+    free(some);
+    free(turns);
+    free(alone);
+    struct mro_buffer *buffers[] = { &b, &f, &h, &slope };
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) d->ops->release(d, buffers[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +613,8 @@ int main(void)
         cmocka_unit_test(local_power_follows_an_astigmatic_lens),
         cmocka_unit_test(bank_maximum_matches_direct_sums),
         cmocka_unit_test(local_mean_square_matches_direct_sums),
+        cmocka_unit_test(fringes_are_those_of_a_mask_on_the_spectrum),
+        cmocka_unit_test(fringes_do_not_depend_on_their_window),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

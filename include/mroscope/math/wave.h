@@ -1,42 +1,32 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* One set of fringes cut out of a spectrum: which coefficients, with which weight, and the slope of its phase. */
+/* One set of fringes brought down to frequency zero under a Gaussian: its weights, and the slope of its phase. */
 #ifndef MROSCOPE_MATH_WAVE_H
 #define MROSCOPE_MATH_WAVE_H
 
-#include <stddef.h>
+#include "mroscope/math/elementary.h"
+#include "mroscope/math/hd.h"
 
-#include "mroscope/math/grid.h"
+#define MRO_WAVE_REACH 5.0 /* standard deviations of the Gaussian in real space that are summed; 4e-6 is left there */
 
-#define MRO_WAVE_REACH 4.0 /* standard deviations that the mask reaches from its centre; 3e-4 is left there */
+/* Standard deviation in real space, nm, of a mask exp(-q^2 / (2 sigma^2)) on the spectrum. */
+MRO_HD double mro_wave_width(double sigma_inv_nm) { return 1 / (2 * MRO_PI * sigma_inv_nm); }
 
-/* A Gaussian mask exp(-(q - g)^2 / (2 sigma^2)) around g: rows cy - hy .. cy + hy and columns cx - hx .. cx + hx of the
- * spectrum. (cy, cx) is the coefficient next to g, which becomes frequency zero. */
-struct mro_wave_mask {
-    double gy, gx, sigma; /* nm^-1 */
-    double ly, lx;
-    ptrdiff_t cy, cx, hy, hx;
-};
-
-MRO_HD struct mro_wave_mask mro_wave_mask_of(double gy, double gx, double sigma, double ly, double lx)
+/* Weight along one axis of a sample `away` nm from a point, of samples `pitch` nm apart: of all samples it sums to 1.
+ */
+MRO_HD float mro_wave_weight(double away, double width, double pitch)
 {
-    struct mro_wave_mask m;
-    m.gy = gy;
-    m.gx = gx;
-    m.sigma = sigma;
-    m.ly = ly;
-    m.lx = lx;
-    m.cy = (ptrdiff_t)floor(gy * ly + 0.5);
-    m.cx = (ptrdiff_t)floor(gx * lx + 0.5);
-    m.hy = (ptrdiff_t)ceil(MRO_WAVE_REACH * sigma * ly);
-    m.hx = (ptrdiff_t)ceil(MRO_WAVE_REACH * sigma * lx);
-    return m;
+    const double t = away / width;
+    return (float)(pitch / (width * 2.5066282746310002)) * mro_exp((float)(-0.5 * t * t)); /* the root of 2 pi */
 }
 
-/* Weight of the coefficient j rows and i columns from the middle one. */
-MRO_HD float mro_wave_weight(const struct mro_wave_mask *m, ptrdiff_t j, ptrdiff_t i)
+/* exp(-2 pi i g r): what brings fringes of wave number g down, at r nm. */
+MRO_HD mro_c32 mro_wave_turn(double g, double r)
 {
-    const double y = (double)(j + m->cy) / m->ly - m->gy, x = (double)(i + m->cx) / m->lx - m->gx;
-    return (float)exp(-(y * y + x * x) / (2 * m->sigma * m->sigma));
+    const float turn = (float)mro_turn_of(-g * r);
+    mro_c32 z;
+    z.re = mro_cos_turn(turn);
+    z.im = mro_sin_turn(turn);
+    return z;
 }
 
 /* Slope of the phase of h along one axis, in turns per nm, from its derivative there: Im(conj(h) dh) / (2 pi |h|^2); no
