@@ -119,6 +119,9 @@ const struct mro_h5_attribute *mro_h5_attribute(const struct mro_h5 *h, uint32_t
 /* Pixel type of the elements; false when they are none. */
 bool mro_h5_dtype(const struct mro_h5_type *t, enum mro_dtype *dtype);
 
+/* Bytes of the shape, or of a chunk; false when they are more than can be addressed. */
+bool mro_h5_array_bytes(const struct mro_h5_dataset *d, const uint64_t *shape, size_t *bytes);
+
 /* A box of a dataset and the order in which its elements are wanted: order[0] is the axis that changes slowest in the
  * output, order[rank - 1] the fastest. */
 struct mro_h5_box {
