@@ -7,13 +7,13 @@
 
 #include "core/backend.h"
 #include "mroscope/math/grid.h"
+#include "ops/align_internal.h"
 #include "ops/pixels.h"
 
 /* Lengths are in pixels throughout: a frame is ny x nx "nm" for the backend. */
 enum {
     GRID_MOST = 2048, /* samples a side that are correlated: finer detail than this adds noise and time */
     RING = 4,         /* width of a ring, in frequencies of the longer side */
-    TAPS = 16,        /* of the resampling kernel */
     NEAR = 16,        /* samples each way that the peak is interpolated from */
     LEAST_COMMON = 16 /* pixels a side that the aligned frames must share */
 };
@@ -25,140 +25,9 @@ enum {
 #define NEXT_TO_WHOLE 0.05 /* pixels by which a frame may miss the last row of the common area: mirrored there */
 #define LEAST_Z 6.5        /* standard deviations of noise that a peak has to reach: one in 1e10 samples does */
 #define KAISER_PEAK 9.0    /* window of the peak's interpolation */
-#define KAISER_PIXELS 5.0  /* and of the pixels' */
 #define GUESS_BASE 0.05    /* signal to noise that every frequency is credited with before anything is measured, */
 #define MEASURED_BASE 0.003
 #define MOST_COHERENCE 0.98 /* no ring outweighs all others because it is free of noise */
-
-/* ------------------------------------------------------------------ kernels */
-
-static double bessel_i0(double x)
-{
-    double sum = 1, term = 1;
-    for (int k = 1; k < 60 && term > 1e-17 * sum; k++) {
-        term *= x / (2.0 * k) * (x / (2.0 * k));
-        sum += term;
-    }
-    return sum;
-}
-
-/* Windowed sinc of half width `half` at t samples from its centre. */
-static double kernel(double t, double half, double beta)
-{
-    const double r = t / half;
-    if (!(r * r < 1)) return 0;
-    if (fabs(t - nearbyint(t)) < 1e-9) return fabs(t) < 0.5; /* whole pixels stay as they are, to the bit */
-    const double s = sin(MRO_PI * t) / (MRO_PI * t);
-    return s * bessel_i0(beta * sqrt(1 - r * r)) / bessel_i0(beta);
-}
-
-/* ------------------------------------------------------------------ sums of frames */
-
-struct total {
-    size_t ny, nx;
-    double *sum;
-    uint32_t *count;
-};
-
-static void total_release(struct total *t)
-{
-    free(t->sum);
-    free(t->count);
-    memset(t, 0, sizeof *t);
-}
-
-static enum mro_code total_new(struct total *t, size_t ny, size_t nx, struct mro_error *e)
-{
-    *t = (struct total){ ny, nx, calloc(ny * nx, sizeof *t->sum), calloc(ny * nx, sizeof *t->count) };
-    if (t->sum && t->count) return MRO_OK;
-    total_release(t);
-    return MRO_FAIL(e, MRO_EMEMORY, "no memory for the sum of frames of %zu x %zu pixels", nx, ny);
-}
-
-static enum mro_code total_mean(const struct total *t, const struct mro_image *like, struct mro_image *out,
-                                struct mro_error *e)
-{
-    MRO_TRY(mro_image_alloc(out, t->ny, t->nx, e));
-    for (int i = 0; i < 2; i++) {
-        const size_t size = out->axis[i].size;
-        out->axis[i] = like->axis[i];
-        out->axis[i].size = size;
-    }
-    out->kind = like->kind;
-    out->beam_kv = like->beam_kv;
-    size_t none = 0;
-#pragma omp parallel for simd schedule(static) reduction(+ : none)
-    for (size_t i = 0; i < t->ny * t->nx; i++) {
-        none += t->count[i] == 0;
-        out->px[i] = t->count[i] ? (float)(t->sum[i] / t->count[i]) : NAN;
-    }
-    out->not_finite = none;
-    return MRO_OK;
-}
-
-static enum mro_code check_shape(const struct mro_image *im, size_t ny, size_t nx, const char *name, size_t frame,
-                                 struct mro_error *e)
-{
-    if (im->ny == ny && im->nx == nx) return MRO_OK;
-    return MRO_FAIL(e, MRO_EDATA, "'%s': frame %zu has %zu x %zu pixels, those before it %zu x %zu", name, frame,
-                    im->nx, im->ny, nx, ny);
-}
-
-/* What of an image outlives its pixels. */
-static struct mro_image head_of(const struct mro_image *im)
-{
-    struct mro_image head = *im;
-    head.px = NULL;
-    return head;
-}
-
-static enum mro_code no_frames(const char *name, struct mro_error *e)
-{
-    return MRO_FAIL(e, MRO_EDATA, "'%s' has no frames to take the mean of", name);
-}
-
-enum mro_code mro_frames_mean(const struct mro_frames *frames, const char *name, struct mro_reduced *r,
-                              struct mro_error *e)
-{
-    const struct mro_image *im;
-    struct mro_image like = { 0 };
-    struct total t = { 0 };
-    size_t frame;
-    memset(r, 0, sizeof *r);
-    enum mro_code rc = frames->rewind(frames->context, e);
-    while (rc == MRO_OK && (rc = frames->next(frames->context, &im, &frame, e)) == MRO_OK && im) {
-        if (r->frames++ == 0) {
-            like = head_of(im);
-            rc = total_new(&t, im->ny, im->nx, e);
-        } else {
-            rc = check_shape(im, t.ny, t.nx, name, frame, e);
-        }
-        if (rc) break;
-        const float *px = im->px;
-#pragma omp parallel for simd schedule(static)
-        for (size_t i = 0; i < t.ny * t.nx; i++) {
-            const bool known = px[i] == px[i];
-            t.sum[i] += known ? px[i] : 0;
-            t.count[i] += known;
-        }
-    }
-    if (rc == MRO_OK && r->frames == 0) rc = no_frames(name, e);
-    if (rc == MRO_OK) rc = total_mean(&t, &like, &r->image, e);
-    r->used = r->frames;
-    total_release(&t);
-    if (rc) mro_reduced_release(r);
-    return rc;
-}
-
-void mro_reduced_release(struct mro_reduced *r)
-{
-    if (r == NULL) return;
-    mro_image_release(&r->image);
-    free(r->shift);
-    memset(r, 0, sizeof *r);
-}
-
-/* ------------------------------------------------------------------ alignment */
 
 struct aligner {
     struct mro_device *d;
@@ -227,7 +96,7 @@ static enum mro_code aligner_begin(struct aligner *a, const struct mro_image *im
     if (im->ny < 32 || im->nx < 32)
         return MRO_FAIL(e, MRO_EDATA, "'%s': frames of %zu x %zu pixels are too small to align", a->name, im->nx,
                         im->ny);
-    a->like = head_of(im);
+    a->like = mro_align_head(im);
     a->g = grid_for(im->ny, im->nx);
     const struct mro_grid *g = &a->g;
     const size_t n = g->ny * g->nx;
@@ -375,8 +244,8 @@ static double between(const struct aligner *a, const float *v, ptrdiff_t y0, ptr
     double wy[2 * NEAR + 1] = { 0 }, wx[2 * NEAR + 1] = { 0 }, sum = 0;
     const ptrdiff_t ny = (ptrdiff_t)a->g.ny, nx = (ptrdiff_t)a->g.nx, hy = NEAR < (ny - 1) / 2 ? NEAR : (ny - 1) / 2,
                     hx = NEAR < (nx - 1) / 2 ? NEAR : (nx - 1) / 2;
-    for (ptrdiff_t i = -hy; i <= hy; i++) wy[i + hy] = kernel(y - (double)(y0 + i), NEAR, KAISER_PEAK);
-    for (ptrdiff_t i = -hx; i <= hx; i++) wx[i + hx] = kernel(x - (double)(x0 + i), NEAR, KAISER_PEAK);
+    for (ptrdiff_t i = -hy; i <= hy; i++) wy[i + hy] = mro_align_kernel(y - (double)(y0 + i), NEAR, KAISER_PEAK);
+    for (ptrdiff_t i = -hx; i <= hx; i++) wx[i + hx] = mro_align_kernel(x - (double)(x0 + i), NEAR, KAISER_PEAK);
     for (ptrdiff_t j = -hy; j <= hy; j++) {
         const float *row = v + (size_t)((y0 + j + 2 * ny) % ny) * (size_t)nx;
         double line = 0;
@@ -529,7 +398,7 @@ static enum mro_code first_look(struct aligner *a, const struct mro_image *im, s
     if (a->frames == 0)
         MRO_TRY(aligner_begin(a, im, e));
     else
-        MRO_TRY(check_shape(im, a->like.ny, a->like.nx, a->name, frame, e));
+        MRO_TRY(mro_align_check_shape(im, a->like.ny, a->like.nx, a->name, frame, e));
     MRO_TRY(remember(a, frame, e));
     const size_t i = a->frames - 1;
     struct mro_frame_shift *s = &a->shift[i];
@@ -580,93 +449,7 @@ static enum mro_code second_look(struct aligner *a, const struct mro_image *im, 
     return add_frame(a, i, 1, e);
 }
 
-/* ------------------------------------------------------------------ the mean of shifted frames */
-
-static size_t mirrored(ptrdiff_t i, size_t n)
-{
-    const ptrdiff_t last = (ptrdiff_t)n - 1;
-    if (i < 0) i = -i;
-    if (i > last) i = 2 * last - i;
-    return (size_t)(i < 0 ? 0 : i);
-}
-
-/* Weights of the pixels floor(t) - TAPS/2 + 1 and on for the value at t; their sum is 1. */
-static void taps(double fraction, float *w)
-{
-    double v[TAPS], sum = 0;
-    for (int i = 0; i < TAPS; i++) sum += v[i] = kernel(fraction + TAPS / 2 - 1 - i, TAPS / 2, KAISER_PIXELS);
-    for (int i = 0; i < TAPS; i++) w[i] = (float)(v[i] / sum);
-}
-
-/* Adds the part of a frame that the common area shows. Beyond its borders a frame is mirrored; pixels without a value
- * are filled with the mean for the kernel's sake and spoil what lies next to them. */
-static enum mro_code add_shifted(struct total *t, const struct mro_image *im, const double from[2], struct mro_error *e)
-{
-    const double whole[2] = { floor(from[0]), floor(from[1]) };
-    const ptrdiff_t y0 = (ptrdiff_t)whole[0], x0 = (ptrdiff_t)whole[1];
-    float wy[TAPS], wx[TAPS];
-    taps(from[0] - whole[0], wy);
-    taps(from[1] - whole[1], wx);
-    const size_t wide = t->nx + TAPS; /* columns that the kernel reaches */
-    float fill = 0;
-    bool failed = false;
-    if (im->not_finite) {
-        double sum = 0;
-        size_t n = 0;
-        for (size_t i = 0; i < im->ny * im->nx; i++)
-            if (im->px[i] == im->px[i]) sum += im->px[i], n++;
-        fill = n ? (float)(sum / (double)n) : 0;
-    }
-#pragma omp parallel
-    {
-        float *line = malloc((2 * wide + t->nx) * sizeof *line), *spoilt = line + wide, *out = spoilt + wide;
-        size_t *column = malloc(wide * sizeof *column);
-        const bool ready = line && column;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
-        for (size_t x = 0; ready && x < wide; x++) column[x] = mirrored(x0 + (ptrdiff_t)x - (TAPS / 2 - 1), im->nx);
-#pragma omp for schedule(static)
-        for (size_t y = 0; y < t->ny; y++) {
-            if (!ready) continue;
-            memset(line, 0, 2 * wide * sizeof *line);
-            for (int j = 0; j < TAPS; j++) {
-                const float *row = im->px + mirrored(y0 + (ptrdiff_t)y + j - (TAPS / 2 - 1), im->ny) * im->nx;
-                const bool close = j == TAPS / 2 - 1 || j == TAPS / 2;
-                if (wy[j] == 0 && !(close && im->not_finite)) continue;
-                if (im->not_finite == 0) {
-                    for (size_t x = 0; x < wide; x++) line[x] += wy[j] * row[column[x]];
-                    continue;
-                }
-                for (size_t x = 0; x < wide; x++) {
-                    const float v = row[column[x]];
-                    line[x] += wy[j] * (v == v ? v : fill);
-                    if (close && v != v) spoilt[x] = 1;
-                }
-            }
-            memset(out, 0, t->nx * sizeof *out);
-            for (int i = 0; i < TAPS; i++) {
-                const float w = wx[i], *in = line + i;
-                if (w == 0) continue;
-#pragma omp simd
-                for (size_t x = 0; x < t->nx; x++) out[x] += w * in[x];
-            }
-            double *sum = t->sum + y * t->nx;
-            uint32_t *count = t->count + y * t->nx;
-            const float *bad = spoilt + TAPS / 2 - 1;
-#pragma omp simd
-            for (size_t x = 0; x < t->nx; x++) {
-                const bool known = bad[x] == 0 && bad[x + 1] == 0;
-                sum[x] += known ? out[x] : 0;
-                count[x] += known;
-            }
-        }
-        free(line);
-        free(column);
-    }
-    return failed ? MRO_FAIL(e, MRO_EMEMORY, "no memory to shift a frame of %zu x %zu pixels", im->nx, im->ny) : MRO_OK;
-}
+/* ------------------------------------------------------------------ all of it */
 
 /* The rectangle that all frames used show, in pixels of the first. */
 static enum mro_code common_area(const struct aligner *a, size_t origin[2], size_t size[2], struct mro_error *e)
@@ -701,14 +484,14 @@ enum mro_code mro_frames_align(struct mro_device *d, const struct mro_frames *fr
                                struct mro_reduced *r, struct mro_error *e)
 {
     struct aligner a = { .d = d, .name = name };
-    struct total t = { 0 };
+    struct mro_total t = { 0 };
     const struct mro_image *im;
     size_t frame, size[2], i;
     memset(r, 0, sizeof *r);
     enum mro_code rc = frames->rewind(frames->context, e);
     while (rc == MRO_OK && (rc = frames->next(frames->context, &im, &frame, e)) == MRO_OK && im)
         rc = first_look(&a, im, frame, e);
-    if (rc == MRO_OK && a.frames == 0) rc = no_frames(name, e);
+    if (rc == MRO_OK && a.frames == 0) rc = mro_align_no_frames(name, e);
     if (rc == MRO_OK && a.frames > 1 && a.used > 1) {
         rc = measure_weights(&a, e);
         if (rc == MRO_OK) rc = frames->rewind(frames->context, e);
@@ -730,15 +513,15 @@ enum mro_code mro_frames_align(struct mro_device *d, const struct mro_frames *fr
         a.shift[i].y_px = a.shift[i].used ? a.shift[i].y_px - origin[0] : NAN;
         a.shift[i].x_px = a.shift[i].used ? a.shift[i].x_px - origin[1] : NAN;
     }
-    if ((rc = common_area(&a, r->crop_px, size, e)) != MRO_OK || (rc = total_new(&t, size[0], size[1], e)) != MRO_OK ||
-        (rc = frames->rewind(frames->context, e)) != MRO_OK)
+    if ((rc = common_area(&a, r->crop_px, size, e)) != MRO_OK ||
+        (rc = mro_total_new(&t, size[0], size[1], e)) != MRO_OK || (rc = frames->rewind(frames->context, e)) != MRO_OK)
         goto done;
     for (i = 0; (rc = frames->next(frames->context, &im, &frame, e)) == MRO_OK && im && i < a.frames; i++) {
         const double from[2] = { (double)r->crop_px[0] + a.shift[i].y_px, (double)r->crop_px[1] + a.shift[i].x_px };
-        if (a.shift[i].used && (rc = add_shifted(&t, im, from, e)) != MRO_OK) goto done;
+        if (a.shift[i].used && (rc = mro_total_add_shifted(&t, im, from, e)) != MRO_OK) goto done;
     }
     if (rc) goto done;
-    rc = total_mean(&t, &a.like, &r->image, e);
+    rc = mro_total_mean(&t, &a.like, &r->image, e);
     if (rc) goto done;
     for (int k = 0; k < 2; k++) r->image.axis[k].offset += (double)r->crop_px[k] * r->image.axis[k].step;
     r->frames = a.frames;
@@ -747,15 +530,10 @@ enum mro_code mro_frames_align(struct mro_device *d, const struct mro_frames *fr
     a.shift = NULL;
 done:
     aligner_release(&a);
-    total_release(&t);
+    mro_total_release(&t);
     free(a.shift);
     if (rc) mro_reduced_release(r);
     return rc;
-}
-
-size_t mro_frames_mean_bytes(size_t ny, size_t nx)
-{
-    return ny * nx * (sizeof(double) + sizeof(uint32_t) + sizeof(float)); /* sums, counts, and the mean of both */
 }
 
 size_t mro_frames_align_bytes(size_t ny, size_t nx)
