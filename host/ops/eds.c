@@ -2,9 +2,6 @@
 #include "mroscope/eds.h"
 
 #include <ctype.h>
-#include <gsl/gsl_cdf.h>
-#include <gsl/gsl_fft_halfcomplex.h>
-#include <gsl/gsl_fft_real.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +15,6 @@
  * benefit of the doubt; others have been through a calculation already. */
 #define SMOOTH_WHOLE (-3.3)
 #define SMOOTH_BROKEN (-2.0)
-
-#define AUTOCOVARIANCE_DIRECT 4000000 /* products, up to which they are summed one by one */
 
 void mro_eds_options_default(struct mro_eds_options *o)
 {
@@ -263,126 +258,6 @@ static void judge_roughness(const struct work *w, struct mro_eds_result *r)
                  sqrt(r->roughness));
 }
 
-/* ---- the true part ---- */
-
-static double q_of(const double *x, const double *v, size_t n, double tau2)
-{
-    double sw = 0, sx = 0, q = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double w = 1 / (v[i] + tau2);
-        sw += w;
-        sx += w * x[i];
-    }
-    const double mean = sx / sw;
-    for (size_t i = 0; i < n; i++) q += (x[i] - mean) * (x[i] - mean) / (v[i] + tau2);
-    return q;
-}
-
-/* Where q_of falls to `level`; 0 when it begins below. */
-static double solve_q(const double *x, const double *v, size_t n, double level)
-{
-    double lo = 0, hi = 1e-6;
-    if (q_of(x, v, n, 0) <= level) return 0;
-    while (q_of(x, v, n, hi) > level && hi < 1e5) hi *= 2;
-    for (int i = 0; i < 60; i++) {
-        const double mid = (lo + hi) / 2;
-        if (q_of(x, v, n, mid) > level)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return (lo + hi) / 2;
-}
-
-/* Scatter that is small by luck must not make an interval that is narrower than the counts can support: upper ends are
- * at least those of a line without variation at this quantile of its scatter. */
-#define LUCKY 0.16
-
-/* GSL's inverses fail, and end the program, from some 10^4 degrees of freedom; here they are normal enough. */
-#define MANY 2000
-/* Below this a chi-squared says nothing, and GSL's inverse fails, too. */
-#define LEAST_FREEDOM 0.5
-/* Standard deviation of anything between 0 and 100 at.%, at most. */
-#define WIDEST 50.0
-
-/* Quantile of chi-squared: by Wilson and Hilferty's cube where there are many degrees of freedom. */
-static double chisq_quantile(double p, double nu)
-{
-    const double c = 2 / (9 * nu);
-    return nu > MANY ? nu * pow(1 - c + gsl_cdf_ugaussian_Pinv(p) * sqrt(c), 3) : gsl_cdf_chisq_Pinv(p, nu);
-}
-
-/* Half the logarithm of F is normal where there are many degrees of freedom (Fisher's z). */
-static double f_quantile(double p, double f1, double f2)
-{
-    if (!(fmin(f1, f2) > MANY)) return gsl_cdf_fdist_Pinv(p, f1, f2);
-    return exp(1 / f2 - 1 / f1 + 2 * gsl_cdf_ugaussian_Pinv(p) * sqrt(0.5 * (1 / f1 + 1 / f2)));
-}
-
-static double f_above(double F, double f1, double f2)
-{
-    if (!(fmin(f1, f2) > MANY)) return gsl_cdf_fdist_Q(F, f1, f2);
-    return gsl_cdf_ugaussian_Q(0.5 * (log(F) - 1 / f2 + 1 / f1) / sqrt(0.5 * (1 / f1 + 1 / f2)));
-}
-
-static void true_part(const double *x, const double *v, size_t n, double kurtosis, struct mro_eds_element *el)
-{
-    const double f = (double)(n - 1), q = q_of(x, v, n, 0);
-    /* Q has mean f and variance 2 f + kurtosis: a scaled chi-squared with the same two. */
-    const double nu = fmax(2 * f * f / (2 * f + kurtosis), LEAST_FREEDOM), scale = f / nu,
-                 low = chisq_quantile(0.025, nu);
-    double sw = 0, sw2 = 0;
-    for (size_t i = 0; i < n; i++) {
-        sw += 1 / v[i];
-        sw2 += 1 / (v[i] * v[i]);
-    }
-    const double least = (double)n / sw * (chisq_quantile(LUCKY, nu) / low - 1);
-    el->sd_true_at = sqrt(fmax(0, (q - f) / (sw - sw2 / sw)));
-    el->p_heterogeneous = gsl_cdf_chisq_Q(q / scale, nu);
-    el->sd_true_ci95[0] = sqrt(solve_q(x, v, n, scale * chisq_quantile(0.975, nu)));
-    el->sd_true_ci95[1] = fmin(WIDEST, sqrt(fmax(least, solve_q(x, v, n, scale * low))));
-}
-
-/* Several measurements of one line: an analysis of variance. Values of repeat k at x[k * n + i]. Leaves the means over
- * the repeats in x[0 .. n). */
-static enum mro_code true_part_of_repeats(double *x, size_t n, size_t repeats, const char *name,
-                                          struct mro_eds_element *el, struct mro_error *e)
-{
-    const double f1 = (double)(n - 1), f2 = (double)(n - 1) * (double)(repeats - 1), k = (double)repeats;
-    double grand[64], between = 0, within = 0, all = 0;
-    for (size_t c = 0; c < repeats; c++) {
-        grand[c] = 0;
-        for (size_t i = 0; i < n; i++) grand[c] += x[c * n + i];
-        grand[c] /= (double)n;
-        all += grand[c] / k;
-    }
-    /* Each repeat about its own mean: drift of the whole line is no scatter along it. */
-    for (size_t i = 0; i < n; i++) {
-        double mean = 0;
-        for (size_t c = 0; c < repeats; c++) mean += (x[c * n + i] - grand[c]) / k;
-        for (size_t c = 0; c < repeats; c++) {
-            const double d = x[c * n + i] - grand[c] - mean;
-            within += d * d;
-        }
-        between += k * mean * mean;
-        x[i] = mean + all;
-    }
-    if (!(within > 1e-9 * between))
-        return MRO_FAIL(e, MRO_EDATA, "'%s' and its repeats are equal in %s: they are copies of one measurement", name,
-                        el->symbol);
-    const double ms1 = between / f1, ms2 = within / f2, F = ms1 / ms2;
-    el->sd_counting_at = sqrt(ms2 / k); /* of the mean of the repeats, as sd_at is */
-    el->sd_true_at = sqrt(fmax(0, (ms1 - ms2) / k));
-    el->p_heterogeneous = f_above(F, f1, f2);
-    for (int i = 0; i < 2; i++) {
-        /* (noise + k true) / noise */
-        const double most = i ? fmax(F, f_quantile(LUCKY, f1, f2)) : F;
-        const double ratio = most / f_quantile(i ? 0.025 : 0.975, f1, f2);
-        el->sd_true_ci95[i] = sqrt(fmax(0, ms2 * (ratio - 1) / k));
-    }
-    return MRO_OK;
-}
-
 static double sd_of(const double *x, size_t n)
 {
     double mean = 0, sum = 0;
@@ -392,86 +267,7 @@ static double sd_of(const double *x, size_t n)
     return sqrt(sum / (double)(n - 1));
 }
 
-static double mean_of(const double *x, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += x[i];
-    return sum / (double)n;
-}
-
 /* ---- pairs ---- */
-
-double mro_eds_correlation(const double *a, const double *b, size_t n)
-{
-    const double ma = mean_of(a, n), mb = mean_of(b, n);
-    double aa = 0, bb = 0, ab = 0;
-    for (size_t i = 0; i < n; i++) {
-        aa += (a[i] - ma) * (a[i] - ma);
-        bb += (b[i] - mb) * (b[i] - mb);
-        ab += (a[i] - ma) * (b[i] - mb);
-    }
-    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : NAN;
-}
-
-/* Autocovariances of a (mean off) at lags 0 to `lags`, into `out`. Long series by transforms, in n log n. */
-static bool autocovariance(const double *a, double mean, size_t n, size_t lags, double *out)
-{
-    size_t size = 1;
-    if (n * lags < AUTOCOVARIANCE_DIRECT) {
-        for (size_t k = 0; k <= lags; k++) {
-            out[k] = 0;
-            for (size_t i = 0; i + k < n; i++) out[k] += (a[i] - mean) * (a[i + k] - mean);
-        }
-        return true;
-    }
-    while (size < n + lags + 1) size *= 2;
-    double *z = calloc(size, sizeof *z);
-    if (z == NULL) return false;
-    for (size_t i = 0; i < n; i++) z[i] = a[i] - mean;
-    gsl_fft_real_radix2_transform(z, 1, size);
-    /* Real parts from the front, imaginary ones from the end. */
-    z[0] *= z[0];
-    z[size / 2] *= z[size / 2];
-    for (size_t k = 1; k < size / 2; k++) {
-        z[k] = z[k] * z[k] + z[size - k] * z[size - k];
-        z[size - k] = 0;
-    }
-    gsl_fft_halfcomplex_radix2_inverse(z, 1, size);
-    memcpy(out, z, (lags + 1) * sizeof *out);
-    free(z);
-    return true;
-}
-
-enum mro_code mro_eds_correlation_p(const double *a, const double *b, size_t n, double r, double r0, double *p,
-                                    double *n_eff, struct mro_error *e)
-{
-    const double ma = mean_of(a, n), mb = mean_of(b, n), count = (double)n;
-    const size_t lags = n / 4;
-    double inverse = 1 / count;
-    *p = *n_eff = NAN;
-    if (n < 8 || !isfinite(r) || !isfinite(r0)) return MRO_OK;
-    double *ra = malloc(2 * (lags + 1) * sizeof *ra), *rb = ra ? ra + lags + 1 : NULL;
-    if (ra == NULL || !autocovariance(a, ma, n, lags, ra) || !autocovariance(b, mb, n, lags, rb)) {
-        free(ra);
-        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a correlation of %zu points", n);
-    }
-    for (size_t k = 1; k <= lags; k++)
-        inverse += 2 / count * (count - (double)k) / count * (ra[k] / ra[0]) * (rb[k] / rb[0]);
-    free(ra);
-    /* Fewer degrees of freedom than points, never more. */
-    *n_eff = fmin(count, fmax(4, 1 / fmax(inverse, 1 / count)));
-    const double z = (atanh(fmax(-0.9999999, fmin(0.9999999, r))) - atanh(r0)) * sqrt(*n_eff - 3);
-    *p = 2 * gsl_cdf_ugaussian_Q(fabs(z));
-    return MRO_OK;
-}
-
-enum mro_code mro_eds_compare(const double *a, const double *b, size_t n, double *r, double *p, double *n_eff,
-                              struct mro_error *e)
-{
-    MRO_HOLD_GSL_ERRORS();
-    *r = n > 1 ? mro_eds_correlation(a, b, n) : NAN;
-    return mro_eds_correlation_p(a, b, n, *r, 0, p, n_eff, e);
-}
 
 static enum mro_code pairs(const struct work *w, struct mro_eds_result *r, struct mro_error *e)
 {
@@ -530,9 +326,9 @@ static enum mro_code take_shares(struct work *w, const struct mro_eds_profile *r
     for (size_t i = 0; i < w->n; i++) x[i] = w->p->column[j].at[w->point[i]];
     for (size_t k = 0; k < n_repeats; k++)
         for (size_t i = 0; i < w->n; i++) x[(k + 1) * w->n + i] = repeats[k].column[j].at[w->point[i]];
-    if (n_repeats) MRO_TRY(true_part_of_repeats(x, w->n, n_repeats + 1, w->name, el, e));
+    if (n_repeats) MRO_TRY(mro_eds_true_part_of_repeats(x, w->n, n_repeats + 1, w->name, el, e));
     memcpy(el->at, x, w->n * sizeof *x);
-    el->mean_at = mean_of(el->at, w->n);
+    el->mean_at = mro_eds_mean(el->at, w->n);
     return MRO_OK;
 }
 
@@ -730,8 +526,8 @@ enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_
         if (!counts) rc = take_shares(&w, repeats, n_repeats, x, j, r, e);
         if (rc) goto done;
         el->sd_at = sd_of(el->at, w.n);
-        if (v) el->sd_counting_at = sqrt(mean_of(v, w.n));
-        if (v && !r->smoothed && v[0] > 0) true_part(el->at, v, w.n, w.kurtosis[j], el);
+        if (v) el->sd_counting_at = sqrt(mro_eds_mean(v, w.n));
+        if (v && !r->smoothed && v[0] > 0) mro_eds_true_part(el->at, v, w.n, w.kurtosis[j], el);
         if (v && !(v[0] > 0))
             mro_warn(r, "%s was %s: its scatter is not measured", el->symbol,
                      el->mean_at > 50 ? "the only element counted" : "never counted");

@@ -36,6 +36,17 @@ enum mro_code mro_eds_wave(const double *x, const double *y, const double *v, si
                            uint64_t seed, uint64_t stream, double *wavelength_nm, double *p, struct mro_eds_spectrum *s,
                            struct mro_eds_likelihood *l, struct mro_error *e);
 
+/* The part of the scatter of n values with variances v that is not theirs, from Cochran's Q: fills sd_true_at with its
+ * interval and p_heterogeneous. `kurtosis`: sum over the values of the excess kurtosis of their noise. */
+void mro_eds_true_part(const double *x, const double *v, size_t n, double kurtosis, struct mro_eds_element *el);
+
+/* The same of several measurements of one line, by an analysis of variance, with sd_counting_at. Values of repeat k at
+ * x[k * n + i]. Leaves the means over the repeats in x[0 .. n). MRO_EDATA: the repeats are copies of each other. */
+enum mro_code mro_eds_true_part_of_repeats(double *x, size_t n, size_t repeats, const char *name,
+                                           struct mro_eds_element *el, struct mro_error *e);
+
+double mro_eds_mean(const double *x, size_t n);
+
 /* Chance of a correlation r of two series against r0, with Fisher's z and as many independent points as the
  * autocorrelations of both leave; *n_eff is their number. NaN when there are too few. MRO_EMEMORY. */
 enum mro_code mro_eds_correlation_p(const double *a, const double *b, size_t n, double r, double r0, double *p,
