@@ -5,6 +5,18 @@
 
 #include "mroscope/indent.h"
 
+/* Fills places and values of `r` from a table. Indents at one place are repeats: their mean goes on, and their scatter
+ * is noise. MRO_EMEMORY. */
+enum mro_code mro_indent_merge_repeats(const struct mro_indent_table *t, struct mro_indent_result *r,
+                                       struct mro_error *e);
+
+/* Fills the grid of `r`, with pitch and origin, where its places make one, else warns. Where no length is known, places
+ * count columns and rows from here on, or the usual distance to the nearest. MRO_EMEMORY. */
+enum mro_code mro_indent_make_grid(const struct mro_indent_table *t, struct mro_indent_result *r, struct mro_error *e);
+
+/* Median distance to the nearest other place, from a sample of places. */
+double mro_indent_nearest(const struct mro_indent_result *r);
+
 enum { MRO_INDENT_MODELS = 72 };
 
 /* Correlation c exp(-(d/L)^p) at a distance of d cells, 1 at 0. */
