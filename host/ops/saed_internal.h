@@ -7,6 +7,11 @@
 #include "mroscope/saed.h"
 #include "ops/rings.h"
 
+#define MRO_SAED_AXIS "s = 1/d in nm^-1" /* of profiles */
+
+/* Abscissa on a flat detector: radius over camera length is tan 2 theta, s = 2 sin theta / lambda. */
+void mro_saed_unbend(struct mro_profile *p, double wavelength_nm);
+
 /* Pixels that can be told without knowing the centre: no data, the mask given, saturated, dead and hot. `mask` (ny *
  * nx) is written. MRO_EMEMORY. */
 enum mro_code mro_saed_mask_pixels(const float *px, size_t ny, size_t nx, const struct mro_saed_options *o, int threads,
