@@ -85,10 +85,10 @@ static void fetch_window(const struct search *c, double y, double x, struct patc
     for (int j = 0; j < c->rows; j++, row = row + 1 < ny ? row + 1 : 0) {
         const float *from = c->field + row * nx;
         float *to = p->field + (size_t)j * columns;
-        if (left + columns <= nx)
-            memcpy(to, from + left, columns * sizeof *to);
-        else
-            for (size_t i = 0; i < columns; i++) to[i] = from[(left + i) % nx];
+        for (size_t i = 0, at = left, n; i < columns; i += n, at = 0) { /* the field is periodic */
+            n = columns - i < nx - at ? columns - i : nx - at;
+            memcpy(to + i, from + at, n * sizeof *to);
+        }
     }
     memset(p->field + (size_t)c->rows * columns, 0, MRO_LANES * sizeof *p->field);
 }

@@ -425,9 +425,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     const double cell_nm2 = cells.ly / (double)cells.ny * cells.lx / (double)cells.nx;
     const double usable_nm2 = (double)r->cells * cell_nm2, searched_nm2 = (double)n_searched * cell_nm2;
 
-    if ((rc = mro_find_patches(p, &s, searched, MRO_SEARCH_MARGIN_NM, p->null.object_threshold, &found, e))) goto done;
-    if (found.n && usable_nm2 < MRO_CROWDED_NM2 && (rc = mro_remeasure(p, &s, &w.spectrum, &w.power, &found, e)))
-        goto done;
+    if ((rc = mro_measure_patches(p, &s, &w, searched, usable_nm2 < MRO_CROWDED_NM2, &found, e))) goto done;
     r->p_image = image_p(p, &found, searched_nm2);
     r->p_image_at_most = r->p_image <= MRO_ORDER_LEAST_P;
     r->distinguishable = r->p_image < 0.001;

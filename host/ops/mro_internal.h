@@ -182,9 +182,10 @@ void mro_found_sort(struct mro_found_list *l);
 
 /* Patches at the local maxima of the surprise where `allowed` (NULL: everywhere) and farther than `margin_nm` from the
  * border, with a significance of `least` or more: the strongest first, weaker ones close to stronger ones left out.
- * Added to `out`, whose v is the caller's to free. */
+ * `seconds`: whether their second reflections are looked for. Added to `out`, whose v is the caller's to free. */
 enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_scores *s, const unsigned char *allowed,
-                               double margin_nm, double least, struct mro_found_list *out, struct mro_error *e);
+                               double margin_nm, double least, bool seconds, struct mro_found_list *out,
+                               struct mro_error *e);
 
 /* Takes a sphere of radius `reach` nm, with a soft edge, out of a plane of the grid that is 1 elsewhere. `line`: room
  * for a row. */
@@ -198,11 +199,13 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
                                 const struct mro_found_list *found, float *mask, struct mro_buffer *power, float **gain,
                                 void **copy, struct mro_error *e);
 
-/* A crystal's spots raise the local median that whitens them, the more the smaller the field. So the power is taken
- * once more from the field without the patches found, and their powers are measured anew. `spectrum` and s->field are
- * whitened anew; `power`: room for the field on the device. */
-enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
-                            struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e);
+/* Fills in the patches of a whitened field where it is `searched`, as mro_find_patches finds them. A crystal's spots
+ * raise the local median that whitens them, the more the smaller the field: where that is `small`, the power is taken
+ * once more from the field without the patches, and they are measured anew. s->field, s->gain and w->spectrum are
+ * whitened anew then; w->power is used as room. */
+enum mro_code mro_measure_patches(const struct mro_order_plan *p, struct mro_scores *s, struct mro_whitened *w,
+                                  const unsigned char *searched, bool small, struct mro_found_list *found,
+                                  struct mro_error *e);
 
 /* ---- mro_crystals.c ---- */
 

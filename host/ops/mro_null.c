@@ -93,7 +93,7 @@ static enum mro_code plant_tile(const struct mro_order_plan *p, uint64_t tile, c
     if ((rc = d->ops->multiply(d, &p->tile, &spectrum, band, e))) goto done;
     if ((rc = mro_score_field(p, &p->tile, &p->tile_cells, &spectrum, &s, e))) goto done;
     mro_fill_surprise(p, &s);
-    if ((rc = mro_find_patches(p, &s, NULL, 0, p->null.object_threshold, &found, e))) goto done;
+    if ((rc = mro_find_patches(p, &s, NULL, 0, p->null.object_threshold, false, &found, e))) goto done;
     for (size_t i = 0; i < PLANTED; i++)
         for (size_t j = 0; j < found.n; j++)
             if (hypot(found.v[j].y_nm - cy[i], found.v[j].x_nm - cx[i]) < 0.9) hit[i] = true;
@@ -209,7 +209,7 @@ enum mro_code mro_null_draw(struct mro_order_plan *p, struct mro_error *e)
 #pragma omp parallel for schedule(dynamic) num_threads(d->threads) if (d->ops->concurrent)
     for (size_t t = 0; t < tiles; t++) {
         struct mro_error mine;
-        mro_first_keep(&first, t, mro_find_patches(p, s + t, NULL, 0, -INFINITY, found + t, &mine), &mine);
+        mro_first_keep(&first, t, mro_find_patches(p, s + t, NULL, 0, -INFINITY, false, found + t, &mine), &mine);
     }
     rc = mro_first_code(&first, e);
     for (size_t t = 0; t < tiles && rc == MRO_OK; t++)

@@ -91,8 +91,10 @@ static bool is_top(const struct mro_scores *s, size_t y, size_t x)
 }
 
 enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_scores *s, const unsigned char *allowed,
-                               double margin_nm, double least, struct mro_found_list *out, struct mro_error *e)
+                               double margin_nm, double least, bool seconds, struct mro_found_list *out,
+                               struct mro_error *e)
 {
+    struct mro_patch_search search = p->search;
     const size_t ny = s->cells.ny, nx = s->cells.nx;
     const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
     struct mro_patch *patches = NULL;
@@ -116,7 +118,8 @@ enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_
             const double *g = mro_strongest_wave(p, s, i);
             patches[n++] = (struct mro_patch){ .y_nm = (double)y * py, .x_nm = (double)x * px, .gy = g[0], .gx = g[1] };
         }
-    if ((rc = p->d->ops->refine_patches(p->d, &s->grid, &s->field, &p->search, patches, n, e))) goto done;
+    if (!seconds) search.second_from = INFINITY;
+    if ((rc = p->d->ops->refine_patches(p->d, &s->grid, &s->field, &search, patches, n, e))) goto done;
 
     struct mro_found_list all = { 0 };
     for (size_t i = 0; i < n; i++) {
@@ -229,8 +232,10 @@ done:
     return rc;
 }
 
-enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
-                            struct mro_buffer *power, struct mro_found_list *found, struct mro_error *e)
+/* Measures patches in the field that is whitened anew without them. *done: false where all stays as it is, since too
+ * little of the field is left. */
+static enum mro_code remeasure(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *spectrum,
+                               struct mro_buffer *power, struct mro_found_list *found, bool *done, struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const struct mro_grid *g = &s->grid;
@@ -246,6 +251,7 @@ enum mro_code mro_remeasure(const struct mro_order_plan *p, struct mro_scores *s
     }
     for (size_t i = 0; i < n; i++) mask[i] = 1;
     rc = mro_gains_without(p, s, found, mask, power, &gain, &copy, e);
+    *done = gain != NULL;
     if (rc || gain == NULL) goto done;
     if ((rc = d->ops->alloc(d, &mean, s->cells.ny * s->cells.nx * sizeof(float), e))) goto done;
     if ((rc = d->ops->multiply(d, g, spectrum, gain, e))) goto done;
@@ -270,4 +276,18 @@ done:
     free(copy);
     free(patches);
     return rc;
+}
+
+enum mro_code mro_measure_patches(const struct mro_order_plan *p, struct mro_scores *s, struct mro_whitened *w,
+                                  const unsigned char *searched, bool small, struct mro_found_list *found,
+                                  struct mro_error *e)
+{
+    const double margin = MRO_SEARCH_MARGIN_NM, least = p->null.object_threshold;
+    bool done = false;
+    MRO_TRY(mro_find_patches(p, s, searched, margin, least, !small, found, e));
+    if (!small || found->n == 0) return MRO_OK;
+    MRO_TRY(remeasure(p, s, &w->spectrum, &w->power, found, &done, e));
+    if (done) return MRO_OK;
+    found->n = 0; /* their second reflections are wanted still */
+    return mro_find_patches(p, s, searched, margin, least, true, found, e);
 }
