@@ -9,6 +9,7 @@
 #include "ops/limits.h"
 
 #define MRO_BENCH_ROWS 48
+#define MRO_BENCH_SEED 20 /* streams 1 to 3 make the image, those from 4 what else is read */
 #define MRO_BENCH_KV 200.0
 #define MRO_BENCH_CS_MM 1.2 /* an uncorrected lens: the rings are there to fit, and the phase flip has to work */
 
@@ -56,6 +57,9 @@ enum mro_bench_planted { MRO_BENCH_GLASS, MRO_BENCH_CLUSTERS, MRO_BENCH_CRYSTALS
  * MRO_EMEMORY. Release `im`. */
 enum mro_code mro_bench_image(size_t n, enum mro_bench_planted planted, struct mro_image *im, double (**spheres)[3],
                               size_t *n_spheres, struct mro_error *e);
+
+/* Area of the spheres inside a region x0 y0 x1 y1 over that of the region. They do not overlap. */
+double mro_bench_planted_fraction(double (*spheres)[3], size_t n, const double region[4]);
 
 /* Fills b->check: all primitives and a whole measurement of `d` against `reference`, and planted and empty images
  * against what was planted. `exact`: both run the same backend, and must agree to the byte; else within 1e-4.
