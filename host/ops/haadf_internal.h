@@ -169,9 +169,9 @@ enum mro_code mro_spectrum_falling(const struct mro_rings *r, double lo, double 
 enum mro_code mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
                                   int threads, double *p, struct mro_error *e);
 
-/* -- haadf_regions.c ----------------------------------------------------------------------------- */
+/* -- haadf_field.c ------------------------------------------------------------------------------- */
 
-/* Fills dark, bright, p_value, flat, mask. `weight`: the smoothing, as amplitude on the rings of q * step. */
+/* A smoothing, as amplitude on the rings of q * step. */
 struct mro_haadf_filter {
     double step;
     size_t n;
@@ -183,10 +183,6 @@ double mro_haadf_gain(const struct mro_haadf_filter *f, double q);
 /* Of a mode (indices from zero frequency), that of the scan lines included. */
 double mro_haadf_mode_gain(const struct mro_haadf_state *s, const struct mro_haadf_filter *f, double q, ptrdiff_t ky,
                            ptrdiff_t kx);
-enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haadf_state *s,
-                                     const struct mro_rings *rings, const struct mro_haadf_filter *f,
-                                     const struct mro_haadf_options *o, struct mro_haadf_result *r,
-                                     struct mro_error *e);
 
 /* Field of a spectrum times the filter on another grid of the same area: host array of g->ny * g->nx, contrast. */
 enum mro_code mro_haadf_field(struct mro_device *d, const struct mro_haadf_state *s, const struct mro_haadf_filter *f,
@@ -200,6 +196,14 @@ enum mro_code mro_haadf_field_on(struct mro_device *d, const struct mro_haadf_st
 /* 1 for each sample of the grid that may be used, else 0; free() it. */
 enum mro_code mro_haadf_usable(const struct mro_haadf_state *s, const struct mro_grid *g, int threads,
                                unsigned char **usable, struct mro_error *e);
+
+/* -- haadf_regions.c ----------------------------------------------------------------------------- */
+
+/* Fills dark, bright, p_value, flat, mask. */
+enum mro_code mro_haadf_find_regions(struct mro_device *d, const struct mro_haadf_state *s,
+                                     const struct mro_rings *rings, const struct mro_haadf_filter *f,
+                                     const struct mro_haadf_options *o, struct mro_haadf_result *r,
+                                     struct mro_error *e);
 
 /* -- haadf_null.c -------------------------------------------------------------------------------- */
 
