@@ -9,24 +9,26 @@
 
 #define FEWEST 9          /* equal pixels that are no chance */
 #define STEP_SIGMAS 12.0f /* between blocks that are looked at closely; glass and clusters reach 9 */
-#define SAMPLED 2000      /* blocks that show how far the means of a glass scatter */
-#define SHARP_POWER 4.0   /* over the speckle's, at every frequency below the band and in one direction */
-#define REFERENCES 64     /* places that show the power of the speckle */
-#define WINDOW_S_NM 0.45  /* of the Gaussian of a close look; */
-#define WINDOW_REACH 3.0  /* its reach, */
-#define FINE_NM 0.06      /* the side of what is averaged in it, at most, */
-#define AROUND_NM 2.25    /* from a place to those that show the speckle around it, */
-#define OUTLIER 10.0f     /* mean deviations from the mean beyond which a pixel of it is a spike, */
-#define DIRECTIONS 8      /* directions, */
-#define FREQUENCIES 4     /* and frequencies, as shares of the lower end of the band */
-#define FILL_BLOCKS 3     /* as far as the surroundings of a blemish fill it in */
+#define HOT_SIGMAS 8.0f   /* of a hot or dead pixel, as spikes have */
+/* Spikes among so many pixels of a glass and of noise. */
+#define CHANCE_SPIKES(pixels) (3 + (pixels) / 1000000)
+#define SAMPLED 2000     /* blocks that show how far the means of a glass scatter */
+#define SHARP_POWER 4.0  /* over the speckle's, at every frequency below the band and in one direction */
+#define REFERENCES 64    /* places that show the power of the speckle */
+#define WINDOW_S_NM 0.45 /* of the Gaussian of a close look; */
+#define WINDOW_REACH 3.0 /* its reach, */
+#define FINE_NM 0.06     /* the side of what is averaged in it, at most, */
+#define AROUND_NM 2.25   /* from a place to those that show the speckle around it, */
+#define OUTLIER 10.0f    /* mean deviations from the mean beyond which a pixel of it is a spike, */
+#define DIRECTIONS 8     /* directions, */
+#define FREQUENCIES 4    /* and frequencies, as shares of the lower end of the band */
+#define FILL_BLOCKS 3    /* as far as the surroundings of a blemish fill it in */
 
 static const double frequencies[FREQUENCIES] = { 0.66, 0.75, 0.84, 0.93 };
 
 void mro_blemishes_release(struct mro_blemishes *b)
 {
     free(b->of);
-    free(b->px);
     memset(b, 0, sizeof *b);
 }
 
@@ -40,6 +42,12 @@ static struct range pixels_of(const struct mro_blocks *b, size_t i, size_t n)
     return (struct range){ i * b->side, end < n ? end : n };
 }
 
+static size_t pixels_in(const struct mro_image *im, const struct mro_blocks *b, size_t j, size_t i)
+{
+    const struct range y = pixels_of(b, j, im->ny), x = pixels_of(b, i, im->nx);
+    return (y.end - y.first) * (x.end - x.first);
+}
+
 /* How many pixels of block (j, i) have a value. */
 static size_t count_equal(const struct mro_image *im, const struct mro_blocks *b, size_t j, size_t i, float value)
 {
@@ -50,11 +58,31 @@ static size_t count_equal(const struct mro_image *im, const struct mro_blocks *b
     return n;
 }
 
-/* Blocks all of whose pixels are equal, as padding, bars, masks and what is clipped have them, and those beside that
- * hold a part of the same; whether there are any. */
-static bool find_constant(const struct mro_image *im, const struct mro_blocks *b, unsigned char *of)
+/* Marks block i, all of whose pixels have a value, those that touch it and have it in half of theirs, as text on a bar
+ * does, and so on, and those beside these that hold a line of it. `stack`: room for all blocks. */
+static void spread_value(const struct mro_image *im, const struct mro_blocks *b, size_t i, float value,
+                         unsigned char *of, size_t *stack)
 {
-    bool any = false;
+    size_t n = 0;
+    of[i] = MRO_CONSTANT;
+    stack[n++] = i;
+    while (n) {
+        const size_t at = stack[--n], j = at / b->nx, x = at % b->nx;
+        for (size_t l = j ? j - 1 : 0; l <= j + 1 && l < b->ny; l++)
+            for (size_t k = x ? x - 1 : 0; k <= x + 1 && k < b->nx; k++) {
+                if (of[l * b->nx + k]) continue;
+                const size_t equal = count_equal(im, b, l, k, value), pixels = pixels_in(im, b, l, k);
+                if (equal < b->side) continue;
+                of[l * b->nx + k] = MRO_CONSTANT;
+                if (2 * equal >= pixels) stack[n++] = l * b->nx + k;
+            }
+    }
+}
+
+/* Marks blocks all of whose pixels are equal, as padding, bars, masks and what is clipped have them, and what belongs
+ * to them. `stack`: room for all blocks. */
+static void find_constant(const struct mro_image *im, const struct mro_blocks *b, unsigned char *of, size_t *stack)
+{
     for (size_t j = 0; j < b->ny; j++) {
         const struct range y = pixels_of(b, j, im->ny);
         const float *row = im->px + (y.first + y.end) / 2 * im->nx;
@@ -62,43 +90,65 @@ static bool find_constant(const struct mro_image *im, const struct mro_blocks *b
             const struct range x = pixels_of(b, i, im->nx);
             size_t k = x.first + 1;
             while (k < x.end && row[k] == row[x.first]) k++;
-            const size_t pixels = (y.end - y.first) * (x.end - x.first);
-            if (k < x.end || pixels < FEWEST || !isfinite(row[x.first])) continue;
-            if (count_equal(im, b, j, i, row[x.first]) < pixels) continue;
-            of[j * b->nx + i] = MRO_SHARP + 1; /* for now: those beside one are MRO_CONSTANT */
-            any = true;
+            const size_t pixels = pixels_in(im, b, j, i);
+            if (k < x.end || pixels < FEWEST || !isfinite(row[x.first]) || of[j * b->nx + i]) continue;
+            if (count_equal(im, b, j, i, row[x.first]) == pixels)
+                spread_value(im, b, j * b->nx + i, row[x.first], of, stack);
         }
     }
-    for (size_t j = 0; any && j < b->ny; j++)
-        for (size_t i = 0; i < b->nx; i++) {
-            if (of[j * b->nx + i] <= MRO_SHARP) continue;
-            const float value = im->px[j * b->side * im->nx + i * b->side];
-            for (size_t l = j ? j - 1 : 0; l <= j + 1 && l < b->ny; l++)
-                for (size_t k = i ? i - 1 : 0; k <= i + 1 && k < b->nx; k++)
-                    if (!of[l * b->nx + k] && count_equal(im, b, l, k, value) >= b->side)
-                        of[l * b->nx + k] = MRO_CONSTANT;
-        }
-    for (size_t i = 0; any && i < b->ny * b->nx; i++)
-        if (of[i] > MRO_SHARP) of[i] = MRO_CONSTANT;
-    return any;
 }
 
-/* How far blocks differ from those around them: the steps across a block, and the block from its four neighbours. 0
- * where any of these is unknown. */
+/* Marks blocks with clusters of hot or dead pixels, which no median of 3 x 3 replaces: five of so many that are far
+ * from the mean of the block. `room` for SAMPLED numbers. */
+static void find_hot(const struct mro_image *im, const struct mro_blocks *b, const double *means, unsigned char *of,
+                     float *room)
+{
+    const size_t n = b->ny * b->nx, every = n / SAMPLED + 1;
+    size_t sampled = 0;
+    for (size_t i = 0; i < n; i += every) {
+        const struct range y = pixels_of(b, i / b->nx, im->ny), x = pixels_of(b, i % b->nx, im->nx);
+        const float p = im->px[(y.first + y.end) / 2 * im->nx + (x.first + x.end) / 2];
+        if (!of[i] && isfinite(p) && isfinite(means[i])) room[sampled++] = fabsf(p - (float)means[i]);
+    }
+    if (sampled == 0) return;
+    const float far = HOT_SIGMAS / 0.6745f * mro_median(room, sampled);
+    for (size_t i = 0; i < n; i++) {
+        const struct range y = pixels_of(b, i / b->nx, im->ny), x = pixels_of(b, i % b->nx, im->nx);
+        const float mean = (float)means[i];
+        int hot = 0;
+        for (size_t l = y.first; l < y.end; l++)
+            for (size_t k = x.first; k < x.end; k++) hot += fabsf(im->px[l * im->nx + k] - mean) > far;
+        for (size_t l = y.first; hot && l < y.end && !of[i]; l++)
+            for (size_t k = x.first; k < x.end; k++) {
+                int around = 0;
+                for (size_t v = l ? l - 1 : 0; v <= l + 1 && v < im->ny; v++)
+                    for (size_t u = k ? k - 1 : 0; u <= k + 1 && u < im->nx; u++)
+                        around += fabsf(im->px[v * im->nx + u] - mean) > far;
+                if (around >= 5) of[i] = MRO_SHARP;
+            }
+    }
+}
+
+/* How far blocks differ from those around them: the steps across a block, and the block from its four neighbours; 0
+ * where it is unknown. A neighbour that is unknown is as the block. */
 static void differences(const struct mro_blocks *b, const float *mean, const float *trust, float *step, float *spot)
 {
     for (size_t j = 0; j < b->ny; j++) {
-        const float *up = mean + (j ? j - 1 : 0) * b->nx, *mid = mean + j * b->nx,
-                    *down = mean + (j + 1 < b->ny ? j + 1 : j) * b->nx;
+        const float *rows[3] = { mean + (j ? j - 1 : 0) * b->nx, mean + j * b->nx,
+                                 mean + (j + 1 < b->ny ? j + 1 : j) * b->nx };
         for (size_t i = 0; i < b->nx; i++) {
-            const size_t l = i ? i - 1 : 0, r = i + 1 < b->nx ? i + 1 : i;
-            const float across = (up[r] + mid[r] + down[r]) - (up[l] + mid[l] + down[l]);
-            const float along = (down[l] + down[i] + down[r]) - (up[l] + up[i] + up[r]);
-            const float t = trust[j * b->nx + i];
-            const float s = t * fmaxf(fabsf(across), fabsf(along)),
-                        d = t * fabsf(4 * mid[i] - up[i] - down[i] - mid[l] - mid[r]);
-            step[j * b->nx + i] = s == s ? s : 0;
-            spot[j * b->nx + i] = d == d ? d : 0;
+            const size_t columns[3] = { i ? i - 1 : 0, i, i + 1 < b->nx ? i + 1 : i };
+            const float middle = rows[1][i];
+            float v[3][3]; /* above the block itself */
+            for (int k = 0; k < 9; k++) {
+                const float past = rows[k / 3][columns[k % 3]] - middle;
+                v[k / 3][k % 3] = past == past ? past : 0;
+            }
+            const float across = (v[0][2] + v[1][2] + v[2][2]) - (v[0][0] + v[1][0] + v[2][0]);
+            const float along = (v[2][0] + v[2][1] + v[2][2]) - (v[0][0] + v[0][1] + v[0][2]);
+            const float t = middle == middle ? trust[j * b->nx + i] : 0;
+            step[j * b->nx + i] = t * fmaxf(fabsf(across), fabsf(along));
+            spot[j * b->nx + i] = t * fabsf(v[0][1] + v[1][0] + v[1][2] + v[2][1]);
         }
     }
 }
@@ -307,20 +357,18 @@ static void spread(const struct mro_blocks *b, const unsigned char *steps, size_
     }
 }
 
-/* Marks the steps that are sharp, and those connected with them; false: out of memory. */
+/* Marks the steps that are sharp, and those connected with them. `stack`: room for all blocks. false: out of memory. */
 static bool find_sharp(const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
-                       const struct mro_blocks *b, const unsigned char *steps, unsigned char *of)
+                       const struct mro_blocks *b, const unsigned char *steps, unsigned char *of, size_t *stack)
 {
     const size_t n = b->ny * b->nx;
     struct look k;
-    size_t *stack = malloc(n * sizeof *stack);
     bool ready = look_new(&k, im, pixel_nm, band_inv_nm, b, of);
     float *v = malloc((2 * k.half[0] + 1) * (2 * k.half[1] + 1) * sizeof *v);
-    ready = ready && stack && v && look_around(&k, steps, v);
+    ready = ready && v && look_around(&k, steps, v);
     for (size_t i = 0; ready && i < n; i++)
         if (steps[i] && !of[i] && is_sharp(&k, i / b->nx, i % b->nx, v)) spread(b, steps, i, of, stack);
     free(k.wave);
-    free(stack);
     free(v);
     return ready;
 }
@@ -354,11 +402,10 @@ static struct between between(const struct mro_blocks *b, size_t pixel, size_t b
 }
 
 /* The pixels of blemishes become a smooth bridge between what is around them, and NaN in the midst of wide ones. */
-static void repair(const struct mro_image *im, const double *means, struct mro_blemishes *m, float *level)
+static void repair(const struct mro_image *im, const double *means, struct mro_blemishes *m, float *px, float *level)
 {
     const struct mro_blocks *b = &m->blocks;
     size_t lost[MRO_SHARP + 1] = { 0 };
-    memcpy(m->px, im->px, im->ny * im->nx * sizeof *m->px);
     for (size_t i = 0; i < b->ny * b->nx; i++) level[i] = NAN;
     for (size_t j = 0; j < b->ny; j++)
         for (size_t i = 0; i < b->nx; i++) {
@@ -379,7 +426,7 @@ static void repair(const struct mro_image *im, const double *means, struct mro_b
                     const float *up = level + v.first * b->nx, *down = level + v.second * b->nx;
                     const float above = up[h.first] + h.past * (up[h.second] - up[h.first]),
                                 below = down[h.first] + h.past * (down[h.second] - down[h.first]);
-                    m->px[l * im->nx + k] = above + v.past * (below - above);
+                    px[l * im->nx + k] = above + v.past * (below - above);
                 }
             }
         }
@@ -388,25 +435,27 @@ static void repair(const struct mro_image *im, const double *means, struct mro_b
 }
 
 enum mro_code mro_blemishes_find(const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
-                                 const struct mro_blocks *blocks, const double *means, struct mro_blemishes *m,
-                                 struct mro_error *e)
+                                 const struct mro_blocks *blocks, const double *means, size_t spikes,
+                                 struct mro_blemishes *m, float **px, struct mro_error *e)
 {
     const size_t n = blocks->ny * blocks->nx;
     *m = (struct mro_blemishes){ .blocks = *blocks, .of = calloc(n, 1) };
     unsigned char *steps = malloc(n);
     float *room = malloc((4 * n + SAMPLED) * sizeof *room);
-    bool ready = m->of && steps && room;
-    bool any = ready && find_constant(im, blocks, m->of);
-    if (ready && find_steps(im, blocks, means, m->of, room, steps)) {
-        ready = find_sharp(im, pixel_nm, band_inv_nm, blocks, steps, m->of);
-        for (size_t i = 0; i < n; i++) any |= m->of[i];
-    }
-    if (ready && any) {
-        m->px = malloc(im->ny * im->nx * sizeof *m->px);
-        ready = m->px != NULL;
-        if (ready) repair(im, means, m, room);
+    size_t *stack = malloc(n * sizeof *stack);
+    bool ready = m->of && steps && room && stack;
+    if (ready) find_constant(im, blocks, m->of, stack);
+    if (ready && spikes > CHANCE_SPIKES(n * blocks->side * blocks->side)) find_hot(im, blocks, means, m->of, room);
+    if (ready && find_steps(im, blocks, means, m->of, room, steps))
+        ready = find_sharp(im, pixel_nm, band_inv_nm, blocks, steps, m->of, stack);
+    if (ready && (memchr(m->of, MRO_CONSTANT, n) || memchr(m->of, MRO_SHARP, n))) {
+        if (*px == NULL && (*px = malloc(im->ny * im->nx * sizeof **px)))
+            memcpy(*px, im->px, im->ny * im->nx * sizeof **px);
+        ready = *px != NULL;
+        if (ready) repair(im, means, m, *px, room);
     }
     free(steps);
+    free(stack);
     free(room);
     return ready ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", im->nx, im->ny);
 }

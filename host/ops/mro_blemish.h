@@ -14,15 +14,14 @@ enum mro_blemish { MRO_SOUND = 0, MRO_CONSTANT, MRO_SHARP };
 struct mro_blemishes {
     struct mro_blocks blocks;
     unsigned char *of;      /* enum mro_blemish of every block; owned */
-    float *px;              /* the image without them: NaN where they are wide, else filled; owned. NULL: it is sound */
     double constant, sharp; /* shares of the pixels */
 };
 
-/* Looks for them in an image of the given `means` over blocks of pixels, without spikes (NaN = no data). Fringes of
- * `band_inv_nm` or above do not count. MRO_EMEMORY only. Release `b` in any case. */
+/* Looks for them in an image of the given `means` over blocks of pixels, without its `spikes` (NaN = no data). Fringes
+ * of `band_inv_nm` or above do not count. MRO_EMEMORY only. Release `b` in any case. */
 enum mro_code mro_blemishes_find(const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
-                                 const struct mro_blocks *blocks, const double *means, struct mro_blemishes *b,
-                                 struct mro_error *e);
+                                 const struct mro_blocks *blocks, const double *means, size_t spikes,
+                                 struct mro_blemishes *b, float **px, struct mro_error *e);
 void mro_blemishes_release(struct mro_blemishes *b);
 
 #endif

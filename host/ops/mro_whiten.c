@@ -13,6 +13,7 @@
 #include "mroscope/math/lattice.h"
 #include "ops/ctf.h"
 #include "ops/mro_internal.h"
+#include "ops/mro_lines.h"
 #include "ops/mro_views.h"
 
 #define MODEL_FLOOR 0.1           /* of sin^2 chi in the whitening model */
@@ -228,34 +229,54 @@ bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *
     return !failed;
 }
 
-/* The spectrum of the contrast without blemishes, which are kept. */
+/* Says what was found in an image that is no specimen. */
+static void tell_of_blemishes(const size_t lines[2], const struct mro_blemishes *m, struct mro_order_result *r)
+{
+    if (lines[0] + lines[1])
+        mro_warn(
+            r,
+            "%zu rows and %zu columns stand out of those beside them along the image, as defects of a detector do, "
+            "and were replaced",
+            lines[0], lines[1]);
+    r->blemished = m->sharp + m->constant;
+    if (r->blemished > 0)
+        mro_warn(r,
+                 "%.2g %% of the image is no specimen and is left out, with 1.2 nm around it: %s (padding, bars, text, "
+                 "clipped or dead pixels, dust, the edge of a hole); crop to the specimen where you can",
+                 100 * r->blemished,
+                 m->constant == 0 ? "edges as sharp as a pixel"
+                 : m->sharp == 0  ? "patches of one value"
+                                  : "patches of one value and edges as sharp as a pixel");
+}
+
+/* The spectrum of the contrast of what is specimen. */
 static enum mro_code sound_contrast(const struct mro_order_plan *p, const struct mro_image *im, struct mro_whitened *w,
                                     size_t *spikes, struct mro_order_result *r, struct mro_error *e)
 {
     struct mro_device *d = p->d;
-    struct mro_blemishes *m = &w->blemishes;
     const struct mro_blocks b = mro_background_blocks(im->ny, im->nx, r->pixel_nm, BACKGROUND_NM);
+    struct mro_image sound = *im;
+    size_t lines[2] = { 0, 0 };
+    float *px = NULL;
     double *means = malloc(b.ny * b.nx * sizeof *means);
     enum mro_code rc = means ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu blocks", b.ny * b.nx);
     if (rc == MRO_OK)
         rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
                                        spikes, means, e);
-    if (rc == MRO_OK) rc = mro_blemishes_find(im, r->pixel_nm, p->o.band_inv_nm, &b, means, m, e);
+    if (rc == MRO_OK) rc = mro_lines_replace(im, &b, means, lines, &px, e);
+    if (rc == MRO_OK && px) {
+        sound.px = px;
+        rc = d->ops->contrast_spectrum(d, px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
+                                       spikes, means, e);
+    }
+    if (rc == MRO_OK)
+        rc = mro_blemishes_find(&sound, r->pixel_nm, p->o.band_inv_nm, &b, means, *spikes, &w->blemishes, &px, e);
     free(means);
-    r->blemished = m->sharp + m->constant;
-    if (rc || m->px == NULL) return rc;
-    mro_warn(
-        r,
-        "%.2g %% of the image is no specimen and is left out, with 1.2 nm around it: %s (padding, bars, text, clipped "
-        "or dead pixels, dust, the edge of a hole); crop to the specimen where you can",
-        100 * r->blemished,
-        m->constant == 0 ? "edges as sharp as a pixel"
-        : m->sharp == 0  ? "patches of one value"
-                         : "patches of one value and edges as sharp as a pixel");
-    rc = d->ops->contrast_spectrum(d, m->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum, spikes,
-                                   NULL, e);
-    free(m->px); /* large, and no longer needed */
-    m->px = NULL;
+    if (rc == MRO_OK) tell_of_blemishes(lines, &w->blemishes, r);
+    if (rc == MRO_OK && r->blemished > 0)
+        rc = d->ops->contrast_spectrum(d, px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
+                                       spikes, NULL, e);
+    free(px);
     return rc;
 }
 
