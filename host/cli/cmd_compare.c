@@ -364,6 +364,7 @@ static enum mro_code publish(struct compare *s, struct one *m, struct mro_error 
     memcpy(p.input_sha256, s->sha256, sizeof p.input_sha256);
     cli_all_in_options(set->warnings, set->n_warnings);
     cli_all_in_options(m->result.warnings, m->result.n_warnings);
+    for (size_t k = 0; k < m->result.n_states; k++) cli_in_options(m->result.state[k].why);
     for (size_t i = 0; i < set->n_warnings; i++) warnings[i] = set->warnings[i];
     for (size_t i = 0; i < m->result.n_warnings; i++) warnings[set->n_warnings + i] = m->result.warnings[i];
     const struct mro_result_head h = { .verb = "compare",

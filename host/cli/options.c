@@ -399,7 +399,7 @@ static int unknown_option(const struct cli_usage *u, const char *text)
     if (access(text, F_OK) == 0)
         return cli_wrong_usage(u->verb, "'%s' is no option of '%s'; a file of that name is given as ./%s", text,
                                u->verb, text);
-    if (near) return cli_wrong_usage(u->verb, "'%s' is no option of '%s', but '`%s`' is", text, u->verb, near);
+    if (near) return cli_wrong_usage(u->verb, "'%s' is no option of '%s', but `%s` is", text, u->verb, near);
     return cli_wrong_usage(u->verb, "'%s' is no option of '%s'", text, u->verb);
 }
 

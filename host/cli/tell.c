@@ -10,30 +10,11 @@
 #include <string.h>
 
 #include "core/inside.h"
-
-/* The closing quote of a name that opens at `open`: `kv`, or `unit=GPa` with a value; NULL: it is no name. */
-static char *end_of_name(char *open)
-{
-    char *p = open + 1;
-    if (!islower((unsigned char)*p)) return NULL;
-    while (islower((unsigned char)*p) || isdigit((unsigned char)*p) || *p == '_' || *p == '-') p++;
-    if (*p == '=') p += strcspn(p, "`");
-    return *p == '`' ? p : NULL;
-}
+#include "core/notes.h"
 
 void cli_in_options(char *sentence)
 {
-    if (mro_inside) return; /* who called has names of its own for them */
-    for (char *at = strchr(sentence, '`'), *end; at; at = strchr(at + 1, '`')) {
-        if ((end = end_of_name(at)) == NULL) continue;
-        char *name = at + 2;
-        memmove(name, at + 1, (size_t)(end - at) - 1); /* two dashes take the room of two quotes */
-        memcpy(at, "--", 2);
-        for (at = name; at <= end && *at != '='; at++)
-            if (*at == '_') *at = '-';
-        if (at <= end) *at = ' ';
-        at = end;
-    }
+    if (mro_inside == NULL) mro_spell_names(sentence, true); /* else who called has names of its own for them */
 }
 
 void cli_all_in_options(char *const *sentences, size_t n)
@@ -171,9 +152,7 @@ static bool make_pattern(const char *sentence, struct cli_warning *w)
     bool quoted = false;
     if (out == NULL) return false;
     for (const char *s = sentence; *s;) {
-        /* An apostrophe stands within or behind a word, a quote before and behind a name. */
-        if (*s == '\'' && (quoted || s == sentence || !isalnum((unsigned char)s[-1])))
-            quoted = !quoted || isalnum((unsigned char)s[1]);
+        quoted = mro_quoted(sentence, s, quoted);
         const size_t n = quoted ? 0 : number_at(sentence, s);
         if (n > 0 && n < sizeof w->number->least && w->numbers < MAX_NUMBERS) {
             memcpy(w->number[w->numbers].least, s, n);

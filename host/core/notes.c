@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "core/notes.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,4 +59,48 @@ void mro_notes_release(char ***list, size_t *n)
     if (*list != only_lost) free(*list);
     *list = NULL;
     *n = 0;
+}
+
+bool mro_quoted(const char *sentence, const char *s, bool quoted)
+{
+    if (*s != '\'' || !(quoted || s == sentence || !isalnum((unsigned char)s[-1]))) return quoted;
+    return !quoted || isalnum((unsigned char)s[1]);
+}
+
+/* The closing quote of a name that opens at `open`: `kv`, or `unit=GPa` with a value; NULL: it is no name. */
+static char *end_of_name(char *open)
+{
+    char *p = open + 1;
+    if (!islower((unsigned char)*p)) return NULL;
+    while (islower((unsigned char)*p) || isdigit((unsigned char)*p) || *p == '_' || *p == '-') p++;
+    if (*p == '=') p += strcspn(p, "`");
+    return *p == '`' ? p : NULL;
+}
+
+void mro_spell_names(char *sentence, bool as_options)
+{
+    bool quoted = false;
+    if (strchr(sentence, '`') == NULL) return;
+    char *to = sentence;
+    for (char *s = sentence; *s; s++) {
+        char *end = quoted || *s != '`' ? NULL : end_of_name(s);
+        if (end == NULL) {
+            quoted = mro_quoted(sentence, s, quoted);
+            *to++ = *s;
+            continue;
+        }
+        const size_t n = (size_t)(end - s) - 1;
+        char *name = to + (as_options ? 2 : 0); /* two dashes take the room of two quotes */
+        memmove(name, s + 1, n);
+        if (as_options) {
+            memcpy(to, "--", 2);
+            char *equals = memchr(name, '=', n);
+            for (char *c = name; c < (equals ? equals : name + n); c++)
+                if (*c == '_') *c = '-';
+            if (equals) *equals = ' ';
+        }
+        to = name + n;
+        s = end;
+    }
+    *to = '\0';
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "report/axes.h"
 
 void mro_fig_rgb(cairo_t *cr, unsigned colour, double alpha)
@@ -257,6 +258,7 @@ void mro_fig_say_sentence(struct mro_words *w, const char *before, const char *t
 {
     char clean[512];
     mro_text_clean(clean, sizeof clean, text);
+    mro_spell_names(clean, false);
     size_t n = strlen(clean);
     while (n > 0 && (clean[n - 1] == ' ' || clean[n - 1] == '.')) clean[--n] = 0;
     if (n == 0) return;

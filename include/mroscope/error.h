@@ -6,9 +6,10 @@
  * nothing that needs releasing, unless a function says otherwise. Threads: an error struct belongs
  * to one thread at a time.
  *
- * What can be set is called in sentences, of errors and of warnings in results, by the name that its field or argument
- * has without the unit, between backquotes: `s_max` is s_max_inv_nm, `unit=GPa` is unit with a value that it may have.
- * So a caller can call it as his users do: --s-max and --unit GPa on the command line.
+ * What can be set is called in sentences, of errors and of warnings in results, by the name of the program's option,
+ * between backquotes. Mostly that is the field or argument without its unit: `s_max` is s_max_inv_nm, `memory`
+ * memory_bytes, `unit=GPa` unit with a value that it may have. So a caller can call it as his users do: --s-max and
+ * --unit GPa on the command line. Names of files stand between single quotes, and may hold backquotes of their own.
  */
 #ifndef MROSCOPE_ERROR_H
 #define MROSCOPE_ERROR_H

@@ -146,6 +146,11 @@ printf 'state,thickness_nm,x\nA,5,1\nA,5,2\nA,5,3\nB,10,2\nB,10,4\nB,10,6\n' >fo
 run compare foil.csv
 expect_code 0
 expect_out "not identifiable: state and thickness (nm) coincide (A 5, B 10)"
+# remarks on states name options too
+printf 'state,specimen,x\nA,1,1\nA,2,2\nB,3,2\nB,4,4\n' >pieces.csv
+run compare --paired pieces.csv
+expect_code 0
+expect_out "measure some in both, or leave out --paired"
 # names are text, never markup, formulas or paths
 printf 'state,"../x<b>"\n=1+1,1\n=1+1,2\nB,2\nB,3\n' >odd.csv
 run compare -o odd odd.csv

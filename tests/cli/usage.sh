@@ -49,12 +49,12 @@ usage() {
 usage "did you mean 'mro'?" mor "$image"
 usage "did you mean 'mro'?" MRO "$image"
 usage "'flurb' is no verb" flurb
-usage "'--bnad' is no option of 'mro', but '--band' is" mro --bnad 4.1,5.8 "$image"
-usage "'--fram' is no option of 'mro', but '--frames' is" mro --fram 3 "$image"
+usage "'--bnad' is no option of 'mro', but --band is" mro --bnad 4.1,5.8 "$image"
+usage "'--fram' is no option of 'mro', but --frames is" mro --fram 3 "$image"
 usage "'--flurb' is no option" mro --flurb "$image"
 usage "'-x' is no option" bandpass -x "$image"
-usage "but '--kv' is" mro -kv 200 "$image"
-usage "but '--kv' is" mro --KV 200 "$image"
+usage "but --kv is" mro -kv 200 "$image"
+usage "but --kv is" mro --KV 200 "$image"
 cp "$image" ./-minus.tif
 usage "given as ./-minus.tif" info -minus.tif
 usage "needs at least one file" mro
@@ -97,6 +97,11 @@ run mro --pixel 20 "$image"
 expect_code 1
 expect_one_line
 expect_err "Nyquist"
+
+# Names of files are told as they are, whatever stands in them.
+run info 'a `kv` b.tif'
+expect_code 1
+expect_err "cannot open 'a \`kv\` b.tif'"
 
 run devices
 expect_code 0

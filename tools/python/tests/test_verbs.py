@@ -144,6 +144,15 @@ def test_warnings_name_options_as_python_does(samples):
     assert result == result.to_dict() and result.provenance == result.to_dict()["provenance"]
 
 
+def test_remarks_name_options_as_python_does_and_files_stay_as_they_are(tmp_path):
+    table = tmp_path / "pieces.csv"
+    table.write_text("state,specimen,x\nA,1,1\nA,2,2\nB,3,2\nB,4,4\n")
+    result = mroscope.compare(table, paired=True, details=False)
+    assert "or leave out paired=True" in result.states[1].remark and "`" not in repr(result)
+    with pytest.raises(OSError, match="'.*/a `kv` b.tif'"):
+        mroscope.info(tmp_path / "a `kv` b.tif")
+
+
 def test_stacks(noise):
     stack = np.stack([noise, noise[::-1]])
     assert "and 2 more" in mroscope.bandpass(np.repeat(stack, 3, axis=0), pixel_nm=0.05)._repr_html_()

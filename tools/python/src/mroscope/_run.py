@@ -86,11 +86,15 @@ class Run:
 
     def results(self) -> list[dict[str, Any]]:
         count = lib.mro_run_results(self.handle)
-        found = [json.loads(text(lib.mro_run_result(self.handle, i))) for i in range(count)]
-        for data in found:
-            if "warnings" in data:
-                data["warnings"] = [in_python(w, self.options) for w in data["warnings"]]
-        return found
+        return [json.loads(text(lib.mro_run_result(self.handle, i)), object_hook=self._spell) for i in range(count)]
+
+    def _spell(self, data: dict[str, Any]) -> dict[str, Any]:
+        """With the options in its sentences called as here."""
+        if isinstance(data.get("warnings"), list):
+            data["warnings"] = [in_python(w, self.options) for w in data["warnings"]]
+        if isinstance(data.get("remark"), str):
+            data["remark"] = in_python(data["remark"], self.options)
+        return data
 
     def files(self, result: int) -> dict[str, bytes]:
         size = ffi.new("size_t *")

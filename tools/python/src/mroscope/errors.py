@@ -69,10 +69,13 @@ PIXEL_SIZE = (1, 2)
 
 def in_python(sentence: str, options: Mapping[str, Option]) -> str:
     """A sentence of the library, which calls options `s_max` or `unit=GPa`, with the keyword arguments of those that
-    `options` has by their names on the command line. What only stands for a value, as KV in `kv=KV`, is left out."""
+    `options` has by their names on the command line. What only stands for a value, as KV in `kv=KV`, is left out.
+    Names of files, between single quotes, stay as they are."""
 
     def name(match: re.Match[str]) -> str:
         word, value = match.groups()
+        if word is None:
+            return match.group(0)
         o = options.get(word.replace("_", "-"))
         if o is None:
             return word if value is None else f"{word}={value}"
@@ -80,7 +83,8 @@ def in_python(sentence: str, options: Mapping[str, Option]) -> str:
             return f"{o.keyword}=True"
         return o.keyword if value in (None, o.arg) else f"{o.keyword}={value!r}"
 
-    return re.sub(r"`([a-z][a-z0-9_-]*)(?:=([^`]*))?`", name, sentence)
+    quoted = r"(?<![A-Za-z0-9])'.*?'(?![A-Za-z0-9])"
+    return re.sub(quoted + r"|`([a-z][a-z0-9_-]*)(?:=([^`]*))?`", name, sentence, flags=re.DOTALL)
 
 
 def error_of(code: int, message: str, results: Sequence[Any], options: Mapping[str, Option]) -> MroscopeError:
