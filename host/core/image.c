@@ -24,6 +24,17 @@ enum mro_code mro_image_alloc(struct mro_image *im, size_t ny, size_t nx, struct
     return MRO_OK;
 }
 
+void mro_image_mark_missing(struct mro_image *im)
+{
+    size_t missing = 0;
+    for (size_t i = 0; i < im->ny * im->nx; i++) {
+        const bool finite = isfinite(im->px[i]);
+        missing += !finite;
+        im->px[i] = finite ? im->px[i] : NAN;
+    }
+    im->not_finite = missing;
+}
+
 void mro_image_release(struct mro_image *im)
 {
     if (im == NULL) return;

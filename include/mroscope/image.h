@@ -80,12 +80,17 @@ struct mro_image {
     struct mro_axis axis[2]; /* 0 = y, 1 = x */
     enum mro_kind kind;
     double beam_kv;    /* 0 = unknown */
-    size_t not_finite; /* pixels that are NaN or Inf (Inf is turned into NaN on reading) */
+    size_t not_finite; /* pixels that are NaN; see mro_image_mark_missing */
 };
 
 /* Allocates ny*nx pixels (not initialised), axes uncalibrated. MRO_EARG for an empty shape,
  * MRO_EMEMORY when it does not fit. Release with mro_image_release. */
 enum mro_code mro_image_alloc(struct mro_image *im, size_t ny, size_t nx, struct mro_error *e);
+
+/* Marks pixels without a value as measurements and files have them: Inf becomes NaN, and not_finite counts all. To be
+ * called once pixels of your own are in an image that was allocated, when some may be NaN or Inf; what was read from a
+ * file is so already. */
+void mro_image_mark_missing(struct mro_image *im);
 
 /* Frees the pixels and zeroes the struct. NULL and {0} are fine. */
 void mro_image_release(struct mro_image *im);

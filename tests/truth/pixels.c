@@ -159,9 +159,28 @@ static void zeros_and_gaps_say_nothing(void **state)
     mro_image_release(&im);
 }
 
+/* What a caller writes into an image of his own is measured like the same from a file. */
+static void missing_pixels_are_counted(void **state)
+{
+    struct mro_image im = noise(0.08);
+    struct mro_order_result r;
+    (void)state;
+    for (size_t i = 0; i < (size_t)N * N; i++)
+        if (i % N < N / 2) im.px[i] = i % 3 ? INFINITY : i % 2 ? -INFINITY : NAN;
+    mro_image_mark_missing(&im);
+    assert_int_equal(im.not_finite, N * N / 2);
+    for (size_t i = 0; i < (size_t)N * N; i++) assert_true(isfinite(im.px[i]) ? i % N >= N / 2 : isnan(im.px[i]));
+    ok(mro_order_measure(plan, &im, "a.tif", &r, &e), &e);
+    assert_true(r.coverage < 0.5 && r.n_warnings > 0);
+    assert_string_equal(r.warnings[0], "12800 pixels are not finite numbers and are left out");
+    mro_order_result_release(&r);
+    mro_image_release(&im);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(any_unit_gives_the_same_numbers),
-                                        cmocka_unit_test(zeros_and_gaps_say_nothing) };
+                                        cmocka_unit_test(zeros_and_gaps_say_nothing),
+                                        cmocka_unit_test(missing_pixels_are_counted) };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
