@@ -69,11 +69,13 @@ static enum mro_code drift_of(const struct mro_profile *p, double step_px, doubl
 enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *d, const struct mro_saed_result *r,
                                 const struct mro_saed_options *o, size_t batch, struct mro_error *e)
 {
+    *plan = NULL;
+    if (r->ny * r->nx == 0 || r->profile.n == 0)
+        return MRO_FAIL(e, MRO_EARG, "a plan is made from a measured pattern, and this result is empty");
     struct mro_saed_plan *p = calloc(1, sizeof *p);
     unsigned char *mask = malloc(r->ny * r->nx);
     const size_t frame = r->ny * r->nx * sizeof(float), room = mro_device_memory(d) / 4 / frame;
     enum mro_code rc;
-    *plan = NULL;
     if (p == NULL || mask == NULL) {
         free(p);
         free(mask);

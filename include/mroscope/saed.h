@@ -136,8 +136,8 @@ size_t mro_saed_bytes(const struct mro_image *like, const struct mro_saed_option
 struct mro_saed_plan;
 
 /* A plan from a measured pattern: its geometry, mask (without outliers, which belong to a frame) and rings. `batch` is
- * how many frames are run at once, 0 = what suits the device. MRO_EMEMORY, MRO_EDEVICE. Free with mro_saed_plan_free.
- */
+ * how many frames are run at once, 0 = what suits the device. MRO_EARG (an empty result), MRO_EMEMORY, MRO_EDEVICE.
+ * Free with mro_saed_plan_free. */
 enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *d, const struct mro_saed_result *r,
                                 const struct mro_saed_options *o, size_t batch, struct mro_error *e);
 /* The profiles of n frames (host, n * ny * nx; NaN = no data), each as mro_saed_measure gives it with that geometry.

@@ -301,6 +301,7 @@ static void stacks(void **state)
         struct mro_saed_result r;
         struct mro_saed_plan *plan;
         ok(mro_saed_measure(d, &im, "p", &o, &r, &e), &e);
+        assert_int_equal(mro_saed_plan_new(&plan, d, &(struct mro_saed_result){ 0 }, &o, 0, &e), MRO_EARG);
         ok(mro_saed_plan_new(&plan, d, &r, &o, 0, &e), &e);
         ok(mro_saed_plan_run(plan, frames, FRAMES, b ? p : first, &e), &e);
         struct mro_profile *got = b ? p : first;
