@@ -216,6 +216,7 @@ enum mro_code mro_device_open(struct mro_device **out, const char *name, int thr
                               struct mro_error *e)
 {
     *out = NULL;
+    MRO_TRY(mro_vectors_check(e));
     struct mro_device *d = calloc(1, sizeof *d);
     if (d == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     d->threads = threads > 0 ? threads : omp_get_num_procs();

@@ -82,6 +82,6 @@ const struct mro_vectors *mro_vectors(void)
 enum mro_code mro_vectors_check(struct mro_error *e)
 {
     choose_once();
-    if (wrong.code) *e = wrong;
+    if (wrong.code && e) *e = wrong;
     return wrong.code;
 }

@@ -22,7 +22,7 @@ struct mro_device; /* opaque; one measurement at a time */
  * processor with every access to memory checked, slowly, for tests. NULL is "auto" for callers who asked for nothing:
  * see mro_device_note. `threads` 0 = all cores; `memory_bytes` 0 = half of the machine's memory, for what is held on
  * the host. Errors: MRO_EARG for an unknown name, MRO_EDEVICE for a device that this build or machine lacks or that
- * cannot be used. Free with mro_device_close. */
+ * cannot be used, or for a processor that this build is not for. Free with mro_device_close. */
 enum mro_code mro_device_open(struct mro_device **d, const char *name, int threads, size_t memory_bytes,
                               struct mro_error *e);
 void mro_device_close(struct mro_device *d); /* NULL is fine */
