@@ -2,7 +2,7 @@
 # Completion of mroscope for bash, and for zsh after bashcompinit: verbs, and options as the program's help lists them.
 _mroscope()
 {
-    local word=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]} words=
+    local word=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[0]/#\~/"$HOME"} words=
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
         words=$("$program" --help 2>/dev/null | sed -n '/^Verbs$/,/^$/s/^  \([a-z]*\) .*/\1/p')
