@@ -10,19 +10,18 @@
 #define FEWEST 9          /* equal pixels that are no chance */
 #define STEP_SIGMAS 12.0f /* between blocks that are looked at closely; glass and clusters reach 9 */
 #define HOT_SIGMAS 8.0f   /* of a hot or dead pixel, as spikes have */
-/* Spikes among so many pixels of a glass and of noise. */
-#define CHANCE_SPIKES(pixels) (3 + (pixels) / 1000000)
-#define SAMPLED 2000     /* blocks that show how far the means of a glass scatter */
-#define SHARP_POWER 4.0  /* over the speckle's, at every frequency below the band and in one direction */
-#define REFERENCES 64    /* places that show the power of the speckle */
-#define WINDOW_S_NM 0.45 /* of the Gaussian of a close look; */
-#define WINDOW_REACH 3.0 /* its reach, */
-#define FINE_NM 0.06     /* the side of what is averaged in it, at most, */
-#define AROUND_NM 2.25   /* from a place to those that show the speckle around it, */
-#define OUTLIER 10.0f    /* mean deviations from the mean beyond which a pixel of it is a spike, */
-#define DIRECTIONS 8     /* directions, */
-#define FREQUENCIES 4    /* and frequencies, as shares of the lower end of the band */
-#define FILL_BLOCKS 3    /* as far as the surroundings of a blemish fill it in */
+#define FEW_SPIKES 3      /* and one in a million pixels, are chance in noise */
+#define SAMPLED 2000      /* blocks that show how far the means of a glass scatter */
+#define SHARP_POWER 4.0   /* over the speckle's, at every frequency below the band and in one direction */
+#define REFERENCES 64     /* places that show the power of the speckle */
+#define WINDOW_S_NM 0.45  /* of the Gaussian of a close look; */
+#define WINDOW_REACH 3.0  /* its reach, */
+#define FINE_NM 0.06      /* the side of what is averaged in it, at most, */
+#define AROUND_NM 2.25    /* from a place to those that show the speckle around it, */
+#define OUTLIER 10.0f     /* mean deviations from the mean beyond which a pixel of it is a spike, */
+#define DIRECTIONS 8      /* directions, */
+#define FREQUENCIES 4     /* and frequencies, as shares of the lower end of the band */
+#define FILL_BLOCKS 3     /* as far as the surroundings of a blemish fill it in */
 
 static const double frequencies[FREQUENCIES] = { 0.66, 0.75, 0.84, 0.93 };
 
@@ -445,7 +444,7 @@ enum mro_code mro_blemishes_find(const struct mro_image *im, const double pixel_
     size_t *stack = malloc(n * sizeof *stack);
     bool ready = m->of && steps && room && stack;
     if (ready) find_constant(im, blocks, m->of, stack);
-    if (ready && spikes > CHANCE_SPIKES(n * blocks->side * blocks->side)) find_hot(im, blocks, means, m->of, room);
+    if (ready && spikes > FEW_SPIKES + im->ny * im->nx / 1000000) find_hot(im, blocks, means, m->of, room);
     if (ready && find_steps(im, blocks, means, m->of, room, steps))
         ready = find_sharp(im, pixel_nm, band_inv_nm, blocks, steps, m->of, stack);
     if (ready && (memchr(m->of, MRO_CONSTANT, n) || memchr(m->of, MRO_SHARP, n))) {

@@ -235,8 +235,8 @@ static void tell_of_blemishes(const size_t lines[2], const struct mro_blemishes 
     if (lines[0] + lines[1])
         mro_warn(
             r,
-            "%zu rows and %zu columns stand out of those beside them along the image, as defects of a detector do, "
-            "and were replaced",
+            "%zu of the rows and %zu of the columns stand out of those beside them, as defects of a detector do, and "
+            "were replaced",
             lines[0], lines[1]);
     r->blemished = m->sharp + m->constant;
     if (r->blemished > 0)

@@ -188,7 +188,7 @@ static void lines_of_a_detector_are_replaced(void **state)
         for (size_t y = 0; y < N / 2; y++) im.px[y * N + 219] += 500;
         for (size_t x = 0; x < N; x++) im.px[203 * N + x] *= 1.4f;
         ok(mro_order_measure(plan, &im, "lines", &r, &e), &e);
-        assert_non_null(strstr(r.warnings[0], "1 rows and 3 columns stand out"));
+        assert_non_null(strstr(r.warnings[0], "1 of the rows and 3 of the columns stand out"));
         assert_true(r.blemished == 0 && r.coverage == clean.coverage);
         assert_true(r.distinguishable == clean.distinguishable);
         near(r.fraction, clean.fraction, 0.15 * clean.fraction + 0.003);
