@@ -54,12 +54,14 @@ static inline float mro_select_positive(const float *v, size_t n, size_t k, int 
     static const uint32_t values[DIGITS] = { MOST, 1 << 9, 1 << 9 }; /* that it can have */
     uint32_t found = 0;                                              /* of the bits, down to those of the last digit */
     for (int digit = 0; digit < DIGITS; digit++) {
-        uint32_t count[MOST] = { 0 };
+        uint32_t count[MOST];
         const uint32_t all = values[digit], above = digit ? found : 0;
         const int shift = lowest[digit], shared = digit ? lowest[digit - 1] : 31;
+        memset(count, 0, all * sizeof *count);
 #pragma omp parallel num_threads(mro_team(threads, 1.0 * (double)n))
         {
-            uint32_t mine[MOST] = { 0 };
+            uint32_t mine[MOST];
+            memset(mine, 0, all * sizeof *mine);
 #pragma omp for schedule(static)
             for (size_t i = 0; i < n; i++) {
                 uint32_t bits;

@@ -376,7 +376,6 @@ void mro_ctf_rings_free(struct mro_ctf_rings *p)
 #define GRAINS_BEYOND_NM 60.0 /* the range of defocus that is looked through: what astigmatism adds */
 #define GRAINS_AROUND_NM 24.0 /* of the start: what fits ask for nearly always */
 struct grain {
-    bool known;
     float square, with[SECTORS];
 };
 struct grains {
@@ -384,6 +383,7 @@ struct grains {
     double from;
     size_t n;
     struct grain *v;
+    bool *known; /* which of them are made */
 };
 
 static void make_grain(const struct grains *g, size_t i)
@@ -393,7 +393,7 @@ static void make_grain(const struct grains *g, size_t i)
     float m[MOST_BINS];
     v->square = model_line(rings, g->p->wash, (float)(g->from + GRAIN_NM * (double)i), m);
     for (size_t s = 0; s < SECTORS; s++) v->with[s] = product(m, g->p->log_power[s], rings->wide);
-    v->known = true;
+    g->known[i] = true;
 }
 
 static void make_grains_around(const struct grains *g, double defocus, int threads)
@@ -419,7 +419,7 @@ static double correlation(const struct grains *g, double defocus, const double a
                                    -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6 };
         for (size_t k = 0; k < 4; k++) {
             const struct grain *v = g->v + before - 1 + k;
-            if (!v->known) make_grain(g, before - 1 + k);
+            if (!g->known[before - 1 + k]) make_grain(g, before - 1 + k);
             mm += weight[k] * (double)v->square;
             mr += weight[k] * (double)v->with[s];
         }
@@ -639,12 +639,13 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
     }
     struct profile *p = calloc(1, sizeof *p);
     struct grains grains = { p, -given->reach - GRAINS_BEYOND_NM,
-                             (size_t)(2 * (given->reach + GRAINS_BEYOND_NM) / GRAIN_NM), NULL };
+                             (size_t)(2 * (given->reach + GRAINS_BEYOND_NM) / GRAIN_NM), NULL, NULL };
     double *all = malloc(DEPTHS * given->steps * sizeof *all);
     enum mro_code rc = MRO_OK;
-    grains.v = calloc(grains.n, sizeof *grains.v);
+    grains.v = malloc(grains.n * sizeof *grains.v);
+    grains.known = calloc(grains.n, sizeof *grains.known);
     if (p) p->rings = given;
-    if (!p || !all || !grains.v || !fill_profile(g, spectrum, p, threads)) {
+    if (!p || !all || !grains.v || !grains.known || !fill_profile(g, spectrum, p, threads)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
@@ -677,6 +678,7 @@ enum mro_code mro_ctf_fit_rings(const struct mro_grid *g, const mro_c32 *spectru
 done:
     free(all);
     free(grains.v);
+    free(grains.known);
     free(p);
     mro_ctf_rings_free(own);
     return rc;

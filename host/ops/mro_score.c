@@ -63,6 +63,7 @@ struct mro_span mro_band_row(const struct mro_order_plan *p, const struct mro_gr
         const float gain = mro_band_gain((float)sqrt(q2), lo, hi, (float)BAND_EDGE);
         row[x] = q2 >= inner * inner ? gain : 0;
     }
+#pragma omp simd
     for (int x = first > 1 ? first : 1; x <= last; x++) row[g->nx - (size_t)x] = row[x];
     return (struct mro_span){ (size_t)first, (size_t)(last - first + 1) };
 }
