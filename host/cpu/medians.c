@@ -258,7 +258,7 @@ static void gather(const struct powers *p, const struct mro_disc *disc, const do
         const float *row = first;
         int32_t *to = g->numbers[b];
         for (int r = 0; r < rows; r++, row += p->pitch) {
-            *(several *)to = *(const several *)(row + at[b][r]);
+            *(several *)to = *(const several *)(const void *)(row + at[b][r]);
             to += count[b][r];
         }
         *(several *)to = (several){ 0 } + INT32_MAX;
