@@ -189,7 +189,7 @@ bool mro_fringe_leak(const struct crystal_work *w, const struct fringe_set *s)
     return false;
 }
 
-static enum mro_code push(struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
+enum mro_code mro_fringe_push(struct crystal_work *w, struct fringe_set *s, struct mro_error *e)
 {
     struct fringe_list *l = &w->sets;
     if (l->n == l->room) {
@@ -247,7 +247,7 @@ static enum mro_code try_set(struct crystal_work *w, const struct candidate *c, 
     if (!worth(w, grown, c->g, least) || mro_fringe_leak(w, &grown->set)) return MRO_OK;
     *kept = true;
     grown->found = false; /* it is the list's, or released */
-    return push(w, &grown->set, e);
+    return mro_fringe_push(w, &grown->set, e);
 }
 
 /* ------------------------------------------------------------------ spectrum of one region */

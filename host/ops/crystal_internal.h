@@ -92,8 +92,9 @@ struct crystal_work {
     struct fringe_room *room;   /* of the thread that has this copy; of the first one that of `n_rooms` begin with */
     size_t n_rooms;
     unsigned char *usable; /* map points with data */
-    float *level; /* of the speckle's power in the spectrum, on the host; beyond the band as at its end; NULL: 1 */
-    float *gain;  /* of the speckle around each map point, see mro_crystal_gain; NULL: 1 */
+    float *level;   /* of the speckle's power in the spectrum, on the host; beyond the band as at its end; NULL: 1 */
+    float *gain;    /* of the speckle around each map point, see mro_crystal_gain; NULL: 1 */
+    double speckle; /* noise over the mask, where it is the same at all wave vectors; 0: not known */
     struct fringe_list sets;
     struct mro_crystal_result *r;
 };
@@ -115,6 +116,9 @@ double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
 
 /* Fills w->sets with the sets of fringes of the whitened spectrum, or with those of the wave vectors given. */
 enum mro_code mro_crystal_find(struct crystal_work *w, const struct mro_buffer *white, struct mro_error *e);
+
+/* Adds a set to w->sets, which has it then; releases it when there is no memory. */
+enum mro_code mro_fringe_push(struct crystal_work *w, struct fringe_set *s, struct mro_error *e);
 
 /* Power over that of the speckle from which fringes are taken to be a crystal, in the smaller of the windows. */
 double mro_crystal_threshold(const struct crystal_work *w);
@@ -148,7 +152,8 @@ enum mro_code mro_fringe_demodulate(struct crystal_work *w, const double g[2], d
 enum mro_code mro_fringe_slopes(struct crystal_work *w, const double g[2], double mask, struct fringe_field *f,
                                 struct mro_error *e);
 
-/* Root mean square of the room's v at g with a mask where there is no crystal. The room is lost. */
+/* Root mean square of the room's v at g with a mask where there is no crystal: measured, unless w->speckle tells. The
+ * room is lost. */
 enum mro_code mro_fringe_noise(struct crystal_work *w, const double g[2], double mask, double *noise,
                                struct mro_error *e);
 

@@ -15,7 +15,7 @@
 #define APART_WIDTHS 1.5   /* of the mask in real space between places that noise is measured at */
 
 /* As many places tell noise to 3 %: in large fields those of PARTS x PARTS parts of it. */
-enum { PARTS = 3, PLACES = 12 };
+enum { PARTS = 4, PLACES = 12 };
 
 struct mro_grid mro_fringe_map(double ly, double lx, double step)
 {
@@ -139,6 +139,8 @@ enum mro_code mro_fringe_noise(struct crystal_work *w, const double g[2], double
     const size_t parts_y = places.ny > PARTS * PLACES ? PARTS : 1, parts_x = places.nx > PARTS * PLACES ? PARTS : 1;
     float v[PARTS * PLACES * PARTS * PLACES];
     size_t n = 0;
+    *noise = w->speckle * mask;
+    if (w->speckle > 0) return MRO_OK;
     for (size_t k = 0; k < parts_y * parts_x; k++) {
         struct mro_window part;
         part.y0 = part_of(places.ny, k / parts_x, &part.ny);

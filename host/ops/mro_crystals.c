@@ -2,9 +2,11 @@
 /* Crystals among the clusters: regions of fringes that are larger than any sphere that patches are matched to. They are
  * grown and measured as `lattice` does it, on the field as the MRO measurement whitens it, lens and all. */
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/first_error.h"
 #include "core/select.h"
 #include "mroscope/math/grid.h"
 #include "ops/crystal_internal.h"
@@ -21,6 +23,7 @@
 #define ROUNDS 3             /* of whitening: see whiten_without */
 #define ANGLE_DEG 3.0        /* between sets of fringes of one crystal, off the lattice's */
 #define SEED_NM 1.0          /* around a patch, where its fringes are strongest */
+#define APART_NM 6.0         /* patches further apart are hardly of one crystal */
 #define MAP_STEP_NM 0.12     /* of demodulated fields */
 #define BESIDE_NM 0.6        /* of a crystal, where patches may be its rim */
 #define WHOLE_NM 6.5         /* crystals that most foils hold whole */
@@ -30,6 +33,8 @@
 #define RIM_SD_NM 0.15       /* of a diameter */
 #define MOST_GROWN 0.33      /* of the field: beyond, the noise is of crystals and tells nothing of their rims */
 #define MOST_LEVEL 0.8       /* of the plateau where a region ends: there a sphere is too flat to tell its rim */
+
+enum { WAVES = 9 }; /* that the noise is measured at */
 
 /* Crystals wider than that are cut flat by the foil: partly from the first on, and all of them from the second. */
 static const double FLAT_NM[2] = { 8, 12 };
@@ -84,13 +89,16 @@ static enum mro_code mark_wide(const struct mro_scores *s, unsigned char *flagge
     return MRO_OK;
 }
 
-/* The cell next to a place, off the rim of the field where nothing is searched. */
+/* The cell next to a place along an axis of n cells, off the rim of the field where nothing is searched. */
+static size_t cell_along(double at_nm, double length_nm, size_t n)
+{
+    const double pitch = length_nm / (double)n, rim = MRO_SEARCH_MARGIN_NM + pitch;
+    return (size_t)lround(fmin(fmax(at_nm, rim), length_nm - rim) / pitch);
+}
+
 static size_t cell_at(const struct mro_scores *s, double y_nm, double x_nm)
 {
-    const double py = s->cells.ly / (double)s->cells.ny, px = s->cells.lx / (double)s->cells.nx;
-    const double y = fmin(fmax(y_nm, MRO_SEARCH_MARGIN_NM + py), s->cells.ly - MRO_SEARCH_MARGIN_NM - py),
-                 x = fmin(fmax(x_nm, MRO_SEARCH_MARGIN_NM + px), s->cells.lx - MRO_SEARCH_MARGIN_NM - px);
-    return (size_t)lround(y / py) * s->cells.nx + (size_t)lround(x / px);
+    return cell_along(y_nm, s->cells.ly, s->cells.ny) * s->cells.nx + cell_along(x_nm, s->cells.lx, s->cells.nx);
 }
 
 /* The field whitened by the power of what is not flagged, to `white`; *known: false where too little is left. The field
@@ -155,11 +163,34 @@ static enum mro_code open_work(struct crystal_work *k, const struct mro_scores *
     k->step[0] = g->ly / (double)k->map.ny;
     k->step[1] = g->lx / (double)k->map.nx;
     const size_t m = k->map.ny * k->map.nx;
+    size_t *cell = malloc(k->map.nx * sizeof *cell);
     k->usable = malloc(m);
-    if (!k->usable) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    for (size_t i = 0; i < m; i++)
-        k->usable[i] = searched[cell_at(s, (double)(i / k->map.nx) * k->step[0], (double)(i % k->map.nx) * k->step[1])];
+    if (k->usable == NULL || cell == NULL) {
+        free(cell);
+        return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    }
+    for (size_t x = 0; x < k->map.nx; x++) cell[x] = cell_along((double)x * k->step[1], s->cells.lx, s->cells.nx);
+    for (size_t y = 0; y < k->map.ny; y++) {
+        const size_t row = cell_along((double)y * k->step[0], s->cells.ly, s->cells.ny);
+        for (size_t x = 0; x < k->map.nx; x++) k->usable[y * k->map.nx + x] = searched[row * s->cells.nx + cell[x]];
+    }
+    free(cell);
     return mro_fringe_rooms_new(k, e);
+}
+
+/* The noise of fringes: the same at all wave vectors, as the field is white without its crystals. Told by a few. */
+static enum mro_code measure_speckle(const struct mro_order_plan *p, struct crystal_work *k, struct mro_error *e)
+{
+    const double mask = k->o->mask_inv_nm, q = 1 / p->o.d_nm;
+    float of_wave[WAVES];
+    for (int i = 0; i < WAVES; i++) {
+        const double azimuth = MRO_PI * i / WAVES, g[2] = { q * sin(azimuth), q * cos(azimuth) };
+        double noise;
+        MRO_TRY(mro_fringe_noise(k, g, mask, &noise, e));
+        of_wave[i] = (float)(noise / mask);
+    }
+    k->speckle = (double)mro_median(of_wave, WAVES);
+    return MRO_OK;
 }
 
 /* Whether a patch is of fringes that are known. */
@@ -194,33 +225,86 @@ static bool many_saturated(const struct mro_order_plan *p, const struct mro_scor
     return area > SATURATED_SHARE * s->grid.ly * s->grid.lx;
 }
 
-/* Grows crystals from the patches of wide regions and from those that may be of one, the most significant first. */
-static enum mro_code grow_all(const struct mro_order_plan *p, const struct mro_scores *s, struct crystal_work *k,
-                              const unsigned char *wide, const struct mro_found_list *found, struct mro_error *e)
+/* What grew from a patch: a set of fringes, or nothing. It does not depend on the crystals that are known, so that
+ * several patches are grown at the same time; which of them are kept does, and is decided in their order. */
+struct growth {
+    bool tried, known;
+    struct fringe_set set;
+};
+
+/* Patches that crystals are grown from, the most significant first. */
+struct seeds {
+    const struct mro_order_plan *p;
+    const struct mro_scores *s;
+    const unsigned char *wide;
+    const struct mro_found_list *found;
+    struct growth *grown; /* of each */
+};
+
+/* Whether a patch is of a wide region, or may be of a crystal otherwise, and of none that is known. */
+static bool is_seed(const struct seeds *l, const struct crystal_work *k, size_t i)
 {
-    for (size_t i = 0; i < found->n; i++) {
-        const struct mro_found *f = found->v + i;
-        const double g[2] = { f->gy, f->gx };
-        struct fringe_set set;
-        bool known;
-        if (!(saturated(p, f) || wide[cell_at(s, f->y_nm, f->x_nm)]) || explained(k, f)) continue;
-        MRO_TRY(mro_fringe_grow(k, g, f->y_nm, f->x_nm, SEED_NM, &set, &known, e));
-        if (!known) continue;
-        const double q = hypot(set.g[0], set.g[1]);
-        if (set.diameter_nm < LEAST_NM + MRO_INTERFACE_NM || q < p->g_range[0] || q > p->g_range[1] ||
-            mro_fringe_leak(k, &set)) {
-            mro_fringe_release(&set);
-            continue;
+    const struct mro_found *f = l->found->v + i;
+    return (saturated(l->p, f) || l->wide[cell_at(l->s, f->y_nm, f->x_nm)]) && !explained(k, f);
+}
+
+/* Grows what seed `from` shows and, where other threads have time, those after it that lie apart. */
+static enum mro_code grow_ahead(const struct seeds *l, const struct crystal_work *k, size_t from, struct mro_error *e)
+{
+    enum { MOST = 64 };
+    const size_t most = k->n_rooms > 1 ? (4 * k->n_rooms < MOST ? 4 * k->n_rooms : MOST) : 1;
+    struct mro_first_error first = { 0 };
+    size_t next[MOST], n = 0;
+    for (size_t i = from; i < l->found->n && n < most; i++) {
+        const struct mro_found *f = l->found->v + i;
+        bool apart = !l->grown[i].tried && is_seed(l, k, i);
+        for (size_t j = 0; j < n && apart; j++) {
+            const struct mro_found *other = l->found->v + next[j];
+            apart = hypot(f->y_nm - other->y_nm, f->x_nm - other->x_nm) > APART_NM;
         }
-        struct fringe_set *v = realloc(k->sets.v, (k->sets.n + 1) * sizeof *v);
-        if (v == NULL) {
-            mro_fringe_release(&set);
-            return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-        }
-        k->sets.v = v;
-        v[k->sets.n++] = set;
+        if (apart) next[n++] = i;
     }
-    return MRO_OK;
+#pragma omp parallel for schedule(dynamic) num_threads((int)k->n_rooms) if (n > 1)
+    for (size_t j = 0; j < n; j++) {
+        const struct mro_found *f = l->found->v + next[j];
+        struct growth *g = l->grown + next[j];
+        const double wave[2] = { f->gy, f->gx };
+        struct crystal_work mine = *k;
+        struct mro_error at;
+        mine.room = k->room + omp_get_thread_num();
+        g->tried = true;
+        mro_first_keep(&first, j, mro_fringe_grow(&mine, wave, f->y_nm, f->x_nm, SEED_NM, &g->set, &g->known, &at),
+                       &at);
+    }
+    return mro_first_code(&first, e);
+}
+
+/* Whether a set of fringes is a crystal that is not known. */
+static bool is_new(const struct mro_order_plan *p, const struct crystal_work *k, const struct fringe_set *set)
+{
+    const double q = hypot(set->g[0], set->g[1]);
+    return set->diameter_nm >= LEAST_NM + MRO_INTERFACE_NM && q >= p->g_range[0] && q <= p->g_range[1] &&
+           !mro_fringe_leak(k, set);
+}
+
+/* Fills the sets of k with crystals grown from the patches. */
+static enum mro_code grow_all(struct seeds *l, struct crystal_work *k, struct mro_error *e)
+{
+    enum mro_code rc = MRO_OK;
+    l->grown = calloc(l->found->n + 1, sizeof *l->grown);
+    if (l->grown == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    for (size_t i = 0; i < l->found->n && rc == MRO_OK; i++) {
+        struct growth *g = l->grown + i;
+        if (!is_seed(l, k, i)) continue;
+        if (!g->tried) rc = grow_ahead(l, k, i, e);
+        if (rc || !g->known || !is_new(l->p, k, &g->set)) continue;
+        g->known = false; /* it is the list's, or released */
+        rc = mro_fringe_push(k, &g->set, e);
+    }
+    for (size_t i = 0; i < l->found->n; i++)
+        if (l->grown[i].known) mro_fringe_release(&l->grown[i].set);
+    free(l->grown);
+    return rc;
 }
 
 /* The contrast c of snr = c D^4 that the crystals show: the median of those that the foil does not cut. */
@@ -359,8 +443,9 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
         c->filled = 3 * n_wide > n_flagged; /* else clusters in a crowd */
         goto done;
     }
-    if ((rc = open_work(&k, s, searched, e))) goto done;
-    if ((rc = grow_all(p, s, &k, wide, found, e))) goto done;
+    if ((rc = open_work(&k, s, searched, e)) || (rc = measure_speckle(p, &k, e))) goto done;
+    struct seeds seeds = { .p = p, .s = s, .wide = wide, .found = found };
+    if ((rc = grow_all(&seeds, &k, e))) goto done;
     if (k.sets.n == 0 && c->widest_nm < WIDE_NM) c->widest_nm = 0; /* clusters after all */
     if (k.sets.n == 0) goto done;
     if ((rc = measure_areas(s, &k, usable, searched, region, c, e))) goto done;
