@@ -11,7 +11,8 @@
 
 #define LEAST_AREA_NM2 0.8 /* of a region */
 #define PAD_NM 1.2         /* kept around a region */
-#define TILE_NM 4.0        /* of the map beyond the place of a seed that is looked at first */
+#define TILE_NM 4.0        /* of the map beyond the place of a seed that is looked at first, */
+#define AGAIN_NM 0.5       /* and beyond a region that is looked at again */
 #define CENTRED 0.01       /* nm^-1: a mask further off its fringes bends their phase at the rim of the crystal */
 #define SMALL_NM 6.0       /* crystals whose shape is looked at with a wider mask, as far as the noise allows: */
 #define WIDEST_MASK 0.8    /* nm^-1, */
@@ -71,6 +72,16 @@ static bool holds(const struct mro_window *at, const struct mro_window *part)
 {
     return part->y0 >= at->y0 && part->x0 >= at->x0 && part->y0 + part->ny <= at->y0 + at->ny &&
            part->x0 + part->nx <= at->x0 + at->nx;
+}
+
+/* The smallest part of the map that holds both, with `more` nm around. */
+static struct mro_window joined(const struct crystal_work *w, const struct mro_window *a, const struct mro_window *b,
+                                double more)
+{
+    const size_t y0 = a->y0 < b->y0 ? a->y0 : b->y0, x0 = a->x0 < b->x0 ? a->x0 : b->x0;
+    const size_t ya = a->y0 + a->ny, yb = b->y0 + b->ny, xa = a->x0 + a->nx, xb = b->x0 + b->nx;
+    const struct mro_window both = { y0, x0, (ya > yb ? ya : yb) - y0, (xa > xb ? xa : xb) - x0 };
+    return widened(w, &both, (size_t)ceil(more / w->step[0]), (size_t)ceil(more / w->step[1]));
 }
 
 /* Number of point i of the room in the map. */
@@ -430,6 +441,7 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
 {
     const double mask = w->o->mask_inv_nm;
     double at[2] = { g[0], g[1] }, quiet, high = 0, gain = 1;
+    const struct mro_window near = around(w, y_nm, x_nm, reach);
     struct mro_window tile = around(w, y_nm, x_nm, reach + TILE_NM);
     struct region r;
     struct rim rim = { 0 };
@@ -459,6 +471,7 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         const double off = hypot(s->g[0] - at[0], s->g[1] - at[1]);
         if (off < CENTRED || hypot(s->g[0] - g[0], s->g[1] - g[1]) > 2 * s->mask) break;
         memcpy(at, s->g, sizeof at);
+        tile = joined(w, &near, &r.box, AGAIN_NM);
     }
     if (*found) {
         double sum = 0;
