@@ -14,7 +14,7 @@
 #define FILLED 3.0         /* times the power around a spot: more than the speckle changes from place to place */
 #define APART_WIDTHS 1.5   /* of the mask in real space between places that noise is measured at */
 
-/* As many places tell noise to 3 %: in large fields those of PARTS x PARTS parts of it. */
+/* As many places tell noise to 2.5 %: in large fields those of PARTS x PARTS parts of it. */
 enum { PARTS = 4, PLACES = 12 };
 
 struct mro_grid mro_fringe_map(double ly, double lx, double step)
