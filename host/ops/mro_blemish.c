@@ -7,21 +7,21 @@
 
 #include "core/select.h"
 
-#define FEWEST 9          /* equal pixels that are no chance */
-#define STEP_SIGMAS 12.0f /* between blocks that are looked at closely; glass and clusters reach 9 */
-#define HOT_SIGMAS 8.0f   /* of a hot or dead pixel, as spikes have */
-#define FEW_SPIKES 3      /* and one in a million pixels, are chance in noise */
-#define SAMPLED 2000      /* blocks that show how far the means of a glass scatter */
-#define SHARP_POWER 4.0   /* over the speckle's, at every frequency below the band and in one direction */
-#define REFERENCES 64     /* places that show the power of the speckle */
-#define WINDOW_S_NM 0.45  /* of the Gaussian of a close look; */
-#define WINDOW_REACH 3.0  /* its reach, */
-#define FINE_NM 0.06      /* the side of what is averaged in it, at most, */
-#define AROUND_NM 2.25    /* from a place to those that show the speckle around it, */
-#define OUTLIER 10.0f     /* mean deviations from the mean beyond which a pixel of it is a spike, */
-#define DIRECTIONS 8      /* directions, */
-#define FREQUENCIES 4     /* and frequencies, as shares of the lower end of the band */
-#define FILL_BLOCKS 3     /* as far as the surroundings of a blemish fill it in */
+#define FEWEST 9           /* equal pixels that are no chance */
+#define STEP_SIGMAS 12.0f  /* between blocks that are looked at closely; glass and clusters reach 9 */
+#define HOT_SIGMAS 8.0f    /* of a hot or dead pixel, as spikes have */
+#define FEW_SPIKES 3       /* and one in a million pixels, are chance in noise */
+#define SAMPLED 2000       /* blocks that show how far the means of a glass scatter */
+#define SHARP_POWER 4.0    /* over the speckle's, at every frequency below the band and in one direction */
+#define REFERENCES 64      /* places that show the power of the speckle */
+#define WINDOW_WAVES 1.845 /* of the lower end of the band in the Gaussian of a close look; */
+#define WINDOW_REACH 3.0   /* its reach, */
+#define FINE_WAVES 0.246   /* the side of what is averaged in it, at most, */
+#define RING_SIGMAS 5.0    /* Gaussians from a place to those that show the speckle around it, */
+#define OUTLIER 10.0f      /* mean deviations from the mean beyond which a pixel of it is a spike, */
+#define DIRECTIONS 8       /* directions, */
+#define FREQUENCIES 4      /* and frequencies, as shares of the lower end of the band */
+#define FILL_BLOCKS 3      /* as far as the surroundings of a blemish fill it in */
 
 static const double frequencies[FREQUENCIES] = { 0.66, 0.75, 0.84, 0.93 };
 
@@ -258,11 +258,13 @@ static void powers_of(const struct look *k, size_t j, size_t i, float *v, double
 static bool look_new(struct look *k, const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
                      const struct mro_blocks *b, const unsigned char *of)
 {
-    const double coarsest = fmax(pixel_nm[0], pixel_nm[1]);
-    *k = (struct look){ .im = im, .b = b, .of = of, .fine = (size_t)fmax(1, floor(FINE_NM / coarsest)) };
+    const double coarsest = fmax(pixel_nm[0], pixel_nm[1]), s_nm = WINDOW_WAVES / band_inv_nm[0];
+    *k = (struct look){
+        .im = im, .b = b, .of = of, .fine = (size_t)fmax(1, floor(FINE_WAVES / band_inv_nm[0] / coarsest))
+    };
     const double step_nm[2] = { pixel_nm[0] * (double)k->fine, pixel_nm[1] * (double)k->fine };
-    for (int a = 0; a < 2; a++) k->half[a] = (size_t)ceil(WINDOW_REACH * WINDOW_S_NM / step_nm[a]);
-    for (int a = 0; a < 2; a++) k->around[a] = AROUND_NM / (pixel_nm[a] * (double)b->side);
+    for (int a = 0; a < 2; a++) k->half[a] = (size_t)ceil(WINDOW_REACH * s_nm / step_nm[a]);
+    for (int a = 0; a < 2; a++) k->around[a] = RING_SIGMAS * s_nm / (pixel_nm[a] * (double)b->side);
     const size_t ny = 2 * k->half[0] + 1, nx = 2 * k->half[1] + 1, n = ny * nx;
     k->wave = malloc(2 * DIRECTIONS * FREQUENCIES * n * sizeof *k->wave);
     for (size_t w = 0; k->wave && w < DIRECTIONS * FREQUENCIES; w++) {
@@ -271,7 +273,7 @@ static bool look_new(struct look *k, const struct mro_image *im, const double pi
         for (size_t s = 0; s < n; s++) {
             const double y = ((double)(s / nx) - (double)k->half[0]) * step_nm[0],
                          x = ((double)(s % nx) - (double)k->half[1]) * step_nm[1];
-            const double bell = exp(-0.5 * (y * y + x * x) / (WINDOW_S_NM * WINDOW_S_NM)),
+            const double bell = exp(-0.5 * (y * y + x * x) / (s_nm * s_nm)),
                          phase = q * (sin(angle) * y + cos(angle) * x);
             k->wave[2 * w * n + s] = (float)(bell * cos(phase));
             k->wave[(2 * w + 1) * n + s] = (float)(bell * sin(phase));
