@@ -17,15 +17,12 @@
 #include "ops/mro_views.h"
 #include "ops/pixels.h"
 
-#define MARGIN_NM 1.0      /* rim of the image whose cells are left out: windows reach over the border there */
 #define LARGE_LIMIT_NM 1.9 /* a size limit beyond which most clusters of interest stay unseen */
+#define SMALL_NM2 25.0     /* of which one cluster of 2.5 nm is a fifth */
 #define CROWDED 0.4        /* area fraction from which crystals begin to whiten themselves away */
 #define GLASS_SD 0.2       /* of the area of crystals, relative, times their share: the less glass the less sure */
 #define WITH_RIM 1.2       /* area of a sphere over that of its flagged cells, at most */
-#define REACH_NM 1.2       /* of the largest window, around cells that cannot be measured */
 #define Z95 1.959964       /* half a 95 % interval over its standard deviation */
-#define NO_SIGNAL 0.2      /* of the local power in the better part of the image: vacuum, or only shot noise */
-#define MOST_GAIN 4.0f     /* of a glass on a quarter of the field; a crystal has more */
 
 static void result_unknown(struct mro_order_result *r)
 {
@@ -35,79 +32,6 @@ static void result_unknown(struct mro_order_result *r)
     for (int i = 0; i < 4; i++) r->region_nm[i] = NAN;
     for (int i = 0; i < 3; i++) r->grade_fractions[i] = NAN;
     r->ctf.defocus_nm = r->ctf.astigmatism_nm = r->ctf.azimuth_deg = r->ctf.delocalisation_nm = NAN;
-}
-
-/* Whether a place on an axis is far enough from both borders: 1 for patches to be looked for, and 2 for cells to be
- * measured. */
-static unsigned char inside(double at, double length)
-{
-    const double rim = fmin(at, length - at);
-    return (unsigned char)((rim >= MARGIN_NM) << 1 | (rim >= MRO_SEARCH_MARGIN_NM));
-}
-
-/* Cells that can be measured, and those where patches are looked for, which reach into the rim: away from the border,
- * from missing pixels and blemishes, and where the band holds signal. */
-static enum mro_code mark_usable(const struct mro_scores *s, const struct mro_image *im, const struct mro_blemishes *m,
-                                 const double pixel_nm[2], unsigned char *usable, unsigned char *searched,
-                                 struct mro_error *e)
-{
-    const size_t ny = s->cells.ny, nx = s->cells.nx, n = ny * nx;
-    const double py = s->cells.ly / (double)ny, px = s->cells.lx / (double)nx;
-    unsigned char *bad = calloc(n, 1), *along = calloc(n, 1), *column = malloc(nx);
-    if (bad == NULL || along == NULL || column == NULL) {
-        free(bad);
-        free(along);
-        free(column);
-        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
-    }
-    const float floor_ = (float)NO_SIGNAL * fminf(MOST_GAIN, mro_select_positive(s->gain, n, n * 4 / 5, 1));
-    for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_;
-    if (im->not_finite) {
-        for (size_t y = 0; y < im->ny; y++)
-            for (size_t x = 0; x < im->nx; x++)
-                if (!isfinite(im->px[y * im->nx + x])) {
-                    const size_t j = (size_t)(((double)y + 0.5) * pixel_nm[0] / py),
-                                 i = (size_t)(((double)x + 0.5) * pixel_nm[1] / px);
-                    if (j < ny && i < nx && bad[j * nx + i] < 255) bad[j * nx + i]++;
-                }
-        /* Single dead pixels are filled like spikes; a cell is lost when a tenth of its pixels are missing. */
-        const double most = fmin(254, 0.1 * py / pixel_nm[0] * px / pixel_nm[1]);
-        for (size_t i = 0; i < n; i++) bad[i] = s->gain[i] < floor_ || bad[i] > most;
-    }
-    const double side = (double)m->blocks.side;
-    for (size_t i = 0; i < m->blocks.ny * m->blocks.nx; i++) {
-        if (!m->of[i]) continue;
-        const double y = side * (double)(i / m->blocks.nx), x = side * (double)(i % m->blocks.nx);
-        for (size_t j = (size_t)(y * pixel_nm[0] / py); j < ny && (double)j * py < (y + side) * pixel_nm[0]; j++)
-            for (size_t k = (size_t)(x * pixel_nm[1] / px); k < nx && (double)k * px < (x + side) * pixel_nm[1]; k++)
-                bad[j * nx + k] = 1;
-    }
-    const ptrdiff_t ry = (ptrdiff_t)ceil(REACH_NM / py), rx = (ptrdiff_t)ceil(REACH_NM / px);
-    /* Across the border too: the fields are periodic, and vacuum there is felt here. First along x, then along y. */
-    for (size_t y = 0; y < ny; y++)
-        for (size_t x = 0; x < nx; x++) {
-            if (!bad[y * nx + x]) continue;
-            for (ptrdiff_t a = -rx; a <= rx; a++) along[y * nx + mro_cyclic((ptrdiff_t)x + a, nx)] = 1;
-        }
-    memset(bad, 0, n);
-    for (ptrdiff_t b = -ry; b <= ry; b++)
-        for (size_t y = 0; y < ny; y++) {
-            const unsigned char *from = along + mro_cyclic((ptrdiff_t)y + b, ny) * nx;
-            for (size_t x = 0; x < nx; x++) bad[y * nx + x] |= from[x];
-        }
-    for (size_t x = 0; x < nx; x++) column[x] = inside((double)x * px, s->cells.lx);
-    for (size_t y = 0; y < ny; y++) {
-        const unsigned char row = inside((double)y * py, s->cells.ly);
-        for (size_t x = 0; x < nx; x++) {
-            const unsigned char there = bad[y * nx + x] ? 0 : row & column[x];
-            usable[y * nx + x] = there >> 1;
-            searched[y * nx + x] = there & 1;
-        }
-    }
-    free(along);
-    free(bad);
-    free(column);
-    return MRO_OK;
 }
 
 double mro_speckle_tail(double excess, double rate)
@@ -254,7 +178,7 @@ static size_t span(size_t n, double length, size_t *first, size_t *last)
     *last = 0;
     for (size_t i = 0; i < n; i++) {
         const double at = (double)i * length / (double)n;
-        if (at < MARGIN_NM || at > length - MARGIN_NM) continue;
+        if (at < MRO_MARGIN_NM || at > length - MRO_MARGIN_NM) continue;
         if (count++ == 0) *first = i;
         *last = i;
     }
@@ -275,6 +199,10 @@ static bool set_region(const struct mro_grid *cells, struct mro_order_result *r)
                  within < 50 ? "the field is too small" : "no usable signal in the pass band");
         return false;
     }
+    const double usable_nm2 = (double)r->cells * ly / (double)cells->ny * lx / (double)cells->nx;
+    if (r->coverage < 0.5 && usable_nm2 < SMALL_NM2)
+        mro_warn(r, "only %.0f nm^2 of the image can be measured: a fraction of so little says little of the specimen",
+                 usable_nm2);
     r->region_nm[0] = ((double)x0 - 0.5) * lx / (double)cells->nx;
     r->region_nm[1] = ((double)y0 - 0.5) * ly / (double)cells->ny;
     r->region_nm[2] = ((double)x1 + 0.5) * lx / (double)cells->nx;
@@ -413,9 +341,10 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
         goto done;
     }
     if ((rc = mro_whiten(p, im, name, &w, r, e))) goto done;
-    if ((rc = mro_score_field(p, &w.grid, &cells, &w.spectrum, &s, e))) goto done;
+    if ((rc = mro_scores_open(p, &w.grid, &cells, &w.spectrum, &s, e))) goto done;
+    if ((rc = mro_mark_sound(p, im, pixel, &w, &s, usable, searched, e))) goto done;
+    if ((rc = mro_scores_fill(p, &w.spectrum, &s, e))) goto done;
     mro_fill_surprise(p, &s);
-    if ((rc = mark_usable(&s, im, &w.blemishes, pixel, usable, searched, e))) goto done;
     size_t n_searched = 0;
     for (size_t i = 0; i < nc; i++) {
         r->cells += usable[i];
@@ -499,6 +428,6 @@ size_t mro_order_bytes(const struct mro_image *like, const struct mro_order_opti
     /* The half plane that an image is cropped in; then whitening and scores, what is shown of them, and
      * crystals. */
     const size_t half = like->ny * (grid.nx / 2 + 1) * sizeof(mro_c32);
-    return null + half + grid.ny * grid.nx * (o->views ? 52 : 36) + cells.ny * cells.nx * 69 +
+    return null + half + grid.ny * grid.nx * (o->views ? 56 : 40) + cells.ny * cells.nx * 73 +
            mro_crystals_bytes(&grid);
 }

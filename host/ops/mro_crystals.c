@@ -118,7 +118,7 @@ static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_s
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    for (size_t i = 0; i < n; i++) mask[i] = 1;
+    mro_sound_mask(s, mask);
     for (size_t i = 0; i < ny * nx; i++)
         if (flagged[i])
             mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM,

@@ -13,6 +13,7 @@
 #define BACKGROUND_NM 2.5  /* of the local mean that contrast is relative to */
 #define WHITEN_RADIUS 0.22 /* nm^-1 of the local median: follows astigmatism, and crystals add too little to it */
 #define GAIN_S_NM 1.0      /* Gaussian of the local gain */
+#define MRO_MARGIN_NM 1.0  /* rim of the image whose cells are left out: windows reach over the border there */
 #define MRO_SEARCH_MARGIN_NM                                                                                        \
     0.5                        /* rim that patches are not centred in; what is found beyond reaches into the region \
                                 */
@@ -141,12 +142,22 @@ struct mro_scores {
     float *gain;                 /* local mean square over what white noise has */
     double white;                /* mean square of white noise in the band, on this grid */
     struct mro_buffer field;     /* on the device */
+    float *sound;                /* on the grid: 1 where the field is kept, 0 where it is none; NULL: 1 everywhere */
+    float *held;                 /* its mean square around cells, with the weights of the gain */
     /* Once the null is known: */
     float *surprise;          /* -ln(min p) */
     unsigned char *strongest; /* the window that gave it */
 };
 
-/* Fills all of `s` but the surprise and the strongest windows; nothing is left to release after a failure. */
+/* Makes room for scores, and fills in the field and the gain; nothing is left to release after a failure. */
+enum mro_code mro_scores_open(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
+                              const struct mro_buffer *spectrum, struct mro_scores *s, struct mro_error *e);
+
+/* Fills in the powers of a field of this spectrum. */
+enum mro_code mro_scores_fill(const struct mro_order_plan *p, const struct mro_buffer *spectrum, struct mro_scores *s,
+                              struct mro_error *e);
+
+/* Both: all of `s` but the surprise and the strongest windows; nothing is left to release after a failure. */
 enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
                               const struct mro_buffer *spectrum, struct mro_scores *s, struct mro_error *e);
 void mro_scores_release(struct mro_device *d, struct mro_scores *s);
@@ -154,6 +165,16 @@ void mro_scores_release(struct mro_device *d, struct mro_scores *s);
 /* Fills s->gain from s->field. `mean`: room for the cells on the device. */
 enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *mean,
                                struct mro_error *e);
+
+/* Fills s->held from s->sound. s->field is used as room; `mean`: room for the cells on the device. */
+enum mro_code mro_measure_held(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *mean,
+                               struct mro_error *e);
+
+/* Fills in, on the grid, where there is a field. */
+static inline void mro_sound_mask(const struct mro_scores *s, float *mask)
+{
+    for (size_t i = 0; i < s->grid.ny * s->grid.nx; i++) mask[i] = s->sound ? s->sound[i] : 1;
+}
 
 /* The gain at a place, between cells; the field is periodic. */
 double mro_gain_at(const struct mro_scores *s, double y_nm, double x_nm);
@@ -206,6 +227,16 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
 enum mro_code mro_measure_patches(const struct mro_order_plan *p, struct mro_scores *s, struct mro_whitened *w,
                                   const unsigned char *searched, bool small, struct mro_found_list *found,
                                   struct mro_error *e);
+
+/* ---- mro_sound.c ---- */
+
+/* Marks cells that can be measured (`usable`), and those where patches are looked for (`searched`), which reach into
+ * the rim: away from the border, from missing pixels and blemishes, and where the band holds signal. Where the field
+ * has no such signal it is taken out, and what is left is whitened by itself: w->spectrum, s->field and s->gain.
+ * w->power is used as room. */
+enum mro_code mro_mark_sound(const struct mro_order_plan *p, const struct mro_image *im, const double pixel_nm[2],
+                             struct mro_whitened *w, struct mro_scores *s, unsigned char *usable,
+                             unsigned char *searched, struct mro_error *e);
 
 /* ---- mro_crystals.c ---- */
 

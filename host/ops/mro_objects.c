@@ -182,7 +182,7 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
     const size_t n = g->ny * g->nx;
     struct mro_buffer rest = { 0 };
     float *line = malloc(g->nx * sizeof *line);
-    double *of_row = malloc(g->ny * sizeof *of_row), kept = 0;
+    double *of_row = malloc(g->ny * sizeof *of_row), kept = 0, whole_field = s->sound ? 0 : (double)n;
     void *field, *whole = NULL, *host;
     enum mro_code rc = MRO_OK;
     *gain = NULL;
@@ -204,8 +204,9 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
         of_row[y] = sum;
     }
     for (size_t y = 0; y < g->ny; y++) kept += of_row[y];
+    for (size_t i = 0; s->sound && i < n; i++) whole_field += (double)s->sound[i] * (double)s->sound[i];
+    if (kept < 0.3 * whole_field) goto done; /* too little is left to tell the speckle from */
     kept /= (double)n;
-    if (kept < 0.3) goto done; /* too little is left to tell the speckle from */
     if ((rc = d->ops->alloc(d, &rest, n * sizeof(mro_c32), e))) goto done;
     if ((rc = mro_on_host(d, &s->field, n * sizeof(float), &field, &whole, e))) goto done;
     float *v = field;
@@ -249,7 +250,7 @@ static enum mro_code remeasure(const struct mro_order_plan *p, struct mro_scores
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    for (size_t i = 0; i < n; i++) mask[i] = 1;
+    mro_sound_mask(s, mask);
     rc = mro_gains_without(p, s, found, mask, power, &gain, &copy, e);
     *done = gain != NULL;
     if (rc || gain == NULL) goto done;

@@ -12,6 +12,7 @@
 
 #define GRID_Q 6.7        /* nm^-1 that the coarse grid holds, for the band and the rings around it */
 #define CELL_STEP_NM 0.42 /* at most */
+#define LEAST_HELD 0.05f  /* of the surroundings of a cell that tell its gain */
 
 void mro_order_grids(const struct mro_image *im, const double pixel_nm[2], struct mro_grid *grid,
                      struct mro_grid *cells)
@@ -31,6 +32,8 @@ void mro_scores_release(struct mro_device *d, struct mro_scores *s)
         free(s->which[k]);
     }
     free(s->gain);
+    free(s->sound);
+    free(s->held);
     free(s->surprise);
     free(s->strongest);
     d->ops->release(d, &s->field);
@@ -115,15 +118,28 @@ enum mro_code mro_measure_gain(const struct mro_order_plan *p, struct mro_scores
         const float gain = s->gain[i] * unit;
         s->gain[i] = gain > 1e-6f ? gain : 1e-6f;
     }
+    for (size_t i = 0; s->held && i < n; i++) s->gain[i] = s->held[i] > LEAST_HELD ? s->gain[i] / s->held[i] : 1;
     return MRO_OK;
 }
 
-enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
+enum mro_code mro_measure_held(const struct mro_order_plan *p, struct mro_scores *s, struct mro_buffer *mean,
+                               struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t n = s->cells.ny * s->cells.nx;
+    s->held = malloc(n * sizeof *s->held);
+    if (s->held == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu cells", n);
+    MRO_TRY(d->ops->upload(d, &s->field, s->sound, s->grid.ny * s->grid.nx * sizeof(float), e));
+    MRO_TRY(d->ops->local_mean_square(d, &s->grid, &s->field, GAIN_S_NM, &s->cells, mean, e));
+    return d->ops->download(d, s->held, mean, n * sizeof(float), e);
+}
+
+enum mro_code mro_scores_open(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
                               const struct mro_buffer *spectrum, struct mro_scores *s, struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const size_t n = cells->ny * cells->nx;
-    struct mro_buffer power = { 0 }, which = { 0 };
+    struct mro_buffer mean = { 0 };
     enum mro_code rc = MRO_OK;
     memset(s, 0, sizeof *s);
     s->grid = *grid;
@@ -141,17 +157,31 @@ enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_g
         goto done;
     }
     if ((rc = d->ops->alloc(d, &s->field, grid->ny * grid->nx * sizeof(float), e))) goto done;
+    if ((rc = d->ops->alloc(d, &mean, n * sizeof(float), e))) goto done;
+    if ((rc = d->ops->inverse(d, grid, spectrum, &s->field, e))) goto done;
+    rc = mro_measure_gain(p, s, &mean, e);
+done:
+    d->ops->release(d, &mean);
+    if (rc) mro_scores_release(d, s);
+    return rc;
+}
+
+enum mro_code mro_scores_fill(const struct mro_order_plan *p, const struct mro_buffer *spectrum, struct mro_scores *s,
+                              struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t n = s->cells.ny * s->cells.nx;
+    struct mro_buffer power = { 0 }, which = { 0 };
+    enum mro_code rc = MRO_OK;
     if ((rc = d->ops->alloc(d, &power, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->alloc(d, &which, n * sizeof(int32_t), e))) goto done;
-    if ((rc = d->ops->inverse(d, grid, spectrum, &s->field, e))) goto done;
-    if ((rc = mro_measure_gain(p, s, &power, e))) goto done;
     for (int k = 0; k < MRO_WINDOWS; k++) {
         const struct mro_bank bank = { .window_s_nm = p->window_s_nm[k],
                                        .band_inv_nm = { p->o.band_inv_nm[0], p->o.band_inv_nm[1] },
                                        .edge_inv_nm = BAND_EDGE,
                                        .g = (const double(*)[2])p->g[k],
                                        .n_g = p->n_g[k] };
-        if ((rc = d->ops->bank_maximum(d, grid, spectrum, &bank, cells, &power, &which, e))) goto done;
+        if ((rc = d->ops->bank_maximum(d, &s->grid, spectrum, &bank, &s->cells, &power, &which, e))) goto done;
         if ((rc = d->ops->download(d, s->power[k], &power, n * sizeof(float), e))) goto done;
         if ((rc = d->ops->download(d, s->which[k], &which, n * sizeof(int32_t), e))) goto done;
         for (size_t i = 0; i < n; i++) s->power[k][i] /= s->gain[i];
@@ -159,7 +189,15 @@ enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_g
 done:
     d->ops->release(d, &power);
     d->ops->release(d, &which);
-    if (rc) mro_scores_release(d, s);
+    return rc;
+}
+
+enum mro_code mro_score_field(const struct mro_order_plan *p, const struct mro_grid *grid, const struct mro_grid *cells,
+                              const struct mro_buffer *spectrum, struct mro_scores *s, struct mro_error *e)
+{
+    MRO_TRY(mro_scores_open(p, grid, cells, spectrum, s, e));
+    const enum mro_code rc = mro_scores_fill(p, spectrum, s, e);
+    if (rc) mro_scores_release(p->d, s);
     return rc;
 }
 

@@ -145,6 +145,33 @@ static void blemished_speckle_is_called_speckle(void **state)
     }
 }
 
+/* A film on two fifths, and vacuum with nothing but noise: the film is to be whitened by its own power. */
+static void film_beside_vacuum_is_called_speckle(void **state)
+{
+    enum { FIELDS = 40 };
+    double flagged = 0;
+    size_t low = 0;
+    (void)state;
+    for (uint64_t i = 0; i < FIELDS; i++) {
+        struct mro_image im = { 0 };
+        struct mro_order_result r;
+        make_field(&im, 8000 + i, 0, 2.2, NULL);
+        for (size_t k = 0; k < (size_t)N * N; k++)
+            if ((double)(k % N) > 0.5 * N - 0.2 * (double)(k / N)) im.px[k] = 1200 + 30 * normal_of(18 + i, k);
+        ok(mro_order_measure(plan, &im, "film", &r, &e), &e);
+        assert_true(r.coverage > 0.1 && r.coverage < 0.4);
+        assert_false(r.distinguishable);
+        low += r.p_image < 0.05;
+        flagged += r.fraction_raw / FIELDS;
+        mro_order_result_release(&r);
+        mro_image_release(&im);
+    }
+    print_message("film beside vacuum: %.2f %% of the cells flagged, %zu of %d below p 0.05\n", 100 * flagged, low,
+                  FIELDS);
+    assert_true(flagged < 0.015); /* 0.0165 by the power of the whole */
+    assert_true(low <= 8);
+}
+
 static void order_beside_a_blemish_is_measured(void **state)
 {
     enum { FIELDS = 4 };
@@ -233,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blemished_speckle_is_called_speckle),
+        cmocka_unit_test(film_beside_vacuum_is_called_speckle),
         cmocka_unit_test(order_beside_a_blemish_is_measured),
         cmocka_unit_test(lines_of_a_detector_are_replaced),
         cmocka_unit_test(what_is_soft_or_periodic_stays),
