@@ -259,10 +259,8 @@ static void what_is_soft_or_periodic_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blemished_speckle_is_called_speckle),
-        cmocka_unit_test(film_beside_vacuum_is_called_speckle),
-        cmocka_unit_test(order_beside_a_blemish_is_measured),
-        cmocka_unit_test(lines_of_a_detector_are_replaced),
+        cmocka_unit_test(blemished_speckle_is_called_speckle), cmocka_unit_test(film_beside_vacuum_is_called_speckle),
+        cmocka_unit_test(order_beside_a_blemish_is_measured),  cmocka_unit_test(lines_of_a_detector_are_replaced),
         cmocka_unit_test(what_is_soft_or_periodic_stays),
     };
     return cmocka_run_group_tests(tests, make_plan, free_plan);
