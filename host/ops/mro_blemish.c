@@ -7,6 +7,8 @@
 
 #include "core/select.h"
 
+#define MOST_SHARE 0.9     /* of one value; an image with more of it shows nothing */
+#define CHANCE 0.01        /* blocks of one value that may be none */
 #define FEWEST 9           /* equal pixels that are no chance */
 #define STEP_SIGMAS 12.0f  /* between blocks that are looked at closely; glass and clusters reach 9 */
 #define HOT_SIGMAS 8.0f    /* of a hot or dead pixel, as spikes have */
@@ -78,10 +80,28 @@ static void spread_value(const struct mro_image *im, const struct mro_blocks *b,
     }
 }
 
+/* Whether so many pixels of a value are expected to meet in a block somewhere, as in images of few counts or few grey
+ * levels. Its share is that of pixels before which another one lies: in patches of one value there are none. */
+static bool meets_by_chance(const struct mro_image *im, const struct mro_blocks *b, float value, size_t pixels)
+{
+    const size_t n = b->ny * b->nx, every = n / SAMPLED + 1;
+    double others = 0, after_others = 0;
+    for (size_t i = 0; i < n; i += every) {
+        const struct range y = pixels_of(b, i / b->nx, im->ny), x = pixels_of(b, i % b->nx, im->nx);
+        const bool first = im->px[y.first * im->nx + x.first] == value,
+                   last = im->px[(y.end - 1) * im->nx + x.end - 1] == value;
+        others += !first;
+        after_others += !first && last;
+    }
+    const double share = others > 0 ? after_others / others : 1;
+    return share < MOST_SHARE && (double)n * pow(share, (double)pixels) > CHANCE;
+}
+
 /* Marks blocks all of whose pixels are equal, as padding, bars, masks and what is clipped have them, and what belongs
  * to them. `stack`: room for all blocks. */
 static void find_constant(const struct mro_image *im, const struct mro_blocks *b, unsigned char *of, size_t *stack)
 {
+    float common = NAN; /* the last value that meets by chance: such an image has many blocks of it */
     for (size_t j = 0; j < b->ny; j++) {
         const struct range y = pixels_of(b, j, im->ny);
         const float *row = im->px + (y.first + y.end) / 2 * im->nx;
@@ -91,7 +111,10 @@ static void find_constant(const struct mro_image *im, const struct mro_blocks *b
             while (k < x.end && row[k] == row[x.first]) k++;
             const size_t pixels = pixels_in(im, b, j, i);
             if (k < x.end || pixels < FEWEST || !isfinite(row[x.first]) || of[j * b->nx + i]) continue;
-            if (count_equal(im, b, j, i, row[x.first]) == pixels)
+            if (row[x.first] == common || count_equal(im, b, j, i, row[x.first]) < pixels) continue;
+            if (meets_by_chance(im, b, row[x.first], pixels))
+                common = row[x.first];
+            else
                 spread_value(im, b, j * b->nx + i, row[x.first], of, stack);
         }
     }

@@ -256,12 +256,29 @@ static void what_is_soft_or_periodic_stays(void **state)
     }
 }
 
+/* Few counts in coarse pixels: some blocks of 3 x 3 hold nothing but zeros, and are specimen. */
+static void blocks_without_counts_stay(void **state)
+{
+    struct mro_image im = { 0 };
+    struct mro_order_result r;
+    (void)state;
+    ok(mro_image_alloc(&im, N, N, &e), &e);
+    ok(mro_image_set_pixel_nm(&im, 0.08, MRO_SOURCE_COMMAND_LINE, &e), &e);
+    for (size_t i = 0; i < (size_t)N * N; i++) im.px[i] = uniform(77, i) < 0.3 ? 1 : 0;
+    ok(mro_order_measure(plan, &im, "counts", &r, &e), &e);
+    assert_true(r.blemished == 0);
+    assert_true(r.coverage > 0.99);
+    assert_false(r.distinguishable);
+    mro_order_result_release(&r);
+    mro_image_release(&im);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blemished_speckle_is_called_speckle), cmocka_unit_test(film_beside_vacuum_is_called_speckle),
         cmocka_unit_test(order_beside_a_blemish_is_measured),  cmocka_unit_test(lines_of_a_detector_are_replaced),
-        cmocka_unit_test(what_is_soft_or_periodic_stays),
+        cmocka_unit_test(what_is_soft_or_periodic_stays),      cmocka_unit_test(blocks_without_counts_stay),
     };
     return cmocka_run_group_tests(tests, make_plan, free_plan);
 }
