@@ -229,7 +229,7 @@ bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *
     return !failed;
 }
 
-/* Says what was found in an image that is no specimen. */
+/* Says what was found in an image that is no glass. */
 static void tell_of_blemishes(const size_t lines[2], const struct mro_blemishes *m, struct mro_order_result *r)
 {
     if (lines[0] + lines[1])
@@ -241,8 +241,8 @@ static void tell_of_blemishes(const size_t lines[2], const struct mro_blemishes 
     r->blemished = m->sharp + m->constant;
     if (r->blemished > 0)
         mro_warn(r,
-                 "%.2g %% of the image is no specimen and is left out, with 1.2 nm around it: %s (padding, bars, text, "
-                 "clipped or dead pixels, dust, the edge of a hole); crop to the specimen where you can",
+                 "%.2g %% of the image is left out, with 1.2 nm around it: %s, as padding, bars, text, clipped or dead "
+                 "pixels, dust, holes and particles with sharp rims have them; crop to the specimen where you can",
                  100 * r->blemished,
                  m->constant == 0 ? "edges as sharp as a pixel"
                  : m->sharp == 0  ? "patches of one value"

@@ -92,7 +92,7 @@ enum { BLEMISHES = sizeof blemishes / sizeof *blemishes };
 static bool warned(const struct mro_order_result *r)
 {
     for (size_t i = 0; i < r->n_warnings; i++)
-        if (strstr(r->warnings[i], "is no specimen and is left out")) return true;
+        if (strstr(r->warnings[i], "of the image is left out")) return true;
     return false;
 }
 
