@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ops/mro_blemish.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,39 +226,54 @@ struct look {
     double reference[FREQUENCIES]; /* power of the speckle */
 };
 
-/* Samples of the surroundings of block (j, i): the mean of `fine` x `fine` pixels less that of all, NaN and constants
- * as 0. */
-static void samples_of(const struct look *k, size_t j, size_t i, float *v)
+/* Pixels of a row from x0 on, NaN beyond the image and in patches of one value. */
+static void row_around(const struct look *k, ptrdiff_t y, ptrdiff_t x0, size_t n, float *px)
 {
     const struct mro_image *im = k->im;
-    const size_t side = k->b->side, ny = 2 * k->half[0] + 1, nx = 2 * k->half[1] + 1;
-    const ptrdiff_t y0 = (ptrdiff_t)(j * side + side / 2) - (ptrdiff_t)(k->half[0] * k->fine + k->fine / 2),
-                    x0 = (ptrdiff_t)(i * side + side / 2) - (ptrdiff_t)(k->half[1] * k->fine + k->fine / 2);
-    double mean = 0, deviation = 0, n = 0;
-    for (int pass = 0; pass < 3; pass++) { /* the mean, the mean deviation, and the samples */
-        const float limit = pass == 2 ? OUTLIER * (float)(deviation / fmax(n, 1)) : 0;
-        if (pass == 1) mean /= fmax(n, 1);
-        if (pass == 2) memset(v, 0, ny * nx * sizeof *v);
-        for (size_t l = 0; l < ny * k->fine; l++) {
-            const ptrdiff_t y = y0 + (ptrdiff_t)l;
-            if (y < 0 || y >= (ptrdiff_t)im->ny) continue;
-            for (size_t m = 0; m < nx * k->fine; m++) {
-                const ptrdiff_t x = x0 + (ptrdiff_t)m;
-                if (x < 0 || x >= (ptrdiff_t)im->nx) continue;
-                const float p = im->px[(size_t)y * im->nx + (size_t)x];
-                if (!isfinite(p) || k->of[(size_t)y / side * k->b->nx + (size_t)x / side] == MRO_CONSTANT) continue;
-                const float d = p - (float)mean;
-                if (pass == 0) {
-                    mean += p;
-                    n++;
-                } else if (pass == 1) {
-                    deviation += fabsf(d);
-                } else {
-                    v[l / k->fine * nx + m / k->fine] += fminf(fmaxf(d, -limit), limit);
-                }
-            }
-        }
+    const ptrdiff_t side = (ptrdiff_t)k->b->side, end = x0 + (ptrdiff_t)n;
+    const ptrdiff_t from = x0 > 0 ? x0 : 0, to = end < (ptrdiff_t)im->nx ? end : (ptrdiff_t)im->nx;
+    for (size_t m = 0; m < n; m++) px[m] = NAN;
+    if (y < 0 || y >= (ptrdiff_t)im->ny || from >= to) return;
+    memcpy(px + (from - x0), im->px + (size_t)y * im->nx + from, (size_t)(to - from) * sizeof *px);
+    const unsigned char *of = k->of + (size_t)(y / side) * k->b->nx;
+    for (ptrdiff_t b = from / side; b <= (to - 1) / side; b++) {
+        if (of[b] != MRO_CONSTANT) continue;
+        for (ptrdiff_t x = b * side > from ? b * side : from; x < (b + 1) * side && x < to; x++) px[x - x0] = NAN;
     }
+}
+
+/* Samples of the surroundings of block (j, i): sums of `fine` x `fine` pixels less the mean of all, unknown ones as 0.
+ * `v`: room for the samples, and behind them for the pixels. */
+static void samples_of(const struct look *k, size_t j, size_t i, float *v)
+{
+    const size_t side = k->b->side, fine = k->fine, ny = 2 * k->half[0] + 1, nx = 2 * k->half[1] + 1;
+    const size_t columns = nx * fine, n = ny * fine * columns;
+    const ptrdiff_t y0 = (ptrdiff_t)(j * side + side / 2) - (ptrdiff_t)(k->half[0] * fine + fine / 2),
+                    x0 = (ptrdiff_t)(i * side + side / 2) - (ptrdiff_t)(k->half[1] * fine + fine / 2);
+    float *px = v + ny * nx;
+    double sum = 0, deviation = 0, known = 0;
+    for (size_t l = 0; l < ny * fine; l++) row_around(k, y0 + (ptrdiff_t)l, x0, columns, px + l * columns);
+#pragma omp simd reduction(+ : sum, known)
+    for (size_t m = 0; m < n; m++) {
+        const bool is = fabsf(px[m]) <= FLT_MAX;
+        sum += is ? px[m] : 0;
+        known += is;
+    }
+    const float mean = (float)(sum / fmax(known, 1));
+#pragma omp simd reduction(+ : deviation)
+    for (size_t m = 0; m < n; m++) {
+        const bool is = fabsf(px[m]) <= FLT_MAX;
+        px[m] = is ? px[m] - mean : 0;
+        deviation += fabsf(px[m]);
+    }
+    const float limit = OUTLIER * (float)(deviation / fmax(known, 1));
+    memset(v, 0, ny * nx * sizeof *v);
+    for (size_t l = 0; l < ny * fine; l++)
+        for (size_t m = 0; m < nx; m++)
+            for (size_t f = 0; f < fine; f++) {
+                const float d = px[l * columns + m * fine + f];
+                v[l / fine * nx + m] += d > limit ? limit : d < -limit ? -limit : d;
+            }
 }
 
 /* Powers of the surroundings of a block at all directions and frequencies. `v`: room for the samples. */
@@ -388,7 +404,7 @@ static bool find_sharp(const struct mro_image *im, const double pixel_nm[2], con
     const size_t n = b->ny * b->nx;
     struct look k;
     bool ready = look_new(&k, im, pixel_nm, band_inv_nm, b, of);
-    float *v = malloc((2 * k.half[0] + 1) * (2 * k.half[1] + 1) * sizeof *v);
+    float *v = malloc((2 * k.half[0] + 1) * (2 * k.half[1] + 1) * (1 + k.fine * k.fine) * sizeof *v);
     ready = ready && v && look_around(&k, steps, v);
     for (size_t i = 0; ready && i < n; i++)
         if (steps[i] && !of[i] && is_sharp(&k, i / b->nx, i % b->nx, v)) spread(b, steps, i, of, stack);
