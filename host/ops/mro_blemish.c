@@ -152,26 +152,56 @@ static void find_hot(const struct mro_image *im, const struct mro_blocks *b, con
     }
 }
 
-/* How far blocks differ from those around them: the steps across a block, and the block from its four neighbours; 0
- * where it is unknown. A neighbour that is unknown is as the block. */
-static void differences(const struct mro_blocks *b, const float *mean, const float *trust, float *step, float *spot)
+/* Means of the blocks, NaN for known blemishes, with one more on every side that repeats the last. */
+static void fill_means(const struct mro_blocks *b, const double *means, const unsigned char *of, float *mean)
 {
+    const size_t pitch = b->nx + 2;
     for (size_t j = 0; j < b->ny; j++) {
-        const float *rows[3] = { mean + (j ? j - 1 : 0) * b->nx, mean + j * b->nx,
-                                 mean + (j + 1 < b->ny ? j + 1 : j) * b->nx };
-        for (size_t i = 0; i < b->nx; i++) {
-            const size_t columns[3] = { i ? i - 1 : 0, i, i + 1 < b->nx ? i + 1 : i };
-            const float middle = rows[1][i];
-            float v[3][3]; /* above the block itself */
-            for (int k = 0; k < 9; k++) {
-                const float past = rows[k / 3][columns[k % 3]] - middle;
-                v[k / 3][k % 3] = past == past ? past : 0;
-            }
-            const float across = (v[0][2] + v[1][2] + v[2][2]) - (v[0][0] + v[1][0] + v[2][0]);
-            const float along = (v[2][0] + v[2][1] + v[2][2]) - (v[0][0] + v[0][1] + v[0][2]);
-            const float t = middle == middle ? trust[j * b->nx + i] : 0;
-            step[j * b->nx + i] = t * fmaxf(fabsf(across), fabsf(along));
-            spot[j * b->nx + i] = t * fabsf(v[0][1] + v[1][0] + v[1][2] + v[2][1]);
+        float *to = mean + (j + 1) * pitch + 1;
+        for (size_t i = 0; i < b->nx; i++) to[i] = of[j * b->nx + i] ? NAN : (float)means[j * b->nx + i];
+        to[-1] = to[0];
+        to[b->nx] = to[b->nx - 1];
+    }
+    memcpy(mean, mean + pitch, pitch * sizeof *mean);
+    memcpy(mean + (b->ny + 1) * pitch, mean + b->ny * pitch, pitch * sizeof *mean);
+}
+
+/* How much less the noise of a usual block is than that of block i along an axis, or of the one behind it: the last
+ * ones have fewer pixels. */
+static float trust(const struct mro_blocks *b, size_t i, size_t blocks, size_t pixels)
+{
+    const struct range r = pixels_of(b, i + 1 < blocks ? i + 1 : i, pixels);
+    return (float)sqrt((double)(r.end - r.first) / (double)b->side);
+}
+
+static inline float past(float there, float here)
+{
+    const float d = there - here;
+    return d == d ? d : 0;
+}
+
+/* How far blocks differ from those around them: the steps across a block, and the block from its four neighbours; 0
+ * where it is unknown. A neighbour that is unknown is as the block. `mean` as fill_means leaves it. */
+static void differences(const struct mro_image *im, const struct mro_blocks *b, const float *mean, float *step,
+                        float *spot)
+{
+    const size_t nx = b->nx;
+    for (size_t j = 0; j < b->ny; j++, step += nx, spot += nx) {
+        const float *up = mean + j * (nx + 2) + 1, *here = up + nx + 2, *down = here + nx + 2;
+        const float of_row = trust(b, j, b->ny, im->ny);
+        for (size_t i = 0; i < nx; i++) {
+            const float m = here[i], *u = up + i, *h = here + i, *d = down + i;
+            const float left = past(u[-1], m) + past(h[-1], m) + past(d[-1], m),
+                        right = past(u[1], m) + past(h[1], m) + past(d[1], m),
+                        above = past(u[-1], m) + past(u[0], m) + past(u[1], m),
+                        below = past(d[-1], m) + past(d[0], m) + past(d[1], m);
+            const float across = fabsf(right - left), along = fabsf(below - above), t = m == m ? of_row : 0;
+            step[i] = t * (across > along ? across : along);
+            spot[i] = t * fabsf(past(u[0], m) + past(d[0], m) + past(h[-1], m) + past(h[1], m));
+        }
+        for (size_t i = nx > 2 ? nx - 2 : 0; i < nx; i++) {
+            step[i] *= trust(b, i, nx, im->nx);
+            spot[i] *= trust(b, i, nx, im->nx);
         }
     }
 }
@@ -191,18 +221,10 @@ static bool find_steps(const struct mro_image *im, const struct mro_blocks *b, c
                        const unsigned char *of, float *room, unsigned char *out)
 {
     const size_t n = b->ny * b->nx;
-    float *mean = room, *trust = room + n, *step = room + 2 * n, *spot = room + 3 * n, *work = room + 4 * n;
+    float *step = room, *spot = room + n, *work = room + 2 * n, *mean = work + SAMPLED;
     bool any = false;
-    for (size_t i = 0; i < n; i++) mean[i] = of[i] ? NAN : (float)means[i];
-    for (size_t j = 0; j < b->ny; j++)
-        for (size_t i = 0; i < b->nx; i++) {
-            /* The last ones have fewer pixels, and so more noise; they are neighbours of those before. */
-            const size_t y = j + 1 < b->ny ? j + 1 : j, x = i + 1 < b->nx ? i + 1 : i;
-            const double pixels = (double)(pixels_of(b, y, im->ny).end - y * b->side) *
-                                  (double)(pixels_of(b, x, im->nx).end - x * b->side);
-            trust[j * b->nx + i] = (float)(sqrt(pixels) / (double)b->side);
-        }
-    differences(b, mean, trust, step, spot);
+    fill_means(b, means, of, mean);
+    differences(im, b, mean, step, spot);
     /* Medians of the larger of two normal numbers, and of one, over their standard deviation. */
     const float most_step = STEP_SIGMAS / 1.0518f * typical(step, n, work),
                 most_spot = STEP_SIGMAS / 0.6745f * typical(spot, n, work);
@@ -481,7 +503,7 @@ enum mro_code mro_blemishes_find(const struct mro_image *im, const double pixel_
     const size_t n = blocks->ny * blocks->nx;
     *m = (struct mro_blemishes){ .blocks = *blocks, .of = calloc(n, 1) };
     unsigned char *steps = malloc(n);
-    float *room = malloc((4 * n + SAMPLED) * sizeof *room);
+    float *room = malloc((2 * n + SAMPLED + (blocks->ny + 2) * (blocks->nx + 2)) * sizeof *room);
     size_t *stack = malloc(n * sizeof *stack);
     bool ready = m->of && steps && room && stack;
     if (ready) find_constant(im, blocks, m->of, stack);
