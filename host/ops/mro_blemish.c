@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "ops/pixels.h"
 
 #define MOST_SHARE 0.9     /* of one value; an image with more of it shows nothing */
 #define CHANCE 0.01        /* blocks of one value that may be none */
@@ -511,9 +512,7 @@ enum mro_code mro_blemishes_find(const struct mro_image *im, const double pixel_
     if (ready && find_steps(im, blocks, means, m->of, room, steps))
         ready = find_sharp(im, pixel_nm, band_inv_nm, blocks, steps, m->of, stack);
     if (ready && (memchr(m->of, MRO_CONSTANT, n) || memchr(m->of, MRO_SHARP, n))) {
-        if (*px == NULL && (*px = malloc(im->ny * im->nx * sizeof **px)))
-            memcpy(*px, im->px, im->ny * im->nx * sizeof **px);
-        ready = *px != NULL;
+        ready = mro_pixels_to_repair(im, px);
         if (ready) repair(im, means, m, *px, room);
     }
     free(steps);

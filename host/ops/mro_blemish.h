@@ -18,10 +18,12 @@ struct mro_blemishes {
 };
 
 /* Looks for them in an image of the given `means` over blocks of pixels, without its `spikes` (NaN = no data). Fringes
- * of `band_inv_nm` or above do not count. MRO_EMEMORY only. Release `b` in any case. */
+ * of `band_inv_nm` or above do not count. *px: the image with blemishes filled in, to be freed; what the caller has put
+ * there, the pixels of `im`, is written to, and NULL stays where there are none. MRO_EMEMORY only. Release `m` in any
+ * case. */
 enum mro_code mro_blemishes_find(const struct mro_image *im, const double pixel_nm[2], const double band_inv_nm[2],
                                  const struct mro_blocks *blocks, const double *means, size_t spikes,
-                                 struct mro_blemishes *b, float **px, struct mro_error *e);
+                                 struct mro_blemishes *m, float **px, struct mro_error *e);
 void mro_blemishes_release(struct mro_blemishes *b);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "ops/pixels.h"
 
 #define PLACE_SIGMAS 5.0f /* of blocks along a line, from those next to them, that make it worth a look */
 #define WIDEST 4          /* lines side by side */
@@ -97,15 +98,14 @@ static bool is_quiet(const float *p, size_t first, size_t end, size_t at, size_t
  * there is none; false: out of memory. */
 static bool bridge(const struct mro_image *im, int axis, size_t at, size_t width, float **px)
 {
-    const size_t length = axis ? im->ny : im->nx, along = axis ? im->nx : 1, across = axis ? 1 : im->nx,
-                 pixels = im->ny * im->nx;
-    if (*px == NULL && (*px = malloc(pixels * sizeof **px))) memcpy(*px, im->px, pixels * sizeof **px);
-    for (size_t i = 0; *px && i < length; i++) {
+    const size_t length = axis ? im->ny : im->nx, along = axis ? im->nx : 1, across = axis ? 1 : im->nx;
+    if (!mro_pixels_to_repair(im, px)) return false;
+    for (size_t i = 0; i < length; i++) {
         float *p = *px + i * along + at * across;
         const float left = *(p - across), step = (p[width * across] - left) / (float)(width + 1);
         for (size_t k = 0; k < width; k++) p[k * across] = left + (float)(k + 1) * step;
     }
-    return *px != NULL;
+    return true;
 }
 
 /* Replaces lines among [first, end), and counts them. `p` and `room`: for as many numbers as the longest line has

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/notes.h"
@@ -54,6 +55,13 @@ bool mro_pixels_vary(const struct mro_image *im, char ***warnings, size_t *n_war
              empty ? "no pixel holds a number" : "every pixel has the same value");
     snprintf(verdict, room, "not measured: the image is %s", empty ? "empty" : "constant");
     return false;
+}
+
+bool mro_pixels_to_repair(const struct mro_image *im, float **px)
+{
+    const size_t bytes = im->ny * im->nx * sizeof **px;
+    if (*px == NULL && (*px = malloc(bytes))) memcpy(*px, im->px, bytes);
+    return *px != NULL;
 }
 
 /* The largest value and the next one, and how many pixels have them. */
