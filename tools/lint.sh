@@ -59,6 +59,7 @@ done
 # one of the program.
 mapfile -t library < <(printf '%s\n' "${programs[@]}" | grep '^host/' | grep -v '^host/cli/')
 grep -nE '"[^"]*--[a-z]' "${library[@]}" && complain "sentences that name options as the command line does, see above"
+grep -nE "\"[^\"]*'mroscope [a-z]" "${library[@]}" && complain "sentences that name verbs as the command line does, see above"
 while read -r name; do
     grep -qE "^ *\{ \"$name\", " host/cli/*.c || complain "a sentence calls the option '$name', which no verb has"
 done < <(grep -hE '"[^"]*`[a-z]' host -r --include=*.c | grep -vE '^ *(/?\*|//)|/\*.*`' | grep -oE '`[a-z][a-z0-9_-]*[=`]' |

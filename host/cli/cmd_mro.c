@@ -110,7 +110,7 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     if (cli_is_stem(item->info))
         mro_warn(
             r, "the file says that a STEM detector took the image: fringes, speckle and lens are taken for those of "
-               "an HRTEM image, and the fraction has no meaning if they are not; 'mroscope haadf' is for HAADF images");
+               "an HRTEM image, and the fraction has no meaning if they are not; `mroscope haadf` is for HAADF images");
     return MRO_OK;
 }
 

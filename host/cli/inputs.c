@@ -546,9 +546,11 @@ static void do_file(struct walk *w, const char *path)
     for (size_t i = 0; i < mro_file_images(f); i++) images += measured(w->job, f, i);
     if (images == 0) {
         const bool patterns = w->job->kinds == 1U << MRO_KIND_DIFFRACTION;
-        MRO_FAIL(&e, MRO_EDATA, "'%s' (%s) holds no %s to measure, but %s; see 'mroscope info'", path,
-                 mro_file_format(f), mro_kind_name(patterns ? MRO_KIND_DIFFRACTION : MRO_KIND_IMAGE),
-                 mro_kind_name(mro_file_info(f, 0)->kind));
+        const enum mro_kind kind = mro_file_info(f, 0)->kind;
+        MRO_FAIL(&e, MRO_EDATA, "'%s' (%s) holds no %s to measure, but %s; %s", path, mro_file_format(f),
+                 mro_kind_name(patterns ? MRO_KIND_DIFFRACTION : MRO_KIND_IMAGE), mro_kind_name(kind),
+                 kind == MRO_KIND_DIFFRACTION ? "patterns are measured with `mroscope pdf`"
+                                              : "`mroscope info` shows all that it holds");
         report(w, &e);
     }
     for (size_t i = 0; i < mro_file_images(f); i++) {

@@ -122,7 +122,9 @@ static enum mro_code open_named(struct mro_device *d, const char *name, struct m
     else if (strcmp(name, mro_backend_strict.name) == 0)
         d->ops = &mro_backend_strict;
     else
-        return MRO_FAIL(e, MRO_EARG, "unknown device '%s'; see 'mroscope devices'", name);
+        return MRO_FAIL(e, MRO_EARG,
+                        "unknown device '%s'; it is auto, cpu, cuda, cuda:1 (of several cards), cuda:all or strict",
+                        name);
     return d->ops->open(d, 0, e);
 }
 

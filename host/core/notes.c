@@ -77,19 +77,37 @@ static char *end_of_name(char *open)
     return *p == '`' ? p : NULL;
 }
 
+/* The same of a verb, `mroscope lattice`. */
+static char *end_of_verb(char *open)
+{
+    static const char program[] = "`mroscope ";
+    const size_t n = sizeof program - 1;
+    if (strncmp(open, program, n) != 0 || !islower((unsigned char)open[n])) return NULL;
+    char *p = open + n;
+    while (islower((unsigned char)*p)) p++;
+    return *p == '`' ? p : NULL;
+}
+
 void mro_spell_names(char *sentence, bool as_options)
 {
     bool quoted = false;
     if (strchr(sentence, '`') == NULL) return;
     char *to = sentence;
     for (char *s = sentence; *s; s++) {
-        char *end = quoted || *s != '`' ? NULL : end_of_name(s);
+        char *verb = quoted ? NULL : end_of_verb(s), *end = quoted || *s != '`' ? NULL : verb ? verb : end_of_name(s);
         if (end == NULL) {
             quoted = mro_quoted(sentence, s, quoted);
             *to++ = *s;
             continue;
         }
         const size_t n = (size_t)(end - s) - 1;
+        if (verb && as_options) {
+            memmove(to, s, n + 2);
+            to[0] = to[n + 1] = '\'';
+            to += n + 2;
+            s = end;
+            continue;
+        }
         char *name = to + (as_options ? 2 : 0); /* two dashes take the room of two quotes */
         memmove(name, s + 1, n);
         if (as_options) {

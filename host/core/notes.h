@@ -19,9 +19,10 @@ bool mro_notes_whole(const char *const *list, size_t n);
 /* Frees the list and leaves it empty. */
 void mro_notes_release(char ***list, size_t *n);
 
-/* Spells the names of what can be set (mroscope/error.h), in place: --s-max for `s_max` and --unit GPa for `unit=GPa`
- * with `as_options`, else without the quotes alone. What stands between single quotes is left as it is: a file may have
- * any name. Nothing is written to a sentence without such quotes. */
+/* Spells the names of what can be set and of verbs (mroscope/error.h), in place: --s-max for `s_max`, --unit GPa for
+ * `unit=GPa` and 'mroscope lattice' for `mroscope lattice` with `as_options`, else without the quotes alone. What
+ * stands between single quotes is left as it is: a file may have any name. Nothing is written to a sentence without
+ * such quotes. */
 void mro_spell_names(char *sentence, bool as_options);
 
 /* Whether a sentence is inside of single quotes behind the character at `s`, when `quoted` says whether it was before:

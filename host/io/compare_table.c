@@ -385,7 +385,7 @@ enum mro_code mro_compare_set_table(struct mro_compare_set *s, const char *path,
     if (t == NULL || s->source == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, MRO_SET_NO_MEMORY, path);
     if (rc == MRO_OK)
         rc = mro_lines_decode(&t->in, b.size ? (const void *)b.p : "", b.size, path,
-                              "; give the folder of results of 'mroscope batch', or a table with a column 'state'", e);
+                              "; give the folder of results of `mroscope batch`, or a table with a column 'state'", e);
     if (rc == MRO_OK) rc = read_headers(s, t, e);
     if (rc == MRO_OK) rc = count_cells(s, t, e);
     if (rc == MRO_OK) rc = make_columns(s, t, keys, n_keys, e);

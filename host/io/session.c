@@ -215,7 +215,7 @@ enum mro_code mro_session_open(struct mro_session *s, const char *folder, struct
         rc = MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its name", folder);
     else if (stat(path, &st) != 0 && errno == ENOENT)
         rc =
-            MRO_FAIL(e, MRO_EIO, "'%s' has no index.json: it is not the folder of results of 'mroscope batch'", folder);
+            MRO_FAIL(e, MRO_EIO, "'%s' has no index.json: it is not the folder of results of `mroscope batch`", folder);
     if (rc == MRO_OK) rc = read_json(path, path, &s->index, e);
     if (rc == MRO_OK) rc = take_index(s, e);
     free(path);

@@ -247,7 +247,7 @@ static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, st
     r->fraction_ci95[1] = fmax(r->fraction_ci95[1], flagged);
     if (c->filled) {
         mro_warn(r, "crystals cover so much of the field that too little is left of a glass to compare them with: the "
-                    "fraction is the share of flagged cells; measure crystals with 'mroscope lattice'");
+                    "fraction is the share of flagged cells; measure crystals with `mroscope lattice`");
         snprintf(r->verdict + used, sizeof r->verdict - used, "; crystals fill the field, which is no glass");
         return;
     }
@@ -255,7 +255,7 @@ static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, st
         r,
         "%s ordered region is some %.1f nm across, larger than the clusters that are looked for (up to 3 nm): it is "
         "taken for a few of them and counts too little; the interval goes up to what the %sflagged cells cover, %.1f "
-        "%%; measure crystals with 'mroscope lattice'",
+        "%%; measure crystals with `mroscope lattice`",
         c->n ? "one more" : "an", c->widest_nm, c->n ? "crystals and " : "", 100 * flagged);
     snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", c->widest_nm);
 }

@@ -564,7 +564,7 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
         mro_warn(
             r,
             "the band at %.1f nm is %.2g nm wide, a few spacings of atoms: fringes of a lattice make such stripes, "
-            "and shear bands are wider; measure fringes with 'mroscope lattice', or look for wider bands with "
+            "and shear bands are wider; measure fringes with `mroscope lattice`, or look for wider bands with "
             "`width`",
             b->position_nm, b->width_nm);
     if (b->fit_edge_nm > SOFT * b->width_nm / 2)

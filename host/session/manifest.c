@@ -95,7 +95,7 @@ static enum mro_code take_header(struct mro_manifest *m, const char *path, char 
             return MRO_FAIL(
                 e, MRO_EFORMAT,
                 "'%s' has no column '%s': its first line has to name the columns, file,state,strain,kind at "
-                "least; `init=FOLDER` of 'mroscope batch' writes one",
+                "least; `init=FOLDER` of `mroscope batch` writes one",
                 path, mro_manifest_columns[k]);
     return MRO_OK;
 }

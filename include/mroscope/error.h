@@ -9,7 +9,9 @@
  * What can be set is called in sentences, of errors and of warnings in results, by the name of the program's option,
  * between backquotes. Mostly that is the field or argument without its unit: `s_max` is s_max_inv_nm, `memory`
  * memory_bytes, `unit=GPa` unit with a value that it may have. So a caller can call it as his users do: --s-max and
- * --unit GPa on the command line. Names of files stand between single quotes, and may hold backquotes of their own.
+ * --unit GPa on the command line. A measurement that is named as the next step is `mroscope lattice`, as the program's
+ * verb and the function of its header are. Names of files stand between single quotes, and may hold backquotes of their
+ * own.
  */
 #ifndef MROSCOPE_ERROR_H
 #define MROSCOPE_ERROR_H

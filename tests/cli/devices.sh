@@ -82,7 +82,7 @@ for name in gpu cuda0 CPU strict:1; do
     run bandpass --device $name "$image"
     expect_code 2
     expect_one_line
-    expect_err "unknown device '$name'; see 'mroscope devices'"
+    expect_err "unknown device '$name'; it is auto, cpu, cuda,"
 done
 
 finish

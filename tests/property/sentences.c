@@ -25,6 +25,10 @@ static void names_are_spelled_and_files_left_alone(void **state)
         { "the file's unit: give `unit`; images' `kv`", "the file's unit: give --unit; images' --kv",
           "the file's unit: give unit; images' kv" },
         { "'`kv`'; `kv`", "'`kv`'; --kv", "'`kv`'; kv" },
+        { "measure with `mroscope lattice`, or `d`", "measure with 'mroscope lattice', or --d",
+          "measure with mroscope lattice, or d" },
+        { "`mroscope `; `mroscope x=1`; '`mroscope pdf`'", "`mroscope `; `mroscope x=1`; '`mroscope pdf`'",
+          "`mroscope `; `mroscope x=1`; '`mroscope pdf`'" },
         { "a ` b `C` `` `x y` `kv", "a ` b `C` `` `x y` `kv", "a ` b `C` `` `x y` `kv" },
         { "", "", "" },
     };

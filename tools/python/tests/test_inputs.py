@@ -144,6 +144,11 @@ def test_files_that_cannot_be_read(tmp_path):
         mroscope.info(tmp_path / "-odd name.tif")
 
 
+def test_the_next_step_is_a_function(samples):
+    with pytest.raises(mroscope.errors.DataError, match=r"patterns are measured with mroscope\.pdf\(\)$"):
+        mroscope.mro(samples / "stem" / "saed_glass.tif")
+
+
 def test_what_was_changed_in_an_image_counts(samples, tmp_path):
     image = mroscope.read(samples / "stem" / "nanocrystal.tif")
     assert bandpass(image).calibration == bandpass(image.path).calibration  # the file itself

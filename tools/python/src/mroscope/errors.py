@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 if TYPE_CHECKING:
@@ -69,11 +70,13 @@ PIXEL_SIZE = (1, 2)
 
 def in_python(sentence: str, options: Mapping[str, Option]) -> str:
     """A sentence of the library, which calls options `s_max` or `unit=GPa`, with the keyword arguments of those that
-    `options` has by their names on the command line. What only stands for a value, as KV in `kv=KV`, is left out.
-    Names of files, between single quotes, stay as they are."""
+    `options` has by their names on the command line, and verbs, `mroscope lattice`, by those of their functions. What
+    only stands for a value, as KV in `kv=KV`, is left out. Names of files, between single quotes, stay as they are."""
 
     def name(match: re.Match[str]) -> str:
-        word, value = match.groups()
+        verb, word, value = match.groups()
+        if verb is not None:
+            return f"mroscope.{verb}()" if hasattr(sys.modules[__package__], verb) else f"'mroscope {verb}'"
         if word is None:
             return match.group(0)
         o = options.get(word.replace("_", "-"))
@@ -84,7 +87,7 @@ def in_python(sentence: str, options: Mapping[str, Option]) -> str:
         return o.keyword if value in (None, o.arg) else f"{o.keyword}={value!r}"
 
     quoted = r"(?<![A-Za-z0-9])'.*?'(?![A-Za-z0-9])"
-    return re.sub(quoted + r"|`([a-z][a-z0-9_-]*)(?:=([^`]*))?`", name, sentence, flags=re.DOTALL)
+    return re.sub(quoted + r"|`mroscope ([a-z]+)`|`([a-z][a-z0-9_-]*)(?:=([^`]*))?`", name, sentence, flags=re.DOTALL)
 
 
 def error_of(code: int, message: str, results: Sequence[Any], options: Mapping[str, Option]) -> MroscopeError:
