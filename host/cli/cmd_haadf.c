@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/verb.h"
+#include "cli/words.h"
 #include "core/notes.h"
 #include "mroscope/haadf.h"
 #include "report/figure.h"
@@ -116,12 +117,20 @@ static void tell_of_lens(const struct haadf *m, struct mro_haadf_result *r)
                  "specimen only if another defocus gives the same");
 }
 
+static void tell_of_camera(const struct haadf *m, const struct mro_image_info *info, struct mro_haadf_result *r)
+{
+    if (!m->settings.signal && cli_is_camera(info))
+        mro_warn(r, "the file says that a camera took the image, which is measured as HAADF: if it is HRTEM, give "
+                    "`signal=hrtem`");
+}
+
 static enum mro_code measure(void *state, enum cli_place place, const struct cli_item *item, void *result,
                              struct mro_error *e)
 {
     struct haadf *m = state;
     MRO_TRY(mro_haadf_measure(m->run.places->device[place], &item->pixels, item->name, &m->settings.o, result, e));
     tell_of_lens(m, result);
+    tell_of_camera(m, item->info, result);
     return MRO_OK;
 }
 

@@ -27,3 +27,11 @@ bool cli_is_stem(const struct mro_image_info *info)
     static const char *const detectors[] = { "haadf", "adf", "maadf", "laadf", "stem", "df", "digiscan", NULL };
     return cli_any_word(info->detector, detectors) || cli_any_word(info->title, detectors);
 }
+
+bool cli_is_camera(const struct mro_image_info *info)
+{
+    static const char *const cameras[] = { "camera", "ccd",       "ceta",  "falcon", "eagle", "ultrascan",
+                                           "orius",  "oneview",   "rio",   "k2",     "k3",    "us1000ftxp",
+                                           "temcam", "clearview", "metro", NULL };
+    return !cli_is_stem(info) && cli_any_word(info->detector, cameras);
+}

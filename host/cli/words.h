@@ -13,4 +13,7 @@ bool cli_any_word(const char *name, const char *const *words);
 /* Was an image taken with a detector of STEM, as its detector or its title says? */
 bool cli_is_stem(const struct mro_image_info *info);
 
+/* Was it taken with a camera, as its detector says? */
+bool cli_is_camera(const struct mro_image_info *info);
+
 #endif

@@ -233,9 +233,11 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         mro_warn(r,
                  "%s: contrast, histogram and autocorrelation include the noise, and the contrast is an upper "
                  "limit; export raw counts, or several frames",
-                 isfinite(s->noise) ? "the noise is not white (the image was resampled or smoothed, or its structure "
-                                      "reaches the pixel)"
-                                    : "the field is too small to tell the noise from the highest frequencies");
+                 !isfinite(s->noise) ? "the field is too small to tell the noise from the highest frequencies"
+                 : o->hrtem          ? "the noise is not white (the image was resampled or smoothed, or its structure "
+                                       "reaches the pixel)"
+                                     : "the noise is not white (the image was resampled or smoothed, its structure "
+                                       "reaches the pixel, or it is HRTEM, for which `signal=hrtem` is)");
     for (int a = 0; a < 2; a++)
         if (isfinite(s->line_sd[a])) {
             r->line_noise_sd = isfinite(r->line_noise_sd) ? hypot(r->line_noise_sd, s->line_sd[a]) : s->line_sd[a];

@@ -104,4 +104,21 @@ expect_json out.txt
 expect_out '"frame": 0'
 expect_out '"frame": null'
 
+# -- an HRTEM image taken for HAADF: where the file or its noise says so
+run haadf "$samples/AQ_0_corr.tif"
+expect_code 0
+expect_err "or it is HRTEM, for which --signal hrtem is"
+run convert -o camera "$samples/../tests/data/multi_signal.dm3"
+sed -e 's/detector=DigiScan/detector=BM-Orius/' -e 's/title=HAADF/title=Image/' camera/multi_signal.i0.tif >camera/orius.tif
+run haadf camera/orius.tif
+expect_code 0
+expect_err "a camera took the image, which is measured as HAADF: if it is HRTEM, give --signal hrtem"
+for quiet in "--signal hrtem camera/orius.tif" camera/multi_signal.i0.tif; do
+    # shellcheck disable=SC2086
+    run haadf $quiet
+    expect_code 0
+    checks=$((checks + 1))
+    grep -q "a camera took" err.txt && fail "tells of a camera for nothing"
+done
+
 finish
