@@ -73,6 +73,19 @@ if command -v "${CXX:-c++}" >/dev/null; then # not its {0}, which C++ has anothe
 fi
 LD_LIBRARY_PATH=$(pkg-config --variable=libdir mroscope)
 export LD_LIBRARY_PATH
+# The same with CMake.
+cat >CMakeLists.txt <<'EOF'
+cmake_minimum_required(VERSION 3.22)
+project(fraction C)
+find_package(mroscope 0.1 REQUIRED)
+add_executable(fraction fraction.c)
+target_link_libraries(fraction PRIVATE mroscope::mroscope)
+EOF
+cmake -S . -B with-cmake -DCMAKE_PREFIX_PATH="$PWD/moved" >out.txt 2>err.txt && cmake --build with-cmake >>out.txt 2>>err.txt
+code=$?
+expect_code 0
+checks=$((checks + 1))
+./with-cmake/fraction missing.tif 2>&1 | grep -q 'missing.tif' || fail "what CMake linked does not run"
 measure() {
     ./fraction "$@" >out.txt 2>err.txt
     code=$?
