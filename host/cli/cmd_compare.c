@@ -467,7 +467,7 @@ static enum mro_code load(struct compare *s, const char *path, struct mro_error 
     free(index);
     if (rc) return rc;
     rc = mro_hash_start(&hash, -1, b.p, b.size, 0, e);
-    if (rc == MRO_OK) rc = mro_hash_finish(hash, s->sha256, e);
+    if (rc == MRO_OK) rc = mro_hash_finish(hash, path, s->sha256, e);
     mro_bytes_unmap(&b);
     return rc;
 }

@@ -230,7 +230,7 @@ static bool convert_file(struct convert *c, const char *path)
         cli_complain(&e);
     }
     mro_hash_cancel(hash);
-    mro_hash_finish(hash, NULL, NULL);
+    mro_hash_finish(hash, path, NULL, NULL);
     mro_file_close(f);
     return good;
 }

@@ -98,7 +98,7 @@ static enum mro_code read_table(const char *path, const struct mro_indent_table_
     MRO_TRY(mro_bytes_map(&b, path, e));
     enum mro_code rc = mro_indent_table(t, b.size ? (const void *)b.p : "", b.size, path, o, e);
     if (rc == MRO_OK) rc = mro_hash_start(&hash, -1, b.p, b.size, 0, e);
-    if (rc == MRO_OK) rc = mro_hash_finish(hash, sha256, e);
+    if (rc == MRO_OK) rc = mro_hash_finish(hash, path, sha256, e);
     mro_bytes_unmap(&b);
     if (rc) mro_indent_table_release(t);
     return rc;

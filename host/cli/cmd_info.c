@@ -174,7 +174,7 @@ static enum mro_code describe(const struct cli_job *job, const char *path, struc
     if (code == MRO_OK) cli_warn(&opt->common, path, h.head.warnings, h.head.n_warnings);
     cli_head_release(&h);
     mro_hash_cancel(hash);
-    mro_hash_finish(hash, NULL, NULL);
+    mro_hash_finish(hash, path, NULL, NULL);
     cli_item_release(&item, code != MRO_OK);
     free(s);
     mro_file_close(f);

@@ -74,7 +74,7 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
         struct mro_hash_job *hash = *item->hash;
         *item->hash = NULL;
         const double from = cli_now();
-        MRO_TRY(mro_hash_finish(hash, item->sha256, e));
+        MRO_TRY(mro_hash_finish(hash, item->path, item->sha256, e));
         if (item->awaited) {
             item->awaited[0] = from;
             item->awaited[1] = cli_now();

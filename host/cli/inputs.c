@@ -560,7 +560,7 @@ static void do_file(struct walk *w, const char *path)
 done:
     /* The digest is read from the open file, so it ends before that is closed. */
     mro_hash_cancel(w->hash);
-    mro_hash_finish(w->hash, NULL, NULL);
+    mro_hash_finish(w->hash, path, NULL, NULL);
     w->hash = NULL;
     mro_file_close(f);
     tell_of_checksum(w, path, cli_now() - from);

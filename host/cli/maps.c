@@ -29,7 +29,7 @@ enum mro_code cli_sources_add(struct cli_sources *s, const char *role, const cha
     if (s->n == CLI_MAX_SOURCES)
         return MRO_FAIL(e, MRO_EARG, "more than %d files are given for one result", CLI_MAX_SOURCES);
     MRO_TRY(mro_hash_start(&hash, fd, p, size, 0, e));
-    MRO_TRY(mro_hash_finish(hash, hex, e));
+    MRO_TRY(mro_hash_finish(hash, file, hex, e));
     const size_t i = s->n++;
     s->role[i] = strdup(role);
     s->file[i] = strdup(file);

@@ -19,11 +19,11 @@ bool cli_pdf_is_table(const char *path)
     return yes;
 }
 
-static enum mro_code hash_of(const struct mro_bytes *b, char hex[65], struct mro_error *e)
+static enum mro_code hash_of(const struct mro_bytes *b, const char *path, char hex[65], struct mro_error *e)
 {
     struct mro_hash_job *job = NULL;
     MRO_TRY(mro_hash_start(&job, -1, b->p, b->size, 0, e));
-    return mro_hash_finish(job, hex, e);
+    return mro_hash_finish(job, path, hex, e);
 }
 
 enum mro_code cli_pdf_read_table(struct cli_pdf *s, const char *path, struct mro_profile *p, char sha256[65],
@@ -33,7 +33,7 @@ enum mro_code cli_pdf_read_table(struct cli_pdf *s, const char *path, struct mro
     MRO_TRY(mro_bytes_map(&b, path, e));
     enum mro_code rc = mro_profile_read(p, b.size ? (const void *)b.p : "", b.size, path, &s->table, e);
     if (rc == MRO_OK) {
-        rc = hash_of(&b, sha256, e);
+        rc = hash_of(&b, path, sha256, e);
         if (rc) mro_profile_release(p);
     }
     mro_bytes_unmap(&b);
@@ -53,7 +53,7 @@ static enum mro_code read_pattern(struct cli_pdf *s, const char *path, struct mr
     if (rc == MRO_OK) rc = mro_file_read(f, 0, 0, im, e);
     if (rc == MRO_OK) {
         cli_calibrate(&s->run.common, mro_file_info(f, 0), im->axis, sentence, sizeof sentence);
-        rc = hash_of(&f->bytes, sha256, e);
+        rc = hash_of(&f->bytes, path, sha256, e);
         if (rc) mro_image_release(im);
     }
     mro_file_close(f);

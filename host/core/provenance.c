@@ -14,6 +14,7 @@
 
 enum { PIECE = 1 << 18 }; /* bytes read at a time: they stay in the cache until they are hashed */
 enum { DIGEST = 32, MOST_THREADS = 64 };
+enum { CUT = -1 };
 
 struct mro_hash_job {
     int fd;
@@ -23,6 +24,7 @@ struct mro_hash_job {
     unsigned char (*digest)[DIGEST];
     atomic_size_t next; /* part to be taken */
     atomic_bool failed; /* or cancelled */
+    atomic_int reason;  /* why the file could not be read; CUT: it ends before its size */
     size_t threads;
     pthread_t thread[MOST_THREADS];
 };
@@ -31,19 +33,22 @@ const char *mro_version(void) { return MROSCOPE_VERSION; }
 const char *mro_commit(void) { return MROSCOPE_COMMIT; }
 
 /* The piece at `at`, in place or in `room`; NULL when it cannot be read. */
-static const unsigned char *piece(const struct mro_hash_job *job, size_t at, size_t n, unsigned char *room)
+static const unsigned char *piece(struct mro_hash_job *job, size_t at, size_t n, unsigned char *room)
 {
     if (job->fd < 0) return job->p + at;
     for (size_t done = 0; done < n;) {
         const ssize_t got = pread(job->fd, room + done, n - done, (off_t)(at + done));
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return NULL;
+        if (got <= 0) {
+            job->reason = got < 0 ? errno : CUT;
+            return NULL;
+        }
         done += (size_t)got;
     }
     return room;
 }
 
-static bool hash(const struct mro_hash_job *job, size_t from, size_t size, unsigned char *digest)
+static bool hash(struct mro_hash_job *job, size_t from, size_t size, unsigned char *digest)
 {
     unsigned int n = 0;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -105,25 +110,34 @@ enum mro_code mro_hash_start(struct mro_hash_job **job, int fd, const void *p, s
     return MRO_OK;
 }
 
-enum mro_code mro_hash_finish(struct mro_hash_job *job, char hex[65], struct mro_error *e)
+/* `reason` is of a job. */
+static enum mro_code unread(const char *name, int reason, struct mro_error *e)
+{
+    if (reason == CUT) return MRO_FAIL(e, MRO_EIO, "'%s' was cut short while it was read", name);
+    return MRO_FAIL(e, MRO_EIO, "cannot read '%s' to its end: %s", name, strerror(reason));
+}
+
+enum mro_code mro_hash_finish(struct mro_hash_job *job, const char *name, char hex[65], struct mro_error *e)
 {
     if (hex) hex[0] = '\0';
     if (job == NULL) return MRO_OK;
     for (size_t k = 0; k < job->threads; k++) pthread_join(job->thread[k], NULL);
     bool ok = !job->failed;
     if (ok && job->joined) {
-        const struct mro_hash_job sums = { .fd = -1, .p = job->digest[0] };
+        struct mro_hash_job sums = { .fd = -1, .p = job->digest[0] };
         ok = hash(&sums, 0, job->parts * DIGEST, job->digest[job->parts]);
     }
     if (ok && hex) write_digits(job->digest[job->joined ? job->parts : 0], hex);
+    const int reason = job->reason;
     free(job->digest);
     free(job);
-    return ok ? MRO_OK : MRO_FAIL(e, MRO_EINTERNAL, "the checksum of the input could not be computed");
+    if (!ok && reason) return unread(name, reason, e);
+    return ok ? MRO_OK : MRO_FAIL(e, MRO_EINTERNAL, "the checksum of '%s' could not be computed", name);
 }
 
 enum mro_code mro_sha256(const void *p, size_t size, char hex[65], struct mro_error *e)
 {
-    const struct mro_hash_job job = { .fd = -1, .p = p };
+    struct mro_hash_job job = { .fd = -1, .p = p };
     unsigned char digest[DIGEST];
     if (!hash(&job, 0, size, digest)) return MRO_FAIL(e, MRO_EINTERNAL, "a checksum could not be computed");
     write_digits(digest, hex);
@@ -134,7 +148,7 @@ enum mro_code mro_sha256_file(const char *path, char hex[65], uint64_t *size, st
 {
     struct stat st;
     unsigned char digest[DIGEST];
-    const struct mro_hash_job job = { .fd = open(path, O_RDONLY | O_CLOEXEC) };
+    struct mro_hash_job job = { .fd = open(path, O_RDONLY | O_CLOEXEC) };
     if (job.fd < 0 || fstat(job.fd, &st) != 0) {
         const int reason = errno;
         if (job.fd >= 0) close(job.fd);
@@ -142,7 +156,8 @@ enum mro_code mro_sha256_file(const char *path, char hex[65], uint64_t *size, st
     }
     const bool ok = hash(&job, 0, (size_t)st.st_size, digest);
     close(job.fd);
-    if (!ok) return MRO_FAIL(e, MRO_EIO, "cannot read '%s' to its end", path);
+    if (!ok && job.reason) return unread(path, job.reason, e);
+    if (!ok) return MRO_FAIL(e, MRO_EINTERNAL, "the checksum of '%s' could not be computed", path);
     if (size) *size = (uint64_t)st.st_size;
     write_digits(digest, hex);
     return MRO_OK;

@@ -37,9 +37,10 @@ enum mro_code mro_hash_start(struct mro_hash_job **job, int fd, const void *p, s
 /* Makes a job that has not ended stop early; mro_hash_finish then gives no digest. NULL is fine. */
 void mro_hash_cancel(struct mro_hash_job *job);
 
-/* Waits, writes 64 hexadecimal digits and a zero to `hex` (may be NULL) and frees the job. NULL is fine:
- * gives "". Errors: MRO_EINTERNAL when the digest could not be computed. */
-enum mro_code mro_hash_finish(struct mro_hash_job *job, char hex[65], struct mro_error *e);
+/* Waits, writes 64 hexadecimal digits and a zero to `hex` (may be NULL) and frees the job. NULL is fine: gives "".
+ * `name` of the file is for sentences. Errors: MRO_EIO (it cannot be read to its end, or has become shorter),
+ * MRO_EINTERNAL when the digest could not be computed. */
+enum mro_code mro_hash_finish(struct mro_hash_job *job, const char *name, char hex[65], struct mro_error *e);
 
 /* SHA-256 of bytes, or of a file with its size (may be NULL), in this thread. Errors: MRO_EIO (the file cannot be
  * read), MRO_EMEMORY, MRO_EINTERNAL. */

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ static void check_by(int part_threads, const void *p, size_t size, const char *e
     struct mro_hash_job *job;
     char hex[65];
     assert_int_equal(mro_hash_start(&job, -1, p, size, part_threads, NULL), MRO_OK);
-    assert_int_equal(mro_hash_finish(job, hex, NULL), MRO_OK);
+    assert_int_equal(mro_hash_finish(job, "bytes", hex, NULL), MRO_OK);
     assert_string_equal(hex, expected);
 }
 
@@ -60,21 +61,43 @@ static void sums_of_parts(void **state)
     struct mro_hash_job *job;
     assert_int_equal(mro_hash_start(&job, -1, p, size, 2, NULL), MRO_OK);
     mro_hash_cancel(job);
-    mro_hash_finish(job, NULL, NULL);
+    mro_hash_finish(job, "bytes", NULL, NULL);
     free(p);
+}
+
+/* A file that became shorter since its size was asked for, in the piece that is read and before it, as a whole or not.
+ */
+static void a_file_that_was_cut_is_told_as_such(void **state)
+{
+    struct mro_hash_job *job;
+    struct mro_error e;
+    char hex[65];
+    FILE *f = tmpfile();
+    (void)state;
+    assert_non_null(f);
+    assert_int_equal(fputs("abc", f) < 0 || fflush(f), 0);
+    for (size_t size = 4; size < 4 * MRO_HASH_PART; size *= 1000)
+        for (int threads = 0; threads < 3; threads++) {
+            assert_int_equal(mro_hash_start(&job, fileno(f), NULL, size, threads, &e), MRO_OK);
+            assert_int_equal(mro_hash_finish(job, "stack.tif", hex, &e), MRO_EIO);
+            assert_string_equal(e.message, "'stack.tif' was cut short while it was read");
+            assert_string_equal(hex, "");
+        }
+    fclose(f);
 }
 
 static void no_job_gives_no_digest(void **state)
 {
     char hex[65] = "x";
     (void)state;
-    assert_int_equal(mro_hash_finish(NULL, hex, NULL), MRO_OK);
+    assert_int_equal(mro_hash_finish(NULL, "bytes", hex, NULL), MRO_OK);
     assert_string_equal(hex, "");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(known_digests), cmocka_unit_test(sums_of_parts),
+                                        cmocka_unit_test(a_file_that_was_cut_is_told_as_such),
                                         cmocka_unit_test(no_job_gives_no_digest) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
