@@ -11,6 +11,9 @@
  * patches are real, how large they are, and how many were missed. So power and footprint are corrected together, and
  * the interval carries what is not known about them. After Horvitz and Thompson (1952) in spirit; sums instead of
  * weights, because one over a small power is mostly noise. */
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_statistics.h>
 #include <math.h>
@@ -442,7 +445,7 @@ static void poisson(const double *mean, uint64_t seed, size_t first, double *num
 /* The draws of a sum over patches. Draws go through the grid of models in order, so that neighbours share a model: each
  * of PART of them uses what was computed of it. */
 enum { PART = 32, THIRD = (SIZES - 1) / 3 };
-_Static_assert(3 * THIRD == SIZES - 1, "sizes are gone through in thirds");
+_Static_assert(3 * THIRD == SIZES - 1 && SIZES > 2 * LANES && SIZES <= 3 * LANES, "sizes are gone through in thirds");
 _Static_assert(DRAWS % MRO_PHILOX_LANES == 0, "draws are made side by side");
 struct draws {
     const struct posterior *q;
@@ -450,9 +453,44 @@ struct draws {
     uint64_t seed;
 };
 
+/* The area of the size that each patch has, by how many sizes have no larger a chance than `at`. */
+static inline void drawn_areas(const float chance[SIZES][LANES], const float *at, const float *area_of, float *area)
+{
+    /* Three sums, which need not wait for each other. */
+#ifdef __AVX512F__ /* where compilers turn masks into vectors before they count, and gather one number after the other \
+                    */
+    const __m512 mark = _mm512_loadu_ps(at);
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i part[3] = { _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512() };
+#pragma GCC unroll 13
+    for (int s = 0; s < THIRD; s++)
+        for (int j = 0; j < 3; j++) {
+            const __mmask16 small = _mm512_cmp_ps_mask(_mm512_loadu_ps(chance[j * THIRD + s]), mark, _CMP_LE_OQ);
+            part[j] = _mm512_mask_add_epi32(part[j], small, part[j], one);
+        }
+    const __m512i size = _mm512_add_epi32(_mm512_add_epi32(part[0], part[1]), part[2]);
+    const __m512 few =
+        _mm512_permutex2var_ps(_mm512_loadu_ps(area_of), size, _mm512_loadu_ps(area_of + LANES)); /* modulo 32 */
+    const __mmask16 more = _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(2 * LANES));
+    const __m512 rest = _mm512_maskz_loadu_ps((1 << (SIZES - 2 * LANES)) - 1, area_of + 2 * LANES);
+    _mm512_storeu_ps(area, _mm512_mask_permutexvar_ps(few, more, size, rest)); /* modulo 16 */
+#else
+    int32_t low[LANES] = { 0 }, middle[LANES] = { 0 }, high[LANES] = { 0 };
+    for (int s = 0; s < THIRD; s++)
+#pragma omp simd
+        for (int k = 0; k < LANES; k++) {
+            low[k] += chance[s][k] <= at[k];
+            middle[k] += chance[THIRD + s][k] <= at[k];
+            high[k] += chance[2 * THIRD + s][k] <= at[k];
+        }
+#pragma omp simd
+    for (int k = 0; k < LANES; k++) area[k] = area_of[low[k] + middle[k] + high[k]];
+#endif
+}
+
 /* Adds to area[0 .. n_draws) the areas of the patches that are real in draws first, first + 1, ... of model m, with
- * expected numbers of found spheres count[...]. `uniform` is room for PART * wide numbers: one decides whether a patch
- * is real, and by its place among those that say so, how large it is. */
+ * expected numbers of found spheres count[...]. `uniform` is room for PART * wide numbers and MRO_PHILOX_LANES
+ * more: one decides whether a patch is real, and by its place among those that say so, how large it is. */
 static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n_draws, const double *count,
                          float *uniform, double *area)
 {
@@ -462,14 +500,15 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
     for (size_t b = 0; b < n_draws; b++) {
         float *u = uniform + b * wide;
         const uint64_t stream = draw_stream(first + b);
-        for (size_t i = 0; i < quarter; i += MRO_PHILOX_LANES) {
-            const size_t n = quarter - i < MRO_PHILOX_LANES ? quarter - i : MRO_PHILOX_LANES;
+        /* From the last on: what goes beyond a quarter is written over by the next. */
+        for (size_t i = (quarter + MRO_PHILOX_LANES - 1) / MRO_PHILOX_LANES * MRO_PHILOX_LANES; i > 0;) {
             mro_philox_words r[4];
+            i -= MRO_PHILOX_LANES;
             mro_philox_lanes(d->seed, stream, 1 + i, r);
             for (size_t j = 0; j < 4; j++) {
                 float one[MRO_PHILOX_LANES];
                 for (int k = 0; k < MRO_PHILOX_LANES; k++) one[k] = mro_uniform_open((uint32_t)r[j][k]);
-                memcpy(u + j * quarter + i, one, n * sizeof *u);
+                memcpy(u + j * quarter + i, one, sizeof one);
             }
         }
     }
@@ -484,26 +523,15 @@ static void draw_patches(const struct draws *d, size_t m, size_t first, size_t n
         }
         for (size_t b = 0; b < n_draws; b++) {
             const float *u = uniform + b * wide + i, expected = (float)count[b];
-            float at[LANES];
-            int32_t low[LANES] = { 0 }, middle[LANES] = { 0 }, high[LANES] = { 0 }; /* sizes that are too small */
+            float at[LANES], drawn[LANES];
 #pragma omp simd
             for (int k = 0; k < LANES; k++) {
                 const float r = expected * real[k], mark = u[k] * (r + noise[k]), part = mark / r * sum[k];
                 at[k] = mark < r ? part : -1; /* -1: speckle */
             }
-            /* Three sums, which need not wait for each other. */
-            for (int s = 0; s < THIRD; s++)
+            drawn_areas(chance, at, area_of, drawn);
 #pragma omp simd
-                for (int k = 0; k < LANES; k++) {
-                    low[k] += chance[s][k] <= at[k];
-                    middle[k] += chance[THIRD + s][k] <= at[k];
-                    high[k] += chance[2 * THIRD + s][k] <= at[k];
-                }
-#pragma omp simd
-            for (int k = 0; k < LANES; k++) {
-                const float part = inside[k] * area_of[low[k] + middle[k] + high[k]];
-                sum_of[b][k] += at[k] < 0 ? 0 : part;
-            }
+            for (int k = 0; k < LANES; k++) sum_of[b][k] += at[k] < 0 ? 0 : inside[k] * drawn[k];
         }
     }
     for (size_t b = 0; b < n_draws; b++)
@@ -630,7 +658,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
     bool failed = false;
 #pragma omp parallel num_threads(p->d->threads)
     {
-        float *uniform = malloc((PART * wide + 1) * sizeof *uniform);
+        float *uniform = malloc((PART * wide + MRO_PHILOX_LANES) * sizeof *uniform);
         if (uniform == NULL) {
 #pragma omp atomic write
             failed = true;
