@@ -111,7 +111,7 @@ static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_s
     struct mro_device *d = p->d;
     const struct mro_grid *g = &s->grid;
     const size_t n = g->ny * g->nx, ny = s->cells.ny, nx = s->cells.nx;
-    float *mask = malloc(n * sizeof *mask), *line = malloc(g->nx * sizeof *line);
+    float *mask = malloc(n * sizeof *mask), *line = malloc((g->nx + MRO_CUT_MORE) * sizeof *line);
     struct mro_buffer flat = { 0 };
     enum mro_code rc = MRO_OK;
     if (mask == NULL || line == NULL) {
@@ -121,8 +121,8 @@ static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_s
     mro_sound_mask(s, mask);
     for (size_t i = 0; i < ny * nx; i++)
         if (flagged[i])
-            mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM,
-                        line, mask);
+            mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM, 0,
+                        g->ny, line, mask);
     if ((rc = d->ops->alloc(d, &flat, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->forward(d, g, &s->field, &flat, e))) goto done;
     for (int round = 0; round < ROUNDS; round++) {

@@ -208,9 +208,11 @@ enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_
                                double margin_nm, double least, bool seconds, struct mro_found_list *out,
                                struct mro_error *e);
 
-/* Takes a sphere of radius `reach` nm, with a soft edge, out of a plane of the grid that is 1 elsewhere. `line`: room
- * for a row. */
-void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, float *line, float *plane);
+/* Takes a sphere of radius `reach` nm, with a soft edge, out of rows first to end - 1 of a plane of the grid that is 1
+ * elsewhere. `line`: room for a row and MRO_CUT_MORE samples. */
+enum { MRO_CUT_MORE = 8 };
+void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, size_t first, size_t end,
+                 float *line, float *plane);
 
 /* Gains that whiten a spectrum anew by the power of what `mask` and the patches leave of its field: *gain, on the host,
  * belongs to `power` (room for the field on the device) or to *copy, which is to be freed. NULL where too little is

@@ -2,6 +2,7 @@
 /* Patches: fringes with the profile of a sphere, fitted at the most surprising cells of a field. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/team.h"
 #include "mroscope/math/band.h"
@@ -10,6 +11,7 @@
 
 #define CANDIDATE 5.0 /* -ln p of cells whose neighbourhood is searched for a patch */
 #define SOFT_NM 0.35  /* edge of what is cut out around a patch, beyond its radius */
+#define BAND_ROWS 32  /* of a plane that patches are cut out of together */
 
 bool mro_found_push(struct mro_found_list *l, const struct mro_found *f)
 {
@@ -149,27 +151,54 @@ done:
     return rc;
 }
 
-void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, float *line, float *plane)
+/* Samples i0 and on of a row of a sphere's edge, EDGE at a time up to sample `end` of `line`: 0 inside, 1 outside. */
+enum { EDGE = MRO_CUT_MORE };
+static void edge_of(double dy, double x_nm, double px, double reach, int x0, int i0, int end, float *line)
 {
-    const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx;
-    const int x0 = (int)floor((x_nm - reach) / px), n = (int)ceil((x_nm + reach) / px) - x0 + 1;
-    for (ptrdiff_t y = (ptrdiff_t)floor((y_nm - reach) / py); y <= (ptrdiff_t)ceil((y_nm + reach) / py); y++) {
-        const double dy = (double)y * py - y_nm;
+    for (int i = i0; i < end; i += EDGE)
 #pragma omp simd
-        for (int i = 0; i < n; i++) {
-            const double dx = (x0 + i) * px - x_nm, r = sqrt(dy * dy + dx * dx);
+        for (int k = 0; k < EDGE; k++) {
+            const double dx = (x0 + i + k) * px - x_nm, r = sqrt(dy * dy + dx * dx);
             const double edge = (r - reach) / SOFT_NM + 1, w = edge < 0 ? 0 : edge > 1 ? 1 : edge;
-            line[i] = (float)(w * w * (3 - 2 * w));
+            line[i + k] = (float)(w * w * (3 - 2 * w));
         }
-        float *row = plane + mro_cyclic(y, g->ny) * g->nx;
-        size_t x = mro_cyclic(x0, g->nx);
-        for (size_t i = 0, run; i < (size_t)n; i += run, x = 0) {
-            run = (size_t)n - i < g->nx - x ? (size_t)n - i : g->nx - x;
-            const float *from = line + i;
-            float *to = row + x;
+}
+
+/* Row y of a sphere: what lies well inside becomes 0, and only the edge is computed. */
+static void cut_row(const struct mro_grid *g, ptrdiff_t y, double y_nm, double x_nm, double reach, float *line,
+                    float *plane)
+{
+    const double py = g->ly / (double)g->ny, px = g->lx / (double)g->nx, dy = (double)y * py - y_nm;
+    const double outer = reach * reach - dy * dy, core = fmax(reach - SOFT_NM, 0), inner = core * core - dy * dy;
+    if (outer < 0) return;
+    const int x0 = (int)floor((x_nm - sqrt(outer)) / px), n = (int)ceil((x_nm + sqrt(outer)) / px) - x0 + 1;
+    const double half = inner > 0 ? sqrt(inner) : 0;
+    const int from = (int)ceil((x_nm - half) / px) - x0 + 1, to = (int)floor((x_nm + half) / px) - x0;
+    const int first = from < to ? from : n, end = from < to ? to : n; /* between them all are 0 */
+    edge_of(dy, x_nm, px, reach, x0, 0, first, line);
+    memset(line + first, 0, (size_t)(end - first) * sizeof *line);
+    edge_of(dy, x_nm, px, reach, x0, end, n, line);
+    float *row = plane + mro_cyclic(y, g->ny) * g->nx;
+    size_t x = mro_cyclic(x0, g->nx);
+    for (size_t i = 0, run; i < (size_t)n; i += run, x = 0) {
+        run = (size_t)n - i < g->nx - x ? (size_t)n - i : g->nx - x;
+        const float *have = line + i;
+        float *there = row + x;
 #pragma omp simd
-            for (size_t k = 0; k < run; k++) to[k] = from[k] < to[k] ? from[k] : to[k];
-        }
+        for (size_t k = 0; k < run; k++) there[k] = have[k] < there[k] ? have[k] : there[k];
+    }
+}
+
+void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, size_t first, size_t end,
+                 float *line, float *plane)
+{
+    const double py = g->ly / (double)g->ny;
+    const ptrdiff_t ny = (ptrdiff_t)g->ny, top = (ptrdiff_t)floor((y_nm - reach) / py),
+                    bottom = (ptrdiff_t)ceil((y_nm + reach) / py);
+    for (ptrdiff_t turn = -ny; turn <= ny; turn += ny) { /* the plane is periodic */
+        const ptrdiff_t from = (ptrdiff_t)first + turn, to = (ptrdiff_t)end + turn;
+        for (ptrdiff_t y = top > from ? top : from; y <= bottom && y < to; y++)
+            cut_row(g, y, y_nm, x_nm, reach, line, plane);
     }
 }
 
@@ -181,27 +210,43 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
     const struct mro_grid *g = &s->grid;
     const size_t n = g->ny * g->nx;
     struct mro_buffer rest = { 0 };
-    float *line = malloc(g->nx * sizeof *line);
     double *of_row = malloc(g->ny * sizeof *of_row), kept = 0, whole_field = s->sound ? 0 : (double)n;
     void *field, *whole = NULL, *host;
     enum mro_code rc = MRO_OK;
     *gain = NULL;
     *copy = NULL;
-    if (line == NULL || of_row == NULL) {
+    if (of_row == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }
-    for (size_t i = 0; i < found->n; i++) {
-        const struct mro_found *f = found->v + i;
-        mro_cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, line, mask);
-    }
-#pragma omp parallel for schedule(static) num_threads(mro_team(d->threads, 0.1 * (double)n))
-    for (size_t y = 0; y < g->ny; y++) {
-        const float *m = mask + y * g->nx;
-        double sum = 0;
+    bool failed = false;
+#pragma omp parallel num_threads(mro_team(d->threads, 0.1 * (double)n + 1e3 * (double)found->n))
+    {
+        float *line = malloc((g->nx + MRO_CUT_MORE) * sizeof *line);
+        if (line == NULL) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic)
+        for (size_t top = 0; top < g->ny; top += BAND_ROWS) {
+            const size_t end = top + BAND_ROWS < g->ny ? top + BAND_ROWS : g->ny;
+            for (size_t i = 0; line && i < found->n; i++) {
+                const struct mro_found *f = found->v + i;
+                mro_cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, top, end, line, mask);
+            }
+            for (size_t y = top; y < end; y++) {
+                const float *m = mask + y * g->nx;
+                double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (size_t x = 0; x < g->nx; x++) sum += (double)m[x] * (double)m[x];
-        of_row[y] = sum;
+                for (size_t x = 0; x < g->nx; x++) sum += (double)m[x] * (double)m[x];
+                of_row[y] = sum;
+            }
+        }
+        free(line);
+    }
+    if (failed) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+        goto done;
     }
     for (size_t y = 0; y < g->ny; y++) kept += of_row[y];
     for (size_t i = 0; s->sound && i < n; i++) whole_field += (double)s->sound[i] * (double)s->sound[i];
@@ -227,7 +272,6 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
     *gain = host;
 done:
     d->ops->release(d, &rest);
-    free(line);
     free(of_row);
     free(whole);
     return rc;

@@ -62,7 +62,7 @@ static double cut_field(const struct mro_scores *s, const unsigned char *bad, fl
     double kept = 0;
     for (size_t i = 0; i < n; i++) s->sound[i] = 1;
     for (size_t i = 0; i < s->cells.ny * nx; i++)
-        if (bad[i]) mro_cut_out(g, (double)(i / nx) * py, (double)(i % nx) * px, CELL_CUT_NM, line, s->sound);
+        if (bad[i]) mro_cut_out(g, (double)(i / nx) * py, (double)(i % nx) * px, CELL_CUT_NM, 0, g->ny, line, s->sound);
     for (size_t i = 0; i < n; i++) {
         field[i] *= s->sound[i];
         kept += (double)s->sound[i] * (double)s->sound[i];
@@ -82,7 +82,8 @@ static enum mro_code whiten_sound(const struct mro_order_plan *p, const unsigned
     const size_t n = g->ny * g->nx, nc = s->cells.ny * s->cells.nx;
     const double inner = p->o.band_inv_nm[0] - BAND_EDGE, outer = p->o.band_inv_nm[1] + BAND_EDGE;
     struct mro_buffer mean = { 0 };
-    float *line = malloc(g->nx * sizeof *line), *field = malloc(n * sizeof *field), *whole = malloc(n * sizeof *whole);
+    float *line = malloc((g->nx + MRO_CUT_MORE) * sizeof *line), *field = malloc(n * sizeof *field),
+          *whole = malloc(n * sizeof *whole);
     double level = 0, cells = 0;
     enum mro_code rc = MRO_OK;
     s->sound = malloc(n * sizeof *s->sound);
