@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* From counts to the spectrum of the contrast on the coarse grid that the band needs, and the plain band-pass. */
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
@@ -89,10 +92,22 @@ static int32_t *residuals_of_row(const float *px, size_t nx, size_t y, struct re
         }
         r->known += (size_t)known;
         r->below += (size_t)below;
+#ifdef __AVX512F__
+        for (size_t i = 0; i < n; i += 16) {
+            const __m512i v = _mm512_loadu_si512(bits + i);
+            const __mmask16 there = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+            const __mmask16 in = _mm512_mask_cmple_epu32_mask(there, _mm512_sub_epi32(v, _mm512_set1_epi32(least)),
+                                                              _mm512_set1_epi32((int32_t)span));
+            const int kept = __builtin_popcount(in);
+            _mm512_mask_storeu_epi32(to, (__mmask16)((1u << kept) - 1), _mm512_maskz_compress_epi32(in, v));
+            to += kept;
+        }
+#else
         for (size_t i = 0; i < n; i++) {
             *to = bits[i]; /* stays where it is to be kept */
             to += (uint32_t)(bits[i] - least) <= span;
         }
+#endif
     }
     return to;
 }

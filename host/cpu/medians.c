@@ -315,6 +315,19 @@ static void sort_side_by_side(int32_t v[NEAR][GROUP])
         { 9, 10 }, { 11, 13 }, { 3, 8 },   { 7, 12 },  { 6, 8 },  { 10, 12 }, { 3, 5 },   { 7, 9 },   { 3, 4 },
         { 5, 6 },  { 7, 8 },   { 9, 10 },  { 11, 12 }, { 6, 7 },  { 8, 9 },
     };
+#ifdef __AVX512F__ /* all of them stay in registers */
+    __m512i all[NEAR];
+#pragma GCC unroll 16
+    for (int k = 0; k < NEAR; k++) all[k] = _mm512_loadu_si512(v[k]);
+#pragma GCC unroll 64
+    for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
+        const __m512i a = all[pairs[k][0]], b = all[pairs[k][1]];
+        all[pairs[k][0]] = _mm512_min_epi32(a, b);
+        all[pairs[k][1]] = _mm512_max_epi32(a, b);
+    }
+#pragma GCC unroll 16
+    for (int k = 0; k < NEAR; k++) _mm512_storeu_si512(v[k], all[k]);
+#else
     for (size_t k = 0; k < sizeof pairs / sizeof *pairs; k++) {
         int32_t *a = v[pairs[k][0]], *b = v[pairs[k][1]];
 #pragma omp simd
@@ -324,6 +337,7 @@ static void sort_side_by_side(int32_t v[NEAR][GROUP])
             b[i] = x < y ? y : x;
         }
     }
+#endif
 }
 
 /* The median of all numbers of a disc, with nothing to go by. */
