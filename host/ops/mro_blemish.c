@@ -110,6 +110,8 @@ static void find_constant(const struct mro_image *im, const struct mro_blocks *b
         for (size_t i = 0; i < b->nx; i++) {
             const struct range x = pixels_of(b, i, im->nx);
             size_t k = x.first + 1;
+            /* Of the blocks below: rows are too far apart for the processor to see where it goes on. */
+            if (j + 2 < b->ny) __builtin_prefetch(row + b->side * im->nx + x.first);
             while (k < x.end && row[k] == row[x.first]) k++;
             const size_t pixels = pixels_in(im, b, j, i);
             if (k < x.end || pixels < FEWEST || !isfinite(row[x.first]) || of[j * b->nx + i]) continue;

@@ -11,7 +11,7 @@
 #include "core/notes.h"
 
 #define ROOM 100 /* powers of two that typical pixels may lie from 1; float32 has 126 */
-#define ROWS 64  /* that show what is typical */
+#define ROWS 16  /* that show what is typical */
 #define FEW 16   /* pixels at an end: no pile */
 
 enum mro_code mro_pixels_in_range(const struct mro_image *im, const char *name, struct mro_error *e)
