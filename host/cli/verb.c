@@ -168,11 +168,12 @@ void cli_print_row(struct cli_run *run, const struct cli_item *item, const char 
         const int more = snprintf(NULL, 0, "%zu", last) - snprintf(NULL, 0, "%zu", item->frame);
         const int wide = characters(item->name) + (item->frame_given && more > 0 ? more : 0);
         if (wide > run->name_width) run->name_width = wide;
-        printf("%-*s  %-28s  %s\n", run->name_width, "image", heading, "verdict");
+        run->value_width = characters(value) > 28 ? characters(value) : 28;
+        printf("%-*s  %-*s  %s\n", run->name_width, "image", run->value_width, heading, "verdict");
     }
     run->titled = true;
     const int gap = run->name_width - characters(item->name);
-    printf("%s%*s  %-28s  %s\n", item->name, gap > 0 ? gap : 0, "", value, verdict);
+    printf("%s%*s  %-*s  %s\n", item->name, gap > 0 ? gap : 0, "", run->value_width, value, verdict);
     fflush(stdout);
 }
 

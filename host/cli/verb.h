@@ -32,7 +32,7 @@ struct cli_run {
     struct cli_args args;
     const uint64_t *seed;          /* set by `defaults` of a verb that draws random numbers */
     bool measured_on[CLI_CPU + 1]; /* where the frames of the image were measured so far */
-    int name_width;                /* of the table */
+    int name_width, value_width;   /* of the table */
     bool titled;
 };
 

@@ -85,6 +85,14 @@ void mro_text_percent(char *out, size_t size, double share)
     mro_text_number(out, size, percent, fabs(percent - whole) < 1e-9 ? 0 : percent_decimals(percent), "%");
 }
 
+void mro_text_percent_within(char *out, size_t size, double share, const double ci95[2])
+{
+    if (isfinite(ci95[1]))
+        mro_text_number(out, size, 100 * share, percent_decimals(100 * ci95[1]), "%");
+    else
+        mro_text_percent(out, size, share);
+}
+
 void mro_text_interval(char *out, size_t size, const double share[2])
 {
     char lo[72], hi[72];

@@ -14,8 +14,10 @@ double mro_tick_step(double range, int ticks);
 
 /* Texts for people. Numbers and units are joined by a no-break space; minus is U+2212; what is NaN or
  * infinite reads "not measured". Superscripts use the markup of report/canvas.h. `size` bytes at most. */
-void mro_text_length(char *out, size_t size, double nm);               /* "0.5 nm" */
-void mro_text_percent(char *out, size_t size, double share);           /* 0.1882 -> "18.8 %" */
+void mro_text_length(char *out, size_t size, double nm);     /* "0.5 nm" */
+void mro_text_percent(char *out, size_t size, double share); /* 0.1882 -> "18.8 %" */
+/* The same with the decimals of its interval, as mro_text_interval has them. */
+void mro_text_percent_within(char *out, size_t size, double share, const double ci95[2]);
 void mro_text_interval(char *out, size_t size, const double share[2]); /* "14.2 to 23.5 %" */
 void mro_text_p(char *out, size_t size, double p);                     /* "p = 0.012", "p = 2 x 10^-5", "p < 10^-6" */
 void mro_text_p_least(char *out, size_t size, double p, double least); /* "p < 0.05" where it is `least` or less */

@@ -448,7 +448,7 @@ static enum mro_code make_caption(struct order_page *p, const char *title, struc
     struct mro_words w = { 0 };
     char a[96], b[96], line[512];
     mro_fig_say_title(&w, title);
-    mro_text_percent(a, sizeof a, r->fraction);
+    mro_text_percent_within(a, sizeof a, r->fraction, r->fraction_ci95);
     mro_text_interval(b, sizeof b, r->fraction_ci95);
     snprintf(line, sizeof line, TEXT_BOLD "MRO area fraction %s" TEXT_BOLD " (95" TEXT_NBSP "%% interval %s). ", a, b);
     mro_fig_say(&w, line);

@@ -270,10 +270,10 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
     }
     mro_compare_trend_sentence(c, text, sizeof text);
     mro_fig_say_sentence(&w, " ", text);
-    mro_fig_say(&w,
-                c->result->by_specimen
-                    ? " The unit is the specimen; p by exchanging specimens."
-                    : " The unit is the image: intervals hold what differs between images; p by exchanging images.");
+    mro_fig_say(&w, c->result->by_specimen
+                        ? " The unit is the specimen; " TEXT_ITALIC "p" TEXT_ITALIC " by exchanging specimens."
+                        : " The unit is the image: intervals hold what differs between images; " TEXT_ITALIC
+                          "p" TEXT_ITALIC " by exchanging images.");
     if (c->result->trend.measured)
         mro_fig_say(&w, isfinite(c->result->trend.onset.x) ? " Dot on a bar: where it bends, and the 95" TEXT_NBSP
                                                              "% interval of that place."

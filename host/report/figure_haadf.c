@@ -246,7 +246,7 @@ static enum mro_code make_caption(struct haadf_page *p, const char *title, struc
     struct mro_words w = { 0 };
     char a[96], b[96], line[512];
     mro_fig_say_title(&w, title);
-    mro_text_percent(a, sizeof a, r->contrast_sd);
+    mro_text_percent_within(a, sizeof a, r->contrast_sd, r->contrast_sd_ci95);
     mro_text_interval(b, sizeof b, r->contrast_sd_ci95);
     snprintf(line, sizeof line,
              TEXT_BOLD "Contrast (standard deviation) %s" TEXT_BOLD " (95" TEXT_NBSP

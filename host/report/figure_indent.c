@@ -333,6 +333,7 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
     }
     if (r->grid && !(r->moran_p < ALIKE))
         mro_fig_say(&w, "No contour lines, since neighbours are not shown to be alike. ");
+    if (r->edge != MRO_INDENT_NONE) mro_fig_say(&w, "Bars: 95" TEXT_NBSP "% intervals. ");
     mro_fig_say_sentence(&w, "Verdict: ", r->verdict);
     if (w.failed) {
         free(w.p);

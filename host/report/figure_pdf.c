@@ -463,7 +463,7 @@ static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
         mro_fig_say(w, ". ");
     }
     if (v->connection.n)
-        say(w, "Modes of 3 and 2 shared atoms are %s. ",
+        say(w, "Second shell: dots are measured, dashed the sum of the fit. Modes of 3 and 2 shared atoms are %s. ",
             v->connection.separable ? "separable" : "not separable at this resolution");
     say(w, "Bands: %s. ", interval);
     if (r->difference) {

@@ -18,6 +18,7 @@
 #include "report/axes.h"
 #include "report/canvas.h"
 #include "report/figure.h"
+#include "report/figure_parts.h"
 #include "report/png.h"
 #include "report/raster.h"
 
@@ -56,6 +57,10 @@ static void texts_of_numbers(void **state)
     assert_string_equal(s, "1.02" TEXT_NBSP "%");
     mro_text_percent(s, sizeof s, NAN);
     assert_string_equal(s, "not measured");
+    mro_text_percent_within(s, sizeof s, 0.00009, (const double[2]){ 0, 0.0084 });
+    assert_string_equal(s, "0.01" TEXT_NBSP "%");
+    mro_text_percent_within(s, sizeof s, 0.18823, (const double[2]){ NAN, NAN });
+    assert_string_equal(s, "18.8" TEXT_NBSP "%");
     mro_text_interval(s, sizeof s, (const double[2]){ -0.004, 0.2351 });
     assert_string_equal(s, TEXT_MINUS "0.4 to 23.5" TEXT_NBSP "%");
     mro_text_interval(s, sizeof s, (const double[2]){ NAN, 0.2 });
@@ -88,6 +93,19 @@ static void texts_of_numbers(void **state)
     assert_string_equal(s, "ab");
     mro_text_clean(s, sizeof s, NULL);
     assert_string_equal(s, "");
+}
+
+static void sentences_are_set_for_print(void **state)
+{
+    (void)state;
+    struct mro_words w = { 0 };
+    mro_fig_say_sentence(&w, "Verdict: ", "2.5 nm +- 0.1, 26 % (p <= 0.001); map of p, p = 5e-05; see `band`.");
+    assert_false(w.failed);
+    assert_string_equal(w.p, "Verdict: 2.5" TEXT_NBSP "nm \xc2\xb1 0.1, 26" TEXT_NBSP "% (" TEXT_ITALIC
+                             "p" TEXT_ITALIC TEXT_NBSP "\xe2\x89\xa4 0.001); map of p, " TEXT_ITALIC
+                             "p" TEXT_ITALIC TEXT_NBSP "= 5" TEXT_NBSP TEXT_TIMES TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS
+                             "5" TEXT_SUPER "; see band.");
+    free(w.p);
 }
 
 static void quantiles(void **state)
@@ -614,11 +632,21 @@ static void failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scale_bar_lengths), cmocka_unit_test(texts_of_numbers), cmocka_unit_test(quantiles),
-        cmocka_unit_test(averages),          cmocka_unit_test(finer_grid),       cmocka_unit_test(colours),
-        cmocka_unit_test(png_bytes),         cmocka_unit_test(paragraphs),       cmocka_unit_test(order_figure),
-        cmocka_unit_test(same_bytes),        cmocka_unit_test(empty_result),     cmocka_unit_test(odd_shapes),
-        cmocka_unit_test(image_figure),      cmocka_unit_test(failures),
+        cmocka_unit_test(scale_bar_lengths),
+        cmocka_unit_test(texts_of_numbers),
+        cmocka_unit_test(sentences_are_set_for_print),
+        cmocka_unit_test(quantiles),
+        cmocka_unit_test(averages),
+        cmocka_unit_test(finer_grid),
+        cmocka_unit_test(colours),
+        cmocka_unit_test(png_bytes),
+        cmocka_unit_test(paragraphs),
+        cmocka_unit_test(order_figure),
+        cmocka_unit_test(same_bytes),
+        cmocka_unit_test(empty_result),
+        cmocka_unit_test(odd_shapes),
+        cmocka_unit_test(image_figure),
+        cmocka_unit_test(failures),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

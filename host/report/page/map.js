@@ -219,6 +219,7 @@ function paintMap(canvas, map, { what, t, objects, cursor }) {
   const [sy, sx] = map.step_nm, cellX = (ix) => (map.origin_nm[1] + (ix - 0.5) * sx) * k, cellY = (iy) => (map.origin_nm[0] + (iy - 0.5) * sy) * k;
   c.fillStyle = style.getPropertyValue('--sunk');
   c.fillRect(0, 0, canvas.width, canvas.height);
+  const ground = [1, 3, 5].map((at) => parseInt(c.fillStyle.slice(at, at + 2), 16)); // read back it is #rrggbb
   const stripe = 9 * scale; // nothing was measured where these lines show
   c.strokeStyle = style.getPropertyValue('--line-strong');
   c.globalAlpha = 0.45;
@@ -242,8 +243,9 @@ function paintMap(canvas, map, { what, t, objects, cursor }) {
     const over = map.isAbove(i, t);
     if (image && !over) return;
     const [r, g, b] = colourAt(map.scoreAt(i) / top);
-    p[o] = r; p[o + 1] = g; p[o + 2] = b;
-    p[o + 3] = image ? 90 : over ? 255 : 205;
+    const part = image || over ? 1 : 0.8; // paler below, but opaque: the lines of what was not measured stay behind
+    p[o] = part * r + (1 - part) * ground[0]; p[o + 1] = part * g + (1 - part) * ground[1]; p[o + 2] = part * b + (1 - part) * ground[2];
+    p[o + 3] = image ? 90 : 255;
   });
   c.imageSmoothingEnabled = false;
   c.drawImage(cells, cellX(0), cellY(0), map.nx * sx * k, map.ny * sy * k);
