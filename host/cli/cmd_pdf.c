@@ -9,6 +9,7 @@
 #include "cli/pdf.h"
 #include "core/decimals.h"
 #include "core/notes.h"
+#include "mroscope/eds.h"
 #include "report/figure.h"
 
 /* Frames of larger stacks are measured at one centre alone, as every other measures a pattern twice, and without
@@ -376,6 +377,24 @@ static enum mro_code do_series(struct cli_pdf *s, struct mro_error *e)
 
 /* -- the verb ------------------------------------------------------------------------------------------ */
 
+/* Most often it is in g/cm^3, which the composition turns into atoms. */
+static int refuse_density(double density, const struct mro_composition *c)
+{
+    double weight = 0;
+    for (size_t i = 0; i < c->n; i++) weight += c->fraction[i] * mro_atomic_weight(c->symbol[i]);
+    const double atoms = density * 602.2 / weight;
+    if (weight > 0 && atoms >= 10 && atoms <= 200)
+        return cli_wrong_usage(
+            "pdf",
+            "a density of %g atoms per nm^3 is none of a glass (10 to 200); if it is in g/cm^3, give "
+            "`density=%.1f`",
+            density, atoms);
+    return cli_wrong_usage("pdf",
+                           "a density of %g atoms per nm^3 is none of a glass (10 to 200); from g/cm^3, times 602.2 "
+                           "over the mean atomic weight",
+                           density);
+}
+
 static int check(void *state)
 {
     struct cli_pdf *s = state;
@@ -383,11 +402,7 @@ static int check(void *state)
     if (s->composition && mro_composition_parse(&s->o.composition, s->composition, &e) != MRO_OK)
         return cli_refuse("pdf", &e);
     if (s->o.density_per_nm3 != 0 && !(s->o.density_per_nm3 >= 10 && s->o.density_per_nm3 <= 200))
-        return cli_wrong_usage(
-            "pdf",
-            "a density of %g atoms per nm^3 is none of a glass (10 to 200); from g/cm^3, times 602.2 "
-            "over the mean atomic weight",
-            s->o.density_per_nm3);
+        return refuse_density(s->o.density_per_nm3, &s->o.composition);
     s->o.damping = (enum mro_damping)s->damping;
     s->saed.auto_mask = !s->whole_mask;
     if (s->centre.n) {

@@ -465,7 +465,9 @@ static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_
         args->n++;
     }
     if (u->operands && u->operands[0] != '[' && args->n == 0)
-        return cli_wrong_usage(u->verb, "'%s' needs at least one file: mroscope %s %s", u->verb, u->verb, u->operands);
+        return cli_wrong_usage(u->verb, "'%s' needs %s: mroscope %s %s", u->verb,
+                               strstr(u->operands, "FILE") ? "at least one file" : "something to work on", u->verb,
+                               u->operands);
     return -1;
 }
 

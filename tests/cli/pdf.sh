@@ -197,7 +197,10 @@ grep -qE ' 3\.0[0-9]{3} \+- 0\.00[0-9]{2} 1/A, 2\.5[0-9]{3} \+- 0\.00[0-9]{2} A 
 
 run pdf --composition Fe82B18 --density 7.4 "$glass"
 expect_code 2
-expect_err "g/cm^3"
+expect_err "if it is in g/cm^3, give --density 93.3"
+run pdf --density 7.4 "$glass"
+expect_code 2
+expect_err "from g/cm^3, times 602.2"
 run pdf --json "${of[@]}" --r-max 150 --radiation electrons --abscissa s-nm profile.csv
 expect_code 1
 expect_one_line
