@@ -540,16 +540,19 @@ static void warn_of_crystals(struct crystal_work *w)
 {
     struct mro_crystal_result *r = w->r;
     const struct mro_crystal_options *o = w->o;
-    struct numbers cut = { 0 }, single = { 0 };
+    struct numbers cut = { 0 }, single = { 0 }, faint = { 0 }, collinear = { 0 }, unreferred = { 0 };
+    const bool searched = !isfinite(o->reference_d_nm) && !(o->reference_nm[2] > o->reference_nm[0]);
+    double over_noise[2] = { INFINITY, -INFINITY };
     for (size_t k = 0; k < r->n_crystals; k++) {
         const struct mro_crystal *c = &r->crystals[k];
+        const double clear = c->fringes[0].amplitude_over_noise;
         if (c->at_border) add_number(&cut, k);
-        if (c->fringes[0].amplitude_over_noise < CLEAR_RIM)
-            mro_crystal_warn(
-                r,
-                "crystal %zu: its fringes are %.1f times as high as the noise only, and its rim is lost in "
-                "that: its size is of the part that stands out",
-                k + 1, c->fringes[0].amplitude_over_noise);
+        if (searched && !isfinite(c->reference_nm[0])) add_number(&unreferred, k);
+        if (clear < CLEAR_RIM) {
+            add_number(&faint, k);
+            over_noise[0] = fmin(over_noise[0], clear);
+            over_noise[1] = fmax(over_noise[1], clear);
+        }
         if (c->pair[1] >= 0) {
             const double known[2][2] = { { c->fringes[c->pair[0]].g_inv_nm[0], c->fringes[c->pair[0]].g_inv_nm[1] },
                                          { c->fringes[c->pair[1]].g_inv_nm[0], c->fringes[c->pair[1]].g_inv_nm[1] } };
@@ -563,15 +566,26 @@ static void warn_of_crystals(struct crystal_work *w)
                     k + 1, others, c->n_fringes);
             continue;
         }
-        if (c->n_fringes == 1)
-            add_number(&single, k);
-        else
-            mro_crystal_warn(
-                r,
-                "crystal %zu: its %zu sets of fringes are collinear: strain is along their normal only, exx, "
-                "eyy, exy and rotation are unknown",
-                k + 1, c->n_fringes);
+        add_number(c->n_fringes == 1 ? &single : &collinear, k);
     }
+    if (unreferred.n)
+        mro_crystal_warn(r, "crystal%s %s: too small or too weak for a reference area: no strain was measured",
+                         unreferred.n > 1 ? "s" : "", unreferred.text);
+    if (faint.n == 1)
+        mro_crystal_warn(r,
+                         "crystal %s: its fringes are %.1f times as high as the noise only, and its rim is lost in "
+                         "that: its size is of the part that stands out",
+                         faint.text, over_noise[0]);
+    if (faint.n > 1)
+        mro_crystal_warn(r,
+                         "crystals %s: their fringes are %.1f to %.1f times as high as the noise only, and their rims "
+                         "are lost in that: sizes are of the parts that stand out",
+                         faint.text, over_noise[0], over_noise[1]);
+    if (collinear.n)
+        mro_crystal_warn(r,
+                         "crystal%s %s: the sets of fringes are collinear: strain is along their normal only, exx, "
+                         "eyy, exy and rotation are unknown",
+                         collinear.n > 1 ? "s" : "", collinear.text);
     if (cut.n)
         mro_crystal_warn(r,
                          "crystal%s %s: cut by the border of the image: position and size are of the part that is seen",

@@ -516,9 +516,6 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
         }
         if (known)
             for (int i = 0; i < 4; i++) c->reference_nm[i] = box[i] + corner[i % 2 == 0];
-        else if (!given)
-            mro_crystal_warn(r, "crystal %zu: too small or too weak for a reference area; its strain was not measured",
-                             k + 1);
     }
     const bool both = known && two && isfinite(ref->g[1][0]);
     ref->known[0] = known;
