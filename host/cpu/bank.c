@@ -149,6 +149,7 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
     const double py = g[0] * grid->ly, px = g[1] * grid->lx;
     const ptrdiff_t cy = (ptrdiff_t)lround(py), cx = (ptrdiff_t)lround(px);
     const size_t ny = r->y->n, nx = r->x->n, rows = 2 * (size_t)w->hy + 1, wide = 2 * (size_t)w->hx + 1;
+    const size_t parts = mro_prime_parts(r->y);
     const size_t first = mro_cyclic(cx - w->hx, grid->nx), before = columns_before(first, wide, nx);
     const size_t columns = before + wide;
     memset(r->bell_x, 0, (columns + MRO_LANES) * sizeof *r->bell_x);
@@ -160,8 +161,14 @@ static void transform_columns(const struct mro_grid *grid, const mro_c32 *spectr
             window_columns(grid, spectrum, mro_cyclic(cy - w->hy, grid->ny), rows, (first - before + i) % grid->nx,
                            r->bell_y, *(const mro_lanes_loose *)(r->bell_x + i), i > x, r->y, r->column);
         for (size_t j = rows; j < ny; j++) r->column[r->y->place[j]] = (struct mro_wide){ { 0 }, { 0 } };
-        mro_prime_run(r->y, r->y->levels, NULL, r->column, r->scratch);
-        mro_rows_to_panels(r->column, ny, r->rows, r->stride, x);
+        mro_prime_begin(r->y, r->y->levels, NULL, r->column, r->scratch);
+        for (size_t i = 0, turned = 0; i < parts; i++) {
+            mro_prime_part(r->y, r->y->levels, i, r->column);
+            const size_t end = i + 1 < parts ? (i + 1) * (ny / parts) / MRO_LANES * MRO_LANES : ny;
+            mro_rows_to_panels(r->column + turned, end - turned, r->rows + turned / MRO_LANES * r->stride, r->stride,
+                               x);
+            turned = end;
+        }
     }
 }
 
@@ -195,26 +202,33 @@ MRO_INLINE void last_level(const struct mro_wide *z, size_t n, numbers id, mro_l
     }
 }
 
+/* The last level of n numbers, and what is kept of their powers. */
+static void keep_part(const struct mro_wide *z, size_t n, numbers id, mro_lanes *best, numbers *which, size_t radix)
+{
+    switch (radix) {
+    case 2: last_level(z, n, id, best, which, 2); break;
+    case 3: last_level(z, n, id, best, which, 3); break;
+    case 4: last_level(z, n, id, best, which, 4); break;
+    case 5: last_level(z, n, id, best, which, 5); break;
+    case 8: last_level(z, n, id, best, which, 8); break;
+    default: last_level(z, n, id, best, which, 1); break;
+    }
+}
+
 /* Transforms r->rows along x, and keeps where the powers exceed the largest so far. */
 static void keep_largest(struct room *r, size_t wave)
 {
-    const size_t nx = r->x->n;
+    const size_t nx = r->x->n, parts = mro_prime_parts(r->x), part = nx / parts;
     const int levels = r->x->levels - 1;
     const numbers id = (wave_number)wave - (numbers){ 0 };
     struct mro_wide *z = r->row;
     const size_t panels = mro_panels(r->y->n);
     for (size_t i = 0; i < panels; i++) {
         const size_t p = wave % 2 ? panels - 1 - i : i; /* there and back: what was used last is still in the cache */
-        mro_lanes *best = r->best + p * nx;
-        numbers *which = r->which + p * nx;
-        mro_prime_run(r->x, levels, r->rows + p * r->stride, z, r->scratch);
-        switch (r->x->level[levels].radix) {
-        case 2: last_level(z, nx, id, best, which, 2); break;
-        case 3: last_level(z, nx, id, best, which, 3); break;
-        case 4: last_level(z, nx, id, best, which, 4); break;
-        case 5: last_level(z, nx, id, best, which, 5); break;
-        case 8: last_level(z, nx, id, best, which, 8); break;
-        default: last_level(z, nx, id, best, which, 1); break;
+        mro_prime_begin(r->x, levels, r->rows + p * r->stride, z, r->scratch);
+        for (size_t k = 0; k < nx; k += part) {
+            mro_prime_part(r->x, levels, k / part, z);
+            keep_part(z + k, part, id, r->best + p * nx + k, r->which + p * nx + k, r->x->level[levels].radix);
         }
     }
 }

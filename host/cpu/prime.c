@@ -70,25 +70,35 @@ static void run(const struct mro_prime *p, int first, int end, size_t n, mro_lan
 
 size_t mro_prime_scratch(const struct mro_prime *p) { return p->lines ? p->n + mro_lines_scratch(p->lines) : 0; }
 
-void mro_prime_run(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
-                   struct mro_wide *scratch)
+size_t mro_prime_parts(const struct mro_prime *p) { return !p->lines && p->n > BLOCK ? p->level[0].radix : 1; }
+
+void mro_prime_begin(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
+                     struct mro_wide *scratch)
 {
     mro_lanes *z = &out->im;
     if (p->lines) {
         for (size_t i = 0; i < p->n; i++) scratch[i] = in ? in[p->from[i]] : out[i];
         mro_lines_run(p->lines, true, scratch, out, scratch + p->n);
-        return;
-    }
-    if (levels == 0) {
+    } else if (levels == 0) {
         for (size_t i = 0; in && i < p->n; i++) out[i] = in[p->from[i]];
-        return;
-    }
-    const size_t parts = p->n > BLOCK ? p->level[0].radix : 1, part = p->n / parts;
-    if (in)
+    } else if (in) {
         pass(p->level, &in->im, p->from, z, 1);
-    else
+    } else {
         pass(p->level, NULL, NULL, z, 1);
-    for (size_t i = 0; i < parts; i++) run(p, 1, levels, part, z + 2 * i * part);
+    }
+}
+
+void mro_prime_part(const struct mro_prime *p, int levels, size_t i, struct mro_wide *out)
+{
+    const size_t part = p->n / mro_prime_parts(p);
+    run(p, 1, levels, part, &out->im + 2 * i * part);
+}
+
+void mro_prime_run(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
+                   struct mro_wide *scratch)
+{
+    mro_prime_begin(p, levels, in, out, scratch);
+    for (size_t i = 0; i < mro_prime_parts(p); i++) mro_prime_part(p, levels, i, out);
 }
 
 /* -- tables ----------------------------------------------------------------------------------------- */

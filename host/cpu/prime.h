@@ -37,4 +37,11 @@ size_t mro_prime_scratch(const struct mro_prime *p);
 void mro_prime_run(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
                    struct mro_wide *scratch);
 
+/* The same in steps, for those who want numbers while they are in the first level of cache: the first level, which
+ * leaves so many parts of as many numbers each side by side, and the other levels of one part. */
+size_t mro_prime_parts(const struct mro_prime *p);
+void mro_prime_begin(const struct mro_prime *p, int levels, const struct mro_wide *in, struct mro_wide *out,
+                     struct mro_wide *scratch);
+void mro_prime_part(const struct mro_prime *p, int levels, size_t i, struct mro_wide *out);
+
 #endif
