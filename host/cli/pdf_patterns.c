@@ -68,6 +68,7 @@ enum mro_code cli_pdf_from_profile(struct cli_pdf *s, const struct mro_profile *
             if (compared == MRO_EMEMORY) return MRO_FAIL(e, compared, "%s", why.message);
             if (compared == MRO_OK) {
                 r->report.difference = &r->difference;
+                r->report.reference = &s->against;
                 r->report.reference_file = s->reference;
                 r->report.reference_sha256 = s->reference_sha256;
             } else {

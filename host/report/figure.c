@@ -350,15 +350,24 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
     mro_plot_end(c);
     mro_plot_axes(c, &plot, "Nominal false-positive rate", "Share of cells");
 
-    /* The corner below the diagonal is free: survival is 1 where the rate is 1. */
+    /* The corner below the diagonal is free, but where the observed curve ends early: then that above it is. */
     static const char *const names[] = { "observed", "null (speckle images)", "as nominal" };
     static const unsigned colours[] = { ORANGE, BLUE, GREY };
     static const double widths[] = { 1.4, 1.1, 0.6 };
-    double text_w = 0, y = b.y + b.h - 3.2;
+    double text_w = 0;
     for (int i = 0; i < 3; i++) text_w = fmax(text_w, mro_canvas_text_width(c, PT, names[i]));
+    double x_legend = b.x + b.w - 7.4 - text_w, y = b.y + b.h - 3.2;
+    bool taken = false;
+    for (size_t i = 0; i < r->n_cdf && r->cdf_observed; i++)
+        taken |=
+            mro_plot_x(&plot, r->cdf_p[i]) > x_legend - 2 && mro_plot_y(&plot, fmax(r->cdf_observed[i], lo)) > y - 12;
+    if (taken) {
+        x_legend = b.x + 2;
+        y = b.y + 15;
+    }
     for (int i = 2; i >= 0; i--, y -= 3.4) {
         if ((i == 0 && !r->cdf_observed) || (i == 1 && !r->cdf_null)) continue;
-        mro_plot_legend(c, b.x + b.w - 7.4 - text_w, y, colours[i], widths[i], i == 2 ? 0.4 : 0, names[i]);
+        mro_plot_legend(c, x_legend, y, colours[i], widths[i], i == 2 ? 0.4 : 0, names[i]);
     }
     if (alpha > lo && alpha < 1) {
         /* At the upper end: the observed curve has left it for all but fully ordered images. */

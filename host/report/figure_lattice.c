@@ -42,18 +42,34 @@ static bool is_owned(const void *map, size_t j, size_t i)
     return o->owner->px[j * o->owner->nx + i] == o->k;
 }
 
-/* Number of a crystal beside it, on a backing that reads on any image. */
-static void number_at(struct mro_canvas *c, struct mro_box inside, double x, double y, size_t k, unsigned colour)
+/* Labels of a panel, which keep clear of each other. */
+struct labels {
+    struct mro_box box[MOST_LABELS];
+    size_t n;
+};
+
+/* Writes a label of at most 48 bytes on a backing that reads on any image, where its box is at (x[i], y[i]) within
+ * `inside`: the first of `places` that is free, or nowhere. */
+static void label_at(struct mro_canvas *c, struct labels *l, struct mro_box inside, const double *x, const double *y,
+                     size_t places, unsigned colour, const char *text)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%zu", k + 1);
-    const double w = mro_canvas_text_width(c, PT, text) + 1.0, h = 3.0;
-    x = fmax(inside.x, fmin(inside.x + inside.w - w, x));
-    y = fmax(inside.y, fmin(inside.y + inside.h - h, y));
-    mro_fig_rgb(c->cr, INK, 0.6);
-    cairo_rectangle(c->cr, x, y, w, h);
-    cairo_fill(c->cr);
-    mro_canvas_text(c, x + w / 2, y + 2.35, PT, MRO_CENTRE, 0, colour, text);
+    struct mro_box b = { .w = mro_canvas_text_width(c, PT, text) + 1.0, .h = 3.0 };
+    for (size_t i = 0; i < places && l->n < MOST_LABELS; i++) {
+        bool free_there = true;
+        b.x = fmax(inside.x, fmin(inside.x + inside.w - b.w, x[i]));
+        b.y = fmax(inside.y, fmin(inside.y + inside.h - b.h, y[i]));
+        for (size_t k = 0; k < l->n && free_there; k++) {
+            const struct mro_box *o = &l->box[k];
+            free_there = b.x >= o->x + o->w || o->x >= b.x + b.w || b.y >= o->y + o->h || o->y >= b.y + b.h;
+        }
+        if (!free_there) continue;
+        l->box[l->n++] = b;
+        mro_fig_rgb(c->cr, INK, 0.6);
+        cairo_rectangle(c->cr, b.x, b.y, b.w, b.h);
+        cairo_fill(c->cr);
+        mro_canvas_text(c, b.x + b.w / 2, b.y + 2.35, PT, MRO_CENTRE, 0, colour, text);
+        return;
+    }
 }
 
 /* The sign of an edge dislocation: the foot across the Burgers vector where that is known, else level. */
@@ -81,10 +97,21 @@ static void outline_all(struct mro_canvas *c, const struct lattice_page *p, stru
         mro_fig_outline(c->cr, is_owned, &of, r->owner.ny, r->owner.nx, b, k < MOST_SPOTS ? colours[k] : 0xffffff,
                         line);
     }
+    /* Beside one of a few, so that its fringes are seen; upon those of many, which could not be told apart. */
+    enum { PLACES = 5 };
+    static const double places[PLACES][2] = { { 0, 0 }, { 0.4, -0.5 }, { -0.4, -0.5 }, { 0.4, 0.5 }, { -0.4, 0.5 } };
+    const size_t first = r->n_crystals > MOST_SPOTS ? 0 : 1;
+    struct labels l = { .n = 0 };
     for (size_t k = 0; k < r->n_crystals && k < MOST_LABELS && numbers; k++) {
         const struct mro_crystal *x = &r->crystals[k];
-        number_at(c, b, b.x + (x->x_nm + 0.38 * x->diameter_nm) * scale,
-                  b.y + (x->y_nm - 0.5 * x->diameter_nm) * scale - 2, k, k < MOST_SPOTS ? colours[k] : 0xffffff);
+        char number[24];
+        snprintf(number, sizeof number, "%zu", k + 1);
+        double at_x[PLACES], at_y[PLACES];
+        for (size_t i = 0; i < PLACES; i++) {
+            at_x[i] = b.x + (x->x_nm + places[i][0] * x->diameter_nm) * scale - 1;
+            at_y[i] = b.y + (x->y_nm + places[i][1] * x->diameter_nm) * scale - 1.5;
+        }
+        label_at(c, &l, b, at_x + first, at_y + first, PLACES - first, k < MOST_SPOTS ? colours[k] : 0xffffff, number);
         for (size_t i = 0; i < x->n_dislocations; i++) {
             const struct mro_dislocation *d = &x->dislocations[i];
             mark_dislocation(c, d, b.x + d->x_nm * scale, b.y + d->y_nm * scale,
@@ -126,6 +153,7 @@ static void draw_spectrum(struct mro_canvas *c, const struct lattice_page *p, st
             }
             mro_plot_stroke(c, colours[k], 0.8, 0);
         }
+    struct labels l = { .n = 0 };
     for (size_t k = 0; k < r->n_crystals && k < MOST_SPOTS; k++)
         for (size_t i = 0; i < r->crystals[k].n_fringes; i++) {
             const struct mro_fringes *f = &r->crystals[k].fringes[i];
@@ -134,13 +162,11 @@ static void draw_spectrum(struct mro_canvas *c, const struct lattice_page *p, st
             /* One of the two spots carries the label: that on the right. */
             const double sign = f->g_inv_nm[1] < 0 ? -1 : 1;
             const double x = cx + sign * f->g_inv_nm[1] * sx, y = cy + sign * f->g_inv_nm[0] * sy;
-            const double w = mro_canvas_text_width(c, PT, text);
-            const bool left = x + 1.6 + w > b.x + b.w - 0.4;
-            const double at = left ? x - 1.6 : x + 1.6, base = fmin(b.y + b.h - 0.9, fmax(b.y + 2.9, y + 0.9));
-            mro_fig_rgb(c->cr, INK, 0.6);
-            cairo_rectangle(c->cr, (left ? at - w : at) - 0.4, base - 2.4, w + 0.8, 3.0);
-            cairo_fill(c->cr);
-            mro_canvas_text(c, at, base, PT, left ? MRO_RIGHT : MRO_LEFT, 0, colours[k], text);
+            const double w = mro_canvas_text_width(c, PT, text) + 1.0;
+            const bool left = x + 1.2 + w > b.x + b.w;
+            const double side = left ? x - 1.2 - w : x + 1.2;
+            label_at(c, &l, b, (const double[]){ side, side, side }, (const double[]){ y - 1.5, y + 1.6, y - 4.6 }, 3,
+                     colours[k], text);
         }
     const double nice = mro_nice_below(0.3 * b.w / sx);
     char text[48];

@@ -151,6 +151,9 @@ static void draw_structure(struct mro_canvas *c, const struct pdf_page *p, struc
     q.y[1] = 1;
     for (size_t i = 0; i < v->n; i++)
         if (v->Q[i] <= q.x[1]) range_of(&v->S[i], 1, q.y);
+    const struct mro_pdf_result *other = p->r->reference;
+    for (size_t i = 0; other && i < other->n; i++)
+        if (other->Q[i] <= q.x[1]) range_of(&other->S[i], 1, q.y);
     q.y[1] *= 1.06;
     mro_plot_begin(c, &q);
     mro_plot_horizontal(c, &q, 1, GREY, 0.5, 0.8);
@@ -160,10 +163,15 @@ static void draw_structure(struct mro_canvas *c, const struct pdf_page *p, struc
         hi[i] = v->S[i] + 1.96 * v->S_se[i];
     }
     if (v->draws) mro_plot_band(c, &q, v->Q, lo, hi, v->n, BLUE, 0.25);
+    if (other) {
+        mro_plot_curve(c, &q, other->Q, other->S, other->n);
+        mro_plot_stroke(c, INK, 0.6, 0);
+    }
     mro_plot_curve(c, &q, v->Q, v->S, v->n);
     mro_plot_stroke(c, BLUE, 0.9, 0);
     mro_plot_end(c);
     mro_plot_axes(c, &q, "Q = 2\xcf\x80/d (\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")", "S(Q)");
+    if (other) mro_plot_legend(c, q.b.x + q.b.w - 24, q.b.y + 4, INK, 0.6, 0, "reference");
     free(lo);
 }
 
@@ -177,6 +185,9 @@ static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mr
     q.y[0] = q.y[1] = 0;
     for (size_t i = 0; i < v->n_r; i++)
         if (v->r_A[i] <= q.x[1]) range_of(&v->G[i], 1, q.y);
+    const struct mro_pdf_result *other = p->r->reference;
+    for (size_t i = 0; other && i < other->n_r; i++)
+        if (other->r_A[i] <= q.x[1]) range_of(&other->G[i], 1, q.y);
     widen(q.y);
     mro_plot_begin(c, &q);
     mro_plot_horizontal(c, &q, 0, GREY, 0.5, 0.8);
@@ -191,6 +202,10 @@ static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mr
         hi[i] = v->G[i] + 1.96 * v->G_se[i];
     }
     if (v->draws) mro_plot_band(c, &q, v->r_A, lo, hi, v->n_r, BLUE, 0.3);
+    if (other) {
+        mro_plot_curve(c, &q, other->r_A, other->G, other->n_r);
+        mro_plot_stroke(c, INK, 0.6, 0);
+    }
     mro_plot_curve(c, &q, v->r_A, v->G, v->n_r);
     mro_plot_stroke(c, BLUE, 0.9, 0);
     for (size_t k = 0; k < v->n_shells; k++)
@@ -201,6 +216,8 @@ static void draw_pairs(struct mro_canvas *c, const struct pdf_page *p, struct mr
     if (v->density_per_nm3 > 0)
         mro_plot_legend(c, q.b.x + q.b.w - 36.5, q.b.y + 4, ORANGE, 0.7, 0.8,
                         TEXT_MINUS "4\xcf\x80\xcf\x81r: no atoms");
+    if (other)
+        mro_plot_legend(c, q.b.x + q.b.w - 36.5, q.b.y + (v->density_per_nm3 > 0 ? 7.4 : 4), INK, 0.6, 0, "reference");
     free(lo);
 }
 
@@ -523,9 +540,13 @@ enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, 
             r->series->first_moment.x, r->series->first_moment.ci95[0], r->series->first_moment.ci95[1],
             r->series->value_unit[0] ? " " : "", r->series->value_unit, chance);
     }
-    if (r->series)
-        mro_fig_say(&w, "Bars: 95" TEXT_NBSP "% intervals. Dot on a level bar: where it bends, and the 95" TEXT_NBSP
-                        "% interval of that place. ");
+    if (r->series) {
+        bool bends = isfinite(r->series->first_moment.x);
+        for (size_t k = 0; k < 3; k++) bends |= isfinite(r->series->shell_area[k].x);
+        mro_fig_say(&w, "Bars: 95" TEXT_NBSP "% intervals. ");
+        if (bends)
+            mro_fig_say(&w, "Dot on a level bar: where it bends, and the 95" TEXT_NBSP "% interval of that place. ");
+    }
     if (w.failed) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
         goto done;

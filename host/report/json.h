@@ -65,6 +65,7 @@ struct mro_pdf_report {
     const struct mro_pdf_result *pdf;
     const struct mro_composition *composition;
     const struct mro_pdf_difference *difference;
+    const struct mro_pdf_result *reference; /* that `difference` is to; drawn beside the result */
     const char *reference_file, *reference_sha256;
     const struct mro_pdf_series *series;
     const struct mro_saed_standard *standard; /* that gave scale and ellipse; NULL: none */

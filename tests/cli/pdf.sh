@@ -37,6 +37,10 @@ expect_out '"reference_sha256": "'
 checks=$((checks + 2))
 grep -oE '"oscillation_ratio_ci95": \[[0-9.]+' out.txt | awk '{ exit !(substr($2, 2) > 1) }' || fail "stronger order is not seen"
 [ "$(head -1 against/saed_mro.pdf.gr.csv)" = $'r_A,G,G_se,g,dG,dG_se\r' ] || fail "header of the difference"
+run pdf "${of[@]}" -o alone "$mro"
+checks=$((checks + 1)) # the curves of the reference are in the figure, each with a line of its legend
+thin() { grep -oE 'stroke-width[:="]+0\.2116' "$1" | wc -l; }
+[ $(($(thin against/saed_mro.pdf.svg) - $(thin alone/saed_mro.pdf.svg))) -eq 4 ] || fail "no curves of the reference"
 run pdf "${of[@]}" --reference "$glass" "$mro"
 expect_out "times that of the reference"
 
