@@ -63,7 +63,7 @@ usage "needs at least one file" info --json
 usage "wants a value after it" mro "$image" --pixel
 usage "takes no value" mro --json=1 "$image"
 usage "wrong order: write the smaller one first, --band 4.1,5.8" mro --band 5.8,4.1 "$image"
-usage "these look like spacings in nm: --d-band 0.17,0.24" mro --band 0.17,0.24 "$image"
+usage "for spacings in nm there is --d-band" mro --band 0.17,0.24 "$image"
 usage "wrong order: write the smaller one first, --d-band 0.17,0.24" bandpass --d-band=0.24,0.17 "$image"
 usage "two limits in 1/nm" mro --band 4.1 "$image"
 usage "two limits in 1/nm" mro --band 4.1,5.8,6 "$image"

@@ -28,8 +28,10 @@ def test_examples(page, beside_samples, capsys):
     assert capsys.readouterr().out
 
 
-def test_the_notebook(beside_samples):
-    """Its cells in order, as a notebook runs them: the value of the last line is shown."""
+def test_the_notebook(beside_samples, tmp_path, monkeypatch):
+    """Its cells in order, as Jupyter runs them, from the folder of the notebook: the value of the last line is shown."""
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path / "docs")
     book = json.loads((ROOT / "docs" / "python_tutorial.ipynb").read_text(encoding="utf-8"))
     names, shown = {}, []
     for cell in book["cells"]:
