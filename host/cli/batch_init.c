@@ -33,8 +33,11 @@ static struct {
 
 static int take(const char *path, const struct stat *st, int flag, struct FTW *place)
 {
+    struct stat there;
     (void)st;
     (void)place;
+    /* A link to a file counts as one; links to folders could lead in circles. */
+    if (flag == FTW_SL && stat(path, &there) == 0 && S_ISREG(there.st_mode)) flag = FTW_F;
     /* Hidden files, and the results of a batch; what the folder itself is called is no matter. */
     const char *inside = strlen(path) >= list.base ? path + list.base - 1 : "";
     if (flag != FTW_F || strstr(inside, "/.") || strstr(inside, "/items/")) return 0;

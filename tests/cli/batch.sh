@@ -420,6 +420,14 @@ expect_err "warning: left out: '../../items/cut.tif'"
 expect [ "$(head -c 7 init/items/list.csv)" = $'\xef\xbb\xbffile' ]
 expect grep -q '^g 4 %/größe.tif,g 4 %,4,hrtem,' init/items/list.csv
 expect grep -q '^hardness.csv,.*,indent,' init/items/list.csv
+mkdir linked
+ln -s "$samples/AQ_0_corr.tif" linked/a.tif
+ln -s gone.tif linked/gone.tif
+ln -s . linked/again
+run batch --init linked
+expect_code 0
+expect_out "1 row."
+expect grep -q '^a.tif,a,,hrtem,' linked/session.csv
 run batch init/session.csv --dry-run
 expect_code 0
 expect_out "3 to measure, 0 finished"
