@@ -9,6 +9,7 @@
 
 #include "io/table.h"
 #include "report/axes.h"
+#include "report/canvas.h"
 #include "report/json.h"
 #include "report/text_stream.h"
 
@@ -26,6 +27,58 @@ double mro_compare_scale(const struct mro_compare_report *c, const char **unit)
 {
     *unit = is_share(c) ? "%" : c->unit;
     return is_share(c) ? 100 : 1;
+}
+
+/* `*` stands for an element. */
+static const char *words_of(const char *metric, char *element, size_t size)
+{
+    static const char *const called[][2] = {
+        { "fraction", "Ordered area" },
+        { "fraction_per_nm", "Ordered area over thickness" },
+        { "density_per_nm2", "Ordered regions per area" },
+        { "diameter_median_nm", "Median diameter" },
+        { "contrast_sd", "Contrast" },
+        { "correlation_length_nm", "Correlation length" },
+        { "elements.*.sd_true_at", "True scatter of " },
+        { "fsdp.first_moment_inv_A", "First peak, first moment" },
+        { "shells.0.r_A", "First shell, r" },
+        { "shells.0.area", "First shell, area" },
+        { "crystals.count", "Crystals" },
+        { "crystals.median.d_nm", "Median spacing" },
+        { "crystals.median.diameter_nm", "Median diameter" },
+        { "bands.deepest.width_nm", "Width of the deepest band" },
+        { "bands.deepest.depth", "Depth of the deepest band" },
+    };
+    element[0] = '\0';
+    for (size_t i = 0; i < sizeof called / sizeof *called; i++) {
+        const char *key = called[i][0], *star = strchr(key, '*');
+        const size_t n = star ? (size_t)(star - key) : strlen(key), rest = star ? strlen(star + 1) : 0;
+        const size_t all = strlen(metric);
+        if (strncmp(metric, key, n) != 0 || (star ? all < n + rest : all != n)) continue;
+        if (star && strcmp(metric + all - rest, star + 1) != 0) continue;
+        snprintf(element, size, "%.*s", (int)(all - n - rest), metric + n);
+        return called[i][1];
+    }
+    return NULL;
+}
+
+void mro_compare_axis(const struct mro_compare_report *c, char *text, size_t size)
+{
+    static const char *const set[][2] = { { "1/nm", "nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER },
+                                          { "1/nm^2", "nm" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER },
+                                          { "1/nm^3", "nm" TEXT_SUPER TEXT_MINUS "3" TEXT_SUPER },
+                                          { "1/A", "\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER },
+                                          { "A", "\xc3\x85" } };
+    char name[96], element[32];
+    const char *unit, *words = c->kind[0] ? words_of(c->metric, element, sizeof element) : NULL;
+    mro_compare_scale(c, &unit);
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        if (strcmp(unit, set[i][0]) == 0) unit = set[i][1];
+    if (words)
+        snprintf(name, sizeof name, "%s%s", words, element);
+    else
+        mro_text_clean(name, sizeof name, c->metric);
+    mro_text_named(text, size, name, unit);
 }
 
 /* Decimals that show two figures of a width. */

@@ -36,6 +36,10 @@ void mro_compare_mean_text(const struct mro_compare_report *c, size_t state, cha
 /* Where 1 stands in figures: shares are drawn in percent. The factor of values, and the unit that goes with it. */
 double mro_compare_scale(const struct mro_compare_report *c, const char **unit);
 
+/* What the axis of a figure is called: in words for what kinds are usually compared by, else by the metric's key or the
+ * header of a table; with its unit, as canvas.h sets it. */
+void mro_compare_axis(const struct mro_compare_report *c, char *text, size_t size);
+
 /* Tables of several metrics as RFC 4180 text; free() it. NULL when out of memory. States with what came out; and single
  * images. */
 char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_error *e);

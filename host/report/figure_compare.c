@@ -296,8 +296,7 @@ enum mro_code mro_figure_compare(const char *path_stem, const char *title, const
     struct mro_canvas measure = { 0 };
     char name[96];
     p.scale = mro_compare_scale(c, &p.unit);
-    mro_text_clean(name, sizeof name, c->metric);
-    mro_text_named(p.axis, sizeof p.axis, name, p.unit);
+    mro_compare_axis(c, p.axis, sizeof p.axis);
     MRO_TRY(mro_canvas_measure_begin(&measure, e));
     for (size_t k = 0; k < c->result->n_states; k++) {
         if (!is_drawn(&p, k)) continue;

@@ -225,8 +225,8 @@ void mro_fig_say(struct mro_words *w, const char *text)
     w->n += n;
 }
 
-/* A sentence of plain characters as it is set in print: signs in place of "+-" and "<=", p of a test in italics, no
- * line break between a number and its unit, 5e-05 as a power of ten. */
+/* A sentence of plain characters as it is set in print: signs in place of "+-", "<=" and "-", p of a test in
+ * italics, no line break between a number and its unit, 5e-05 as a power of ten. */
 static void say_in_type(struct mro_words *w, const char *text)
 {
     const char *s = text;
@@ -240,6 +240,9 @@ static void say_in_type(struct mro_words *w, const char *text)
         } else if (strncmp(s, "<= ", 3) == 0) {
             snprintf(out, sizeof out, "\xe2\x89\xa4 ");
             used = 3;
+        } else if (*s == '-' && s > text && strchr(" ([", s[-1]) && isdigit((unsigned char)s[1])) {
+            snprintf(out, sizeof out, TEXT_MINUS);
+            used = 1;
         } else if (s > text && strchr(" (", s[-1]) && strncmp(s, "p ", 2) == 0 && strchr("<=", s[2])) {
             snprintf(out, sizeof out, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP);
             used = 2;

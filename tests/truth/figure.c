@@ -17,6 +17,7 @@
 
 #include "report/axes.h"
 #include "report/canvas.h"
+#include "report/compare_text.h"
 #include "report/figure.h"
 #include "report/figure_parts.h"
 #include "report/png.h"
@@ -99,13 +100,38 @@ static void sentences_are_set_for_print(void **state)
 {
     (void)state;
     struct mro_words w = { 0 };
-    mro_fig_say_sentence(&w, "Verdict: ", "2.5 nm +- 0.1, 26 % (p <= 0.001); map of p, p = 5e-05; see `band`.");
+    mro_fig_say_sentence(
+        &w, "Verdict: ", "2.5 nm +- 0.1, 26 % (p <= 0.001); map of p, p = 5e-05; see `band`, [-3, +2] of -1.");
     assert_false(w.failed);
     assert_string_equal(w.p, "Verdict: 2.5" TEXT_NBSP "nm \xc2\xb1 0.1, 26" TEXT_NBSP "% (" TEXT_ITALIC
                              "p" TEXT_ITALIC TEXT_NBSP "\xe2\x89\xa4 0.001); map of p, " TEXT_ITALIC
                              "p" TEXT_ITALIC TEXT_NBSP "= 5" TEXT_NBSP TEXT_TIMES TEXT_NBSP "10" TEXT_SUPER TEXT_MINUS
-                             "5" TEXT_SUPER "; see band.");
+                             "5" TEXT_SUPER "; see band, [" TEXT_MINUS "3, +2] of " TEXT_MINUS "1.");
     free(w.p);
+}
+
+static void axes_of_comparisons_say_what_is_compared(void **state)
+{
+    static const struct {
+        const char *kind, *metric, *unit, *axis;
+    } cases[] = {
+        { "hrtem", "fraction", "", "Ordered area (%)" },
+        { "hrtem", "density_per_nm2", "1/nm^2",
+          "Ordered regions per area (nm" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER ")" },
+        { "eds-line", "elements.Fe.sd_true_at", "at.%", "True scatter of Fe (at.%)" },
+        { "diffraction", "shells.0.r_A", "A", "First shell, r (\xc3\x85)" },
+        { "hrtem", "size_limit_nm", "nm", "size_limit_nm (nm)" },
+        { "", "density_per_nm2", "1/nm^2", "density_per_nm2 (nm" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER ")" },
+        { "", "hardness", "GPa", "hardness (GPa)" },
+        { "", "count", "", "count" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct mro_compare_report c = { .kind = cases[i].kind, .metric = cases[i].metric, .unit = cases[i].unit };
+        char text[160];
+        mro_compare_axis(&c, text, sizeof text);
+        assert_string_equal(text, cases[i].axis);
+    }
 }
 
 static void quantiles(void **state)
@@ -635,6 +661,7 @@ int main(void)
         cmocka_unit_test(scale_bar_lengths),
         cmocka_unit_test(texts_of_numbers),
         cmocka_unit_test(sentences_are_set_for_print),
+        cmocka_unit_test(axes_of_comparisons_say_what_is_compared),
         cmocka_unit_test(quantiles),
         cmocka_unit_test(averages),
         cmocka_unit_test(finer_grid),
