@@ -8,6 +8,8 @@
 #include "ops/crystal_internal.h"
 
 #define MOST_INDEX 4
+#define LEAST_A_NM 0.1 /* lattice parameters of these structures */
+#define MOST_A_NM 2.0
 #define SPACING_TOLERANCE 0.03 /* magnification, camera distortion and strain, beside the error of the fit */
 #define ANGLE_TOLERANCE 3.0    /* degrees */
 
@@ -30,10 +32,14 @@ enum mro_code mro_phase_parse(const char *text, struct mro_phase *p, struct mro_
     if (end != colon + 1 && *end == '\0')
         return MRO_FAIL(e, MRO_EARG, "phase '%s' lacks its structure: write %s:fcc, or bcc, hcp, sc or diamond", text,
                         text);
-    if (end == colon + 1 || *end != ':' || !(p->a_nm >= 0.1 && p->a_nm <= 5))
+    if (end == colon + 1 || *end != ':' || !(p->a_nm >= LEAST_A_NM && p->a_nm <= MOST_A_NM)) {
+        char angstrom[64] = "";
+        if (*end == ':' && p->a_nm / 10 >= LEAST_A_NM && p->a_nm / 10 <= MOST_A_NM)
+            snprintf(angstrom, sizeof angstrom, ": %g A are %g nm", p->a_nm, p->a_nm / 10);
         return MRO_FAIL(e, MRO_EARG,
-                        "the lattice parameter of phase '%s' is a length in nm between 0.1 and 5, not '%s'", p->name,
-                        colon + 1);
+                        "the lattice parameter of phase '%s' is a length in nm between %g and %g, not '%s'%s", p->name,
+                        LEAST_A_NM, MOST_A_NM, colon + 1, angstrom);
+    }
     const char *word = end + 1;
     const size_t length = strcspn(word, ":");
     for (size_t i = 0; i < sizeof structures / sizeof *structures; i++) {
@@ -44,7 +50,8 @@ enum mro_code mro_phase_parse(const char *text, struct mro_phase *p, struct mro_
         if (word[length] == '\0') return MRO_OK;
         if (p->structure == MRO_HCP) {
             p->c_nm = strtod(word + length + 1, &end);
-            if (end != word + length + 1 && *end == '\0' && p->c_nm >= 0.1 && p->c_nm <= 5) return MRO_OK;
+            if (end != word + length + 1 && *end == '\0' && p->c_nm >= LEAST_A_NM && p->c_nm <= MOST_A_NM)
+                return MRO_OK;
         }
         return MRO_FAIL(e, MRO_EARG, "the structure of phase '%s' is followed by '%s', which is no lattice parameter c",
                         p->name, word + length);

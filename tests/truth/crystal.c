@@ -427,6 +427,8 @@ static void phases_and_their_planes(void **state)
     near(mro_phase_spacing(&p, h110), 0.202692, 1e-6);
     near(mro_phase_angle(&p, h110, h011), 60, 1e-9);
     near(mro_phase_angle(&p, h110, h200), 45, 1e-9);
+    assert_int_equal(mro_phase_parse("gamma-Fe:3.591:fcc", &p, &e), MRO_EARG);
+    assert_non_null(strstr(e.message, "3.591 A are 0.3591 nm"));
     ok(mro_phase_parse("Co:0.2507:hcp:0.4069", &p, &e), &e);
     near(mro_phase_spacing(&p, h002), 0.20345, 1e-9);
     near(mro_phase_spacing(&p, h100), 0.2507 * sqrt(0.75), 1e-9);
