@@ -109,10 +109,39 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
 void mro_whitened_release(struct mro_device *d, struct mro_whitened *w);
 
 /* Turns the local power of a spectrum into the gains that whiten it, in place: the pass band, times `unit`, over the
- * root of the power, with the sign of the lens's transfer (NULL: without). false: out of memory. */
+ * root of the power, with the sign of the lens's transfer and the gains of annuli (NULL: without). false: out of
+ * memory. */
 struct mro_ctf_fit;
+struct mro_annuli;
 bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *grid, float unit,
-                         const struct mro_ctf_fit *lens, float *power);
+                         const struct mro_ctf_fit *lens, const struct mro_annuli *annuli, float *power);
+
+/* ---- mro_annuli.c ---- */
+
+#define MRO_ANNULI 160
+#define MRO_ANNULUS 0.05 /* nm^-1, width: 100 coefficients of a field of 8 nm at the halo */
+
+/* Gains that whiten what the local power leaves of annuli around the origin, where it cannot follow the true power. */
+struct mro_annuli {
+    float first; /* |q| of the middle of the first one, in their widths */
+    size_t n;
+    float gain[MRO_ANNULI];
+};
+
+/* From a spectrum on the host and the power that is expected of it, 0 where none is; within the pass band. */
+void mro_annuli_measure(const struct mro_order_plan *p, const struct mro_grid *g, const mro_c32 *spectrum,
+                        const float *power, struct mro_annuli *r);
+
+static inline float mro_annuli_gain(const struct mro_annuli *r, float q)
+{
+    const float at = q * (float)(1 / MRO_ANNULUS) - r->first, last = (float)(r->n - 1);
+    const float within = at < 0 ? 0 : at < last ? at : last;
+    const int i = (int)(within < last - 1 ? within : last - 1);
+    return r->gain[i] + (within - (float)i) * (r->gain[i + 1] - r->gain[i]);
+}
+
+/* Multiplies columns `first` to `first` + n - 1, of qx >= 0, of row y by these gains; row[0] is the first of them. */
+void mro_annuli_row(const struct mro_annuli *r, const struct mro_grid *g, size_t y, size_t first, size_t n, float *row);
 
 /* ---- mro_score.c ---- */
 

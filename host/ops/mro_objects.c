@@ -265,7 +265,7 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
         goto done;
     if ((rc = mro_on_host(d, power, n * sizeof(float), &host, copy, e))) goto done;
     /* The rest is band-limited already: its power falls with the band's edges, and is to stay so. */
-    if (!mro_whitening_gains(p, g, sqrtf((float)kept), NULL, host)) {
+    if (!mro_whitening_gains(p, g, sqrtf((float)kept), NULL, NULL, host)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
     }

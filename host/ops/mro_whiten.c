@@ -17,7 +17,7 @@
 #include "ops/mro_views.h"
 
 #define MODEL_FLOOR 0.1           /* of sin^2 chi in the whitening model */
-#define CONTRAST_PER_POWER 1.0e-3 /* nm^-2: pi a0^2 / 32 for the fringe amplitude a0 of bcc Fe (110) per nm */
+#define CONTRAST_PER_POWER 0.9e-3 /* nm^-2: pi a0^2 / 32 for the fringe amplitude a0 of bcc Fe (110) per nm */
 #define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
 #define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
 
@@ -75,11 +75,11 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
 /* The contrast c of snr = c D^4 that the image itself leads to expect: the fringes of a sphere of iron have a known
  * amplitude per nm, and what they compete with, speckle and shot noise, is the power measured at their spatial
  * frequency. So thickness, dose and lens enter through what is seen. `power` is that of the contrast per coefficient of
- * a unitary transform; `model` the lens's |transfer|^2 over the foil's depth, NULL where no rings tell it. false: out
- * of memory. */
+ * a unitary transform, but for the annuli; `model` the lens's |transfer|^2 over the foil's depth, NULL where no rings
+ * tell it. false: out of memory. */
 static bool expect_contrast(const struct mro_order_plan *p, const struct mro_grid *g, const float *power,
-                            const float *model, const double pixel_nm[2], double kv, bool lens_known,
-                            struct mro_contrast *out)
+                            const float *model, const struct mro_annuli *annuli, const double pixel_nm[2], double kv,
+                            bool lens_known, struct mro_contrast *out)
 {
     struct line {
         double signal, amplitude, noise, n;
@@ -105,9 +105,10 @@ static bool expect_contrast(const struct mro_order_plan *p, const struct mro_gri
             const double there = q2 < lo * lo ? 0 : q2 > hi * hi ? 0 : 1, spread = turned < 26 ? turned : 26;
             const double lens = known * ((double)of[row + x] - MODEL_FLOOR) + unknown, seen = lens > 0 ? lens : 0;
             const double transfer = there * seen * mro_exp64(-spread * spread);
+            const double gain = (double)mro_annuli_gain(annuli, (float)sqrt(q2));
             signal += transfer;
             amplitude += sqrt(transfer);
-            noise += there * (double)power[row + x];
+            noise += there * (double)power[row + x] / (gain * gain);
             n += there;
         }
         const struct line line = { signal, amplitude, noise, n };
@@ -130,17 +131,13 @@ static bool expect_contrast(const struct mro_order_plan *p, const struct mro_gri
     return true;
 }
 
-/* Fits the lens to the rings of the contrast's spectrum, or says why it stays unknown. */
-static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, struct mro_whitened *w,
-                              struct mro_ctf_fit *fit, struct mro_order_result *r, struct mro_error *e)
+/* Fits the lens to the rings of the contrast's spectrum, which is on the host, or says why it stays unknown. */
+static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, const mro_c32 *spectrum,
+                              struct mro_whitened *w, struct mro_ctf_fit *fit, struct mro_order_result *r,
+                              struct mro_error *e)
 {
     if (kv > 0 && isfinite(p->o.cs_mm)) {
-        void *spectrum, *copy;
-        enum mro_code rc =
-            mro_on_host(p->d, &w->spectrum, w->grid.ny * w->grid.nx * sizeof(mro_c32), &spectrum, &copy, e);
-        if (rc == MRO_OK) rc = mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->rings, p->d->threads, fit, e);
-        free(copy);
-        if (rc) return rc;
+        MRO_TRY(mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->rings, p->d->threads, fit, e));
         const double g = 1 / p->o.d_nm;
         if (fit->rings) {
             w->lens_known = true;
@@ -191,7 +188,7 @@ static void flip(const struct mro_ctf_fit *lens, double qy, double lx, int first
 }
 
 bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *grid, float unit,
-                         const struct mro_ctf_fit *lens, float *power)
+                         const struct mro_ctf_fit *lens, const struct mro_annuli *annuli, float *power)
 {
     const size_t nx = grid->nx;
     bool failed = false;
@@ -213,6 +210,10 @@ bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *
             const size_t first = s.first, end = s.first + s.n, turned = first > 0 ? first : 1;
             const size_t last = end < (nx + 1) / 2 ? end : (nx + 1) / 2, n = last > turned ? last - turned : 0;
             const size_t at = n ? nx - last + 1 : nx;
+            if (annuli) {
+                mro_annuli_row(annuli, grid, y, first, s.n, row + first);
+                for (size_t x = turned; x < last; x++) row[nx - x] = row[x];
+            }
             memset(g, 0, first * sizeof *g);
             memset(g + end, 0, (at - end) * sizeof *g);
             memset(g + at + n, 0, (nx - at - n) * sizeof *g);
@@ -290,7 +291,8 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     const double *band = p->o.band_inv_nm, inner = band[0] - BAND_EDGE, outer = band[1] + BAND_EDGE;
     struct mro_ctf_fit fit = { 0 };
     float *model = NULL;
-    void *power, *copy = NULL;
+    struct mro_annuli annuli;
+    void *power, *copy = NULL, *spectrum, *spectrum_copy = NULL;
     size_t spikes = 0;
     enum mro_code rc = MRO_OK;
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
@@ -298,7 +300,8 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     if (spikes > im->ny * im->nx / 1000)
         mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
                  100.0 * (double)spikes / (double)(im->ny * im->nx));
-    if ((rc = fit_lens(p, kv, w, &fit, r, e))) goto done;
+    if ((rc = mro_on_host(d, &w->spectrum, n * sizeof(mro_c32), &spectrum, &spectrum_copy, e))) goto done;
+    if ((rc = fit_lens(p, kv, spectrum, w, &fit, r, e))) goto done;
     if (fit.rings) {
         model = malloc(n * sizeof *model);
         if (model == NULL || !lens_model(d->threads, grid, &fit, inner, outer, model)) {
@@ -310,8 +313,9 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     if ((rc = d->ops->alloc(d, &w->power, n * sizeof(float), e))) goto done;
     if ((rc = d->ops->local_power(d, grid, &w->spectrum, model, WHITEN_RADIUS, inner, outer, &w->power, e))) goto done;
     if ((rc = mro_on_host(d, &w->power, n * sizeof(float), &power, &copy, e))) goto done;
-    if (!expect_contrast(p, grid, power, model, r->pixel_nm, kv, w->lens_known, &w->expected) ||
-        !mro_whitening_gains(p, grid, 1, fit.rings ? &fit : NULL, power)) {
+    mro_annuli_measure(p, grid, spectrum, power, &annuli);
+    if (!expect_contrast(p, grid, power, model, &annuli, r->pixel_nm, kv, w->lens_known, &w->expected) ||
+        !mro_whitening_gains(p, grid, 1, fit.rings ? &fit : NULL, &annuli, power)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
         goto done;
     }
@@ -319,6 +323,7 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
 done:
     free(model);
     free(copy);
+    free(spectrum_copy);
     return rc;
 }
 
