@@ -173,21 +173,23 @@ static void background_rows(const struct background *b, size_t y, size_t ny, flo
     mro_lines_from_rows(rows, b->nx, MRO_LANES, b->nx, centres, 1);
 }
 
-/* Counts of MRO_LANES rows in columns [from, to), vectors `step` apart, to contrast over the local mean, that is
- * interpolated between the centres of blocks. */
+/* Counts of MRO_LANES rows in columns [from, to), in `counts`, to contrast over the local mean, that is interpolated
+ * between the centres of blocks, in a part of the room of a strip. */
 static void contrast_columns(const struct background *b, const mro_lanes *centres, struct mro_background_scale scale,
-                             size_t from, size_t to, mro_lanes *v, size_t step)
+                             size_t from, size_t to, const mro_lanes *counts, const struct mro_real *strip,
+                             mro_lanes *part)
 {
+    size_t place = mro_real_place(strip, from);
     /* Segment i runs from the centre of block i - 1 to that of block i; the first and the last are flat. */
     for (size_t x = from, i = (2 * from + 1 + b->block) / (2 * b->block); x < to; i++) {
         const mro_lanes left = centres[i ? i - 1 : 0], rise = centres[i < b->nx ? i : b->nx - 1] - left;
         const size_t border = ((2 * i + 1) * b->block) / 2, end = i < b->nx && border < to ? border : to;
-        for (; x < end; x++) {
+        for (; x < end; x++, counts++, place = mro_real_next(strip, place)) {
             const mro_lanes mean = left + rise * b->past[x];
-            mro_lanes *c = v + x * step;
 #pragma omp simd
             for (int k = 0; k < MRO_LANES; k++)
-                (*c)[k] = mro_contrast((*c)[k], mean[k], scale.counts ? mro_reciprocal(mean[k]) : scale.scale);
+                part[place][k] =
+                    mro_contrast((*counts)[k], mean[k], scale.counts ? mro_reciprocal(mean[k]) : scale.scale);
         }
     }
 }
@@ -308,14 +310,15 @@ static bool background_smooth(int threads, struct background *b, size_t pixels_y
     return ready;
 }
 
-/* MRO_LANES rows from y on, side by side, vectors `step` apart: the contrast over their local mean. Parts that have no
- * spikes are taken as they are. */
+/* MRO_LANES rows from y on, side by side, to a part of the room of a strip: the contrast over their local mean. Parts
+ * of rows that have no spikes are taken as they are. */
 static void contrast_rows(const float *px, size_t y, size_t ny, size_t nx, float threshold, const unsigned char *spiked,
                           const struct background *b, float *means, mro_lanes *centres,
-                          struct mro_background_scale scale, mro_lanes *to, size_t step)
+                          struct mro_background_scale scale, const struct mro_real *strip, mro_lanes *part)
 {
     const size_t n = y >= ny ? 0 : ny - y < MRO_LANES ? ny - y : MRO_LANES, parts = (nx + PART - 1) / PART;
     float clean[MRO_LANES * PART];
+    mro_lanes counts[PIECE];
     background_rows(b, y, ny, means, centres);
     for (size_t from = 0; from < nx; from += PART) {
         const size_t end = from + PART < nx ? from + PART : nx;
@@ -326,8 +329,8 @@ static void contrast_rows(const float *px, size_t y, size_t ny, size_t nx, float
         for (size_t x = from; x < end; x += PIECE) {
             const size_t w = end - x < PIECE ? end - x : PIECE;
             const float *rows = spikes || n == 0 ? clean + (x - from) : px + y * nx + x;
-            mro_lines_from_rows(rows, spikes ? PART : nx, n, w, to + step * x, step);
-            contrast_columns(b, centres, scale, x, x + w, to, step);
+            mro_lines_from_rows(rows, spikes ? PART : nx, n, w, counts, 1);
+            contrast_columns(b, centres, scale, x, x + w, counts, strip, part);
         }
     }
 }
@@ -529,7 +532,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         struct mro_real s;
         mro_lanes *centres = aligned_alloc(sizeof *centres, bg.nx * sizeof *centres); /* the local mean, and by rows */
         float *rows = malloc(MRO_LANES * bg.nx * sizeof *rows);
-        const bool ready = mro_real_new(&s, nx) && centres && rows;
+        const bool ready = mro_real_new_forward(&s, nx) && centres && rows;
         if (!ready) {
 #pragma omp atomic write
             failed = true;
@@ -540,11 +543,12 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             for (size_t part = 0; part < s.parts; part++) {
                 const size_t y = y0 + part * MRO_LANES, last = ny - 1 - y;
                 mro_lanes *to = mro_real_part(s.room.in, part);
-                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, rows, centres, scale, to, s.parts);
-                const mro_lanes jump = to[s.parts * (nx - 1)] - to[0];
+                contrast_rows(px, y, ny, nx, threshold, spiked, &bg, rows, centres, scale, &s, to);
+                const mro_lanes jump = to[mro_real_place(&s, nx - 1)] - to[0];
                 memcpy(b.jump_x + y, &jump, sizeof jump);
-                for (size_t x = 0; y == 0 && x < nx; x++) b.first[x] = to[s.parts * x][0];
-                for (size_t x = 0; y < ny && last < MRO_LANES && x < nx; x++) b.last[x] = to[s.parts * x][last];
+                for (size_t x = 0; y == 0 && x < nx; x++) b.first[x] = to[mro_real_place(&s, x)][0];
+                for (size_t x = 0; y < ny && last < MRO_LANES && x < nx; x++)
+                    b.last[x] = to[mro_real_place(&s, x)][last];
             }
             mro_real_forward(&s, kept, half, stride, y0);
         }

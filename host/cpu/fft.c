@@ -46,14 +46,34 @@ struct mro_wide *mro_panels_new(size_t columns, size_t ny)
 
 /* -- strips of real rows ---------------------------------------------------------------------------- */
 
+enum { LONG = 512 << 10 }; /* bytes of a strip: this and its transform are half of a second level of cache */
+
 bool mro_real_new(struct mro_real *s, size_t nx)
 {
     s->nx = nx;
     s->parts = nx % 2 ? 2 : 1;
-    return mro_room_new(&s->room, nx % 2 ? nx : nx / 2);
+    s->n = s->step = nx % 2 ? nx : nx / 2;
+    return mro_room_new(&s->room, s->n);
 }
 
-void mro_real_release(struct mro_real *s) { mro_room_release(&s->room); }
+bool mro_real_new_forward(struct mro_real *s, size_t nx)
+{
+    if (!mro_real_new(s, nx)) return false;
+    const size_t parts = mro_lines_spread(s->room.lines), step = s->n / parts;
+    if (parts == 1 || s->n * sizeof *s->room.in < LONG) return true;
+    free(s->room.in);
+    free(s->room.out);
+    s->step = step;
+    s->room.out = mro_lines_room(mro_panels(s->n + step + 1) * MRO_LANES);
+    s->room.in = s->room.out ? s->room.out + step : NULL;
+    return s->room.out;
+}
+
+void mro_real_release(struct mro_real *s)
+{
+    if (s->step < s->n) s->room.in = NULL; /* part of room.out */
+    mro_room_release(&s->room);
+}
 
 /* MRO_LANES coefficients of rows side by side to columns side by side, and back. */
 static void turn_panel(const mro_lanes *from, size_t step, mro_lanes *to, size_t to_step)
@@ -94,7 +114,10 @@ void mro_real_forward(const struct mro_real *s, size_t columns, struct mro_wide 
 {
     const struct mro_room *r = &s->room;
     const mro_c32 *turn = mro_lines_half_turns(r->lines);
-    mro_lines_run(r->lines, false, r->in, r->out, r->scratch);
+    if (s->step < s->n)
+        mro_lines_run_spread(r->lines, r->in, r->out);
+    else
+        mro_lines_run(r->lines, false, r->in, r->out, r->scratch);
     for (size_t p = 0; p < mro_panels(columns); p++) {
         struct mro_wide *to = half + p * stride + y0;
         parts of[2];

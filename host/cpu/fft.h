@@ -34,13 +34,31 @@ void mro_rooms_release(struct mro_rooms *r);
  * other as imaginary parts. Room of one thread for rows of nx: */
 struct mro_real {
     size_t nx, parts; /* parts: 1, or 2 of an odd length, of MRO_LANES rows each */
+    size_t n, step;   /* complex numbers of a row; of each part that they are spread over (cpu/lines.h) to go in */
     struct mro_room room;
 };
 bool mro_real_new(struct mro_real *s, size_t nx); /* false: out of memory; release it all the same */
+/* For transforms forward alone, whose numbers are spread where they are so many that room.in and room.out, apart, would
+ * not both stay in the second level of cache. */
+bool mro_real_new_forward(struct mro_real *s, size_t nx);
 void mro_real_release(struct mro_real *s);
 static inline size_t mro_real_rows(size_t nx) { return nx % 2 ? 2 * MRO_LANES : MRO_LANES; }
-/* Where number 0 of a part of the rows stands in s->room.in or .out; number x does s->parts * x vectors further. */
+/* Where number 0 of a part of the rows stands in s->room.in or .out; number x does s->parts * x vectors further, if
+ * they are not spread. */
 static inline mro_lanes *mro_real_part(struct mro_wide *v, size_t part) { return part ? &v->im : &v->re; }
+
+/* The same of number x in room.in, spread or not, in vectors from mro_real_part on; and that of the number after it. */
+static inline size_t mro_real_place(const struct mro_real *s, size_t x)
+{
+    const size_t of_row = 2 / s->parts, k = x / of_row, spread = s->n / s->step;
+    return 2 * (k % spread * s->step + k / spread) + x % of_row;
+}
+static inline size_t mro_real_next(const struct mro_real *s, size_t place)
+{
+    if (s->parts == 1 && place % 2 == 0) return place + 1;
+    const size_t next = place / 2 + s->step;
+    return 2 * (next < s->n ? next : next - (s->n - 1));
+}
 
 /* Panels of an image: how many for `columns` columns, how many rows each has, which are whole strips, room for all;
  * NULL when out of memory. */

@@ -49,6 +49,17 @@ MRO_INLINE void merge(mro_lanes *z, size_t m, const mro_c32 *turn, ptrdiff_t im,
     }
 }
 
+static void merge_level(const struct mro_lines *p, int level, size_t m, mro_lanes *z, ptrdiff_t im)
+{
+    switch (p->radix[level]) {
+    case 2: merge(z, m, p->turns[level], im, 2); break;
+    case 3: merge(z, m, p->turns[level], im, 3); break;
+    case 4: merge(z, m, p->turns[level], im, 4); break;
+    case 5: merge(z, m, p->turns[level], im, 5); break;
+    default: merge(z, m, p->turns[level], im, 8); break;
+    }
+}
+
 /* n numbers, `step` apart, of level `level`. */
 static void transform(const struct mro_lines *p, int level, size_t n, const mro_lanes *in, size_t step, mro_lanes *out,
                       ptrdiff_t im)
@@ -68,13 +79,7 @@ static void transform(const struct mro_lines *p, int level, size_t n, const mro_
     const size_t m = n / (size_t)r;
     for (size_t i = 0; i < (size_t)r; i++)
         transform(p, level + 1, m, in + 2 * i * step, step * (size_t)r, out + 2 * i * m, im);
-    switch (r) {
-    case 2: merge(out, m, p->turns[level], im, 2); break;
-    case 3: merge(out, m, p->turns[level], im, 3); break;
-    case 4: merge(out, m, p->turns[level], im, 4); break;
-    case 5: merge(out, m, p->turns[level], im, 5); break;
-    default: merge(out, m, p->turns[level], im, 8); break;
-    }
+    merge_level(p, level, m, out, im);
 }
 
 size_t mro_lines_scratch(const struct mro_lines *p) { return p->inner ? 2 * p->inner->n : 0; }
@@ -97,6 +102,15 @@ void mro_lines_run(const struct mro_lines *p, bool back, const struct mro_wide *
     for (size_t k = 0; k < m; k++) put(b, k, 1, times(number(b, k, 1), p->hat[k]));
     transform(p->inner, 0, m, b + 1, 1, a + 1, -1);
     for (size_t k = 0; k < n; k++) put(to, k, im, times(number(a, k, 1), p->chirp[k]));
+}
+
+size_t mro_lines_spread(const struct mro_lines *p) { return p->inner || p->levels < 2 ? 1 : (size_t)p->radix[0]; }
+
+void mro_lines_run_spread(const struct mro_lines *p, const struct mro_wide *in, struct mro_wide *out)
+{
+    const size_t parts = mro_lines_spread(p), m = p->n / parts;
+    for (size_t i = 0; i < parts; i++) transform(p, 1, m, &in[i * m].re, 1, &out[i * m].re, 1);
+    merge_level(p, 0, m, &out->re, 1);
 }
 
 /* -- tables ----------------------------------------------------------------------------------------- */

@@ -85,6 +85,12 @@ static inline void mro_lines_will_write(const struct mro_wide *v, size_t n)
 void mro_lines_run(const struct mro_lines *p, bool back, const struct mro_wide *in, struct mro_wide *out,
                    struct mro_wide *scratch);
 
+/* The same forward of numbers that are spread over mro_lines_spread() parts of m numbers each, number k at
+ * k % parts * m + k / parts, for lines that would leave the cache: `in` may be m numbers behind `out`, and is lost
+ * then. Not where there is one part. */
+size_t mro_lines_spread(const struct mro_lines *p);
+void mro_lines_run_spread(const struct mro_lines *p, const struct mro_wide *in, struct mro_wide *out);
+
 /* Transposes MRO_LANES rows of as many floats. Rows begin `pitch` floats apart, those that come out `to_pitch`. */
 void mro_lines_turn(const float *from, size_t pitch, float *to, size_t to_pitch);
 

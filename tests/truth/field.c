@@ -109,6 +109,37 @@ static void lines_match_direct_sums_and_return(void **state)
     }
 }
 
+/* Long rows are transformed in place, from numbers that are spread: nothing else may come out of it. */
+static void rows_in_place_are_those_apart(void **state)
+{
+    static const size_t lengths[] = { 1000, 1001, 12288, 16384, 16386, 19683, 20000, 20020 };
+    (void)state;
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        const size_t nx = lengths[l], columns = nx / 3, stride = 2 * MRO_LANES;
+        struct mro_real s[2];
+        struct mro_wide *half[2];
+        assert_true(mro_real_new(&s[0], nx) && mro_real_new_forward(&s[1], nx));
+        for (int i = 0; i < 2; i++) {
+            half[i] = mro_panels_new(columns, stride);
+            assert_non_null(half[i]);
+            memset(half[i], 0, mro_panels(columns) * stride * sizeof **half);
+            for (size_t part = 0; part < s[i].parts; part++) {
+                mro_lanes *to = mro_real_part(s[i].room.in, part);
+                for (size_t x = 0, place = 0; x < nx; x++, place = mro_real_next(&s[i], place)) {
+                    assert_int_equal(place, mro_real_place(&s[i], x));
+                    for (size_t k = 0; k < MRO_LANES; k++) to[place][k] = normal_of(4, (part * nx + x) * MRO_LANES + k);
+                }
+            }
+            mro_real_forward(&s[i], columns, half[i], stride, 0);
+        }
+        assert_memory_equal(half[0], half[1], mro_panels(columns) * stride * sizeof **half);
+        for (int i = 0; i < 2; i++) {
+            free(half[i]);
+            mro_real_release(&s[i]);
+        }
+    }
+}
+
 static void transforms_match_direct_sums_and_return(void **state)
 {
     static const size_t sizes[][2] = { { 15, 16 }, { 17, 12 }, { 13, 29 }, { 1, 8 }, { 37, 50 } };
@@ -603,6 +634,7 @@ int main(void)
         cmocka_unit_test(noise_is_hermitian_with_unit_power_in_band),
         cmocka_unit_test(noise_is_the_same_field_on_any_grid),
         cmocka_unit_test(lines_match_direct_sums_and_return),
+        cmocka_unit_test(rows_in_place_are_those_apart),
         cmocka_unit_test(transforms_match_direct_sums_and_return),
         cmocka_unit_test(contrast_of_a_cosine_is_its_amplitude),
         cmocka_unit_test(a_ramp_leaves_no_cross),
