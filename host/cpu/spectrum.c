@@ -6,24 +6,30 @@
 
 #include "core/team.h"
 #include "cpu/cpu.h"
+#include "cpu/lines.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 
-enum { BESIDE = 16 };
+/* Points of the lattice that are smoothed side by side, and vectors of them. */
+typedef double several __attribute__((vector_size(4 * MRO_LANES), aligned(8), may_alias));
+enum { BESIDE = 16, VECTORS = 2 * BESIDE / MRO_LANES };
 
 /* Sums of BESIDE columns of `n` rows, `pitch` apart, each times its part of the bell: of values and of weights. */
 static inline void bell_sums(const double *values, const double *weights, size_t pitch, int n, const double *bell,
                              double *value, double *weight)
 {
-    double v[BESIDE] = { 0 }, w[BESIDE] = { 0 };
+    several v[VECTORS] = { { 0 } }, w[VECTORS] = { { 0 } };
     for (int b = 0; b < n; b++, values += pitch, weights += pitch)
-#pragma omp simd
-        for (int i = 0; i < BESIDE; i++) {
-            v[i] += bell[b] * values[i];
-            w[i] += bell[b] * weights[i];
+#pragma GCC unroll 8
+        for (int k = 0; k < VECTORS; k++) {
+            v[k] += bell[b] * ((const several *)values)[k];
+            w[k] += bell[b] * ((const several *)weights)[k];
         }
-    memcpy(value, v, sizeof v);
-    memcpy(weight, w, sizeof w);
+#pragma GCC unroll 8
+    for (int k = 0; k < VECTORS; k++) {
+        ((several *)value)[k] = v[k];
+        ((several *)weight)[k] = w[k];
+    }
 }
 
 /* Whether any of BESIDE points of the lattice from column x on, in rows from..to, is near enough to the band for
@@ -118,9 +124,9 @@ static void columns_free(struct columns *c)
 }
 
 /* Row y of the plane and its mirror image, interpolated: first between rows of the lattice, in `line`, then along it,
- * in `v`. */
-static void power_rows(const struct mro_lattice *l, const struct columns *c, const float *smooth, size_t y, float *line,
-                       float *v, float *out)
+ * in `v`, and times the model where there is one. */
+static void power_rows(const struct mro_lattice *l, const struct columns *c, const float *smooth, size_t y,
+                       const float *model, float *line, float *v, float *out)
 {
     const double qy = mro_frequency(y, l->ny, l->ly), left = l->hi * l->hi - qy * qy;
     const double b = qy / l->step, per = 1 / (l->lx * l->step), inner = fmax(l->lo, 0) / l->step, rounding = 1e-9;
@@ -151,11 +157,14 @@ static void power_rows(const struct mro_lattice *l, const struct columns *c, con
             v[x] = w * line[i + 1] + (1 - w) * line[i];
         }
         if (from > to) continue;
-        if (side == 0 || other != row) memcpy(up + from, v + from, (size_t)(to - from + 1) * sizeof *v);
+        const float *of_up = model ? model + (up - out) : NULL, *of_down = model ? model + (down - out) : NULL;
+        if (side == 0 || other != row)
+#pragma omp simd
+            for (int x = from; x <= to; x++) up[x] = model ? v[x] * of_up[x] : v[x];
         if (side == 1 || other != row)
 #pragma omp simd
-            for (int x = from ? from : 1; x <= to; x++) down[-x] = v[x];
-        if (from == 0) other[0] = v[0];
+            for (int x = from ? from : 1; x <= to; x++) down[-x] = model ? v[x] * of_down[-x] : v[x];
+        if (from == 0 && other != row) other[0] = model ? v[0] * model[other - out] : v[0];
     }
 }
 
@@ -186,14 +195,8 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (size_t y = 0; y <= g->ny / 2; y++) {
-            const size_t mirror = y ? g->ny - y : 0;
-            if (line == NULL) continue;
-            float *row = out + y * g->nx, *other = out + mirror * g->nx;
-            power_rows(&l, &columns, smooth, y, line, line + 2 * l.half + 1, out);
-            for (size_t x = 0; model && x < g->nx; x++) row[x] *= model[y * g->nx + x];
-            for (size_t x = 0; model && mirror != y && x < g->nx; x++) other[x] *= model[mirror * g->nx + x];
-        }
+        for (size_t y = 0; y <= g->ny / 2; y++)
+            if (line) power_rows(&l, &columns, smooth, y, model, line, line + 2 * l.half + 1, out);
         free(line);
     }
     if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
