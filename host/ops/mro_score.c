@@ -60,12 +60,23 @@ struct mro_span mro_band_row(const struct mro_order_plan *p, const struct mro_gr
     if (left < 0) return (struct mro_span){ 0, 0 };
     const int first = (int)fmin(sqrt(fmax(inner * inner - qy * qy, 0)) * g->lx, (double)(g->nx / 2)),
               last = (int)fmin(sqrt(left) * g->lx, (double)(g->nx / 2));
+    /* Columns flat to beyond - 1 are between the edges, where all amplitudes are the same. */
+    const double low = p->o.band_inv_nm[0] + 0.501 * BAND_EDGE, high = p->o.band_inv_nm[1] - 0.501 * BAND_EDGE,
+                 within = high * high - qy * qy;
+    const bool any = low < high && within > 0;
+    const int flat = any ? (int)fmin(ceil(sqrt(fmax(low * low - qy * qy, 0)) * g->lx), last + 1) : last + 1,
+              end = any ? (int)fmin(floor(sqrt(within) * g->lx), last) + 1 : flat, beyond = end > flat ? end : flat;
+    const float top = mro_band_gain(0.5f * (lo + hi), lo, hi, (float)BAND_EDGE);
+    for (int side = 0; side < 2; side++) {
+        const int from = side ? beyond : first, to = side ? last : flat - 1;
 #pragma omp simd
-    for (int x = first; x <= last; x++) {
-        const double qx = x * per, q2 = qy * qy + qx * qx;
-        const float gain = mro_band_gain((float)sqrt(q2), lo, hi, (float)BAND_EDGE);
-        row[x] = q2 >= inner * inner ? gain : 0;
+        for (int x = from; x <= to; x++) {
+            const double qx = x * per, q2 = qy * qy + qx * qx;
+            const float gain = mro_band_gain((float)sqrt(q2), lo, hi, (float)BAND_EDGE);
+            row[x] = q2 >= inner * inner ? gain : 0;
+        }
     }
+    for (int x = flat; x < beyond; x++) row[x] = top;
 #pragma omp simd
     for (int x = first > 1 ? first : 1; x <= last; x++) row[g->nx - (size_t)x] = row[x];
     return (struct mro_span){ (size_t)first, (size_t)(last - first + 1) };
