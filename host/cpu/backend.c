@@ -83,7 +83,7 @@ static enum mro_code cpu_multiply(struct mro_device *d, const struct mro_grid *g
     (void)e;
     mro_c32 *s = spectrum->p;
     const size_t n = g->ny * g->nx;
-#pragma omp parallel for simd schedule(static) num_threads(mro_team(d->threads, 0.3 * (double)n))
+#pragma omp parallel for simd schedule(static) num_threads(mro_team(d->threads, 0.35 * (double)n))
     for (size_t i = 0; i < n; i++) {
         s[i].re *= gain[i];
         s[i].im *= gain[i];

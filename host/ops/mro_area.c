@@ -709,11 +709,14 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
             draw[b] = f < 1 ? f : 1;
         }
     }
-    a->fraction =
-        0.5 * (gsl_stats_select(least, 1, DRAWS, DRAWS / 2 - 1) + gsl_stats_select(least, 1, DRAWS, DRAWS / 2));
-    a->ci95[0] = fmin(gsl_stats_select(draw, 1, DRAWS, DRAWS / 40), gsl_stats_select(least, 1, DRAWS, DRAWS / 40));
-    a->ci95[1] = fmax(gsl_stats_select(draw, 1, DRAWS, DRAWS - 1 - DRAWS / 40),
-                      gsl_stats_select(least, 1, DRAWS, DRAWS - 1 - DRAWS / 40));
+    /* What is selected parts all others, so that the next is looked for on one side of it. */
+    enum { HALF = DRAWS / 2, TAIL = DRAWS / 40 };
+    const double median[2] = { gsl_stats_select(least, 1, DRAWS, HALF - 1), gsl_stats_min(least + HALF, 1, HALF) };
+    const double lower = gsl_stats_select(least, 1, HALF - 1, TAIL),
+                 upper = gsl_stats_select(least + HALF, 1, HALF, HALF - 1 - TAIL);
+    a->fraction = 0.5 * (median[0] + median[1]);
+    a->ci95[0] = fmin(gsl_stats_select(draw, 1, DRAWS, TAIL), lower);
+    a->ci95[1] = fmax(gsl_stats_select(draw + TAIL, 1, DRAWS - TAIL, DRAWS - 1 - 2 * TAIL), upper);
 #pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 1e3 * (double)n))
     for (size_t first = 0; first < n; first += LANES) {
         double chance[LANES];
