@@ -73,6 +73,9 @@ struct fringe_room {
 struct crystal_doubt {
     double variance; /* of that share, beside the noise */
     double sphere;   /* what a region is where it does not tell: 0 a disc, 1 a sphere */
+    double noise;    /* standard deviation of that share, times the amplitude over the noise */
+    double excess;   /* of the share that is measured over that of the profile */
+    bool foil;       /* spheres may be cut by a foil: their middle is flat before their rim is steep */
 };
 
 /* Threads that look at several crystals at the same time have a copy each, with a room of its own; what it points to

@@ -89,7 +89,10 @@ double mro_crystal_diameter(double area_nm2, double share, double width, double 
     /* Of small crystals the width of the mask is most of what is seen of the shape. Noise takes a part of a flat top
      * below 0.8. */
     const double apart = expected[0] - expected[1], lost = 0.5 * erfc(0.2 * clear);
-    const double sure = apart * apart / (apart * apart + doubt->variance);
-    const double t = fmax(0, fmin(1, (expected[0] - share / (1 - lost)) / apart)) * sure + doubt->sphere * (1 - sure);
+    const double noise = doubt->noise / clear;
+    const double sure = apart * apart / (apart * apart + doubt->variance + noise * noise);
+    const double seen_as = fmax(0, fmin(1, (expected[0] + doubt->excess - share / (1 - lost)) / apart));
+    const double round = doubt->foil ? seen_as * (2 - seen_as) : seen_as;
+    const double t = round * sure + doubt->sphere * (1 - sure);
     return 2 * ((1 - t) * radius[0] + t * radius[1]);
 }

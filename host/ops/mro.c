@@ -21,6 +21,7 @@
 #define SMALL_NM2 25.0     /* of which one cluster of 2.5 nm is a fifth */
 #define CROWDED 0.4        /* area fraction from which crystals begin to whiten themselves away */
 #define GLASS_SD 0.2       /* of the area of crystals, relative, times their share: the less glass the less sure */
+#define DIM 3.0            /* standard deviations that fringes are weaker by than expected, when that is said */
 #define WITH_RIM 1.2       /* area of a sphere over that of its flagged cells, at most */
 #define Z95 1.959964       /* half a 95 % interval over its standard deviation */
 
@@ -260,6 +261,18 @@ static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, st
     snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", c->widest_nm);
 }
 
+/* Says that ordered regions are much weaker than the speckle of this foil lets expect. */
+static void tell_of_weakness(const struct mro_contrast *expected, double contrast, struct mro_order_result *r)
+{
+    const double less = expected->log_c - log(contrast);
+    if (r->distinguishable && less > DIM * expected->log_sd)
+        mro_warn(
+            r,
+            "fringes have %.0f times less power than those of bcc Fe would have beside such speckle: another phase, "
+            "disorder, tilt, or a lens other than given; sizes are told by shape alone, and the interval is wide",
+            exp(less));
+}
+
 /* The smallest crystal that is found as often as not, nm. */
 static double size_limit(const struct mro_order_plan *p, double contrast)
 {
@@ -377,6 +390,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     if (large.filled) r->fraction = fmax(r->fraction, r->fraction_raw);
     say_verdict(&large, r);
+    tell_of_weakness(&expected, area.contrast, r);
     tell_of_crystals(&large, usable_nm2, r);
     from_corner(r);
     if (p->o.sweep_band) {

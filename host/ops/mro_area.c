@@ -30,6 +30,17 @@
 #define SHAPE_BIAS 0.0   /* of ln d from the shape, likewise */
 #define SNR_SCATTER 0.30 /* of ln snr between spheres of one size */
 #define SYSTEMATIC 0.04  /* of the area: the interface, the profile */
+/* A patch is larger than the largest sphere that is matched to it where the next smaller one has less power than that
+ * by this factor and this difference. The gain hides it in patches that are clearer than BEYOND_SNR. */
+#define BEYOND_RATIO 0.85
+#define BEYOND_POWER 3.0
+#define BEYOND_SNR 60.0
+#define LARGEST_LOG 0.2 /* of ln d, that patches which match that sphere best are beyond it, at most, */
+#define LARGEST_SD 0.25 /* and its standard deviation, unless they are larger still */
+/* The contrast that is expected may be wrong altogether: other crystals, disorder, a tilt they share. Chance of that,
+ * and standard deviation of the expectation's logarithm then. */
+#define SURPRISE_CHANCE 0.02
+#define SURPRISE_SD 1.6
 /* Prior of the mean size, of use where few patches are found: mean of its logarithm and standard deviation. */
 #define SIZE_NM 2.0
 #define SIZE_SD 0.12
@@ -46,10 +57,18 @@
 
 enum { SIZES = 40, CONTRASTS = 15, MEANS = 17, SPREADS = 4, COUNTS = 16, MODELS = CONTRASTS * MEANS * SPREADS };
 
+/* The ratio of a patch of this power, noise and gain taken out. */
+static double snr_of(double power)
+{
+    const double over = fmax(power - MAXIMUM_BIAS, 1);
+    return over / fmax(1 - over / MRO_GAIN_SNR, 0.25);
+}
+
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
 {
     /* Posterior mode over ln d: power, less the cost of more tries at larger sizes, less that of position and wave
      * vector, which a stronger patch fixes more tightly (Laplace): 2 ln power. */
+    const int last = MRO_PATCH_SIZES - 1;
     double u[MRO_PATCH_SIZES], x[MRO_PATCH_SIZES];
     int k = 0;
     for (int i = 0; i < MRO_PATCH_SIZES; i++) {
@@ -60,24 +79,31 @@ void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
     f->log_d = x[k];
     f->log_d_sd = 0.5;
     f->top_power = f->power[k];
-    if (k > 0 && k < MRO_PATCH_SIZES - 1) {
-        /* Parabola through the three points around the mode. */
-        const double a = x[k - 1] - x[k], b = x[k + 1] - x[k], fa = u[k - 1] - u[k], fb = u[k + 1] - u[k];
-        const double curvature = 2 * (fa / a - fb / b) / (a - b), slope = fa / a - 0.5 * curvature * a;
+    f->snr = snr_of(f->top_power);
+    const bool largest = k == last && f->snr < BEYOND_SNR;
+    f->beyond = largest && f->power[k - 1] < BEYOND_RATIO * f->power[k] && f->power[k] - f->power[k - 1] > BEYOND_POWER;
+    if (k > 0 && (k < last || largest)) {
+        /* Parabola through the three points around the mode, or through the last three: there it tells less. */
+        const int j = k < last ? k : k - 1;
+        const double a = x[j - 1] - x[j], b = x[j + 1] - x[j], fa = u[j - 1] - u[j], fb = u[j + 1] - u[j];
+        double curvature = 2 * (fa / a - fb / b) / (a - b);
+        const double slope = fa / a - 0.5 * curvature * a;
+        if (largest) curvature = fmin(curvature, -1 / (LARGEST_SD * LARGEST_SD));
         if (curvature < 0) {
-            const double shift = fmin(fmax(-slope / curvature, a), b);
-            f->log_d = x[k] + shift;
-            f->log_d_sd = fmin(0.5, 1 / sqrt(-curvature));
-            const double pa = f->power[k - 1] - f->power[k], pb = f->power[k + 1] - f->power[k];
-            const double pc = 2 * (pa / a - pb / b) / (a - b), ps = pa / a - 0.5 * pc * a;
-            f->top_power = f->power[k] + ps * shift + 0.5 * pc * shift * shift;
+            const double shift = fmin(fmax(-slope / curvature, a), largest ? b + LARGEST_LOG : b);
+            f->log_d = x[j] + shift;
+            f->log_d_sd = largest && !f->beyond ? LARGEST_SD : fmin(0.5, 1 / sqrt(-curvature));
+            if (k < last) {
+                const double pa = f->power[k - 1] - f->power[k], pb = f->power[k + 1] - f->power[k];
+                const double pc = 2 * (pa / a - pb / b) / (a - b), ps = pa / a - 0.5 * pc * a;
+                f->top_power = f->power[k] + ps * shift + 0.5 * pc * shift * shift;
+            }
         }
     }
     /* The curvature misses other modes of weak patches: their scatter, from planted spheres, is the floor. */
     f->log_d_sd = fmax(f->log_d_sd, fmax(4.2 / f->top_power, 0.7 / sqrt(f->top_power)));
     f->log_d -= SHAPE_BIAS;
-    const double over = fmax(f->top_power - MAXIMUM_BIAS, 1);
-    f->snr = over / fmax(1 - over / MRO_GAIN_SNR, 0.25);
+    f->snr = snr_of(f->top_power);
 }
 
 /* Detection power of spheres of one size, whose ratios scatter about `snr`: Gauss-Hermite over the logarithm. */
@@ -319,6 +345,13 @@ static inline int64_t take_exponent(double *v)
     return power;
 }
 
+/* ln of what is known beforehand of a contrast: the expectation, or a wider one around it. */
+static double contrast_prior(double log_c, const struct mro_contrast *expected)
+{
+    const double off = log_c - expected->log_c;
+    return log((1 - SURPRISE_CHANCE) * normal(off, expected->log_sd) + SURPRISE_CHANCE * normal(off, SURPRISE_SD));
+}
+
 static bool posterior_fill(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,
                            const struct mro_contrast *expected, struct posterior *q)
 {
@@ -342,7 +375,8 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     for (int k = 0; k < COUNTS; k++) q->count[k] = pow(sqrt(least) + (sqrt(most) - sqrt(least)) * k / (COUNTS - 1), 2);
 
     for (size_t i = 0; i < n; i++) q->noise64[i] = (double)q->noise[i] / SCALE;
-    double highest[MODELS], top = -INFINITY;
+    double highest[MODELS], top = -INFINITY, of_contrast[CONTRASTS];
+    for (int c = 0; c < CONTRASTS; c++) of_contrast[c] = contrast_prior(p->models->log_c[c], expected);
     bool failed = false;
 #pragma omp parallel num_threads(threads)
     {
@@ -358,8 +392,7 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
             const float *real = real_of(q, (size_t)m, 0);
 #pragma omp simd
             for (size_t i = 0; i < wide; i++) one[i] = (double)real[i] / SCALE;
-            const double off = (p->models->log_c[c] - expected->log_c) / expected->log_sd;
-            const double prior = p->models->log_prior[w] - 0.5 * off * off;
+            const double prior = p->models->log_prior[w] + of_contrast[c];
             /* Equidistant in sqrt(count): the prior of a Poisson mean, count^(-1/2), is flat there. */
             double product[COUNTS], *sum = q->joint + (size_t)m * COUNTS;
             int64_t exponent[COUNTS] = { 0 };

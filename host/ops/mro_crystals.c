@@ -19,6 +19,10 @@
 #define SATURATED_NM 2.6     /* patches of that size and more may be of a crystal for which there is no size, */
 #define SATURATED_SNR 60.0   /* where they are as clear, */
 #define SATURATED_SHARE 0.04 /* and on as much of the field, so that they raise the power they are whitened by */
+#define WEAK 5.0             /* fringes over their noise, below which a narrower mask is tried, */
+#define WEAK_MASK 0.6        /* over the usual one, */
+#define WEAK_CLEAR 3.5       /* with fringes over noise of at least that, */
+#define WEAK_NM 3.5          /* in crystals of that diameter and more, which it does not smear */
 #define CELL_CUT_NM 0.7      /* cut out around a flagged cell */
 #define ROUNDS 3             /* of whitening: see whiten_without */
 #define ANGLE_DEG 3.0        /* between sets of fringes of one crystal, off the lattice's */
@@ -27,12 +31,15 @@
 #define MAP_STEP_NM 0.12     /* of demodulated fields */
 #define BESIDE_NM 0.6        /* of a crystal, where patches may be its rim */
 #define WHOLE_NM 6.5         /* crystals that most foils hold whole */
-#define SHARE_VARIANCE 0.01  /* see struct crystal_doubt; from planted spheres and discs */
-#define SHARED_SD 0.06       /* of the area of all crystals, relative: spheres, or cut by the foil */
-#define SPACING_SD 0.0025    /* relative: spacings are given to three digits, and pixel sizes are hardly better */
-#define RIM_SD_NM 0.15       /* of a diameter */
-#define MOST_GROWN 0.33      /* of the field: beyond, the noise is of crystals and tells nothing of their rims */
-#define MOST_LEVEL 0.8       /* of the plateau where a region ends: there a sphere is too flat to tell its rim */
+/* See struct crystal_doubt; from planted spheres, cut by the foil or not, and discs. */
+#define SHARE_VARIANCE 0.0009
+#define SHARE_NOISE 0.35
+#define SHARE_EXCESS 0.02
+#define SHARED_SD 0.06    /* of the area of all crystals, relative: spheres, or cut by the foil */
+#define SPACING_SD 0.0025 /* relative: spacings are given to three digits, and pixel sizes are hardly better */
+#define RIM_SD_NM 0.15    /* of a diameter */
+#define MOST_GROWN 0.33   /* of the field: beyond, the noise is of crystals and tells nothing of their rims */
+#define MOST_LEVEL 0.8    /* of the plateau where a region ends: there a sphere is too flat to tell its rim */
 
 enum { WAVES = 9 }; /* that the noise is measured at */
 
@@ -209,10 +216,15 @@ static bool explained(const struct crystal_work *k, const struct mro_found *f)
     return false;
 }
 
+static bool largest(const struct mro_order_plan *p, const struct mro_found *f)
+{
+    return p->search.diameter_nm[f->best] >= SATURATED_NM;
+}
+
 /* Whether a patch may be of a crystal for which there is no size. */
 static bool saturated(const struct mro_order_plan *p, const struct mro_found *f)
 {
-    return p->search.diameter_nm[f->best] >= SATURATED_NM && f->snr > SATURATED_SNR;
+    return largest(p, f) && f->snr > SATURATED_SNR;
 }
 
 /* Whether there are so many of these that they hide a part of themselves. */
@@ -223,6 +235,14 @@ static bool many_saturated(const struct mro_order_plan *p, const struct mro_scor
     for (size_t i = 0; i < found->n; i++)
         if (saturated(p, found->v + i)) area += MRO_PI / 4 * SATURATED_NM * SATURATED_NM;
     return area > SATURATED_SHARE * s->grid.ly * s->grid.lx;
+}
+
+/* Whether there is a patch that is larger than all that is matched to it. */
+static bool any_beyond(const struct mro_found_list *found)
+{
+    bool any = false;
+    for (size_t i = 0; i < found->n; i++) any |= found->v[i].beyond;
+    return any;
 }
 
 /* What grew from a patch: a set of fringes, or nothing. It does not depend on the crystals that are known, so that
@@ -238,6 +258,7 @@ struct seeds {
     const struct mro_scores *s;
     const unsigned char *wide;
     const struct mro_found_list *found;
+    bool weak;            /* one of them is beyond what is matched: all of that size may be of crystals */
     struct growth *grown; /* of each */
 };
 
@@ -245,7 +266,34 @@ struct seeds {
 static bool is_seed(const struct seeds *l, const struct crystal_work *k, size_t i)
 {
     const struct mro_found *f = l->found->v + i;
-    return (saturated(l->p, f) || l->wide[cell_at(l->s, f->y_nm, f->x_nm)]) && !explained(k, f);
+    return (saturated(l->p, f) || (l->weak && largest(l->p, f)) || l->wide[cell_at(l->s, f->y_nm, f->x_nm)]) &&
+           !explained(k, f);
+}
+
+/* Grows fringes from a patch. Those that hardly stand out of the speckle break into pieces: a narrower mask holds more
+ * of a large crystal's power than of the speckle's. */
+static enum mro_code grow_from(struct crystal_work *w, const struct mro_found *f, struct growth *g, struct mro_error *e)
+{
+    const double wave[2] = { f->gy, f->gx };
+    const struct mro_crystal_options *usual = w->o;
+    struct mro_crystal_options narrow = *usual;
+    struct growth other = { 0 };
+    g->tried = true;
+    MRO_TRY(mro_fringe_grow(w, wave, f->y_nm, f->x_nm, SEED_NM, &g->set, &g->known, e));
+    if (g->known && g->set.plateau >= WEAK * g->set.noise) return MRO_OK;
+    narrow.mask_inv_nm *= WEAK_MASK;
+    w->o = &narrow;
+    const enum mro_code rc = mro_fringe_grow(w, wave, f->y_nm, f->x_nm, SEED_NM, &other.set, &other.known, e);
+    w->o = usual;
+    if (rc || !other.known) return rc;
+    if (other.set.diameter_nm < WEAK_NM || other.set.plateau < WEAK_CLEAR * other.set.noise) {
+        mro_fringe_release(&other.set);
+        return MRO_OK;
+    }
+    if (g->known) mro_fringe_release(&g->set);
+    g->set = other.set;
+    g->known = true;
+    return MRO_OK;
 }
 
 /* Grows what seed `from` shows and, where other threads have time, those after it that lie apart. */
@@ -266,15 +314,10 @@ static enum mro_code grow_ahead(const struct seeds *l, const struct crystal_work
     }
 #pragma omp parallel for schedule(dynamic) num_threads((int)k->n_rooms) if (n > 1)
     for (size_t j = 0; j < n; j++) {
-        const struct mro_found *f = l->found->v + next[j];
-        struct growth *g = l->grown + next[j];
-        const double wave[2] = { f->gy, f->gx };
         struct crystal_work mine = *k;
         struct mro_error at;
         mine.room = k->room + omp_get_thread_num();
-        g->tried = true;
-        mro_first_keep(&first, j, mro_fringe_grow(&mine, wave, f->y_nm, f->x_nm, SEED_NM, &g->set, &g->known, &at),
-                       &at);
+        mro_first_keep(&first, j, grow_from(&mine, l->found->v + next[j], l->grown + next[j], &at), &at);
     }
     return mro_first_code(&first, e);
 }
@@ -416,7 +459,9 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
     struct mro_device *d = p->d;
     const size_t nc = s->cells.ny * s->cells.nx;
     struct mro_crystal_options o;
-    struct crystal_work k = { .d = d, .o = &o, .name = name, .doubt = { SHARE_VARIANCE, 1 } };
+    struct crystal_work k = {
+        .d = d, .o = &o, .name = name, .doubt = { SHARE_VARIANCE, 1, SHARE_NOISE, SHARE_EXCESS, true }
+    };
     unsigned char *flagged = malloc(nc), *wide = calloc(nc, 1);
     const double py = s->cells.ly / (double)s->cells.ny, px = s->cells.lx / (double)s->cells.nx;
     size_t left = 0;
@@ -429,7 +474,9 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
     }
     for (size_t i = 0; i < nc; i++) flagged[i] = usable[i] && s->surprise[i] > p->null.threshold;
     if ((rc = mark_wide(s, flagged, wide, &c->widest_nm, e))) goto done;
-    if (!(c->widest_nm > 0) && !many_saturated(p, s, found)) goto done;
+    /* Ghosts of an unknown lens look like weak crystals. */
+    const bool weak = w->lens_known && any_beyond(found);
+    if (!(c->widest_nm > 0) && !weak && !many_saturated(p, s, found)) goto done;
     mro_crystal_options_default(&o);
     memcpy(k.band, p->o.band_inv_nm, sizeof k.band);
     for (size_t i = 0; i < nc; i++) flagged[i] = searched[i] && s->surprise[i] > p->null.threshold;
@@ -444,7 +491,7 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
         goto done;
     }
     if ((rc = open_work(&k, s, searched, e)) || (rc = measure_speckle(p, &k, e))) goto done;
-    struct seeds seeds = { .p = p, .s = s, .wide = wide, .found = found };
+    struct seeds seeds = { .p = p, .s = s, .wide = wide, .found = found, .weak = weak };
     if ((rc = grow_all(&seeds, &k, e))) goto done;
     if (k.sets.n == 0 && c->widest_nm < WIDE_NM) c->widest_nm = 0; /* clusters after all */
     if (k.sets.n == 0) goto done;
