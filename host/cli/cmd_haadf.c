@@ -117,11 +117,15 @@ static void tell_of_lens(const struct haadf *m, struct mro_haadf_result *r)
                  "specimen only if another defocus gives the same");
 }
 
-static void tell_of_camera(const struct haadf *m, const struct mro_image_info *info, struct mro_haadf_result *r)
+/* Structure that reaches the pixel is what HRTEM images have. */
+static void tell_of_signal(const struct haadf *m, const struct mro_image_info *info, struct mro_haadf_result *r)
 {
-    if (!m->settings.signal && cli_is_camera(info))
+    if (m->settings.signal || cli_is_stem(info)) return;
+    if (cli_is_camera(info))
         mro_warn(r, "the file says that a camera took the image, which is measured as HAADF: if it is HRTEM, give "
                     "`signal=hrtem`");
+    else if (!isfinite(r->noise_sd))
+        mro_warn(r, "the image is measured as HAADF: if it is HRTEM, give `signal=hrtem`");
 }
 
 static enum mro_code measure(void *state, enum cli_place place, const struct cli_item *item, void *result,
@@ -130,7 +134,7 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     struct haadf *m = state;
     MRO_TRY(mro_haadf_measure(m->run.places->device[place], &item->pixels, item->name, &m->settings.o, result, e));
     tell_of_lens(m, result);
-    tell_of_camera(m, item->info, result);
+    tell_of_signal(m, item->info, result);
     return MRO_OK;
 }
 

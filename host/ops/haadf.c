@@ -178,7 +178,8 @@ static void say_regions(char *out, size_t size, const char *word, const struct m
     char p[32], wide[32] = "";
     p_text(p, sizeof p, r->p_value, drawn);
     if (isfinite(r->diameter_nm)) snprintf(wide, sizeof wide, " of %.2g nm", r->diameter_nm);
-    const int used = snprintf(out, size, "%s regions%s cover %.0f %%", word, wide, 100 * r->area_fraction);
+    const int used = snprintf(out, size, "%s regions%s cover %.*g %%", word, wide, r->area_fraction < 0.995 ? 2 : 3,
+                              100 * r->area_fraction);
     if (used > 0 && (size_t)used < size)
         snprintf(out + used, size - (size_t)used,
                  "; beyond %g standard deviations they have %.2g times the area that a random field of this spectrum "
@@ -233,11 +234,9 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         mro_warn(r,
                  "%s: contrast, histogram and autocorrelation include the noise, and the contrast is an upper "
                  "limit; export raw counts, or several frames",
-                 !isfinite(s->noise) ? "the field is too small to tell the noise from the highest frequencies"
-                 : o->hrtem          ? "the noise is not white (the image was resampled or smoothed, or its structure "
-                                       "reaches the pixel)"
-                                     : "the noise is not white (the image was resampled or smoothed, its structure "
-                                       "reaches the pixel, or it is HRTEM, for which `signal=hrtem` is)");
+                 isfinite(s->noise) ? "the noise is not white (the image was resampled or smoothed, or its structure "
+                                      "reaches the pixel)"
+                                    : "the field is too small to tell the noise from the highest frequencies");
     for (int a = 0; a < 2; a++)
         if (isfinite(s->line_sd[a])) {
             r->line_noise_sd = isfinite(r->line_noise_sd) ? hypot(r->line_noise_sd, s->line_sd[a]) : s->line_sd[a];

@@ -542,6 +542,29 @@ void mro_sb_reach(const struct mro_shearband *b, const double field[2], double a
     }
 }
 
+static void warn_of_fringes(struct mro_shearband_result *r)
+{
+    size_t n = 0;
+    double widths[2] = { INFINITY, 0 };
+    for (size_t i = 0; i < r->n_bands; i++) {
+        const double wide = r->band[i].width_nm;
+        if (r->band[i].border || !(wide < FRINGE_NM)) continue;
+        n++;
+        widths[0] = fmin(widths[0], wide);
+        widths[1] = fmax(widths[1], wide);
+    }
+    char which[64];
+    if (n > 1)
+        snprintf(which, sizeof which, "%zu bands are %.2g to %.2g nm wide", n, widths[0], widths[1]);
+    else
+        snprintf(which, sizeof which, "a band is %.2g nm wide", widths[1]);
+    if (n)
+        mro_warn(r,
+                 "%s, a few spacings of atoms: fringes of a lattice make such stripes, and shear bands are wider; "
+                 "measure fringes with `mroscope lattice`, or look for wider bands with `width`",
+                 which);
+}
+
 static void warn_of_band(const struct mro_shearband_options *o, const struct mro_shearband *b,
                          struct mro_shearband_result *r)
 {
@@ -560,13 +583,6 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
                  "the band at %.1f nm lies %.1f nm from the border, less than one and a half of its widths: "
                  "it is unreliable if another strip lies between the two, which would make a band of the gap",
                  b->position_nm, fmax(0, fmin(reach[0], reach[1])));
-    if (b->width_nm < FRINGE_NM)
-        mro_warn(
-            r,
-            "the band at %.1f nm is %.2g nm wide, a few spacings of atoms: fringes of a lattice make such stripes, "
-            "and shear bands are wider; measure fringes with `mroscope lattice`, or look for wider bands with "
-            "`width`",
-            b->position_nm, b->width_nm);
     if (b->fit_edge_nm > SOFT * b->width_nm / 2)
         mro_note(
             &r->warnings, &r->n_warnings,
@@ -758,6 +774,7 @@ enum mro_code mro_shearband_measure_wide(struct mro_device *d, const struct mro_
             "widths are projected: a band that is inclined to the beam by b looks wider, w cos b + t sin b in a foil "
             "of thickness t; take them as upper limits unless the band was tilted edge-on");
     for (size_t i = 0; i < r->n_bands; i++) warn_of_band(o, &r->band[i], r);
+    warn_of_fringes(r);
 done:
     free(w.raw.v);
     free(w.fine.v);

@@ -107,7 +107,7 @@ expect_out '"frame": null'
 # -- an HRTEM image taken for HAADF: where the file or its noise says so
 run haadf "$samples/AQ_0_corr.tif"
 expect_code 0
-expect_err "or it is HRTEM, for which --signal hrtem is"
+expect_err "the image is measured as HAADF: if it is HRTEM, give --signal hrtem"
 run convert -o camera "$samples/../tests/data/multi_signal.dm3"
 sed -e 's/detector=DigiScan/detector=BM-Orius/' -e 's/title=HAADF/title=Image/' camera/multi_signal.i0.tif >camera/orius.tif
 run haadf camera/orius.tif
@@ -118,7 +118,7 @@ for quiet in "--signal hrtem camera/orius.tif" camera/multi_signal.i0.tif; do
     run haadf $quiet
     expect_code 0
     checks=$((checks + 1))
-    grep -q "a camera took" err.txt && fail "tells of a camera for nothing"
+    grep -q "if it is HRTEM" err.txt && fail "tells of HRTEM for nothing"
 done
 
 finish
