@@ -125,7 +125,10 @@ static size_t elements_of(const char *text, char symbol[][4], const size_t befor
     const char *equals = strchr(text, '=');
     size_t n = before;
     if (equals == NULL || equals[1] == '\0' || equals == text) {
-        MRO_FAIL(e, MRO_EARG, "`map` %s does not name its element; write `map=Fe=FILE`", text);
+        if (equals == NULL && strchr(text, '.') == NULL && strchr(text, '/') == NULL)
+            MRO_FAIL(e, MRO_EARG, "`map` %s does not name its file; write `map=%s=FILE`", text, text);
+        else
+            MRO_FAIL(e, MRO_EARG, "`map` %s does not name its element; write `map=Fe=FILE`", text);
         return 0;
     }
     for (const char *p = text; p < equals; n++) {

@@ -214,8 +214,9 @@ static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char
         if (image)
             snprintf(text, sizeof text, "HAADF: bright, dark");
         else
-            snprintf(text, sizeof text, "%s, %.3g to %.3g %s", p->maps->symbol[p->shown[i]], p->map_range[i][0],
-                     p->map_range[i][1], p->maps->at_percent ? "at.%" : "counts/px");
+            snprintf(text, sizeof text, "%s, %s%.3g to %.3g %s", p->maps->symbol[p->shown[i]],
+                     p->map_range[i][0] < 0 ? TEXT_MINUS : "", fabs(p->map_range[i][0]), p->map_range[i][1],
+                     p->maps->at_percent ? "at.%" : "counts/px");
         mro_fig_heading(c, x, y, (const char[]){ letter++, 0 }, text);
         mro_canvas_raster(c, &p->raster[i], b.x, b.y, b.w, b.h);
         mro_plot_begin(c, &(struct mro_plot){ .b = b });
@@ -349,7 +350,9 @@ static char *make_caption(const struct page *p, const char *title)
                                   "%s, by closure %s, %s. ",
                                   r->element[q->a].symbol, r->element[q->b].symbol, rr, by, pp);
         }
-        if (r->n_pairs)
+        bool waves = false;
+        for (size_t j = 0; j < r->elements; j++) waves |= isfinite(r->element[j].p_periodic);
+        if (waves)
             n += (size_t)snprintf(text + n, 8192 - n,
                                   "Dotted: what 95" TEXT_NBSP "%% of lines of red noise stay below. ");
         if (r->elements > ROWS)

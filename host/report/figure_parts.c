@@ -29,7 +29,8 @@ void mro_fig_heading(struct mro_canvas *c, double x, double y, const char *lette
     char text[16];
     snprintf(text, sizeof text, TEXT_BOLD "%s", letter);
     mro_canvas_text(c, x, y - 1.4, PT + 1, MRO_LEFT, 0, INK, text);
-    mro_canvas_text(c, x + 3.4, y - 1.4, PT, MRO_LEFT, 0, INK, title);
+    const double wide = mro_canvas_text_width(c, PT + 1, text) + 1.0; /* of an m */
+    mro_canvas_text(c, x + fmax(3.4, wide), y - 1.4, PT, MRO_LEFT, 0, INK, title);
 }
 
 /* Grey with diagonal lines: nothing was measured here. Any image goes on top. */

@@ -231,14 +231,18 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
     mro_fig_say_title(&w, title);
     for (size_t k = 0; k < r->n_bands; k++) {
         const struct mro_shearband *b = &r->band[k];
-        if (isfinite(b->width_nm))
+        if (isfinite(b->width_nm)) {
+            const int decimals = b->width_nm < 1 ? 2 : 1;
+            char depth[3][32];
+            mro_text_number(depth[0], sizeof depth[0], 100 * b->depth, 2, "");
+            for (int i = 0; i < 2; i++) mro_text_number(depth[1 + i], sizeof depth[0], 100 * b->depth_ci95[i], 2, "");
             snprintf(line, sizeof line,
-                     TEXT_BOLD "Band at %.1f" TEXT_NBSP "nm: width %.1f" TEXT_NBSP "nm" TEXT_BOLD " (95" TEXT_NBSP
-                               "%% interval %.1f to %.1f), depth %.2f" TEXT_NBSP
-                               "%% (%.2f to %.2f), normal at %.1f" TEXT_DEGREE ". ",
-                     b->position_nm, b->width_nm, b->width_ci95[0], b->width_ci95[1], 100 * b->depth,
-                     100 * b->depth_ci95[0], 100 * b->depth_ci95[1], b->normal_azimuth_deg);
-        else
+                     TEXT_BOLD "Band at %.1f" TEXT_NBSP "nm: width %.*f" TEXT_NBSP "nm" TEXT_BOLD " (95" TEXT_NBSP
+                               "%% interval %.*f to %.*f), depth %s" TEXT_NBSP
+                               "%% (%s to %s), normal at %.1f" TEXT_DEGREE ". ",
+                     b->position_nm, decimals, b->width_nm, decimals, b->width_ci95[0], decimals, b->width_ci95[1],
+                     depth[0], depth[1], depth[2], b->normal_azimuth_deg);
+        } else
             snprintf(line, sizeof line,
                      TEXT_BOLD "Edge at %.1f" TEXT_NBSP "nm" TEXT_BOLD " of a band that leaves the field. ",
                      b->position_nm);

@@ -201,4 +201,11 @@ mkdir other
 cp "$line" other/
 usage "would both write" -o both "$line" other/eds_line.csv
 
+run eds --map Fe,Si counts.emd
+expect_code 2
+expect_err "does not name its file; write --map Fe,Si=FILE"
+run eds --map Fe.tif
+expect_code 2
+expect_err "does not name its element; write --map Fe=FILE"
+
 finish
