@@ -23,6 +23,7 @@
 #define GLASS_SD 0.2       /* of the area of crystals, relative, times their share: the less glass the less sure */
 #define DIM 3.0            /* standard deviations that fringes are weaker by than expected, when that is said */
 #define WITH_RIM 1.2       /* area of a sphere over that of its flagged cells, at most */
+#define MOST_RIM 0.25      /* of the side of a field, left out of p */
 #define Z95 1.959964       /* half a 95 % interval over its standard deviation */
 
 static void result_unknown(struct mro_order_result *r)
@@ -54,13 +55,31 @@ double mro_speckle_tail(double excess, double rate)
     return fmin(sum, 1);
 }
 
-/* Chance that speckle gives patches that stand out as much in total: the number of false patches is Poisson, their
- * excess exponential, both as the null has them. */
-static double image_p(const struct mro_order_plan *p, const struct mro_found_list *found, double searched_nm2)
+/* Whether a place is `rim` nm or more from the border. */
+static bool within(const struct mro_grid *g, double y_nm, double x_nm, double rim)
 {
+    return fmin(fmin(y_nm, g->ly - y_nm), fmin(x_nm, g->lx - x_nm)) >= rim;
+}
+
+/* Chance that speckle gives patches that stand out as much in total: the number of false patches is Poisson, their
+ * excess exponential, both as the null has them. Where the sign of the lens is set right, the two halves of what is put
+ * together are the delocalisation away to either side: one of them is missing so close to the border, and what is there
+ * in its place passes for order. So patches tell nothing there. */
+static double image_p(const struct mro_order_plan *p, const struct mro_grid *cells, const unsigned char *searched,
+                      double delocalisation_nm, const struct mro_found_list *found)
+{
+    const double py = cells->ly / (double)cells->ny, px = cells->lx / (double)cells->nx;
+    const double rim = fmin(MRO_SEARCH_MARGIN_NM + (isfinite(delocalisation_nm) ? delocalisation_nm : 0),
+                            MOST_RIM * fmin(cells->ly, cells->lx));
     double seen = 0;
-    for (size_t i = 0; i < found->n; i++) seen += found->v[i].significance - p->null.object_threshold;
-    const double rate = searched_nm2 * (double)p->null.false_patches / p->null.area_nm2;
+    size_t n = 0;
+    for (size_t y = 0; y < cells->ny; y++)
+        for (size_t x = 0; x < cells->nx; x++)
+            n += searched[y * cells->nx + x] && within(cells, (double)y * py, (double)x * px, rim);
+    for (size_t i = 0; i < found->n; i++)
+        if (within(cells, found->v[i].y_nm, found->v[i].x_nm, rim))
+            seen += found->v[i].significance - p->null.object_threshold;
+    const double rate = (double)n * py * px * (double)p->null.false_patches / p->null.area_nm2;
     return fmax(mro_speckle_tail(seen / p->null.object_excess, rate), MRO_ORDER_LEAST_P);
 }
 
@@ -368,7 +387,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     const double usable_nm2 = (double)r->cells * cell_nm2, searched_nm2 = (double)n_searched * cell_nm2;
 
     if ((rc = mro_measure_patches(p, &s, &w, searched, usable_nm2 < MRO_CROWDED_NM2, &found, e))) goto done;
-    r->p_image = image_p(p, &found, searched_nm2);
+    r->p_image = image_p(p, &cells, searched, r->ctf.delocalisation_nm, &found);
     r->p_image_at_most = r->p_image <= MRO_ORDER_LEAST_P;
     r->distinguishable = r->p_image < 0.001;
     if (r->distinguishable &&
