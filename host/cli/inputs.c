@@ -254,6 +254,14 @@ static enum mro_code plan_memory(const struct walk *w, const char *path, const s
 
 static bool wanted(const void *frames, size_t frame) { return cli_frames_has(frames, frame); }
 
+/* How many frames of an image are asked for, of which the time that is left is told. */
+static size_t frames_wanted(const struct walk *w, const struct mro_stream_plan *plan)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < mro_file_info(plan->file, plan->image)->frames; k++) n += wanted(&w->job->common->frames, k);
+    return n > 0 ? n : 1;
+}
+
 /* The frames of an image, measured one by one. */
 struct stack {
     struct walk *w;
@@ -261,7 +269,7 @@ struct stack {
     bool several;
     const struct mro_stream_plan *plan;
     struct mro_stream *stream;
-    size_t lanes, taken;
+    size_t lanes, taken, finished, wanted;
     struct mro_error error; /* of the first frame that failed; code MRO_OK: none did */
 };
 
@@ -304,8 +312,7 @@ static bool finish_frame(void *context, void *piece)
     cli_item_release(&f->item, s->error.code != MRO_OK);
     if (s->error.code == MRO_OK) s->error.code = mro_stopped(&s->error);
     if (s->error.code) return false;
-    cli_progress_frame(&w->progress, w->file, w->files,
-                       (double)(f->number + 1) / (double)mro_file_info(s->plan->file, s->plan->image)->frames);
+    cli_progress_frame(&w->progress, w->file, w->files, (double)++s->finished / (double)s->wanted);
     return true;
 }
 
@@ -349,7 +356,9 @@ static size_t start_lanes(void *context, const void *piece)
 static enum mro_code do_frames(struct walk *w, const char *path, bool several, const struct mro_stream_plan *plan,
                                size_t lanes, struct mro_error *e)
 {
-    struct stack s = { .w = w, .path = path, .several = several, .plan = plan, .lanes = lanes };
+    struct stack s = {
+        .w = w, .path = path, .several = several, .plan = plan, .lanes = lanes, .wanted = frames_wanted(w, plan)
+    };
     const struct cli_lanes frames = {
         plan->lent, sizeof(struct frame), &s, take_frame, work_on_frame, start_lanes, finish_frame, drop_frame,
     };
@@ -369,13 +378,14 @@ struct rounds {
     const struct mro_stream_plan *plan;
     struct mro_stream *stream;
     struct mro_image lent;
-    size_t round, rounds;
+    size_t round, rounds, finished, wanted;
 };
 
 static enum mro_code rounds_rewind(void *context, struct mro_error *e)
 {
     struct rounds *r = context;
     if (r->stream) r->round++;
+    r->finished = 0;
     mro_image_release(&r->lent);
     mro_stream_close(r->stream);
     r->stream = NULL;
@@ -385,7 +395,7 @@ static enum mro_code rounds_rewind(void *context, struct mro_error *e)
 static enum mro_code rounds_next(void *context, const struct mro_image **im, size_t *frame, struct mro_error *e)
 {
     struct rounds *r = context;
-    const size_t frames = mro_file_info(r->plan->file, r->plan->image)->frames, seen = r->w->n_file;
+    const size_t seen = r->w->n_file;
     bool more;
     mro_stream_give_back(r->stream, &r->lent);
     MRO_TRY(mro_stream_next(r->stream, &more, &r->lent, frame, &r->w->n_file, e));
@@ -393,7 +403,7 @@ static enum mro_code rounds_next(void *context, const struct mro_image **im, siz
     if (!more) r->w->n_file = seen;
     if (more)
         cli_progress_frame(&r->w->progress, r->w->file, r->w->files,
-                           ((double)r->round + (double)(*frame + 1) / (double)frames) / (double)r->rounds);
+                           ((double)r->round + (double)++r->finished / (double)r->wanted) / (double)r->rounds);
     return MRO_OK;
 }
 
@@ -426,7 +436,10 @@ static enum mro_code do_reduced(struct walk *w, const char *path, bool several, 
     const bool align = w->job->common->reduce == CLI_REDUCE_ALIGNED;
     struct reducing reducing = { .w = w,
                                  .path = path,
-                                 .rounds = { .w = w, .plan = plan, .rounds = align ? 4 : 2 } }; /* and measuring */
+                                 .rounds = { .w = w,
+                                             .plan = plan,
+                                             .rounds = align ? 4 : 2, /* and measuring */
+                                             .wanted = frames_wanted(w, plan) } };
     struct frame f = { 0 };
     struct cli_item *const item = &f.item;
     struct mro_image_info info;

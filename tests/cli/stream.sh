@@ -132,4 +132,11 @@ run bandpass --reduce aligned --json "$image"
 expect_code 0
 expect_out '"frame": null, "shape": [800, 800]'
 
+# A terminal is told of the frames that are asked for: after two of three the file is done.
+if script -qec true /dev/null >/dev/null 2>&1; then
+    checks=$((checks + 1))
+    script -qec "'$program' bandpass --frames 0-1 '$MROSCOPE_TEST_DATA/tiff/sto_imagej_nm_stack.tif'" /dev/null >out.txt 2>err.txt
+    grep -q '1 of 1 files' out.txt || fail "progress counts frames that are not asked for"
+fi
+
 finish
