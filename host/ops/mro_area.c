@@ -31,10 +31,11 @@
 #define SNR_SCATTER 0.30 /* of ln snr between spheres of one size */
 #define SYSTEMATIC 0.04  /* of the area: the interface, the profile */
 /* A patch is larger than the largest sphere that is matched to it where the next smaller one has less power than that
- * by this factor and this difference. The gain hides it in patches that are clearer than BEYOND_SNR. */
+ * by a factor and a difference. Of patches clearer than LARGEST_SNR the gain hides sizes, but speckle does less. */
 #define BEYOND_RATIO 0.85
+#define BEYOND_CLEAR 0.79 /* the factor in clear ones */
 #define BEYOND_POWER 3.0
-#define BEYOND_SNR 60.0
+#define LARGEST_SNR 60.0
 #define LARGEST_LOG 0.2 /* of ln d, that patches which match that sphere best are beyond it, at most, */
 #define LARGEST_SD 0.25 /* and its standard deviation, unless they are larger still */
 /* The contrast that is expected may be wrong altogether: other crystals, disorder, a tilt they share. Chance of that,
@@ -80,8 +81,10 @@ void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
     f->log_d_sd = 0.5;
     f->top_power = f->power[k];
     f->snr = snr_of(f->top_power);
-    const bool largest = k == last && f->snr < BEYOND_SNR;
-    f->beyond = largest && f->power[k - 1] < BEYOND_RATIO * f->power[k] && f->power[k] - f->power[k - 1] > BEYOND_POWER;
+    const bool clear = f->snr >= LARGEST_SNR;
+    f->beyond = k == last && f->power[k - 1] < (clear ? BEYOND_CLEAR : BEYOND_RATIO) * f->power[k] &&
+                f->power[k] - f->power[k - 1] > BEYOND_POWER;
+    const bool largest = f->beyond || (k == last && !clear);
     if (k > 0 && (k < last || largest)) {
         /* Parabola through the three points around the mode, or through the last three: there it tells less. */
         const int j = k < last ? k : k - 1;

@@ -32,7 +32,7 @@ struct mro_found {
     double log_d, log_d_sd; /* apparent diameter from the shape alone: ln nm and its standard deviation */
     double top_power;       /* power at that diameter */
     double snr;             /* of the patch, noise and gain taken out */
-    bool beyond;            /* it is larger than the largest sphere that is matched to it, and not too clear to tell */
+    bool beyond;            /* it is larger than the largest sphere that is matched to it */
 };
 
 struct mro_found_list {
