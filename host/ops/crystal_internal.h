@@ -47,6 +47,7 @@ struct fringe_set {
     double tilt;                              /* nm^-1 by which whitening moved g along itself, see tilt_of */
     double chi2;                              /* of the phase around a plane, over what noise outside gives */
     double y_nm, x_nm, diameter_nm, area_nm2; /* from sample (0, 0) */
+    double flat_nm;                           /* the diameter, should it be as flat as its shape allows */
     double snr;
     bool at_border;
     size_t crystal; /* SIZE_MAX: none yet */
@@ -220,9 +221,9 @@ enum mro_code mro_fringe_vortices_null(struct crystal_work *w, const struct frin
 
 /* Diameter of the crystal whose region has this area and this share of it over 0.8 of its plateau: between that of a
  * disc and that of a sphere, by which of the two the share is nearer to. `width` of the mask in real space, nm;
- * `clear`: amplitude over the noise. */
+ * `clear`: amplitude over the noise. *flat: the same where what does not tell is a disc. */
 double mro_crystal_diameter(double area_nm2, double share, double width, double clear,
-                            const struct crystal_doubt *doubt);
+                            const struct crystal_doubt *doubt, double *flat);
 
 /* -- crystal_strain.c -- */
 

@@ -74,7 +74,7 @@ static void measure_profile(bool sphere, double s, double *half, double *share)
 }
 
 double mro_crystal_diameter(double area_nm2, double share, double width, double clear,
-                            const struct crystal_doubt *doubt)
+                            const struct crystal_doubt *doubt, double *flat)
 {
     const double seen = sqrt(area_nm2 / MRO_PI);
     double radius[2], expected[2];
@@ -93,6 +93,7 @@ double mro_crystal_diameter(double area_nm2, double share, double width, double 
     const double sure = apart * apart / (apart * apart + doubt->variance + noise * noise);
     const double seen_as = fmax(0, fmin(1, (expected[0] + doubt->excess - share / (1 - lost)) / apart));
     const double round = doubt->foil ? seen_as * (2 - seen_as) : seen_as;
-    const double t = round * sure + doubt->sphere * (1 - sure);
+    const double least = round * sure, t = least + doubt->sphere * (1 - sure);
+    *flat = 2 * ((1 - least) * radius[0] + least * radius[1]);
     return 2 * ((1 - t) * radius[0] + t * radius[1]);
 }

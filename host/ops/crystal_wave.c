@@ -431,8 +431,8 @@ static enum mro_code sharper_diameter(struct crystal_work *w, double quiet, stru
     const double area = (double)r.n * w->step[0] * w->step[1];
     if (!(area > 0.6 * s->area_nm2 && area < 1.4 * s->area_nm2)) return MRO_OK; /* it fell apart */
     for (size_t i = 0; i < r.n; i++) over += modulus(w->room->v[w->room->list[i]]) > 0.8 * r.plateau;
-    s->diameter_nm =
-        mro_crystal_diameter(area, (double)over / (double)r.n, mro_wave_width(mask), r.plateau / noise, &w->doubt);
+    s->diameter_nm = mro_crystal_diameter(area, (double)over / (double)r.n, mro_wave_width(mask), r.plateau / noise,
+                                          &w->doubt, &s->flat_nm);
     return MRO_OK;
 }
 
@@ -484,8 +484,8 @@ enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double 
         /* Noise power of one nm^-2 of the spectrum: the mask passes pi sigma^2 of it. */
         const double level = s->noise * s->noise / (MRO_PI * s->mask * s->mask);
         s->snr = fmax(0, sum - (double)count * s->noise * s->noise) * w->step[0] * w->step[1] / level;
-        s->diameter_nm =
-            mro_crystal_diameter(s->area_nm2, high, mro_wave_width(s->mask), s->plateau / s->noise, &w->doubt);
+        s->diameter_nm = mro_crystal_diameter(s->area_nm2, high, mro_wave_width(s->mask), s->plateau / s->noise,
+                                              &w->doubt, &s->flat_nm);
         if ((rc = mro_fringe_slopes(w, s->f.carrier, mask, &s->f, e))) goto done;
         if (!s->at_border) {
             if ((rc = rim_mark(w, s, &rim, e))) goto done;

@@ -236,7 +236,8 @@ static void add_crystals(const struct mro_crystals *c, double usable_nm2, bool l
     const double share = fmin(c->area_nm2 / usable_nm2, 1), rest = 1 - share;
     const double sd = hypot(c->area_sd_nm2 / usable_nm2, GLASS_SD * share * share);
     const double fraction = share + rest * a->fraction;
-    const double less = rest * (a->fraction - a->ci95[0]), more = rest * (a->ci95[1] - a->fraction);
+    const double less = hypot(rest * (a->fraction - a->ci95[0]), (c->area_nm2 - c->flat_nm2) / usable_nm2),
+                 more = hypot(rest * (a->ci95[1] - a->fraction), Z95 * c->missed_sd_nm2 / usable_nm2);
     if (lens_known) {
         a->ci95[0] = fraction - hypot(less, Z95 * sd);
         a->ci95[1] = fraction + hypot(more, Z95 * sd);

@@ -23,6 +23,7 @@
 #define WEAK_MASK 0.6        /* over the usual one, */
 #define WEAK_CLEAR 3.5       /* with fringes over noise of at least that, */
 #define WEAK_NM 3.5          /* in crystals of that diameter and more, which it does not smear */
+#define WEAK_MISSED 0.12     /* variance of the number of those that are not found, per one that is: one in ten */
 #define CELL_CUT_NM 0.7      /* cut out around a flagged cell */
 #define ROUNDS 3             /* of whitening: see whiten_without */
 #define ANGLE_DEG 3.0        /* between sets of fringes of one crystal, off the lattice's */
@@ -388,7 +389,7 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
     const double cell = k->step[0] * k->step[1];
     const size_t ry = (size_t)(BESIDE_NM / k->step[0]), rx = (size_t)(BESIDE_NM / k->step[1]);
     unsigned char *counted = calloc(ny * nx, 1); /* 1: of a crystal that was counted */
-    double shared = 0, single = 0, grown = 0;
+    double shared = 0, single = 0, missed = 0, grown = 0;
     for (size_t i = 0; i < k->sets.n; i++) grown += k->sets.v[i].area_nm2;
     const bool mostly_glass = grown < MOST_GROWN * k->grid.ly * k->grid.lx;
     c->v = calloc(k->sets.n, sizeof *c->v);
@@ -403,8 +404,9 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
         const double seen = 2 * sqrt(t->area_nm2 / MRO_PI),
                      ball = fmax(0, fmin(1, (FLAT_NM[1] - seen) / (FLAT_NM[1] - FLAT_NM[0]))),
                      cut = ball * (cut_by_noise(t) - 1);
-        const double diameter =
-            (seen + ball * (t->diameter_nm - seen)) * (mostly_glass ? 1 + cut : 1) - MRO_INTERFACE_NM;
+        const double more = mostly_glass ? 1 + cut : 1;
+        const double diameter = (seen + ball * (t->diameter_nm - seen)) * more - MRO_INTERFACE_NM,
+                     flat = (seen + ball * (t->flat_nm - seen)) * more - MRO_INTERFACE_NM;
         size_t count = 0;
         for (size_t j = 0; j < i && t->crystal == SIZE_MAX; j++) {
             const struct fringe_set *before = &k->sets.v[j];
@@ -429,8 +431,10 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
         const double area = (double)count * cell * pow(diameter / seen, 2),
                      own = 2 * (RIM_SD_NM / diameter + 0.5 * cut) * area;
         c->area_nm2 += area;
+        c->flat_nm2 += area * pow(flat / diameter, 2);
         shared += SHARED_SD * area;
         single += own * own;
+        missed += t->mask < k->o->mask_inv_nm ? WEAK_MISSED * area * area : 0;
         t->crystal = c->n;
         c->v[c->n++] = (struct mro_large){ .set = i,
                                            .y_nm = t->y_nm,
@@ -443,6 +447,7 @@ static enum mro_code measure_areas(const struct mro_scores *s, struct crystal_wo
                                                       hypot(t->g[0], t->g[1]) };
     }
     c->area_sd_nm2 = hypot(shared, sqrt(single));
+    c->missed_sd_nm2 = sqrt(missed);
     free(counted);
     for (size_t i = 0; i < ny * nx; i++)
         if (k->usable[i])

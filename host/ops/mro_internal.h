@@ -288,6 +288,8 @@ struct mro_crystals {
     struct mro_large *v; /* owned */
     size_t n;
     double area_nm2, area_sd_nm2; /* within the region, counted once where two overlap */
+    double flat_nm2;              /* the same, should they be as flat as their shapes allow */
+    double missed_sd_nm2;         /* of the area of those that are too weak to be found */
     double searched_nm2;          /* searched area on them and beside them, where patches do not count */
     double log_contrast;          /* ln of c of snr = c D^4, nm^-4; -INFINITY: they do not tell */
 };

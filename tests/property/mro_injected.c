@@ -129,41 +129,45 @@ static void crystals_count_where_they_are_small_or_weak(void **state)
     }
 }
 
-/* Crystals as flat as the foil have no rim that fades: their diameter is where their fringes end. */
+/* Crystals as flat as the foil have no rim that fades: their diameter is where their fringes end. The interval knows
+ * them where they are too weak to tell. */
 static void flat_crystals_are_told_from_spheres(void **state)
 {
-    enum { FIELDS = 8, CRYSTALS = 2 };
-    double measured = 0, truth = 0;
-    size_t covered = 0;
     (void)state;
-    for (uint64_t i = 0; i < FIELDS; i++) {
-        struct mro_image im = { 0 };
-        struct mro_order_result r;
-        make_field(&im, 700 + i, 0, 2.0, NULL);
-        const double apart = 1.5 * uniform(10, i);
-        const struct disc of[CRYSTALS] = { { .y = 5.5 - apart, .x = 4.5 + apart, .diameter = 4 },
-                                           { .y = 10 + apart, .x = 11 - apart, .diameter = 6 } };
-        for (int k = 0; k < CRYSTALS; k++) {
-            const double azimuth = MRO_PI * uniform(11 + (uint64_t)k, i),
-                         reach = 0.5 * (of[k].diameter + MRO_INTERFACE_NM);
-            for (size_t j = 0; j < (size_t)N * N; j++) {
-                const double dy = (double)(j / N) * PIXEL - of[k].y, dx = (double)(j % N) * PIXEL - of[k].x;
-                if (hypot(dy, dx) < reach)
-                    im.px[j] += 300 * (float)cos(2 * MRO_PI * 4.93 * (sin(azimuth) * dy + cos(azimuth) * dx));
+    for (int weak = 0; weak < 2; weak++) {
+        enum { FIELDS = 8, CRYSTALS = 2 };
+        double measured = 0, truth = 0;
+        size_t covered = 0;
+        for (uint64_t i = 0; i < FIELDS; i++) {
+            struct mro_image im = { 0 };
+            struct mro_order_result r;
+            make_field(&im, 700 + i, 0, 2.0, NULL);
+            const double apart = 1.5 * uniform(10, i);
+            const struct disc of[CRYSTALS] = { { .y = 5.5 - apart, .x = 4.5 + apart, .diameter = 4 },
+                                               { .y = 10 + apart, .x = 11 - apart, .diameter = 6 } };
+            for (int k = 0; k < CRYSTALS; k++) {
+                const double azimuth = MRO_PI * uniform(11 + (uint64_t)k, i);
+                const double reach = 0.5 * (of[k].diameter + MRO_INTERFACE_NM);
+                for (size_t j = 0; j < (size_t)N * N; j++) {
+                    const double dy = (double)(j / N) * PIXEL - of[k].y, dx = (double)(j % N) * PIXEL - of[k].x;
+                    if (hypot(dy, dx) > reach) continue;
+                    im.px[j] +=
+                        (weak ? 100 : 300) * (float)cos(2 * MRO_PI * 4.93 * (sin(azimuth) * dy + cos(azimuth) * dx));
+                }
             }
+            ok(mro_order_measure(plan, &im, "flat", &r, &e), &e);
+            const double t = planted(of, CRYSTALS, r.region_nm);
+            measured += r.fraction;
+            truth += t;
+            covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+            mro_order_result_release(&r);
+            mro_image_release(&im);
         }
-        ok(mro_order_measure(plan, &im, "flat", &r, &e), &e);
-        const double t = planted(of, CRYSTALS, r.region_nm);
-        measured += r.fraction;
-        truth += t;
-        covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
-        mro_order_result_release(&r);
-        mro_image_release(&im);
+        print_message("%s flat crystals: %.4f measured, %.4f planted, %zu intervals of %d cover\n",
+                      weak ? "weak" : "clear", measured / FIELDS, truth / FIELDS, covered, FIELDS);
+        near(measured / truth, 1, weak ? 0.25 : 0.08);
+        assert_true(covered + 1 >= FIELDS);
     }
-    print_message("flat crystals: %.4f measured, %.4f planted, %zu intervals of %d cover\n", measured / FIELDS,
-                  truth / FIELDS, covered, FIELDS);
-    near(measured / truth, 1, 0.08);
-    assert_true(covered + 1 >= FIELDS);
 }
 
 /* One crystal on all of the field, and on a half of it beside a glass. */
