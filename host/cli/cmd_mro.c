@@ -84,7 +84,8 @@ static int check(void *state)
     struct measure *m = state;
     const double *band = m->options.band_inv_nm;
     if (band[0] < m->options.d_nm && m->options.d_nm < band[1]) /* no band of 1/nm is so low */
-        return cli_wrong_usage("mro", "`band` %g,%g is in 1/nm; for spacings in nm there is `d_band`", band[0], band[1]);
+        return cli_wrong_usage("mro", "`band` %g,%g is in 1/nm; for spacings in nm there is `d_band`", band[0],
+                               band[1]);
     m->options.views = m->run.common.out != NULL;
     return -1;
 }
