@@ -55,6 +55,7 @@ static inline size_t mro_real_place(const struct mro_real *s, size_t x)
 }
 static inline size_t mro_real_next(const struct mro_real *s, size_t place)
 {
+    if (s->step == s->n) return place + s->parts;
     if (s->parts == 1 && place % 2 == 0) return place + 1;
     const size_t next = place / 2 + s->step;
     return 2 * (next < s->n ? next : next - (s->n - 1));
