@@ -438,27 +438,49 @@ static void share_waves(struct mro_eds_result *r, const struct mro_eds_likelihoo
     }
 }
 
+/* "Co, P" and "0.41, 0.38", for one sentence of several elements. */
+struct listed {
+    char symbols[8 * MRO_EDS_MAX_ELEMENTS], p[16 * MRO_EDS_MAX_ELEMENTS];
+    size_t n;
+};
+
+static void list(struct listed *l, const struct mro_eds_element *el)
+{
+    const size_t s = strlen(l->symbols), p = strlen(l->p);
+    snprintf(l->symbols + s, sizeof l->symbols - s, "%s%s", l->n ? ", " : "", el->symbol);
+    snprintf(l->p + p, sizeof l->p - p, "%s%.2g", l->n ? ", " : "", el->p_periodic);
+    l->n++;
+}
+
 /* A wave is reported where red noise is excluded, or where there is a variation that has some scale. */
 static void note_elements(struct mro_eds_result *r)
 {
+    struct listed chance = { .n = 0 }, untried = { .n = 0 }, few = { .n = 0 }, red = { .n = 0 };
     for (size_t j = 0; j < r->elements; j++) {
         struct mro_eds_element *el = &r->element[j];
         if (isfinite(el->wavelength_nm) && el->p_periodic > 0.05 && !(el->p_heterogeneous < 0.01)) {
             el->wavelength_nm = NAN;
-            mro_warn(r, "%s: no wavelength: neither its variation nor a period of it exceeds chance (p = %.2g)",
-                     el->symbol, el->p_periodic);
+            list(&chance, el);
             continue;
         }
-        if (!isfinite(el->p_periodic)) {
-            mro_warn(r, "%s: no wavelength: the line has fewer than 16 points or does not change", el->symbol);
-        } else if (!isfinite(el->wavelength_nm)) {
-            mro_warn(r, "%s: no wavelength: the best one, if any, fits less than five times into the line of %.4g nm",
-                     el->symbol, r->length_nm);
-        } else if (el->p_periodic > 0.05) {
-            mro_warn(r, "%s: the wavelength is that of the best wave, but red noise looks as periodic (p = %.2g)",
-                     el->symbol, el->p_periodic);
-        }
+        if (!isfinite(el->p_periodic))
+            list(&untried, el);
+        else if (!isfinite(el->wavelength_nm))
+            list(&few, el);
+        else if (el->p_periodic > 0.05)
+            list(&red, el);
     }
+    if (chance.n)
+        mro_warn(r, "%s: no wavelength: neither a variation nor a period of it exceeds chance (p = %s)", chance.symbols,
+                 chance.p);
+    if (untried.n)
+        mro_warn(r, "%s: no wavelength: the line has fewer than 16 points or does not change", untried.symbols);
+    if (few.n)
+        mro_warn(r, "%s: no wavelength: the best one, if any, fits less than five times into the line of %.4g nm",
+                 few.symbols, r->length_nm);
+    if (red.n)
+        mro_warn(r, "%s: the wavelength is that of the best wave, but red noise looks as periodic (p = %s)",
+                 red.symbols, red.p);
 }
 
 enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_eds_profile *repeats, size_t n_repeats,

@@ -208,4 +208,9 @@ run eds --map Fe.tif
 expect_code 2
 expect_err "does not name its element; write --map Fe=FILE"
 
+# what holds for several elements is one sentence of all of them
+run eds "$samples/eds_line.csv"
+expect_code 0
+expect_err "Co, P: no wavelength: neither a variation nor a period of it exceeds chance (p = 0.41, 0.38)"
+
 finish
