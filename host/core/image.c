@@ -8,15 +8,13 @@
 
 #include "core/memory.h"
 
-enum { LINE = 64 }; /* bytes of a line of the cache: no vector of pixels should need two */
-
 enum mro_code mro_image_alloc(struct mro_image *im, size_t ny, size_t nx, struct mro_error *e)
 {
     memset(im, 0, sizeof *im);
     if (nx == 0 || ny == 0) return MRO_FAIL(e, MRO_EARG, "an image of %zu x %zu pixels is empty", nx, ny);
-    if (nx > (SIZE_MAX - LINE) / sizeof(float) / ny)
+    if (nx > SIZE_MAX / sizeof(float) / ny)
         return MRO_FAIL(e, MRO_EMEMORY, "an image of %zu x %zu pixels does not fit in memory", nx, ny);
-    im->px = aligned_alloc(LINE, (nx * ny * sizeof(float) / LINE + 1) * LINE);
+    im->px = malloc(nx * ny * sizeof(float));
     if (im->px == NULL) return MRO_FAIL(e, MRO_EMEMORY, "an image of %zu x %zu pixels does not fit in memory", nx, ny);
     mro_prefer_huge_pages(im->px, nx * ny * sizeof(float));
     im->nx = nx;
