@@ -57,6 +57,25 @@ bool mro_pixels_vary(const struct mro_image *im, char ***warnings, size_t *n_war
     return false;
 }
 
+bool mro_pixels_fill_bytes(const struct mro_image *im)
+{
+    bool black = false, white = false;
+    for (size_t y = 0; y < im->ny; y++) { /* other images are seen not to in their first row */
+        const float *row = im->px + y * im->nx;
+        int other = 0, zeros = 0, most = 0;
+#pragma omp simd reduction(+ : other, zeros, most)
+        for (size_t x = 0; x < im->nx; x++) {
+            other += !(row[x] >= 0 && row[x] <= 255 && row[x] == rintf(row[x]));
+            zeros += row[x] == 0;
+            most += row[x] == 255;
+        }
+        if (other) return false;
+        black |= zeros > 0;
+        white |= most > 0;
+    }
+    return black && white;
+}
+
 bool mro_pixels_to_repair(const struct mro_image *im, float **px)
 {
     const size_t bytes = im->ny * im->nx * sizeof **px;

@@ -177,10 +177,47 @@ static void missing_pixels_are_counted(void **state)
     mro_image_release(&im);
 }
 
+/* An image as it is exported for display is told from counts, from values of other programs and from dark images. */
+static void stretched_grey_levels_are_told(void **state)
+{
+    static const struct {
+        float scale, offset;
+        bool whole, told;
+    } kinds[] = { { 700, 128 - 700, true, true },
+                  { 700, 128 - 700, false, false },
+                  { 100, 30, true, false },
+                  { 2000, 128 - 2000, true, false } }; /* beyond 255 */
+    (void)state;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        struct mro_image im = noise(0.04);
+        for (size_t i = 0; i < (size_t)N * N; i++) {
+            const float v = im.px[i] * kinds[k].scale + kinds[k].offset;
+            im.px[i] = kinds[k].whole ? rintf(v) : v;
+            if (k < 2) im.px[i] = fminf(fmaxf(im.px[i], 0), 255);
+        }
+        struct mro_order_result order;
+        struct mro_haadf_result haadf;
+        struct mro_haadf_options o;
+        mro_haadf_options_default(&o);
+        o.black_level = 0;
+        ok(mro_order_measure(plan, &im, "a.tif", &order, &e), &e);
+        ok(mro_image_set_pixel_nm(&im, 0.3, MRO_SOURCE_COMMAND_LINE, &e), &e);
+        ok(mro_haadf_measure(d, &im, "a.tif", &o, &haadf, &e), &e);
+        int told = 0;
+        for (size_t i = 0; i < order.n_warnings; i++) told += strstr(order.warnings[i], "from 0 to 255") != NULL;
+        for (size_t i = 0; i < haadf.n_warnings; i++) told += strstr(haadf.warnings[i], "from 0 to 255") != NULL;
+        assert_int_equal(told, kinds[k].told ? 2 : 0);
+        mro_order_result_release(&order);
+        mro_haadf_result_release(&haadf);
+        mro_image_release(&im);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(any_unit_gives_the_same_numbers),
                                         cmocka_unit_test(zeros_and_gaps_say_nothing),
-                                        cmocka_unit_test(missing_pixels_are_counted) };
+                                        cmocka_unit_test(missing_pixels_are_counted),
+                                        cmocka_unit_test(stretched_grey_levels_are_told) };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
