@@ -26,18 +26,8 @@
 #include "mroscope/math/elementary.h"
 #include "ops/mro_internal.h"
 
-#define MAXIMUM_BIAS 4.0 /* mean of power - snr after the climb, from planted spheres */
-#define SHAPE_BIAS 0.0   /* of ln d from the shape, likewise */
 #define SNR_SCATTER 0.30 /* of ln snr between spheres of one size */
 #define SYSTEMATIC 0.04  /* of the area: the interface, the profile */
-/* A patch is larger than the largest sphere that is matched to it where the next smaller one has less power than that
- * by a factor and a difference. Of patches clearer than LARGEST_SNR the gain hides sizes, but speckle does less. */
-#define BEYOND_RATIO 0.85
-#define BEYOND_CLEAR 0.79 /* the factor in clear ones */
-#define BEYOND_POWER 3.0
-#define LARGEST_SNR 60.0
-#define LARGEST_LOG 0.2 /* of ln d, that patches which match that sphere best are beyond it, at most, */
-#define LARGEST_SD 0.25 /* and its standard deviation, unless they are larger still */
 /* The contrast that is expected may be wrong altogether: other crystals, disorder, a tilt they share. Chance of that,
  * and standard deviation of the expectation's logarithm then. */
 #define SURPRISE_CHANCE 0.02
@@ -45,7 +35,6 @@
 /* Prior of the mean size, of use where few patches are found: mean of its logarithm and standard deviation. */
 #define SIZE_NM 2.0
 #define SIZE_SD 0.12
-#define AREA_STEP_NM 0.05
 /* The area quoted goes beyond what was found by at most this factor; the interval knows no such bound. Where most is
  * missed the rest is guesswork, and the size limit says so. */
 #define MOST_CORRECTION 1.4
@@ -57,57 +46,6 @@
 #define LEAST_LOG (-60.0) /* of a posterior over the highest: all that are less add nothing to a double */
 
 enum { SIZES = 40, CONTRASTS = 15, MEANS = 17, SPREADS = 4, COUNTS = 16, MODELS = CONTRASTS * MEANS * SPREADS };
-
-/* The ratio of a patch of this power, noise and gain taken out. */
-static double snr_of(double power)
-{
-    const double over = fmax(power - MAXIMUM_BIAS, 1);
-    return over / fmax(1 - over / MRO_GAIN_SNR, 0.25);
-}
-
-void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f)
-{
-    /* Posterior mode over ln d: power, less the cost of more tries at larger sizes, less that of position and wave
-     * vector, which a stronger patch fixes more tightly (Laplace): 2 ln power. */
-    const int last = MRO_PATCH_SIZES - 1;
-    double u[MRO_PATCH_SIZES], x[MRO_PATCH_SIZES];
-    int k = 0;
-    for (int i = 0; i < MRO_PATCH_SIZES; i++) {
-        x[i] = log(p->search.diameter_nm[i]);
-        u[i] = f->power[i] - p->size_cost[i] - 2 * log(fmax(f->power[i], 1.5));
-        if (u[i] > u[k]) k = i;
-    }
-    f->log_d = x[k];
-    f->log_d_sd = 0.5;
-    f->top_power = f->power[k];
-    f->snr = snr_of(f->top_power);
-    const bool clear = f->snr >= LARGEST_SNR;
-    f->beyond = k == last && f->power[k - 1] < (clear ? BEYOND_CLEAR : BEYOND_RATIO) * f->power[k] &&
-                f->power[k] - f->power[k - 1] > BEYOND_POWER;
-    const bool largest = f->beyond || (k == last && !clear);
-    if (k > 0 && (k < last || largest)) {
-        /* Parabola through the three points around the mode, or through the last three: there it tells less. */
-        const int j = k < last ? k : k - 1;
-        const double a = x[j - 1] - x[j], b = x[j + 1] - x[j], fa = u[j - 1] - u[j], fb = u[j + 1] - u[j];
-        double curvature = 2 * (fa / a - fb / b) / (a - b);
-        const double slope = fa / a - 0.5 * curvature * a;
-        if (largest) curvature = fmin(curvature, -1 / (LARGEST_SD * LARGEST_SD));
-        if (curvature < 0) {
-            const double shift = fmin(fmax(-slope / curvature, a), largest ? b + LARGEST_LOG : b);
-            f->log_d = x[j] + shift;
-            f->log_d_sd = largest && !f->beyond ? LARGEST_SD : fmin(0.5, 1 / sqrt(-curvature));
-            if (k < last) {
-                const double pa = f->power[k - 1] - f->power[k], pb = f->power[k + 1] - f->power[k];
-                const double pc = 2 * (pa / a - pb / b) / (a - b), ps = pa / a - 0.5 * pc * a;
-                f->top_power = f->power[k] + ps * shift + 0.5 * pc * shift * shift;
-            }
-        }
-    }
-    /* The curvature misses other modes of weak patches: their scatter, from planted spheres, is the floor. */
-    f->log_d_sd = fmax(f->log_d_sd, fmax(4.2 / f->top_power, 0.7 / sqrt(f->top_power)));
-    f->log_d -= SHAPE_BIAS;
-    f->snr = snr_of(f->top_power);
-}
 
 /* Detection power of spheres of one size, whose ratios scatter about `snr`: Gauss-Hermite over the logarithm. */
 static double power_at_snr(const struct mro_order_plan *p, double snr)
@@ -125,74 +63,6 @@ static double power_at_snr(const struct mro_order_plan *p, double snr)
 double mro_detection_power(const struct mro_order_plan *p, double d, double contrast)
 {
     return power_at_snr(p, contrast * pow(d + MRO_INTERFACE_NM, 4));
-}
-
-/* A disc on a raster, in its points. */
-struct disc {
-    double y, x, radius;
-};
-
-/* How many of the nx points of row y are in a disc, from point *first on. */
-static size_t disc_row(const struct disc *o, double y, size_t nx, size_t *first)
-{
-    const double w = sqrt(fmax(0, o->radius * o->radius - (y - o->y) * (y - o->y)));
-    const double from = ceil(fmax(0, o->x - w)), to = floor(fmin((double)nx - 1, o->x + w));
-    *first = (size_t)from;
-    return to < from ? 0 : (size_t)(to - from) + 1;
-}
-
-enum { BAND = 32 }; /* rows of the raster that are filled together */
-
-/* Union of discs inside the region, and every disc's own part of it, on a fine raster. */
-static enum mro_code disc_areas(const struct mro_found_list *l, const double *diameter, const double region[4],
-                                double *own, double *both, int threads, struct mro_error *e)
-{
-    const size_t nx = (size_t)((region[2] - region[0]) / AREA_STEP_NM),
-                 ny = (size_t)((region[3] - region[1]) / AREA_STEP_NM);
-    const double cell = AREA_STEP_NM * AREA_STEP_NM;
-    struct disc *discs = malloc((l->n + 1) * sizeof *discs);
-    size_t covered = 0;
-    bool failed = discs == NULL;
-#pragma omp parallel num_threads(mro_team(threads, 0.3 * (double)(nx * ny))) reduction(+ : covered) if (!failed)
-    {
-        unsigned char *hit = failed ? NULL : malloc(BAND * nx + 1);
-        size_t first;
-        if (hit == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
-#pragma omp for schedule(static)
-        for (size_t i = 0; i < l->n; i++) {
-            if (discs == NULL) continue; /* without room for a band, too: other threads read them */
-            struct disc *o = discs + i;
-            size_t mine = 0;
-            *o = (struct disc){ (l->v[i].y_nm - region[1]) / AREA_STEP_NM - 0.5,
-                                (l->v[i].x_nm - region[0]) / AREA_STEP_NM - 0.5, 0.5 * diameter[i] / AREA_STEP_NM };
-            for (double y = ceil(fmax(0, o->y - o->radius)); y <= fmin((double)ny - 1, o->y + o->radius); y++)
-                mine += disc_row(o, y, nx, &first);
-            own[i] = (double)mine * cell;
-        }
-#pragma omp for schedule(dynamic)
-        for (size_t top = 0; top < ny; top += BAND) {
-            const size_t rows = ny - top < BAND ? ny - top : BAND;
-            const double last = (double)(top + rows - 1);
-            uint32_t sum = 0;
-            if (hit == NULL) continue;
-            memset(hit, 0, rows * nx);
-            for (const struct disc *o = discs; o < discs + l->n; o++)
-                for (double y = ceil(fmax((double)top, o->y - o->radius)); y <= fmin(last, o->y + o->radius); y++) {
-                    const size_t n = disc_row(o, y, nx, &first);
-                    memset(hit + ((size_t)y - top) * nx + first, 1, n);
-                }
-#pragma omp simd reduction(+ : sum)
-            for (size_t i = 0; i < rows * nx; i++) sum += hit[i];
-            covered += sum;
-        }
-        free(hit);
-    }
-    free(discs);
-    *both = (double)covered * cell;
-    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory") : MRO_OK;
 }
 
 /* The grid of models: those of sizes (mean and spread) for each contrast in turn. */
@@ -661,7 +531,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
                                                           : exp(found->v[i].log_d) - MRO_INTERFACE_NM;
     }
     double covered = 0, discs = 0;
-    if (n && (rc = disc_areas(found, a->diameter_nm, region, own, &covered, p->d->threads, e))) goto done;
+    if (n && (rc = mro_disc_areas(found, a->diameter_nm, region, own, &covered, p->d->threads, e))) goto done;
     for (size_t i = 0; i < n; i++) {
         inside[i] = (float)(own[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]));
         discs += own[i];

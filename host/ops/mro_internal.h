@@ -306,17 +306,26 @@ void mro_crystals_release(struct mro_crystals *c);
 /* Memory that it takes, where there are any, bytes. */
 size_t mro_crystals_bytes(const struct mro_grid *g);
 
-/* ---- mro_area.c ---- */
+/* ---- mro_found.c ---- */
 
 /* What is seen of a patch of ratio `snr`: it raises the local mean square that its own power is divided by. */
 #define MRO_GAIN_SNR 150.0
 static inline double mro_seen_snr(double snr) { return snr / (1 + snr / MRO_GAIN_SNR); }
 
-/* Fills p->models, to be freed. After mro_power_measure. MRO_EMEMORY only. */
-enum mro_code mro_models_new(struct mro_order_plan *p, struct mro_error *e);
-
 /* Shape of a patch: apparent diameter, its error, power there, snr. */
 void mro_found_shape(const struct mro_order_plan *p, struct mro_found *f);
+
+/* ---- mro_discs.c ---- */
+
+/* Areas in nm^2 of discs of `diameter` nm at the patches of a list, inside of a region (x0 y0 x1 y1, nm): of each by
+ * itself in own[], of their union in *both. MRO_EMEMORY only. */
+enum mro_code mro_disc_areas(const struct mro_found_list *l, const double *diameter, const double region[4],
+                             double *own, double *both, int threads, struct mro_error *e);
+
+/* ---- mro_area.c ---- */
+
+/* Fills p->models, to be freed. After mro_power_measure. MRO_EMEMORY only. */
+enum mro_code mro_models_new(struct mro_order_plan *p, struct mro_error *e);
 
 /* What a list of patches says of the area. */
 struct mro_area {
