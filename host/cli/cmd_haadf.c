@@ -124,7 +124,7 @@ static void tell_of_signal(const struct haadf *m, const struct mro_image_info *i
     if (cli_is_camera(info))
         mro_warn(r, "the file says that a camera took the image, which is measured as HAADF: if it is HRTEM, give "
                     "`signal=hrtem`");
-    else if (!isfinite(r->noise_sd))
+    else if (isfinite(r->contrast_sd) && !isfinite(r->noise_sd))
         mro_warn(r, "the image is measured as HAADF: if it is HRTEM, give `signal=hrtem`");
 }
 

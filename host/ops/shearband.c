@@ -544,25 +544,27 @@ void mro_sb_reach(const struct mro_shearband *b, const double field[2], double a
 
 static void warn_of_fringes(struct mro_shearband_result *r)
 {
+    const struct mro_shearband *narrow = NULL; /* the last such band */
     size_t n = 0;
     double widths[2] = { INFINITY, 0 };
     for (size_t i = 0; i < r->n_bands; i++) {
-        const double wide = r->band[i].width_nm;
-        if (r->band[i].border || !(wide < FRINGE_NM)) continue;
+        const struct mro_shearband *b = &r->band[i];
+        if (b->border || !(b->width_nm < FRINGE_NM)) continue;
         n++;
-        widths[0] = fmin(widths[0], wide);
-        widths[1] = fmax(widths[1], wide);
+        narrow = b;
+        widths[0] = fmin(widths[0], b->width_nm);
+        widths[1] = fmax(widths[1], b->width_nm);
     }
-    char which[64];
+    if (n == 0) return;
+    char which[96];
     if (n > 1)
         snprintf(which, sizeof which, "%zu bands are %.2g to %.2g nm wide", n, widths[0], widths[1]);
     else
-        snprintf(which, sizeof which, "a band is %.2g nm wide", widths[1]);
-    if (n)
-        mro_warn(r,
-                 "%s, a few spacings of atoms: fringes of a lattice make such stripes, and shear bands are wider; "
-                 "measure fringes with `mroscope lattice`, or look for wider bands with `width`",
-                 which);
+        snprintf(which, sizeof which, "the band at %.1f nm is %.2g nm wide", narrow->position_nm, narrow->width_nm);
+    mro_warn(r,
+             "%s, a few spacings of atoms: fringes of a lattice make such stripes, and shear bands are wider; "
+             "measure fringes with `mroscope lattice`, or look for wider bands with `width`",
+             which);
 }
 
 static void warn_of_band(const struct mro_shearband_options *o, const struct mro_shearband *b,
@@ -586,7 +588,7 @@ static void warn_of_band(const struct mro_shearband_options *o, const struct mro
     if (b->fit_edge_nm > SOFT * b->width_nm / 2)
         mro_note(
             &r->warnings, &r->n_warnings,
-            "the edges of the band at %.1f nm are as wide as the band: its width (%.1f nm) is that of a slab with the "
+            "the edges of the band at %.1f nm are as wide as the band: its width (%.2g nm) is that of a slab with the "
             "same profile, and hangs on the shape",
             b->position_nm, b->width_nm);
     size_t weak = 0;

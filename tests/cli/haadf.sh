@@ -82,6 +82,8 @@ expect_code 0
 expect_out '"contrast_sd": null'
 expect_out '"p_value": null'
 expect_out "every pixel has the same value"
+checks=$((checks + 1))
+grep -q "if it is HRTEM" out.txt && fail "tells of HRTEM where nothing is measured"
 run haadf --json --pixel 0.1 -o empty "$MROSCOPE_TEST_DATA/tiff/tif_all_nan_float.tif"
 expect_code 0
 expect_out "no pixel holds a number"

@@ -39,7 +39,10 @@ expect_out '"unit": ["nm", "nm"]'
 run convert --pixel 0.005 -o narrow "$image"
 run shearband --alpha 0.02 --surrogates 99 narrow/shearband.tif
 expect_out "  1: at 0.4 nm, normal at 20.1 degrees, width 0.07 nm (0.07 to 0.08), depth 5.0 % (4.8 to 5.2)"
-expect_err "fringes of a lattice make such stripes"
+expect_err "2 bands are 0.075 to 0.16 nm wide, a few spacings of atoms: fringes of a lattice make such stripes"
+run convert --pixel 0.05 -o single "$image"
+run shearband --alpha 0.02 --surrogates 99 single/shearband.tif
+expect_err "the band at 3.8 nm is 0.75 nm wide, a few spacings of atoms"
 
 run shearband --signal variance "$image"
 expect_code 1
