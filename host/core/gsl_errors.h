@@ -6,7 +6,7 @@
 #define MRO_CORE_GSL_ERRORS_H
 
 #define MRO_HOLD_GSL_ERRORS() \
-    const int gsl_errors_held __attribute__((cleanup(mro_gsl_errors_give_back))) = mro_gsl_errors_hold()
+    const int gsl_errors_held __attribute__((cleanup(mro_gsl_errors_give_back), unused)) = mro_gsl_errors_hold()
 
 int mro_gsl_errors_hold(void); /* 0 */
 void mro_gsl_errors_give_back(const int *held);

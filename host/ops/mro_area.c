@@ -359,12 +359,12 @@ struct draws {
     uint64_t seed;
 };
 
-/* The area of the size that each patch has, by how many sizes have no larger a chance than `at`. */
+/* The area of the size that each patch has, by how many sizes have no larger a chance than `at`. Compilers turn masks
+ * of AVX-512 into vectors before they count, and gather one number after the other. */
 static inline void drawn_areas(const float chance[SIZES][LANES], const float *at, const float *area_of, float *area)
 {
     /* Three sums, which need not wait for each other. */
-#ifdef __AVX512F__ /* where compilers turn masks into vectors before they count, and gather one number after the other \
-                    */
+#ifdef __AVX512F__
     const __m512 mark = _mm512_loadu_ps(at);
     const __m512i one = _mm512_set1_epi32(1);
     __m512i part[3] = { _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512() };

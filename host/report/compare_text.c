@@ -69,15 +69,13 @@ void mro_compare_axis(const struct mro_compare_report *c, char *text, size_t siz
                                           { "1/nm^3", "nm" TEXT_SUPER TEXT_MINUS "3" TEXT_SUPER },
                                           { "1/A", "\xc3\x85" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER },
                                           { "A", "\xc3\x85" } };
-    char name[96], element[32];
+    char name[96], plain[96], element[32];
     const char *unit, *words = c->kind[0] ? words_of(c->metric, element, sizeof element) : NULL;
     mro_compare_scale(c, &unit);
     for (size_t i = 0; i < sizeof set / sizeof *set; i++)
         if (strcmp(unit, set[i][0]) == 0) unit = set[i][1];
-    if (words)
-        snprintf(name, sizeof name, "%s%s", words, element);
-    else
-        mro_text_clean(name, sizeof name, c->metric);
+    if (words) snprintf(plain, sizeof plain, "%s%s", words, element);
+    mro_text_clean(name, sizeof name, words ? plain : c->metric);
     mro_text_named(text, size, name, unit);
 }
 
