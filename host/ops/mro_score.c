@@ -60,7 +60,8 @@ struct mro_span mro_band_row(const struct mro_order_plan *p, const struct mro_gr
     if (left < 0) return (struct mro_span){ 0, 0 };
     const int first = (int)fmin(sqrt(fmax(inner * inner - qy * qy, 0)) * g->lx, (double)(g->nx / 2)),
               last = (int)fmin(sqrt(left) * g->lx, (double)(g->nx / 2));
-    /* Columns flat to beyond - 1 are between the edges, where all amplitudes are the same. */
+    /* Columns flat to beyond - 1 are between the edges, of which half lies within the band, and a little more for
+     * rounding: all amplitudes are the same there. */
     const double low = p->o.band_inv_nm[0] + 0.501 * BAND_EDGE, high = p->o.band_inv_nm[1] - 0.501 * BAND_EDGE,
                  within = high * high - qy * qy;
     const bool any = low < high && within > 0;
