@@ -48,6 +48,8 @@ static const char *words_of(const char *metric, char *element, size_t size)
         { "crystals.median.diameter_nm", "Median diameter" },
         { "bands.deepest.width_nm", "Width of the deepest band" },
         { "bands.deepest.depth", "Depth of the deepest band" },
+        { "mean", "Mean" },
+        { "sd", "Standard deviation" },
     };
     element[0] = '\0';
     for (size_t i = 0; i < sizeof called / sizeof *called; i++) {

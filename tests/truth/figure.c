@@ -120,6 +120,7 @@ static void axes_of_comparisons_say_what_is_compared(void **state)
           "Ordered regions per area (nm" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER ")" },
         { "eds-line", "elements.Fe.sd_true_at", "at.%", "True scatter of Fe (at.%)" },
         { "diffraction", "shells.0.r_A", "A", "First shell, r (\xc3\x85)" },
+        { "indent", "sd", "GPa", "Standard deviation (GPa)" },
         { "hrtem", "size_limit_nm", "nm", "size_limit_nm (nm)" },
         { "", "density_per_nm2", "1/nm^2", "density_per_nm2 (nm" TEXT_SUPER TEXT_MINUS "2" TEXT_SUPER ")" },
         { "", "hardness", "GPa", "hardness (GPa)" },
