@@ -16,10 +16,12 @@
 #include "ops/mro_lines.h"
 #include "ops/mro_views.h"
 
-#define MODEL_FLOOR 0.1           /* of sin^2 chi in the whitening model */
-#define CONTRAST_PER_POWER 0.9e-3 /* nm^-2: pi a0^2 / 32 for the fringe amplitude a0 of bcc Fe (110) per nm */
-#define FOCAL_SPREAD_NM 4.0       /* rms, of usual microscopes: 3 to 5 */
-#define UNKNOWN_TRANSFER 0.8      /* |sin chi|^2 of lenses without rings: near their best focus */
+#define MODEL_FLOOR 0.1 /* of sin^2 chi in the whitening model */
+/* nm^-2. The fringe amplitude a0 of bcc Fe (110) per nm gives pi a0^2 / 32 = 1.0e-3; clusters in multislice images of
+ * glass have a tenth less, as none is as perfect. */
+#define CONTRAST_PER_POWER 0.9e-3
+#define FOCAL_SPREAD_NM 4.0  /* rms, of usual microscopes: 3 to 5 */
+#define UNKNOWN_TRANSFER 0.8 /* |sin chi|^2 of lenses without rings: near their best focus */
 
 /* A row of an even plane from that of the opposite frequency along y. */
 static void turn_row(const float *from, size_t nx, float *to)
