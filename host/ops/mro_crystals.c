@@ -19,19 +19,20 @@
 #define SATURATED_NM 2.6     /* patches of that size and more may be of a crystal for which there is no size, */
 #define SATURATED_SNR 60.0   /* where they are as clear, */
 #define SATURATED_SHARE 0.04 /* and on as much of the field, so that they raise the power they are whitened by */
-#define WEAK 5.0             /* fringes over their noise, below which a narrower mask is tried, */
-#define WEAK_MASK 0.6        /* over the usual one, */
-#define WEAK_CLEAR 3.5       /* with fringes over noise of at least that, */
-#define WEAK_NM 3.5          /* in crystals of that diameter and more, which it does not smear */
-#define WEAK_MISSED 0.12     /* variance of the number of those that are not found, per one that is: one in ten */
-#define CELL_CUT_NM 0.7      /* cut out around a flagged cell */
-#define ROUNDS 3             /* of whitening: see whiten_without */
-#define ANGLE_DEG 3.0        /* between sets of fringes of one crystal, off the lattice's */
-#define SEED_NM 1.0          /* around a patch, where its fringes are strongest */
-#define APART_NM 6.0         /* patches further apart are hardly of one crystal */
-#define MAP_STEP_NM 0.12     /* of demodulated fields */
-#define BESIDE_NM 0.6        /* of a crystal, where patches may be its rim */
-#define WHOLE_NM 6.5         /* crystals that most foils hold whole */
+#define BEYOND_BY_CHANCE 1e-3 /* share of clusters of 1.8 to 2.4 nm that look larger than all sizes, and some more */
+#define WEAK 5.0              /* fringes over their noise, below which a narrower mask is tried, */
+#define WEAK_MASK 0.6         /* over the usual one, */
+#define WEAK_CLEAR 3.5        /* with fringes over noise of at least that, */
+#define WEAK_NM 3.5           /* in crystals of that diameter and more, which it does not smear */
+#define WEAK_MISSED 0.12      /* variance of the number of those that are not found, per one that is: one in ten */
+#define CELL_CUT_NM 0.7       /* cut out around a flagged cell */
+#define ROUNDS 3              /* of whitening: see whiten_without */
+#define ANGLE_DEG 3.0         /* between sets of fringes of one crystal, off the lattice's */
+#define SEED_NM 1.0           /* around a patch, where its fringes are strongest */
+#define APART_NM 6.0          /* patches further apart are hardly of one crystal */
+#define MAP_STEP_NM 0.12      /* of demodulated fields */
+#define BESIDE_NM 0.6         /* of a crystal, where patches may be its rim */
+#define WHOLE_NM 6.5          /* crystals that most foils hold whole */
 /* See struct crystal_doubt; from planted spheres, cut by the foil or not, and discs. */
 #define SHARE_VARIANCE 0.0009
 #define SHARE_NOISE 0.35
@@ -238,12 +239,12 @@ static bool many_saturated(const struct mro_order_plan *p, const struct mro_scor
     return area > SATURATED_SHARE * s->grid.ly * s->grid.lx;
 }
 
-/* Whether there is a patch that is larger than all that is matched to it. */
-static bool any_beyond(const struct mro_found_list *found)
+/* Whether there are more patches that are larger than all that is matched to them than clusters look so by chance. */
+static bool some_beyond(const struct mro_found_list *found)
 {
-    bool any = false;
-    for (size_t i = 0; i < found->n; i++) any |= found->v[i].beyond;
-    return any;
+    size_t n = 0;
+    for (size_t i = 0; i < found->n; i++) n += found->v[i].beyond;
+    return (double)n > BEYOND_BY_CHANCE * (double)found->n;
 }
 
 /* What grew from a patch: a set of fringes, or nothing. It does not depend on the crystals that are known, so that
@@ -480,7 +481,7 @@ enum mro_code mro_crystals_measure(const struct mro_order_plan *p, struct mro_sc
     for (size_t i = 0; i < nc; i++) flagged[i] = usable[i] && s->surprise[i] > p->null.threshold;
     if ((rc = mark_wide(s, flagged, wide, &c->widest_nm, e))) goto done;
     /* Ghosts of an unknown lens look like weak crystals. */
-    const bool weak = w->lens_known && any_beyond(found);
+    const bool weak = w->lens_known && some_beyond(found);
     if (!(c->widest_nm > 0) && !weak && !many_saturated(p, s, found)) goto done;
     mro_crystal_options_default(&o);
     memcpy(k.band, p->o.band_inv_nm, sizeof k.band);
