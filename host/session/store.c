@@ -127,6 +127,7 @@ enum mro_code mro_store_open(struct mro_store *s, const char *folder, struct mro
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left to begin");
     } else {
         const int fd = open(probe, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (fd >= 0) unlink(probe); /* at once: a process that is killed here should leave nothing */
         if (fd < 0 || write(fd, "x", 1) != 1 || fstat(fd, &st) != 0)
             rc = MRO_FAIL(e, MRO_EIO, "cannot write to the folder '%s': %s; give another one with -o DIR", folder,
                           strerror(errno));
@@ -134,7 +135,6 @@ enum mro_code mro_store_open(struct mro_store *s, const char *folder, struct mro
             s->now = mtime_of(&st);
         if (rc == MRO_OK) s->ahead = difftime(s->now.tv_sec, time(NULL));
         if (fd >= 0) close(fd);
-        unlink(probe);
     }
     free(items);
     free(probe);
