@@ -25,7 +25,6 @@
 #define WEAK_CLEAR 3.5        /* with fringes over noise of at least that, */
 #define WEAK_NM 3.5           /* in crystals of that diameter and more, which it does not smear */
 #define WEAK_MISSED 0.12      /* variance of the number of those that are not found, per one that is: one in ten */
-#define CELL_CUT_NM 0.7       /* cut out around a flagged cell */
 #define ROUNDS 3              /* of whitening: see whiten_without */
 #define ANGLE_DEG 3.0         /* between sets of fringes of one crystal, off the lattice's */
 #define SEED_NM 1.0           /* around a patch, where its fringes are strongest */
@@ -119,7 +118,7 @@ static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_s
 {
     struct mro_device *d = p->d;
     const struct mro_grid *g = &s->grid;
-    const size_t n = g->ny * g->nx, ny = s->cells.ny, nx = s->cells.nx;
+    const size_t n = g->ny * g->nx;
     float *mask = malloc(n * sizeof *mask), *line = malloc((g->nx + MRO_CUT_MORE) * sizeof *line);
     struct mro_buffer flat = { 0 };
     enum mro_code rc = MRO_OK;
@@ -128,10 +127,7 @@ static enum mro_code whiten_without(const struct mro_order_plan *p, struct mro_s
         goto done;
     }
     mro_sound_mask(s, mask);
-    for (size_t i = 0; i < ny * nx; i++)
-        if (flagged[i])
-            mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM, 0,
-                        g->ny, line, mask);
+    mro_cut_cells(s, flagged, line, mask);
     if ((rc = d->ops->alloc(d, &flat, n * sizeof(mro_c32), e))) goto done;
     if ((rc = d->ops->forward(d, g, &s->field, &flat, e))) goto done;
     for (int round = 0; round < ROUNDS; round++) {
@@ -260,7 +256,7 @@ struct seeds {
     const struct mro_scores *s;
     const unsigned char *wide;
     const struct mro_found_list *found;
-    bool weak;            /* one of them is beyond what is matched: all of that size may be of crystals */
+    bool weak;            /* more are beyond what is matched than by chance: all of that size may be of crystals */
     struct growth *grown; /* of each */
 };
 

@@ -244,6 +244,9 @@ enum { MRO_CUT_MORE = 8 };
 void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, size_t first, size_t end,
                  float *line, float *plane);
 
+/* The same around each of the cells that are marked, as wide as leaves nothing of a cell. */
+void mro_cut_cells(const struct mro_scores *s, const unsigned char *marked, float *line, float *plane);
+
 /* Gains that whiten a spectrum anew by the power of what `mask` and the patches leave of its field: *gain, on the host,
  * belongs to `power` (room for the field on the device) or to *copy, which is to be freed. NULL where too little is
  * left to tell the speckle from; else s->field is masked after it. `mask` (1 = keep): the patches are taken out of it.

@@ -9,9 +9,10 @@
 #include "mroscope/math/grid.h"
 #include "ops/mro_internal.h"
 
-#define CANDIDATE 5.0 /* -ln p of cells whose neighbourhood is searched for a patch */
-#define SOFT_NM 0.35  /* edge of what is cut out around a patch, beyond its radius */
-#define BAND_ROWS 32  /* of a plane that patches are cut out of together */
+#define CANDIDATE 5.0   /* -ln p of cells whose neighbourhood is searched for a patch */
+#define SOFT_NM 0.35    /* edge of what is cut out around a patch, beyond its radius */
+#define CELL_CUT_NM 0.7 /* cut out around a marked cell, soft edge and all */
+#define BAND_ROWS 32    /* of a plane that patches are cut out of together */
 
 bool mro_found_push(struct mro_found_list *l, const struct mro_found *f)
 {
@@ -200,6 +201,16 @@ void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reac
         for (ptrdiff_t y = top > from ? top : from; y <= bottom && y < to; y++)
             cut_row(g, y, y_nm, x_nm, reach, line, plane);
     }
+}
+
+void mro_cut_cells(const struct mro_scores *s, const unsigned char *marked, float *line, float *plane)
+{
+    const struct mro_grid *g = &s->grid;
+    const size_t ny = s->cells.ny, nx = s->cells.nx;
+    for (size_t i = 0; i < ny * nx; i++)
+        if (marked[i])
+            mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM, 0,
+                        g->ny, line, plane);
 }
 
 enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_scores *s,

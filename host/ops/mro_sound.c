@@ -8,10 +8,9 @@
 #include "mroscope/math/grid.h"
 #include "ops/mro_internal.h"
 
-#define REACH_NM 1.2    /* of the largest window, around cells that cannot be measured */
-#define NO_SIGNAL 0.2   /* of the local power in the better part of the image: vacuum, or only shot noise */
-#define MOST_GAIN 4.0f  /* of a glass on a quarter of the field; a crystal has more */
-#define CELL_CUT_NM 0.7 /* cut out around a cell that is no specimen, soft edge and all */
+#define REACH_NM 1.2   /* of the largest window, around cells that cannot be measured */
+#define NO_SIGNAL 0.2  /* of the local power in the better part of the image: vacuum, or only shot noise */
+#define MOST_GAIN 4.0f /* of a glass on a quarter of the field; a crystal has more */
 
 /* Whether a place on an axis is far enough from both borders: 1 for patches to be looked for, and 2 for cells to be
  * measured. */
@@ -57,12 +56,10 @@ static bool find_bad(const struct mro_scores *s, const struct mro_image *im, con
 static double cut_field(const struct mro_scores *s, const unsigned char *bad, float *line, float *field)
 {
     const struct mro_grid *g = &s->grid;
-    const size_t n = g->ny * g->nx, nx = s->cells.nx;
-    const double py = g->ly / (double)s->cells.ny, px = g->lx / (double)nx;
+    const size_t n = g->ny * g->nx;
     double kept = 0;
     for (size_t i = 0; i < n; i++) s->sound[i] = 1;
-    for (size_t i = 0; i < s->cells.ny * nx; i++)
-        if (bad[i]) mro_cut_out(g, (double)(i / nx) * py, (double)(i % nx) * px, CELL_CUT_NM, 0, g->ny, line, s->sound);
+    mro_cut_cells(s, bad, line, s->sound);
     for (size_t i = 0; i < n; i++) {
         field[i] *= s->sound[i];
         kept += (double)s->sound[i] * (double)s->sound[i];
