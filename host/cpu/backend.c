@@ -163,13 +163,14 @@ static bool smooth(const float *v, bool squares, size_t ny, size_t nx, const dou
     const ptrdiff_t ry = (ptrdiff_t)ceil(BELL_REACH * s[0]), rx = (ptrdiff_t)ceil(BELL_REACH * s[1]);
     const size_t taps_y = 2 * (size_t)ry + 2, taps_x = 2 * (size_t)rx + 2;
     float *wy = bell_of(s[0], ny, out->ny, ry), *wx = bell_of(s[1], nx, out->nx, rx);
-    bool failed = wy == NULL || wx == NULL;
+    const bool bells = wy && wx;
+    bool failed = !bells;
     const double products = (double)out->ny * (double)(nx * taps_y + out->nx * taps_x);
-#pragma omp parallel num_threads(mro_team(threads, 0.04 * products)) if (!failed)
+#pragma omp parallel num_threads(mro_team(threads, 0.04 * products)) if (bells)
     {
         /* Rows of sums along y; side by side, repeated to both sides as the field is; and sums along x of these. */
-        float *rows = failed ? NULL : malloc(MRO_LANES * nx * sizeof *rows);
-        mro_lanes *line = failed ? NULL : aligned_alloc(sizeof *line, (nx + taps_x + out->nx) * sizeof *line);
+        float *rows = bells ? malloc(MRO_LANES * nx * sizeof *rows) : NULL;
+        mro_lanes *line = bells ? aligned_alloc(sizeof *line, (nx + taps_x + out->nx) * sizeof *line) : NULL;
         const bool ready = rows && line;
         if (!ready) {
 #pragma omp atomic write

@@ -426,11 +426,12 @@ bool mro_cpu_lattice_medians(const struct mro_lattice *l, const mro_c32 *s, cons
     const float spread = (float)(SPREAD / sqrt(MRO_PI * disc.ry * disc.rx / (double)disc.stride));
     const ptrdiff_t together = l->half / (4 * threads) + 1; /* rows of the lattice, each of use to the next */
     struct powers p;
-    bool failed = !powers_new(&p, l);
+    const bool room = powers_new(&p, l);
+    bool failed = !room;
     for (size_t i = 0; i < mro_lattice_points(l); i++) v[i] = -1;
-#pragma omp parallel num_threads(threads) if (!failed)
+#pragma omp parallel num_threads(threads) if (room)
     {
-        float *line = failed ? NULL : calloc(p.pitch, sizeof *line);
+        float *line = room ? calloc(p.pitch, sizeof *line) : NULL;
         int32_t *scratch = malloc((2 * most + 3 * LANES) * sizeof *scratch);
         double *half_width = malloc(rows * sizeof *half_width);
         int *ends = malloc(3 * rows * sizeof *ends);

@@ -194,7 +194,7 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
     bool failed = parts == NULL;
 #pragma omp parallel num_threads(mro_team(threads, 1.0 * (double)(g->ny * g->nx))) if (!failed)
     {
-        double *power = failed ? NULL : malloc((g->nx / 2 + 1) * sizeof *power);
+        double *power = parts ? malloc((g->nx / 2 + 1) * sizeof *power) : NULL;
         int *ring = malloc((g->nx / 2 + 1) * sizeof *ring);
         if (power == NULL || ring == NULL) {
 #pragma omp atomic write

@@ -37,7 +37,7 @@ enum mro_code mro_disc_areas(const struct mro_found_list *l, const double *diame
     bool failed = discs == NULL;
 #pragma omp parallel num_threads(mro_team(threads, 0.3 * (double)(nx * ny))) reduction(+ : covered) if (!failed)
     {
-        unsigned char *hit = failed ? NULL : malloc(BAND * nx + 1);
+        unsigned char *hit = discs ? malloc(BAND * nx + 1) : NULL;
         size_t first;
         if (hit == NULL) {
 #pragma omp atomic write
