@@ -1,154 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* From counts to the spectrum of the contrast on the coarse grid that the band needs, and the plain band-pass. */
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-#include <float.h>
+/* From counts to the spectrum of the contrast on the coarse grid that the band needs. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/select.h"
 #include "core/team.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
-#include "mroscope/math/band.h"
+#include "cpu/spikes.h"
 #include "mroscope/math/contrast.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 
-/* Columns looked at together: what is computed of them stays in the first level of cache. */
-enum { PART = 192, PIECE = 64 };
-
-/* Median of 3 x 3 for columns [from, to) of a row, to - from <= PART; borders repeat. Columns are sorted once for the
- * three pixels that they serve. `out` holds to - from numbers. */
-static void median3x3_part(const float *up, const float *mid, const float *down, size_t nx, size_t from, size_t to,
-                           float *out)
-{
-    float low[PART + 2], middle[PART + 2], high[PART + 2]; /* of columns from - 1 to `to` */
-    const size_t n = to - from;
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float a = up[from + i], b = mid[from + i], c = down[from + i];
-        MRO_SORT3(a, b, c);
-        low[i + 1] = a;
-        middle[i + 1] = b;
-        high[i + 1] = c;
-    }
-    for (int side = 0; side < 2; side++) {
-        const size_t x = side ? (to < nx ? to : nx - 1) : from ? from - 1 : 0, i = side ? n + 1 : 0;
-        float a = up[x], b = mid[x], c = down[x];
-        MRO_SORT3(a, b, c);
-        low[i] = a;
-        middle[i] = b;
-        high[i] = c;
-    }
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        out[i] = mro_median_columns(low[i], middle[i], high[i], low[i + 1], middle[i + 1], high[i + 1], low[i + 2],
-                                    middle[i + 2], high[i + 2]);
-}
-
-/* How many rows the scale of spikes is told from. */
-static size_t sampled_rows(size_t ny) { return ny < 3 ? 0 : (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP; }
-
-enum { INFINITE = 0x7f800000 };
-
-/* |a - b| as bits, which have the order of numbers: infinity is larger than those, and what is no number larger
- * still. */
-static inline int32_t difference(float a, float b)
-{
-    const float d = fabsf(a - b);
-    int32_t bits;
-    memcpy(&bits, &d, sizeof bits);
-    return bits;
-}
-
-/* Which residuals |pixel - local median| are kept, in bits as above, and how many lie below them; how many there are,
- * of pixels that have a value. */
-struct residuals {
-    int32_t least, most;
-    size_t below, known;
-};
-
-/* Appends the residuals of row y that are to be kept to `to`, which has room for all; returns where they end. */
-static int32_t *residuals_of_row(const float *px, size_t nx, size_t y, struct residuals *r, int32_t *to)
-{
-    const float *mid = px + y * nx;
-    const int32_t least = r->least;
-    const uint32_t span = (uint32_t)(r->most - least);
-    for (size_t from = 0; from < nx; from += PART) {
-        const size_t n = from + PART < nx ? PART : nx - from;
-        float median[PART];
-        int32_t bits[PART];
-        int known = 0, below = 0;
-        median3x3_part(mid - nx, mid, mid + nx, nx, from, from + n, median);
-#pragma omp simd reduction(+ : known, below)
-        for (size_t i = 0; i < n; i++) {
-            bits[i] = difference(mid[from + i], median[i]);
-            known += bits[i] <= INFINITE;
-            below += bits[i] < least;
-        }
-        r->known += (size_t)known;
-        r->below += (size_t)below;
-#ifdef __AVX512F__
-        for (size_t i = 0; i < n; i += 16) {
-            const __m512i v = _mm512_loadu_si512(bits + i);
-            const __mmask16 there = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xffff;
-            const __mmask16 in = _mm512_mask_cmple_epu32_mask(there, _mm512_sub_epi32(v, _mm512_set1_epi32(least)),
-                                                              _mm512_set1_epi32((int32_t)span));
-            const int kept = __builtin_popcount(in);
-            _mm512_mask_storeu_epi32(to, (__mmask16)((1u << kept) - 1), _mm512_maskz_compress_epi32(in, v));
-            to += kept;
-        }
-#else
-        for (size_t i = 0; i < n; i++) {
-            *to = bits[i]; /* stays where it is to be kept */
-            to += (uint32_t)(bits[i] - least) <= span;
-        }
-#endif
-    }
-    return to;
-}
-
-/* Scale of |pixel - local median| over sampled rows; 0 when it cannot be told. `v` is room for nx numbers of each. The
- * median of all is one of few near that of every ROUGH-th row, nearly always. */
-static float residual_threshold(const float *px, size_t ny, size_t nx, int threads, float *v)
-{
-    enum { ROUGH = 16 };
-    const float wide = 0.02f; /* of all residuals, to either side of the median of the rough ones */
-    if (ny < 3 || nx < 3) return 0;
-    const size_t rows = sampled_rows(ny);
-    struct residuals rough = { 0, INFINITE, 0, 0 };
-    int32_t *bits = (int32_t *)(void *)v, *end = bits;
-    for (size_t k = ROUGH / 2; k < rows; k += ROUGH)
-        end = residuals_of_row(px, nx, 1 + k * MRO_SPIKE_ROW_STEP, &rough, end);
-    int32_t least = 0, most = INFINITE;
-    if (rough.known) {
-        const size_t n = rough.known, middle = n / 2, reach = (size_t)(wide * (float)n + 2 * sqrtf((float)n));
-        const float low = mro_select_positive(v, n, middle > reach ? middle - reach : 0, threads),
-                    high = mro_select_positive(v, n, middle + reach < n ? middle + reach : n - 1, threads);
-        least = difference(low, 0);
-        most = difference(high, 0);
-    }
-    for (;; least = 0, most = INFINITE) {
-        size_t known = 0, below = 0, kept = 0;
-#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 2.0 * (double)(rows * nx))) reduction(+ : known, below)
-        for (size_t k = 0; k < rows; k++) {
-            struct residuals r = { least, most, 0, 0 };
-            int32_t *to = bits + k * nx, *last = residuals_of_row(px, nx, 1 + k * MRO_SPIKE_ROW_STEP, &r, to);
-            if (last < to + nx) *last = -1; /* ends them */
-            known += r.known;
-            below += r.below;
-        }
-        if (known == 0) return 0;
-        for (size_t k = 0; k < rows; k++)
-            for (size_t i = 0; i < nx && bits[k * nx + i] >= 0; i++) bits[kept++] = bits[k * nx + i];
-        if (known / 2 >= below && known / 2 < below + kept)
-            return MRO_SPIKE_THRESHOLD(mro_select_positive(v, kept, known / 2 - below, threads));
-    }
-}
+enum { PART = MRO_SPIKE_PART, PIECE = 64 }; /* columns that are cleaned, and turned to contrast, together */
 
 /* Local mean on a coarse grid: block means smoothed by a Gaussian, NaN-aware. */
 struct background {
@@ -192,25 +57,6 @@ static void contrast_columns(const struct background *b, const mro_lanes *centre
                     mro_contrast((*counts)[k], mean[k], scale.counts ? mro_reciprocal(mean[k]) : scale.scale);
         }
     }
-}
-
-/* Columns [from, to) of a row with its spikes replaced; how many there were. */
-static size_t despike_part(const float *px, size_t y, size_t ny, size_t nx, size_t from, size_t to, float threshold,
-                           float *out)
-{
-    const float *mid = px + y * nx;
-    int here = 0;
-    /* The row after the next: rows are too far apart for the processor to see where it goes on. */
-    for (size_t x = from; y + 2 < ny && x < to; x += 16) __builtin_prefetch(mid + 2 * nx + x);
-    median3x3_part(y ? mid - nx : mid, mid, y + 1 < ny ? mid + nx : mid, nx, from, to, out);
-#pragma omp simd reduction(+ : here)
-    for (size_t x = from; x < to; x++) {
-        const float median = out[x - from];
-        const bool spike = fabsf(mid[x] - median) > threshold;
-        here += spike;
-        out[x - from] = spike ? median : mid[x];
-    }
-    return (size_t)here;
 }
 
 /* Columns of blocks that are summed up together, in registers. */
@@ -325,7 +171,7 @@ static void contrast_rows(const float *px, size_t y, size_t ny, size_t nx, float
         bool spikes = false;
         for (size_t i = 0; i < n; i++) spikes |= threshold > 0 && spiked[(y + i) * parts + from / PART];
         for (size_t i = 0; spikes && i < n; i++)
-            despike_part(px, y + i, ny, nx, from, end, threshold, clean + i * PART);
+            mro_spike_replace(px, y + i, ny, nx, from, end, threshold, clean + i * PART);
         for (size_t x = from; x < end; x += PIECE) {
             const size_t w = end - x < PIECE ? end - x : PIECE;
             const float *rows = spikes || n == 0 ? clean + (x - from) : px + y * nx + x;
@@ -372,66 +218,6 @@ static struct mro_wide without_borders(struct mro_wide f, const struct borders *
     return f;
 }
 
-/* The largest differences of n pixels: of each to the next, and to the one below it in the next row. */
-static int32_t largest_across(const float *line, size_t n)
-{
-    int32_t largest = 0;
-    for (size_t x = 0; x + 1 < n; x++) {
-        const int32_t d = difference(line[x], line[x + 1]);
-        largest = MRO_GREATER(largest, d);
-    }
-    return largest;
-}
-static int32_t largest_down(const float *line, const float *below, size_t n)
-{
-    int32_t largest = 0;
-    for (size_t x = 0; x < n; x++) {
-        const int32_t d = difference(line[x], below[x]);
-        largest = MRO_GREATER(largest, d);
-    }
-    return largest;
-}
-
-/* Sums of rows [y0, y1) without their spikes, and of how many, for up to PART columns from `from` on. Tells which rows
- * have spikes there, at spiked[y * parts]; how many spikes there are. A spike differs by more than the threshold
- * (`limit` in bits) from five or more of its eight neighbours, and so from one of any four: medians are taken only of
- * rows where a pixel differs by as much from one beside, above or below it. */
-static size_t sum_part(const float *px, size_t ny, size_t nx, size_t from, size_t y0, size_t y1, float threshold,
-                       int32_t limit, unsigned char *spiked, size_t parts, float *sums, float *counts)
-{
-    const size_t n = from + PART < nx ? PART : nx - from;
-    const size_t left = from ? from - 1 : 0, right = from + n < nx ? from + n + 1 : nx;
-    size_t spikes = 0;
-    float whole = 0, clean[PART]; /* rows without a gap */
-    int32_t up = y0 ? largest_down(px + (y0 - 1) * nx + from, px + y0 * nx + from, n) : 0, down = 0;
-    for (size_t x = 0; x < n; x++) sums[x] = counts[x] = 0;
-    for (size_t y = y0; y < y1; y++, up = down) {
-        const float *row = px + y * nx, *line = row + from;
-        /* The row after the next: rows are too far apart for the processor to see where it goes on. */
-        for (size_t x = 0; y + 2 < ny && x < n; x += 16) __builtin_prefetch(line + 2 * nx + x, 0, 2);
-        const int32_t across = largest_across(row + left, right - left);
-        down = y + 1 < ny ? largest_down(line, line + nx, n) : 0;
-        if (MRO_GREATER(across, MRO_GREATER(up, down)) <= limit) {
-            for (size_t x = 0; x < n; x++) sums[x] += line[x];
-            whole++;
-            continue;
-        }
-        if (threshold > 0) {
-            const size_t here = despike_part(px, y, ny, nx, from, from + n, threshold, clean);
-            spiked[y * parts] = here > 0;
-            spikes += here;
-            if (here) line = clean;
-        }
-        for (size_t x = 0; x < n; x++) {
-            const bool finite = line[x] == line[x];
-            sums[x] += finite ? line[x] : 0.0f;
-            counts[x] += finite ? 1.0f : 0.0f;
-        }
-    }
-    for (size_t x = 0; x < n; x++) counts[x] += whole;
-    return spikes;
-}
-
 enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, size_t ny, size_t nx,
                                         const double pixel_nm[2], double background_nm, const struct mro_grid *g,
                                         struct mro_buffer *spectrum, size_t *spikes, double *means, struct mro_error *e)
@@ -449,7 +235,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     bg.past = malloc(nx * sizeof *bg.past);
     const size_t stride = mro_panel_stride(ny), strip = mro_real_rows(nx), parts = (nx + PART - 1) / PART;
     /* Residuals of sampled rows lie first where the panels will be: no other pages are to be had for them. */
-    const size_t residuals = sampled_rows(ny) * nx / (2 * MRO_LANES) + 1, panels = mro_panels(kept) * stride;
+    const size_t residuals = mro_spike_rows(ny) * nx / (2 * MRO_LANES) + 1, panels = mro_panels(kept) * stride;
     struct mro_wide *half = mro_lines_room(panels > residuals ? panels : residuals);
     unsigned char *spiked = calloc(ny, parts); /* parts of rows that have spikes */
     struct borders b = {
@@ -473,10 +259,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         const double blocks = ((double)x + 0.5) / (double)bg.block + 0.5;
         bg.past[x] = (float)(blocks - floor(blocks));
     }
-    const float threshold = residual_threshold(px, ny, nx, d->threads, (float *)half),
-                most = threshold > 0 ? threshold : FLT_MAX;
-    int32_t limit;
-    memcpy(&limit, &most, sizeof limit);
+    const float threshold = mro_spike_threshold_of(px, ny, nx, d->threads, (float *)half);
     /* A thread owns whole rows of blocks, so the sums have one order at any number of threads. Rows are cleaned here
      * and again below, where they have spikes: that is cheaper than keeping a clean copy of the image. */
 #pragma omp parallel num_threads(d->threads) reduction(+ : replaced)
@@ -491,8 +274,8 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
             if (s == NULL) continue;
             const size_t y1 = (by + 1) * bg.block < ny ? (by + 1) * bg.block : ny;
             for (size_t from = 0; from < nx; from += PART)
-                replaced += sum_part(px, ny, nx, from, by * bg.block, y1, threshold, limit, spiked + from / PART, parts,
-                                     s + from, s + nx + from);
+                replaced += mro_spike_sums(px, ny, nx, from, by * bg.block, y1, threshold, spiked + from / PART, parts,
+                                           s + from, s + nx + from);
             for (size_t bx = 0; bx < bg.nx; bx++) {
                 const size_t x1 = (bx + 1) * bg.block < nx ? (bx + 1) * bg.block : nx;
                 double in_block = 0, pixels = 0;
@@ -608,106 +391,4 @@ done:
     free(b.turn_y);
     free(b.turn_x);
     return rc;
-}
-
-/* The pass band at MRO_LANES columns from kx on of a row of frequency qy. */
-static mro_lanes band_columns(double qy, size_t kx, double lx, const double band_inv_nm[2], double edge_inv_nm)
-{
-    const float lo = (float)band_inv_nm[0], hi = (float)band_inv_nm[1], edge = (float)edge_inv_nm;
-    mro_lanes w = { 0 };
-    if (hypot(qy, (double)kx / lx) > band_inv_nm[1] + edge_inv_nm ||
-        hypot(qy, (double)(kx + MRO_LANES) / lx) < band_inv_nm[0] - edge_inv_nm)
-        return w;
-#pragma omp simd
-    for (int i = 0; i < MRO_LANES; i++) {
-        const double qx = (double)(kx + (size_t)i) / lx;
-        w[i] = mro_band_gain((float)sqrt(qy * qy + qx * qx), lo, hi, edge);
-    }
-    return w;
-}
-
-enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny, size_t nx, const double pixel_nm[2],
-                               const double band_inv_nm[2], double edge_inv_nm, float *out, struct mro_error *e)
-{
-    /* Columns beyond the band are 0 after it. */
-    const double last = ceil((band_inv_nm[1] + edge_inv_nm / 2) * (double)nx * pixel_nm[1]);
-    const size_t stride = mro_panel_stride(ny), strip = mro_real_rows(nx), half_nx = nx / 2 + 1;
-    const size_t kept = last + 1 < (double)half_nx ? (size_t)last + 1 : half_nx;
-    double total = 0;
-    size_t known = 0;
-    bool failed = false;
-    struct mro_wide *half = mro_panels_new(kept, ny);
-    double *row_sum = malloc(ny * sizeof *row_sum);
-    if (half == NULL || row_sum == NULL) {
-        free(half);
-        free(row_sum);
-        return MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny);
-    }
-#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : known)
-    for (size_t y = 0; y < ny; y++) {
-        double sum = 0;
-        int here = 0;
-#pragma omp simd reduction(+ : sum, here)
-        for (size_t x = 0; x < nx; x++) {
-            const float v = px[y * nx + x];
-            const bool finite = isfinite(v);
-            sum += (double)(finite ? v : 0);
-            here += finite;
-        }
-        row_sum[y] = sum;
-        known += (size_t)here;
-    }
-    for (size_t y = 0; y < ny; y++) total += row_sum[y];
-    free(row_sum);
-    if (known == 0) {
-        free(half);
-        return MRO_FAIL(e, MRO_EDATA, "the image has no finite pixel");
-    }
-    const float mean = (float)(total / (double)known), unit = (float)(1 / ((double)ny * (double)nx));
-#pragma omp parallel num_threads(d->threads)
-    {
-        struct mro_real x;
-        struct mro_room y;
-        const bool ready_x = mro_real_new(&x, nx), ready_y = mro_room_new(&y, ny), ready = ready_x && ready_y;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
-#pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += strip) {
-            if (!ready) continue;
-            mro_real_load(&x, px, ny, y0);
-            float *v = (float *)x.room.in, off[2 * MRO_LANES]; /* rows that the last strip lacks stay 0 */
-            for (size_t k = 0; k < strip; k++) off[k] = y0 + k < ny ? mean : 0;
-            for (size_t i = 0; i < nx; i++, v += strip)
-#pragma omp simd
-                for (size_t k = 0; k < strip; k++) v[k] = isfinite(v[k]) ? v[k] - off[k] : 0;
-            mro_real_forward(&x, kept, half, stride, y0);
-        }
-#pragma omp for schedule(static)
-        for (size_t p = 0; p < mro_panels(kept); p++) {
-            if (!ready) continue;
-            mro_lines_run(y.lines, false, half + p * stride, y.out, y.scratch);
-            for (size_t k = 0; k < ny; k++) {
-                const mro_lanes w = band_columns(mro_frequency(k, ny, (double)ny * pixel_nm[0]), p * MRO_LANES,
-                                                 (double)nx * pixel_nm[1], band_inv_nm, edge_inv_nm);
-                y.out[k].re *= unit * w;
-                y.out[k].im *= unit * w;
-            }
-            mro_lines_run(y.lines, true, y.out, half + p * stride, y.scratch);
-        }
-#pragma omp for schedule(static)
-        for (size_t y0 = 0; y0 < ny; y0 += strip) {
-            const size_t end = (y0 + strip < ny ? y0 + strip : ny) * nx;
-            if (!ready) continue;
-            mro_real_backward(&x, kept, half, stride, y0, 1);
-            mro_real_store(&x, out, ny, y0);
-            for (size_t i = y0 * nx; known < ny * nx && i < end; i++)
-                if (!isfinite(px[i])) out[i] = NAN;
-        }
-        mro_real_release(&x);
-        mro_room_release(&y);
-    }
-    free(half);
-    return failed ? MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", nx, ny) : MRO_OK;
 }
