@@ -20,7 +20,8 @@
 #define MRO_KERNELS_REGION(ONCE, ROUNDS)                                                                              \
     ONCE(count_values) ONCE(label_start) ONCE(label_merge) ONCE(label_sizes) ONCE(label_count) ONCE(strip_valid)      \
     ONCE(strip_bins)
-#define MRO_KERNELS_ACF(ONCE, ROUNDS) ONCE(acf_fill) ONCE(acf_power) ONCE(acf_lags_y) ONCE(acf_lags_x) ONCE(fringe_score)
+#define MRO_KERNELS_ACF(ONCE, ROUNDS)                                                                                 \
+    ONCE(acf_fill) ONCE(acf_power) ONCE(acf_lags_y) ONCE(acf_lags_x) ONCE(fringe_score)
 #define MRO_KERNELS_AZIMUTH(ONCE, ROUNDS) ONCE(ring_sums)
 
 #define MRO_KERNELS(ONCE, ROUNDS)                                                                                     \

@@ -113,7 +113,8 @@ static enum mro_code fill_result(const struct mro_order_plan *p, const struct mr
     r->objects = calloc(c->n + found->n + 1, sizeof *r->objects);
     if (!r->score.v || !r->mask.v || !r->spacing.v || !r->objects) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
     size_t flagged = 0;
-#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 4.0 * (double)(nx * ny))) reduction(+ : flagged)
+#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 4.0 * (double)(nx * ny))) \
+    reduction(+ : flagged)
     for (size_t i = 0; i < nx * ny; i++) {
         r->score.v[i] = usable[i] ? (float)(s->surprise[i] / p->null.threshold) : NAN;
         r->mask.v[i] = usable[i] ? (float)(s->surprise[i] > p->null.threshold) : NAN;

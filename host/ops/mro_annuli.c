@@ -23,7 +23,8 @@ void mro_annuli_measure(const struct mro_order_plan *p, const struct mro_grid *g
     r->first = (float)(lo / MRO_ANNULUS + 0.5);
     r->n = (size_t)fmin(ceil((hi - lo) / MRO_ANNULUS), MRO_ANNULI);
     const int last = (int)r->n - 1;
-#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 0.5 * (double)(rows * g->nx))) reduction(+ : n[:MRO_ANNULI], below[:MRO_ANNULI])
+#pragma omp parallel for schedule(static) num_threads(mro_team(p->d->threads, 0.5 * (double)(rows * g->nx))) \
+    reduction(+ : n[:MRO_ANNULI], below[:MRO_ANNULI])
     for (size_t k = 0; k < rows; k++) {
         const size_t y = k * every;
         const double qy = mro_frequency(y, g->ny, g->ly), left = hi * hi - qy * qy;
