@@ -5,6 +5,8 @@
 
 #include "fields.h"
 
+#include <stdio.h>
+
 #include "mroscope/math/patch.h"
 #include "mroscope/mro.h"
 #include "ops/mro_internal.h"
@@ -116,18 +118,55 @@ static inline size_t make_field(struct mro_image *im, uint64_t seed, size_t want
     return make_mixed(im, seed, wanted, 0, NULL, contrast, discs);
 }
 
+/* Whether a place lies in one of n discs. */
+static inline bool in_discs(const struct disc *s, size_t n, double y, double x)
+{
+    for (size_t k = 0; k < n; k++)
+        if (hypot(s[k].y - y, s[k].x - x) < 0.5 * s[k].diameter) return true;
+    return false;
+}
+
 /* Union of the discs inside the region, as a share of it. */
 static inline double planted(const struct disc *s, size_t n, const double region[4])
 {
     size_t in = 0, all = 0;
     for (double y = region[1] + 0.02; y < region[3]; y += 0.04)
         for (double x = region[0] + 0.02; x < region[2]; x += 0.04) {
-            bool hit = false;
-            for (size_t k = 0; k < n && !hit; k++) hit = hypot(s[k].y - y, s[k].x - x) < 0.5 * s[k].diameter;
-            in += hit;
+            in += in_discs(s, n, y, x);
             all++;
         }
     return (double)in / (double)all;
+}
+
+/* What fields of known order were measured as: sums of fractions and of what was planted, how many fields, of how many
+ * the interval covers it, and how many could be told from speckle. */
+struct tally {
+    double measured, truth;
+    size_t fields, covered, seen;
+};
+
+static inline void count(struct tally *t, const struct mro_order_result *r, double truth)
+{
+    t->measured += r->fraction;
+    t->truth += truth;
+    t->fields++;
+    t->covered += r->fraction_ci95[0] <= truth && truth <= r->fraction_ci95[1];
+    t->seen += r->distinguishable;
+}
+
+static inline void print_tally(const struct tally *t, const char *what)
+{
+    print_message("%s: %.4f measured, %.4f planted, %zu of %zu intervals cover, %zu distinguishable\n", what,
+                  t->measured / (double)t->fields, t->truth / (double)t->fields, t->covered, t->fields, t->seen);
+}
+
+/* Measures an image of discs, which is released, and counts it. */
+static inline void measure_discs(struct tally *t, struct mro_image *im, const char *name, const struct disc *discs,
+                                 size_t n, struct mro_order_result *r)
+{
+    ok(mro_order_measure(plan, im, name, r, &e), &e);
+    count(t, r, planted(discs, n, r->region_nm));
+    mro_image_release(im);
 }
 
 #endif

@@ -3,8 +3,6 @@
  * in speckle leave it speckle, and the order beside them is measured as without them. */
 #include "spheres.h"
 
-#include <stdio.h>
-
 static void set(struct mro_image *im, size_t y0, size_t x0, size_t ny, size_t nx, float value)
 {
     for (size_t y = y0; y < y0 + ny; y++)
@@ -106,9 +104,7 @@ static double planted_in_cells(const struct disc *s, size_t n, const struct mro_
         if (isnan(m->v[row / EACH * m->nx + column / EACH])) continue;
         const double y = m->y0_nm + (((double)row + 0.5) / EACH - 0.5) * m->step_y_nm,
                      x = m->x0_nm + (((double)column + 0.5) / EACH - 0.5) * m->step_x_nm;
-        bool hit = false;
-        for (size_t k = 0; k < n && !hit; k++) hit = hypot(s[k].y - y, s[k].x - x) < 0.5 * s[k].diameter;
-        in += hit;
+        in += in_discs(s, n, y, x);
         all++;
     }
     return (double)in / (double)all;
@@ -175,8 +171,7 @@ static void film_beside_vacuum_is_called_speckle(void **state)
 static void order_beside_a_blemish_is_measured(void **state)
 {
     enum { FIELDS = 4 };
-    double measured = 0, truth = 0;
-    size_t covered = 0;
+    struct tally t = { 0 };
     (void)state;
     for (size_t k = 0; k + 1 < BLEMISHES; k++) /* a hole has no order in it */
         for (uint64_t i = 0; i < FIELDS; i++) {
@@ -186,18 +181,13 @@ static void order_beside_a_blemish_is_measured(void **state)
             const size_t n = make_field(&im, 100 * k + i, 14, 2.4, discs);
             blemishes[k].draw(&im);
             ok(mro_order_measure(plan, &im, blemishes[k].what, &r, &e), &e);
-            const double t = planted_in_cells(discs, n, &r.score);
-            measured += r.fraction;
-            truth += t;
-            covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+            count(&t, &r, planted_in_cells(discs, n, &r.score));
             mro_order_result_release(&r);
             mro_image_release(&im);
         }
-    const double fields = FIELDS * (BLEMISHES - 1);
-    print_message("order beside blemishes: %.4f measured, %.4f planted, %zu of %.0f intervals cover\n",
-                  measured / fields, truth / fields, covered, fields);
-    assert_true((double)covered >= 0.88 * fields);
-    near(measured / truth, 1, 0.12);
+    print_tally(&t, "order beside blemishes");
+    assert_true((double)t.covered >= 0.88 * (double)t.fields);
+    near(t.measured / t.truth, 1, 0.12);
 }
 
 /* Lines of a detector are replaced, and no field is lost. */

@@ -6,14 +6,11 @@
  * MROSCOPE_INJECTED=200 runs that many fields instead of the 24 that fit into every test run. */
 #include "spheres.h"
 
-#include <stdio.h>
-
 static void interval_covers_and_mean_is_right(void **state)
 {
     const char *more = getenv("MROSCOPE_INJECTED");
     const size_t fields = more ? (size_t)strtoul(more, NULL, 10) : 24;
-    double measured = 0, truth = 0;
-    size_t covered = 0, seen = 0;
+    struct tally t = { 0 };
     (void)state;
     assert_true(fields > 0);
     for (size_t i = 0; i < fields; i++) {
@@ -21,44 +18,34 @@ static void interval_covers_and_mean_is_right(void **state)
         struct disc discs[MOST];
         struct mro_order_result r;
         const size_t n = make_field(&im, i, 4 + i % 4 * 4, 2.0 + 0.8 * uniform(9, i), discs);
-        ok(mro_order_measure(plan, &im, "injected", &r, &e), &e);
-        const double t = planted(discs, n, r.region_nm);
-        measured += r.fraction;
-        truth += t;
-        covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
-        seen += r.distinguishable;
+        measure_discs(&t, &im, "injected", discs, n, &r);
         assert_true(r.coverage > 0.99 && r.cells > 900);
         mro_order_result_release(&r);
-        mro_image_release(&im);
     }
-    print_message("%zu fields: %.4f measured, %.4f planted, %zu intervals cover, %zu distinguishable\n", fields,
-                  measured / (double)fields, truth / (double)fields, covered, seen);
+    print_tally(&t, "clusters");
     /* 95 % of 24, with room for two more misses than expected; in the long run 90 to 98 %, and a little more here,
        where the sizes have no systematic error that the interval still allows for. */
-    assert_true((double)covered >= (fields < 100 ? 0.88 : 0.90) * (double)fields);
-    assert_true(fields < 100 || (double)covered <= 0.99 * (double)fields);
-    assert_true((double)seen >= 0.9 * (double)fields);
+    assert_true((double)t.covered >= (fields < 100 ? 0.88 : 0.90) * (double)fields);
+    assert_true(fields < 100 || (double)t.covered <= 0.99 * (double)fields);
+    assert_true((double)t.seen >= 0.9 * (double)fields);
     /* About 6 nm^2 of clusters a field, 240 clusters in all: 5 % of noise, and 4 % of the sizes' calibration. */
-    near(measured / truth, 1, 0.12);
+    near(t.measured / t.truth, 1, 0.12);
 }
 
 /* Crystals among the clusters count with their own area, and are listed with their diameters. */
 static void crystals_count_as_what_they_are(void **state)
 {
     enum { FIELDS = 12 };
-    double measured = 0, truth = 0, off = 0;
-    size_t covered = 0, whole = 0;
+    struct tally t = { 0 };
+    double off = 0;
+    size_t whole = 0;
     (void)state;
     for (uint64_t i = 0; i < FIELDS; i++) {
         struct mro_image im = { 0 };
         struct disc discs[MOST];
         struct mro_order_result r;
         const size_t n = make_mixed(&im, 300 + i, 8, 2, (const double[]){ 4, 6.5 }, 2.0, discs);
-        ok(mro_order_measure(plan, &im, "mixed", &r, &e), &e);
-        const double t = planted(discs, n, r.region_nm);
-        measured += r.fraction;
-        truth += t;
-        covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+        measure_discs(&t, &im, "mixed", discs, n, &r);
         assert_true(r.distinguishable);
         for (size_t k = 0; k < 2; k++) {
             const struct disc *s = discs + k;
@@ -78,14 +65,12 @@ static void crystals_count_as_what_they_are(void **state)
             whole++;
         }
         mro_order_result_release(&r);
-        mro_image_release(&im);
     }
-    print_message(
-        "%d fields with crystals: %.4f measured, %.4f planted, %zu intervals cover, %zu diameters off by %.1f %%\n",
-        FIELDS, measured / FIELDS, truth / FIELDS, covered, whole, 100 * off / (double)whole);
+    print_tally(&t, "crystals among clusters");
+    print_message("%zu diameters off by %.1f %%\n", whole, 100 * off / (double)whole);
     assert_true(whole >= 8);
-    assert_true(covered >= FIELDS - 2);
-    near(measured / truth, 1, 0.12);
+    assert_true(t.covered >= FIELDS - 2);
+    near(t.measured / t.truth, 1, 0.12);
     near(off / (double)whole, 0, 0.06);
 }
 
@@ -99,33 +84,26 @@ static void crystals_count_where_they_are_small_or_weak(void **state)
         size_t n;
         double sizes[2], contrast, fade, within;
         size_t uncovered;
-    } of[] = { { "small", 5, { 2.9, 3.7 }, 2, 1, 0.12, 1 },
-               { "weak", 2, { 5, 7 }, 0.25, 1, 0.2, 2 },
-               { "broken", 2, { 5, 6 }, 0.16, 0.3, 0.2, 1 },
-               { "faint", 3, { 3, 3.2 }, 0.6, 0.3, 0.3, 1 } };
+    } of[] = { { "small crystals", 5, { 2.9, 3.7 }, 2, 1, 0.12, 1 },
+               { "weak crystals", 2, { 5, 7 }, 0.25, 1, 0.2, 2 },
+               { "broken crystals", 2, { 5, 6 }, 0.16, 0.3, 0.2, 1 },
+               { "faint crystals", 3, { 3, 3.2 }, 0.6, 0.3, 0.3, 1 } };
     (void)state;
     for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
         enum { FIELDS = 8 };
-        double measured = 0, truth = 0;
-        size_t covered = 0;
+        struct tally t = { 0 };
         for (uint64_t i = 0; i < FIELDS; i++) {
             struct mro_image im = { 0 };
             struct disc discs[MOST];
             struct mro_order_result r;
             const size_t n = make_mixed(&im, 500 + i, of[k].n, of[k].n, of[k].sizes, of[k].contrast, discs);
             for (size_t j = 0; j < (size_t)N * N; j++) im.px[j] = 1000 + (float)of[k].fade * (im.px[j] - 1000);
-            ok(mro_order_measure(plan, &im, of[k].what, &r, &e), &e);
-            const double t = planted(discs, n, r.region_nm);
-            measured += r.fraction;
-            truth += t;
-            covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+            measure_discs(&t, &im, of[k].what, discs, n, &r);
             mro_order_result_release(&r);
-            mro_image_release(&im);
         }
-        print_message("%s crystals: %.4f measured, %.4f planted, %zu intervals of %d cover\n", of[k].what,
-                      measured / FIELDS, truth / FIELDS, covered, FIELDS);
-        near(measured / truth, 1, of[k].within);
-        assert_true(covered + of[k].uncovered >= FIELDS);
+        print_tally(&t, of[k].what);
+        near(t.measured / t.truth, 1, of[k].within);
+        assert_true(t.covered + of[k].uncovered >= FIELDS);
     }
 }
 
@@ -136,8 +114,7 @@ static void flat_crystals_are_told_from_spheres(void **state)
     (void)state;
     for (int weak = 0; weak < 2; weak++) {
         enum { FIELDS = 8, CRYSTALS = 2 };
-        double measured = 0, truth = 0;
-        size_t covered = 0;
+        struct tally t = { 0 };
         for (uint64_t i = 0; i < FIELDS; i++) {
             struct mro_image im = { 0 };
             struct mro_order_result r;
@@ -155,18 +132,12 @@ static void flat_crystals_are_told_from_spheres(void **state)
                         (weak ? 100 : 300) * (float)cos(2 * MRO_PI * 4.93 * (sin(azimuth) * dy + cos(azimuth) * dx));
                 }
             }
-            ok(mro_order_measure(plan, &im, "flat", &r, &e), &e);
-            const double t = planted(of, CRYSTALS, r.region_nm);
-            measured += r.fraction;
-            truth += t;
-            covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+            measure_discs(&t, &im, "flat", of, CRYSTALS, &r);
             mro_order_result_release(&r);
-            mro_image_release(&im);
         }
-        print_message("%s flat crystals: %.4f measured, %.4f planted, %zu intervals of %d cover\n",
-                      weak ? "weak" : "clear", measured / FIELDS, truth / FIELDS, covered, FIELDS);
-        near(measured / truth, 1, weak ? 0.25 : 0.08);
-        assert_true(covered + 1 >= FIELDS);
+        print_tally(&t, weak ? "weak flat crystals" : "clear flat crystals");
+        near(t.measured / t.truth, 1, weak ? 0.25 : 0.08);
+        assert_true(t.covered + 1 >= FIELDS);
     }
 }
 
