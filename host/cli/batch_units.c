@@ -389,6 +389,7 @@ static bool add_options(const struct batch *b, const struct batch_unit *u, struc
     while (k < n && verbs[k] != v) k++;
     add_number(w, v, "kv", b->o.kv);
     add_number(w, v, "cs", b->o.cs_mm);
+    if (v->common & CLI_GROUP_OUTPUT) add_word(w, "--figure-width=%.15g", b->o.common.figure_mm);
     const char *text = k < n ? b->o.verb_options[k] : NULL;
     if (text && *text) {
         const char **split = NULL;

@@ -55,8 +55,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     char *stem;
     MRO_TRY(cli_write_map(&b->run, item, ".tif", &r->filtered, e));
     MRO_TRY(cli_figure_stem(item, &b->run.job, &stem, e));
-    const enum mro_code code =
-        mro_figure_image(stem, &item->pixels, &r->filtered, b->options.band_inv_nm, cli_short_name(item), e);
+    const enum mro_code code = mro_figure_image(stem, b->run.common.figure_mm, &item->pixels, &r->filtered,
+                                                b->options.band_inv_nm, cli_short_name(item), e);
     free(stem);
     return code;
 }

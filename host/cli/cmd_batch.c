@@ -12,6 +12,7 @@
 #include "cli/batch.h"
 #include "cli/commands.h"
 #include "core/inside.h"
+#include "report/figure.h"
 
 #define AT(field) offsetof(struct batch_options, field)
 static const struct cli_option session_rows[] = {
@@ -246,7 +247,7 @@ static int measure(struct batch *b)
 
 int cmd_batch(int argc, char **argv)
 {
-    struct batch b = { .o = { .kv = NAN, .cs_mm = NAN } };
+    struct batch b = { .o = { .kv = NAN, .cs_mm = NAN, .common.figure_mm = MRO_FIGURE_WIDTH } };
     const struct cli_verb *verbs[BATCH_VERBS];
     struct cli_option verb_rows[BATCH_VERBS];
     char help[BATCH_VERBS][96];
@@ -267,6 +268,7 @@ int cmd_batch(int argc, char **argv)
         { "Options of single verbs", verb_rows, n, &b.o },
         { "Computing", run_rows, sizeof run_rows / sizeof *run_rows, &b.o },
         { "Output", output_rows, sizeof output_rows / sizeof *output_rows, &b.o },
+        { "Figures", cli_figure_options, cli_n_figure_options, &b.o.common },
     };
     const struct cli_usage usage = { "batch", "SESSION.csv", about, notes, groups, sizeof groups / sizeof *groups };
     struct cli_args args;

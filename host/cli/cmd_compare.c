@@ -378,7 +378,7 @@ static enum mro_code publish(struct compare *s, struct one *m, struct mro_error 
         snprintf(title, sizeof title, "%s%s%s", m->report.kind, m->report.kind[0] ? ", " : "", m->report.metric);
         rc = cli_figure_stem(&item, &s->job, &stem, e);
         if (rc) goto done;
-        rc = mro_figure_compare(stem, title, &m->report, e);
+        rc = mro_figure_compare(stem, s->common.figure_mm, title, &m->report, e);
         free(stem);
         if (rc) goto done;
     }
@@ -592,15 +592,17 @@ static void compare_release(struct compare *s)
     {                                                                                    \
         { "Comparison", compare_rows, sizeof compare_rows / sizeof *compare_rows, (s) }, \
             { "Output", cli_output_options, cli_n_output_options, &(s)->common },        \
+            { "Figures", cli_figure_options, cli_n_figure_options, &(s)->common },       \
     }
 
-enum mro_code cli_compare_folder(const char *folder, const char *reference, const char *out, json_t *list,
-                                 struct mro_error *e)
+enum mro_code cli_compare_folder(const char *folder, const char *reference, const char *out, double figure_mm,
+                                 json_t *list, struct mro_error *e)
 {
-    struct compare s = { .permutations = 99999, .reference = reference, .collect = list };
+    struct compare s = {
+        .permutations = 99999, .reference = reference, .collect = list, .common = { .out = out, .figure_mm = figure_mm }
+    };
     mro_compare_options_default(&s.options);
     s.options.permutations = (size_t)s.permutations;
-    s.common.out = out;
     const struct cli_group groups[] = COMPARE_GROUPS(&s);
     const struct cli_usage usage = { "compare", "RESULTS_DIR|TABLE.csv",       about, notes,
                                      groups,    sizeof groups / sizeof *groups };
@@ -621,7 +623,7 @@ enum mro_code cli_compare_folder(const char *folder, const char *reference, cons
 
 int cmd_compare(int argc, char **argv)
 {
-    struct compare s = { .permutations = 99999 };
+    struct compare s = { .permutations = 99999, .common.figure_mm = MRO_FIGURE_WIDTH };
     struct mro_error e;
     mro_compare_options_default(&s.options);
     const struct cli_group groups[] = COMPARE_GROUPS(&s);

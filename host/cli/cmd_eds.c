@@ -211,7 +211,8 @@ static enum mro_code write_files(struct eds *s, struct output *o, struct mro_err
         if (rc) return rc;
     }
     MRO_TRY(cli_figure_stem(&o->item, &s->run.job, &stem, e));
-    const enum mro_code rc = mro_figure_eds(stem, cli_short_name(&o->item), r, o->maps, o->haadf, e);
+    const enum mro_code rc =
+        mro_figure_eds(stem, s->run.common.figure_mm, cli_short_name(&o->item), r, o->maps, o->haadf, e);
     free(stem);
     return rc;
 }

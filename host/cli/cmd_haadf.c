@@ -161,7 +161,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     MRO_TRY(cli_write_map(&m->run, item, ".flat.tif", &r->flat, e));
     MRO_TRY(cli_write_map(&m->run, item, ".dark.tif", &r->mask, e));
     MRO_TRY(cli_figure_stem(item, &m->run.job, &stem, e));
-    const enum mro_code code = mro_figure_haadf(stem, &item->pixels, cli_short_name(item), r, e);
+    const enum mro_code code =
+        mro_figure_haadf(stem, m->run.common.figure_mm, &item->pixels, cli_short_name(item), r, e);
     free(stem);
     return code;
 }

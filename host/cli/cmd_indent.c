@@ -181,7 +181,7 @@ static enum mro_code publish(struct indent *s, struct cli_item *item, const stru
         MRO_TRY(cli_write_text(item, &s->run.job, ".places.csv", mro_csv_indent_places(r, e), e));
         if (r->edge) MRO_TRY(cli_write_text(item, &s->run.job, ".bins.csv", mro_csv_indent_bins(r, e), e));
         MRO_TRY(cli_figure_stem(item, &s->run.job, &stem, e));
-        const enum mro_code rc = mro_figure_indent(stem, cli_short_name(item), r, e);
+        const enum mro_code rc = mro_figure_indent(stem, s->run.common.figure_mm, cli_short_name(item), r, e);
         free(stem);
         if (rc) return rc;
     }

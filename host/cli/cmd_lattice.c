@@ -164,7 +164,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     MRO_TRY(cli_write_text(item, &m->run.job, ".crystals.csv", mro_csv_crystals(r, &m->settings.o, e), e));
     char *stem;
     MRO_TRY(cli_figure_stem(item, &m->run.job, &stem, e));
-    const enum mro_code code = mro_figure_lattice(stem, &item->pixels, cli_short_name(item), r, &m->settings.o, e);
+    const enum mro_code code =
+        mro_figure_lattice(stem, m->run.common.figure_mm, &item->pixels, cli_short_name(item), r, &m->settings.o, e);
     free(stem);
     return code;
 }

@@ -165,7 +165,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     if (r->n_sweep) MRO_TRY(cli_write_text(item, &m->run.job, ".sweep.csv", mro_csv_sweep(r, e), e));
     MRO_TRY(cli_write_text(item, &m->run.job, ".objects.csv", mro_csv_objects(r, e), e));
     MRO_TRY(cli_figure_stem(item, &m->run.job, &stem, e));
-    const enum mro_code code = mro_figure_order(stem, &item->pixels, cli_short_name(item), r, e);
+    const enum mro_code code =
+        mro_figure_order(stem, m->run.common.figure_mm, &item->pixels, cli_short_name(item), r, e);
     free(stem);
     return code;
 }

@@ -241,7 +241,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
     char *stem;
     if (one_of_many(item) && !s->frame_figures) return MRO_OK;
     MRO_TRY(cli_figure_stem(item, &s->run.job, &stem, e));
-    const enum mro_code rc = mro_figure_pdf(stem, &item->pixels, cli_short_name(item), &r->report, e);
+    const enum mro_code rc =
+        mro_figure_pdf(stem, s->run.common.figure_mm, &item->pixels, cli_short_name(item), &r->report, e);
     free(stem);
     return rc;
 }

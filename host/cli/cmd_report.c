@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "report/figure.h"
 #include "report/page.h"
 #include "session/store.h"
 
@@ -72,7 +73,7 @@ static enum mro_code compare(const struct report *opt, const char *folder, const
 {
     const bool made = mkdir(out, 0777) == 0;
     enum mro_code rc = made || errno == EEXIST
-                           ? cli_compare_folder(folder, opt->reference, out, list, e)
+                           ? cli_compare_folder(folder, opt->reference, out, opt->common.figure_mm, list, e)
                            : MRO_FAIL(e, MRO_EIO, "cannot make the folder '%s': %s", out, strerror(errno));
     if (made) rmdir(out);                 /* goes only when it stayed empty */
     return rc == MRO_EDATA ? MRO_OK : rc; /* no row has a result: the page says so */
@@ -146,10 +147,11 @@ static int make(struct report *opt, const char *folder)
 
 int cmd_report(int argc, char **argv)
 {
-    struct report opt = { 0 };
+    struct report opt = { .common.figure_mm = MRO_FIGURE_WIDTH };
     const struct cli_group groups[] = {
         { "Report", report_rows, sizeof report_rows / sizeof *report_rows, &opt },
         { "Output", cli_output_options, cli_n_output_options, &opt.common },
+        { "Figures", cli_figure_options, cli_n_figure_options, &opt.common },
     };
     const struct cli_usage usage = { "report", "RESULTS_DIR", about, notes, groups, sizeof groups / sizeof *groups };
     struct cli_args args;

@@ -252,7 +252,8 @@ static enum mro_code write_files(void *state, struct cli_item *item, const void 
         MRO_TRY(cli_write_map(&m->run, item, suffix, &r->band[k].straight, e));
     }
     MRO_TRY(cli_figure_stem(item, &m->run.job, &stem, e));
-    const enum mro_code code = mro_figure_shearband(stem, &item->pixels, cli_short_name(item), r, e);
+    const enum mro_code code =
+        mro_figure_shearband(stem, m->run.common.figure_mm, &item->pixels, cli_short_name(item), r, e);
     free(stem);
     return code;
 }

@@ -27,10 +27,10 @@ int cmd_bench(int argc, char **argv);
 
 /* The comparison that 'mroscope compare' makes of a folder of results with its own defaults: appends its results to
  * `list`, each with `stem`, the name of its files without suffix in the folder `out` (which exists; NULL = none are
- * written). Nothing to compare is no error: the list stays as it is. `reference` may be NULL. MRO_EARG: there is no
- * such state; the sentence is on stderr. */
-enum mro_code cli_compare_folder(const char *folder, const char *reference, const char *out, json_t *list,
-                                 struct mro_error *e);
+ * written), with figures `figure_mm` wide. Nothing to compare is no error: the list stays as it is. `reference` may be
+ * NULL. MRO_EARG: there is no such state; the sentence is on stderr. */
+enum mro_code cli_compare_folder(const char *folder, const char *reference, const char *out, double figure_mm,
+                                 json_t *list, struct mro_error *e);
 
 struct cli_verb;
 extern const struct cli_verb cli_verb_mro, cli_verb_eds, cli_verb_bandpass, cli_verb_haadf, cli_verb_lattice,

@@ -13,6 +13,7 @@
 #include "core/backend.h"
 #include "core/inside.h"
 #include "io/stream.h"
+#include "report/figure.h"
 
 #define AT(field) offsetof(struct cli_common, field)
 
@@ -54,6 +55,15 @@ const struct cli_option cli_output_options[] = {
       AT(quiet), false, 0, 0 },
 };
 const size_t cli_n_output_options = sizeof cli_output_options / sizeof *cli_output_options;
+
+const struct cli_option cli_figure_options[] = {
+    { "figure-width", 0, "MM", "mm",
+      "width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and type "
+      "of "
+      "the same size",
+      CLI_DOUBLE, AT(figure_mm), false, MRO_FIGURE_LEAST, MRO_FIGURE_MOST },
+};
+const size_t cli_n_figure_options = sizeof cli_figure_options / sizeof *cli_figure_options;
 
 bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b)
 {

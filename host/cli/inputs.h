@@ -38,13 +38,14 @@ struct cli_common {
     int threads;        /* 0 = all cores */
     size_t memory;      /* bytes; 0 = half of the machine's */
     const char *out;    /* folder; NULL = write no files */
+    double figure_mm;   /* width of figures; MRO_FIGURE_WIDTH unless given */
     bool json, quiet;
     struct cli_told told;
 };
 
 /* Rows of option tables over struct cli_common, for commands to group with their own. */
-extern const struct cli_option cli_input_options[], cli_run_options[], cli_output_options[];
-extern const size_t cli_n_input_options, cli_n_run_options, cli_n_output_options;
+extern const struct cli_option cli_input_options[], cli_run_options[], cli_output_options[], cli_figure_options[];
+extern const size_t cli_n_input_options, cli_n_run_options, cli_n_output_options, cli_n_figure_options;
 
 /* Where a command computes: on the device that was chosen, on the CPU what a GPU has no room for, or cannot do any more
  * where the choice was left open, and beside the device that was chosen, each on one like it, several frames of a stack

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/inside.h"
+#include "report/figure.h"
 
 #define PRINTED_NM 1000.0 /* pixels of resolution tags that are larger are those of a print */
 
@@ -203,7 +204,10 @@ static void describe(struct cli_run *run, const struct cli_verb *v)
         group(run, v->own[i].title, v->own[i].rows, v->own[i].n, (char *)run + v->own[i].at);
     if (v->common & CLI_GROUP_INPUT) group(run, "Input", cli_input_options, cli_n_input_options, &run->common);
     if (v->common & CLI_GROUP_RUN) group(run, "Computing", cli_run_options, cli_n_run_options, &run->common);
-    if (v->common & CLI_GROUP_OUTPUT) group(run, "Output", cli_output_options, cli_n_output_options, &run->common);
+    if (v->common & CLI_GROUP_OUTPUT) {
+        group(run, "Output", cli_output_options, cli_n_output_options, &run->common);
+        group(run, "Figures", cli_figure_options, cli_n_figure_options, &run->common);
+    }
     run->job = (struct cli_job){ .usage = &run->usage,
                                  .common = &run->common,
                                  .context = run,
@@ -227,6 +231,7 @@ int cli_verb_open(const struct cli_verb *v, int argc, char **argv, struct cli_pl
     }
     run->places = places ? places : &run->own_places;
     describe(run, v);
+    run->common.figure_mm = MRO_FIGURE_WIDTH;
     v->defaults(run);
     int rc = cli_parse(&run->usage, argc, argv, &run->args);
     if (rc < 0 && v->check) rc = v->check(run);

@@ -19,7 +19,7 @@ struct cli_verb_group {
 
 /* Groups that verbs share, for struct cli_verb.common. */
 enum { CLI_GROUP_INPUT = 1, CLI_GROUP_RUN = 2, CLI_GROUP_OUTPUT = 4, CLI_GROUPS_ALL = 7 };
-enum { CLI_OWN_GROUPS = 3, CLI_MAX_GROUPS = CLI_OWN_GROUPS + 3 };
+enum { CLI_OWN_GROUPS = 3, CLI_MAX_GROUPS = CLI_OWN_GROUPS + 4 };
 
 /* What every state begins with. */
 struct cli_run {

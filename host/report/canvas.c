@@ -374,9 +374,9 @@ static cairo_status_t to_sink(void *sink, const unsigned char *data, unsigned le
 }
 
 /* Opens a canvas on a surface (which it takes over) of `unit` surface units per mm. */
-static bool open_canvas(struct mro_canvas *c, cairo_surface_t *surface, double unit)
+static bool open_canvas(struct mro_canvas *c, cairo_surface_t *surface, double width_mm, double unit)
 {
-    memset(c, 0, sizeof *c);
+    *c = (struct mro_canvas){ .width_mm = width_mm };
     c->cr = cairo_create(surface);
     cairo_surface_destroy(surface);
     cairo_scale(c->cr, unit, unit);
@@ -401,16 +401,16 @@ static enum mro_code no_page(struct mro_error *e)
     return MRO_FAIL(e, MRO_EMEMORY, "the page of a figure does not fit in memory");
 }
 
-enum mro_code mro_canvas_measure_begin(struct mro_canvas *c, struct mro_error *e)
+enum mro_code mro_canvas_measure_begin(struct mro_canvas *c, double width_mm, struct mro_error *e)
 {
-    if (open_canvas(c, cairo_image_surface_create(CAIRO_FORMAT_A8, 1, 1), PAGE_DPI / 25.4)) return MRO_OK;
+    if (open_canvas(c, cairo_image_surface_create(CAIRO_FORMAT_A8, 1, 1), width_mm, PAGE_DPI / 25.4)) return MRO_OK;
     close_canvas(c);
     return no_page(e);
 }
 
 enum mro_code mro_canvas_measure_end(struct mro_canvas *c, struct mro_error *e)
 {
-    const bool ok = cairo_status(c->cr) == CAIRO_STATUS_SUCCESS; /* else widths were 0 */
+    const bool ok = !c->failed && cairo_status(c->cr) == CAIRO_STATUS_SUCCESS; /* else widths were 0 */
     close_canvas(c);
     return ok ? MRO_OK : no_page(e);
 }
@@ -547,7 +547,7 @@ static bool draw_page(enum page page, const char *title, double width, double he
         /* Same input, same bytes: no clock in the file. */
         cairo_pdf_surface_set_metadata(s, CAIRO_PDF_METADATA_CREATE_DATE, NULL);
     }
-    ok = open_canvas(&c, cairo_surface_reference(s), page == PAGE_PNG ? dots : 1 / MM_PER_PT);
+    ok = open_canvas(&c, cairo_surface_reference(s), width, page == PAGE_PNG ? dots : 1 / MM_PER_PT);
     c.pixels = page == PAGE_PNG;
     c.text = page == PAGE_SVG ? &text : NULL;
     if (!ok) goto done;

@@ -31,6 +31,7 @@
 
 struct mro_canvas {
     struct _cairo *cr;     /* cairo_t in mm; the drawing may use it directly for shapes */
+    double width_mm;       /* of the page */
     bool pixels;           /* the PNG page */
     struct mro_sink *text; /* the SVG page: its <text> elements; else NULL */
     bool failed;           /* no memory for a part of the drawing: the page is not written */
@@ -73,9 +74,9 @@ void mro_raster_release(struct mro_raster *r); /* {0} is fine */
 /* Draws a raster into the rectangle. */
 void mro_canvas_raster(struct mro_canvas *c, const struct mro_raster *r, double x, double y, double w, double h);
 
-/* A page of nothing, for measuring text before the height of the real page is known. What was measured holds if the
- * end, which releases it, does not fail. MRO_EMEMORY. */
-enum mro_code mro_canvas_measure_begin(struct mro_canvas *c, struct mro_error *e);
+/* A page of nothing, for measuring text, or all that is drawn, before the height of the real page is known. What was
+ * measured holds if the end, which releases it, does not fail. MRO_EMEMORY. */
+enum mro_code mro_canvas_measure_begin(struct mro_canvas *c, double width_mm, struct mro_error *e);
 enum mro_code mro_canvas_measure_end(struct mro_canvas *c, struct mro_error *e);
 
 /* Draws the page of width_mm by height_mm three times and writes `path_stem`.png, .svg and .pdf, each

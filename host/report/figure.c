@@ -14,6 +14,9 @@
 #include "report/raster.h"
 
 #define TILES 6
+#define SCORE_BAR 14.0 /* room for the colour bar of the scores */
+
+static const char not_measured[] = "not measured";
 
 /* Largest field (nm) whose fringes in the middle of the band still have 4 dots each in a panel printed at
  * 300 dpi; beyond it a figure would show moire instead of order. */
@@ -107,6 +110,7 @@ struct order_page {
     bool part;
     double acf_top; /* colour bar of the tiles runs from -acf_top to acf_top */
     char *caption;
+    size_t images; /* side by side */
     double panel_w, panel_h;
 };
 
@@ -228,16 +232,18 @@ static void draw_tile_numbers(struct mro_canvas *c, const struct order_page *p, 
     }
 }
 
-static void draw_legend(struct mro_canvas *c, const struct order_page *p, double x, double y)
+/* What outlines and hatching mean, in a row from the baseline y down or, with `room`, below each other in lines of that
+ * width. Returns the next baseline. */
+static double draw_legend(struct mro_canvas *c, const struct order_page *p, double x, double y, double room)
 {
     char text[GRADES][96];
     size_t count[GRADES] = { 0 };
     for (size_t i = 0; i < p->r->n_objects; i++)
         for (size_t g = 0; g < GRADES; g++) count[g] += p->r->objects[i].grade == grades[g].grade;
     if (p->r->n_objects == 0) {
-        mro_canvas_text(c, x, y, PT, MRO_LEFT, 0, INK,
-                        p->r->cells ? "no ordered region found" : "regions: not measured");
-        return;
+        const char *none = p->r->cells ? "no ordered region found" : "regions: not measured";
+        return y +
+               LEADING * (double)mro_canvas_paragraph(c, x, y, room > 0 ? room : c->width_mm, LEADING, PT, none, true);
     }
     snprintf(text[0], sizeof text[0], "A, ordered (%zu)", count[0]);
     char d[48];
@@ -258,9 +264,22 @@ static void draw_legend(struct mro_canvas *c, const struct order_page *p, double
         cairo_move_to(c->cr, x + 1.7 - 0.35, y - 0.8 + 0.35);
         cairo_line_to(c->cr, x + 1.7 + 0.35, y - 0.8 - 0.35);
         cairo_stroke(c->cr);
-        mro_canvas_text(c, x + 4.3, y, PT, MRO_LEFT, 0, INK, text[g]);
-        x += 4.3 + mro_canvas_text_width(c, PT, text[g]) + 3;
+        if (room > 0) {
+            y += LEADING * (double)mro_canvas_paragraph(c, x + 4.3, y, room - 4.3, LEADING, PT, text[g], true) + 0.8;
+        } else {
+            mro_canvas_text(c, x + 4.3, y, PT, MRO_LEFT, 0, INK, text[g]);
+            x += 4.3 + mro_canvas_text_width(c, PT, text[g]) + 3;
+        }
     }
+    return y;
+}
+
+static void draw_not_measured(struct mro_canvas *c, double x, double y)
+{
+    const struct mro_box chip = { x, y - 2.5, 3.4, 3.4 };
+    mro_fig_hatch(c->cr, chip);
+    mro_fig_frame(c->cr, chip, 0.4);
+    mro_canvas_text(c, x + 4.6, y, PT, MRO_LEFT, 0, INK, not_measured);
 }
 
 static bool is_flagged(const void *map, size_t j, size_t i)
@@ -289,15 +308,19 @@ static void draw_flagged(cairo_t *cr, const struct order_page *p, struct mro_box
                     fmin(0.75 * MM_PER_PT, 0.3 * sx));
 }
 
-static void draw_tiles(struct mro_canvas *c, const struct order_page *p, double x, double y, double w, double h)
+/* Returns their height, at most `h`. */
+static double draw_tiles(struct mro_canvas *c, const struct order_page *p, double x, double y, double w, double h)
 {
     mro_fig_heading(c, x, y, "d", "Autocorrelation of the strongest cells");
     if (p->tiles == 0) {
-        mro_fig_placeholder(c, (struct mro_box){ x, y, w, h }, "not measured");
-        return;
+        mro_fig_placeholder(c, (struct mro_box){ x, y, w, h }, not_measured);
+        return h;
     }
     const double cols = p->tiles > 4 ? 3 : p->tiles > 1 ? 2 : 1, rows = p->tiles > 2 ? 2 : 1, across = 3, below = 4.6;
     const double size = fmin((w - (cols - 1) * across) / cols, (h - (rows - 1) * below) / rows);
+    double widest = 0;
+    for (size_t i = 0; i < p->tiles; i++) widest = fmax(widest, mro_canvas_text_width(c, PT, p->tile_text[i]));
+    const double pt = widest + 0.8 > size + across ? PT - 1 : PT;
     for (size_t i = 0; i < p->tiles; i++) {
         const struct mro_order_tile *t = &p->r->tiles[i];
         const double column = fmod((double)i, cols), row = floor((double)i / cols);
@@ -312,10 +335,11 @@ static void draw_tiles(struct mro_canvas *c, const struct order_page *p, double 
         mro_fig_frame(c->cr, b, 0.5);
         snprintf(number, sizeof number, TEXT_BOLD "%zu", i + 1);
         mro_canvas_text(c, b.x + 1.3, b.y + 2.5, PT, MRO_CENTRE, 0, INK, number);
-        mro_canvas_text(c, b.x + size / 2, b.y + size + 3, PT, MRO_CENTRE, 0, INK, p->tile_text[i]);
+        mro_canvas_text(c, b.x + size / 2, b.y + size + 3, pt, MRO_CENTRE, 0, INK, p->tile_text[i]);
     }
     const struct mro_box bar = { x + cols * (size + across) - across + 1.8, y, 2.4, rows * (size + below) - below };
     mro_fig_colour_bar(c, bar, &mro_map_diverging, -p->acf_top, p->acf_top, false, NAN, "Autocorrelation");
+    return rows * (size + below);
 }
 
 static void draw_survival(struct mro_canvas *c, const struct order_page *p, double x, struct mro_box b)
@@ -327,7 +351,7 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
         if (r->cdf_p[i] > 0) least = fmin(least, r->cdf_p[i]);
     const bool any = r->n_cdf > 1 && r->cdf_p && (r->cdf_null || r->cdf_observed) && least < 1;
     if (!any) {
-        mro_fig_placeholder(c, b, "not measured");
+        mro_fig_placeholder(c, b, not_measured);
         return;
     }
     const int decades = (int)fmin(8, fmax(2, ceil(-log10(least) - 1e-6)));
@@ -380,17 +404,25 @@ static void draw_survival(struct mro_canvas *c, const struct order_page *p, doub
     }
 }
 
-static void draw_order(struct mro_canvas *c, const void *data)
+static double draw_order(struct mro_canvas *c, const void *data)
 {
     const struct order_page *p = data;
     const struct mro_order_result *r = p->r;
-    const double x0 = MARGIN, y0 = MARGIN + HEAD - 0.6;
+    const bool wide = p->images == 3;
+    const double x0 = MARGIN, x1 = x0 + p->panel_w + GAP, x2 = wide ? x0 + 2 * (p->panel_w + GAP) : x0;
     char text[256], band[96];
 
+    mro_fig_text_band(band, sizeof band, r->band_inv_nm);
+    snprintf(text, sizeof text, p->part ? "Pass band %s, detail" : "Pass band %s", band);
+    const struct mro_heading headings[] = { { x0, p->panel_w, "a", "Micrograph, ordered regions outlined" },
+                                            { x1, p->panel_w, "b", text },
+                                            { x2, p->panel_w + SCORE_BAR, "c",
+                                              "Order score, flagged cells outlined" } };
+    const double top = MARGIN + HEAD - 0.6, y0 = mro_fig_under_headings(c, top, headings, p->images);
     const struct mro_box a = mro_fig_fit(x0, y0, p->panel_w, p->panel_h, p->field_nm);
     const double scale = a.w / p->field_nm[1]; /* mm per nm; without calibration mm per pixel */
     const double bar_scale = p->pixel_nm[1] > 0 ? scale : 0;
-    mro_fig_heading(c, x0, y0, "a", "Micrograph, ordered regions outlined");
+    mro_fig_set_heading(c, top, &headings[0]);
     mro_fig_hatch(c->cr, a);
     mro_canvas_raster(c, &p->micrograph, a.x, a.y, a.w, a.h);
     draw_objects(c->cr, p, a, scale);
@@ -399,22 +431,21 @@ static void draw_order(struct mro_canvas *c, const void *data)
     const struct mro_box bar = mro_fig_scale_bar(c, a, bar_scale, 0.3);
     draw_tile_numbers(c, p, a, scale, bar);
 
-    const struct mro_box b = mro_fig_fit(x0 + p->panel_w + GAP, y0, p->panel_w, p->panel_h, p->field_nm);
-    mro_fig_text_band(band, sizeof band, r->band_inv_nm);
-    snprintf(text, sizeof text, p->part ? "Pass band %s, detail" : "Pass band %s", band);
-    mro_fig_heading(c, x0 + p->panel_w + GAP, y0, "b", text);
+    const struct mro_box b = { x1, a.y, a.w, a.h };
+    mro_fig_set_heading(c, top, &headings[1]);
     if (p->filtered.surface) {
         mro_fig_hatch(c->cr, b);
         mro_canvas_raster(c, &p->filtered, b.x, b.y, b.w, b.h);
         mro_fig_frame(c->cr, b, 0.5);
         mro_fig_scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->detail[2] : 0, 0.3);
     } else {
-        mro_fig_placeholder(c, b, "not measured");
+        mro_fig_placeholder(c, b, not_measured);
     }
 
-    const double cx = x0 + 2 * (p->panel_w + GAP);
-    const struct mro_box s = mro_fig_fit(cx, y0, p->panel_w, p->panel_h, p->field_nm);
-    mro_fig_heading(c, cx, y0, "c", "Order score, flagged cells outlined");
+    const double top2 = wide ? top : y0 + p->panel_h + HEAD + 1.2,
+                 y2 = wide ? y0 : mro_fig_under_headings(c, top2, &headings[2], 1);
+    const struct mro_box s = { x2, y2, a.w, a.h };
+    mro_fig_set_heading(c, top2, &headings[2]);
     if (p->score.surface) {
         const struct mro_order_map *m = &r->score;
         mro_fig_hatch(c->cr, s);
@@ -428,27 +459,35 @@ static void draw_order(struct mro_canvas *c, const void *data)
         cairo_restore(c->cr);
         mro_fig_frame(c->cr, s, 0.5);
         mro_fig_scale_bar(c, s, bar_scale, 0.3);
-        const double top = p->score_over ? 1.8 : 0;
-        const struct mro_box scores = { s.x + s.w + 1.8, y0 + top, 2.4, fmax(s.h, p->panel_h) - top };
+        const double tip = p->score_over ? 1.8 : 0;
+        const struct mro_box scores = { s.x + s.w + 1.8, y2 + tip, 2.4, fmax(s.h, p->panel_h) - tip };
         mro_fig_colour_bar(c, scores, &mro_map_score, 0, p->score_top, p->score_over, 1, "Score / threshold");
     } else {
-        mro_fig_placeholder(c, s, "not measured");
+        mro_fig_placeholder(c, s, not_measured);
     }
 
-    const double ly = y0 + p->panel_h + 3.9;
-    draw_legend(c, p, x0, ly);
-    if (p->score.surface) {
-        const char *words = "not measured";
-        const double wx = cx + p->panel_w - mro_canvas_text_width(c, PT, words);
-        const struct mro_box chip = { wx - 4.6, ly - 2.5, 3.4, 3.4 };
-        mro_fig_hatch(c->cr, chip);
-        mro_fig_frame(c->cr, chip, 0.4);
-        mro_canvas_text(c, wx, ly, PT, MRO_LEFT, 0, INK, words);
+    double ly = y2 + p->panel_h + 3.9; /* below: the legend, or nothing where it stands beside (c) */
+    if (wide) {
+        draw_legend(c, p, x0, ly, 0);
+        if (p->score.surface)
+            draw_not_measured(c, x2 + p->panel_w - mro_canvas_text_width(c, PT, not_measured) - 4.6, ly);
+    } else {
+        const double lx = s.x + p->panel_w + SCORE_BAR + 1;
+        const double end = draw_legend(c, p, lx, y2 + 2.5, c->width_mm - MARGIN - lx);
+        if (p->score.surface) draw_not_measured(c, lx, end);
+        ly = fmax(ly - 3.4, end);
     }
 
-    const double y1 = ly + 2.6 + HEAD + 0.6, h1 = 55.6;
-    draw_tiles(c, p, x0, y1, 82.5, h1);
-    draw_survival(c, p, x0 + 100.5, (struct mro_box){ cx, y1, PAGE_WIDTH - MARGIN - 1 - cx, h1 });
+    const double y3 = ly + 2.6 + HEAD + 0.6, high = 55.6;
+    if (wide) {
+        draw_tiles(c, p, x0, y3, 82.5, high);
+        draw_survival(c, p, x0 + 100.5, (struct mro_box){ x2, y3, c->width_mm - MARGIN - 1 - x2, high });
+        return y3 + high + 11.6;
+    }
+    const double y4 = y3 + draw_tiles(c, p, x0, y3, c->width_mm - 2 * MARGIN - 15.5, p->tiles ? high : 24) + 1.4 + HEAD;
+    const double left = x0 + PLOT_LEFT;
+    draw_survival(c, p, x0, (struct mro_box){ left, y4, c->width_mm - MARGIN - 1 - left, 46 });
+    return y4 + 46 + 11.6;
 }
 
 static enum mro_code make_caption(struct order_page *p, const char *title, struct mro_error *e)
@@ -567,14 +606,15 @@ static enum mro_code make_score(struct order_page *p, struct mro_error *e)
     return map_raster(&p->score, m, 0, p->score_top, e);
 }
 
-enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im, const char *title,
+enum mro_code mro_figure_order(const char *path_stem, double width_mm, const struct mro_image *im, const char *title,
                                const struct mro_order_result *r, struct mro_error *e)
 {
     struct order_page p = { .r = r };
     enum mro_code rc;
     mro_fig_pixel_size(im, r->pixel_nm, p.pixel_nm);
     for (int i = 0; i < 2; i++) p.field_nm[i] = (double)(i ? im->nx : im->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
-    p.panel_w = (PAGE_WIDTH - 2 * MARGIN - 2 * GAP - 14) / 3;
+    p.images = mro_fig_columns(width_mm, 3, COLUMN) == 3 ? 3 : 2;
+    p.panel_w = p.images == 3 ? (width_mm - 2 * MARGIN - 2 * GAP - SCORE_BAR) / 3 : mro_fig_column_width(width_mm, 2);
     p.panel_h = mro_fig_panel_height(p.panel_w, p.field_nm);
 
     const size_t whole[4] = { 0, 0, im->nx, im->ny };
@@ -606,8 +646,7 @@ enum mro_code mro_figure_order(const char *path_stem, const struct mro_image *im
     if (rc) goto done;
     rc = make_caption(&p, title, e);
     if (rc) goto done;
-    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + p.panel_h + 3.9 + 2.6 + HEAD + 0.6 + 55.6 + 11.6,
-                       p.caption, draw_order, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw_order, &p, e);
 done:
     free(p.caption);
     for (size_t i = 0; i < TILES; i++) mro_raster_release(&p.tile[i]);
@@ -627,23 +666,28 @@ struct image_page {
     char caption[800], after[160];
 };
 
-static void draw_image(struct mro_canvas *c, const void *data)
+static double draw_image(struct mro_canvas *c, const void *data)
 {
     const struct image_page *p = data;
-    const double y0 = MARGIN + HEAD - 0.6;
+    const struct mro_heading headings[] = {
+        { MARGIN, p->panel_w, "a", p->part ? "Image, detail from the middle" : "Image" },
+        { MARGIN + p->panel_w + GAP, p->panel_w, "b", p->after },
+    };
+    const double top = MARGIN + HEAD - 0.6, y0 = mro_fig_under_headings(c, top, headings, 2);
     for (int i = 0; i < 2; i++) {
-        const double x = MARGIN + i * (p->panel_w + GAP);
-        const struct mro_box b = mro_fig_fit(x, y0, p->panel_w, p->panel_h, p->field_nm);
-        mro_fig_heading(c, x, y0, i ? "b" : "a", i ? p->after : p->part ? "Image, detail from the middle" : "Image");
+        const struct mro_box b = mro_fig_fit(headings[i].x, y0, p->panel_w, p->panel_h, p->field_nm);
+        mro_fig_set_heading(c, top, &headings[i]);
         mro_fig_hatch(c->cr, b);
         mro_canvas_raster(c, &p->raster[i], b.x, b.y, b.w, b.h);
         mro_fig_frame(c->cr, b, 0.5);
         mro_fig_scale_bar(c, b, p->pixel_nm[1] > 0 ? b.w / p->field_nm[1] : 0, 0.25);
     }
+    return y0 + p->panel_h + 4.2;
 }
 
-enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *before, const struct mro_image *after,
-                               const double band_inv_nm[2], const char *title, struct mro_error *e)
+enum mro_code mro_figure_image(const char *path_stem, double width_mm, const struct mro_image *before,
+                               const struct mro_image *after, const double band_inv_nm[2], const char *title,
+                               struct mro_error *e)
 {
     struct image_page p = { 0 };
     char name[256], band[96];
@@ -652,7 +696,7 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
     for (int i = 0; i < 2; i++)
         p.field_nm[i] = (double)(i ? before->nx : before->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
     const double whole[2] = { p.field_nm[0], p.field_nm[1] };
-    p.panel_w = (PAGE_WIDTH - 2 * MARGIN - GAP) / 2;
+    p.panel_w = mro_fig_column_width(width_mm, 2);
     p.panel_h = mro_fig_panel_height(p.panel_w, p.field_nm);
     const double finest = finest_field(p.panel_w, band_inv_nm),
                  across = fmax(whole[0] * p.panel_w / p.panel_h, whole[1]);
@@ -675,7 +719,7 @@ enum mro_code mro_figure_image(const char *path_stem, const struct mro_image *be
         rc = mro_fig_grey_raster(&p.raster[i], im, window, i == 1, e);
         if (rc) goto done;
     }
-    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + p.panel_h + 4.2, p.caption, draw_image, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw_image, &p, e);
 done:
     mro_raster_release(&p.raster[0]);
     mro_raster_release(&p.raster[1]);

@@ -14,6 +14,8 @@
 #define P_WIDTH 15.0    /* and for p beside the ratios */
 #define TREND_HEIGHT 42.0
 #define ROWS_BELOW 11.0
+#define KEY_ROOM 40.0 /* for the names of states beside a trend */
+#define KEY_LINE 6.0  /* before each of them */
 
 struct compare_page {
     const struct mro_compare_report *c;
@@ -76,7 +78,23 @@ static void x_axis(struct mro_canvas *c, const struct mro_plot *p, int most, con
 {
     mro_plot_ticks(c, p, false, most, true);
     mro_fig_frame(c->cr, p->b, 0.6);
-    mro_canvas_text(c, p->b.x + p->b.w / 2, p->b.y + p->b.h + 6.8, PT, MRO_CENTRE, 0, INK, label);
+    mro_plot_x_label(c, p, label);
+}
+
+/* The states left of their rows, with how many there are of each where `counts`. */
+static void name_rows(struct mro_canvas *c, const struct compare_page *page, const struct mro_plot *p, bool counts)
+{
+    for (size_t k = 0; k < page->c->data->n_states; k++) {
+        char name[96], n[160];
+        if (!is_drawn(page, k)) continue;
+        mro_text_clean(name, sizeof name, page->c->data->state[k]);
+        mro_canvas_shorten(c, PT, name, page->label - 1.5);
+        const double x = p->b.x - 1.4, y = mro_plot_y(p, row_of(page, k));
+        mro_canvas_text(c, x, y + (counts ? 0.2 : 0.9), PT, MRO_RIGHT, 0, INK, name);
+        if (!counts) continue;
+        snprintf(n, sizeof n, TEXT_ITALIC "n" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%zu", page->c->result->state[k].n);
+        mro_canvas_text(c, x, y + 3.0, PT, MRO_RIGHT, 0, SOFT, n);
+    }
 }
 
 static void ring(struct mro_canvas *c, const struct mro_plot *p, double x, double y, double radius, unsigned colour)
@@ -126,28 +144,21 @@ static void draw_states(struct mro_canvas *c, const struct compare_page *page, s
     }
     mro_plot_end(c);
     x_axis(c, &p, 5, page->axis);
-    for (size_t k = 0; k < d->n_states; k++) {
-        char name[96], n[160];
-        if (!is_drawn(page, k)) continue;
-        mro_text_clean(name, sizeof name, d->state[k]);
-        mro_canvas_shorten(c, PT, name, page->label - 1.5);
-        const double y = mro_plot_y(&p, row_of(page, k));
-        mro_canvas_text(c, b.x - 1.4, y + 0.2, PT, MRO_RIGHT, 0, INK, name);
-        snprintf(n, sizeof n, TEXT_ITALIC "n" TEXT_ITALIC TEXT_NBSP "=" TEXT_NBSP "%zu", page->c->result->state[k].n);
-        mro_canvas_text(c, b.x - 1.4, y + 3.0, PT, MRO_RIGHT, 0, SOFT, n);
-    }
+    name_rows(c, page, &p, true);
 }
 
-static void draw_ratios(struct mro_canvas *c, const struct compare_page *page, struct mro_box b)
+/* `named`: with the states beside it. */
+static void draw_ratios(struct mro_canvas *c, const struct compare_page *page, struct mro_box b, bool named)
 {
     const struct mro_compare_result *r = page->c->result;
     struct mro_plot p = { .b = b, .y = { (double)page->rows - 0.5, -0.5 }, .log_x = true };
+    const double x0 = named ? MARGIN : b.x;
     double range[2] = { 1, 1 };
     char title[200], name[96];
     mro_text_clean(name, sizeof name, page->c->data->state[r->reference]);
-    mro_canvas_shorten(c, PT, name, PAGE_WIDTH - MARGIN - b.x - RATIO_TO);
+    mro_canvas_shorten(c, PT, name, c->width_mm - MARGIN - x0 - RATIO_TO);
     snprintf(title, sizeof title, "Ratio to %s", name);
-    mro_fig_heading(c, b.x, b.y, "b", title);
+    mro_fig_heading(c, x0, b.y, "b", title);
     for (size_t k = 0; k < r->n_states; k++)
         if (is_drawn(page, k)) widen(range, r->state[k].ratio);
     p.log_x = range[0] > 0.02;
@@ -177,6 +188,7 @@ static void draw_ratios(struct mro_canvas *c, const struct compare_page *page, s
     }
     mro_plot_end(c);
     x_axis(c, &p, 4, "Ratio of means");
+    if (named) name_rows(c, page, &p, false);
     for (size_t k = 0; k < r->n_states; k++) {
         char text[96];
         if (!is_drawn(page, k)) continue;
@@ -232,27 +244,47 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     mro_plot_axes(c, &p, axis, page->axis);
 }
 
-static double trend_top(const struct compare_page *p) { return MARGIN + HEAD + p->rows_h + ROWS_BELOW; }
+/* Which colour is which state: beside the trend `b` where there is room, else below it. Returns where it ends. */
+static double draw_key(struct mro_canvas *c, const struct compare_page *p, struct mro_box b)
+{
+    const bool beside = c->width_mm - MARGIN - (b.x + b.w) > KEY_ROOM;
+    const double room = c->width_mm - MARGIN - (beside ? b.x + b.w + 4 : b.x) - KEY_LINE,
+                 below = b.y + b.h + PLOT_BELOW;
+    double y = beside ? b.y + 3 : below + 3.4;
+    for (size_t k = 0; k < p->c->data->n_states; k++) {
+        char name[96];
+        if (!p->c->result->state[k].in_trend || (beside && y > b.y + b.h)) continue;
+        mro_text_clean(name, sizeof name, p->c->data->state[k]);
+        mro_canvas_shorten(c, PT, name, room);
+        mro_plot_legend(c, beside ? b.x + b.w + 4 : b.x, y, colours[k % n_colours], 2.2, 0, name);
+        y += 3.6;
+    }
+    return beside ? below : y - 3.0;
+}
 
-static void draw_compare(struct mro_canvas *c, const void *data)
+static double draw_compare(struct mro_canvas *c, const void *data)
 {
     const struct compare_page *p = data;
-    const double y0 = MARGIN + HEAD, x0 = MARGIN + p->label, all = PAGE_WIDTH - MARGIN - x0 - GAP - P_WIDTH - 2.0;
-    draw_states(c, p, (struct mro_box){ x0, y0, 0.56 * all, p->rows_h });
-    if (p->rows > 1) /* else there is nothing to divide */
-        draw_ratios(c, p, (struct mro_box){ x0 + 0.56 * all + GAP, y0, 0.44 * all, p->rows_h });
-    if (p->c->result->trend.measured)
-        draw_trend(c, p, (struct mro_box){ MARGIN + PLOT_LEFT, trend_top(p) + HEAD, 80, TREND_HEIGHT });
-    if (p->c->result->trend.measured) { /* which colour is which state, beside it */
-        double y = trend_top(p) + HEAD + 3;
-        for (size_t k = 0; k < p->c->data->n_states; k++) {
-            char name[96];
-            if (!p->c->result->state[k].in_trend || y > trend_top(p) + HEAD + TREND_HEIGHT) continue;
-            mro_text_clean(name, sizeof name, p->c->data->state[k]);
-            mro_plot_legend(c, MARGIN + PLOT_LEFT + 84, y, colours[k % n_colours], 2.2, 0, name);
-            y += 3.6;
+    const bool beside = mro_fig_columns(c->width_mm, 2, COLUMN) == 2;
+    const double y0 = MARGIN + HEAD, x0 = MARGIN + p->label, below = p->rows_h + ROWS_BELOW;
+    double y = y0 + below; /* under what was drawn */
+    if (beside) {
+        const double all = c->width_mm - MARGIN - x0 - GAP - P_WIDTH - 2.0;
+        draw_states(c, p, (struct mro_box){ x0, y0, 0.56 * all, p->rows_h });
+        if (p->rows > 1) /* else there is nothing to divide */
+            draw_ratios(c, p, (struct mro_box){ x0 + 0.56 * all + GAP, y0, 0.44 * all, p->rows_h }, false);
+    } else {
+        draw_states(c, p, (struct mro_box){ x0, y0, c->width_mm - MARGIN - 1 - x0, p->rows_h });
+        if (p->rows > 1) {
+            draw_ratios(c, p, (struct mro_box){ x0, y + HEAD, c->width_mm - MARGIN - P_WIDTH - x0, p->rows_h }, true);
+            y += HEAD + below;
         }
     }
+    if (!p->c->result->trend.measured) return y + 1.6;
+    const double left = MARGIN + PLOT_LEFT;
+    const struct mro_box b = { left, y + HEAD, fmin(80, c->width_mm - MARGIN - 1 - left), TREND_HEIGHT };
+    draw_trend(c, p, b);
+    return draw_key(c, p, b) + 4.0;
 }
 
 static enum mro_code make_caption(struct compare_page *p, const char *title, struct mro_error *e)
@@ -289,15 +321,15 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
     return MRO_OK;
 }
 
-enum mro_code mro_figure_compare(const char *path_stem, const char *title, const struct mro_compare_report *c,
-                                 struct mro_error *e)
+enum mro_code mro_figure_compare(const char *path_stem, double width_mm, const char *title,
+                                 const struct mro_compare_report *c, struct mro_error *e)
 {
     struct compare_page p = { .c = c };
     struct mro_canvas measure = { 0 };
     char name[96];
     p.scale = mro_compare_scale(c, &p.unit);
     mro_compare_axis(c, p.axis, sizeof p.axis);
-    MRO_TRY(mro_canvas_measure_begin(&measure, e));
+    MRO_TRY(mro_canvas_measure_begin(&measure, width_mm, e));
     for (size_t k = 0; k < c->result->n_states; k++) {
         if (!is_drawn(&p, k)) continue;
         mro_text_clean(name, sizeof name, c->data->state[k]);
@@ -309,8 +341,7 @@ enum mro_code mro_figure_compare(const char *path_stem, const char *title, const
     p.row = p.rows <= 8 ? 8 : 6.5;
     p.rows_h = fmax(2, (double)p.rows) * p.row;
     MRO_TRY(make_caption(&p, title, e));
-    const double top = trend_top(&p) + (c->result->trend.measured ? HEAD + TREND_HEIGHT + PLOT_BELOW + 4.0 : 1.6);
-    const enum mro_code rc = mro_fig_write(path_stem, title, top, p.caption, draw_compare, &p, e);
+    const enum mro_code rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw_compare, &p, e);
     free(p.caption);
     return rc;
 }

@@ -12,11 +12,13 @@
 #define ROWS 6
 #define ROW 23.0 /* height of an element's panels */
 #define ROW_GAP 6.2
+#define BETWEEN 1.6 /* rows */
 #define PROFILE_X 11.0
-#define PROFILE_W 95.0
-#define SPECTRUM_X 121.0
-#define SPECTRUM_W 57.0
-#define PANEL 41.0 /* maps */
+#define PROFILE_SHARE 0.625 /* of the width of profile and spectrum side by side */
+#define SPECTRUM_LEFT 15.0  /* between them: numbers and label of its axis */
+#define SPECTRUM_GAP 7.0    /* between spectra side by side: numbers of the axis */
+#define PANEL 41.0          /* maps, at most */
+#define PANEL_GAP 3.0
 #define SHOWN 3
 
 struct page {
@@ -25,7 +27,8 @@ struct page {
     struct mro_raster raster[SHOWN + 1]; /* maps, then HAADF */
     size_t shown[SHOWN], n_shown, rows;
     double map_range[SHOWN][2];
-    double panel_h;
+    double panel_w, panel_h;
+    bool wide;    /* profiles and spectra stand side by side, else below each other */
     double f_top; /* end of all spectra */
     char *caption;
 };
@@ -40,12 +43,12 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
     double lo = INFINITY, hi = -INFINITY;
     for (size_t i = 0; i < r->points; i++) lo = fmin(lo, el->at[i]), hi = fmax(hi, el->at[i]);
     const double room = fmax(0.06 * (hi - lo), fmax(0.3 * sd, 1e-3));
-    /* Head-room for the line of numbers. */
+    /* Head-room for the numbers, which are two lines on a narrow page. */
     const struct mro_plot plot = { .b = b,
                                    .x = { r->x_nm[0], r->x_nm[r->points - 1] },
                                    .y = { fmax(lo - room, lo >= 0 ? fmin(0, lo) : lo - room),
-                                          hi + fmax(0.3 * (hi - lo), 2 * room) } };
-    char text[200], a[48], d[48];
+                                          hi + (p->wide ? 1 : 2) * fmax(0.3 * (hi - lo), 2 * room) } };
+    char first[120], second[96], text[220], a[48];
     mro_plot_begin(c, &plot);
     if (el->se && !r->smoothed) {
         for (size_t i = 0; i < r->points; i++)
@@ -64,17 +67,20 @@ static void draw_profile(struct mro_canvas *c, const struct page *p, size_t j, s
     mro_plot_ticks(c, &plot, false, 8, last);
     mro_fig_frame(c->cr, b, 0.5);
     mro_text_number(a, sizeof a, el->sd_at, 2, NULL);
-    if (isnan(el->sd_true_at))
-        snprintf(d, sizeof d, "not measured");
+    const bool counted = isfinite(el->sd_counting_at);
+    if (counted)
+        snprintf(first, sizeof first, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s, counting %.2f", el->symbol, a,
+                 el->sd_counting_at);
     else
-        snprintf(d, sizeof d, "%.2f (%.2f to %.2f) at.%%", el->sd_true_at, el->sd_true_ci95[0], el->sd_true_ci95[1]);
-    if (isfinite(el->sd_counting_at))
-        snprintf(text, sizeof text, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s, counting %.2f, true part %s", el->symbol, a,
-                 el->sd_counting_at, d);
+        snprintf(first, sizeof first, TEXT_BOLD "%s" TEXT_BOLD "  scatter %s at.%%, an upper bound", el->symbol, a);
+    if (isnan(el->sd_true_at) || !counted)
+        snprintf(second, sizeof second, "true part not measured");
     else
-        snprintf(text, sizeof text,
-                 TEXT_BOLD "%s" TEXT_BOLD "  scatter %s at.%%, an upper bound; true part not measured", el->symbol, a);
-    mro_canvas_text(c, b.x + 1.6, b.y + 3.2, PT, MRO_LEFT, 0, INK, text);
+        snprintf(second, sizeof second, "true part %.2f (%.2f to %.2f) at.%%", el->sd_true_at, el->sd_true_ci95[0],
+                 el->sd_true_ci95[1]);
+    snprintf(text, sizeof text, "%s%s %s", first, counted ? "," : ";", second);
+    mro_canvas_text(c, b.x + 1.6, b.y + 3.2, PT, MRO_LEFT, 0, INK, p->wide ? text : first);
+    if (!p->wide) mro_canvas_text(c, b.x + 1.6, b.y + 3.2 + LEADING, PT, MRO_LEFT, 0, INK, second);
 }
 
 static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, struct mro_box b, bool last)
@@ -89,11 +95,12 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
     while (n > 12 && s->f_inv_nm[n - 1] > p->f_top) n--;
     double top = 0;
     for (size_t k = 0; k < n; k++) top = fmax(top, fmax(s->power[k], s->wave[k]));
-    const struct mro_plot plot = { .b = b, .x = { 0, p->f_top }, .y = { 0, top * 1.4 } };
+    const double head = p->wide ? 4.4 : 4.4 + LEADING; /* the numbers */
+    const struct mro_plot plot = { .b = b, .x = { 0, p->f_top }, .y = { 0, top * (p->wide ? 1.4 : 1.8) } };
     double *level = mro_canvas_room(c, n);
     if (level == NULL) return;
-    struct mro_plot below = plot; /* the line of numbers */
-    below.b.y += 4.4, below.b.h -= 4.4;
+    struct mro_plot below = plot;
+    below.b.y += head, below.b.h -= head;
     mro_plot_begin(c, &below);
     if (isfinite(el->wavelength_nm)) mro_plot_vertical(c, &plot, 1 / el->wavelength_nm, GREY, 0.6, 1.2);
     mro_plot_end(c);
@@ -122,13 +129,18 @@ static void draw_spectrum(struct mro_canvas *c, const struct page *p, size_t j, 
     mro_plot_ticks(c, &plot, true, 3, true);
     mro_plot_ticks(c, &plot, false, 5, last);
     mro_fig_frame(c->cr, b, 0.5);
-    char text[120], pp[64];
+    char wave[60], text[140], pp[64];
     mro_text_p(pp, sizeof pp, el->p_periodic);
     if (isfinite(el->wavelength_nm))
-        snprintf(text, sizeof text, "%.2f" TEXT_NBSP "nm, %s", el->wavelength_nm, pp);
+        snprintf(wave, sizeof wave, "%.2f" TEXT_NBSP "nm", el->wavelength_nm);
     else
-        snprintf(text, sizeof text, "no wave, %s", pp);
+        snprintf(wave, sizeof wave, "no wave");
+    if (p->wide)
+        snprintf(text, sizeof text, "%s, %s", wave, pp);
+    else
+        snprintf(text, sizeof text, TEXT_BOLD "%s" TEXT_BOLD "  %s", el->symbol, wave);
     mro_canvas_text(c, b.x + b.w - 1.6, b.y + 3.2, PT, MRO_RIGHT, 0, INK, text);
+    if (!p->wide) mro_canvas_text(c, b.x + b.w - 1.6, b.y + 3.2 + LEADING, PT, MRO_RIGHT, 0, INK, pp);
 }
 
 /* ---- maps and groups ---- */
@@ -200,17 +212,20 @@ static void draw_groups(struct mro_canvas *c, const struct mro_eds_groups *g, st
     mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 6.6, PT, MRO_CENTRE, 0, INK, "Bright less dark (at.%)");
 }
 
-static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char letter)
+/* Returns where they end. */
+static double draw_maps(struct mro_canvas *c, const struct page *p, double y, char letter)
 {
     const struct mro_eds_report *r = p->r;
     const double field[2] = { (double)p->maps->ny * p->maps->pixel_nm[0], (double)p->maps->nx * p->maps->pixel_nm[1] };
-    const double scale = fmin(PANEL / field[1], p->panel_h / field[0]);
+    const double scale = fmin(p->panel_w / field[1], p->panel_h / field[0]), right = c->width_mm - MARGIN;
+    const double next_row = p->panel_h + 3 + HEAD;
     double x = MARGIN;
     for (size_t i = 0; i <= p->n_shown; i++) {
         const bool image = i == p->n_shown;
-        const struct mro_box b = { x, y, field[1] * scale, field[0] * scale };
         char text[96];
         if (p->raster[i].surface == NULL) continue;
+        if (x + field[1] * scale > right + 0.1) x = MARGIN, y += next_row;
+        const struct mro_box b = { x, y, field[1] * scale, field[0] * scale };
         if (image)
             snprintf(text, sizeof text, "HAADF: bright, dark");
         else
@@ -231,45 +246,62 @@ static void draw_maps(struct mro_canvas *c, const struct page *p, double y, char
         mro_plot_end(c);
         mro_fig_frame(c->cr, b, 0.5);
         mro_fig_scale_bar(c, b, scale, 0.3);
-        x += b.w + 3;
+        x += b.w + PANEL_GAP;
     }
-    if (r->groups && r->groups->elements) {
-        const struct mro_box b = { x + 4, y, PAGE_WIDTH - MARGIN - 1 - (x + 4), fmin(p->panel_h, field[0] * scale) };
-        if (b.w > 20) {
-            mro_fig_heading(c, x, y, (const char[]){ letter, 0 }, "Composition");
-            draw_groups(c, r->groups, b);
-        }
-    }
+    if (!(r->groups && r->groups->elements)) return y + p->panel_h + 1.2;
+    if (right - 1 - (x + 4) <= 20) x = MARGIN, y += next_row;
+    mro_fig_heading(c, x, y, (const char[]){ letter, 0 }, "Composition");
+    draw_groups(c, r->groups, (struct mro_box){ x + 4, y, right - 1 - (x + 4), fmin(p->panel_h, field[0] * scale) });
+    return y + p->panel_h + 8;
 }
 
-static void draw_page(struct mro_canvas *c, const void *data)
+/* Profiles below each other, spectra beside them or, on a narrow page, in two columns below. Returns where their frames
+ * end. */
+static double draw_lines(struct mro_canvas *c, const struct page *p, double top)
+{
+    const double inner = c->width_mm - PROFILE_X - 2, wide = p->wide ? (inner - SPECTRUM_LEFT) * PROFILE_SHARE : inner;
+    const double left = p->wide ? PROFILE_X + wide + SPECTRUM_LEFT : PROFILE_X, edge = p->wide ? left - 9 : MARGIN;
+    const struct mro_heading headings[] = {
+        { MARGIN, p->wide ? edge - MARGIN : c->width_mm - 2 * MARGIN, "a",
+          p->r->along->counts && !p->r->along->smoothed
+              ? "Composition along the line; band: what counting alone scatters (1 sd)"
+              : "Composition along the line" },
+        { edge, c->width_mm - edge, "b", "Spectrum, red noise (grey), best wave (orange)" },
+    };
+    const size_t columns = p->wide ? 1 : 2;
+    const double each = (c->width_mm - 2 - left + SPECTRUM_GAP) / (double)columns;
+    const double y0 = mro_fig_under_headings(c, top, headings, p->wide ? 2 : 1);
+    const double y1 = p->wide ? y0 : y0 + (double)p->rows * (ROW + BETWEEN) - BETWEEN + 7.6 + HEAD + 1;
+    double y = y0, end0 = y0, end1 = y1;
+    mro_fig_set_heading(c, top, &headings[0]);
+    mro_fig_set_heading(c, p->wide ? top : y1, &headings[1]);
+    for (size_t j = 0; j < p->rows; j++) {
+        const double x = left + (double)(j % columns) * each,
+                     below = p->wide ? y : y1 + (double)(j / columns) * (ROW + BETWEEN);
+        draw_profile(c, p, j, (struct mro_box){ PROFILE_X, y, wide, ROW }, j + 1 == p->rows);
+        draw_spectrum(c, p, j, (struct mro_box){ x, below, each - SPECTRUM_GAP, ROW }, j + columns >= p->rows);
+        end0 = y + ROW;
+        end1 = below + ROW;
+        y = end0 + BETWEEN;
+    }
+    mro_canvas_text(c, PROFILE_X + wide / 2, end0 + 6.6, PT, MRO_CENTRE, 0, INK, "Distance (nm)");
+    mro_canvas_text(c, (left + c->width_mm - 2) / 2, end1 + 6.6, PT, MRO_CENTRE, 0, INK,
+                    "Spatial frequency (nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
+    mro_canvas_text(c, 3.6, (y0 + end0) / 2, PT, MRO_CENTRE, 1, INK, "Content (at.%)");
+    const char *power = "Power / mean";
+    if (isfinite(p->r->along->element[0].sd_counting_at)) power = "Power / counting noise";
+    if (mro_canvas_text_width(c, PT, power) > end1 - y1 + HEAD) power = "Power / noise"; /* of one row */
+    mro_canvas_text(c, left - 7.4, (y1 + end1) / 2, PT, MRO_CENTRE, 1, INK, power);
+    return end1;
+}
+
+static double draw_page(struct mro_canvas *c, const void *data)
 {
     const struct page *p = data;
     double y = MARGIN + 3.8;
-    if (p->rows) {
-        mro_fig_heading(c, MARGIN, y, "a",
-                        p->r->along->counts && !p->r->along->smoothed
-                            ? "Composition along the line; band: what counting alone scatters (1 sd)"
-                            : "Composition along the line");
-        mro_fig_heading(c, SPECTRUM_X - 9, y, "b", "Spectrum, red noise (grey), best wave (orange)");
-    }
-    for (size_t j = 0; j < p->rows; j++) {
-        const bool last = j + 1 == p->rows;
-        draw_profile(c, p, j, (struct mro_box){ PROFILE_X, y, PROFILE_W, ROW }, last);
-        draw_spectrum(c, p, j, (struct mro_box){ SPECTRUM_X, y, SPECTRUM_W, ROW }, last);
-        y += ROW + (last ? 0 : 1.6);
-    }
-    if (p->rows) {
-        const double middle = (MARGIN + 3.8 + y) / 2;
-        mro_canvas_text(c, PROFILE_X + PROFILE_W / 2, y + 6.6, PT, MRO_CENTRE, 0, INK, "Distance (nm)");
-        mro_canvas_text(c, SPECTRUM_X + SPECTRUM_W / 2, y + 6.6, PT, MRO_CENTRE, 0, INK,
-                        "Spatial frequency (nm" TEXT_SUPER TEXT_MINUS "1" TEXT_SUPER ")");
-        mro_canvas_text(c, 3.6, middle, PT, MRO_CENTRE, 1, INK, "Content (at.%)");
-        mro_canvas_text(c, SPECTRUM_X - 7.4, middle, PT, MRO_CENTRE, 1, INK,
-                        isfinite(p->r->along->element[0].sd_counting_at) ? "Power / counting noise" : "Power / mean");
-        y += 7.6 + (p->maps ? ROW_GAP : 0);
-    }
-    if (p->maps) draw_maps(c, p, y, p->rows ? 'c' : 'a');
+    if (p->rows) y = draw_lines(c, p, y) + (7.6 + (p->maps ? ROW_GAP : 0));
+    if (p->maps) y = draw_maps(c, p, y, p->rows ? 'c' : 'a');
+    return y + 3.4;
 }
 
 /* ---- preparation ---- */
@@ -386,7 +418,7 @@ static char *make_caption(const struct page *p, const char *title)
     return text;
 }
 
-enum mro_code mro_figure_eds(const char *path_stem, const char *title, const struct mro_eds_report *r,
+enum mro_code mro_figure_eds(const char *path_stem, double width_mm, const char *title, const struct mro_eds_report *r,
                              const struct mro_eds_field *maps, const struct mro_image *haadf, struct mro_error *e)
 {
     struct page p = { .r = r, .maps = maps };
@@ -395,9 +427,11 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
     (void)haadf;
     p.rows = r->along ? (r->along->elements < ROWS ? r->along->elements : ROWS) : 0;
     p.f_top = r->along ? spectrum_end(r->along) : 0;
+    p.wide = mro_fig_columns(width_mm, 3, COLUMN) == 3;
     if (maps) {
-        p.panel_h = fmin(1.25 * PANEL, fmax(15, PANEL * (double)maps->ny * maps->pixel_nm[0] /
-                                                    ((double)maps->nx * maps->pixel_nm[1])));
+        p.panel_w = fmin(PANEL, (width_mm - 2 * MARGIN - PANEL_GAP) / 2);
+        p.panel_h = fmin(1.25 * p.panel_w, fmax(15, p.panel_w * (double)maps->ny * maps->pixel_nm[0] /
+                                                        ((double)maps->nx * maps->pixel_nm[1])));
         choose_maps(&p);
         for (size_t i = 0; i < p.n_shown && rc == MRO_OK; i++)
             rc = map_raster(&p.raster[i], maps->counts[p.shown[i]], maps->ny, maps->nx, 80, false, p.map_range[i], e);
@@ -411,10 +445,7 @@ enum mro_code mro_figure_eds(const char *path_stem, const char *title, const str
         rc = MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
         goto done;
     }
-    double top = MARGIN + 3.8 + 3.4;
-    if (p.rows) top += (double)p.rows * (ROW + 1.6) - 1.6 + 7.6 + (maps ? ROW_GAP : 0);
-    if (maps) top += p.panel_h + (r->groups && r->groups->elements ? 8 : 1.2);
-    rc = mro_fig_write(path_stem, title, top, p.caption, draw_page, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw_page, &p, e);
 done:
     free(p.caption);
     for (size_t i = 0; i <= SHOWN; i++) mro_raster_release(&p.raster[i]);

@@ -10,6 +10,8 @@
 #include "report/plot.h"
 
 #define PLOT_HEIGHT 46.0
+#define PLOT_HEIGHT_ALONE 36.0 /* of one that is as wide as the page */
+#define BAR_ROOM 14.0          /* for the colour bar of the image */
 #define E_TO_MINUS_1 0.36787944117144233
 
 struct haadf_page {
@@ -18,6 +20,7 @@ struct haadf_page {
     struct mro_raster raw, flat;
     double flat_range[2]; /* percent */
     double panel_w, panel_h;
+    size_t plots; /* side by side */
     char *caption;
 };
 
@@ -195,28 +198,28 @@ static bool is_bright(const void *map, size_t j, size_t i)
     return m->px[j * m->nx + i] == 1;
 }
 
-static double caption_top(const struct haadf_page *p)
-{
-    return MARGIN + HEAD - 0.6 + p->panel_h + 3.9 + 2.4 + HEAD + PLOT_HEIGHT + 11.6;
-}
-
-static void draw_haadf(struct mro_canvas *c, const void *data)
+static double draw_haadf(struct mro_canvas *c, const void *data)
 {
     const struct haadf_page *p = data;
     const struct mro_haadf_result *r = p->r;
-    const double x0 = MARGIN, y0 = MARGIN + HEAD - 0.6, x1 = x0 + p->panel_w + GAP;
+    const bool dark = r->dark.p_value < 0.01, bright = r->bright.p_value < 0.01;
+    const struct mro_heading headings[] = {
+        { MARGIN, p->panel_w, "a", "Image" },
+        { MARGIN + p->panel_w + GAP, p->panel_w + BAR_ROOM, "b",
+          dark || bright ? "Background and scan lines out, regions outlined"
+                         : "Background and scan lines out; no regions beyond chance" },
+    };
+    const double x0 = headings[0].x, x1 = headings[1].x, top = MARGIN + HEAD - 0.6,
+                 y0 = mro_fig_under_headings(c, top, headings, 2);
     const struct mro_box a = mro_fig_fit(x0, y0, p->panel_w, p->panel_h, p->field_nm);
     const struct mro_box b = { x1, a.y, a.w, a.h };
     const double scale = p->pixel_nm[1] > 0 ? a.w / p->field_nm[1] : 0;
-    mro_fig_heading(c, x0, y0, "a", "Image");
+    mro_fig_set_heading(c, top, &headings[0]);
     mro_fig_hatch(c->cr, a);
     mro_canvas_raster(c, &p->raw, a.x, a.y, a.w, a.h);
     mro_fig_frame(c->cr, a, 0.5);
     mro_fig_scale_bar(c, a, scale, 0.25);
-    const bool dark = r->dark.p_value < 0.01, bright = r->bright.p_value < 0.01;
-    mro_fig_heading(c, x1, y0, "b",
-                    dark || bright ? "Background and scan lines out, regions outlined"
-                                   : "Background and scan lines out; no regions beyond chance");
+    mro_fig_set_heading(c, top, &headings[1]);
     if (p->flat.surface) {
         mro_fig_hatch(c->cr, b);
         mro_canvas_raster(c, &p->flat, b.x, b.y, b.w, b.h);
@@ -230,14 +233,19 @@ static void draw_haadf(struct mro_canvas *c, const void *data)
     } else {
         mro_fig_placeholder(c, b, "not measured");
     }
-    double ly = y0 + p->panel_h + 3.9;
-    if (dark) mro_plot_legend(c, x1, ly, 0xf0a000, 1.2, 0, "dark regions");
-    if (bright) mro_plot_legend(c, x1 + (dark ? 26 : 0), ly, 0x56b4e9, 1.2, 0, "bright regions");
-    const double y1 = ly + 2.4 + HEAD, width = (PAGE_WIDTH - 2 * MARGIN - 2 * GAP) / 3;
-    for (int i = 0; i < 3; i++) {
-        const struct mro_box plot = { x0 + i * (width + GAP) + PLOT_LEFT, y1, width - PLOT_LEFT - 0.5, PLOT_HEIGHT };
+    const double ly = y0 + p->panel_h + 3.9, lx = p->plots == 3 ? x1 : x0;
+    if (dark) mro_plot_legend(c, lx, ly, 0xf0a000, 1.2, 0, "dark regions");
+    if (bright) mro_plot_legend(c, lx + (dark ? 26 : 0), ly, 0x56b4e9, 1.2, 0, "bright regions");
+    const double width = mro_fig_column_width(c->width_mm, p->plots),
+                 high = p->plots == 1 ? PLOT_HEIGHT_ALONE : PLOT_HEIGHT, row = high + PLOT_BELOW + 2.4 + HEAD;
+    double y = ly + 2.4 + HEAD;
+    for (size_t i = 0; i < 3; i++) {
+        if (i && i % p->plots == 0) y += row;
+        const struct mro_box plot = { x0 + (double)(i % p->plots) * (width + GAP) + PLOT_LEFT, y,
+                                      width - PLOT_LEFT - 0.5, high };
         (i == 0 ? draw_histogram : i == 1 ? draw_spectrum : draw_acf)(c, p, plot);
     }
+    return y + high + 11.6;
 }
 
 static enum mro_code make_caption(struct haadf_page *p, const char *title, struct mro_error *e)
@@ -289,15 +297,15 @@ static enum mro_code make_caption(struct haadf_page *p, const char *title, struc
     return MRO_OK;
 }
 
-enum mro_code mro_figure_haadf(const char *path_stem, const struct mro_image *im, const char *title,
+enum mro_code mro_figure_haadf(const char *path_stem, double width_mm, const struct mro_image *im, const char *title,
                                const struct mro_haadf_result *r, struct mro_error *e)
 {
     static const double ends[2] = { 0.005, 0.995 };
-    struct haadf_page p = { .r = r };
+    struct haadf_page p = { .r = r, .plots = mro_fig_columns(width_mm, 3, COLUMN) };
     enum mro_code rc;
     mro_fig_pixel_size(im, r->pixel_nm, p.pixel_nm);
     for (int i = 0; i < 2; i++) p.field_nm[i] = (double)(i ? im->nx : im->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
-    p.panel_w = (PAGE_WIDTH - 2 * MARGIN - GAP - 14) / 2;
+    p.panel_w = (width_mm - 2 * MARGIN - GAP - BAR_ROOM) / 2;
     p.panel_h = mro_fig_panel_height(p.panel_w, p.field_nm);
     const size_t whole[4] = { 0, 0, im->nx, im->ny };
     rc = mro_fig_grey_raster(&p.raw, im, whole, false, e);
@@ -312,7 +320,7 @@ enum mro_code mro_figure_haadf(const char *path_stem, const struct mro_image *im
     }
     rc = make_caption(&p, title, e);
     if (rc) goto done;
-    rc = mro_fig_write(path_stem, title, caption_top(&p), p.caption, draw_haadf, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw_haadf, &p, e);
 done:
     free(p.caption);
     mro_raster_release(&p.raw);

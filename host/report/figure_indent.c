@@ -10,6 +10,7 @@
 #include "report/plot.h"
 
 #define PLOT_HEIGHT 46.0
+#define PLOT_HEIGHT_ALONE 34.0 /* of one that is as wide as the page */
 #define MAP_HEIGHT 62.0
 #define LEVELS 6
 #define ALIKE 0.01
@@ -53,7 +54,8 @@ static void contours(struct mro_canvas *c, const struct page *p, struct mro_box 
     mro_plot_stroke(c, INK, 0.6, 0);
 }
 
-static void draw_map(struct mro_canvas *c, const struct page *p, double x, double y)
+/* Returns the lower end of its frame. */
+static double draw_map(struct mro_canvas *c, const struct page *p, double x, double y)
 {
     const struct mro_indent_result *r = p->r;
     const bool known = mro_indent_length_known(r);
@@ -108,12 +110,12 @@ static void draw_map(struct mro_canvas *c, const struct page *p, double x, doubl
                               : "Row");
         mro_fig_colour_bar(c, (struct mro_box){ b.x + b.w + 1.8, b.y, 2.4, b.h }, &mro_map_score, p->lo, p->hi, false,
                            NAN, p->value);
-        return;
+        return b.y + b.h;
     }
     const struct mro_box b = { left, y, p->map_w - PLOT_LEFT - 16, p->map_h };
     if (!isfinite(r->x[0])) {
         mro_fig_placeholder(c, b, "no positions");
-        return;
+        return b.y + b.h;
     }
     struct mro_plot plot = { .b = b, .x = { INFINITY, -INFINITY }, .y = { -INFINITY, INFINITY } };
     for (size_t i = 0; i < r->places; i++) {
@@ -132,6 +134,7 @@ static void draw_map(struct mro_canvas *c, const struct page *p, double x, doubl
     mro_fig_frame(c->cr, b, 0.5);
     mro_fig_colour_bar(c, (struct mro_box){ b.x + b.w + 1.8, b.y, 2.4, b.h }, &mro_map_score, p->lo, p->hi, false, NAN,
                        p->value);
+    return b.y + b.h;
 }
 
 static void draw_histogram(struct mro_canvas *c, const struct page *p, struct mro_box b)
@@ -284,20 +287,34 @@ static void draw_bins(struct mro_canvas *c, const struct page *p, struct mro_box
     if (isfinite(t->slope)) mro_plot_legend(c, b.x + 1.6, b.y + 3.6, ORANGE, 1.2, 0, text);
 }
 
-static void draw(struct mro_canvas *c, const void *data)
+static void draw_plot(struct mro_canvas *c, const struct page *p, int which, struct mro_box b)
+{
+    if (which == 0)
+        draw_histogram(c, p, b);
+    else if (which == 1)
+        draw_neighbours(c, p, b);
+    else
+        draw_bins(c, p, b, which == 3);
+}
+
+static double draw(struct mro_canvas *c, const void *data)
 {
     const struct page *p = data;
-    const double y0 = MARGIN + HEAD - 0.6, right = MARGIN + p->map_w + GAP, width = PAGE_WIDTH - MARGIN - right;
-    draw_map(c, p, MARGIN, y0);
-    draw_histogram(c, p, (struct mro_box){ right + PLOT_LEFT, y0, width - PLOT_LEFT - 0.5, MAP_HEIGHT - 2 });
-    const double y1 = y0 + MAP_HEIGHT + 9 + HEAD, third = (PAGE_WIDTH - 2 * MARGIN - 2 * GAP) / 3;
-    draw_neighbours(c, p, (struct mro_box){ MARGIN + PLOT_LEFT, y1, third - PLOT_LEFT - 0.5, PLOT_HEIGHT });
-    if (p->r->edge == MRO_INDENT_NONE) return;
-    for (int k = 0; k < 2; k++)
-        draw_bins(
-            c, p,
-            (struct mro_box){ MARGIN + (k + 1) * (third + GAP) + PLOT_LEFT, y1, third - PLOT_LEFT - 0.5, PLOT_HEIGHT },
-            k);
+    const size_t across = mro_fig_columns(c->width_mm, 3, COLUMN);
+    const int plots = p->r->edge == MRO_INDENT_NONE ? 2 : 4;
+    const double y0 = MARGIN + HEAD - 0.6, right = MARGIN + p->map_w + GAP, width = c->width_mm - MARGIN - right,
+                 column = mro_fig_column_width(c->width_mm, across),
+                 high = across == 1 ? PLOT_HEIGHT_ALONE : PLOT_HEIGHT;
+    const double low = draw_map(c, p, MARGIN, y0);
+    if (across == 3)
+        draw_plot(c, p, 0, (struct mro_box){ right + PLOT_LEFT, y0, width - PLOT_LEFT - 0.5, MAP_HEIGHT - 2 });
+    double y = (across == 3 ? y0 + MAP_HEIGHT : low) + 9 + HEAD;
+    for (int k = across == 3, at = 0; k < plots; k++, at++) {
+        const double x = MARGIN + (double)((size_t)at % across) * (column + GAP);
+        if (at > 0 && (size_t)at % across == 0) y += high + 9 + HEAD;
+        draw_plot(c, p, k, (struct mro_box){ x + PLOT_LEFT, y, column - PLOT_LEFT - 0.5, high });
+    }
+    return y + high + 11.6;
 }
 
 static enum mro_code make_caption(struct page *p, const char *title, struct mro_error *e)
@@ -365,8 +382,8 @@ static enum mro_code make_map(struct page *p, struct mro_error *e)
     return rc;
 }
 
-enum mro_code mro_figure_indent(const char *path_stem, const char *title, const struct mro_indent_result *r,
-                                struct mro_error *e)
+enum mro_code mro_figure_indent(const char *path_stem, double width_mm, const char *title,
+                                const struct mro_indent_result *r, struct mro_error *e)
 {
     struct page p = { .r = r, .lo = r->minimum, .hi = r->maximum };
     char quantity[32];
@@ -378,12 +395,12 @@ enum mro_code mro_figure_indent(const char *path_stem, const char *title, const 
         snprintf(p.value, sizeof p.value, "%s", quantity);
     else
         snprintf(p.value, sizeof p.value, "%s (%s)", quantity[0] ? quantity : "Value", p.unit);
-    p.map_w = (PAGE_WIDTH - 2 * MARGIN - GAP) * 0.56;
+    p.map_w = width_mm - 2 * MARGIN;
+    if (mro_fig_columns(width_mm, 3, COLUMN) == 3) p.map_w = (width_mm - 2 * MARGIN - GAP) * 0.56;
     p.map_h = MAP_HEIGHT;
     if (r->grid && (rc = make_map(&p, e))) goto done;
     if ((rc = make_caption(&p, title, e))) goto done;
-    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + MAP_HEIGHT + 9 + HEAD + PLOT_HEIGHT + 11.6, p.caption,
-                       draw, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw, &p, e);
 done:
     free(p.caption);
     mro_raster_release(&p.map);

@@ -28,6 +28,7 @@ struct lattice_page {
     double range[MAPS];      /* of the maps: -range to range, percent or degrees */
     double part_nm[4];       /* x0, y0, width, height of the maps */
     double panel, map_panel; /* side lengths */
+    size_t images;           /* side by side */
     char *caption;
 };
 
@@ -181,29 +182,32 @@ static void draw_spectrum(struct mro_canvas *c, const struct lattice_page *p, st
     mro_canvas_text(c, b.x + 1.2 + w / 2, b.y + b.h - 3.1, PT, MRO_CENTRE, 0, INK, text);
 }
 
-static void draw_lattice(struct mro_canvas *c, const void *data)
+static double draw_lattice(struct mro_canvas *c, const void *data)
 {
     static const char *const names[MAPS] = { "Strain xx", "Strain yy", "Strain xy", "Rotation" };
     static const char *const letters[MAPS] = { "d", "e", "f", "g" };
     const struct lattice_page *p = data;
-    const double y0 = MARGIN + HEAD - 0.6;
-    double x = MARGIN;
-    const struct mro_box a = mro_fig_fit(x, y0, p->panel, p->panel, p->field_nm);
+    const struct mro_heading headings[] = {
+        { MARGIN, p->panel, "a", "Image, crystals outlined" },
+        { MARGIN + p->panel + GAP, p->panel, "b", "Spectrum, spots of the crystals" },
+        { p->images == 3 ? MARGIN + p->panel + GAP + p->panel + GAP : MARGIN, p->panel, "c", "Spots alone" },
+    };
+    const double top = MARGIN + HEAD - 0.6, y0 = mro_fig_under_headings(c, top, headings, p->images);
+    const struct mro_box a = mro_fig_fit(headings[0].x, y0, p->panel, p->panel, p->field_nm);
     const double scale = p->pixel_nm[1] > 0 ? a.w / p->field_nm[1] : 0;
-    mro_fig_heading(c, x, y0, "a", "Image, crystals outlined");
+    mro_fig_set_heading(c, top, &headings[0]);
     mro_fig_hatch(c->cr, a);
     mro_canvas_raster(c, &p->raw, a.x, a.y, a.w, a.h);
     mro_fig_frame(c->cr, a, 0.5);
     outline_all(c, p, a, true);
     mro_fig_scale_bar(c, a, scale, 0.25);
-    x += p->panel + GAP;
     const double square[2] = { p->power.surface ? (double)p->r->power.ny * p->r->power.axis[0].step : 1,
                                p->power.surface ? (double)p->r->power.nx * p->r->power.axis[1].step : 1 };
-    mro_fig_heading(c, x, y0, "b", "Spectrum, spots of the crystals");
-    draw_spectrum(c, p, mro_fig_fit(x, y0, p->panel, p->panel, square));
-    x += p->panel + GAP;
-    mro_fig_heading(c, x, y0, "c", "Spots alone");
-    const struct mro_box f = { x, a.y, a.w, a.h };
+    mro_fig_set_heading(c, top, &headings[1]);
+    draw_spectrum(c, p, mro_fig_fit(headings[1].x, y0, p->panel, p->panel, square));
+    double y = p->images == 3 ? y0 : y0 + p->panel + 2.4 + HEAD;
+    mro_fig_set_heading(c, p->images == 3 ? top : y, &headings[2]);
+    const struct mro_box f = { headings[2].x, y, a.w, a.h };
     if (p->filtered.surface) {
         mro_canvas_raster(c, &p->filtered, f.x, f.y, f.w, f.h);
         mro_fig_frame(c->cr, f, 0.5);
@@ -212,12 +216,14 @@ static void draw_lattice(struct mro_canvas *c, const void *data)
     } else {
         mro_fig_placeholder(c, f, "no crystal");
     }
-    const double y1 = y0 + p->panel + 2.4 + HEAD, w = (PAGE_WIDTH - 2 * MARGIN - 3 * GAP) / MAPS;
-    for (int i = 0; i < MAPS; i++) {
-        const double side[2] = { p->part_nm[3], p->part_nm[2] };
-        x = MARGIN + i * (w + GAP);
-        const struct mro_box b = mro_fig_fit(x, y1, p->map_panel, p->map_panel, side);
-        mro_fig_heading(c, x, y1, letters[i],
+    y += p->panel + 2.4 + HEAD;
+    const size_t across = p->images == 3 ? MAPS : MAPS / 2;
+    const double w = mro_fig_column_width(c->width_mm, across);
+    for (size_t i = 0; i < MAPS; i++) {
+        const double side[2] = { p->part_nm[3], p->part_nm[2] }, x = MARGIN + (double)(i % across) * (w + GAP);
+        if (i && i % across == 0) y += p->map_panel + 2.4 + HEAD;
+        const struct mro_box b = mro_fig_fit(x, y, p->map_panel, p->map_panel, side);
+        mro_fig_heading(c, x, y, letters[i],
                         i == 0 && !p->pair && p->map[0].surface ? "Strain, fringe normal" : names[i]);
         if (p->map[i].surface == NULL) {
             mro_fig_placeholder(c, b, p->r->n_crystals == 0 ? "no crystal" : "not measured");
@@ -231,6 +237,7 @@ static void draw_lattice(struct mro_canvas *c, const void *data)
         mro_fig_colour_bar(c, bar, &mro_map_diverging, -p->range[i], p->range[i], false, NAN,
                            i == 3 ? "Rotation (" TEXT_DEGREE ")" : "Strain (%)");
     }
+    return y + p->map_panel + 5.5;
 }
 
 /* The next of 0.2, 0.5, 1, 2, 5, ... */
@@ -353,7 +360,7 @@ static enum mro_code make_caption(struct lattice_page *p, const char *title, str
     return MRO_OK;
 }
 
-enum mro_code mro_figure_lattice(const char *path_stem, const struct mro_image *im, const char *title,
+enum mro_code mro_figure_lattice(const char *path_stem, double width_mm, const struct mro_image *im, const char *title,
                                  const struct mro_crystal_result *r, const struct mro_crystal_options *o,
                                  struct mro_error *e)
 {
@@ -361,8 +368,9 @@ enum mro_code mro_figure_lattice(const char *path_stem, const struct mro_image *
     enum mro_code rc;
     mro_fig_pixel_size(im, r->pixel_nm, p.pixel_nm);
     for (int i = 0; i < 2; i++) p.field_nm[i] = (double)(i ? im->nx : im->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
-    p.panel = (PAGE_WIDTH - 2 * MARGIN - 2 * GAP) / 3;
-    p.map_panel = (PAGE_WIDTH - 2 * MARGIN - 3 * GAP) / MAPS - BAR_ROOM;
+    p.images = mro_fig_columns(width_mm, 3, COLUMN) == 3 ? 3 : 2;
+    p.panel = mro_fig_column_width(width_mm, p.images);
+    p.map_panel = mro_fig_column_width(width_mm, p.images == 3 ? MAPS : MAPS / 2) - BAR_ROOM;
     const size_t whole[4] = { 0, 0, im->nx, im->ny };
     rc = mro_fig_grey_raster(&p.raw, im, whole, false, e);
     if (rc) goto done;
@@ -390,8 +398,7 @@ enum mro_code mro_figure_lattice(const char *path_stem, const struct mro_image *
     }
     rc = make_caption(&p, title, e);
     if (rc) goto done;
-    rc = mro_fig_write(path_stem, title, MARGIN + HEAD - 0.6 + p.panel + 2.4 + HEAD + p.map_panel + 5.5, p.caption,
-                       draw_lattice, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw_lattice, &p, e);
 done:
     free(p.caption);
     mro_raster_release(&p.raw);

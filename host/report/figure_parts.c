@@ -24,13 +24,50 @@ void mro_fig_frame(cairo_t *cr, struct mro_box b, double pt)
     cairo_stroke(cr);
 }
 
+/* Sets a heading in as many lines as it takes, or only counts them. */
+static size_t heading_lines(struct mro_canvas *c, double y, const struct mro_heading *h, bool draw)
+{
+    char letter[16];
+    snprintf(letter, sizeof letter, TEXT_BOLD "%s", h->letter);
+    if (draw) mro_canvas_text(c, h->x, y - 1.4, PT + 1, MRO_LEFT, 0, INK, letter);
+    const double wide = mro_canvas_text_width(c, PT + 1, letter) + 1.0; /* of an m */
+    const double left = fmax(3.4, wide);
+    return mro_canvas_paragraph(c, h->x + left, y - 1.4, h->room - left, LEADING, PT, h->title, draw);
+}
+
+double mro_fig_under_headings(struct mro_canvas *c, double y, const struct mro_heading *h, size_t n)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < n; i++) {
+        const size_t lines = heading_lines(c, y, &h[i], false);
+        most = lines > most ? lines : most;
+    }
+    return y + ((double)most - 1) * LEADING;
+}
+
+void mro_fig_set_heading(struct mro_canvas *c, double y, const struct mro_heading *h) { heading_lines(c, y, h, true); }
+
 void mro_fig_heading(struct mro_canvas *c, double x, double y, const char *letter, const char *title)
 {
-    char text[16];
-    snprintf(text, sizeof text, TEXT_BOLD "%s", letter);
-    mro_canvas_text(c, x, y - 1.4, PT + 1, MRO_LEFT, 0, INK, text);
-    const double wide = mro_canvas_text_width(c, PT + 1, text) + 1.0; /* of an m */
-    mro_canvas_text(c, x + fmax(3.4, wide), y - 1.4, PT, MRO_LEFT, 0, INK, title);
+    mro_fig_set_heading(c, y, &(struct mro_heading){ x, c->width_mm - x, letter, title });
+}
+
+size_t mro_fig_columns(double page_mm, size_t most, double least)
+{
+    size_t n = most;
+    while (n > 1 && mro_fig_column_width(page_mm, n) < least) n--;
+    return n;
+}
+
+double mro_fig_column_width(double page_mm, size_t columns)
+{
+    return (page_mm - 2 * MARGIN - ((double)columns - 1) * GAP) / (double)columns;
+}
+
+double mro_fig_on_page(struct mro_canvas *c, double middle, const char *text)
+{
+    const double half = mro_canvas_text_width(c, PT, text) / 2;
+    return fmax(0.5 + half, fmin(middle, c->width_mm - 0.5 - half));
 }
 
 /* Grey with diagonal lines: nothing was measured here. Any image goes on top. */
@@ -344,29 +381,31 @@ void mro_fig_outline(cairo_t *cr, bool (*inside)(const void *map, size_t j, size
 }
 
 struct captioned {
-    void (*draw)(struct mro_canvas *c, const void *page);
+    double (*draw)(struct mro_canvas *c, const void *page);
     const void *page;
     const char *caption;
-    double top;
 };
 
-static void draw_captioned(struct mro_canvas *c, void *data)
+/* Where the next line of the caption would stand. */
+static double set_captioned(struct mro_canvas *c, const struct captioned *p)
 {
-    const struct captioned *p = data;
-    p->draw(c, p->page);
-    mro_canvas_paragraph(c, MARGIN, p->top, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, p->caption, true);
+    const double top = p->draw(c, p->page);
+    const size_t lines = mro_canvas_paragraph(c, MARGIN, top, c->width_mm - 2 * MARGIN, LEADING, PT, p->caption, true);
+    return top + ((double)lines - 1) * LEADING;
 }
 
-enum mro_code mro_fig_write(const char *path_stem, const char *title, double top, const char *caption,
-                            void (*draw)(struct mro_canvas *c, const void *page), const void *page, struct mro_error *e)
+static void draw_captioned(struct mro_canvas *c, void *data) { set_captioned(c, data); }
+
+enum mro_code mro_fig_write(const char *path_stem, const char *title, double width_mm, const char *caption,
+                            double (*draw)(struct mro_canvas *c, const void *page), const void *page,
+                            struct mro_error *e)
 {
-    struct captioned p = { draw, page, caption, top };
+    struct captioned p = { draw, page, caption };
     struct mro_canvas measure = { 0 };
     char name[256];
-    MRO_TRY(mro_canvas_measure_begin(&measure, e));
-    const size_t lines = mro_canvas_paragraph(&measure, 0, 0, PAGE_WIDTH - 2 * MARGIN, LEADING, PT, caption, false);
+    MRO_TRY(mro_canvas_measure_begin(&measure, width_mm, e));
+    const double last = set_captioned(&measure, &p);
     MRO_TRY(mro_canvas_measure_end(&measure, e));
     mro_text_clean(name, sizeof name, title);
-    return mro_canvas_write(path_stem, name, PAGE_WIDTH, top + ((double)lines - 1) * LEADING + 1.2 + MARGIN,
-                            draw_captioned, &p, e);
+    return mro_canvas_write(path_stem, name, width_mm, last + 1.2 + MARGIN, draw_captioned, &p, e);
 }

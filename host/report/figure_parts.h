@@ -12,12 +12,12 @@
 #include "report/canvas.h"
 #include "report/raster.h"
 
-#define PAGE_WIDTH 180.0
 #define MARGIN 1.5
 #define PT 7.0       /* type size; letters of panels are one point larger */
 #define HEAD 4.4     /* room for the letter and title above a panel */
 #define LEADING 3.25 /* lines of the caption */
 #define GAP 4.0      /* between panels */
+#define COLUMN 53.0  /* plots with their axes are at least so wide */
 #define RASTER 840   /* samples of an embedded panel: 1.25 times what 300 dpi can show */
 #define INK 0x000000
 #define SOFT 0x505050
@@ -43,7 +43,22 @@ void mro_fig_onset(struct mro_canvas *c, const struct mro_plot *p, const struct 
 
 void mro_fig_rgb(cairo_t *cr, unsigned colour, double alpha);
 void mro_fig_frame(cairo_t *cr, struct mro_box b, double pt);
+/* Letter and title above a panel whose upper left corner is (x, y), in one line. */
 void mro_fig_heading(struct mro_canvas *c, double x, double y, const char *letter, const char *title);
+/* Headings of panels side by side, whose titles take more lines where `room`, in mm from x on, is short: `y` is the
+ * upper edge of panels under titles of one line, and mro_fig_under_headings returns where it is under all of these. */
+struct mro_heading {
+    double x, room;
+    const char *letter, *title;
+};
+double mro_fig_under_headings(struct mro_canvas *c, double y, const struct mro_heading *h, size_t n);
+void mro_fig_set_heading(struct mro_canvas *c, double y, const struct mro_heading *h);
+/* How many panels, at most `most`, stand side by side on a page without one narrower than `least` mm, and the width of
+ * each then. */
+size_t mro_fig_columns(double page_mm, size_t most, double least);
+double mro_fig_column_width(double page_mm, size_t columns);
+/* `middle` of a level text, moved so far that the text stays on the page. */
+double mro_fig_on_page(struct mro_canvas *c, double middle, const char *text);
 /* Grey with diagonal lines: nothing was measured here. Any image goes on top. */
 void mro_fig_hatch(cairo_t *cr, struct mro_box b);
 void mro_fig_placeholder(struct mro_canvas *c, struct mro_box b, const char *text);
@@ -77,10 +92,10 @@ void mro_fig_pixel_size(const struct mro_image *im, const double *also, double p
  * fills `b`. */
 void mro_fig_outline(cairo_t *cr, bool (*inside)(const void *map, size_t j, size_t i), const void *map, size_t ny,
                      size_t nx, struct mro_box b, unsigned colour, double width_mm);
-/* Writes a page of full width as mro_canvas_write does: what `draw` draws, and under it the caption, its first baseline
- * `top` mm from the upper edge. `title` (may be NULL) is cleaned. */
-enum mro_code mro_fig_write(const char *path_stem, const char *title, double top, const char *caption,
-                            void (*draw)(struct mro_canvas *c, const void *page), const void *page,
+/* Writes a page of `width_mm` as mro_canvas_write does: what `draw` draws, and under it the caption, its first baseline
+ * as many mm from the upper edge as `draw` returns. `title` (may be NULL) is cleaned. */
+enum mro_code mro_fig_write(const char *path_stem, const char *title, double width_mm, const char *caption,
+                            double (*draw)(struct mro_canvas *c, const void *page), const void *page,
                             struct mro_error *e);
 /* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
 double mro_fig_panel_height(double w, const double field[2]);

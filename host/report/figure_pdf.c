@@ -13,7 +13,8 @@
 #include "report/plot.h"
 
 #define PLOT_HEIGHT 44.0
-#define CELL_HEIGHT (HEAD + PLOT_HEIGHT + PLOT_BELOW + 3.4)
+#define PLOT_HEIGHT_OF_MANY 32.0 /* below each other */
+#define CELL 60.0                /* with axes and legends they are at least so wide */
 #define MOST_PANELS 8
 #define MAGENTA 0xcc79a7
 #define SKY 0x56b4e9
@@ -27,8 +28,6 @@ struct pdf_page {
     enum panel panel[MOST_PANELS];
     size_t panels;
 };
-
-static double plot_width(void) { return (PAGE_WIDTH - 2 * MARGIN - GAP - 2 * PLOT_LEFT) / 2; }
 
 /* Range of values with a little room, of what is finite. */
 static void range_of(const double *v, size_t n, double range[2])
@@ -58,11 +57,12 @@ static bool left_out(const void *map, size_t j, size_t i)
     return s->mask[j * s->nx + i] & ~(unsigned)MRO_SAED_OUTLIER;
 }
 
-static void draw_pattern(struct mro_canvas *c, const struct pdf_page *p, double x, double y)
+/* In the place of a plot and its axes. */
+static void draw_pattern(struct mro_canvas *c, const struct pdf_page *p, struct mro_box plot)
 {
     const struct mro_saed_result *s = p->r->pattern;
     const struct mro_saed_geometry *g = &s->geometry;
-    const struct mro_box b = mro_fig_fit(x, y, plot_width(), PLOT_HEIGHT + PLOT_BELOW, p->field);
+    const struct mro_box b = mro_fig_fit(plot.x - PLOT_LEFT, plot.y, plot.w, plot.h + PLOT_BELOW, p->field);
     mro_canvas_raster(c, &p->raw, b.x, b.y, b.w, b.h);
     const double scale = b.w / (double)s->nx;
     cairo_save(c->cr);
@@ -385,20 +385,22 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
     }
 }
 
-static void draw_pdf(struct mro_canvas *c, const void *page)
+static double draw_pdf(struct mro_canvas *c, const void *page)
 {
     static const char *const heading[] = { "Pattern",           "Profile and fit", "Structure factor",
                                            "Pair distribution", "Second shell",    "First halo by direction",
                                            "First sharp peak",  "Shells" };
     const struct pdf_page *p = page;
+    const size_t across = mro_fig_columns(c->width_mm, 2, CELL), rows = (p->panels + across - 1) / across;
+    const double cell = mro_fig_column_width(c->width_mm, across), high = rows > 3 ? PLOT_HEIGHT_OF_MANY : PLOT_HEIGHT,
+                 row = HEAD + high + PLOT_BELOW + 3.4;
     for (size_t i = 0; i < p->panels; i++) {
         const char letter[2] = { (char)('a' + i), '\0' };
-        const double x = MARGIN + (double)(i % 2) * (plot_width() + PLOT_LEFT + GAP);
-        const double y = MARGIN + (double)(i / 2) * CELL_HEIGHT;
-        const struct mro_plot q = { .b = { x + PLOT_LEFT, y + HEAD, plot_width(), PLOT_HEIGHT } };
+        const double x = MARGIN + (double)(i % across) * (cell + GAP), y = MARGIN + (double)(i / across) * row;
+        const struct mro_plot q = { .b = { x + PLOT_LEFT, y + HEAD, cell - PLOT_LEFT, high } };
         mro_fig_heading(c, x, y + HEAD - 1.4, letter, heading[p->panel[i]]);
         switch (p->panel[i]) {
-        case PATTERN: draw_pattern(c, p, x, y + HEAD); break;
+        case PATTERN: draw_pattern(c, p, q.b); break;
         case PROFILE: draw_profile(c, p, q); break;
         case STRUCTURE: draw_structure(c, p, q); break;
         case PAIRS: draw_pairs(c, p, q); break;
@@ -408,6 +410,7 @@ static void draw_pdf(struct mro_canvas *c, const void *page)
         case SERIES_AREAS: draw_series(c, p, q, true); break;
         }
     }
+    return MARGIN + (double)rows * row + 2.4;
 }
 
 __attribute__((format(printf, 2, 3))) static void say(struct mro_words *w, const char *format, ...)
@@ -491,7 +494,7 @@ static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
     }
 }
 
-enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, const char *title,
+enum mro_code mro_figure_pdf(const char *path_stem, double width_mm, const struct mro_image *im, const char *title,
                              const struct mro_pdf_report *r, struct mro_error *e)
 {
     struct pdf_page p = { .r = r };
@@ -551,8 +554,7 @@ enum mro_code mro_figure_pdf(const char *path_stem, const struct mro_image *im, 
         rc = MRO_FAIL(e, MRO_EMEMORY, "the caption of the figure does not fit in memory");
         goto done;
     }
-    rc = mro_fig_write(path_stem, title, MARGIN + (double)((p.panels + 1) / 2) * CELL_HEIGHT + 2.4, w.p ? w.p : "",
-                       draw_pdf, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, w.p ? w.p : "", draw_pdf, &p, e);
 done:
     free(w.p);
     mro_raster_release(&p.raw);

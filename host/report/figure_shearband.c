@@ -12,6 +12,7 @@
 enum { SHOWN = 4 }; /* bands with a row of their own */
 #define ROW 37.0    /* height of a band's plots */
 #define STRAIGHT_WIDTH 38.0
+#define STRAIGHT_NARROW 30.0 /* on a page of one column */
 
 static const unsigned colours[SHOWN] = { ORANGE, 0x56b4e9, GREEN, 0xcc79a7 };
 
@@ -61,11 +62,10 @@ static void draw_bands(struct mro_canvas *c, const struct page *p, struct mro_bo
 }
 
 static void draw_profile(struct mro_canvas *c, const struct mro_shearband *q, unsigned colour, struct mro_box b,
-                         const char *letter, enum mro_shearband_signal signal)
+                         enum mro_shearband_signal signal)
 {
     struct mro_plot p = { .b = b };
     double lo = INFINITY, hi = -INFINITY;
-    mro_fig_heading(c, b.x - PLOT_LEFT, b.y, letter, "Profile along the normal");
     if (q->n_profile < 2) {
         mro_fig_placeholder(c, b, "not measured");
         return;
@@ -96,17 +96,17 @@ static void draw_profile(struct mro_canvas *c, const struct mro_shearband *q, un
     mro_plot_stroke(c, colour, 1.4, 0);
     mro_plot_end(c);
     mro_plot_axes(c, &p, "Offset (nm)", signal == MRO_SHEARBAND_MEAN ? "Contrast (%)" : "Change of variance (%)");
-    mro_plot_legend(c, b.x + 1.6, b.y + 3.4, INK, 0.8, 0, "mean, 95" TEXT_NBSP "%");
-    mro_plot_legend(c, b.x + b.w / 2 + 2, b.y + 3.4, colour, 1.4, 0, "fit");
+    static const char mean[] = "mean, 95" TEXT_NBSP "%";
+    mro_plot_legend(c, b.x + 1.6, b.y + 3.4, INK, 0.8, 0, mean);
+    mro_plot_legend(c, b.x + fmax(b.w / 2 + 2, 8.4 + mro_canvas_text_width(c, PT, mean)), b.y + 3.4, colour, 1.4, 0,
+                    "fit");
     free(v);
 }
 
-static void draw_along(struct mro_canvas *c, const struct mro_shearband *q, unsigned colour, struct mro_box b,
-                       const char *letter)
+static void draw_along(struct mro_canvas *c, const struct mro_shearband *q, unsigned colour, struct mro_box b)
 {
     struct mro_plot p = { .b = b };
     double most = isfinite(q->width_ci95[1]) ? q->width_ci95[1] : 0;
-    mro_fig_heading(c, b.x - PLOT_LEFT, b.y, letter, "Width along the band");
     for (size_t i = 0; i < q->n_segments; i++)
         if (isfinite(q->segment[i].width_nm)) most = fmax(most, q->segment[i].width_nm);
     if (!(most > 0)) {
@@ -132,14 +132,13 @@ static void draw_along(struct mro_canvas *c, const struct mro_shearband *q, unsi
 }
 
 static void draw_elements(struct mro_canvas *c, const struct mro_shearband *q, const struct mro_shearband_elements *el,
-                          struct mro_box b, const char *letter)
+                          struct mro_box b)
 {
     static const unsigned ink[] = { BLUE, ORANGE, GREEN, 0xcc79a7, 0x56b4e9, INK };
     const struct mro_eds_result *s = &el->profile;
     struct mro_plot p = { .b = b };
     double lo = INFINITY, hi = -INFINITY;
     const size_t shown = el->n < 6 ? el->n : 6;
-    mro_fig_heading(c, b.x - PLOT_LEFT, b.y, letter, "Composition less its mean, counting error");
     double *v = mro_canvas_room(c, 4 * s->points);
     if (v == NULL) return;
     for (size_t j = 0; j < shown; j++)
@@ -173,7 +172,51 @@ static void draw_elements(struct mro_canvas *c, const struct mro_shearband *q, c
     free(v);
 }
 
-static void draw(struct mro_canvas *c, const void *data)
+/* The row, or on a narrow page the two rows, of a band, whose panels begin at `y`. Returns where those of the next do.
+ */
+static double draw_band(struct mro_canvas *c, const struct page *p, size_t k, double y)
+{
+    const struct mro_shearband_result *r = p->r;
+    const struct mro_shearband *q = &r->band[k];
+    const struct mro_shearband_elements *el = r->elements && r->elements[k].n ? &r->elements[k] : NULL;
+    const bool wide = mro_fig_columns(c->width_mm, 3, COLUMN) == 3;
+    const double straight = wide ? STRAIGHT_WIDTH : STRAIGHT_NARROW, left = MARGIN + straight + GAP,
+                 width = (c->width_mm - MARGIN - left - (wide ? GAP : 0)) / (wide ? 2 : 1);
+    const char letters[3][2] = { { (char)('c' + 3 * k), 0 }, { (char)('d' + 3 * k), 0 }, { (char)('e' + 3 * k), 0 } };
+    char text[96];
+    snprintf(text, sizeof text, "Straightened, at %.1f" TEXT_NBSP "nm", q->position_nm);
+    const struct mro_heading headings[] = {
+        { MARGIN, straight + GAP, letters[0], text },
+        { left, width, letters[1], "Profile along the normal" },
+        { wide ? left + width + GAP : MARGIN, wide ? width : c->width_mm - 2 * MARGIN, letters[2],
+          el ? "Composition less its mean, counting error" : "Width along the band" },
+    };
+    const double top = y;
+    y = mro_fig_under_headings(c, top, headings, wide ? 3 : 2);
+    const double field[2] = { (double)q->straight.ny, (double)q->straight.nx };
+    const struct mro_box s = mro_fig_fit(MARGIN, y, straight, ROW, field);
+    mro_fig_set_heading(c, top, &headings[0]);
+    mro_fig_hatch(c->cr, s);
+    mro_canvas_raster(c, &p->straight[k], s.x, s.y, s.w, s.h);
+    mro_fig_frame(c->cr, s, 0.5);
+    mro_fig_rgb(c->cr, colour_of(k), 1);
+    cairo_rectangle(c->cr, s.x, s.y - 0.9, s.w, 0.7);
+    cairo_fill(c->cr);
+    mro_fig_scale_bar(c, s, s.w / ((double)q->straight.nx * q->straight.axis[1].step), 0.4);
+    const double high = ROW - PLOT_BELOW;
+    mro_fig_set_heading(c, top, &headings[1]);
+    draw_profile(c, q, colour_of(k), (struct mro_box){ left + PLOT_LEFT, y, width - PLOT_LEFT - 0.5, high }, r->signal);
+    if (!wide) y += ROW + HEAD + 2;
+    mro_fig_set_heading(c, wide ? top : y, &headings[2]);
+    const struct mro_box last = { headings[2].x + PLOT_LEFT, y, headings[2].room - PLOT_LEFT - 0.5, high };
+    if (el)
+        draw_elements(c, q, el, last);
+    else
+        draw_along(c, q, colour_of(k), last);
+    return y + ROW + HEAD + 2;
+}
+
+static double draw(struct mro_canvas *c, const void *data)
 {
     const struct page *p = data;
     const struct mro_shearband_result *r = p->r;
@@ -191,36 +234,8 @@ static void draw(struct mro_canvas *c, const void *data)
         mro_fig_scale_bar(c, box, p->pixel_nm[1] > 0 ? box.w / p->field_nm[1] : 0, 0.25);
     }
     double y = y0 + p->panel_h + 3 + HEAD;
-    for (size_t k = 0; k < p->rows; k++) {
-        const struct mro_shearband *q = &r->band[k];
-        const char letters[3][2] = { { (char)('c' + 3 * k), 0 },
-                                     { (char)('d' + 3 * k), 0 },
-                                     { (char)('e' + 3 * k), 0 } };
-        char text[96];
-        const double field[2] = { (double)q->straight.ny, (double)q->straight.nx };
-        const struct mro_box s = mro_fig_fit(x0, y, STRAIGHT_WIDTH, ROW, field);
-        snprintf(text, sizeof text, "Straightened, at %.1f" TEXT_NBSP "nm", q->position_nm);
-        mro_fig_heading(c, x0, y, letters[0], text);
-        mro_fig_hatch(c->cr, s);
-        mro_canvas_raster(c, &p->straight[k], s.x, s.y, s.w, s.h);
-        mro_fig_frame(c->cr, s, 0.5);
-        mro_fig_rgb(c->cr, colour_of(k), 1);
-        cairo_rectangle(c->cr, s.x, s.y - 0.9, s.w, 0.7);
-        cairo_fill(c->cr);
-        mro_fig_scale_bar(c, s, s.w / ((double)q->straight.nx * q->straight.axis[1].step), 0.4);
-        const double left = x0 + STRAIGHT_WIDTH + GAP, width = (PAGE_WIDTH - MARGIN - left - GAP) / 2;
-        for (int i = 0; i < 2; i++) {
-            const struct mro_box plot = { left + i * (width + GAP) + PLOT_LEFT, y, width - PLOT_LEFT - 0.5,
-                                          ROW - PLOT_BELOW };
-            if (i == 0)
-                draw_profile(c, q, colour_of(k), plot, letters[1], r->signal);
-            else if (r->elements && r->elements[k].n)
-                draw_elements(c, q, &r->elements[k], plot, letters[2]);
-            else
-                draw_along(c, q, colour_of(k), plot, letters[2]);
-        }
-        y += ROW + HEAD + 2;
-    }
+    for (size_t k = 0; k < p->rows; k++) y = draw_band(c, p, k, y);
+    return y - HEAD + (p->rows ? 2.6 : 1);
 }
 
 static enum mro_code make_caption(struct page *p, const char *title, struct mro_error *e)
@@ -268,14 +283,14 @@ static enum mro_code make_caption(struct page *p, const char *title, struct mro_
     return MRO_OK;
 }
 
-enum mro_code mro_figure_shearband(const char *path_stem, const struct mro_image *im, const char *title,
-                                   const struct mro_shearband_result *r, struct mro_error *e)
+enum mro_code mro_figure_shearband(const char *path_stem, double width_mm, const struct mro_image *im,
+                                   const char *title, const struct mro_shearband_result *r, struct mro_error *e)
 {
     struct page p = { .r = r, .rows = r->n_bands < SHOWN ? r->n_bands : SHOWN };
     enum mro_code rc;
     mro_fig_pixel_size(im, r->pixel_nm, p.pixel_nm);
     for (int i = 0; i < 2; i++) p.field_nm[i] = (double)(i ? im->nx : im->ny) * (p.pixel_nm[i] > 0 ? p.pixel_nm[i] : 1);
-    p.panel_w = (PAGE_WIDTH - 2 * MARGIN - GAP) / 2;
+    p.panel_w = mro_fig_column_width(width_mm, 2);
     p.panel_h = mro_fig_panel_height(p.panel_w, p.field_nm);
     const size_t whole[4] = { 0, 0, im->nx, im->ny };
     if ((rc = mro_fig_grey_raster(&p.raw, im, whole, false, e))) goto done;
@@ -285,9 +300,7 @@ enum mro_code mro_figure_shearband(const char *path_stem, const struct mro_image
         if ((rc = mro_fig_grey_raster(&p.straight[k], s, all, false, e))) goto done;
     }
     if ((rc = make_caption(&p, title, e))) goto done;
-    rc = mro_fig_write(path_stem, title,
-                       MARGIN + HEAD - 0.6 + p.panel_h + 3 + (p.rows ? 2.6 : 1) + (double)p.rows * (ROW + HEAD + 2),
-                       p.caption, draw, &p, e);
+    rc = mro_fig_write(path_stem, title, width_mm, p.caption, draw, &p, e);
 done:
     free(p.caption);
     mro_raster_release(&p.raw);

@@ -15,8 +15,9 @@ static double part(const double range[2], bool log_axis, double v)
 double mro_plot_x(const struct mro_plot *p, double x) { return p->b.x + part(p->x, p->log_x, x) * p->b.w; }
 double mro_plot_y(const struct mro_plot *p, double y) { return p->b.y + (1 - part(p->y, p->log_y, y)) * p->b.h; }
 
-static void tick(struct mro_canvas *c, const struct mro_plot *p, bool vertical, double v, double length,
-                 const char *text)
+/* Returns how wide its number is. */
+static double tick(struct mro_canvas *c, const struct mro_plot *p, bool vertical, double v, double length,
+                   const char *text)
 {
     const struct mro_box b = p->b;
     const double at = vertical ? mro_plot_y(p, v) : mro_plot_x(p, v);
@@ -27,32 +28,33 @@ static void tick(struct mro_canvas *c, const struct mro_plot *p, bool vertical, 
     } else {
         cairo_move_to(c->cr, at, b.y + b.h);
         cairo_line_to(c->cr, at, b.y + b.h - length);
-        if (text == NULL) return;
-        /* The last one stays on the page. */
-        const double middle = fmin(at, PAGE_WIDTH - 0.5 - mro_canvas_text_width(c, PT, text) / 2);
-        mro_canvas_text(c, middle, b.y + b.h + 3.3, PT, MRO_CENTRE, 0, INK, text);
+        if (text) mro_canvas_text(c, mro_fig_on_page(c, at, text), b.y + b.h + 3.3, PT, MRO_CENTRE, 0, INK, text);
     }
+    return text ? mro_canvas_text_width(c, PT, text) : 0;
 }
 
-static void linear_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, int most, bool labels)
+static double linear_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, int most, bool labels)
 {
     const double *range = vertical ? p->y : p->x, step = mro_tick_step(range[1] - range[0], most);
     const int decimals = (int)fmax(0, ceil(-log10(step) - 1e-9));
+    double widest = 0;
     for (double k = ceil(range[0] / step - 1e-6); k * step <= range[1] + 1e-6 * step; k++) {
         char text[48];
         mro_text_number(text, sizeof text, k * step, decimals, "");
-        tick(c, p, vertical, k * step, 1.1, labels ? text : NULL);
+        widest = fmax(widest, tick(c, p, vertical, k * step, 1.1, labels ? text : NULL));
     }
+    return widest;
 }
 
 /* Decades with numbers, and lines between. Few decades: as decimals, also at 2 and 5; less than one: at 3 and 7, too.
  */
-static void log_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, bool labels)
+static double log_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, bool labels)
 {
     const double *range = vertical ? p->y : p->x;
     const int from = (int)floor(log10(range[0])), to = (int)ceil(log10(range[1])), every = to - from > 6 ? 2 : 1;
     const double decades = log10(range[1] / range[0]);
     const bool decimals = decades < 2.5 && range[0] > 1e-4 && range[1] < 1e5, dense = decades < 1;
+    double widest = 0;
     for (int k = from; k <= to; k++)
         for (int m = 1; m < 10; m++) {
             const double v = m * pow(10, k);
@@ -63,27 +65,34 @@ static void log_ticks(struct mro_canvas *c, const struct mro_plot *p, bool verti
             else if (!decimals && m == 1 && k % every == 0)
                 snprintf(text, sizeof text, k ? "10" TEXT_SUPER "%s%d" TEXT_SUPER : "1", k < 0 ? TEXT_MINUS : "",
                          abs(k));
-            tick(c, p, vertical, v, m == 1 ? 1.1 : 0.6, labels && text[0] ? text : NULL);
+            widest = fmax(widest, tick(c, p, vertical, v, m == 1 ? 1.1 : 0.6, labels && text[0] ? text : NULL));
         }
+    return widest;
 }
 
-void mro_plot_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, int most, bool labels)
+double mro_plot_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, int most, bool labels)
 {
-    if (vertical ? p->log_y : p->log_x)
-        log_ticks(c, p, vertical, labels);
-    else
-        linear_ticks(c, p, vertical, most, labels);
+    const double widest = (vertical ? p->log_y : p->log_x) ? log_ticks(c, p, vertical, labels)
+                                                           : linear_ticks(c, p, vertical, most, labels);
     mro_plot_stroke(c, INK, 0.5, 0);
+    return widest;
+}
+
+void mro_plot_x_label(struct mro_canvas *c, const struct mro_plot *p, const char *label)
+{
+    const double middle = mro_fig_on_page(c, p->b.x + p->b.w / 2, label);
+    mro_canvas_text(c, middle, p->b.y + p->b.h + 6.8, PT, MRO_CENTRE, 0, INK, label);
 }
 
 void mro_plot_axes(struct mro_canvas *c, const struct mro_plot *p, const char *x, const char *y)
 {
     const struct mro_box b = p->b;
     mro_plot_ticks(c, p, false, 6, true);
-    mro_plot_ticks(c, p, true, 5, true);
+    const double numbers = 1.0 + mro_plot_ticks(c, p, true, 5, true);
     mro_fig_frame(c->cr, b, 0.6);
-    if (x) mro_canvas_text(c, b.x + b.w / 2, b.y + b.h + 6.8, PT, MRO_CENTRE, 0, INK, x);
-    if (y) mro_canvas_text(c, b.x - PLOT_LEFT + 3.2, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK, y);
+    if (x) mro_plot_x_label(c, p, x);
+    const double label = fmin(b.x - PLOT_LEFT + 3.2, b.x - numbers - 0.6); /* clear of long numbers */
+    if (y) mro_canvas_text(c, label, b.y + b.h / 2, PT, MRO_CENTRE, 1, INK, y);
 }
 
 void mro_plot_begin(struct mro_canvas *c, const struct mro_plot *p)

@@ -24,8 +24,12 @@ struct mro_plot {
 double mro_plot_x(const struct mro_plot *p, double x);
 double mro_plot_y(const struct mro_plot *p, double y);
 
-/* Ticks of one axis; `labels`: with numbers; `most`: intervals of a linear axis at most. Drawn at once. */
-void mro_plot_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, int most, bool labels);
+/* Ticks of one axis; `labels`: with numbers, and their greatest width is returned; `most`: intervals of a linear axis
+ * at most. Drawn at once. */
+double mro_plot_ticks(struct mro_canvas *c, const struct mro_plot *p, bool vertical, int most, bool labels);
+
+/* The label below, or as near to there as it stays on the page. */
+void mro_plot_x_label(struct mro_canvas *c, const struct mro_plot *p, const char *label);
 
 /* Both axes with ticks, frame, and labels below and PLOT_LEFT left of it (NULL: no label). Draw it after the curves. */
 void mro_plot_axes(struct mro_canvas *c, const struct mro_plot *p, const char *x, const char *y);

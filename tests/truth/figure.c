@@ -286,7 +286,7 @@ static void paragraphs(void **state)
     (void)state;
     struct mro_error e = { 0 };
     struct mro_canvas c = { 0 };
-    assert_int_equal(mro_canvas_measure_begin(&c, &e), MRO_OK);
+    assert_int_equal(mro_canvas_measure_begin(&c, 180, &e), MRO_OK);
     const double word = mro_canvas_text_width(&c, 7, "word"), three = mro_canvas_text_width(&c, 7, "word word word");
     assert_true(word > 3 && word < 12); /* mm, at 7 points */
     assert_true(fabs(mro_canvas_text_width(&c, 14, "word") / word - 2) < 0.02);
@@ -472,7 +472,7 @@ static void order_figure(void **state)
     make_image(&im, 320, 320, 0.02, 0.02); /* 6.4 nm: 0.3 of it is 1.92, so the bar is 1 nm */
     make_result(&r, &im);
     snprintf(stem, sizeof stem, "%s/a.mro", folder);
-    assert_int_equal(mro_figure_order(stem, &im, "cells <1> & \xff.tif", &r, &e), MRO_OK);
+    assert_int_equal(mro_figure_order(stem, MRO_FIGURE_WIDTH, &im, "cells <1> & \xff.tif", &r, &e), MRO_OK);
 
     char *png = slurp(stem, ".png", &n);
     assert_int_equal(png_side(png, 16), 2126); /* 180 mm at 300 dots an inch */
@@ -524,7 +524,7 @@ static void same_bytes(void **state)
     make_result(&r, &im);
     for (int i = 0; i < 2; i++) {
         snprintf(stem[i], sizeof stem[i], "%s/%d", folder, i);
-        assert_int_equal(mro_figure_order(stem[i], &im, "t", &r, &e), MRO_OK);
+        assert_int_equal(mro_figure_order(stem[i], MRO_FIGURE_WIDTH, &im, "t", &r, &e), MRO_OK);
         if (i == 0) sleep(1); /* past the second that a time stamp would show */
     }
     for (int k = 0; k < 3; k++) {
@@ -556,7 +556,7 @@ static void empty_result(void **state)
     r.warnings = warnings;
     r.n_warnings = 1;
     snprintf(stem, sizeof stem, "%s/empty", folder);
-    assert_int_equal(mro_figure_order(stem, &im, NULL, &r, &e), MRO_OK);
+    assert_int_equal(mro_figure_order(stem, MRO_FIGURE_WIDTH, &im, NULL, &r, &e), MRO_OK);
     char *svg = slurp(stem, ".svg", &n);
     assert_non_null(strstr(svg, "MRO area fraction not measured"));
     assert_non_null(strstr(svg, "Reason:"));
@@ -587,14 +587,14 @@ static void odd_shapes(void **state)
         make_image(&im, cases[i].ny, cases[i].nx, cases[i].step_y, cases[i].step_x);
         make_result(&r, &im);
         snprintf(stem, sizeof stem, "%s/odd", folder);
-        assert_int_equal(mro_figure_order(stem, &im, "odd", &r, &e), MRO_OK);
+        assert_int_equal(mro_figure_order(stem, MRO_FIGURE_WIDTH, &im, "odd", &r, &e), MRO_OK);
         char *svg = slurp(stem, ".svg", &n);
         assert_true(n < 1500000);
         assert_null(strstr(svg, "=\"nan"));
         assert_null(strstr(svg, "inf\""));
         if (cases[i].step_x == 0) assert_non_null(strstr(svg, "scale unknown"));
         free(svg);
-        assert_int_equal(mro_figure_image(stem, &im, &im, r.band_inv_nm, NULL, &e), MRO_OK);
+        assert_int_equal(mro_figure_image(stem, MRO_FIGURE_WIDTH, &im, &im, r.band_inv_nm, NULL, &e), MRO_OK);
         assert_int_equal(clear_folder(), 3);
         mro_image_release(&im);
     }
@@ -609,7 +609,8 @@ static void image_figure(void **state)
     size_t n;
     make_image(&im, 200, 300, 0.02, 0.02); /* 6 nm: a quarter is 1.5, so the bar is 1 nm */
     snprintf(stem, sizeof stem, "%s/b.bandpass", folder);
-    assert_int_equal(mro_figure_image(stem, &im, &im, (const double[2]){ 4.1, 5.8 }, "b.tif", &e), MRO_OK);
+    assert_int_equal(mro_figure_image(stem, MRO_FIGURE_WIDTH, &im, &im, (const double[2]){ 4.1, 5.8 }, "b.tif", &e),
+                     MRO_OK);
     char *svg = slurp(stem, ".svg", &n);
     assert_non_null(strstr(svg, ">1" TEXT_NBSP "nm</text>"));
     assert_non_null(strstr(svg, "from 0.172 to 0.244")); /* 1/5.8, 1/4.1 */
@@ -619,7 +620,8 @@ static void image_figure(void **state)
 
     /* 120 nm in 86.5 mm: 0.2 nm fringes would be under 2 dots of 300 dpi, so the middle is shown. */
     make_image(&im, 600, 600, 0.2, 0.2);
-    assert_int_equal(mro_figure_image(stem, &im, &im, (const double[2]){ 4.1, 5.8 }, "b.tif", &e), MRO_OK);
+    assert_int_equal(mro_figure_image(stem, MRO_FIGURE_WIDTH, &im, &im, (const double[2]){ 4.1, 5.8 }, "b.tif", &e),
+                     MRO_OK);
     svg = slurp(stem, ".svg", &n);
     assert_non_null(strstr(svg, "detail"));
     free(svg);
@@ -636,20 +638,23 @@ static void failures(void **state)
     char stem[200], taken[220];
     make_image(&im, 64, 64, 0.02, 0.02);
     snprintf(stem, sizeof stem, "%s/missing/x", folder);
-    assert_int_equal(mro_figure_image(stem, &im, &im, (const double[2]){ 4.1, 5.8 }, "t", &e), MRO_EIO);
+    assert_int_equal(mro_figure_image(stem, MRO_FIGURE_WIDTH, &im, &im, (const double[2]){ 4.1, 5.8 }, "t", &e),
+                     MRO_EIO);
     assert_non_null(strstr(e.message, "missing/x.png"));
     assert_int_equal(clear_folder(), 0);
 
     snprintf(stem, sizeof stem, "%s/x", folder);
     snprintf(taken, sizeof taken, "%s.svg", stem);
     assert_int_equal(mkdir(taken, 0777), 0);
-    assert_int_equal(mro_figure_image(stem, &im, &im, (const double[2]){ 4.1, 5.8 }, "t", &e), MRO_EIO);
+    assert_int_equal(mro_figure_image(stem, MRO_FIGURE_WIDTH, &im, &im, (const double[2]){ 4.1, 5.8 }, "t", &e),
+                     MRO_EIO);
     assert_non_null(strstr(e.message, "x.svg"));
     assert_int_equal(clear_folder(), 1); /* the folder that was there */
 
     if (geteuid() != 0) { /* root may write anywhere */
         assert_int_equal(chmod(folder, 0555), 0);
-        assert_int_equal(mro_figure_image(stem, &im, &im, (const double[2]){ 4.1, 5.8 }, "t", &e), MRO_EIO);
+        assert_int_equal(mro_figure_image(stem, MRO_FIGURE_WIDTH, &im, &im, (const double[2]){ 4.1, 5.8 }, "t", &e),
+                         MRO_EIO);
         assert_int_equal(chmod(folder, 0755), 0);
         assert_int_equal(clear_folder(), 0);
     }

@@ -34,6 +34,7 @@ def mro(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Measures which fraction of the area of an HRTEM micrograph shows medium-range order with a spacing near d_nm
@@ -87,6 +88,9 @@ def mro(
         limit for image data, such as 4G (default: half of this machine's memory)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -111,6 +115,7 @@ def bandpass(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Keeps a band of spatial frequencies 1/d of each image, with smooth edges, and writes the filtered image as
@@ -146,6 +151,9 @@ def bandpass(
         limit for image data, such as 4G (default: half of this machine's memory)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -177,6 +185,7 @@ def haadf(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Measures how heterogeneous a HAADF-STEM image is: the standard deviation of its contrast within a band of
@@ -228,6 +237,9 @@ def haadf(
         limit for image data, such as 4G (default: half of this machine's memory)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -261,6 +273,7 @@ def eds(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Takes the counting noise out of composition profiles: how much each element really varies along a line, with a
@@ -313,6 +326,9 @@ def eds(
         limit for image data, such as 4G (default: half of this machine's memory)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -371,6 +387,7 @@ def pdf(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Turns diffraction halos into pair distributions: finds centre, ellipse and beam stop of a pattern, takes the
@@ -478,6 +495,9 @@ def pdf(
         limit for image data, such as 4G (default: half of this machine's memory)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -509,6 +529,7 @@ def lattice(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Finds nanocrystals in an HRTEM image: position, diameter, lattice spacings with standard errors, azimuths, the
@@ -564,6 +585,9 @@ def lattice(
         limit for image data, such as 4G (default: half of this machine's memory)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -599,6 +623,7 @@ def shearband(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Finds shear bands in a HAADF or HRTEM image, or takes one that is given by two points: position, width and depth
@@ -660,6 +685,9 @@ def shearband(
         limit for image data, such as 4G (default: half of this machine's memory)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -684,6 +712,7 @@ def indent(
     threads: int | None = None,
     memory: int | str | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Measures maps of hardness or modulus: mean and spread (standard deviation, FWHM by a Gaussian and by a kernel
@@ -720,6 +749,9 @@ def indent(
         limit for image data; tables take next to none
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
@@ -741,6 +773,7 @@ def compare(
     permutations: int | None = None,
     seed: int | None = None,
     output: str | os.PathLike[str] | None = None,
+    figure_width_mm: float | None = None,
     details: bool | None = None,
 ) -> Result:
     """Compares states by numbers of their images: means, ratios with 95 % intervals, exact permutation tests, the
@@ -772,6 +805,9 @@ def compare(
         start of the random numbers; the same seed gives the same bytes (default 1)
     output
         write results to this folder, which is made if missing
+    figure_width_mm
+        width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and
+        type of the same size [mm] (default 180)
     details
         also keep maps, tables and figures in the result, as the program writes them with -o DIR; by default for a
         single image, and not for stacks or with output
