@@ -244,7 +244,8 @@ static void correlation_length(struct mro_indent_result *r, double mean)
 
 /* ------------------------------------------------------------------ kernel estimate */
 
-/* Full width at half maximum of a density about its highest point. */
+/* Full width at half maximum of a density about its highest point; NaN where it has none, as between the points of a
+ * grid that one value far off has made wide. */
 static double half_width(const double *v, size_t n, double step)
 {
     size_t top = 0;
@@ -254,7 +255,7 @@ static double half_width(const double *v, size_t n, double step)
     size_t lo = top, hi = top;
     while (lo > 0 && v[lo] > half) lo--;
     while (hi + 1 < n && v[hi] > half) hi++;
-    if (v[lo] > half || v[hi] > half) return NAN;
+    if (lo == hi || v[lo] > half || v[hi] > half) return NAN;
     const double a = (double)lo + (half - v[lo]) / (v[lo + 1] - v[lo]),
                  b = (double)hi - (half - v[hi]) / (v[hi - 1] - v[hi]);
     return (b - a) * step;

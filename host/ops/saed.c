@@ -492,11 +492,12 @@ static void tell_range(const struct mro_azimuth *a, double aspect, struct mro_sa
     }
     /* The rim of an aperture or of the screen: the intensity falls within a few points, after no rise, and stays down.
      */
-    for (size_t k = first + (last - first) / 2; k + EDGE_REACH < last; k++) {
+    const size_t outer = first + (last - first) / 2;
+    for (size_t k = outer > 5 * EDGE_REACH ? outer : 5 * EDGE_REACH; k + EDGE_REACH < last; k++) {
         const double *v = p->intensity + k, fall = v[-EDGE_REACH] - v[EDGE_REACH];
         const double before = v[-5 * EDGE_REACH] - v[-3 * EDGE_REACH],
                      error = hypot(p->se[k - EDGE_REACH], p->se[k + EDGE_REACH]);
-        if (k < 5 * EDGE_REACH || !(fall > EDGE_SD * error && fall > EDGE_STEEPER * fabs(before)) ||
+        if (!(fall > EDGE_SD * error && fall > EDGE_STEEPER * fabs(before)) ||
             !(v[-EDGE_REACH] - v[-5 * EDGE_REACH] < 0.25 * fall))
             continue;
         bool down = true;

@@ -190,6 +190,11 @@ static void holes_and_grids(void **state)
     r = measured(text, MRO_INDENT_NONE);
     assert_true(r.grid == NULL && r.pairs > 10 && isfinite(r.moran_p));
     mro_indent_result_release(&r);
+    /* A value that stands for none: between the points of a grid that reaches there are all the others. */
+    snprintf(text + n, sizeof text - n, "50,50,2147483647\n");
+    r = measured(text, MRO_INDENT_NONE);
+    assert_true(r.places == 41 && isnan(r.fwhm_kernel));
+    mro_indent_result_release(&r);
 }
 
 /* Of maps of white values the intervals hold the truth in 95 of 100, and few have structure. */
