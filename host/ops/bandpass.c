@@ -95,14 +95,18 @@ enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, con
     r->filtered.beam_kv = im->beam_kv;
     r->filtered.not_finite = im->not_finite;
     rc = d->ops->bandpass(d, im->px, im->ny, im->nx, r->pixel_nm, o->band_inv_nm, edge, r->filtered.px, e);
-    if (rc) {
-        mro_bandpass_result_release(r);
-        goto done;
-    }
+    if (rc) goto done;
     r->rms_in = rms(im, d->threads, row);
     r->rms_out = rms(&r->filtered, d->threads, row);
+    if (isfinite(r->rms_in) && !isfinite(r->rms_out))
+        rc = MRO_FAIL(
+            e, MRO_EDATA,
+            "single pixels of '%s' are so large (the standard deviation is %.3g) that float32 cannot hold what "
+            "the filter makes of them; set them to NaN, which is left out",
+            name, r->rms_in);
 done:
     free(row);
+    if (rc) mro_bandpass_result_release(r);
     return rc;
 }
 

@@ -28,7 +28,8 @@ struct mro_bandpass_result {
 
 /* Filters `im`. Pixels that are not finite are replaced by the mean before, and NaN after.
  * Errors: MRO_ECALIB, MRO_EARG (limits in wrong order, a negative edge, or beyond Nyquist 1/(2 pixel), naming it),
- * MRO_EDATA (no finite pixel), MRO_EMEMORY. Release with mro_bandpass_result_release. */
+ * MRO_EDATA (no finite pixel, or single ones too large for float32), MRO_EMEMORY. Release with
+ * mro_bandpass_result_release. */
 enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, const char *name,
                            const struct mro_bandpass_options *o, struct mro_bandpass_result *r, struct mro_error *e);
 void mro_bandpass_result_release(struct mro_bandpass_result *r);

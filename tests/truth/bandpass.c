@@ -106,6 +106,9 @@ static void missing_pixels_stay_missing(void **state)
     assert_int_equal(missing, 20);
     near(r.rms_out, M_SQRT1_2, 0.01);
     mro_bandpass_result_release(&r);
+    for (size_t k = 0; k < 8; k++) im.px[300 + k] = 3e38f; /* their sums are beyond float32 */
+    assert_int_equal(mro_bandpass(d, &im, "cosine", &o, &r, &e), MRO_EDATA);
+    assert_non_null(strstr(e.message, "set them to NaN"));
     for (size_t k = 0; k < 40000; k++) im.px[k] = NAN;
     assert_int_equal(mro_bandpass(d, &im, "cosine", &o, &r, &e), MRO_EDATA);
     mro_image_release(&im);
