@@ -95,10 +95,15 @@ char *batch_hash_name(const struct batch *b, const struct mro_manifest_row *r);
 /* Measures units for the process at the other end of `in` and `out` until `in` ends. Never returns. */
 _Noreturn void batch_work(struct batch *b, int in, int out);
 
-/* Measures what is waiting, and what is asked for on standard input until that ends, each with an answer on standard
- * output. The number of the signal that ended it early, 0 when it came to its end; -1 after a sentence when it had to
- * stop. */
-int batch_run(struct batch *b);
+/* Whether signals that ask a program to end are only noted, so that it comes to an end with nothing half made. */
+void batch_hear_stops(bool hear);
+/* The last one, where at least so many were noted (1 or 2), else 0. */
+int batch_stopped(int times);
+
+/* Removes what dead processes left. Measures what is waiting, and what is asked for on standard input until that ends,
+ * each with an answer on standard output; all of it, or until batch_stopped(1). False after a sentence when it could
+ * not go on. */
+bool batch_run(struct batch *b);
 
 /* Writes index.json, summary.csv and the checksums of inputs; of rows that are asked for one by one the checksums
  * alone, for the whole is not known here. */

@@ -332,11 +332,13 @@ done:
 
 enum mro_code batch_write_index(struct batch *b, struct mro_error *e)
 {
-    /* Of several processes the last to look is the last to write. A lock that cannot be had for long is passed over. */
+    /* Of several processes the last to look is the last to write. A lock that cannot be had for long is passed over,
+     * and so is any when the program was asked twice to end. */
     static const char lock[] = "../index";
     const double begin = batch_now();
     bool mine = false;
-    while (mro_store_lock(&b->store, lock, &mine, NULL) == MRO_OK && !mine && batch_now() - begin < 30)
+    while (mro_store_lock(&b->store, lock, &mine, NULL) == MRO_OK && !mine && batch_now() - begin < 30 &&
+           !batch_stopped(2))
         nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
     const enum mro_code rc = write_all(b, e);
     if (mine) mro_store_unlock(&b->store, lock);

@@ -55,11 +55,31 @@ struct pool {
     char *disk; /* what is wrong with it: nothing more can be measured */
 };
 
-static volatile sig_atomic_t stopped_by;
-static void on_stop(int sig) { stopped_by = sig; }
+/* -- signals ----------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t stopped_by, times_stopped;
+static void on_stop(int sig)
+{
+    stopped_by = sig;
+    if (times_stopped < 2) times_stopped++;
+}
 
 static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
 enum { n_stops = sizeof stops / sizeof *stops };
+
+void batch_hear_stops(bool hear)
+{
+    static struct sigaction old[n_stops], pipes;
+    const struct sigaction heard = { .sa_handler = on_stop }, ignored = { .sa_handler = SIG_IGN };
+    for (int i = 0; i < n_stops; i++) {
+        if (hear) sigaction(stops[i], NULL, &old[i]);
+        /* What the caller had ignored, as nohup does, stays ignored. */
+        if (old[i].sa_handler != SIG_IGN) sigaction(stops[i], hear ? &heard : &old[i], NULL);
+    }
+    sigaction(SIGPIPE, hear ? &ignored : &pipes, hear ? &pipes : NULL);
+}
+
+int batch_stopped(int times) { return times_stopped >= times ? stopped_by : 0; }
 
 /* -- workers ----------------------------------------------------------------------------------------- */
 
@@ -314,18 +334,25 @@ done:
     json_decref(v);
 }
 
+/* Removes what a worker that is dead had half made. */
+static void clear_up(const struct pool *p, const struct worker *w)
+{
+    mro_store_bury(&p->b->store, (long)w->pid);
+    if (w->unit->name[0]) mro_store_clear(&p->b->store, w->unit->name);
+}
+
 /* A worker has died: its unit fails, and the next one gets a fresh worker. */
 static void bury(struct pool *p, struct worker *w)
 {
     const int status = reap(w);
     struct batch_unit *u = w->unit;
+    if (u) clear_up(p, w);
     close_worker(w);
     if (u == NULL) return;
     p->taken -= w->memory;
     w->unit = NULL;
     /* It may have died with its work done. */
     u->status = BATCH_WAITING;
-    if (u->name[0]) mro_store_clear(&p->b->store, u->name);
     if (u->name[0] && batch_look(p->b, u, false, NULL) == MRO_OK && u->status == BATCH_DONE) {
         p->b->done_now++;
         finish_unit(p, u, BATCH_DONE, NULL);
@@ -449,8 +476,13 @@ static void end_workers(struct pool *p)
         struct worker *w = &p->workers[i];
         if (w->pid == 0) continue;
         reap(w);
-        if (w->unit && w->unit->name[0]) mro_store_clear(&p->b->store, w->unit->name);
-        if (w->unit) w->unit->status = BATCH_WAITING;
+        /* What it said and nobody has read yet: what it had begun, or that it was done. */
+        fcntl(w->from, F_SETFL, O_NONBLOCK);
+        while (read_lines(p, w->from, &w->said, w, take_answer)) continue;
+        if (w->unit) {
+            clear_up(p, w);
+            w->unit->status = BATCH_WAITING;
+        }
         close_worker(w);
     }
 }
@@ -468,15 +500,15 @@ static void plan(struct pool *p)
     p->share = p->n ? p->budget / p->n : p->budget;
 }
 
-int batch_run(struct batch *b)
+bool batch_run(struct batch *b)
 {
     struct pool p = { .b = b, .alive = batch_now(), .index = batch_now(), .asked = b->o.asked };
-    struct sigaction old[n_stops], pipes, stop = { .sa_handler = on_stop };
+    mro_store_sweep(&b->store);
     for (size_t i = 0; i < b->n; i++) p.waiting += b->units[i].mine && b->units[i].status == BATCH_WAITING;
     for (size_t i = 0; i < b->n; i++)
         if (b->units[i].mine && b->units[i].damaged && b->units[i].status == BATCH_WAITING && b->units[i].error)
             tell_damage(&p, &b->units[i], b->units[i].error);
-    if (p.waiting == 0 && !p.asked) return 0;
+    if (p.waiting == 0 && !p.asked) return true;
     plan(&p);
     p.total = p.waiting;
     p.workers = calloc(p.n, sizeof *p.workers);
@@ -485,25 +517,18 @@ int batch_run(struct batch *b)
         free(p.workers);
         free(fds);
         fputs("mroscope: no memory left to begin\n", stderr);
-        return -1;
+        return false;
     }
     const size_t n = p.n;
     for (size_t i = 0; i < n; i++) p.workers[i].to = p.workers[i].from = -1;
-    for (int i = 0; i < n_stops; i++) {
-        sigaction(stops[i], NULL, &old[i]);
-        if (old[i].sa_handler != SIG_IGN) sigaction(stops[i], &stop, NULL);
-    }
-    sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, &pipes);
     cli_progress_begin(&p.progress, b->o.common.quiet);
-    while ((p.asked || p.waiting || running(&p)) && !stopped_by && !(p.disk && running(&p) == 0)) {
+    while ((p.asked || p.waiting || running(&p)) && !batch_stopped(1) && !(p.disk && running(&p) == 0)) {
         give_work(&p);
         wait_for_workers(&p, fds);
         now_and_then(&p);
     }
-    cli_progress_clear(&p.progress);
     end_workers(&p);
-    for (int i = 0; i < n_stops; i++) sigaction(stops[i], &old[i], NULL);
-    sigaction(SIGPIPE, &pipes, NULL);
+    cli_progress_clear(&p.progress);
     if (p.disk)
         fprintf(stderr, "mroscope: %s; %zu of %zu rows are left: run the same command again when that is mended\n",
                 p.disk, p.total - p.finished, p.total);
@@ -511,7 +536,7 @@ int batch_run(struct batch *b)
     free(p.request.p);
     free(p.workers);
     free(fds);
-    const bool bad = p.disk != NULL || p.refused;
+    const bool well = p.disk == NULL && !p.refused;
     free(p.disk);
-    return bad ? -1 : (int)stopped_by;
+    return well;
 }

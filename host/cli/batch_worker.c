@@ -5,11 +5,14 @@
  * (with "damaged": why, when there was such an item), and at the end the same with the status "done" (with "there":
  * true when it was finished before), "failed" (with "error"), "busy" (another process makes it), "memory" (with "need"
  * in bytes and "error"), or "disk" (with "error"). */
-#define _GNU_SOURCE /* asprintf */
+#define _GNU_SOURCE /* asprintf, memfd_create */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 #include <unistd.h>
 
 #include "cli/batch.h"
@@ -287,9 +290,20 @@ static void do_unit(struct worker *w, struct batch_unit *u, size_t memory, int t
     }
 }
 
+/* A file that is nobody else's: in memory, where folders for such files may be full or missing. */
+static FILE *own_file(void)
+{
+#ifdef __linux__
+    const int fd = memfd_create("mroscope", MFD_CLOEXEC);
+    FILE *f = fd >= 0 ? fdopen(fd, "w+") : NULL;
+    if (f) return f;
+#endif
+    return tmpfile();
+}
+
 _Noreturn void batch_work(struct batch *b, int in, int out)
 {
-    struct worker w = { .b = b, .in = fdopen(in, "r"), .out = out, .said = tmpfile() };
+    struct worker w = { .b = b, .in = fdopen(in, "r"), .out = out, .said = own_file() };
     char line[256];
     if (w.in == NULL || w.said == NULL) _exit(1);
     fflush(NULL);

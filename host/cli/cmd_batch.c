@@ -209,22 +209,23 @@ static int measure(struct batch *b)
         printf("%zu to measure, %zu finished\n", count(b, true, BATCH_WAITING), count(b, true, BATCH_DONE));
         return 0;
     }
-    int ended = 0;
-    if (b->o.gather) {
+    bool well = true;
+    batch_hear_stops(true);
+    if (b->o.gather)
         tell_missing(b);
-    } else {
-        mro_store_sweep(&b->store);
-        ended = batch_run(b);
-    }
+    else
+        well = batch_run(b);
     const enum mro_code written = batch_write_index(b, &e);
-    if (ended > 0) { /* the shell is to see what ended the program */
+    batch_hear_stops(false);
+    const int ended = batch_stopped(1);
+    if (ended && well) { /* the shell is to see what ended the program */
         if (!b->o.common.quiet)
             fprintf(stderr, "mroscope: stopped with %zu of %zu measured; the same command goes on from there\n",
                     count(b, false, BATCH_DONE), b->n);
         signal(ended, SIG_DFL);
         raise(ended);
     }
-    if (written && ended == 0) cli_complain(&e); /* a full disk was told already */
+    if (written && well) cli_complain(&e); /* a full disk was told already */
     const size_t done = count(b, true, BATCH_DONE), failed = count(b, true, BATCH_FAILED),
                  left = count(b, true, BATCH_WAITING);
     if (b->o.common.json && !b->o.asked) {
@@ -242,7 +243,7 @@ static int measure(struct batch *b)
             free(word);
         }
     }
-    return rc || failed || left || ended || written ? 1 : 0;
+    return rc || failed || left || !well || written ? 1 : 0;
 }
 
 int cmd_batch(int argc, char **argv)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <fcntl.h>
 #include <limits.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,11 +66,26 @@ static void wait_quietly(char **argv)
 
 static pid_t program;
 
-/* Ctrl-C and the like: what was half written goes. */
+/* What was half written goes. Of several threads that come here, on one signal or on several, the first one ends the
+ * program, and the others wait for that. In a process that was forked there is nothing to remove. */
+static void remove_unfinished(void)
+{
+    static atomic_flag begun = ATOMIC_FLAG_INIT;
+    if (getpid() != program) return;
+    while (atomic_flag_test_and_set(&begun)) pause();
+    mro_write_remove_unfinished();
+}
+
+/* Ctrl-C and the like: the shell is to see what ended the program. */
 static void on_end(int sig)
 {
-    if (getpid() == program) mro_write_remove_unfinished();
-    raise(sig); /* its handler is the default one again: the shell is to see what ended the program */
+    sigset_t only;
+    remove_unfinished();
+    signal(sig, SIG_DFL);
+    sigemptyset(&only);
+    sigaddset(&only, sig);
+    raise(sig);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
 }
 
 /* Files are read where they are mapped: one that is cut short meanwhile, or whose disk or network fails, has no
@@ -78,18 +95,16 @@ static void on_missing_page(int sig)
     static const char sentence[] =
         "mroscope: a file was cut short while it was read, or its disk or network failed: the "
         "next one after those that have a result or a sentence\n";
-    if (getpid() == program) {
-        mro_write_remove_unfinished();
-        if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) raise(sig);
-        _exit(1);
-    }
-    raise(sig);
+    if (getpid() != program) on_end(sig);
+    remove_unfinished();
+    if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0) on_end(sig);
+    _exit(1);
 }
 
 static void on_signal(int sig, void (*handler)(int))
 {
-    struct sigaction old, new = { .sa_handler = handler, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
-    sigemptyset(&new.sa_mask);
+    struct sigaction old, new = { .sa_handler = handler };
+    sigfillset(&new.sa_mask); /* a second one waits until the first has ended the program */
     /* What the caller had ignored, as nohup does, stays ignored. */
     if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(sig, &new, NULL);
 }
@@ -106,6 +121,14 @@ static void keep_memory(void)
 #endif
 }
 
+/* Standard streams that the caller has closed: no file or pipe of this program should take their numbers, where what is
+ * for the terminal would be written into it. To write to these, or to read, fails as before. */
+static void hold_closed_streams(void)
+{
+    while (fcntl(STDERR_FILENO, F_GETFD) < 0 || fcntl(STDOUT_FILENO, F_GETFD) < 0 || fcntl(STDIN_FILENO, F_GETFD) < 0)
+        if (open("/", O_RDONLY) < 0) return;
+}
+
 int main(int argc, char **argv)
 {
     struct mro_error e;
@@ -114,12 +137,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "mroscope: %s\n", e.message);
         return unfit == MRO_EARG ? 2 : 1;
     }
+    hold_closed_streams();
     keep_memory();
     wait_quietly(argv);
     program = getpid();
-    on_signal(SIGINT, on_end);
-    on_signal(SIGTERM, on_end);
-    on_signal(SIGHUP, on_end);
+    static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) on_signal(ends[i], on_end);
     on_signal(SIGBUS, on_missing_page);
     /* A file-size limit should be an error of that write, with its sentence, not the end of the program. */
     signal(SIGXFSZ, SIG_IGN);

@@ -160,6 +160,7 @@ static enum mro_code take_output(struct cli_item *item, char *name, const char *
         free(name);
         if (staged == NULL) return no_names(item, e);
         name = staged;
+        mro_write_note(name);
     }
     item->written[item->n_written++] = name;
     *path = name;
@@ -180,7 +181,7 @@ enum mro_code cli_item_unstage(struct cli_item *item, struct mro_error *e)
             return code;
         }
         item->written[i] = name;
-        free(staged);
+        mro_write_drop(staged);
     }
     item->staged = false;
     return MRO_OK;
@@ -263,7 +264,7 @@ void cli_item_unwrite(struct cli_item *item, bool remove)
 {
     for (size_t i = 0; i < item->n_written; i++) {
         if (remove && !mro_inside_keeps()) unlink(item->written[i]);
-        free(item->written[i]);
+        mro_write_drop(item->written[i]);
     }
     free(item->written);
     item->written = NULL;

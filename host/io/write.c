@@ -16,43 +16,58 @@
 
 /* ---------------------------------------------------------------- whole or not at all */
 
-/* Names of the files under way, for mro_write_remove_unfinished. Who takes a name out of its slot owns it, so that a
- * signal never looks at memory that was freed. More files at a time than there are slots are not noted. */
-static _Atomic(char *) unfinished[64];
+/* Names of the files under way, for mro_write_remove_unfinished; more at a time than there are slots are not noted.
+ * Once that has begun, names are not freed any more, for it may be looking at them. */
+static _Atomic(char *) unfinished[4096];
+static atomic_bool removing;
 #define SLOTS (sizeof unfinished / sizeof *unfinished)
 
-static void note(char *temporary)
+void mro_write_note(char *path)
 {
     for (size_t i = 0; i < SLOTS; i++) {
         char *none = NULL;
-        if (atomic_compare_exchange_strong(&unfinished[i], &none, temporary)) return;
+        if (atomic_load(&unfinished[i]) == NULL && atomic_compare_exchange_strong(&unfinished[i], &none, path)) return;
     }
 }
 
-/* Frees a name, unless a signal has just taken it. */
-static void drop(char *temporary)
+static void forget_name(const char *path)
 {
-    for (size_t i = 0; temporary != NULL && i < SLOTS; i++) {
-        char *mine = temporary;
-        if (atomic_load(&unfinished[i]) != temporary) continue;
-        if (atomic_compare_exchange_strong(&unfinished[i], &mine, NULL)) break;
+    for (size_t i = 0; path != NULL && i < SLOTS; i++) {
+        if (atomic_load(&unfinished[i]) != path) continue;
+        atomic_store(&unfinished[i], NULL);
         return;
     }
-    free(temporary);
+}
+
+void mro_write_drop(char *path)
+{
+    forget_name(path);
+    if (!atomic_load(&removing)) free(path);
+}
+
+/* A new file, noted before there is one, so that a signal in between leaves none; -1 with errno. */
+static int open_noted(char *path)
+{
+    mro_write_note(path);
+    errno = EINTR;
+    const int fd = atomic_load(&removing) ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) forget_name(path);
+    return fd;
 }
 
 void mro_write_remove_unfinished(void)
 {
+    atomic_store(&removing, true);
     for (size_t i = 0; i < SLOTS; i++) {
-        const char *temporary = atomic_exchange(&unfinished[i], NULL);
-        if (temporary != NULL) unlink(temporary);
+        const char *path = atomic_load(&unfinished[i]);
+        if (path != NULL) unlink(path);
     }
 }
 
 static void forget(struct mro_write *w)
 {
     free(w->path);
-    drop(w->temporary);
+    mro_write_drop(w->temporary);
     memset(w, 0, sizeof *w);
 }
 
@@ -113,7 +128,7 @@ enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_
     for (int tries = 0; tries < 1000 && fd < 0; tries++) {
         snprintf(temporary + folder, room - folder, ".mroscope-%ld-%u.tmp", (long)getpid(),
                  atomic_fetch_add(&serial, 1));
-        fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        fd = open_noted(temporary);
         if (fd < 0 && errno != EEXIST) break;
     }
     if (fd < 0) {
@@ -122,7 +137,6 @@ enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_
     }
     w->temporary = temporary;
     temporary = NULL;
-    note(w->temporary);
     w->out = fdopen(fd, "wb");
     if (w->out == NULL) {
         rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));

@@ -35,9 +35,13 @@ enum mro_code mro_write_commit(struct mro_write *w, struct mro_error *e);
 void mro_write_abort(struct mro_write *w);
 
 /* Removes the files that were begun and are neither finished nor given up, for a handler of the signals that end a
- * program: it calls nothing but what such a handler may. Up to 64 files at a time are known. No file can be finished
- * after it. */
+ * program: it calls nothing but what such a handler may. Up to 4096 files at a time are known. No file can be begun or
+ * finished after it. */
 void mro_write_remove_unfinished(void);
+/* Has it remove `path` as well, until mro_write_drop, which frees it: for files that are whole and have no final name
+ * yet. There need be no such file. */
+void mro_write_note(char *path);
+void mro_write_drop(char *path);
 
 /* Writes `size` bytes as the file `path`, in the same way. */
 enum mro_code mro_write_buffer(const char *path, const void *bytes, size_t size, struct mro_error *e);

@@ -19,7 +19,7 @@
 #include "io/write.h"
 #include "report/json.h"
 
-enum { MOST_STEM = 180, OLD_SECONDS = 3600 /* no file is written for so long */ };
+enum { MOST_STEM = 180, LOCK_BYTES = 400, OLD_SECONDS = 3600 /* no file is written for so long */ };
 
 #define ITEM_SCHEMA "mroscope.item/1"
 #define FAILURE_SCHEMA "mroscope.failure/1"
@@ -102,12 +102,12 @@ static void host_name(char out[256])
         if (*p == '"' || *p == '\\' || *p == '/' || (unsigned char)*p < 0x20) *p = '_';
 }
 
-/* A name in the folder that no other process uses; free() it. */
-static char *own_name(const char *folder)
+/* A name in the folder that no process but `pid` of this host uses; free() it. */
+static char *name_of_process(const char *folder, long pid)
 {
     char host[256], *path = NULL;
     host_name(host);
-    return asprintf(&path, "%s/.mroscope-%s-%ld.tmp", folder, host, (long)getpid()) < 0 ? NULL : path;
+    return asprintf(&path, "%s/.mroscope-%s-%ld.tmp", folder, host, pid) < 0 ? NULL : path;
 }
 
 enum mro_code mro_store_open(struct mro_store *s, const char *folder, struct mro_error *e)
@@ -123,7 +123,7 @@ enum mro_code mro_store_open(struct mro_store *s, const char *folder, struct mro
                       strerror(error));
     } else if ((s->folder = realpath(folder, NULL)) == NULL) {
         rc = MRO_FAIL(e, MRO_EIO, "'%s': %s", folder, strerror(errno));
-    } else if ((probe = own_name(s->folder)) == NULL) {
+    } else if ((probe = name_of_process(s->folder, getpid())) == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left to begin");
     } else {
         const int fd = open(probe, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -367,11 +367,13 @@ void mro_store_fail(const struct mro_store *s, const char *name, const char *key
 
 /* -- locks ----------------------------------------------------------------------------------------- */
 
-/* When a process began, as the kernel counts, so that a number used again is told apart; 0 = not known here. */
-static unsigned long long start_of(long pid)
+/* When a process began, as the kernel counts, so that a number used again is told apart; 0 = not known here. `ended`:
+ * it is over, and nobody has asked how it went. */
+static unsigned long long start_of(long pid, bool *ended)
 {
     char path[64], text[1024];
     unsigned long long start = 0;
+    *ended = false;
     snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     FILE *f = fopen(path, "r");
     if (f == NULL) return 0;
@@ -379,17 +381,29 @@ static unsigned long long start_of(long pid)
     fclose(f);
     text[n] = '\0';
     const char *p = strrchr(text, ')'); /* the name before it may hold anything */
+    if (p) *ended = strncmp(p, ") Z", 3) == 0 || strncmp(p, ") X", 3) == 0;
     for (int field = 2; p && field < 22; field++) p = strchr(p + 1, ' ');
     if (p) sscanf(p, "%llu", &start);
     return start;
 }
 
-static int lock_text(char *text, size_t room)
+/* Is this process of this host gone? `*runs`: when the one of that number began; 0 = not known. */
+static bool is_gone(long pid, unsigned long long *runs)
 {
-    char host[256];
+    bool ended;
+    *runs = start_of(pid, &ended);
+    return ended || (*runs == 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH);
+}
+
+/* The text of a lock has always the same length, so that one is taken over in one write. */
+static void lock_text(char text[LOCK_BYTES + 1])
+{
+    char host[256], owner[LOCK_BYTES];
+    bool ended;
     host_name(host);
-    return snprintf(text, room, "{\"pid\": %ld, \"host\": \"%s\", \"start\": %llu}\n", (long)getpid(), host,
-                    start_of((long)getpid()));
+    snprintf(owner, sizeof owner, "{\"pid\": %ld, \"host\": \"%s\", \"start\": %llu}", (long)getpid(), host,
+             start_of((long)getpid(), &ended));
+    snprintf(text, LOCK_BYTES + 1, "%-*s\n", LOCK_BYTES - 1, owner);
 }
 
 /* Is the owner of an open lock gone? One that runs on this host is not, however long it was silent: it may have been
@@ -408,18 +422,18 @@ static bool is_stale(const struct mro_store *s, int fd)
     bool stale = difftime(time(NULL), st.st_mtime) + s->ahead > MRO_LOCK_SECONDS;
     host_name(host);
     if (owner && strcmp(owner, host) == 0 && pid > 0) {
-        const unsigned long long runs = start_of(pid);
-        if (start && runs)
-            stale = start != runs;
-        else if (kill((pid_t)pid, 0) != 0 && errno == ESRCH)
+        unsigned long long runs;
+        if (is_gone(pid, &runs))
             stale = true;
+        else if (start && runs)
+            stale = start != runs;
     }
     json_decref(v);
     return stale;
 }
 
 /* Takes over a stale lock where it lies: of several that try, one gets it. */
-static bool take_over(const struct mro_store *s, const char *path, const char *text, size_t n)
+static bool take_over(const struct mro_store *s, const char *path, const char *text)
 {
     struct stat here, there;
     const int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -428,7 +442,7 @@ static bool take_over(const struct mro_store *s, const char *path, const char *t
     if (is_stale(s, fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
         /* Still the same file, and still stale: nobody was faster. */
         if (fstat(fd, &here) == 0 && stat(path, &there) == 0 && here.st_ino == there.st_ino && is_stale(s, fd))
-            mine = ftruncate(fd, 0) == 0 && pwrite(fd, text, n, 0) == (ssize_t)n;
+            mine = pwrite(fd, text, LOCK_BYTES, 0) == LOCK_BYTES && ftruncate(fd, LOCK_BYTES) == 0;
         flock(fd, LOCK_UN);
     }
     close(fd);
@@ -437,7 +451,7 @@ static bool take_over(const struct mro_store *s, const char *path, const char *t
 
 enum mro_code mro_store_lock(const struct mro_store *s, const char *name, bool *mine, struct mro_error *e)
 {
-    char *path = mro_store_path(s, name, ".lock"), *own = own_name(s->folder), text[512];
+    char *path = mro_store_path(s, name, ".lock"), *own = name_of_process(s->folder, getpid()), text[LOCK_BYTES + 1];
     enum mro_code rc = MRO_OK;
     *mine = false;
     if (path == NULL || own == NULL) {
@@ -446,22 +460,23 @@ enum mro_code mro_store_lock(const struct mro_store *s, const char *name, bool *
         return MRO_FAIL(e, MRO_EMEMORY, "no memory left for the name of a lock");
     }
     /* A lock appears with its text in it, so that nobody ever reads an empty one: it is written aside and linked. */
-    const int n = lock_text(text, sizeof text), fd = open(own, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0 || write(fd, text, (size_t)n) != n)
+    lock_text(text);
+    const int fd = open(own, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0 || write(fd, text, LOCK_BYTES) != LOCK_BYTES)
         rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
     if (fd >= 0) close(fd);
     if (rc == MRO_OK && link(own, path) == 0) {
         *mine = true;
     } else if (rc == MRO_OK && errno == EEXIST) {
-        *mine = take_over(s, path, text, (size_t)n);
+        *mine = take_over(s, path, text);
     } else if (rc == MRO_OK) { /* a disk without links */
         const int made = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (made >= 0) {
-            *mine = write(made, text, (size_t)n) == n;
+            *mine = write(made, text, LOCK_BYTES) == LOCK_BYTES;
             close(made);
             if (!*mine) unlink(path);
         } else if (errno == EEXIST) {
-            *mine = take_over(s, path, text, (size_t)n);
+            *mine = take_over(s, path, text);
         }
         if (!*mine && errno != EEXIST && made < 0)
             rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
@@ -497,18 +512,36 @@ void mro_store_clear(const struct mro_store *s, const char *name)
     mro_store_unlock(s, name);
 }
 
-/* Temporary files of processes that were killed, beside the items. */
-static void sweep_files(const struct mro_store *s)
+void mro_store_bury(const struct mro_store *s, long pid)
+{
+    char *own = name_of_process(s->folder, pid), *items = mro_store_path(s, "", ""), begin[64];
+    DIR *d = items ? opendir(items) : NULL;
+    const struct dirent *entry;
+    const size_t n = (size_t)snprintf(begin, sizeof begin, ".mroscope-%ld-", pid); /* see io/write.c */
+    if (own) unlink(own);
+    while (d && (entry = readdir(d)) != NULL)
+        if (strncmp(entry->d_name, begin, n) == 0) unlinkat(dirfd(d), entry->d_name, 0);
+    if (d) closedir(d);
+    free(items);
+    free(own);
+}
+
+/* Names of processes that were killed, beside the items: ".mroscope-HOST-PID.tmp". */
+static void sweep_names(const struct mro_store *s)
 {
     DIR *d = opendir(s->folder);
     const struct dirent *entry;
     while (d && (entry = readdir(d)) != NULL) {
-        char *path = NULL;
         struct stat st;
-        if (strncmp(entry->d_name, ".mroscope-", strlen(".mroscope-")) != 0) continue;
-        if (asprintf(&path, "%s/%s", s->folder, entry->d_name) < 0) continue;
-        if (stat(path, &st) == 0 && s->now.tv_sec - st.st_mtime > MRO_LOCK_SECONDS) unlink(path);
-        free(path);
+        const char *dash = strrchr(entry->d_name, '-');
+        if (!is_temporary(entry->d_name) || fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        const long pid = strtol(dash + 1, NULL, 10);
+        char *name = name_of_process(s->folder, pid);
+        unsigned long long runs;
+        const bool here = name && strcmp(strrchr(name, '/') + 1, entry->d_name) == 0;
+        if ((here && is_gone(pid, &runs)) || s->now.tv_sec - st.st_mtime > MRO_LOCK_SECONDS)
+            unlinkat(dirfd(d), entry->d_name, 0);
+        free(name);
     }
     if (d) closedir(d);
 }
@@ -547,5 +580,5 @@ void mro_store_sweep(const struct mro_store *s)
     sweep_temporary(s, items);
     sweep_temporary(s, s->folder);
     free(items);
-    sweep_files(s);
+    sweep_names(s);
 }

@@ -71,6 +71,9 @@ bool mro_store_list(const char *folder, const char *suffix, char ***names, size_
 /* Takes the lock of an item that a dead process left, and removes what it had half made. */
 void mro_store_clear(const struct mro_store *s, const char *name);
 
+/* Removes the temporary files that a process of this host had beside its items when it was killed. */
+void mro_store_bury(const struct mro_store *s, long pid);
+
 /* Removes what dead processes left behind: half-made folders and their locks. */
 void mro_store_sweep(const struct mro_store *s);
 

@@ -113,6 +113,10 @@ expect [ "$(items results)" -eq 11 ]
 expect [ "$(grep -c '"surrogates": {"value": 300' results/items/plain.*/record.json | grep -c ':1')" -eq 1 ]
 expect [ "$(grep -c '"row"' results/index.json)" -eq 6 ]
 
+# -- with nothing to read from and nowhere to write to
+"$program" batch day/session.csv "${options[@]}" --quiet --jobs 1 -o closed <&- >&- 2>&-
+expect_alike closed before
+
 # -- parts of a session, and two processes at the same time: each file once
 run batch day/session.csv "${options[@]}" -o parts --shard 1/2
 expect_code 0
@@ -172,7 +176,6 @@ find killed/items -name record.json -exec stat -c '%i %n' {} + | sort >has.txt
 for wait in 0.05 0.15 0.3; do
     [ -e "had-$wait.txt" ] && expect [ -z "$(comm -23 "had-$wait.txt" has.txt)" ]
 done
-find killed -maxdepth 1 -name '.mroscope*' -delete # of the killed ones
 nothing_half_made killed
 expect_alike killed before
 # A process that measures is killed: its row fails with a sentence, the others are done, and the next run makes up for it.
@@ -184,11 +187,12 @@ for _ in $(seq 500); do
     worker=$(sed -n 's/.*"pid": \([0-9]*\),.*/\1/p' "${lock:-/dev/null}" 2>/dev/null)
     # Stopped, it cannot end its item meanwhile: it is in the midst of it.
     if [ -n "$worker" ] && kill -STOP "$worker" 2>/dev/null; then
-        [ -e "$lock" ] && break
+        [ -e "$lock" ] && [ -d "${lock%.lock}.tmp" ] && break
         kill -CONT "$worker"
     fi
     sleep 0.005
 done
+touch "crash/.mroscope-$(hostname)-$worker.tmp" "crash/items/.mroscope-$worker-7.tmp" # as if it was writing these
 kill -9 "$worker"
 wait "$victim"
 code=$?
@@ -204,7 +208,7 @@ expect_alike crash before
 for signal in TERM HUP; do # a shell without a terminal makes its jobs ignore INT
     "$program" batch day/session.csv "${options[@]}" --jobs 2 -o "ended-$signal" >/dev/null 2>err.txt &
     victim=$!
-    for _ in $(seq 100); do
+    for _ in $(seq 1000); do
         [ -n "$(find "ended-$signal" -name '*.lock' 2>/dev/null)" ] && break
         sleep 0.02
     done
@@ -227,12 +231,22 @@ echo '{"pid": 1, "host": "elsewhere", "start": 1}' >"locked/items/$other.lock"
 touch -d '10 minutes ago' "locked/items/$other.lock"
 held=$(basename "$(echo before/items/y.*)")
 echo '{"pid": 1, "host": "elsewhere", "start": 1}' >"locked/items/$held.lock"
+touch "locked/.mroscope-$(hostname)-4194305.tmp"
 # One that runs here keeps its lock, however long it was silent: it may have been stopped.
 lives=$(basename "$(echo before/items/with*)")
 if [ -r /proc/$$/stat ]; then
     echo '{"pid": '$$', "host": "'"$(hostname)"'", "start": '"$(sed 's/.*) //' /proc/$$/stat | cut -d' ' -f20)"'}' >"locked/items/$lives.lock"
     touch -d '10 minutes ago' "locked/items/$lives.lock"
     touch -d '1 day ago' locked/.mroscope-elsewhere-1.tmp locked/items/.mroscope-1-0.tmp # of processes that died
+    # One that has ended has no lock any more, although its parent never asks.
+    bash -c 'sleep 0 & echo $! >zombie; exec sleep 60' &
+    careless=$!
+    for _ in $(seq 500); do
+        dead=$(cat zombie 2>/dev/null) && grep -q ') Z' "/proc/$dead/stat" 2>/dev/null && break
+        sleep 0.01
+    done
+    other=$(basename "$(echo before/items/größe.*)")
+    echo '{"pid": '"$dead"', "host": "'"$(hostname)"'", "start": '"$(sed 's/.*) //' "/proc/$dead/stat" | cut -d' ' -f20)"'}' >"locked/items/$other.lock"
 fi
 "$program" batch day/session.csv "${options[@]}" -o locked >out.txt 2>err.txt &
 victim=$!
@@ -249,6 +263,7 @@ code=$?
 expect_code 0
 expect_alike locked before
 nothing_half_made locked
+[ -n "${careless-}" ] && kill "$careless"
 
 # -- what a name can be: hidden, too long for the names of results; the others are told with it
 mkdir names

@@ -49,4 +49,30 @@ expect_one_line
 expect_err "cut short while it was read"
 expect_empty cut
 
+# Frames that are measured and wait for those before them have no names yet. Here all wait for who reads the results.
+{
+    stack16 40 48 48 2 1
+    for i in $(seq 0 39); do tail -c +$((i * 9000 + 1001)) "$samples/AQ_0_corr.tif" | head -c $((48 * 48 * 2)); done
+} >frames.tif
+mkfifo results
+for name in TERM PIPE; do
+    "$program" haadf --band 0.2,0.9 --surrogates 299 --threads 3 --quiet --json -o "waits-$name" frames.tif >results 2>err.txt &
+    running=$!
+    exec 3<results
+    now=
+    for _ in $(seq 200); do
+        before=$now
+        now=$(find "waits-$name" -name '.mroscope-*' 2>/dev/null)
+        [ -n "$now" ] && [ "$now" = "$before" ] && break
+        sleep 0.2
+    done
+    expect [ -n "$now" ]
+    [ "$name" = TERM ] && kill "$running"
+    exec 3<&-
+    wait "$running"
+    code=$?
+    expect_code $((128 + $(kill -l "$name")))
+    expect [ -z "$(find "waits-$name" -name '.mroscope-*')" ]
+done
+
 finish
