@@ -57,9 +57,9 @@ static void *measure(void *context, struct cli_item *item)
         m->code = MRO_FAIL(&m->error, MRO_EMEMORY, "'%s': no memory left for its result", item->name);
     if (m->code) tell_of_tags(run, item, &m->error);
     const bool writes = m->code == MRO_OK && item->stem && run->verb->write;
-    if (writes && item->place >= CLI_BESIDE) {
-        struct mro_error told_later; /* publish writes again what could not be written here */
-        item->staged = !mro_inside_keeps();
+    if (writes && item->place >= CLI_BESIDE && !mro_inside_keeps()) { /* what is kept has an order */
+        struct mro_error told_later;                                  /* publish writes again what fails here */
+        item->staged = true;
         m->written = run->verb->write(run, item, m->result, &told_later) == MRO_OK;
         if (!m->written) cli_item_unwrite(item, true);
     }

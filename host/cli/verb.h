@@ -59,7 +59,7 @@ struct cli_verb {
     size_t (*need)(const void *state, const struct mro_image *like);
     /* Measures item->pixels on run->places->device[place]. `result` is zeros and is released in any case. The first
      * frame of an image is measured by itself, others at the same time at different places, but for CLI_CPU: what they
-     * share of the state is made for the first and left as it is. */
+     * share of the state is made for the first and left as it is. So are files of a single frame. */
     enum mro_code (*measure)(void *state, enum cli_place place, const struct cli_item *item, void *result,
                              struct mro_error *e);
     /* Whether frames can be measured before those ahead of them are pooled. NULL: any but the first. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Frames of a stack are measured side by side: the same bytes however many are, and as far as the first that fails.
+# Frames of a stack are measured side by side, and so are files of a single one: the same bytes however many are. Of a
+# stack it goes as far as the first that fails, of files past it.
 # shellcheck source=lib.bash
 . "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 image=$samples/AQ_0_corr.tif
@@ -86,5 +87,32 @@ find kept -name 'small.f000[345]*' -exec md5sum {} + | sort >now.txt
 expect_same now.txt kept.txt
 checks=$((checks + 1))
 [ -z "$(find kept -name '.*' -type f)" ] || fail "files left behind: $(find kept -name '.*' -type f | head -3)"
+
+# -- files: in their order, with one among them that is larger, one of several frames and one that is none
+for i in 0 1 2 3 4; do
+    {
+        stack16 1 48 48 2 1
+        tail -c +$((i * 16000 + 1)) rows.raw | head -c $((48 * 48 * 2))
+    } >"file$i.tif"
+done
+{
+    stack16 1 96 80 2 1
+    head -c $((96 * 80 * 2)) rows.raw
+} >larger.tif
+echo "no image" >none.tif
+order="file0.tif file1.tif larger.tif file2.tif none.tif small.tif file3.tif file4.tif"
+for threads in 1 3; do
+    # shellcheck disable=SC2086
+    run haadf --json --device cpu --threads $threads --band 0.2,0.9 --surrogates 299 -o files$threads $order
+    expect_code 1
+    cp out.txt out$threads.txt
+    cp err.txt err$threads.txt
+done
+expect_same out3.txt out1.txt
+expect_same err3.txt err1.txt
+expect diff -r files1 files3
+expect [ "$(grep -o '"file": "[a-z0-9.]*"' out3.txt | uniq | cut -d '"' -f 4 | tr '\n' ' ')" = "${order/none.tif /} " ]
+expect [ "$(wc -l <err3.txt)" -eq 1 ]
+expect [ -z "$(find files3 -name '.*' -type f)" ]
 
 finish
