@@ -21,6 +21,7 @@
 #define SMALL_NM2 25.0     /* of which one cluster of 2.5 nm is a fifth */
 #define CROWDED 0.4        /* area fraction from which crystals begin to whiten themselves away */
 #define GLASS_SD 0.2       /* of the area of crystals, relative, times their share: the less glass the less sure */
+#define FEW 3              /* ordered regions: fewer do not tell how strong fringes are */
 #define DIM 3.0            /* standard deviations that fringes are weaker by than expected, when that is said */
 #define WITH_RIM 1.2       /* area of a sphere over that of its flagged cells, at most */
 #define MOST_RIM 0.25      /* of the side of a field, left out of p */
@@ -30,6 +31,7 @@ static void result_unknown(struct mro_order_result *r)
 {
     r->fraction_raw = r->null_fraction = r->fraction = r->p_image = r->fraction_acf = NAN;
     r->fraction_ci95[0] = r->fraction_ci95[1] = r->density_per_nm2 = r->diameter_median_nm = NAN;
+    for (int i = 0; i < 3; i++) r->fraction_at_most[i] = NAN;
     r->size_limit_nm = r->coverage = r->blemished = NAN;
     for (int i = 0; i < 4; i++) r->region_nm[i] = NAN;
     for (int i = 0; i < 3; i++) r->grade_fractions[i] = NAN;
@@ -231,6 +233,33 @@ static bool set_region(const struct mro_grid *cells, struct mro_order_result *r)
     return true;
 }
 
+/* How many patches are more likely ordered regions than speckle. */
+static size_t likely(const struct mro_found_list *found, const struct mro_area *a)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < found->n; i++) n += a->weight[i] >= 0.5;
+    return n;
+}
+
+/* Where little is found nothing tells how strong fringes are, and the weaker they are the more of them can hide: upper
+ * ends for several powers. The interval holds to a half of that of bcc Fe. */
+static enum mro_code add_limits(const struct mro_order_plan *p, const struct mro_found_list *found,
+                                const double region[4], double usable_nm2, double searched_nm2,
+                                const struct mro_contrast *expected, bool lens_known, struct mro_area *a,
+                                double at_most[3], struct mro_error *e)
+{
+    double most = 0;
+    for (int i = 0; i < 3; i++) {
+        const struct mro_contrast weaker = { expected->log_c - i * M_LN2, expected->log_sd, true };
+        struct mro_area other;
+        MRO_TRY(mro_area_of(p, found, region, usable_nm2, searched_nm2, &weaker, lens_known, &other, e));
+        at_most[i] = most = fmax(most, other.ci95[1]);
+        mro_area_release(&other);
+    }
+    a->ci95[1] = fmax(a->ci95[1], at_most[1]);
+    return MRO_OK;
+}
+
 /* Adds what crystals cover to the area of the clusters between them. */
 static void add_crystals(const struct mro_crystals *c, double usable_nm2, bool lens_known, struct mro_area *a)
 {
@@ -312,15 +341,24 @@ static double size_limit(const struct mro_order_plan *p, double contrast)
 
 static void say_verdict(const struct mro_crystals *c, struct mro_order_result *r)
 {
+    double most[3]; /* percent, of two digits */
+    for (int i = 0; i < 3; i++) most[i] = fmin(100 * r->fraction_at_most[i], 99);
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
                  "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
                  100 * r->fraction, r->p_image_at_most ? "<" : "=", r->p_image);
     else
-        snprintf(
-            r->verdict, sizeof r->verdict,
-            "not distinguishable from a glass of the same spectrum (p = %.2g); nothing below %.2f nm can be seen here",
-            r->p_image, r->size_limit_nm);
+        snprintf(r->verdict, sizeof r->verdict,
+                 "not distinguishable from a glass of the same spectrum (p = %.2g): at most %.2g %% of order with "
+                 "fringes of "
+                 "the power of bcc Fe, %.2g %% with half and %.2g %% with a quarter of it; nothing below %.2f nm can "
+                 "be seen",
+                 r->p_image, most[0], most[1], most[2], r->size_limit_nm);
+    if (r->distinguishable && isfinite(r->fraction_at_most[1]))
+        mro_warn(r,
+                 "fewer than %d ordered regions stand out, too few to tell how strong fringes are here: the interval "
+                 "goes up to what could hide with half of the power of those of bcc Fe",
+                 FEW);
     if (r->distinguishable && (r->size_limit_nm > LARGE_LIMIT_NM || r->size_limit_nm > r->diameter_median_nm))
         mro_warn(
             r,
@@ -404,6 +442,10 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     struct mro_contrast expected = w.expected; /* crystals raise the power that it is from */
     if (large.n) expected.log_c = fmax(expected.log_c, large.log_contrast);
     if ((rc = mro_area_of(p, &found, r->region_nm, left, left_searched, &expected, w.lens_known, &area, e))) goto done;
+    if ((!r->distinguishable || (large.n == 0 && likely(&found, &area) < FEW)) &&
+        (rc = add_limits(p, &found, r->region_nm, left, left_searched, &expected, w.lens_known, &area,
+                         r->fraction_at_most, e)))
+        goto done;
     if (large.n) add_crystals(&large, usable_nm2, w.lens_known, &area);
     r->null_fraction = p->o.false_positive_rate; /* the threshold is that quantile of the null */
     r->fraction = area.fraction;

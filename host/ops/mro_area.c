@@ -221,8 +221,8 @@ static inline int64_t take_exponent(double *v)
 /* ln of what is known beforehand of a contrast: the expectation, or a wider one around it. */
 static double contrast_prior(double log_c, const struct mro_contrast *expected)
 {
-    const double off = log_c - expected->log_c;
-    return log((1 - SURPRISE_CHANCE) * normal(off, expected->log_sd) + SURPRISE_CHANCE * normal(off, SURPRISE_SD));
+    const double off = log_c - expected->log_c, surprise = expected->given ? 0 : SURPRISE_CHANCE;
+    return log((1 - surprise) * normal(off, expected->log_sd) + surprise * normal(off, SURPRISE_SD));
 }
 
 static bool posterior_fill(const struct mro_order_plan *p, const struct mro_found_list *l, double false_patches,

@@ -92,6 +92,7 @@ enum mro_code mro_power_measure(struct mro_order_plan *p, struct mro_error *e);
 /* What is known beforehand of the contrast c of snr = c D^4 (nm^-4): mean and standard deviation of its logarithm. */
 struct mro_contrast {
     double log_c, log_sd;
+    bool given; /* it is so by assumption, and cannot be wrong altogether */
 };
 
 struct mro_whitened {

@@ -109,6 +109,7 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     r->fraction = mean(&p->fraction);
     r->fraction_ci95[0] = mean(&p->lo);
     r->fraction_ci95[1] = mean(&p->hi);
+    for (int i = 0; i < 3; i++) r->fraction_at_most[i] = NAN;
     r->p_image = p->tested ? fmin(1, p_together(p, &r->p_image_at_most)) : NAN;
     r->distinguishable = r->p_image < 0.001;
     r->fraction_acf = mean(&p->acf);

@@ -45,6 +45,16 @@ static json_t *grades_json(const double v[3])
     return take(&b);
 }
 
+static json_t *limits_json(const double v[3])
+{
+    if (isnan(v[0])) return json_null();
+    struct builder b = object();
+    put(&b, "full", number(v[0]));
+    put(&b, "half", number(v[1]));
+    put(&b, "quarter", number(v[2]));
+    return take(&b);
+}
+
 json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_result *r, struct mro_error *e)
 {
     struct builder b = mro_json_begin(h);
@@ -56,6 +66,7 @@ json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_r
     put(&b, "fraction_raw", number(r->fraction_raw));
     put(&b, "fraction", number(r->fraction));
     put(&b, "fraction_ci95", interval(r->fraction_ci95));
+    put(&b, "fraction_at_most", limits_json(r->fraction_at_most));
     put(&b, "null_fraction", number(r->null_fraction));
     put(&b, "p_image", number(r->p_image));
     put(&b, "p_image_at_most", json_boolean(r->p_image_at_most));

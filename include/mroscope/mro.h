@@ -22,7 +22,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_ORDER_ALGORITHM "mro 5"
+#define MRO_ORDER_ALGORITHM "mro 6"
 
 struct mro_order_options {
     double band_inv_nm[2];      /* pass band; default 4.1, 5.8 */
@@ -99,10 +99,12 @@ struct mro_order_result {
     double null_fraction; /* the same over speckle images */
     double fraction;      /* area fraction, corrected for null, power and footprint */
     double fraction_ci95[2];
-    double p_image;       /* chance that a glass of the same spectrum shows this much */
-    bool p_image_at_most; /* that or less: the fields of the null cannot tell */
-    bool distinguishable; /* p_image < 0.001 */
-    double fraction_acf;  /* NaN unless acf_map */
+    double fraction_at_most[3]; /* its upper end were the power of all fringes that of bcc Fe, a half, a quarter of it;
+                                   NaN where there is enough order to tell its power */
+    double p_image;             /* chance that a glass of the same spectrum shows this much */
+    bool p_image_at_most;       /* that or less: the fields of the null cannot tell */
+    bool distinguishable;       /* p_image < 0.001 */
+    double fraction_acf;        /* NaN unless acf_map */
     double density_per_nm2, diameter_median_nm;
     double size_limit_nm;      /* smallest cluster found with 50 % probability */
     double grade_fractions[3]; /* A, B, C: shares of objects */

@@ -182,6 +182,51 @@ static void speckle_alone_is_called_speckle(void **state)
     assert_true(flagged > 0.003 && flagged < 0.02); /* nominal 1 % */
 }
 
+/* Where fringes are weaker than those of bcc Fe, most or all of them stay unseen. What the image then says is how much
+ * of them there can be at most; where there is nothing, that is little. */
+static void what_is_too_faint_to_be_seen_is_bounded(void **state)
+{
+    static const struct {
+        double power; /* over that of bcc Fe */
+        size_t n;
+        int limit; /* that holds for it */
+    } of[] = { { 0.5, 8, 1 }, { 0.25, 8, 2 }, { 1, 0, 0 } };
+    enum { FIELDS = 16 };
+    (void)state;
+    for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
+        size_t unseen = 0, covered = 0, bounded = 0, told = 0;
+        double most = 0;
+        for (uint64_t i = 0; i < FIELDS; i++) {
+            struct mro_image im = { 0 };
+            struct disc discs[MOST];
+            struct mro_order_result r;
+            const size_t n =
+                make_mixed(&im, 600 + i, of[k].n, of[k].n, (const double[]){ 2, 2 }, 1.1 * of[k].power, discs);
+            for (size_t j = 0; j < (size_t)N * N; j++) im.px[j] = 1000 + (float)sqrt(of[k].power) * (im.px[j] - 1000);
+            ok(mro_order_measure(plan, &im, "faint", &r, &e), &e);
+            const double t = planted(discs, n, r.region_nm);
+            covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+            if (!r.distinguishable) {
+                assert_true(r.fraction_at_most[0] <= r.fraction_at_most[1]);
+                assert_true(r.fraction_at_most[1] <= fmin(r.fraction_at_most[2], r.fraction_ci95[1]));
+                told += strstr(r.verdict, "with a quarter of it; nothing below") != NULL;
+                bounded += t <= r.fraction_at_most[of[k].limit];
+                most += r.fraction_at_most[0];
+                unseen++;
+            }
+            mro_order_result_release(&r);
+            mro_image_release(&im);
+        }
+        print_message(
+            "%g of the power: %zu intervals of %d cover; %zu not seen, of which %zu are bounded; at most %.3f "
+            "at full power\n",
+            of[k].power, covered, FIELDS, unseen, bounded, most / (double)unseen);
+        assert_true(unseen >= 3 && told == unseen && bounded == unseen);
+        assert_true(covered + 1 >= FIELDS);
+        assert_true(of[k].n || most / (double)unseen < 0.08);
+    }
+}
+
 static void turned(const struct mro_image *im, struct mro_image *to, int how)
 {
     ok(mro_image_alloc(to, N, N, &e), &e);
@@ -326,6 +371,7 @@ static void same(const struct mro_order_result *a, const struct mro_order_result
     SAME(null_fraction);
     SAME(fraction);
     SAME(fraction_ci95);
+    SAME(fraction_at_most);
     SAME(p_image);
     SAME(density_per_nm2);
     SAME(diameter_median_nm);
@@ -420,6 +466,7 @@ int main(void)
         cmocka_unit_test(flat_crystals_are_told_from_spheres),
         cmocka_unit_test(a_crystal_that_fills_the_field_is_told),
         cmocka_unit_test(speckle_alone_is_called_speckle),
+        cmocka_unit_test(what_is_too_faint_to_be_seen_is_bounded),
         cmocka_unit_test(turning_and_scaling_change_little),
         cmocka_unit_test(pixels_that_are_not_square),
         cmocka_unit_test(threads_and_repetition_change_nothing),
