@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* For tests that build small files: numbers put into bytes at given places, and what is asked of warnings. */
+/* For tests that build small files: numbers put into bytes at given places. */
 #ifndef TESTS_READERS_BUILD_H
 #define TESTS_READERS_BUILD_H
 
@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "mroscope/file.h"
+#include "readers/data.h"
 
 static inline void put_bits(unsigned char *p, uint64_t v, size_t bytes, bool big)
 {
@@ -48,14 +48,12 @@ static inline void write_text(const char *folder, const char *name, const char *
     assert_int_equal(fclose(f), 0);
 }
 
-#define BUILT_BUDGET ((size_t)64 << 20)
-
 /* Opens a built file of one image, called `name`, which is to be known as `format`. */
 static inline struct mro_file *open_bytes(const void *p, size_t size, const char *name, const char *format)
 {
     struct mro_file *f;
     struct mro_error e;
-    if (mro_file_open_memory(&f, p, size, name, BUILT_BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
+    if (mro_file_open_memory(&f, p, size, name, BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
     assert_string_equal(mro_file_format(f), format);
     assert_int_equal(mro_file_images(f), 1);
     return f;
@@ -66,22 +64,8 @@ static inline void refuse_bytes(const void *p, size_t size, const char *name, co
 {
     struct mro_file *f;
     struct mro_error e;
-    assert_int_equal(mro_file_open_memory(&f, p, size, name, BUILT_BUDGET, &e), MRO_EFORMAT);
+    assert_int_equal(mro_file_open_memory(&f, p, size, name, BUDGET, &e), MRO_EFORMAT);
     if (strstr(e.message, part) == NULL || strstr(e.message, name) == NULL) fail_msg("%s", e.message);
-}
-
-/* Some warning has `part`. */
-static inline void assert_warning(const struct mro_file *f, const char *part)
-{
-    const char *w;
-    for (size_t i = 0; (w = mro_file_warning(f, i)) != NULL; i++)
-        if (strstr(w, part) != NULL) return;
-    fail_msg("no warning has '%s'", part);
-}
-
-static inline void assert_no_warning(const struct mro_file *f)
-{
-    if (mro_file_warning(f, 0) != NULL) fail_msg("%s", mro_file_warning(f, 0));
 }
 
 #endif

@@ -19,45 +19,6 @@
 #include "mroscope/eds_stream.h"
 #include "readers/data.h"
 
-#define BUDGET ((size_t)64 << 20)
-
-static struct mro_file *open_data(const char *name)
-{
-    char path[512];
-    struct mro_file *f;
-    struct mro_error e;
-    snprintf(path, sizeof path, "%s/emd/%s", MROSCOPE_TEST_DATA, name);
-    if (mro_file_open(&f, path, BUDGET, &e) != MRO_OK) fail_msg("%s", e.message);
-    return f;
-}
-
-static void near(double value, double expected)
-{
-    if (!(fabs(value - expected) <= 1e-12 + 1e-9 * fabs(expected))) fail_msg("%.12g is not %.12g", value, expected);
-}
-
-static void assert_axis(const struct mro_axis *a, size_t size, double step, double offset, enum mro_unit unit)
-{
-    assert_int_equal(a->size, size);
-    near(a->step, step);
-    near(a->offset, offset);
-    assert_int_equal(a->unit, unit);
-    assert_int_equal(a->source, step > 0 ? MRO_SOURCE_VENDOR : MRO_SOURCE_UNKNOWN);
-}
-
-static bool warned(const struct mro_file *f, const char *part)
-{
-    const char *w;
-    for (size_t i = 0; (w = mro_file_warning(f, i)) != NULL; i++)
-        if (strstr(w, part) != NULL) return true;
-    return false;
-}
-
-static void assert_warned(const struct mro_file *f, const char *part)
-{
-    if (!warned(f, part)) fail_msg("no warning with '%s'", part);
-}
-
 /* Every value of a frame against the formula of make_emd.py: 100 k + 10 y + x. */
 static void assert_ramp(struct mro_file *f, size_t image, size_t frame, double scale)
 {
@@ -66,7 +27,7 @@ static void assert_ramp(struct mro_file *f, size_t image, size_t frame, double s
     if (mro_file_read(f, image, frame, &im, &e) != MRO_OK) fail_msg("%s", e.message);
     for (size_t y = 0; y < im.ny; y++)
         for (size_t x = 0; x < im.nx; x++)
-            near(im.px[y * im.nx + x], (float)(scale * (double)(100 * frame + 10 * y + x)));
+            assert_near(im.px[y * im.nx + x], (float)(scale * (double)(100 * frame + 10 * y + x)));
     mro_image_release(&im);
 }
 
@@ -87,7 +48,7 @@ static void assert_fails(const char *name, const char *part)
 static void test_real_stack(void **state)
 {
     (void)state;
-    struct mro_file *f = open_data("fei_example_tem_stack.emd");
+    struct mro_file *f = open_data("emd/fei_example_tem_stack.emd");
     assert_string_equal(mro_file_format(f), "Velox EMD");
     assert_int_equal(mro_file_images(f), 1);
     const struct mro_image_info *i = mro_file_info(f, 0);
@@ -102,23 +63,23 @@ static void test_real_stack(void **state)
     assert_axis(&i->axis[0], 2, 0.8, 0, MRO_UNIT_S);
     assert_axis(&i->axis[1], 3, 0.0081728831922978511, -16.738064777825999, MRO_UNIT_NM);
     assert_axis(&i->axis[2], 3, 0.0081728831922978511, -16.738064777825999, MRO_UNIT_NM);
-    near(i->beam_kv, 300);
-    near(i->camera_length_mm, 478);
-    near(i->magnification, 1271519.155);
-    near(i->binning[0], 1);
-    near(i->stage_tilt_deg[0], -0.21967359999999991 * 180 / M_PI);
-    near(i->stage_tilt_deg[1], -0.035036330282688141 * 180 / M_PI);
+    assert_near(i->beam_kv, 300);
+    assert_near(i->camera_length_mm, 478);
+    assert_near(i->magnification, 1271519.155);
+    assert_near(i->binning[0], 1);
+    assert_near(i->stage_tilt_deg[0], -0.21967359999999991 * 180 / M_PI);
+    assert_near(i->stage_tilt_deg[1], -0.035036330282688141 * 180 / M_PI);
     assert_null(mro_file_warning(f, 0));
     struct mro_statistics s;
     struct mro_error e;
     assert_int_equal(mro_file_statistics(f, 0, &s, &e), MRO_OK);
-    near(s.min, 0);
-    near(s.max, 17);
-    near(s.mean, 8.5);
-    near(s.sd, 5.188127472091127);
+    assert_near(s.min, 0);
+    assert_near(s.max, 17);
+    assert_near(s.mean, 8.5);
+    assert_near(s.sd, 5.188127472091127);
     struct mro_image im; /* the file holds 0 .. 17 with the frames interleaved */
     assert_int_equal(mro_file_read(f, 0, 1, &im, &e), MRO_OK);
-    for (size_t k = 0; k < 9; k++) near(im.px[k], (double)(2 * k + 1));
+    for (size_t k = 0; k < 9; k++) assert_near(im.px[k], (double)(2 * k + 1));
     mro_image_release(&im);
     mro_file_close(f);
 }
@@ -128,15 +89,15 @@ static void test_filters_and_order(void **state)
 {
     static const size_t jumps[] = { 3, 0, 1, 2, 3, 4, 4, 1, 0, 4, 2 };
     (void)state;
-    struct mro_file *f = open_data("velox_stack_filters.emd");
+    struct mro_file *f = open_data("emd/velox_stack_filters.emd");
     const struct mro_image_info *i = mro_file_info(f, 0);
     assert_int_equal(i->frames, 5);
     assert_int_equal(i->dtype, MRO_U16);
     assert_axis(&i->axis[0], 5, 1.5, 0, MRO_UNIT_S);
     assert_axis(&i->axis[1], 5, 0.3, 0.5, MRO_UNIT_NM);
     assert_axis(&i->axis[2], 7, 0.2, -1, MRO_UNIT_NM);
-    near(i->magnification, 640000);
-    near(i->camera_length_mm, 115);
+    assert_near(i->magnification, 640000);
+    assert_near(i->camera_length_mm, 115);
     for (size_t k = 0; k < sizeof jumps / sizeof *jumps; k++) assert_ramp(f, 0, jumps[k], 1);
     mro_file_close(f);
 }
@@ -144,7 +105,7 @@ static void test_filters_and_order(void **state)
 static void test_plain(void **state)
 {
     (void)state;
-    struct mro_file *f = open_data("velox_plain.emd");
+    struct mro_file *f = open_data("emd/velox_plain.emd");
     assert_int_equal(mro_file_images(f), 3);
     assert_string_equal(mro_file_info(f, 0)->title, "DF4");
     assert_string_equal(mro_file_info(f, 1)->title, "Ceta");
@@ -155,9 +116,9 @@ static void test_plain(void **state)
         for (size_t frame = 3; frame-- > 0;) assert_ramp(f, image, frame, 1);
     /* A camera: the exposure is the time of a frame, the magnification that of the column, binning y and x. */
     const struct mro_image_info *i = mro_file_info(f, 1);
-    near(i->axis[0].step, 0.25);
-    near(i->binning[0], 2);
-    near(i->binning[1], 4);
+    assert_near(i->axis[0].step, 0.25);
+    assert_near(i->binning[0], 2);
+    assert_near(i->binning[1], 4);
     /* Frames that lie whole and plain in the file are not copied; big-endian interleaved ones must be. */
     const unsigned char *p;
     bool big;
@@ -165,11 +126,11 @@ static void test_plain(void **state)
     assert_true(big && p > f->bytes.p && p < f->bytes.p + f->bytes.size);
     assert_false(f->reader->view(f, 0, 1, &p, &big));
     /* The chunk that was never written reads as the fill value, and that is said. */
-    assert_warned(f, "1 of the 2 chunks");
+    assert_warning(f, "1 of the 2 chunks");
     struct mro_image im;
     struct mro_error e;
     assert_int_equal(mro_file_read(f, 2, 0, &im, &e), MRO_OK);
-    for (size_t k = 0; k < 16; k++) near(im.px[k], -7);
+    for (size_t k = 0; k < 16; k++) assert_near(im.px[k], -7);
     mro_image_release(&im);
     mro_file_close(f);
 }
@@ -177,7 +138,7 @@ static void test_plain(void **state)
 static void test_kinds(void **state)
 {
     (void)state;
-    struct mro_file *f = open_data("velox_kinds.emd");
+    struct mro_file *f = open_data("emd/velox_kinds.emd");
     assert_int_equal(mro_file_images(f), 5);
     assert_int_equal(mro_file_info(f, 0)->dtype, MRO_C64); /* DPC: 3 and 4 times the ramp */
     assert_ramp(f, 0, 0, 5);
@@ -185,7 +146,7 @@ static void test_kinds(void **state)
     assert_int_equal(i->kind, MRO_KIND_DIFFRACTION);
     assert_axis(&i->axis[0], 4, 0.03, 0.5e-18, MRO_UNIT_INV_NM); /* 1/m */
     assert_axis(&i->axis[1], 3, 0.02, -1e-18, MRO_UNIT_INV_NM);
-    assert_warned(f, "half of a Fourier transform");
+    assert_warning(f, "half of a Fourier transform");
     i = mro_file_info(f, 2);
     assert_string_equal(i->title, "Fe");
     assert_int_equal(i->kind, MRO_KIND_MAP);
@@ -193,14 +154,14 @@ static void test_kinds(void **state)
     i = mro_file_info(f, 3); /* keys that are missing */
     assert_axis(&i->axis[0], 3, 0, 0, MRO_UNIT_NONE);
     assert_true(i->beam_kv == 0 && isnan(i->stage_tilt_deg[0]));
-    assert_warned(f, "BinaryResult.PixelSize");
-    assert_warned(f, "Optics.AccelerationVoltage");
+    assert_warning(f, "BinaryResult.PixelSize");
+    assert_warning(f, "Optics.AccelerationVoltage");
     assert_string_equal(mro_file_info(f, 4)->instrument, "Titan ?"); /* a name that is no UTF-8 */
-    near(mro_file_info(f, 4)->axis[1].step, 0.2);
-    assert_warned(f, "version 14");
-    assert_warned(f, "no JSON object");
-    assert_warned(f, "holds texts");
-    assert_warned(f, "/Data/Line");
+    assert_near(mro_file_info(f, 4)->axis[1].step, 0.2);
+    assert_warning(f, "version 14");
+    assert_warning(f, "no JSON object");
+    assert_warning(f, "holds texts");
+    assert_warning(f, "/Data/Line");
     mro_file_close(f);
 }
 
@@ -222,7 +183,7 @@ static double expected_counts(size_t pixel, size_t channel)
 static void test_stream_images(void **state)
 {
     (void)state;
-    struct mro_file *f = open_data("velox_stream.emd");
+    struct mro_file *f = open_data("emd/velox_stream.emd");
     struct mro_error e;
     struct mro_image im;
     assert_int_equal(mro_file_images(f), 5);
@@ -238,7 +199,7 @@ static void test_stream_images(void **state)
     assert_axis(&i->axis[0], 4, 0.3, 0.5, MRO_UNIT_NM);
     assert_axis(&i->axis[1], 5, 0.2, -1, MRO_UNIT_NM);
     assert_axis(&i->axis[2], 2048, 10, -250, MRO_UNIT_EV);
-    near(i->beam_kv, 300);
+    assert_near(i->beam_kv, 300);
     /* Rows out of order; then again without the index of rows. */
     static const size_t rows[] = { 2, 0, 3, 1 };
     for (int pass = 0; pass < 2; pass++) {
@@ -246,7 +207,7 @@ static void test_stream_images(void **state)
             assert_int_equal(mro_file_read(f, image, rows[k], &im, &e), MRO_OK);
             assert_true(im.ny == 5 && im.nx == 2048);
             for (size_t p = 0; p < 5; p++)
-                for (size_t c = 0; c < 2048; c++) near(im.px[p * 2048 + c], expected_counts(rows[k] * 5 + p, c));
+                for (size_t c = 0; c < 2048; c++) assert_near(im.px[p * 2048 + c], expected_counts(rows[k] * 5 + p, c));
             mro_image_release(&im);
         }
         struct mro_eds_stream *s = mro_emd_stream(f);
@@ -259,13 +220,13 @@ static void test_stream_images(void **state)
     for (size_t c = 0; c < 2048; c++) {
         double sum = 0;
         for (size_t p = 0; p < 20; p++) sum += expected_counts(p, c);
-        near(im.px[c], sum);
+        assert_near(im.px[c], sum);
     }
     mro_image_release(&im);
     const size_t counts = find_title(f, "EDS counts");
     assert_int_equal(mro_file_info(f, counts)->kind, MRO_KIND_MAP);
     assert_int_equal(mro_file_read(f, counts, 0, &im, &e), MRO_OK);
-    for (size_t p = 0; p < 20; p++) near(im.px[p], 3 * (2 * 512 + 2.0 * (double)p + 2));
+    for (size_t p = 0; p < 20; p++) assert_near(im.px[p], 3 * (2 * 512 + 2.0 * (double)p + 2));
     mro_image_release(&im);
     assert_null(mro_file_warning(f, 0)); /* the last marker may be left out */
     mro_file_close(f);
@@ -274,14 +235,14 @@ static void test_stream_images(void **state)
 static void test_element_maps(void **state)
 {
     (void)state;
-    struct mro_file *f = open_data("velox_stream.emd");
+    struct mro_file *f = open_data("emd/velox_stream.emd");
     struct mro_error e;
     struct mro_eds_stream_info info;
     assert_int_equal(mro_eds_stream_info(f, &info, &e), MRO_OK);
     assert_true(info.ny == 4 && info.nx == 5 && info.channels == 2048 && info.frames == 3 && info.detectors == 2);
-    near(info.step_ev, 10);
-    near(info.offset_ev, -250);
-    near(info.axis[1].step, 0.2);
+    assert_near(info.step_ev, 10);
+    assert_near(info.offset_ev, -250);
+    assert_near(info.axis[1].step, 0.2);
     /* 20 channels each, 5 counts of background in a frame of a detector: channel 656 begins at 6305 eV. */
     const struct mro_eds_window exact = { { 6305, 6505 }, { 5905, 6105 }, { 6705, 6905 } };
     const struct mro_eds_window lopsided = { { 6305, 6505 }, { 0, 0 }, { 6705, 6905 } };
@@ -290,22 +251,22 @@ static void test_element_maps(void **state)
     struct mro_eds_map maps[4];
     assert_int_equal(mro_eds_maps(f, windows, 4, maps, &e), MRO_OK);
     for (size_t p = 0; p < 20; p++) {
-        near(maps[0].net[p], 6.0 * (double)p);
-        near(maps[0].variance[p], 6.0 * (double)p + 30 + 0.25 * 30 + 0.25 * 30);
-        near(maps[2].net[p], 6.0 * (double)p);
-        near(maps[2].variance[p], 6.0 * (double)p + 30 + 30);
+        assert_near(maps[0].net[p], 6.0 * (double)p);
+        assert_near(maps[0].variance[p], 6.0 * (double)p + 30 + 0.25 * 30 + 0.25 * 30);
+        assert_near(maps[2].net[p], 6.0 * (double)p);
+        assert_near(maps[2].variance[p], 6.0 * (double)p + 30 + 30);
         /* Windows that do not fit the comb of the background are off by parts of a tooth: 6 counts. */
         assert_true(fabs(maps[1].net[p] - 6) < 6);
         assert_true(fabs(maps[3].net[p] - 6.0 * (double)p) < 6);
         assert_true(maps[3].variance[p] > maps[3].net[p]);
     }
-    near(maps[0].net_sum, 6 * 190);
+    assert_near(maps[0].net_sum, 6 * 190);
     for (int i = 0; i < 4; i++) mro_eds_map_release(&maps[i]);
     const struct mro_eds_window beyond = { { 30000, 31000 }, { 0, 0 }, { 0, 0 } };
     assert_int_equal(mro_eds_maps(f, &beyond, 1, maps, &e), MRO_EARG);
     assert_null(maps[0].net);
     mro_file_close(f);
-    f = open_data("velox_plain.emd");
+    f = open_data("emd/velox_plain.emd");
     assert_int_equal(mro_eds_maps(f, &exact, 1, maps, &e), MRO_EDATA);
     assert_non_null(strstr(e.message, "velox_plain.emd"));
     mro_file_close(f);
@@ -338,9 +299,9 @@ static void test_stream_of_too_many_pixels(void **state)
 static void test_pruned(void **state)
 {
     (void)state;
-    struct mro_file *f = open_data("velox_pruned.emd");
+    struct mro_file *f = open_data("emd/velox_pruned.emd");
     assert_int_equal(mro_file_images(f), 1);
-    assert_warned(f, "pruned");
+    assert_warning(f, "pruned");
     assert_ramp(f, 0, 0, 1);
     mro_file_close(f);
 }
@@ -366,7 +327,7 @@ static void test_lines(void **state)
     assert_null(mro_xray_line("Fe-Ma"));
     assert_null(mro_xray_line(""));
     assert_null(mro_xray_line("F e"));
-    near(mro_xray_fwhm_ev(5895), 130);
+    assert_near(mro_xray_fwhm_ev(5895), 130);
     assert_true(mro_xray_fwhm_ev(183.3) < 75 && mro_xray_fwhm_ev(17450) > 200);
 }
 
@@ -375,7 +336,7 @@ static void test_lines(void **state)
 static void test_berkeley(void **state)
 {
     (void)state;
-    struct mro_file *f = open_data("berkeley.emd");
+    struct mro_file *f = open_data("emd/berkeley.emd");
     assert_string_equal(mro_file_format(f), "EMD");
     assert_int_equal(mro_file_images(f), 8); /* once each, whatever links lead there */
     const struct mro_image_info *i = mro_file_info(f, find_title(f, "stack"));
@@ -383,10 +344,10 @@ static void test_berkeley(void **state)
     assert_axis(&i->axis[0], 3, 2, 0, MRO_UNIT_S);
     assert_axis(&i->axis[1], 4, 0.5, 0, MRO_UNIT_NM);
     assert_axis(&i->axis[2], 5, 0.25, 1, MRO_UNIT_NM); /* a vector of two entries, "n_m" */
-    near(i->beam_kv, 80);
-    near(i->camera_length_mm, 300);
-    near(i->binning[1], 2);
-    near(i->magnification, 1e5);
+    assert_near(i->beam_kv, 80);
+    assert_near(i->camera_length_mm, 300);
+    assert_near(i->binning[1], 2);
+    assert_near(i->magnification, 1e5);
     assert_string_equal(i->instrument, "Old Faithful");
     for (size_t k = 0; k < 3; k++) assert_ramp(f, find_title(f, "stack"), k, 1);
     /* Written transposed, axes named x, y, t: turned back. */
@@ -410,12 +371,12 @@ static void test_berkeley(void **state)
     assert_int_equal(i->dtype, MRO_C64);
     assert_axis(&i->axis[1], 4, 0, 0, MRO_UNIT_NONE); /* an axis of names */
     assert_ramp(f, find_title(f, "plain"), 0, sqrt(2));
-    assert_warned(f, "not even");
+    assert_warning(f, "not even");
     struct mro_statistics s; /* kept in the structure of the file */
     struct mro_error e;
     assert_int_equal(mro_file_statistics(f, find_title(f, "compact"), &s, &e), MRO_OK);
-    near(s.min, -1);
-    near(s.sum, 19);
+    assert_near(s.min, -1);
+    assert_near(s.sum, 19);
     mro_file_close(f);
 }
 
@@ -435,7 +396,7 @@ static void test_units(void **state)
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         double factor;
         assert_int_equal(mro_unit_parse(known[i].text, &factor), known[i].unit);
-        near(factor, known[i].factor);
+        assert_near(factor, known[i].factor);
     }
 }
 
@@ -454,7 +415,7 @@ static void test_hostile(void **state)
     assert_fails("hostile_soft_chain.emd", "leads to nothing");
     assert_fails("hostile_hollow.emd", "bytes can fill");
     /* Texts are read as far as real files have any: the image keeps its detector's name. */
-    struct mro_file *f = open_data("hostile_texts.emd");
+    struct mro_file *f = open_data("emd/hostile_texts.emd");
     assert_string_equal(mro_file_info(f, 0)->title, "HAADF");
     mro_file_close(f);
 }
@@ -582,7 +543,7 @@ static void *open_often(void *data)
 {
     size_t *good = data;
     for (int i = 0; i < 6; i++) {
-        struct mro_file *f = open_data("velox_stack_filters.emd");
+        struct mro_file *f = open_data("emd/velox_stack_filters.emd");
         struct mro_image im;
         struct mro_error e;
         *good += mro_file_read(f, 0, 2, &im, &e) == MRO_OK && im.px[8] == 211;

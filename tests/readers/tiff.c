@@ -13,19 +13,10 @@
 #include <cmocka.h>
 
 #include "mroscope/file.h"
+#include "readers/data.h"
 #include "readers/tiff_build.h"
 
 #define DATA MROSCOPE_TEST_DATA "/tiff/"
-
-static struct mro_file *open_data(const char *name)
-{
-    char path[1024];
-    struct mro_file *f = NULL;
-    struct mro_error e = { .code = MRO_OK };
-    snprintf(path, sizeof path, DATA "%s", name);
-    if (mro_file_open(&f, path, 0, &e) != MRO_OK) fail_msg("%s", e.message);
-    return f;
-}
 
 static struct mro_file *open_built(const struct tiff_build *b)
 {
@@ -33,19 +24,6 @@ static struct mro_file *open_built(const struct tiff_build *b)
     struct mro_error e = { .code = MRO_OK };
     if (mro_file_open_memory(&f, b->p, b->size, "built.tif", 0, &e) != MRO_OK) fail_msg("%s", e.message);
     return f;
-}
-
-static bool warned(const struct mro_file *f, const char *part)
-{
-    const char *w;
-    for (size_t i = 0; (w = mro_file_warning(f, i)) != NULL; i++)
-        if (strstr(w, part)) return true;
-    return false;
-}
-
-static void near(double a, double b, double relative)
-{
-    if (!(fabs(a - b) <= relative * fabs(b))) fail_msg("%.17g is not %.17g", a, b);
 }
 
 /* ---------------------------------------------------------------- files of other programs */
@@ -219,7 +197,7 @@ static void reads_what_others_read(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        struct mro_file *f = open_data(files[i].name);
+        struct mro_file *f = open_in(DATA, files[i].name);
         struct mro_statistics s;
         struct mro_image im;
         assert_string_equal(mro_file_format(f), "TIFF");
@@ -696,7 +674,7 @@ static void imagej_units_in_all_spellings(void **state)
 
 static void imagej_spacing_is_for_slices_only(void **state)
 {
-    struct mro_file *f = open_data("test_loading_image_saved_with_imageJ_stack.tif");
+    struct mro_file *f = open_in(DATA, "test_loading_image_saved_with_imageJ_stack.tif");
     const struct mro_image_info *info = mro_file_info(f, 0);
     (void)state;
     near(info->axis[0].step, 2500, 1e-12);
@@ -868,7 +846,7 @@ static void odd_files_load_with_their_oddity_told(void **state)
     struct mro_image im;
     struct mro_statistics s;
     (void)state;
-    struct mro_file *f = open_data("tif_nan_inf_float.tif");
+    struct mro_file *f = open_in(DATA, "tif_nan_inf_float.tif");
     assert_int_equal(mro_file_read(f, 0, 0, &im, NULL), MRO_OK);
     size_t nan = 0;
     for (size_t k = 0; k < im.nx * im.ny; k++) {
@@ -884,41 +862,28 @@ static void odd_files_load_with_their_oddity_told(void **state)
     near(s.mean, 998.65932378439902, 1e-12);
     mro_file_close(f);
 
-    f = open_data("tif_all_nan_float.tif");
+    f = open_in(DATA, "tif_all_nan_float.tif");
     assert_int_equal(mro_file_statistics(f, 0, &s, NULL), MRO_OK);
     assert_true(isnan(s.min) && isnan(s.max) && isnan(s.mean) && isnan(s.sd) && s.count == 0 && s.not_finite == 256);
     mro_file_close(f);
 
-    f = open_data("tif_constant.tif");
+    f = open_in(DATA, "tif_constant.tif");
     assert_int_equal(mro_file_statistics(f, 0, &s, NULL), MRO_OK);
     assert_true(s.min == 7 && s.max == 7 && s.mean == 7 && s.sd == 0);
     mro_file_close(f);
 
-    f = open_data("tif_cyclic_ifd.tif");
+    f = open_in(DATA, "tif_cyclic_ifd.tif");
     assert_int_equal(mro_file_info(f, 0)->frames, 1);
     assert_true(warned(f, "loop"));
     mro_file_close(f);
 
     /* More in the stream than the strip may hold: the pixels are the first of them, all of them. */
-    f = open_data("tif_deflate_bomb.tif");
+    f = open_in(DATA, "tif_deflate_bomb.tif");
     assert_true(warned(f, "not read"));
     assert_int_equal(mro_file_read(f, 0, 0, &im, NULL), MRO_OK);
     for (size_t k = 0; k < 16; k++) assert_true(im.px[k] == 0);
     mro_image_release(&im);
     mro_file_close(f);
-}
-
-static unsigned char *load(const char *name, size_t *size)
-{
-    char path[1024];
-    snprintf(path, sizeof path, DATA "%s", name);
-    FILE *in = fopen(path, "rb");
-    assert_non_null(in);
-    unsigned char *p = malloc(1 << 20);
-    assert_non_null(p);
-    *size = fread(p, 1, 1 << 20, in);
-    fclose(in);
-    return p;
 }
 
 /* Opens and reads all of what a damaged file offers; only the sanitizers and the clock judge it. */
@@ -949,7 +914,7 @@ static void a_file_cut_anywhere_is_an_error(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t size;
-        unsigned char *p = load(names[i], &size);
+        unsigned char *p = load_in(DATA, names[i], &size);
         assert_int_equal(read_all(p, size), MRO_OK);
         for (int k = 0; k < 24; k++) {
             /* A copy of that length, so that a step past its end is seen. */
@@ -977,7 +942,7 @@ static void damaged_headers_do_no_harm(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t size;
-        unsigned char *p = load(names[i], &size), *copy = malloc(size);
+        unsigned char *p = load_in(DATA, names[i], &size), *copy = malloc(size);
         assert_non_null(copy);
         for (int k = 0; k < 1500; k++) {
             memcpy(copy, p, size);

@@ -123,19 +123,6 @@ static struct mro_file *make(const struct page *pages, size_t n, const char *mod
     return f;
 }
 
-static bool warned(const struct mro_file *f, const char *part)
-{
-    const char *w;
-    for (size_t i = 0; (w = mro_file_warning(f, i)) != NULL; i++)
-        if (strstr(w, part)) return true;
-    return false;
-}
-
-static void near(double a, double b, double relative)
-{
-    if (!(fabs(a - b) <= relative * fabs(b))) fail_msg("%.17g is not %.17g", a, b);
-}
-
 /* Checks steps along x and y, their unit and source. */
 static void calibrated(const struct mro_image_info *im, double x, double y, enum mro_unit unit, enum mro_source source)
 {
