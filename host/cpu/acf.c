@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/acf_window.h"
+#include "core/team.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/acf.h"
@@ -224,10 +225,7 @@ enum mro_code mro_cpu_acf_fringes(struct mro_device *d, const struct mro_grid *g
         struct workspace w;
         float *a = malloc(2 * m * sizeof *a);
         const bool ready = workspace_new(&w, &v.of) && a;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t k = 0; k < (n + 1) / 2; k++) { /* pairs do not depend on the threads */
             if (!ready) continue;

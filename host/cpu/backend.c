@@ -172,10 +172,7 @@ static bool smooth(const float *v, bool squares, size_t ny, size_t nx, const dou
         float *rows = bells ? malloc(MRO_LANES * nx * sizeof *rows) : NULL;
         mro_lanes *line = bells ? aligned_alloc(sizeof *line, (nx + taps_x + out->nx) * sizeof *line) : NULL;
         const bool ready = rows && line;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(dynamic)
         for (size_t y = 0; y < out->ny; y += MRO_LANES) {
             const size_t n_rows = out->ny - y < MRO_LANES ? out->ny - y : MRO_LANES;

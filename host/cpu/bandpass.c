@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/team.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
 #include "mroscope/math/band.h"
@@ -67,10 +68,7 @@ enum mro_code mro_cpu_bandpass(struct mro_device *d, const float *px, size_t ny,
         struct mro_real x;
         struct mro_room y;
         const bool ready_x = mro_real_new(&x, nx), ready_y = mro_room_new(&y, ny), ready = ready_x && ready_y;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += strip) {
             if (!ready) continue;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "cpu/butterflies.h"
 #include "cpu/cpu.h"
 #include "cpu/fft.h"
@@ -283,11 +284,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
     {
         struct room *mine = room + omp_get_thread_num();
         const bool ready = room_new(mine, &y, &x, &window);
-        bool any;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
         for (size_t from = 0; from < bank->n_g; from += WAVES) {
             const size_t end = from + WAVES < bank->n_g ? from + WAVES : bank->n_g;
             if (ready) forget(mine);
@@ -297,8 +294,7 @@ enum mro_code mro_cpu_bank_maximum(struct mro_device *d, const struct mro_grid *
                 transform_columns(g, spectrum->p, &window, bank->g[k], (float)scale[k], mine);
                 keep_largest(mine, k - from); /* rising within a thread: of equal powers the first is kept */
             }
-#pragma omp atomic read
-            any = failed;
+            const bool any = mro_raised(&failed);
 #pragma omp for schedule(static)
             for (size_t p = 0; p < mro_panels(out->ny); p++)
                 if (!any) join(room, (size_t)omp_get_num_threads(), p, from, power->p, which->p);

@@ -265,10 +265,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
 #pragma omp parallel num_threads(d->threads) reduction(+ : replaced)
     {
         float *s = malloc(2 * nx * sizeof *s); /* sums of columns, then counts */
-        if (s == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (s == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t by = 0; by < bg.ny; by++) {
             if (s == NULL) continue;
@@ -316,10 +313,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
         mro_lanes *centres = aligned_alloc(sizeof *centres, bg.nx * sizeof *centres); /* the local mean, and by rows */
         float *rows = malloc(MRO_LANES * bg.nx * sizeof *rows);
         const bool ready = mro_real_new_forward(&s, nx) && centres && rows;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += strip) {
             if (!ready) continue;
@@ -357,10 +351,7 @@ enum mro_code mro_cpu_contrast_spectrum(struct mro_device *d, const float *px, s
     {
         struct mro_room r;
         const bool ready = mro_room_new(&r, ny);
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t p = 0; p < mro_panels(kept); p++) {
             const size_t kx = p * MRO_LANES, w = kept - kx < MRO_LANES ? kept - kx : MRO_LANES;

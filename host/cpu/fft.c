@@ -254,10 +254,7 @@ static bool lines_of_plane(mro_c32 *plane, size_t ny, size_t nx, ptrdiff_t reach
     {
         struct mro_room r;
         const bool ready = mro_room_new(&r, length);
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t from = 0; from < lines; from += MRO_LANES) {
             const size_t w = lines - from < MRO_LANES ? lines - from : MRO_LANES;
@@ -297,10 +294,7 @@ enum mro_code mro_fft_real(const float *field, size_t ny, size_t nx, float unit,
         struct mro_real x;
         struct mro_room y;
         const bool ready_x = mro_real_new(&x, nx), ready_y = mro_room_new(&y, ny), ready = ready_x && ready_y && half;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t y0 = 0; y0 < ny; y0 += strip) {
             if (!ready) continue;
@@ -335,10 +329,7 @@ enum mro_code mro_fft_real_inverse(const mro_c32 *spectrum, size_t ny, size_t nx
         struct mro_real x;
         struct mro_room y;
         const bool ready_x = mro_real_new(&x, nx), ready_y = mro_room_new(&y, ny), ready = ready_x && ready_y && half;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t p = 0; p < mro_panels(columns); p++) {
             const size_t kx = p * MRO_LANES, w = columns - kx < MRO_LANES ? columns - kx : MRO_LANES;

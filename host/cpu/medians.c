@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "core/team.h"
 #include "cpu/cpu.h"
 #include "cpu/lines.h"
 #include "mroscope/math/elementary.h"
@@ -438,10 +439,7 @@ bool mro_cpu_lattice_medians(const struct mro_lattice *l, const mro_c32 *s, cons
         struct group *group = calloc(1, sizeof *group);
         const bool ready = line && scratch && half_width && ends && group;
         struct runs runs = { .half_width = half_width, .longest = ends, .at = ends + rows, .count = ends + 2 * rows };
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (ptrdiff_t y = p.y0; y <= p.y1; y++)
             if (ready) fill_powers(&p, l, s, model, y, line);

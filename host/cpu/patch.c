@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "cpu/cpu.h"
 #include "cpu/lines.h"
 #include "mroscope/math/elementary.h"
@@ -253,10 +254,7 @@ enum mro_code mro_cpu_refine_patches(struct mro_device *d, const struct mro_grid
 #pragma omp parallel num_threads(d->threads)
     {
         struct patch *p = malloc(sizeof *p);
-        if (p == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (p == NULL) mro_raise(&failed);
 #pragma omp for schedule(dynamic, 4)
         for (size_t i = 0; i < n; i++) {
             struct mro_patch_walk w;

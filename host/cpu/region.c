@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "cpu/cpu.h"
 #include "mroscope/math/legendre.h"
 
@@ -112,10 +113,7 @@ enum mro_code mro_cpu_histogram(struct mro_device *d, const struct mro_buffer *f
 #pragma omp parallel num_threads(d->threads)
     {
         uint32_t *mine = calloc(bins + 1, sizeof *mine); /* one more for what is left out */
-        if (mine == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (mine == NULL) mro_raise(&failed);
 #pragma omp for schedule(static) nowait
         for (size_t from = 0; from < n; from += PART) {
             int32_t at[PART];
@@ -292,10 +290,7 @@ enum mro_code mro_cpu_regions(struct mro_device *d, const struct mro_buffer *fie
         r->first_row = k * ny / parts;
         r->rows = (k + 1) * ny / parts - r->first_row;
         r->start = calloc(r->rows + 1, sizeof *r->start);
-        if (r->start == NULL || !find_runs(field->p, mask ? mask->p : NULL, nx, level, above, r)) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (r->start == NULL || !find_runs(field->p, mask ? mask->p : NULL, nx, level, above, r)) mro_raise(&failed);
     }
     if (!failed) failed = !count_sets(part, parts, least, sums);
     for (size_t k = 0; part && k < parts; k++) {

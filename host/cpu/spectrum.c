@@ -190,10 +190,7 @@ enum mro_code mro_cpu_local_power(struct mro_device *d, const struct mro_grid *g
 #pragma omp parallel num_threads(mro_team(d->threads, 0.5 * (double)(g->ny * g->nx)))
     {
         float *line = malloc(((size_t)(2 * l.half + 1) + g->nx / 2 + 1) * sizeof *line);
-        if (line == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (line == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t y = 0; y <= g->ny / 2; y++)
             if (line) power_rows(&l, &columns, smooth, y, model, line, line + 2 * l.half + 1, out);

@@ -165,10 +165,7 @@ enum mro_code mro_cpu_demodulate(struct mro_device *d, const struct mro_grid *g,
     {
         struct room r = { 0 };
         const bool ready = room_new(&r, &a);
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(dynamic)
         for (size_t y0 = 0; y0 < window->ny; y0 += GROUP) {
             const size_t end = window->ny - y0 < GROUP ? window->ny : y0 + GROUP, begin = a.y.begin[y0];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "mroscope/math/grid.h"
 #include "ops/align_internal.h"
 
@@ -169,10 +170,7 @@ enum mro_code mro_total_add_shifted(struct mro_total *t, const struct mro_image 
         float *line = malloc((2 * wide + t->nx) * sizeof *line), *spoilt = line + wide, *out = spoilt + wide;
         size_t *column = malloc(wide * sizeof *column);
         const bool ready = line && column;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
         for (size_t x = 0; ready && x < wide; x++) column[x] = mirrored(x0 + (ptrdiff_t)x - (TAPS / 2 - 1), im->nx);
 #pragma omp for schedule(static)
         for (size_t y = 0; y < t->ny; y++) {

@@ -196,10 +196,7 @@ static bool fill_profile(const struct mro_grid *g, const mro_c32 *spectrum, stru
     {
         double *power = parts ? malloc((g->nx / 2 + 1) * sizeof *power) : NULL;
         int *ring = malloc((g->nx / 2 + 1) * sizeof *ring);
-        if (power == NULL || ring == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (power == NULL || ring == NULL) mro_raise(&failed);
 #pragma omp for schedule(dynamic)
         for (size_t c = 0; c < chunks; c++)
             for (size_t y = g->ny * c / chunks; y < g->ny * (c + 1) / chunks; y++) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "mroscope/math/philox.h"
 #include "ops/eds_internal.h"
 
@@ -306,8 +307,7 @@ static enum mro_code p_value(const struct wave *w, const struct draw *d, double 
             for (int i = 0; i < block; i++) {
                 size_t which;
                 if (room == NULL || y == NULL) {
-#pragma omp atomic write
-                    failed = true;
+                    mro_raise(&failed);
                     continue;
                 }
                 float *power = room + 2 * w->nf, *models = power + w->nf;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "mroscope/math/grid.h"
 #include "ops/haadf_internal.h"
 
@@ -115,10 +116,7 @@ enum mro_code mro_haadf_field_on(struct mro_device *d, const struct mro_haadf_st
 #pragma omp parallel num_threads(d->threads)
     {
         double *gain = malloc((size_t)(2 * hx + 1) * sizeof *gain);
-        if (gain == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (gain == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t j = 0; j < g->ny; j++) {
             const ptrdiff_t ky = (ptrdiff_t)j - (j <= g->ny / 2 ? 0 : (ptrdiff_t)g->ny);

@@ -6,6 +6,7 @@
 
 #include "core/first_error.h"
 #include "core/sizes.h"
+#include "core/team.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/philox.h"
 #include "ops/haadf_internal.h"
@@ -240,10 +241,7 @@ static bool put_together(struct mro_device *d, const struct tiles *t, const stru
 #pragma omp parallel num_threads(d->threads)
     {
         const struct histogram_sums **tile = malloc(t->in_a_field * sizeof *tile);
-        if (tile == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (tile == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t k = 0; k < fields; k++) {
             if (tile == NULL) continue;

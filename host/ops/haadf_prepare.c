@@ -10,6 +10,7 @@
 #include "core/notes.h"
 #include "core/select.h"
 #include "core/sizes.h"
+#include "core/team.h"
 #include "mroscope/math/legendre.h"
 #include "ops/haadf_internal.h"
 #include "ops/pixels.h"
@@ -196,10 +197,7 @@ static enum mro_code make_mask(const float *px, struct mro_haadf_state *s, int t
 #pragma omp parallel num_threads(threads)
     {
         uint32_t *all = malloc(2 * s->mask_nx * sizeof *all), *good = all ? all + s->mask_nx : NULL;
-        if (all == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (all == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t j = 0; j < s->mask_ny; j++) {
             if (all == NULL || s->mask == NULL) continue;

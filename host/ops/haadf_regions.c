@@ -7,6 +7,7 @@
 
 #include "core/select.h"
 #include "core/sizes.h"
+#include "core/team.h"
 #include "ops/haadf_internal.h"
 
 /* Distance of the medians of two classes in the spread within them: 2.2 for a Gaussian field split in its middle. */
@@ -115,10 +116,7 @@ static bool distances(const struct mro_grid *g, const unsigned char *set, int th
         size_t *v = malloc(most * sizeof *v);
         double *z = malloc((most + 1) * sizeof *z);
         const bool ready = line && v && z;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t y = 0; y < ny; y++) {
             if (!ready) continue;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "mroscope/math/elementary.h"
 #include "mroscope/math/grid.h"
 #include "mroscope/math/philox.h"
@@ -77,10 +78,7 @@ static bool sum_rings(const struct mro_haadf_state *s, int threads, struct mro_r
         double *q = malloc((size_t)(hx + 1) * sizeof *q);
         int32_t *of = malloc((size_t)(hx + 1) * sizeof *of);
         const bool ready = q && of;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (ptrdiff_t p = 0; p < parts; p++)
             for (ptrdiff_t ky = p * ROWS; ky < (p + 1) * ROWS && ky <= hy && ready && ring; ky++)
@@ -352,10 +350,7 @@ enum mro_code mro_spectrum_peak_p(const struct mro_rings *r, double lo, double h
         struct pooled *block = malloc(n * sizeof *block);
         const bool ready = v && block;
         const double seen = ready ? peak_gain(r->power + from, w, n, v + n, block) : 0;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static) reduction(+ : reached)
         for (uint64_t k = 0; k < PEAK_DRAWS; k++) {
             if (!ready) continue;

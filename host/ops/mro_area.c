@@ -254,10 +254,7 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
 #pragma omp parallel num_threads(threads)
     {
         double *one = malloc((wide + 1) * sizeof *one);
-        if (one == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (one == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (int m = 0; m < MODELS; m++) {
             const int c = m / (MEANS * SPREADS), w = m % (MEANS * SPREADS);
@@ -565,10 +562,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
 #pragma omp parallel num_threads(p->d->threads)
     {
         float *uniform = malloc((PART * wide + MRO_PHILOX_LANES) * sizeof *uniform);
-        if (uniform == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (uniform == NULL) mro_raise(&failed);
 #pragma omp for schedule(dynamic)
         for (size_t from = 0; from < DRAWS; from += PART) {
             const size_t end = from + PART < DRAWS ? from + PART : DRAWS;

@@ -39,10 +39,7 @@ enum mro_code mro_disc_areas(const struct mro_found_list *l, const double *diame
     {
         unsigned char *hit = discs ? malloc(BAND * nx + 1) : NULL;
         size_t first;
-        if (hit == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (hit == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t i = 0; i < l->n; i++) {
             if (discs == NULL) continue; /* without room for a band, too: other threads read them */

@@ -234,10 +234,7 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
 #pragma omp parallel num_threads(mro_team(d->threads, 0.1 * (double)n + 1e3 * (double)found->n))
     {
         float *line = malloc((g->nx + MRO_CUT_MORE) * sizeof *line);
-        if (line == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (line == NULL) mro_raise(&failed);
 #pragma omp for schedule(dynamic)
         for (size_t top = 0; top < g->ny; top += BAND_ROWS) {
             const size_t end = top + BAND_ROWS < g->ny ? top + BAND_ROWS : g->ny;

@@ -92,10 +92,7 @@ static bool band_energy(const struct mro_order_plan *p, const struct mro_grid *g
 #pragma omp parallel num_threads(mro_team(p->d->threads, 0.2 * (double)(g->ny * g->nx)))
     {
         float *row = line == NULL ? NULL : malloc(g->nx * sizeof *row);
-        if (row == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (row == NULL) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t y = 0; y < rows; y++) {
             double square = 0;

@@ -44,10 +44,7 @@ static bool lens_model(int threads, const struct mro_grid *g, const struct mro_c
 #pragma omp parallel num_threads(mro_team(threads, 0.5 * (double)(g->ny * g->nx)))
     {
         float *row = malloc(g->nx * sizeof *row);
-        if (row == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (row == NULL) mro_raise(&failed);
 #pragma omp for schedule(dynamic, 16)
         for (size_t y = 0; y <= g->ny / 2; y++) {
             const double qy = mro_frequency(y, g->ny, g->ly), left = to * to - qy * qy;
@@ -197,10 +194,7 @@ bool mro_whitening_gains(const struct mro_order_plan *p, const struct mro_grid *
 #pragma omp parallel num_threads(mro_team(p->d->threads, 0.4 * (double)(grid->ny * nx)))
     {
         float *row = malloc(2 * nx * sizeof *row), *sign = row ? row + nx : NULL;
-        if (row == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (row == NULL) mro_raise(&failed);
 #pragma omp for schedule(dynamic, 16)
         for (size_t y = 0; y <= grid->ny / 2; y++) { /* the power is even, and so is the lens */
             const double qy = mro_frequency(y, grid->ny, grid->ly);

@@ -9,6 +9,7 @@
 
 #include "core/cholesky.h"
 #include "core/gsl_errors.h"
+#include "core/team.h"
 #include "ops/saed_internal.h"
 
 #define DRIFT_REACH 4 /* points to either side of a slope */
@@ -120,14 +121,13 @@ enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, si
     for (size_t from = 0; from < n && rc == MRO_OK; from += p->a.batch) {
         const size_t here = n - from < p->a.batch ? n - from : p->a.batch;
         rc = mro_azimuth_run(&p->a, frames + from * p->a.ny * p->a.nx, here, p->clip_sd, e);
-        enum mro_code bad = MRO_OK; /* memory is all that can fail below */
+        bool failed = false;
 #pragma omp parallel for schedule(static) num_threads(p->a.d->threads) if (here > 1)
         for (size_t i = 0; i < here; i++) {
             if (rc) continue;
             struct mro_profile *to = &profile[from + i];
             if (mro_azimuth_profile(&p->a, i, p->step_inv_nm, to, NULL)) {
-#pragma omp atomic write
-                bad = MRO_EMEMORY;
+                mro_raise(&failed); /* memory is all that can fail */
                 continue;
             }
             mro_saed_unbend(to, p->wavelength_nm);
@@ -135,7 +135,7 @@ enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, si
             memcpy(to->source, p->source, sizeof to->source);
             snprintf(to->axis, sizeof to->axis, MRO_SAED_AXIS);
         }
-        if (rc == MRO_OK && bad) rc = MRO_FAIL(e, bad, "out of memory for the profiles of %zu frames", n);
+        if (rc == MRO_OK && failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the profiles of %zu frames", n);
     }
     if (rc)
         for (size_t i = 0; i < n; i++) mro_profile_release(&profile[i]);

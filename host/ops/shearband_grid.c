@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/select.h"
+#include "core/team.h"
 #include "ops/shearband_internal.h"
 
 #define VACUUM 0.1       /* of the usual intensity: no specimen there */
@@ -27,10 +28,7 @@ enum mro_code mro_sb_grid_shrink(const float *px, size_t ny, size_t nx, const do
         double *sum = malloc(nx * sizeof *sum); /* of columns */
         float *known = malloc(nx * sizeof *known);
         const bool ready = sum && known;
-        if (!ready) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (!ready) mro_raise(&failed);
 #pragma omp for schedule(static)
         for (size_t j = 0; j < to_ny; j++) {
             if (!ready) continue;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "ops/shearband_internal.h"
 
 #define ANGLES 120
@@ -203,10 +204,7 @@ static bool lay_all_filters(const struct mro_sb_scan *s, const struct mro_sb_gri
 #pragma omp parallel num_threads(threads)
     {
         float *sums = malloc(sums_room(s) * sizeof *sums);
-        if (sums == NULL) {
-#pragma omp atomic write
-            failed = true;
-        }
+        if (sums == NULL) mro_raise(&failed);
 #pragma omp for schedule(dynamic)
         for (size_t a = 0; a < s->angles; a++) {
             struct angle *k = s->angle + a;
@@ -216,10 +214,7 @@ static bool lay_all_filters(const struct mro_sb_scan *s, const struct mro_sb_gri
             const double row = k->columns ? g->step[1] * fabs(sin(k->azimuth)) : g->step[0] * fabs(cos(k->azimuth));
             const double a_row = k->columns ? g->step[1] : g->step[0];
             const double least = LEAST_LENGTH * side * (row / a_row) / a_row;
-            if (!lay_filters(s, k, sums, side, least, near)) {
-#pragma omp atomic write
-                failed = true;
-            }
+            if (!lay_filters(s, k, sums, side, least, near)) mro_raise(&failed);
         }
         free(sums);
     }
