@@ -9,12 +9,15 @@
 #include "mroscope/crystal.h"
 #include "mroscope/math/wave.h"
 
-#define CRYSTAL_OVER_NOISE 3.0   /* amplitude over the noise from which a strain is given */
-#define CRYSTAL_BAND_EDGE 0.15   /* nm^-1, width of the cosine edges of the pass band */
-#define CRYSTAL_SMALLEST_NM 1.2  /* regions of fringes below this are not told from speckle */
-#define CRYSTAL_TILT_DOUBT 0.577 /* of the tilt: root mean square of shares between 0 and 1 */
-#define CRYSTAL_MASK_REACH 4.0   /* standard deviations of a mask, beyond which 3e-4 are left of it */
-#define SIDE_GAP_NM 1.0          /* left out on either side of a step */
+#define CRYSTAL_OVER_NOISE 3.0    /* amplitude over the noise from which a strain is given */
+#define CRYSTAL_BAND_EDGE 0.15    /* nm^-1, width of the cosine edges of the pass band */
+#define CRYSTAL_SMALLEST_NM 1.2   /* regions of fringes below this are not told from speckle */
+#define CRYSTAL_TILT_DOUBT 0.577  /* of the tilt: root mean square of shares between 0 and 1 */
+#define CRYSTAL_MASK_REACH 4.0    /* standard deviations of a mask, beyond which 3e-4 are left of it */
+#define CRYSTAL_LEAST_SINE 0.26   /* of the angle between sets that are not collinear */
+#define CRYSTAL_FILTER_RADIUS 0.5 /* nm^-1 around each spot, of the image of the spots alone, */
+#define CRYSTAL_FILTER_EDGE 0.3   /* and width of its edge */
+#define SIDE_GAP_NM 1.0           /* left out on either side of a step */
 
 static inline float square_of(mro_c32 z) { return z.re * z.re + z.im * z.im; }
 
@@ -103,8 +106,6 @@ struct crystal_work {
     struct mro_crystal_result *r;
 };
 
-void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
 /* Number of the point of the map next to a place. */
 static inline size_t mro_map_point(const struct crystal_work *w, double y_nm, double x_nm)
 {
@@ -115,6 +116,51 @@ static inline size_t mro_map_point(const struct crystal_work *w, double y_nm, do
 
 /* How strong the speckle around a place is: 1 = as in the mean of the image. */
 double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
+
+/* -- crystal_words.c -- */
+
+void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Warnings of crystals that are cut, faint, or lack what strain takes. */
+void mro_crystal_warn_all(const struct crystal_work *w);
+void mro_crystal_verdict(const struct mro_crystal_options *o, struct mro_crystal_result *r);
+
+/* -- crystal_whiten.c -- */
+
+/* Noise of whole rows or columns lies on one axis of the spectrum, at all frequencies. Where the median power along it
+ * is over that beside it, it is brought down to that; crystals have a few frequencies of it only. `z` is the spectrum
+ * on the host. True when lines were found. */
+bool mro_crystal_quiet_lines(const struct crystal_work *w, mro_c32 *z);
+
+/* Fills w->level, w->field, w->gain and `white`, the spectrum of the field within the band, from w->spectrum; z: its
+ * copy on the host, which is lost. */
+enum mro_code mro_crystal_whiten(struct crystal_work *w, mro_c32 *z, struct mro_buffer *white, struct mro_error *e);
+
+/* -- crystal_images.c -- */
+
+/* An image like `like` of the points of the map, all of that value. */
+enum mro_code mro_crystal_map_new(const struct crystal_work *w, struct mro_image *im, const struct mro_image *like,
+                                  float value, struct mro_error *e);
+
+/* Spectrum for the figure, from its copy on the host: what lies around zero frequency, as log10 of the power. */
+enum mro_code mro_crystal_power_image(const struct crystal_work *w, const mro_c32 *z, struct mro_image *out,
+                                      struct mro_error *e);
+
+/* The image of the spots alone; w->spectrum is lost. */
+enum mro_code mro_crystal_filter_image(struct crystal_work *w, const struct mro_image *like, struct mro_error *e);
+
+/* -- crystal_group.c -- */
+
+/* Sets of one crystal, in the order of its list. */
+struct crystal_members {
+    struct fringe_set *set[MRO_CRYSTAL_FRINGES];
+};
+
+/* Groups w->sets into crystals, the largest first; `of` receives the sets of each, and is freed by the caller. */
+enum mro_code mro_crystal_group(struct crystal_work *w, struct crystal_members **of, struct mro_error *e);
+
+/* Whether g is a sum of whole or half multiples of two wave vectors of a crystal, within 5 % of them. */
+bool mro_crystal_on_lattice(const double (*known)[2], size_t n, const double g[2]);
 
 /* -- crystal_find.c -- */
 
