@@ -171,6 +171,32 @@ enum mro_code mro_sb_refine(const struct mro_sb_grid *fine, const struct mro_she
                             const struct mro_sb_band *others, size_t n_others, int threads, struct mro_sb_band *b,
                             struct mro_shearband *out, bool *found, struct mro_error *e);
 
+/* -- shearband_search.c: stripes that are bands ------------------------------------------------------- */
+
+/* Everything of one image on its way. */
+struct mro_sb_work {
+    struct mro_device *d;
+    const struct mro_shearband_options *o;
+    struct mro_sb_grid raw;    /* intensity, fine; NaN where there is no specimen */
+    struct mro_sb_grid fine;   /* contrast */
+    struct mro_sb_grid coarse; /* contrast */
+    struct mro_sb_band band[MRO_SHEARBAND_MOST];
+    double p[MRO_SHEARBAND_MOST];
+    size_t n;
+    double width[2];
+};
+
+/* Contrast on both grids, over a background fitted beside the bands known so far. *done false: none can be fitted. */
+enum mro_code mro_sb_contrast(struct mro_sb_work *w, bool *done, struct mro_error *e);
+
+/* Fills w->band, w->p and w->n with the stripes that are beyond chance, and r->p_value. */
+enum mro_code mro_sb_search(struct mro_sb_work *w, struct mro_shearband_result *r, struct mro_error *e);
+
+/* Is p above alpha? The least p of so many fields may be alpha itself, but for rounding. */
+bool mro_sb_beyond(double p, const struct mro_shearband_options *o);
+
+/* -- shearband.c -------------------------------------------------------------------------------------- */
+
 /* The middle of a band's (curved) centre line, x and y in nm, and how far the field (nm: y, x) reaches from there
  * against its normal and along it. */
 void mro_sb_reach(const struct mro_shearband *b, const double field[2], double at[2], double reach[2]);
