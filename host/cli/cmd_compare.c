@@ -420,6 +420,28 @@ static int width_of(const char *text) /* characters, not bytes */
     return n;
 }
 
+/* How small p can get, once for all states of which that is the same. */
+static void print_reach(const struct mro_compare_report *c)
+{
+    const struct mro_compare_result *r = c->result;
+    char first[120], text[120];
+    for (size_t k = 0; k < r->n_states; k++) {
+        bool told = false;
+        if (r->state[k].n == 0 || k == r->reference) continue;
+        mro_compare_reach(c, k, first, sizeof first);
+        for (size_t i = 0; i < r->n_states && first[0]; i++) {
+            if (r->state[i].n == 0 || i == r->reference) continue;
+            mro_compare_reach(c, i, text, sizeof text);
+            if (strcmp(text, first) != 0) continue;
+            if (i < k) break; /* said with that one */
+            if (!told) printf("  %s: ", first);
+            printf("%s%s", told ? ", " : "", c->data->state[i]);
+            told = true;
+        }
+        if (told) putchar('\n');
+    }
+}
+
 static void print_one(const struct one *m)
 {
     const struct mro_compare_report *c = &m->report;
@@ -440,9 +462,10 @@ static void print_one(const struct one *m)
         if (r->state[k].n == 0 || k == r->reference) continue;
         mro_compare_sentence(c, k, text, sizeof text);
         printf("  %s\n", text);
-        mro_compare_remark(c, k, text, sizeof text);
+        mro_compare_caveat(c, k, text, sizeof text);
         if (text[0]) printf("    %s\n", text);
     }
+    print_reach(c);
     mro_compare_trend_sentence(c, text, sizeof text);
     if (text[0]) printf("  %s\n", text);
     if (isfinite(r->n_for_ratio))

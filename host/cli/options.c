@@ -455,6 +455,14 @@ static int no_memory(const char *verb)
     return cli_refuse(verb, &e);
 }
 
+/* What an operand stands for. */
+static const char *in_words(const char *operands)
+{
+    if (strstr(operands, "FILE")) return "at least one file";
+    if (strstr(operands, "SESSION")) return "the table of a session";
+    return strstr(operands, "TABLE") ? "a folder of results or a table" : "a folder of results";
+}
+
 static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_args *args)
 {
     const char **rest = poptGetArgs(ctx);
@@ -465,8 +473,7 @@ static int take_operands(const struct cli_usage *u, poptContext ctx, struct cli_
         args->n++;
     }
     if (u->operands && u->operands[0] != '[' && args->n == 0)
-        return cli_wrong_usage(u->verb, "'%s' needs %s: mroscope %s %s", u->verb,
-                               strstr(u->operands, "FILE") ? "at least one file" : "something to work on", u->verb,
+        return cli_wrong_usage(u->verb, "'%s' needs %s: mroscope %s %s", u->verb, in_words(u->operands), u->verb,
                                u->operands);
     return -1;
 }

@@ -154,6 +154,34 @@ void mro_set_take_strain(struct mro_compare_set *s)
     s->over_metric = MRO_COMPARE_NONE;
 }
 
+/* Why no trend can be taken over what was asked for, and what it can be taken over. */
+static enum mro_code no_trend_over(const struct mro_compare_set *s, const char *over, bool strains, bool values,
+                                   struct mro_error *e)
+{
+    enum { NAMED = 4 };
+    const char *have[NAMED + 2];
+    char list[300] = "";
+    size_t n = 0;
+    if (strncmp(over, "thickness", strlen("thickness")) == 0)
+        return MRO_FAIL(
+            e, MRO_EARG,
+            "'%s': thickness is what states are compared at, and no trend is taken over it; for that, write "
+            "it into a column 'value: thickness (nm)', too",
+            s->source);
+    if (strains) have[n++] = "strain";
+    if (values) have[n++] = s->value_name[0] ? s->value_name : "value";
+    for (size_t k = 0; k < s->n_metrics && s->table && n < NAMED; k++) have[n++] = s->metrics[k].key;
+    for (size_t k = 0; k < n; k++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%.60s", k ? ", " : "", have[k]);
+    if (n == 0)
+        return MRO_FAIL(e, MRO_EARG,
+                        "'%s' has no column '%s' that a trend could be taken over; write numbers into a column strain "
+                        "or value",
+                        s->source, over);
+    return MRO_FAIL(e, MRO_EARG, "'%s' has no column '%s' that a trend could be taken over; it has %s", s->source, over,
+                    list);
+}
+
 enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, struct mro_error *e)
 {
     bool strains = false, values = false;
@@ -180,8 +208,7 @@ enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, 
         s->over_metric = k;
         return MRO_OK;
     }
-    return MRO_FAIL(e, MRO_EARG, "'%s' has no column '%s' that a trend could be taken over; give %s", s->source, over,
-                    s->table ? "strain or a column of numbers" : "strain or value");
+    return no_trend_over(s, over, strains, values, e);
 }
 
 void mro_compare_set_release(struct mro_compare_set *s)

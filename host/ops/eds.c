@@ -16,6 +16,8 @@
 #define SMOOTH_WHOLE (-3.3)
 #define SMOOTH_BROKEN (-2.0)
 
+#define MORE_COUNTS "measure for longer, or add up a wider band of pixels across the line"
+
 void mro_eds_options_default(struct mro_eds_options *o)
 {
     *o = (struct mro_eds_options){ .draws = 999, .seed = 1, .smooth_nm = 0.5, .threshold_sd = 1 };
@@ -146,8 +148,8 @@ static enum mro_code compose(struct work *w, struct mro_eds_result *r, struct mr
     }
     if (!(total > 5 * sqrt(noise)))
         return MRO_FAIL(e, MRO_EDATA,
-                        "the counts of '%s' are no more than the noise of their background: %.3g +- %.3g in all",
-                        w->name, total, sqrt(noise));
+                        "the counts of '%s' are no more than their noise: %.3g +- %.3g in all; " MORE_COUNTS, w->name,
+                        total, sqrt(noise));
     if (total / (double)w->n < 3 * sqrt(noise / (double)w->n))
         mro_warn(
             r,
@@ -314,8 +316,9 @@ static enum mro_code choose_points(struct work *w, bool counts, struct mro_eds_r
     if (empty)
         mro_warn(r, "%zu point%s without any count %s left out", empty, empty > 1 ? "s" : "", empty > 1 ? "are" : "is");
     if (w->n < 3)
-        return MRO_FAIL(e, MRO_EDATA, "'%s' has %zu points with counts of its elements; a scatter needs three", w->name,
-                        w->n);
+        return MRO_FAIL(e, MRO_EDATA,
+                        "'%s' has %zu point%s with counts of its elements, and a scatter needs three; " MORE_COUNTS,
+                        w->name, w->n, w->n == 1 ? "" : "s");
     return MRO_OK;
 }
 

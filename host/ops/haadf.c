@@ -167,27 +167,20 @@ static double filter_width(const struct mro_haadf_filter *f)
 
 /* ------------------------------------------------------------------ words */
 
-static void p_text(char *out, size_t size, double p, int drawn)
+static void say_regions(char *out, size_t size, const char *word, const struct mro_haadf_regions *r)
 {
-    /* Where none of the fields has as much, more of them might give less. */
-    snprintf(out, size, "p %s %.2g", p <= 1.01 / (drawn + 1.0) ? "<=" : "=", p);
-}
-
-static void say_regions(char *out, size_t size, const char *word, const struct mro_haadf_regions *r, int drawn)
-{
-    char p[32], wide[32] = "";
-    p_text(p, sizeof p, r->p_value, drawn);
+    char wide[32] = "";
     if (isfinite(r->diameter_nm)) snprintf(wide, sizeof wide, " of %.2g nm", r->diameter_nm);
     const int used = snprintf(out, size, "%s regions%s cover %.*g %%", word, wide, r->area_fraction < 0.995 ? 2 : 3,
                               100 * r->area_fraction);
     if (used > 0 && (size_t)used < size)
         snprintf(out + used, size - (size_t)used,
                  "; beyond %g standard deviations they have %.2g times the area that a random field of this spectrum "
-                 "has (%s)",
-                 r->null_threshold_sd, r->null_ratio, p);
+                 "has (p %s %.2g)",
+                 r->null_threshold_sd, r->null_ratio, r->p_at_most ? "<=" : "=", r->p_value);
 }
 
-static void make_verdict(const struct mro_haadf_options *o, bool there, struct mro_haadf_result *r)
+static void make_verdict(bool there, struct mro_haadf_result *r)
 {
     char contrast[96] = "", text[300];
     if (there && isnan(r->noise_sd))
@@ -201,8 +194,7 @@ static void make_verdict(const struct mro_haadf_options *o, bool there, struct m
         const bool first_dark =
             dark && (!bright || r->dark.p_value < r->bright.p_value ||
                      (r->dark.p_value == r->bright.p_value && !(r->bright.area_fraction < r->dark.area_fraction)));
-        say_regions(text, sizeof text, first_dark ? "dark" : "bright", first_dark ? &r->dark : &r->bright,
-                    o->surrogates);
+        say_regions(text, sizeof text, first_dark ? "dark" : "bright", first_dark ? &r->dark : &r->bright);
         snprintf(r->verdict, sizeof r->verdict, "%s; %s", text, contrast);
     } else {
         snprintf(r->verdict, sizeof r->verdict,
@@ -294,6 +286,10 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         if (!(r->dark.p_value < MRO_HAADF_CALLED)) r->dark.diameter_nm = NAN;
         if (!(r->bright.p_value < MRO_HAADF_CALLED)) r->bright.diameter_nm = NAN;
     }
+    /* Where none of the fields has as much, more of them might give less. */
+    const double least = 1.01 / (o->surrogates + 1.0);
+    r->dark.p_at_most = r->dark.p_value <= least;
+    r->bright.p_at_most = r->bright.p_value <= least;
     if (isnan(r->dark.p_value)) {
         mro_warn(r, "too little of the field is left for regions: none were looked for");
         snprintf(r->verdict, sizeof r->verdict, "contrast %.2g %%; no regions were looked for", 100 * r->contrast_sd);
@@ -322,7 +318,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
                 "their area and diameter are upper limits",
                 k ? "bright" : "dark", one->diameter_nm, r->smoothing_nm);
     }
-    make_verdict(o, there, r);
+    make_verdict(there, r);
 done:
     mro_rings_release(&rings);
     free(falling);

@@ -233,10 +233,7 @@ bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_opt
     if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return false;
     r->clipped_fraction = ends.clipped[0] + ends.clipped[1];
     if (finite < n) mro_warn(r, "%zu pixels are not finite numbers and are left out", n - finite);
-    if (mro_pixels_fill_bytes(im))
-        mro_warn(r,
-                 "grey levels are whole numbers from 0 to 255, as in an export for display: where they were stretched "
-                 "the black level is lost, and with it the contrast; measure what the microscope wrote");
+    mro_pixels_tell_export(im, "the black level is lost, and with it the contrast", &r->warnings, &r->n_warnings);
     if (r->coverage < LEAST_COVERAGE) {
         mro_warn(r, "only %.1f %% of the pixels hold a number; 25 %% are needed for a spectrum", 100 * r->coverage);
         mro_haadf_not_measured(r, "too many pixels are missing");

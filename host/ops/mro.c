@@ -397,10 +397,8 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     r->false_positive_rate = p->o.false_positive_rate;
     if (nothing_to_measure(im, r)) return MRO_OK;
     if (im->not_finite) mro_warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
-    if (mro_pixels_fill_bytes(im))
-        mro_warn(r,
-                 "grey levels are whole numbers from 0 to 255, as in an export for display: where they were stretched "
-                 "the true zero is lost, and the fraction may be too large by a half; measure what the camera wrote");
+    mro_pixels_tell_export(im, "the true zero is lost, and the fraction may be too large by a half", &r->warnings,
+                           &r->n_warnings);
 
     struct mro_whitened w = { 0 };
     struct mro_grid cells;

@@ -57,7 +57,8 @@ bool mro_pixels_vary(const struct mro_image *im, char ***warnings, size_t *n_war
     return false;
 }
 
-bool mro_pixels_fill_bytes(const struct mro_image *im)
+/* Whether pixels are whole numbers that reach from 0 to 255. */
+static bool fill_bytes(const struct mro_image *im)
 {
     bool black = false, white = false;
     for (size_t y = 0; y < im->ny; y++) { /* other images are seen not to in their first row */
@@ -74,6 +75,15 @@ bool mro_pixels_fill_bytes(const struct mro_image *im)
         white |= most > 0;
     }
     return black && white;
+}
+
+void mro_pixels_tell_export(const struct mro_image *im, const char *lost, char ***warnings, size_t *n_warnings)
+{
+    if (fill_bytes(im))
+        mro_note(warnings, n_warnings,
+                 "grey levels are whole numbers from 0 to 255, as in an export for display: where they were stretched "
+                 "%s; measure what the microscope wrote",
+                 lost);
 }
 
 bool mro_pixels_to_repair(const struct mro_image *im, float **px)

@@ -16,8 +16,9 @@ enum mro_code mro_pixels_in_range(const struct mro_image *im, const char *name, 
  * the `room` characters of a verdict. */
 bool mro_pixels_vary(const struct mro_image *im, char ***warnings, size_t *n_warnings, char *verdict, size_t room);
 
-/* Whether pixels are whole numbers that reach from 0 to 255, as programs export them for display. */
-bool mro_pixels_fill_bytes(const struct mro_image *im);
+/* Says in a list of warnings where pixels are whole numbers that reach from 0 to 255, as programs export them for
+ * display; `lost` is what is lost where they were stretched. */
+void mro_pixels_tell_export(const struct mro_image *im, const char *lost, char ***warnings, size_t *n_warnings);
 
 /* Makes *px, where it is NULL, a copy of the pixels of an image that something in them can be replaced in; to be freed.
  * false: out of memory. */

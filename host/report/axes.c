@@ -106,9 +106,9 @@ void mro_text_interval(char *out, size_t size, const double share[2])
     snprintf(out, size, "%s to %s" TEXT_NBSP "%%", lo, hi);
 }
 
-void mro_text_p_least(char *out, size_t size, double p, double least)
+static void text_p(char *out, size_t size, double p, double least, const char *bound)
 {
-    const char *relation = p > least ? "=" : "<";
+    const char *relation = p > least ? "=" : bound;
     const double shown = fmax(p, least);
     if (!isfinite(p)) {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC " %s", not_measured);
@@ -128,6 +128,16 @@ void mro_text_p_least(char *out, size_t size, double p, double least)
     } else {
         snprintf(out, size, TEXT_ITALIC "p" TEXT_ITALIC TEXT_NBSP "%s" TEXT_NBSP "%.2g", relation, shown);
     }
+}
+
+void mro_text_p_least(char *out, size_t size, double p, double least) { text_p(out, size, p, least, "<"); }
+
+void mro_text_p_at_most(char *out, size_t size, double p, bool at_most)
+{
+    if (at_most)
+        text_p(out, size, p, p, "\xe2\x89\xa4");
+    else
+        mro_text_p(out, size, p);
 }
 
 /* No distribution is known so far out that a smaller chance would say more. */

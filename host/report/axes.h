@@ -3,6 +3,7 @@
 #ifndef MRO_REPORT_AXES_H
 #define MRO_REPORT_AXES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Largest of 1, 2, 5 times a power of ten that is at most `longest` (> 0, finite; else 0). */
@@ -18,9 +19,10 @@ void mro_text_length(char *out, size_t size, double nm);     /* "0.5 nm" */
 void mro_text_percent(char *out, size_t size, double share); /* 0.1882 -> "18.8 %" */
 /* The same with the decimals of its interval, as mro_text_interval has them. */
 void mro_text_percent_within(char *out, size_t size, double share, const double ci95[2]);
-void mro_text_interval(char *out, size_t size, const double share[2]); /* "14.2 to 23.5 %" */
-void mro_text_p(char *out, size_t size, double p);                     /* "p = 0.012", "p = 2 x 10^-5", "p < 10^-6" */
-void mro_text_p_least(char *out, size_t size, double p, double least); /* "p < 0.05" where it is `least` or less */
+void mro_text_interval(char *out, size_t size, const double share[2]);   /* "14.2 to 23.5 %" */
+void mro_text_p(char *out, size_t size, double p);                       /* "p = 0.012", "p = 2 x 10^-5", "p < 10^-6" */
+void mro_text_p_least(char *out, size_t size, double p, double least);   /* "p < 0.05" where it is `least` or less */
+void mro_text_p_at_most(char *out, size_t size, double p, bool at_most); /* "p <= 0.001" where it is that or less */
 void mro_text_number(char *out, size_t size, double v, int decimals, const char *unit); /* "1.84 nm" */
 
 void mro_text_named(char *out, size_t size, const char *name, const char *unit); /* "strain (%)", "strain" */

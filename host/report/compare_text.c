@@ -132,7 +132,7 @@ void mro_compare_sentence(const struct mro_compare_report *c, size_t k, char *te
     if (!t->identifiable) say(text, size, "; not identifiable");
 }
 
-void mro_compare_remark(const struct mro_compare_report *c, size_t k, char *text, size_t size)
+void mro_compare_caveat(const struct mro_compare_report *c, size_t k, char *text, size_t size)
 {
     const struct mro_compare_result *r = c->result;
     const struct mro_compare_state *t = &r->state[k];
@@ -149,9 +149,23 @@ void mro_compare_remark(const struct mro_compare_report *c, size_t k, char *text
     }
     if (isfinite(t->p_holm) && t->test.p <= 0.05 && t->p_holm > t->test.p)
         say(text, size, "%sp = %.2g with the other metrics in mind (Holm)", text[0] ? "; " : "", t->p_holm);
-    if (t->test.smallest > 0.05)
-        say(text, size, "%s%zu + %zu %s cannot reach a p below %.2g", text[0] ? "; " : "", t->n,
-            r->state[r->reference].n, r->by_specimen ? "specimens" : "images", t->test.smallest);
+}
+
+void mro_compare_reach(const struct mro_compare_report *c, size_t k, char *text, size_t size)
+{
+    const struct mro_compare_result *r = c->result;
+    text[0] = '\0';
+    if (r->state[k].test.smallest > 0.05)
+        say(text, size, "%zu + %zu %s cannot reach a p below %.2g", r->state[k].n, r->state[r->reference].n,
+            r->by_specimen ? "specimens" : "images", r->state[k].test.smallest);
+}
+
+void mro_compare_remark(const struct mro_compare_report *c, size_t k, char *text, size_t size)
+{
+    char reach[120];
+    mro_compare_caveat(c, k, text, size);
+    mro_compare_reach(c, k, reach, sizeof reach);
+    if (reach[0]) say(text, size, "%s%s", text[0] ? "; " : "", reach);
 }
 
 void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, size_t size)

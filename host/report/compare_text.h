@@ -23,8 +23,10 @@ struct mro_compare_report {
 /* "CTC30 / AQ = 1.52 [1.21, 1.90], p = 0.01, n = 6 + 6". Text of the state, its ratio to the reference. */
 void mro_compare_sentence(const struct mro_compare_report *c, size_t state, char *text, size_t size);
 
-/* What is to be said of the ratio of a state beside that: why it is not identifiable, at equal covariates, how small p
- * can get; "" = nothing. */
+/* What is to be said of the ratio of a state beside that: why it is not identifiable, at equal covariates; "" =
+ * nothing. How small p can get, which may be the same for many states. Both, with a semicolon between them. */
+void mro_compare_caveat(const struct mro_compare_report *c, size_t state, char *text, size_t size);
+void mro_compare_reach(const struct mro_compare_report *c, size_t state, char *text, size_t size);
 void mro_compare_remark(const struct mro_compare_report *c, size_t state, char *text, size_t size);
 
 /* The trend, or "". */

@@ -272,7 +272,7 @@ static enum mro_code make_caption(struct haadf_page *p, const char *title, struc
     for (int k = 0; k < 2; k++) {
         const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
         if (!isfinite(one->p_value)) continue;
-        mro_text_p(a, sizeof a, one->p_value);
+        mro_text_p_at_most(a, sizeof a, one->p_value, one->p_at_most);
         mro_text_percent(b, sizeof b, one->area_fraction);
         snprintf(line, sizeof line,
                  "%s regions: %zu beyond %.2g standard deviation%s, %s of the area, against a random field of this "

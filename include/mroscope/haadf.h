@@ -66,6 +66,7 @@ struct mro_haadf_regions {
     double null_ratio;  /* area beyond null_threshold_sd over that of a Gaussian field of this spectrum */
     double null_threshold_sd; /* the threshold at which the two differ most */
     double p_value;           /* chance that a Gaussian field of this spectrum has as much beyond the thresholds */
+    bool p_at_most;           /* that or less: none of the fields that were drawn has as much */
     struct mro_haadf_level level[MRO_HAADF_LEVELS];
     size_t n_levels;
 };

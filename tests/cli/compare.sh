@@ -21,7 +21,7 @@ run compare hard.csv
 expect_code 0
 expect_out "hardness, one number an image"
 expect_out "CTC30 / AQ = 1.50 [0.95, 2.36], p = 0.2, n = 3 + 3"
-expect_out "3 + 3 images cannot reach a p below 0.1"
+expect_out "  3 + 3 images cannot reach a p below 0.1: CTC30, CTC30_e04" # once for both
 expect_out "at equal thickness (nm)"
 expect_out "hardness changes by +50 % [+5, +116] from strain 0 to 4 %, n = 6, p = 0.034"
 expect_err "columns without numbers are left out: 'comment'"
@@ -123,7 +123,16 @@ expect_code 1
 expect_err "one state only, 'AQ', has a value of temperature, Q1"
 run compare --over colour heat.csv
 expect_code 2
-expect_err "'heat.csv' has no column 'colour' that a trend could be taken over; give strain or a column of numbers"
+expect_err "'heat.csv' has no column 'colour' that a trend could be taken over; it has temperature, Q1"
+printf 'state,thickness_nm,a\nA,5,1\nA,6,2\nB,9,3\nB,10,4\n' >thin.csv
+run compare --over thickness_nm thin.csv
+expect_code 2
+expect_err "'thin.csv': thickness is what states are compared at, and no trend is taken over it"
+expect_err "a column 'value: thickness (nm)'"
+sed '1s/.*/state,value: thickness (nm),a/' thin.csv >over.csv
+run compare over.csv
+expect_code 0
+expect_out "from thickness 5 to 10 nm, n = 4"
 
 # a column named as in a session needs no option
 sed 's/temperature (K)/value: temperature (K)/' heat.csv >series.csv

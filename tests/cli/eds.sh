@@ -82,6 +82,15 @@ awk 'BEGIN { srand(5); print "Distance (nm),Fe (counts),Si (counts)"
 run eds --json --elements Fe,Si long.csv
 expect_code 0
 expect_out '"points": 120000'
+printf 'Distance (nm),Fe (counts),Si (counts)\n0,1,0\n1,0,1\n2,0,0\n3,1,0\n4,0,1\n' >few.csv
+run eds few.csv
+expect_code 1
+expect_one_line
+expect_err "no more than their noise: 4 +- 2 in all; measure for longer, or add up a wider band"
+sed "/^[34],/s/,.*/,0,0/" few.csv >two.csv
+run eds two.csv
+expect_code 1
+expect_err "has 2 points with counts of its elements, and a scatter needs three; measure for longer"
 printf 'Distance (nm),Fe (counts),Si (counts)\n0,3000000,0\n1,3110000,1\n2,3090000,0\n' >poor.csv
 run eds --json poor.csv
 expect_code 0

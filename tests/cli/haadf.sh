@@ -25,6 +25,7 @@ run haadf -o deep/results "$image"
 expect_code 0
 expect_out "verdict"
 expect_err "--black-level"
+expect grep -q '≤' deep/results/haadf_ascast.haadf.svg # p of the caption is a bound, as in the verdict
 for suffix in json flat.tif dark.tif png svg pdf; do expect_file "deep/results/haadf_ascast.haadf.$suffix"; done
 expect_json deep/results/haadf_ascast.haadf.json
 run info --json deep/results/haadf_ascast.haadf.dark.tif

@@ -58,7 +58,7 @@ usage "but --kv is" mro --KV 200 "$image"
 cp "$image" ./-minus.tif
 usage "given as ./-minus.tif" info -minus.tif
 usage "needs at least one file" mro
-usage "needs something to work on: mroscope report RESULTS_DIR" report
+usage "needs a folder of results: mroscope report RESULTS_DIR" report
 usage "needs at least one file" info --json
 usage "wants a value after it" mro "$image" --pixel
 usage "takes no value" mro --json=1 "$image"
