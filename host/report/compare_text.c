@@ -29,28 +29,37 @@ double mro_compare_scale(const struct mro_compare_report *c, const char **unit)
     return is_share(c) ? 100 : 1;
 }
 
-/* `*` stands for an element. */
+/* What kinds are usually compared by, on axes and in the report; `*` stands for an element. */
+static const char *const called[][2] = {
+    { "fraction", "Ordered area" },
+    { "fraction_per_nm", "Ordered area over thickness" },
+    { "density_per_nm2", "Ordered regions per area" },
+    { "diameter_median_nm", "Median diameter" },
+    { "contrast_sd", "Contrast" },
+    { "correlation_length_nm", "Correlation length" },
+    { "elements.*.sd_true_at", "True scatter of " },
+    { "fsdp.first_moment_inv_A", "First peak, first moment" },
+    { "shells.0.r_A", "First shell, r" },
+    { "shells.0.area", "First shell, area" },
+    { "crystals.count", "Crystals" },
+    { "crystals.median.d_nm", "Median spacing" },
+    { "crystals.median.diameter_nm", "Median diameter" },
+    { "bands.deepest.width_nm", "Width of the deepest band" },
+    { "bands.deepest.depth", "Depth of the deepest band" },
+    { "mean", "Mean" },
+    { "sd", "Standard deviation" },
+};
+
+json_t *mro_compare_names(void)
+{
+    json_t *v = json_object();
+    for (size_t i = 0; v && i < sizeof called / sizeof *called; i++)
+        if (json_object_set_new(v, called[i][0], json_string(called[i][1]))) return json_decref(v), NULL;
+    return v;
+}
+
 static const char *words_of(const char *metric, char *element, size_t size)
 {
-    static const char *const called[][2] = {
-        { "fraction", "Ordered area" },
-        { "fraction_per_nm", "Ordered area over thickness" },
-        { "density_per_nm2", "Ordered regions per area" },
-        { "diameter_median_nm", "Median diameter" },
-        { "contrast_sd", "Contrast" },
-        { "correlation_length_nm", "Correlation length" },
-        { "elements.*.sd_true_at", "True scatter of " },
-        { "fsdp.first_moment_inv_A", "First peak, first moment" },
-        { "shells.0.r_A", "First shell, r" },
-        { "shells.0.area", "First shell, area" },
-        { "crystals.count", "Crystals" },
-        { "crystals.median.d_nm", "Median spacing" },
-        { "crystals.median.diameter_nm", "Median diameter" },
-        { "bands.deepest.width_nm", "Width of the deepest band" },
-        { "bands.deepest.depth", "Depth of the deepest band" },
-        { "mean", "Mean" },
-        { "sd", "Standard deviation" },
-    };
     element[0] = '\0';
     for (size_t i = 0; i < sizeof called / sizeof *called; i++) {
         const char *key = called[i][0], *star = strchr(key, '*');

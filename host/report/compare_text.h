@@ -42,6 +42,10 @@ double mro_compare_scale(const struct mro_compare_report *c, const char **unit);
  * header of a table; with its unit, as canvas.h sets it. */
 void mro_compare_axis(const struct mro_compare_report *c, char *text, size_t size);
 
+/* What numbers are called there: { "fraction": "Ordered area", ... }, where a * in a key is an element, whose symbol
+ * follows the words. NULL when out of memory. */
+json_t *mro_compare_names(void);
+
 /* Tables of several metrics as RFC 4180 text; free() it. NULL when out of memory. States with what came out; and single
  * images. */
 char *mro_csv_compare(const struct mro_compare_report *c, size_t n, struct mro_error *e);

@@ -16,6 +16,7 @@
 #include "core/provenance.h"
 #include "io/text.h"
 #include "io/write.h"
+#include "report/compare_text.h"
 #include "report/page_text.h"
 #include "report/raster.h"
 
@@ -326,13 +327,13 @@ static json_t *page_data(const char *folder, const struct mro_session *s, const 
     for (size_t i = 0; problems && i < made->n_problems; i++) json_array_append_new(problems, text(made->problems[i]));
     char *real = realpath(s->folder, NULL);
     const char *title = o->title && o->title[0] ? o->title : real ? base_of(real) : s->folder;
-    json_t *v =
-        json_pack("{sss{ssssss}so?so?so?so?so?so?so?so?so?so?sO}", "schema", "mroscope.report/1", "program", "name",
-                  "mroscope", "version", mro_version(), "commit", mro_commit(), "title", text(title), "results",
-                  text(s->folder), "manifest", text(s->manifest), "value_name",
-                  text(s->value_name[0] ? s->value_name : "value"), "value_unit", text(s->value_unit), "tables",
-                  real ? tables_of(folder, real) : json_array(), "colours", colours(), "rows", rows, "items", items,
-                  "problems", problems, "compare", o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
+    json_t *v = json_pack("{sss{ssssss}so?so?so?so?so?so?so?soso?so?so?sO}", "schema", "mroscope.report/1", "program",
+                          "name", "mroscope", "version", mro_version(), "commit", mro_commit(), "title", text(title),
+                          "results", text(s->folder), "manifest", text(s->manifest), "value_name",
+                          text(s->value_name[0] ? s->value_name : "value"), "value_unit", text(s->value_unit), "tables",
+                          real ? tables_of(folder, real) : json_array(), "colours", colours(), "names",
+                          mro_compare_names(), "rows", rows, "items", items, "problems", problems, "compare",
+                          o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
     free(real);
     return v && json_array_size(json_object_get(v, "rows")) == s->n_rows &&
                    json_array_size(json_object_get(v, "items")) == g->n

@@ -266,7 +266,7 @@ function comparisonOf(m) {
     const x = stated.get(state);
     return { name: state || 'no state', state, colour: stateColour(state), points: points.filter((p) => p.state === state), mean: x ? x.mean : null, ci: x ? x.mean_ci95 : null };
   }).filter((g) => g.points.length);
-  const summary = groups.map((g) => `${g.name}: ${isNumber(g.mean) ? quantity(g.mean, unit) : g.points.map((p) => quantity(p.value, unit)).join(', ')}`).join('; ');
+  const summary = groups.map((g) => `${g.name}: ${isNumber(g.mean) ? quantity(g.mean, unit, g.ci) : g.points.map((p) => quantity(p.value, unit, p.ci)).join(', ')}`).join('; ');
   const slug = m.metric.replace(/[^A-Za-z0-9]+/g, '_');
   const dots = dotChart({ title: withUnit, unit, groups, summary });
   const charts = [h('figure', {}, dots, h('figcaption', {}, `Dots: single images with their own interval${groups.some((g) => isNumber(g.mean)) ? '; diamonds: mean of the state with its interval' : ''}. `, saveSvg(dots, `${slug}_states`)))];

@@ -130,7 +130,7 @@ function trendChart({ title, xLabel, unit, points, line, summary }) {
   svg.append(s('text', { x: (left + w - right) / 2, y: height - 8, 'text-anchor': 'middle' }, xLabel));
   if (line) svg.append(s('polyline', { class: 'curve', stroke: 'var(--soft)', points: line.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(' ') }));
   for (const p of points)
-    svg.append(tipped(s('a', { href: p.href, tabindex: -1, 'aria-label': p.name }, s('circle', { class: 'dot', cx: x(p.x), cy: y(p.value), r: 4.5, fill: p.colour })), `${p.name}: ${quantity(p.value, unit)}`));
+    svg.append(tipped(s('a', { href: p.href, tabindex: -1, 'aria-label': p.name }, s('circle', { class: 'dot', cx: x(p.x), cy: y(p.value), r: 4.5, fill: p.colour })), `${p.name}: ${quantity(p.value, unit, p.ci)}`));
   return svg;
 }
 

@@ -23,8 +23,8 @@ function fill(node, attributes, children) {
   }
   return node;
 }
-// A name from a file keeps its writing direction to itself.
-const named = (text) => h('bdi', {}, text);
+// A name from a file, or a sentence that may hold one, keeps its writing direction to itself; options stay in one piece.
+const named = (text) => h('bdi', {}, typeof text === 'string' ? text.split(/(?<![\w-])(--[a-z][a-z-]*)/).map((part, i) => (i % 2 ? h('span', { class: 'option' }, part) : part)) : text);
 const say = (text) => { document.getElementById('said').textContent = text; };
 const plural = (n, one, many) => `${n} ${n === 1 ? one : many || one + 's'}`;
 // Only paths into the folder of results, as this program writes them.
@@ -99,14 +99,14 @@ function decimalsOf(ci, se = null) {
 const fixed = (v, decimals) => (v < 0 ? MINUS : '') + Math.abs(v).toFixed(decimals);
 // Whether the number of a key is told to be that or less, by a key beside it.
 const atMost = (beside, key) => Boolean(beside) && beside[`${key}_at_most`] === true;
-// A number with its unit, in as many figures as its interval or standard error, if it has one, leaves a meaning. The error
-// stands beside it where there is no interval.
+// A number with its unit, in as many figures as its interval or standard error leaves a meaning, and in three where neither
+// is known. The error stands beside it where there is no interval.
 function quantity(v, unit, ci, less = false, se = null) {
   if (unit === '%') return percent(v);
   if (unit === 'p') return chance(v, less);
   if (!isNumber(v)) return DASH;
   const decimals = decimalsOf(ci, se), alone = !Array.isArray(ci) && isNumber(se) && decimals !== null;
-  return (decimals === null ? plain(v) : fixed(v, decimals)) + (alone ? `${THIN}±${THIN}${fixed(se, decimals)}` : '') + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
+  return (decimals === null ? plain(v, 3) : fixed(v, decimals)) + (alone ? `${THIN}±${THIN}${fixed(se, decimals)}` : '') + (unit === '' ? '' : unit === '°' ? '°' : `${'\u00a0'}${unit}`);
 }
 // An interval without an upper end is [lo, null].
 function interval(v, unit) {
@@ -123,26 +123,28 @@ const at = (object, path) => path.split('.').reduce((o, k) => (o === null || o =
 
 /* -- what keys are called ------------------------------------------------------------------------ */
 
+// Those of what is compared come with the data: report.names, with * for an element, are also the axes of its figures.
 const LABELS = {
-  fraction: 'Ordered area', fraction_per_nm: 'Ordered area per thickness', fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
-  fraction_acf: 'Fraction by autocorrelation', density_per_nm2: 'Regions per area', diameter_median_nm: 'Median diameter',
+  fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
+  fraction_acf: 'Fraction by autocorrelation', density_per_nm2: 'Regions per area',
   size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', blemished_fraction: 'No specimen (left out)', cells: 'Cells measured', d_nm: 'Spacing d', g_inv_nm: 'g',
   band_inv_nm: 'Pass band (1/d)', false_positive_rate: 'False-positive rate of a cell', pixel_nm: 'Pixel size (y, x)', region_nm: 'Measured rectangle (x0, y0, x1, y1)',
   distinguishable: 'More than a glass', calibration: 'Pixel size from', shape: 'Pixels (y, x)', grade_fractions: 'Share of regions by grade',
   ctf: 'Transfer function', defocus_nm: 'Defocus', astigmatism_nm: 'Astigmatism', delocalisation_nm: 'Delocalisation R', azimuth_deg: 'Azimuth',
-  contrast_sd: 'Contrast (standard deviation)', normalised_variance: 'Normalised variance', noise_sd: 'Noise (standard deviation)', line_noise_sd: 'Noise of scan lines',
-  correlation_length_nm: 'Correlation length', wavelength_nm: 'Wavelength', wavelength_p: 'p of the wavelength', heterogeneous: 'Heterogeneous',
+  normalised_variance: 'Normalised variance', noise_sd: 'Noise (standard deviation)', line_noise_sd: 'Noise of scan lines',
+  wavelength_nm: 'Wavelength', wavelength_p: 'p of the wavelength', heterogeneous: 'Heterogeneous',
   p_value: 'p', area_fraction: 'Area', diameter_nm: 'Diameter', count: 'Number', threshold_sd: 'Threshold (standard deviations)',
   mean_at: 'Mean', sd_at: 'Scatter', sd_counting_at: 'Scatter of counting', sd_true_at: 'True scatter', p_heterogeneous: 'p of heterogeneity', p_periodic: 'p of a period',
   step_nm: 'Step', length_nm: 'Length', points: 'Points', roughness: 'Roughness', dark: 'Dark regions', bright: 'Bright regions',
   elements: 'Elements', pairs: 'Pairs of elements', crystals: 'Crystals', bands: 'Bands', fsdp: 'First sharp diffraction peak', shells: 'Shells',
-  strain: 'Strain', moran_i: "Moran's I", moran_p: "p of Moran's I", mean: 'Mean', sd: 'Standard deviation', fwhm: 'Full width at half maximum', fwhm_kernel: 'The same by kernel estimate', fwhm_true: 'Full width without noise', sd_true: 'Standard deviation without noise', n_effective: 'Independent values', snr: 'SNR',
+  strain: 'Strain', moran_i: "Moran's I", moran_p: "p of Moran's I", fwhm: 'Full width at half maximum', fwhm_kernel: 'The same by kernel estimate', fwhm_true: 'Full width without noise', sd_true: 'Standard deviation without noise', n_effective: 'Independent values', snr: 'SNR',
   normal_azimuth_deg: 'Azimuth of the normal', width_nm: 'Width', depth: 'Depth', position_nm: 'Position', skewness: 'Skewness', r: 'r', p: 'p',
   r_counting: 'r by counting alone', points_effective: 'Points that count', k_factors: 'k-factors', k_source: 'k-factors from', density_per_nm3: 'Density', n: 'n',
   Q_inv_A: 'Q', fwhm_inv_A: 'Full width at half maximum', s_max_inv_nm: 's max', s_min_inv_nm: 's min', s_end_inv_nm: 's end',
 };
 function label(key) {
   if (Object.hasOwn(LABELS, key)) return LABELS[key];
+  if (Object.hasOwn(report.names, key)) return report.names[key];
   if (key.length < 3) return key;
   const { name } = unitOf(key);
   const words = name.replace(/_/g, ' ').trim();
@@ -181,7 +183,8 @@ function columnsOf(verb, results) {
 }
 const FIRST = { crystals: 'Largest crystal', shells: 'First shell' }; // of a list
 function columnTitle(path) {
-  const parts = path.replace('[]', '').split('.'), key = parts[parts.length - 1];
+  const parts = path.replace('[]', '').split('.'), key = parts[parts.length - 1], compared = path.replace(/^elements\.[^.]+\./, 'elements.*.');
+  if (Object.hasOwn(report.names, compared)) return report.names[compared] + (compared === path ? '' : parts[1]);
   if (/\.0\./.test(path) && Object.hasOwn(FIRST, parts[0])) return `${FIRST[parts[0]]}: ${label(key).toLowerCase()}`;
   const name = label(key), within = /^[A-Z][a-z]/.test(name) ? name.charAt(0).toLowerCase() + name.slice(1) : name; // Q stays Q
   if (path.startsWith('elements.')) return `${parts[1]}: ${within}`;
