@@ -28,6 +28,10 @@
 
 #define SNR_SCATTER 0.30 /* of ln snr between spheres of one size */
 #define SYSTEMATIC 0.04  /* of the area: the interface, the profile */
+/* Clusters wider than that raise the power that they are whitened by, and count too little the more they cover:
+ * standard deviation of it, upward and relative, over the share that they cover. */
+#define WIDE_NM 2.2
+#define WIDE_MORE 1.0
 /* The contrast that is expected may be wrong altogether: other crystals, disorder, a tilt they share. Chance of that,
  * and standard deviation of the expectation's logarithm then. */
 #define SURPRISE_CHANCE 0.02
@@ -527,11 +531,12 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
             a->diameter_nm[i] = isfinite(area[i - first]) ? sqrt(4 / MRO_PI * area[i - first])
                                                           : exp(found->v[i].log_d) - MRO_INTERFACE_NM;
     }
-    double covered = 0, discs = 0;
+    double covered = 0, discs = 0, wide_nm2 = 0;
     if (n && (rc = mro_disc_areas(found, a->diameter_nm, region, own, &covered, p->d->threads, e))) goto done;
     for (size_t i = 0; i < n; i++) {
         inside[i] = (float)(own[i] / (MRO_PI / 4 * a->diameter_nm[i] * a->diameter_nm[i]));
         discs += own[i];
+        wide_nm2 += a->diameter_nm[i] > WIDE_NM ? own[i] : 0;
     }
     const double overlap = discs > 0 ? covered / discs : 1;
 
@@ -579,7 +584,10 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
         goto done;
     }
     const double here = usable_nm2 / searched_nm2; /* missed spheres are spread over the searched area */
-    const double unknown_more = lens_known ? 0 : MRO_UNKNOWN_MORE, unknown_less = lens_known ? 0 : MRO_UNKNOWN_LESS;
+    /* Ghosts of an unknown lens double the area at worst, or hide half of what is there. */
+    const double spread_less = hypot(SYSTEMATIC, lens_known ? 0 : MRO_UNKNOWN_LESS),
+                 spread_more =
+                     hypot(hypot(SYSTEMATIC, WIDE_MORE * wide_nm2 / usable_nm2), lens_known ? 0 : MRO_UNKNOWN_MORE);
 #pragma omp parallel num_threads(mro_team(p->d->threads, 20.0 * DRAWS))
     {
 #pragma omp for schedule(static)
@@ -601,10 +609,7 @@ enum mro_code mro_area_of(const struct mro_order_plan *p, const struct mro_found
 #pragma omp for simd schedule(static)
         for (size_t b = 0; b < DRAWS; b++) {
             const double part = draw[b] * overlap / usable_nm2, rest = part < 1 ? 1 - part : 0, z = normal_of[b];
-            /* Ghosts of an unknown lens double the area at worst, or hide half of what is there. */
-            const double unknown = z < 0 ? unknown_less : unknown_more,
-                         spread = sqrt(SYSTEMATIC * SYSTEMATIC + unknown * unknown);
-            const double f = (1 - rest * exp_of(-count[b])) * exp_of(z * spread);
+            const double f = (1 - rest * exp_of(-count[b])) * exp_of(z * (z < 0 ? spread_less : spread_more));
             least[b] = 1 - rest * exp_of(-least[b]);
             draw[b] = f < 1 ? f : 1;
         }

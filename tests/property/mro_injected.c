@@ -75,8 +75,8 @@ static void crystals_count_as_what_they_are(void **state)
 }
 
 /* Those a little larger than clusters, which raise the power that they are whitened by; weak ones, of which the speckle
- * hides the rim, or which it breaks into pieces; and such whose fringes are much weaker than the speckle lets expect.
- */
+ * hides the rim, or which it breaks into pieces; such whose fringes are much weaker than the speckle lets expect; and
+ * many that are a little too small for crystals. */
 static void crystals_count_where_they_are_small_or_weak(void **state)
 {
     static const struct {
@@ -87,7 +87,8 @@ static void crystals_count_where_they_are_small_or_weak(void **state)
     } of[] = { { "small crystals", 5, { 2.9, 3.7 }, 2, 1, 0.12, 1 },
                { "weak crystals", 2, { 5, 7 }, 0.25, 1, 0.2, 2 },
                { "broken crystals", 2, { 5, 6 }, 0.16, 0.3, 0.2, 1 },
-               { "faint crystals", 3, { 3, 3.2 }, 0.6, 0.3, 0.3, 1 } };
+               { "faint crystals", 3, { 3, 3.2 }, 0.6, 0.3, 0.3, 1 },
+               { "crowded clusters", 16, { 2.3, 2.9 }, 4, 1, 0.12, 0 } };
     (void)state;
     for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
         enum { FIELDS = 8 };
@@ -194,7 +195,8 @@ static void what_is_too_faint_to_be_seen_is_bounded(void **state)
     enum { FIELDS = 16 };
     (void)state;
     for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
-        size_t unseen = 0, covered = 0, bounded = 0, told = 0;
+        struct tally t = { 0 };
+        size_t bounded = 0, told = 0;
         double most = 0;
         for (uint64_t i = 0; i < FIELDS; i++) {
             struct mro_image im = { 0 };
@@ -203,26 +205,22 @@ static void what_is_too_faint_to_be_seen_is_bounded(void **state)
             const size_t n =
                 make_mixed(&im, 600 + i, of[k].n, of[k].n, (const double[]){ 2, 2 }, 1.1 * of[k].power, discs);
             for (size_t j = 0; j < (size_t)N * N; j++) im.px[j] = 1000 + (float)sqrt(of[k].power) * (im.px[j] - 1000);
-            ok(mro_order_measure(plan, &im, "faint", &r, &e), &e);
-            const double t = planted(discs, n, r.region_nm);
-            covered += r.fraction_ci95[0] <= t && t <= r.fraction_ci95[1];
+            measure_discs(&t, &im, "faint", discs, n, &r);
             if (!r.distinguishable) {
                 assert_true(r.fraction_at_most[0] <= r.fraction_at_most[1]);
                 assert_true(r.fraction_at_most[1] <= fmin(r.fraction_at_most[2], r.fraction_ci95[1]));
                 told += strstr(r.verdict, "with a quarter of it; nothing below") != NULL;
-                bounded += t <= r.fraction_at_most[of[k].limit];
+                bounded += planted(discs, n, r.region_nm) <= r.fraction_at_most[of[k].limit];
                 most += r.fraction_at_most[0];
-                unseen++;
             }
             mro_order_result_release(&r);
-            mro_image_release(&im);
         }
-        print_message(
-            "%g of the power: %zu intervals of %d cover; %zu not seen, of which %zu are bounded; at most %.3f "
-            "at full power\n",
-            of[k].power, covered, FIELDS, unseen, bounded, most / (double)unseen);
+        const size_t unseen = t.fields - t.seen;
+        print_tally(&t, "faint clusters");
+        print_message("%g of the power: %zu not seen, of which %zu are bounded; at most %.3f at full power\n",
+                      of[k].power, unseen, bounded, most / (double)unseen);
         assert_true(unseen >= 3 && told == unseen && bounded == unseen);
-        assert_true(covered + 1 >= FIELDS);
+        assert_true(t.covered + 1 >= FIELDS);
         assert_true(of[k].n || most / (double)unseen < 0.08);
     }
 }
