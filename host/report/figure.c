@@ -480,8 +480,9 @@ static double draw_order(struct mro_canvas *c, const void *data)
 
     const double y3 = ly + 2.6 + HEAD + 0.6, high = 55.6;
     if (wide) {
-        draw_tiles(c, p, x0, y3, 82.5, high);
-        draw_survival(c, p, x0 + 100.5, (struct mro_box){ x2, y3, c->width_mm - MARGIN - 1 - x2, high });
+        const double wider = (c->width_mm - MRO_FIGURE_WIDTH) * 2 / 3; /* as what is above both */
+        draw_tiles(c, p, x0, y3, 82.5 + wider, high);
+        draw_survival(c, p, x0 + 100.5 + wider, (struct mro_box){ x2, y3, c->width_mm - MARGIN - 1 - x2, high });
         return y3 + high + 11.6;
     }
     const double y4 = y3 + draw_tiles(c, p, x0, y3, c->width_mm - 2 * MARGIN - 15.5, p->tiles ? high : 24) + 1.4 + HEAD;
