@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/hdf5_catalogue.h"
 #include "io/hdf5_child.h"
 
 bool mro_h5_probe(struct mro_bytes b)
