@@ -85,4 +85,25 @@ static inline struct mro_image counts_image(float *px, size_t n, double pixel)
     return im;
 }
 
+static inline struct mro_crystal_options usual(void)
+{
+    struct mro_crystal_options o;
+    mro_crystal_options_default(&o);
+    return o;
+}
+
+/* Measures such an image; the result is released by the caller. */
+static inline struct mro_crystal_result measured(struct mro_device *d, size_t n, double pixel, uint64_t stream,
+                                                 const struct planted *c, size_t crystals,
+                                                 const struct mro_crystal_options *o)
+{
+    float *px = speckle_with(d, n, pixel, stream, c, crystals);
+    const struct mro_image im = counts_image(px, n, pixel);
+    struct mro_crystal_result r;
+    struct mro_error e;
+    ok(mro_crystal_measure(d, &im, "test", o, &r, &e), &e);
+    free(px);
+    return r;
+}
+
 #endif

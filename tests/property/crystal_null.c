@@ -8,21 +8,15 @@ static void speckle_holds_no_crystals(void **state)
     (void)state;
     enum { N = 280, DRAWS = 50 };
     struct mro_device *d = device_of("cpu", 0);
-    struct mro_crystal_options o;
-    struct mro_error e;
+    const struct mro_crystal_options o = usual();
     size_t crystals = 0;
     int vortices = 0;
-    mro_crystal_options_default(&o);
     for (uint64_t k = 0; k < DRAWS; k++) {
-        float *px = speckle_with(d, N, 0.045, k, NULL, 0);
-        const struct mro_image im = counts_image(px, N, 0.045);
-        struct mro_crystal_result r;
-        ok(mro_crystal_measure(d, &im, "speckle", &o, &r, &e), &e);
+        struct mro_crystal_result r = measured(d, N, 0.045, k, NULL, 0, &o);
         crystals += r.n_crystals;
         for (size_t i = 0; i < r.n_crystals; i++) vortices += r.crystals[i].vortices;
         assert_true(r.n_crystals > 0 || strstr(r.verdict, "no crystal"));
         mro_crystal_result_release(&r);
-        free(px);
     }
     assert_true(crystals <= 1);
     assert_int_equal(vortices, 0);
@@ -34,18 +28,13 @@ static void standard_errors_are_right(void **state)
     (void)state;
     enum { N = 256, DRAWS = 30 };
     struct mro_device *d = device_of("cpu", 0);
-    struct mro_crystal_options o;
-    struct mro_error e;
+    const struct mro_crystal_options o = usual();
     double square = 0;
     size_t n = 0;
-    mro_crystal_options_default(&o);
     for (uint64_t k = 0; k < DRAWS; k++) {
         const double spacing = 0.19 + 0.002 * (double)k, size = 3 + 0.1 * (double)k;
         const struct planted c = plain_crystal(5.3, 6.1, size, spacing, 37 + 11.0 * (double)k);
-        float *px = speckle_with(d, N, 0.045, 100 + k, &c, 1);
-        const struct mro_image im = counts_image(px, N, 0.045);
-        struct mro_crystal_result r;
-        ok(mro_crystal_measure(d, &im, "crystal", &o, &r, &e), &e);
+        struct mro_crystal_result r = measured(d, N, 0.045, 100 + k, &c, 1, &o);
         for (size_t i = 0; i < r.n_crystals; i++) {
             const struct mro_fringes *f = &r.crystals[i].fringes[0];
             const double off = (f->d_nm - spacing) / f->d_se_nm;
@@ -55,7 +44,6 @@ static void standard_errors_are_right(void **state)
         }
         assert_int_equal(r.n_crystals, 1);
         mro_crystal_result_release(&r);
-        free(px);
     }
     assert_true(square / (double)n > 0.3 && square / (double)n < 1.6);
     mro_device_close(d);
@@ -67,20 +55,15 @@ static void errors_of_sides_are_right(void **state)
     (void)state;
     enum { N = 256, DRAWS = 12 };
     struct mro_device *d = device_of("cpu", 0);
-    struct mro_crystal_options o;
-    struct mro_error e;
+    struct mro_crystal_options o = usual();
     double square = 0;
     size_t n = 0, covered = 0;
-    mro_crystal_options_default(&o);
     o.reference_d_nm = 0.2027;
     for (uint64_t k = 0; k < DRAWS; k++) {
         struct planted c = plain_crystal(5.3, 6.1, 7.5, 0.2027, 7 + 14.0 * (double)k);
         c.strain_deg = c.azimuth_deg[0];
         c.plus = 0.015;
-        float *px = speckle_with(d, N, 0.045, 200 + k, &c, 1);
-        const struct mro_image im = counts_image(px, N, 0.045);
-        struct mro_crystal_result r;
-        ok(mro_crystal_measure(d, &im, "step", &o, &r, &e), &e);
+        struct mro_crystal_result r = measured(d, N, 0.045, 200 + k, &c, 1, &o);
         for (size_t i = 0; i < r.n_sides; i++) {
             const struct mro_crystal_side *s = &r.sides[i];
             const double along = cos((s->normal_azimuth_deg - c.strain_deg) * M_PI / 180);
@@ -90,7 +73,6 @@ static void errors_of_sides_are_right(void **state)
             n++;
         }
         mro_crystal_result_release(&r);
-        free(px);
     }
     assert_true(n >= 2 * (DRAWS - 1));
     assert_true(square / (double)n > 0.15 && square / (double)n < 1.5 && (double)covered > 0.9 * (double)n);

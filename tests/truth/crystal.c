@@ -8,24 +8,6 @@
 
 static struct mro_error e;
 
-static struct mro_crystal_options usual(void)
-{
-    struct mro_crystal_options o;
-    mro_crystal_options_default(&o);
-    return o;
-}
-
-static struct mro_crystal_result measured(struct mro_device *d, size_t n, double pixel, uint64_t stream,
-                                          const struct planted *c, size_t crystals, const struct mro_crystal_options *o)
-{
-    float *px = speckle_with(d, n, pixel, stream, c, crystals);
-    const struct mro_image im = counts_image(px, n, pixel);
-    struct mro_crystal_result r;
-    ok(mro_crystal_measure(d, &im, "test", o, &r, &e), &e);
-    free(px);
-    return r;
-}
-
 static bool warned(const struct mro_crystal_result *r, const char *words)
 {
     for (size_t i = 0; i < r->n_warnings; i++)
