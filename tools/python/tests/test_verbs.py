@@ -38,6 +38,14 @@ def test_a_file_gives_the_very_results_and_files_of_the_program(samples, program
     assert text.splitlines()[1].startswith("  verdict: ")
 
 
+def test_figures_are_as_wide_as_asked_for(samples):
+    path = samples / "AQ_0_corr.tif"
+    for given, points in (({}, b"510.23"), ({"figure_width_mm": 85}, b"240.94")):
+        assert b'width="' + points in mroscope.bandpass(path, **given).figure("svg")[:400]
+    with pytest.raises(mroscope.errors.ArgumentError, match="figure_width_mm wants a number in mm between 80 and 190"):
+        mroscope.bandpass(path, figure_width_mm=60)
+
+
 def test_results_as_text():
     """Parts of a result in one line each, errors with their numbers, and what has no value at the end."""
     record = mroscope.Record(
