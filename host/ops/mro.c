@@ -32,7 +32,7 @@ static void result_unknown(struct mro_order_result *r)
     r->fraction_raw = r->null_fraction = r->fraction = r->p_image = r->fraction_acf = NAN;
     r->fraction_ci95[0] = r->fraction_ci95[1] = r->density_per_nm2 = r->diameter_median_nm = NAN;
     for (int i = 0; i < 3; i++) r->fraction_at_most[i] = NAN;
-    r->size_limit_nm = r->coverage = r->blemished = NAN;
+    r->size_limit_nm = r->coverage = r->blemished = r->interference = NAN;
     for (int i = 0; i < 4; i++) r->region_nm[i] = NAN;
     for (int i = 0; i < 3; i++) r->grade_fractions[i] = NAN;
     r->ctf.defocus_nm = r->ctf.astigmatism_nm = r->ctf.azimuth_deg = r->ctf.delocalisation_nm = NAN;
@@ -455,6 +455,11 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     if (large.filled) r->fraction = fmax(r->fraction, r->fraction_raw);
     say_verdict(&large, r);
+    const size_t said = strlen(r->verdict);
+    if (w.whole_nm > 0)
+        snprintf(r->verdict + said, sizeof r->verdict - said,
+                 "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
+                 w.whole_nm);
     tell_of_weakness(&expected, area.contrast, r);
     tell_of_crystals(&large, usable_nm2, r);
     from_corner(r);

@@ -101,6 +101,7 @@ struct mro_whitened {
     struct mro_buffer power;    /* on the device: local power, free to be used as work space */
     struct mro_blemishes blemishes;
     struct mro_contrast expected;
+    double whole_nm; /* a spacing as it is looked for, of a wave that was taken out of the whole field; 0: none */
     bool lens_known;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* From pixels to a whitened spectrum: contrast, the lens's rings, local power, and the sign the lens reversed. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "mroscope/math/grid.h"
 #include "mroscope/math/lattice.h"
 #include "ops/ctf.h"
+#include "ops/mro_interference.h"
 #include "ops/mro_internal.h"
 #include "ops/mro_lines.h"
 #include "ops/mro_views.h"
@@ -21,6 +23,7 @@
  * glass have a tenth less, as none is as perfect. */
 #define CONTRAST_PER_POWER 0.9e-3
 #define FOCAL_SPREAD_NM 4.0  /* rms, of usual microscopes: 3 to 5 */
+#define MOST_ROUNDS 8        /* in which waves are looked for */
 #define UNKNOWN_TRANSFER 0.8 /* |sin chi|^2 of lenses without rings: near their best focus */
 
 /* A row of an even plane from that of the opposite frequency along y. */
@@ -130,34 +133,40 @@ static bool expect_contrast(const struct mro_order_plan *p, const struct mro_gri
     return true;
 }
 
-/* Fits the lens to the rings of the contrast's spectrum, which is on the host, or says why it stays unknown. */
+/* Fits the lens to the rings of the contrast's spectrum, which is on the host. */
 static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, const mro_c32 *spectrum,
-                              struct mro_whitened *w, struct mro_ctf_fit *fit, struct mro_order_result *r,
-                              struct mro_error *e)
+                              struct mro_whitened *w, struct mro_ctf_fit *fit, struct mro_error *e)
 {
-    if (kv > 0 && isfinite(p->o.cs_mm)) {
-        MRO_TRY(mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->rings, p->d->threads, fit, e));
-        const double g = 1 / p->o.d_nm;
-        if (fit->rings) {
-            w->lens_known = true;
-            r->ctf = (struct mro_ctf){ .known = true,
-                                       .defocus_nm = fit->defocus_nm,
-                                       .astigmatism_nm = fit->astigmatism_nm,
-                                       .azimuth_deg = fmod(fit->azimuth * 180 / MRO_PI + 360, 180),
-                                       .delocalisation_nm =
-                                           mro_delocalisation_nm(g, fit->lambda_nm, fit->defocus_nm, fit->cs_nm) };
-        } else if (fabs(p->o.cs_mm) < 0.1) {
-            /* A corrected lens that shows no ring up to 6.5 nm^-1 has turned the phase by less than pi there. */
-            w->lens_known = true;
+    memset(fit, 0, sizeof *fit);
+    w->lens_known = false;
+    if (!(kv > 0) || !isfinite(p->o.cs_mm)) return MRO_OK;
+    MRO_TRY(mro_ctf_fit_rings(&w->grid, spectrum, kv, p->o.cs_mm, p->rings, p->d->threads, fit, e));
+    /* A corrected lens that shows no ring up to 6.5 nm^-1 has turned the phase by less than pi there. */
+    w->lens_known = fit->rings || fabs(p->o.cs_mm) < 0.1;
+    return MRO_OK;
+}
+
+/* Fills in the lens, or says why it stays unknown. */
+static void tell_of_lens(const struct mro_order_plan *p, double kv, const struct mro_whitened *w,
+                         const struct mro_ctf_fit *fit, struct mro_order_result *r)
+{
+    if (fit->rings) {
+        r->ctf = (struct mro_ctf){ .known = true,
+                                   .defocus_nm = fit->defocus_nm,
+                                   .astigmatism_nm = fit->astigmatism_nm,
+                                   .azimuth_deg = fmod(fit->azimuth * 180 / MRO_PI + 360, 180),
+                                   .delocalisation_nm = mro_delocalisation_nm(1 / p->o.d_nm, fit->lambda_nm,
+                                                                              fit->defocus_nm, fit->cs_nm) };
+    } else if (kv > 0 && isfinite(p->o.cs_mm)) {
+        if (w->lens_known)
             mro_warn(r,
                      "no rings in the spectrum to fit the defocus to: the delocalisation is taken as below 0.3 nm, as "
                      "without rings at Cs %g mm",
                      p->o.cs_mm);
-        } else {
+        else
             mro_warn(r,
                      "no rings in the spectrum to fit the defocus to: the delocalisation R is unknown and the interval "
                      "is widened");
-        }
     } else {
         mro_warn(
             r,
@@ -167,7 +176,6 @@ static enum mro_code fit_lens(const struct mro_order_plan *p, double kv, const m
             : isfinite(p->o.cs_mm) ? "the beam energy is"
                                    : "beam energy and spherical aberration are");
     }
-    return MRO_OK;
 }
 
 /* From n powers to gains: `band` over the root. */
@@ -246,35 +254,131 @@ static void tell_of_blemishes(const size_t lines[2], const struct mro_blemishes 
                                   : "patches of one value and edges as sharp as a pixel");
 }
 
-/* The spectrum of the contrast of what is specimen. */
+/* The spectrum of the contrast of what is specimen. *px: the pixels that it is of, where they are not those of the
+ * image, else NULL; to be freed. */
 static enum mro_code sound_contrast(const struct mro_order_plan *p, const struct mro_image *im, struct mro_whitened *w,
-                                    size_t *spikes, struct mro_order_result *r, struct mro_error *e)
+                                    size_t *spikes, float **px, struct mro_order_result *r, struct mro_error *e)
 {
     struct mro_device *d = p->d;
     const struct mro_blocks b = mro_background_blocks(im->ny, im->nx, r->pixel_nm, BACKGROUND_NM);
     struct mro_image sound = *im;
     size_t lines[2] = { 0, 0 };
-    float *px = NULL;
     double *means = malloc(b.ny * b.nx * sizeof *means);
     enum mro_code rc = means ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for %zu blocks", b.ny * b.nx);
     if (rc == MRO_OK)
         rc = d->ops->contrast_spectrum(d, im->px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
                                        spikes, means, e);
-    if (rc == MRO_OK) rc = mro_lines_replace(im, &b, means, lines, &px, e);
-    if (rc == MRO_OK && px) {
-        sound.px = px;
-        rc = d->ops->contrast_spectrum(d, px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
+    if (rc == MRO_OK) rc = mro_lines_replace(im, &b, means, lines, px, e);
+    if (rc == MRO_OK && *px) {
+        sound.px = *px;
+        rc = d->ops->contrast_spectrum(d, *px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
                                        spikes, means, e);
     }
     if (rc == MRO_OK)
-        rc = mro_blemishes_find(&sound, r->pixel_nm, p->o.band_inv_nm, &b, means, *spikes, &w->blemishes, &px, e);
+        rc = mro_blemishes_find(&sound, r->pixel_nm, p->o.band_inv_nm, &b, means, *spikes, &w->blemishes, px, e);
     free(means);
     if (rc == MRO_OK) tell_of_blemishes(lines, &w->blemishes, r);
     if (rc == MRO_OK && r->blemished > 0)
-        rc = d->ops->contrast_spectrum(d, px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
+        rc = d->ops->contrast_spectrum(d, *px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
                                        spikes, NULL, e);
-    free(px);
     return rc;
+}
+
+/* Says what was taken out that fills the field, and where it is in the spectrum. */
+static void tell_of_interference(const struct mro_order_plan *p, const struct mro_interference *f,
+                                 struct mro_whitened *w, struct mro_order_result *r)
+{
+    enum { NAMED = 4 };
+    char places[320] = "";
+    size_t used = 0;
+    r->interference = mro_interference_share(f);
+    for (size_t i = 0; i < f->n; i++) {
+        const struct mro_wave *v = f->waves + i;
+        const double g = hypot(v->gy, v->gx);
+        if (w->whole_nm == 0 && g > p->g_range[0] && g < p->g_range[1]) w->whole_nm = 1 / g;
+        if (i < NAMED)
+            used +=
+                (size_t)snprintf(places + used, sizeof places - used, "%sg = %.3f nm^-1 at %.1f degrees", i ? ", " : "",
+                                 g, fmod(round(atan2(v->gy, v->gx) * 1800 / MRO_PI + 3600), 1800) / 10);
+    }
+    if (f->n > NAMED) snprintf(places + used, sizeof places - used, " and %zu more", f->n - NAMED);
+    if (f->n)
+        mro_warn(r,
+                 "interference of one spatial frequency fills the field and was taken out: %s; look for pickup, "
+                 "read-out, resampling or compression; a single perfect crystal on all of the field looks the same and "
+                 "is to be measured with `mroscope lattice`",
+                 places);
+    if (f->lines[0] || f->lines[1])
+        mro_warn(r,
+                 "noise that whole %s of pixels share was taken out: it has power at %s; look for pickup of the scan "
+                 "or for gains of the detector",
+                 f->lines[1] == 0   ? "rows"
+                 : f->lines[0] == 0 ? "columns"
+                                    : "rows and columns",
+                 f->lines[1] == 0   ? "g_x = 0, 90 degrees"
+                 : f->lines[0] == 0 ? "g_y = 0, 0 degrees"
+                                    : "g_x = 0 and g_y = 0, 90 and 0 degrees");
+}
+
+/* The contrast of an image without interference, and what its spectrum tells. Where buffers are not host memory the
+ * planes are copies, to be freed. */
+struct contrast {
+    struct mro_ctf_fit fit;
+    float *model; /* of the lens, where it has rings */
+    void *spectrum, *spectrum_copy, *power, *power_copy;
+    struct mro_annuli annuli;
+    struct mro_interference interference;
+};
+
+static void contrast_release(struct contrast *c)
+{
+    free(c->model);
+    free(c->spectrum_copy);
+    free(c->power_copy);
+    c->model = NULL;
+    c->spectrum_copy = c->power_copy = NULL;
+}
+
+/* Lens and local power of the spectrum as it is. */
+static enum mro_code tell_contrast(const struct mro_order_plan *p, double kv, const char *name, struct mro_whitened *w,
+                                   struct contrast *c, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    const size_t n = w->grid.ny * w->grid.nx;
+    const double inner = p->o.band_inv_nm[0] - BAND_EDGE, outer = p->o.band_inv_nm[1] + BAND_EDGE;
+    MRO_TRY(mro_on_host(d, &w->spectrum, n * sizeof(mro_c32), &c->spectrum, &c->spectrum_copy, e));
+    MRO_TRY(fit_lens(p, kv, c->spectrum, w, &c->fit, e));
+    if (c->fit.rings) {
+        c->model = malloc(n * sizeof *c->model);
+        if (c->model == NULL || !lens_model(d->threads, &w->grid, &c->fit, inner, outer, c->model))
+            return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
+    }
+    MRO_TRY(d->ops->local_power(d, &w->grid, &w->spectrum, c->model, WHITEN_RADIUS, inner, outer, &w->power, e));
+    MRO_TRY(mro_on_host(d, &w->power, n * sizeof(float), &c->power, &c->power_copy, e));
+    mro_annuli_measure(p, &w->grid, c->spectrum, c->power, &c->annuli);
+    mro_interference_lines(&w->grid, c->spectrum, c->power, &c->annuli, &c->interference);
+    return MRO_OK;
+}
+
+/* The same of the image without waves that fill it: with the strongest ones gone others are seen. *px as from
+ * sound_contrast. */
+static enum mro_code clean_contrast(const struct mro_order_plan *p, const struct mro_image *im, double kv,
+                                    const char *name, struct mro_whitened *w, float **px, size_t *spikes,
+                                    struct contrast *c, struct mro_order_result *r, struct mro_error *e)
+{
+    struct mro_device *d = p->d;
+    bool more = true;
+    MRO_TRY(tell_contrast(p, kv, name, w, c, e));
+    for (int round = 0; round < MOST_ROUNDS; round++) {
+        MRO_TRY(mro_interference_waves(&w->grid, c->spectrum, c->power, &c->annuli, im, &w->blemishes, d->threads,
+                                       &c->interference, px, &more, e));
+        if (!more) return MRO_OK;
+        contrast_release(c);
+        MRO_TRY(d->ops->contrast_spectrum(d, *px, im->ny, im->nx, r->pixel_nm, BACKGROUND_NM, &w->grid, &w->spectrum,
+                                          spikes, NULL, e));
+        MRO_TRY(tell_contrast(p, kv, name, w, c, e));
+    }
+    return MRO_OK;
 }
 
 enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
@@ -284,42 +388,31 @@ enum mro_code mro_whiten(const struct mro_order_plan *p, const struct mro_image 
     const struct mro_grid *grid = &w->grid;
     const size_t n = grid->ny * grid->nx;
     const double kv = p->o.kv > 0 ? p->o.kv : im->beam_kv;
-    const double *band = p->o.band_inv_nm, inner = band[0] - BAND_EDGE, outer = band[1] + BAND_EDGE;
-    struct mro_ctf_fit fit = { 0 };
-    float *model = NULL;
-    struct mro_annuli annuli;
-    void *power, *copy = NULL, *spectrum, *spectrum_copy = NULL;
+    struct contrast c = { .model = NULL };
+    float *px = NULL;
     size_t spikes = 0;
     enum mro_code rc = MRO_OK;
     if ((rc = d->ops->alloc(d, &w->spectrum, n * sizeof(mro_c32), e))) goto done;
-    if ((rc = sound_contrast(p, im, w, &spikes, r, e))) goto done;
+    if ((rc = d->ops->alloc(d, &w->power, n * sizeof(float), e))) goto done;
+    if ((rc = sound_contrast(p, im, w, &spikes, &px, r, e))) goto done;
+    if ((rc = clean_contrast(p, im, kv, name, w, &px, &spikes, &c, r, e))) goto done;
     if (spikes > im->ny * im->nx / 1000)
         mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
                  100.0 * (double)spikes / (double)(im->ny * im->nx));
-    if ((rc = mro_on_host(d, &w->spectrum, n * sizeof(mro_c32), &spectrum, &spectrum_copy, e))) goto done;
-    if ((rc = fit_lens(p, kv, spectrum, w, &fit, r, e))) goto done;
-    if (fit.rings) {
-        model = malloc(n * sizeof *model);
-        if (model == NULL || !lens_model(d->threads, grid, &fit, inner, outer, model)) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
-            goto done;
-        }
-    }
+    tell_of_lens(p, kv, w, &c.fit, r);
+    tell_of_interference(p, &c.interference, w, r);
     if (p->o.views && (rc = mro_views_filtered(p, grid, &w->spectrum, im, r, e))) goto done;
-    if ((rc = d->ops->alloc(d, &w->power, n * sizeof(float), e))) goto done;
-    if ((rc = d->ops->local_power(d, grid, &w->spectrum, model, WHITEN_RADIUS, inner, outer, &w->power, e))) goto done;
-    if ((rc = mro_on_host(d, &w->power, n * sizeof(float), &power, &copy, e))) goto done;
-    mro_annuli_measure(p, grid, spectrum, power, &annuli);
-    if (!expect_contrast(p, grid, power, model, &annuli, r->pixel_nm, kv, w->lens_known, &w->expected) ||
-        !mro_whitening_gains(p, grid, 1, fit.rings ? &fit : NULL, &annuli, power)) {
+    const struct mro_ctf_fit *lens = c.fit.rings ? &c.fit : NULL;
+    if (!expect_contrast(p, grid, c.power, c.model, &c.annuli, r->pixel_nm, kv, w->lens_known, &w->expected) ||
+        !mro_whitening_gains(p, grid, 1, lens, &c.annuli, c.power)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
         goto done;
     }
-    rc = d->ops->multiply(d, grid, &w->spectrum, power, e);
+    mro_interference_notch(grid, &c.interference, c.power);
+    rc = d->ops->multiply(d, grid, &w->spectrum, c.power, e);
 done:
-    free(model);
-    free(copy);
-    free(spectrum_copy);
+    contrast_release(&c);
+    free(px);
     return rc;
 }
 

@@ -80,6 +80,7 @@ json_t *mro_json_order(const struct mro_result_head *h, const struct mro_order_r
     put(&b, "size_limit_nm", number(r->size_limit_nm));
     put(&b, "coverage", number(r->coverage));
     put(&b, "blemished_fraction", number(r->blemished));
+    put(&b, "interference_fraction", number(r->interference));
     put(&b, "ctf", ctf_json(&r->ctf));
     put(&b, "objects", list(r->n_objects, object_json, r->objects));
     return mro_json_end(&b, h, e);

@@ -91,11 +91,12 @@ struct mro_order_tile {
 struct mro_order_result {
     double pixel_nm[2];
     double band_inv_nm[2], d_nm, false_positive_rate;
-    size_t cells;         /* cells measured */
-    double region_nm[4];  /* x0, y0, x1, y1 */
-    double coverage;      /* usable part of the image, 0 to 1 */
-    double blemished;     /* part of the pixels that lie in patches of one value, or at edges as sharp as a pixel */
-    double fraction_raw;  /* flagged cells / cells */
+    size_t cells;        /* cells measured */
+    double region_nm[4]; /* x0, y0, x1, y1 */
+    double coverage;     /* usable part of the image, 0 to 1 */
+    double blemished;    /* part of the pixels that lie in patches of one value, or at edges as sharp as a pixel */
+    double interference; /* part of the frequencies of the band that waves on all of the field, or noise of rows, had */
+    double fraction_raw; /* flagged cells / cells */
     double null_fraction; /* the same over speckle images */
     double fraction;      /* area fraction, corrected for null, power and footprint */
     double fraction_ci95[2];
@@ -113,7 +114,7 @@ struct mro_order_result {
     size_t n_objects;
     struct mro_order_sweep *sweep;
     size_t n_sweep;
-    char verdict[256]; /* one sentence */
+    char verdict[384]; /* one sentence */
     char **warnings;
     size_t n_warnings;
     /* For figures and maps. */

@@ -10,7 +10,7 @@ optics=(--kv 200 --cs -0.01)
 run mro "${optics[@]}" --json "$image"
 expect_result mro band_inv_nm d_nm false_positive_rate cells region_nm fraction_raw fraction fraction_ci95 \
     fraction_at_most null_fraction p_image p_image_at_most distinguishable verdict fraction_acf density_per_nm2 diameter_median_nm sweep \
-    grade_fractions size_limit_nm coverage blemished_fraction ctf defocus_nm astigmatism_nm azimuth_deg delocalisation_nm objects version \
+    grade_fractions size_limit_nm coverage blemished_fraction interference_fraction ctf defocus_nm astigmatism_nm azimuth_deg delocalisation_nm objects version \
     commit backend input_sha256 seed options
 expect_out '"pixel_nm": [0.02, 0.02], "calibration": "ImageJ"'
 expect_out '"kv": {"value": 200, "unit": "kV"}'

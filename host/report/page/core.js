@@ -127,7 +127,7 @@ const at = (object, path) => path.split('.').reduce((o, k) => (o === null || o =
 const LABELS = {
   fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
   fraction_acf: 'Fraction by autocorrelation', density_per_nm2: 'Regions per area',
-  size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', blemished_fraction: 'No specimen (left out)', cells: 'Cells measured', d_nm: 'Spacing d', g_inv_nm: 'g',
+  size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', blemished_fraction: 'No specimen (left out)', interference_fraction: 'Interference (share of the band)', cells: 'Cells measured', d_nm: 'Spacing d', g_inv_nm: 'g',
   band_inv_nm: 'Pass band (1/d)', false_positive_rate: 'False-positive rate of a cell', pixel_nm: 'Pixel size (y, x)', region_nm: 'Measured rectangle (x0, y0, x1, y1)',
   distinguishable: 'More than a glass', calibration: 'Pixel size from', shape: 'Pixels (y, x)', grade_fractions: 'Share of regions by grade',
   ctf: 'Transfer function', defocus_nm: 'Defocus', astigmatism_nm: 'Astigmatism', delocalisation_nm: 'Delocalisation R', azimuth_deg: 'Azimuth',
