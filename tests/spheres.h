@@ -11,10 +11,12 @@
 #include "mroscope/mro.h"
 #include "ops/mro_internal.h"
 
-#define N 320
+#ifndef N
+#define N 320   /* of pixels along a side */
+#define MOST 40 /* spheres */
+#endif
 #define PIXEL 0.05
 #define FIELD (N * PIXEL)
-#define MOST 40
 
 static struct mro_device *d;
 static struct mro_order_plan *plan;
