@@ -124,6 +124,50 @@ static void types_and_stacks(void **state)
     mro_run_free(s);
 }
 
+/* Four files of each, in the order of the results: frames that lanes measured, and images. */
+static void assert_kept_in_order(const struct mro_run *r, size_t results, const char *const *names)
+{
+    char name[40];
+    assert_string_equal(mro_run_message(r), "");
+    assert_int_equal(mro_run_results(r), results);
+    assert_int_equal(mro_run_files(r), 4 * results);
+    for (size_t i = 0; i < 4 * results; i++) {
+        assert_int_equal(mro_run_file_result(r, i), i / 4);
+        snprintf(name, sizeof name, "%s.bandpass.", names[i / 4]);
+        assert_true(strncmp(mro_run_file_name(r, i), name, strlen(name)) == 0);
+    }
+}
+
+static void what_lanes_measure_is_kept_in_order(void **state)
+{
+    enum { FRAMES = 6 };
+    static const char *const frames[FRAMES] = { "image.f0000", "image.f0001", "image.f0002",
+                                                "image.f0003", "image.f0004", "image.f0005" },
+                             *const images[FRAMES] = { "a", "b", "c", "d", "e", "f" };
+    static float px[FRAMES * N * N];
+    const size_t shape[] = { FRAMES, N, N };
+    (void)state;
+    fill(px, FRAMES * N * N, 4);
+    struct mro_run *r = lent(px, "float32", 3, shape), *s = mro_run_new();
+    mro_run_argument(r, "image");
+    for (size_t i = 0; i < FRAMES; i++) {
+        assert_int_equal(mro_run_array(s, images[i], px + i * N * N, "float32", 2, shape + 1), MRO_OK);
+        mro_run_argument(s, images[i]);
+    }
+    struct mro_run *both[] = { r, s };
+    for (size_t i = 0; i < 2; i++) {
+        mro_run_keep(both[i], true, true);
+        mro_run_argument(both[i], "--pixel=0.05");
+        mro_run_argument(both[i], "--threads=3");
+        assert_int_equal(mro_run_start(both[i], "bandpass"), MRO_OK);
+    }
+    assert_kept_in_order(r, FRAMES, frames);
+    assert_kept_in_order(s, FRAMES, images);
+    for (size_t i = 0; i < FRAMES; i++) assert_true(number_of(r, i, "rms_out") == number_of(s, i, "rms_out"));
+    mro_run_free(r);
+    mro_run_free(s);
+}
+
 static void what_cannot_work_is_said(void **state)
 {
     static float px[N * N];
@@ -265,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_array_is_measured_and_its_maps_are_kept),
         cmocka_unit_test(types_and_stacks),
+        cmocka_unit_test(what_lanes_measure_is_kept_in_order),
         cmocka_unit_test(what_cannot_work_is_said),
         cmocka_unit_test(what_belongs_to_the_program_stays),
         cmocka_unit_test(options_are_described),
