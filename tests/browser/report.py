@@ -313,7 +313,7 @@ def test_image(b, url, results, rows):
     open_page(b, url, '#/image/0')
     check('verdict is shown', 'ordered regions cover' in b.js('return document.querySelector(".verdict").textContent').lower())
     check('warnings are shown', b.js('return document.querySelectorAll(".note.warn").length') >= 1)
-    check('figure is there', b.js('const f = document.querySelector("figure img"); return f.complete && f.naturalWidth > 500'))
+    check('figure is there', b.js('const f = document.querySelector("figure img"); return f.decode().then(() => f.naturalWidth > 500, () => false)'))
     test_threshold(b, results, row, 0)
     cell = test_hover(b, results, row, 0)
     test_acf(b, results, row, 0, cell, False)

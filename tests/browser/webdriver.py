@@ -19,7 +19,9 @@ def available():
 
 class Browser:
     def __init__(self, folder):
-        self.driver = subprocess.Popen(['chromedriver', '--port=0'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        os.makedirs(folder, exist_ok=True)
+        self.driver = subprocess.Popen(['chromedriver', '--port=0'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                       env={**os.environ, 'TMPDIR': folder})
         self.session = None
         port = None
         for line in self.driver.stdout:
@@ -35,15 +37,23 @@ class Browser:
         if os.geteuid() == 0:
             arguments.append('--no-sandbox')  # Chromium refuses to run as root with it
         options = {'args': arguments, 'binary': binary}
-        value = self.call('POST', '/session', {'capabilities': {'alwaysMatch': {
-            'goog:loggingPrefs': {'browser': 'ALL'}, 'goog:chromeOptions': options}}})
+        wanted = {'capabilities': {'alwaysMatch': {'goog:loggingPrefs': {'browser': 'ALL'}, 'goog:chromeOptions': options,
+                                                   'timeouts': {'script': 200000, 'pageLoad': 200000}}}}
+        for left in (2, 1, 0):  # on a busy machine Chromium may not be there within the time that chromedriver gives it
+            try:
+                value = self.call('POST', '/session', wanted)
+                break
+            except RuntimeError:
+                if left == 0:
+                    self.close()
+                    raise
         self.session = '/session/' + value['sessionId']
 
     def call(self, method, path, body=None):
         data = json.dumps(body or {}).encode() if method == 'POST' else None
         request = urllib.request.Request(self.base + path, method=method, data=data, headers={'Content-Type': 'application/json'})
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=240) as answer:
                 return json.load(answer)['value']
         except urllib.error.HTTPError as error:
             raise RuntimeError(f'{method} {path}: {json.load(error)["value"].get("message", "")[:600]}') from None
@@ -99,7 +109,11 @@ class Browser:
         except (OSError, RuntimeError):
             pass
         self.driver.terminate()
-        self.driver.wait(20)
+        try:
+            self.driver.wait(60)
+        except subprocess.TimeoutExpired:
+            self.driver.kill()
+            self.driver.wait()
         self.driver.stdout.close()
 
 

@@ -19,7 +19,7 @@ mrc() {
 start() {
     "$program" convert -o "$1" long.mrc >out.txt 2>err.txt &
     running=$!
-    for _ in $(seq 200); do
+    for _ in $(seq 1500); do
         [ -n "$(find "$1" -name '.mroscope-*.tmp' -size +64k 2>/dev/null)" ] && break
         sleep 0.02
     done
