@@ -170,7 +170,7 @@ static void check_group(struct batch *b, const struct batch_unit *u, const struc
     }
     for (size_t i = 0; i < u->n; i++) {
         const struct mro_manifest_row *other = &b->manifest.rows[u->rows[i]];
-        if (strcasecmp(other->element, r->element) == 0)
+        if (r->element[0] && strcasecmp(other->element, r->element) == 0)
             mro_manifest_fault(&b->manifest, r->row, "%s of the group '%s' is given by row %zu already", r->element,
                                r->group, other->row);
     }
