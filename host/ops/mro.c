@@ -339,6 +339,20 @@ static double size_limit(const struct mro_order_plan *p, double contrast)
     return least + step * large;
 }
 
+/* Says that crystals are weak, where clusters as weak as they are could not be seen: nothing tells of these. */
+static void tell_of_weak_crystals(const struct mro_order_plan *p, const struct mro_crystals *c,
+                                  const struct mro_contrast *expected, struct mro_order_result *r)
+{
+    if (c->n == 0 || !(c->log_contrast < expected->log_c - M_LN2) || !isfinite(c->log_contrast)) return;
+    const double unseen = size_limit(p, exp(c->log_contrast));
+    if (unseen > LARGE_LIMIT_NM)
+        mro_warn(
+            r,
+            "fringes of the crystals have %.0f times less power than those of bcc Fe would have beside such speckle: "
+            "clusters as weak as they are stay unseen below %.2f nm, and the interval does not hold for them",
+            exp(expected->log_c - c->log_contrast), unseen);
+}
+
 static void say_verdict(const struct mro_crystals *c, struct mro_order_result *r)
 {
     double most[3]; /* percent, of two digits */
@@ -461,6 +475,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
                  "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
                  w.whole_nm);
     tell_of_weakness(&expected, area.contrast, r);
+    tell_of_weak_crystals(p, &large, &expected, r);
     tell_of_crystals(&large, usable_nm2, r);
     from_corner(r);
     if (p->o.sweep_band) {

@@ -74,6 +74,13 @@ static void crystals_count_as_what_they_are(void **state)
     near(off / (double)whole, 0, 0.06);
 }
 
+static bool warns(const struct mro_order_result *r, const char *of)
+{
+    for (size_t i = 0; i < r->n_warnings; i++)
+        if (strstr(r->warnings[i], of)) return true;
+    return false;
+}
+
 /* Those a little larger than clusters, which raise the power that they are whitened by; weak ones, of which the speckle
  * hides the rim, or which it breaks into pieces; such whose fringes are much weaker than the speckle lets expect; and
  * many that are a little too small for crystals. */
@@ -93,6 +100,7 @@ static void crystals_count_where_they_are_small_or_weak(void **state)
     for (size_t k = 0; k < sizeof of / sizeof *of; k++) {
         enum { FIELDS = 8 };
         struct tally t = { 0 };
+        size_t warned = 0;
         for (uint64_t i = 0; i < FIELDS; i++) {
             struct mro_image im = { 0 };
             struct disc discs[MOST];
@@ -100,11 +108,15 @@ static void crystals_count_where_they_are_small_or_weak(void **state)
             const size_t n = make_mixed(&im, 500 + i, of[k].n, of[k].n, of[k].sizes, of[k].contrast, discs);
             for (size_t j = 0; j < (size_t)N * N; j++) im.px[j] = 1000 + (float)of[k].fade * (im.px[j] - 1000);
             measure_discs(&t, &im, of[k].what, discs, n, &r);
+            warned += warns(&r, "clusters as weak as they are stay unseen");
             mro_order_result_release(&r);
         }
         print_tally(&t, of[k].what);
+        print_message("%zu warn of clusters as weak\n", warned);
         near(t.measured / t.truth, 1, of[k].within);
         assert_true(t.covered + of[k].uncovered >= FIELDS);
+        assert_true(of[k].fade < 1 || warned == 0); /* as strong as expected */
+        assert_true(of[k].contrast > 0.2 || of[k].fade == 1 || warned + 1 >= FIELDS);
     }
 }
 
