@@ -24,9 +24,10 @@ static void interval_covers_and_mean_is_right(void **state)
     }
     print_tally(&t, "clusters");
     /* 95 % of 24, with room for two more misses than expected; in the long run 90 to 98 %, and a little more here,
-       where the sizes have no systematic error that the interval still allows for. */
+       where the sizes have no systematic error that the interval still allows for, and where few clusters are found,
+       which may be fainter than these are. */
     assert_true((double)t.covered >= (fields < 100 ? 0.88 : 0.90) * (double)fields);
-    assert_true(fields < 100 || (double)t.covered <= 0.99 * (double)fields);
+    assert_true(fields < 100 || (double)t.covered <= 0.995 * (double)fields);
     assert_true((double)t.seen >= 0.9 * (double)fields);
     /* About 6 nm^2 of clusters a field, 240 clusters in all: 5 % of noise, and 4 % of the sizes' calibration. */
     near(t.measured / t.truth, 1, 0.12);
