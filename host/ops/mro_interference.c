@@ -13,6 +13,7 @@
 #include "ops/mro_waves.h"
 
 #define LOOK 8.0        /* times the speckle: coefficients that are looked at closely */
+#define AT_LEAST 0.8    /* of the local power is that of speckle, which annuli set right */
 #define CHANCE 12.0     /* -ln of the chance that speckle shows a peak as high anywhere in the band, */
 #define NOTICED 0.15    /* and least power of one, times the area in nm^2: windows hardly notice weaker waves */
 #define BROAD 0.02      /* of a peak: mean around it, off its axes, of what is wider than the field allows */
@@ -171,7 +172,7 @@ static bool is_foot(const struct peak *p, const struct peak *of)
     return p->power < 3 * foot || hypot(p->at[0] - of->at[0], p->at[1] - of->at[1]) < SAME;
 }
 
-enum { PEAKS = 32 };
+enum { PEAKS = 32, STRETCHES = 16 }; /* peaks that are kept; parts of a row, each with a bit of `high` */
 
 /* Puts a peak into a list that falls with power. */
 static void keep_peak(struct peak *list, size_t *n, const struct peak *p)
@@ -182,8 +183,26 @@ static void keep_peak(struct peak *list, size_t *n, const struct peak *p)
     list[i] = *p;
 }
 
+/* Whether a coefficient is of a peak of power `least` or more. */
+static bool is_peak(const struct plane *s, const struct mro_interference *f, const double level[2][MOST_BESIDE],
+                    ptrdiff_t y, ptrdiff_t x, double least, struct peak *p)
+{
+    const double power = squared(coefficient(s, y, x));
+    if (!(power > AT_LEAST * LOOK * (double)s->power[mro_cyclic(y, s->g->ny) * s->g->nx + (size_t)x])) return false;
+    const double speckle = speckle_at(s, y, x);
+    if (!(speckle > 0) || !(power > LOOK * speckle)) return false;
+    const double noise = level_at(f, level, y, x);
+    if (!(power > LOOK * noise * speckle)) return false;
+    p->power = fit_peak(s, y, x, p->at);
+    if (!(p->power > least * noise)) return false;
+    const double around = around_peak(s, y, x);
+    if (around > AROUND + BROAD * p->power) return false;
+    p->power /= fmin(around, 1); /* the foot of a wave raises the local power */
+    return true;
+}
+
 static size_t find_peaks(const struct plane *s, struct mro_interference *f, int threads, struct peak *list,
-                         unsigned char *high)
+                         uint16_t *high)
 {
     const struct mro_grid *g = s->g;
     const size_t half = g->nx / 2;
@@ -195,36 +214,30 @@ static size_t find_peaks(const struct plane *s, struct mro_interference *f, int 
     for (size_t y = 0; y < g->ny; y++) {
         const mro_c32 *c = s->spectrum + y * g->nx;
         const float *power = s->power + y * g->nx;
-        float most = 0;
         uint32_t within = 0;
+        high[y] = 0;
+        for (size_t k = 0; k < STRETCHES; k++) {
+            float most = 0;
 #pragma omp simd reduction(max : most) reduction(+ : within)
-        for (size_t x = 0; x < half; x++) {
-            const float over = c[x].re * c[x].re + c[x].im * c[x].im - (float)(0.8 * LOOK) * power[x];
-            const float told = power[x] > 0 ? over : 0;
-            most = told > most ? told : most;
-            within += power[x] > 0;
+            for (size_t x = k * half / STRETCHES; x < (k + 1) * half / STRETCHES; x++) {
+                const float over = c[x].re * c[x].re + c[x].im * c[x].im - (float)(AT_LEAST * LOOK) * power[x];
+                const float told = power[x] > 0 ? over : 0;
+                most = told > most ? told : most;
+                within += power[x] > 0;
+            }
+            high[y] |= (uint16_t)((most > 0) << k);
         }
-        high[y] = most > 0;
         band += within;
     }
     const double least = fmax(log((double)band + 1) + CHANCE, NOTICED * g->ly * g->lx);
     f->band = band;
     for (size_t row = 0; row < g->ny; row++)
-        for (size_t x = 0; high[row] && x < half; x++) {
-            if (!(s->power[row * g->nx + x] > 0)) continue;
-            const ptrdiff_t y = row <= g->ny / 2 ? (ptrdiff_t)row : (ptrdiff_t)row - (ptrdiff_t)g->ny;
-            const double ratio = squared(s->spectrum[row * g->nx + x]) / speckle_at(s, y, (ptrdiff_t)x);
-            if (!(ratio > LOOK)) continue;
-            const double noise = level_at(f, level, y, (ptrdiff_t)x);
-            if (!(ratio > LOOK * noise)) continue;
-            struct peak p;
-            p.power = fit_peak(s, y, (ptrdiff_t)x, p.at);
-            if (!(p.power > least * noise)) continue;
-            const double around = around_peak(s, y, (ptrdiff_t)x);
-            if (around > AROUND + BROAD * p.power) continue;
-            p.power /= fmin(around, 1); /* the foot of a wave raises the local power */
-            keep_peak(list, &n, &p);
-        }
+        for (size_t k = 0; high[row] >> k; k++)
+            for (size_t x = k * half / STRETCHES; high[row] >> k & 1 && x < (k + 1) * half / STRETCHES; x++) {
+                const ptrdiff_t y = row <= g->ny / 2 ? (ptrdiff_t)row : (ptrdiff_t)row - (ptrdiff_t)g->ny;
+                struct peak p;
+                if (is_peak(s, f, level, y, (ptrdiff_t)x, least, &p)) keep_peak(list, &n, &p);
+            }
     return n;
 }
 
@@ -235,7 +248,7 @@ enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *sp
 {
     const struct plane s = { g, spectrum, power, annuli };
     struct peak list[PEAKS];
-    unsigned char *high = malloc(g->ny);
+    uint16_t *high = malloc(g->ny * sizeof *high);
     enum mro_code rc = MRO_OK;
     *more = false;
     if (high == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
