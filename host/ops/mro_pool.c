@@ -84,6 +84,8 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
     add(&p->diameter, r->diameter_median_nm);
     add(&p->size_limit, r->size_limit_nm);
     add(&p->coverage, r->coverage);
+    add(&p->blemished, r->blemished);
+    add(&p->interference, r->interference);
     add(&p->fraction, r->fraction);
     if (isfinite(r->fraction)) {
         add_sweep(p, r);
@@ -104,6 +106,8 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     r->cells = p->cells;
     for (int i = 0; i < 4; i++) r->region_nm[i] = p->same_region ? p->last.region_nm[i] : NAN;
     r->coverage = mean(&p->coverage);
+    r->blemished = mean(&p->blemished);
+    r->interference = mean(&p->interference);
     r->fraction_raw = mean(&p->raw);
     r->null_fraction = mean(&p->null);
     r->fraction = mean(&p->fraction);

@@ -39,6 +39,8 @@ static void means_and_bounds(void **state)
     a.n_objects = 3;
     b.objects = objects;
     b.n_objects = 1;
+    a.blemished = 0.04;
+    b.interference = 0.003;
     mro_order_pool_add(&pool, &a);
     mro_order_pool_add(&pool, &b);
     mro_order_pool_result(&pool, &r);
@@ -51,6 +53,8 @@ static void means_and_bounds(void **state)
     assert_true(isnan(r.fraction_acf));
     assert_int_equal(r.cells, 200);
     near(r.region_nm[2], 16);
+    near(r.blemished, 0.02);
+    near(r.interference, 0.0015);
     near(r.grade_fractions[0], 0.75);
     near(r.grade_fractions[1], 0);
     near(r.grade_fractions[2], 0.25);

@@ -105,7 +105,7 @@ function valueNode(key, v, beside, under = '') {
 function generic(object, skip = new Set(), under = '') {
   const simple = [], deep = [], errors = new Set(Object.keys(object).flatMap((k) => (isNumber(object[k]) || object[k] === null ? [besideOf(object, k), besideOf(object, k, '_se')] : [])));
   for (const [key, v] of Object.entries(object)) {
-    if (skip.has(key) || errors.has(key) || /_at_most$/.test(key)) continue;
+    if (skip.has(key) || errors.has(key) || (/_at_most$/.test(key) && (v === null || typeof v !== 'object'))) continue;
     const node = valueNode(key, v, object, under);
     if (node !== null) simple.push([label(key), node]);
     else deep.push([key, v]);

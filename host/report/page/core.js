@@ -125,7 +125,7 @@ const at = (object, path) => path.split('.').reduce((o, k) => (o === null || o =
 
 // Those of what is compared come with the data: report.names, with * for an element, are also the axes of its figures.
 const LABELS = {
-  fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass',
+  fraction_raw: 'Cells flagged', null_fraction: 'Cells flagged in a glass', p_image: 'p against a glass', fraction_at_most: 'Order that could hide, by the power of its fringes over that of bcc Fe', full: 'All of it', half: 'Half of it', quarter: 'A quarter of it',
   fraction_acf: 'Fraction by autocorrelation', density_per_nm2: 'Regions per area',
   size_limit_nm: 'Size limit (50 % found)', coverage: 'Coverage', blemished_fraction: 'No specimen (left out)', interference_fraction: 'Interference (share of the band)', cells: 'Cells measured', d_nm: 'Spacing d', g_inv_nm: 'g',
   band_inv_nm: 'Pass band (1/d)', false_positive_rate: 'False-positive rate of a cell', pixel_nm: 'Pixel size (y, x)', region_nm: 'Measured rectangle (x0, y0, x1, y1)',

@@ -136,7 +136,7 @@ def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     }
     absent = []
     for key, value in data.items():
-        if key in _HEAD or key in errors or (key.endswith("_at_most") and key[: -len("_at_most")] in data):
+        if key in _HEAD or key in errors or (isinstance(value, bool) and key.endswith("_at_most")):
             continue
         name, unit = _unit(key)
         if key in _OF_THE_TABLE and isinstance(data.get("unit"), str):
