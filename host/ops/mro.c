@@ -355,19 +355,22 @@ static void tell_of_weak_crystals(const struct mro_order_plan *p, const struct m
 
 static void say_verdict(const struct mro_crystals *c, struct mro_order_result *r)
 {
-    double most[3]; /* percent, of two digits */
-    for (int i = 0; i < 3; i++) most[i] = fmin(100 * r->fraction_at_most[i], 99);
+    double most[3]; /* percent */
+    int digits[3];
+    for (int i = 0; i < 3; i++) {
+        most[i] = 100 * r->fraction_at_most[i];
+        digits[i] = most[i] < 99.5 ? 2 : 3;
+    }
     if (r->distinguishable)
         snprintf(r->verdict, sizeof r->verdict,
                  "ordered regions cover %.1f %% of the area, more than a glass of the same spectrum (p %s %.2g)",
                  100 * r->fraction, r->p_image_at_most ? "<" : "=", r->p_image);
     else
         snprintf(r->verdict, sizeof r->verdict,
-                 "not distinguishable from a glass of the same spectrum (p = %.2g): at most %.2g %% of order with "
-                 "fringes of "
-                 "the power of bcc Fe, %.2g %% with half and %.2g %% with a quarter of it; nothing below %.2f nm can "
-                 "be seen",
-                 r->p_image, most[0], most[1], most[2], r->size_limit_nm);
+                 "not distinguishable from a glass of the same spectrum (p = %.2g): at most %.*g %% of order with "
+                 "fringes of the power of bcc Fe, %.*g %% with half and %.*g %% with a quarter of it; nothing below "
+                 "%.2f nm can be seen",
+                 r->p_image, digits[0], most[0], digits[1], most[1], digits[2], most[2], r->size_limit_nm);
     if (r->distinguishable && isfinite(r->fraction_at_most[1]))
         mro_warn(r,
                  "fewer than %d ordered regions stand out, too few to tell how strong fringes are here: the interval "
@@ -470,10 +473,12 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     if (large.filled) r->fraction = fmax(r->fraction, r->fraction_raw);
     say_verdict(&large, r);
     const size_t said = strlen(r->verdict);
-    if (w.whole_nm > 0)
+    if (w.whole_nm > 0) {
+        r->fraction_ci95[1] = 1; /* should it be a crystal */
         snprintf(r->verdict + said, sizeof r->verdict - said,
                  "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
                  w.whole_nm);
+    }
     tell_of_weakness(&expected, area.contrast, r);
     tell_of_weak_crystals(p, &large, &expected, r);
     tell_of_crystals(&large, usable_nm2, r);

@@ -160,6 +160,7 @@ static void what_fills_the_field_is_told(void **state)
     assert_true(warned(&r, "mroscope lattice"));
     assert_non_null(strstr(r.verdict, "fringes of 0.203 nm fill the field, of interference or of one crystal"));
     assert_false(r.distinguishable);
+    assert_true(r.fraction < 0.1 && r.fraction_at_most[1] < 1 && r.fraction_ci95[1] == 1);
     near(r.interference, 6.0 / 8000, 1.0 / 8000);
     mro_order_result_release(&r);
     mro_image_release(&im);
