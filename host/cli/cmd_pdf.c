@@ -149,6 +149,8 @@ static enum mro_code measure(void *state, enum cli_place place, const struct cli
     struct mro_pdf_options numbers = s->o;
     const bool few = !one_of_many(item);
     bool planned = false;
+    if (s->tables[place] == NULL) MRO_TRY(mro_pdf_tables_new(&s->tables[place], e));
+    numbers.tables = s->tables[place]; /* of one thread at a time */
     if (item->info->frames > 1 && item->frame_given && !s->each)
         MRO_TRY(cli_pdf_measure_frame(s, place, item, r, &planned, e));
     if (!few) numbers.draws = s->frame_draws;
@@ -443,7 +445,9 @@ static int walk(void *state)
     if (rc) return rc;
     mro_pdf_series_release(&s->series);
     if (!s->have_reference) memset(&s->o.fixed, 0, sizeof s->o.fixed);
-    enum mro_code code = s->o.tables ? MRO_OK : mro_pdf_tables_new(&s->o.tables, &e);
+    struct mro_pdf_tables **tables = &s->tables[CLI_CHOSEN];
+    enum mro_code code = *tables ? MRO_OK : mro_pdf_tables_new(tables, &e);
+    s->o.tables = *tables;
     if (code == MRO_OK) code = cli_pdf_read_mask(s, &e);
     if (code == MRO_OK) code = cli_pdf_read_geometry(s, &e);
     if (code == MRO_OK && s->reference && !s->have_reference) code = cli_pdf_measure_reference(s, &e);
@@ -502,7 +506,7 @@ static void close_state(void *state)
     forget_frames(s);
     cli_pdf_forget_stack(s);
     mro_pdf_result_release(&s->against);
-    mro_pdf_tables_free(s->o.tables);
+    for (int i = 0; i < CLI_PLACES; i++) mro_pdf_tables_free(s->tables[i]);
     mro_image_release(&s->mask_image);
     free(s->mask_pixels);
     cli_values_release(&s->values);

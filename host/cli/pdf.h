@@ -37,7 +37,8 @@ struct cli_pdf {
     bool have_stack;
     char *stack_why; /* NULL, or why its frames are fitted one by one */
     struct mro_saed_plan *plan[CLI_PLACES];
-    struct mro_pdf_windows stack_windows; /* of that mean, for all frames that share its geometry; 0 = none */
+    struct mro_pdf_tables *tables[CLI_PLACES]; /* o.tables are those of CLI_CHOSEN */
+    struct mro_pdf_windows stack_windows;      /* of that mean, for all frames that share its geometry; 0 = none */
     struct mro_pdf_series series;
     struct cli_file_id *ids;
 };

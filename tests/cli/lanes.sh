@@ -115,4 +115,14 @@ expect [ "$(grep -o '"file": "[a-z0-9.]*"' out3.txt | uniq | cut -d '"' -f 4 | t
 expect [ "$(wc -l <err3.txt)" -eq 1 ]
 expect [ -z "$(find files3 -name '.*' -type f)" ]
 
+# -- patterns in turns, which take different tables of transforms and kernels
+patterns=()
+for i in 0 1 2 3; do
+    for kind in glass mro; do
+        ln -s "$samples/stem/saed_$kind.tif" "$kind$i.tif"
+        patterns+=("$kind$i.tif")
+    done
+done
+alike pdf --composition Fe82B18 --density 83.3 --draws 60 --kv 200 "${patterns[@]}"
+
 finish
