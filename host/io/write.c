@@ -143,7 +143,7 @@ enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_
         close(fd);
     }
 done:
-    free(temporary);
+    mro_write_drop(temporary);
     if (rc) mro_write_abort(w);
     return rc;
 }
