@@ -58,8 +58,7 @@ const size_t cli_n_output_options = sizeof cli_output_options / sizeof *cli_outp
 const struct cli_option cli_figure_options[] = {
     { "figure-width", 0, "MM", "mm",
       "width of figures: 180 for two columns of a journal, 80 to 90 for one, with fewer panels side by side and type "
-      "of "
-      "the same size",
+      "of the same size",
       CLI_DOUBLE, AT(figure_mm), false, MRO_FIGURE_LEAST, MRO_FIGURE_MOST },
 };
 const size_t cli_n_figure_options = sizeof cli_figure_options / sizeof *cli_figure_options;
