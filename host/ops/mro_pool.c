@@ -92,6 +92,7 @@ void mro_order_pool_add(struct mro_order_pool *p, const struct mro_order_result 
         p->measured++;
         add(&p->lo, r->fraction_ci95[0]);
         add(&p->hi, r->fraction_ci95[1]);
+        for (int i = 0; i < 3; i++) add(p->at_most + i, r->fraction_at_most[i]);
     }
 }
 
@@ -113,7 +114,7 @@ void mro_order_pool_result(struct mro_order_pool *p, struct mro_order_result *r)
     r->fraction = mean(&p->fraction);
     r->fraction_ci95[0] = mean(&p->lo);
     r->fraction_ci95[1] = mean(&p->hi);
-    for (int i = 0; i < 3; i++) r->fraction_at_most[i] = NAN;
+    for (int i = 0; i < 3; i++) r->fraction_at_most[i] = p->at_most[i].n == p->measured ? mean(p->at_most + i) : NAN;
     r->p_image = p->tested ? fmin(1, p_together(p, &r->p_image_at_most)) : NAN;
     r->distinguishable = r->p_image < 0.001;
     r->fraction_acf = mean(&p->acf);

@@ -7,7 +7,8 @@
  * each other. The p of one frame has a floor, 1 in 20 000, which a factor of 20 would lift over any
  * test; so beyond 16 frames it is n / k times the k-th smallest, k = n / 16 rounded up (Rueger, Metrika 25 (1978)
  * 171), valid likewise. Area fractions, densities, diameters, size limits and what was left out are means over the
- * frames where they could be measured; cells are summed; the transfer function and the objects are left to the frames.
+ * frames where they could be measured, and so is what could hide where it is told of all of them; cells are summed; the
+ * transfer function and the objects are left to the frames.
  */
 #ifndef MRO_OPS_MRO_POOL_H
 #define MRO_OPS_MRO_POOL_H
@@ -33,7 +34,7 @@ struct mro_order_pool {
     double p_least;
     size_t tested, p_bin[MRO_POOL_BINS]; /* frames by their p, in steps of 0.08 of -ln p */
     struct mro_pool_mean raw, null, fraction, lo, hi, acf, density, diameter, size_limit, coverage, blemished,
-        interference;
+        interference, at_most[3];
     struct mro_order_sweep sweep[MRO_POOL_SWEEPS]; /* sums, then means */
     size_t n_sweep;
 };

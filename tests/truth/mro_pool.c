@@ -24,6 +24,7 @@ static struct mro_order_result frame(double fraction, double lo, double hi, doub
     r.p_image = p;
     r.fraction_acf = NAN;
     r.coverage = 1;
+    for (int i = 0; i < 3; i++) r.fraction_at_most[i] = (i + 1) * hi;
     return r;
 }
 
@@ -47,6 +48,7 @@ static void means_and_bounds(void **state)
     near(r.fraction, 0.15);
     near(r.fraction_ci95[0], 0.08);
     near(r.fraction_ci95[1], 0.21);
+    for (int i = 0; i < 3; i++) near(r.fraction_at_most[i], (i + 1) * 0.21);
     near(r.fraction_raw, 0.3);
     near(r.p_image, 0.0002);
     assert_true(r.distinguishable);
@@ -75,10 +77,25 @@ static void unmeasured_frames_are_left_out(void **state)
     mro_order_pool_result(&pool, &r);
     near(r.fraction, 0.1);
     near(r.fraction_ci95[0], 0.05);
+    near(r.fraction_at_most[1], 0.3);
     near(r.p_image, 1);
     assert_false(r.distinguishable);
     assert_true(isnan(r.region_nm[0]));
     assert_non_null(strstr(r.verdict, "1 of 2 frames"));
+}
+
+/* What could hide in all frames is not told where one of them tells how strong its fringes are. */
+static void limits_are_of_all_frames(void **state)
+{
+    struct mro_order_pool pool = { 0 };
+    struct mro_order_result r, a = frame(0.1, 0.05, 0.15, 0.9), b = frame(0.3, 0.2, 0.4, 0.0001);
+    (void)state;
+    for (int i = 0; i < 3; i++) b.fraction_at_most[i] = NAN;
+    mro_order_pool_add(&pool, &a);
+    mro_order_pool_add(&pool, &b);
+    mro_order_pool_result(&pool, &r);
+    near(r.fraction_ci95[1], 0.275);
+    for (int i = 0; i < 3; i++) assert_true(isnan(r.fraction_at_most[i]));
 }
 
 static void nothing_measured(void **state)
@@ -167,9 +184,13 @@ static void sweeps_are_averaged_band_by_band(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(means_and_bounds), cmocka_unit_test(unmeasured_frames_are_left_out),
-        cmocka_unit_test(nothing_measured), cmocka_unit_test(sweeps_are_averaged_band_by_band),
-        cmocka_unit_test(sweeps_with_gaps), cmocka_unit_test(p_of_many_frames),
+        cmocka_unit_test(means_and_bounds),
+        cmocka_unit_test(unmeasured_frames_are_left_out),
+        cmocka_unit_test(limits_are_of_all_frames),
+        cmocka_unit_test(nothing_measured),
+        cmocka_unit_test(sweeps_are_averaged_band_by_band),
+        cmocka_unit_test(sweeps_with_gaps),
+        cmocka_unit_test(p_of_many_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
