@@ -111,34 +111,47 @@ static double level_at(const struct mro_interference *f, const double level[2][M
     return most;
 }
 
-/* What a wave of frequency `far` coefficients away gives a coefficient, over what it gives its own; the phase apart,
- * which is pi far. */
-static double sinc(double far) { return fabs(far) < 1e-6 ? 1 : sin(MRO_PI * far) / (MRO_PI * far); }
+struct complex_number {
+    double re, im;
+};
 
-/* The power of the wave that coefficients around (y, x) fit best, and its frequency in coefficients. Waves of borders
- * that do not meet are shared by several. */
-static double fit_peak(const struct plane *s, ptrdiff_t y, ptrdiff_t x, double at[2])
+/* What a wave of frequency `far` coefficients away gives a coefficient, over what it gives its own. */
+static struct complex_number foot_of(double far)
 {
-    enum { REACH = 2, STEPS = 4 }; /* coefficients to either side; steps of frequency from one to the next */
+    const double sinc = fabs(far) < 1e-6 ? 1 : sin(MRO_PI * far) / (MRO_PI * far);
+    return (struct complex_number){ sinc * cos(MRO_PI * far), sinc * sin(MRO_PI * far) };
+}
+
+/* The power of the wave that coefficients around (y, x) fit best, and its frequency in coefficients; 0 where all of
+ * them have no more than `least`. Waves of borders that do not meet are shared by several. */
+static double fit_peak(const struct plane *s, ptrdiff_t y, ptrdiff_t x, double least, double at[2])
+{
+    enum { REACH = 2, SIDE = 2 * REACH + 1, STEPS = 4 }; /* coefficients to either side; steps from one to the next */
     const double speckle = speckle_at(s, y, x);
-    double most = 0;
-    for (int j = -STEPS / 2; j <= STEPS / 2; j++)
-        for (int i = -STEPS / 2; i <= STEPS / 2; i++) {
-            const double dy = (double)j / STEPS, dx = (double)i / STEPS;
+    mro_c32 c[SIDE][SIDE];
+    struct complex_number foot[STEPS + 1][SIDE];
+    double energy = 0, most = 0;
+    for (int v = 0; v < SIDE; v++)
+        for (int u = 0; u < SIDE; u++) energy += squared(c[v][u] = coefficient(s, y + v - REACH, x + u - REACH));
+    if (!(energy > least * speckle)) return 0;
+    for (int j = 0; j <= STEPS; j++)
+        for (int v = 0; v < SIDE; v++) foot[j][v] = foot_of((double)j / STEPS - 0.5 - (v - REACH));
+    for (int j = 0; j <= STEPS; j++)
+        for (int i = 0; i <= STEPS; i++) {
             double re = 0, im = 0, of = 0;
-            for (int v = -REACH; v <= REACH; v++)
-                for (int u = -REACH; u <= REACH; u++) {
-                    const mro_c32 f = coefficient(s, y + v, x + u);
-                    const double weight = sinc(dy - v) * sinc(dx - u), turn = -MRO_PI * (dy - v + dx - u);
-                    re += weight * ((double)f.re * cos(turn) - (double)f.im * sin(turn));
-                    im += weight * ((double)f.re * sin(turn) + (double)f.im * cos(turn));
-                    of += weight * weight;
+            for (int v = 0; v < SIDE; v++)
+                for (int u = 0; u < SIDE; u++) {
+                    const struct complex_number a = foot[j][v], b = foot[i][u];
+                    const double wave_re = a.re * b.re - a.im * b.im, wave_im = a.re * b.im + a.im * b.re;
+                    re += wave_re * (double)c[v][u].re + wave_im * (double)c[v][u].im;
+                    im += wave_re * (double)c[v][u].im - wave_im * (double)c[v][u].re;
+                    of += wave_re * wave_re + wave_im * wave_im;
                 }
             const double power = (re * re + im * im) / of / speckle;
             if (!(power > most)) continue;
             most = power;
-            at[0] = (double)y + dy;
-            at[1] = (double)x + dx;
+            at[0] = (double)y + (double)j / STEPS - 0.5;
+            at[1] = (double)x + (double)i / STEPS - 0.5;
         }
     return most;
 }
@@ -193,7 +206,7 @@ static bool is_peak(const struct plane *s, const struct mro_interference *f, con
     if (!(speckle > 0) || !(power > LOOK * speckle)) return false;
     const double noise = level_at(f, level, y, x);
     if (!(power > LOOK * noise * speckle)) return false;
-    p->power = fit_peak(s, y, x, p->at);
+    p->power = fit_peak(s, y, x, least * noise, p->at);
     if (!(p->power > least * noise)) return false;
     const double around = around_peak(s, y, x);
     if (around > AROUND + BROAD * p->power) return false;
