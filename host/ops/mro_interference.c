@@ -223,7 +223,8 @@ static size_t find_peaks(const struct plane *s, struct mro_interference *f, int 
     size_t band = 0, n = 0;
     for (int along = 0; along < 2; along++)
         for (size_t i = 0; i < f->lines[along]; i++) level[along][i] = exp(line_of(s, along, (ptrdiff_t)i).excess);
-#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 0.3 * (double)(g->ny * g->nx))) reduction(+ : band)
+#pragma omp parallel for schedule(static) num_threads(mro_team(threads, 0.3 * (double)(g->ny * g->nx))) \
+    reduction(+ : band)
     for (size_t y = 0; y < g->ny; y++) {
         const mro_c32 *c = s->spectrum + y * g->nx;
         const float *power = s->power + y * g->nx;
