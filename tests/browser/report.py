@@ -217,6 +217,10 @@ def test_overview(b, url):
     split = b.js('return named("give --black-level, not --x-").innerHTML')
     check('options stay in one piece', split == 'give <span class="option">--black-level</span>, not <span class="option">--x-</span>', split)
     check('three figures without an error', b.js('return [quantity(1.95312, "nm"), quantity(1.95312, "nm", [1.7, 2.2])]') == ['1.95\u00a0nm', '1.95\u00a0nm'])
+    hides = b.js('return arguments[0].map((r) => h("div", {}, generic(r)).innerText)',
+                 [{'fraction': 0.01, 'fraction_at_most': v, 'p_image': 5e-05, 'p_image_at_most': True} for v in (None, {'full': 0.05, 'half': 0.19})])
+    check('what could hide is shown, and no flags', 'could hide' in hides[1] and '19.0\u202f%' in hides[1] and 'could hide' not in hides[0]
+          and not any('yes' in text for text in hides), f'({hides})')
     csv = b.js('return csvText()')
     check('CSV has a line an image', csv.count('\r\n') >= 5 and 'fraction_ci95_lo' in csv.split('\r\n', 1)[0])
     svg = b.js('return standalone(document.querySelector("svg.chart"))')
