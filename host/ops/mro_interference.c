@@ -119,7 +119,8 @@ struct complex_number {
 static struct complex_number foot_of(double far)
 {
     const double sinc = fabs(far) < 1e-6 ? 1 : sin(MRO_PI * far) / (MRO_PI * far);
-    return (struct complex_number){ sinc * cos(MRO_PI * far), sinc * sin(MRO_PI * far) };
+    const struct complex_number foot = { sinc * cos(MRO_PI * far), sinc * sin(MRO_PI * far) };
+    return foot;
 }
 
 /* The power of the wave that coefficients around (y, x) fit best, and its frequency in coefficients; 0 where all of
