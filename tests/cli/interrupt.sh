@@ -67,10 +67,11 @@ for name in TERM PIPE; do
         sleep 0.2
     done
     expect [ -n "$now" ]
-    [ "$name" = TERM ] && kill "$running"
-    exec 3<&-
+    # One of the two: of signals that wait together, a program gets that of the pipe first.
+    if [ "$name" = TERM ]; then kill "$running"; else exec 3<&-; fi
     wait "$running"
     code=$?
+    exec 3<&-
     expect_code $((128 + $(kill -l "$name")))
     expect [ -z "$(find "waits-$name" -name '.mroscope-*')" ]
 done

@@ -132,6 +132,7 @@ static void crystals_are_no_interference(void **state)
         ok(mro_order_measure(plan, &im, "crystals", &r, &e), &e);
         assert_true(r.distinguishable && r.interference == 0);
         mro_order_result_release(&r);
+        mro_image_release(&im);
         make_field(&im, 7000 + i, 0, 2.2, NULL);
         const double angle = MRO_PI * uniform(i, 9), strength = 0.06 * pow(5, uniform(i, 10));
         for (size_t k = 0; k < (size_t)N * N; k++) {
