@@ -127,9 +127,6 @@ int cli_prepare_outputs(const struct cli_common *c, const char *suffix, char *co
     return 2;
 }
 
-/* What stands before the name of a file that is not published yet. */
-#define STAGED ".mroscope-"
-
 static enum mro_code no_names(const struct cli_item *item, struct mro_error *e)
 {
     return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", item->name);
@@ -156,7 +153,7 @@ static enum mro_code take_output(struct cli_item *item, char *name, const char *
     if (item->staged) {
         char *staged = NULL;
         const char *base = cli_base_name(name);
-        if (asprintf(&staged, "%.*s" STAGED "%s", (int)(base - name), name, base) < 0) staged = NULL;
+        if (asprintf(&staged, "%.*s" MRO_TEMPORARY "%s", (int)(base - name), name, base) < 0) staged = NULL;
         free(name);
         if (staged == NULL) return no_names(item, e);
         name = staged;
@@ -174,7 +171,7 @@ enum mro_code cli_item_unstage(struct cli_item *item, struct mro_error *e)
         if (name == NULL) return no_names(item, e);
         const size_t folder = (size_t)(cli_base_name(name) - name);
         char *base = name + folder;
-        memmove(base, base + strlen(STAGED), strlen(base + strlen(STAGED)) + 1);
+        memmove(base, base + strlen(MRO_TEMPORARY), strlen(base + strlen(MRO_TEMPORARY)) + 1);
         if (rename(staged, name) != 0) {
             const enum mro_code code = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", name, strerror(errno));
             free(name);

@@ -126,7 +126,7 @@ enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_
      * file and process; one left by a killed run is stepped over. */
     memcpy(temporary, path, folder);
     for (int tries = 0; tries < 1000 && fd < 0; tries++) {
-        snprintf(temporary + folder, room - folder, ".mroscope-%ld-%u.tmp", (long)getpid(),
+        snprintf(temporary + folder, room - folder, MRO_TEMPORARY "%ld-%u.tmp", (long)getpid(),
                  atomic_fetch_add(&serial, 1));
         fd = open_noted(temporary);
         if (fd < 0 && errno != EEXIST) break;

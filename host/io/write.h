@@ -11,6 +11,10 @@
 
 #include "mroscope/error.h"
 
+/* What the names of files and folders begin with that have no final name yet. Files of mro_write_begin go on with
+ * "PID-", the process that writes them. */
+#define MRO_TEMPORARY ".mroscope-"
+
 /* A file being written. `{0}` is safe to abort. One thread at a time; different files are independent. */
 struct mro_write {
     FILE *out;       /* write here, in binary */

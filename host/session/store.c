@@ -85,7 +85,7 @@ static struct timespec mtime_of(const struct stat *st)
 }
 
 /* Is this a file that is being written (see io/write.c)? */
-static bool is_temporary(const char *name) { return strncmp(name, ".mroscope-", strlen(".mroscope-")) == 0; }
+static bool is_temporary(const char *name) { return strncmp(name, MRO_TEMPORARY, strlen(MRO_TEMPORARY)) == 0; }
 
 static bool later(struct timespec a, struct timespec b)
 {
@@ -107,7 +107,7 @@ static char *name_of_process(const char *folder, long pid)
 {
     char host[256], *path = NULL;
     host_name(host);
-    return asprintf(&path, "%s/.mroscope-%s-%ld.tmp", folder, host, pid) < 0 ? NULL : path;
+    return asprintf(&path, "%s/" MRO_TEMPORARY "%s-%ld.tmp", folder, host, pid) < 0 ? NULL : path;
 }
 
 enum mro_code mro_store_open(struct mro_store *s, const char *folder, struct mro_error *e)
@@ -517,7 +517,7 @@ void mro_store_bury(const struct mro_store *s, long pid)
     char *own = name_of_process(s->folder, pid), *items = mro_store_path(s, "", ""), begin[64];
     DIR *d = items ? opendir(items) : NULL;
     const struct dirent *entry;
-    const size_t n = (size_t)snprintf(begin, sizeof begin, ".mroscope-%ld-", pid); /* see io/write.c */
+    const size_t n = (size_t)snprintf(begin, sizeof begin, MRO_TEMPORARY "%ld-", pid);
     if (own) unlink(own);
     while (d && (entry = readdir(d)) != NULL)
         if (strncmp(entry->d_name, begin, n) == 0) unlinkat(dirfd(d), entry->d_name, 0);
