@@ -9,7 +9,7 @@
 
 #include "mroscope/math/patch.h"
 #include "mroscope/mro.h"
-#include "ops/mro_internal.h"
+#include "ops/mro/mro_internal.h"
 
 #ifndef N
 #define N 320   /* of pixels along a side */

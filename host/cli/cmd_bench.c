@@ -10,7 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "ops/bench.h"
+#include "ops/bench/bench.h"
 
 struct bench {
     struct cli_common common;

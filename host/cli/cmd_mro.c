@@ -9,7 +9,7 @@
 #include "cli/verb.h"
 #include "cli/words.h"
 #include "core/notes.h"
-#include "ops/mro_pool.h"
+#include "ops/mro/mro_pool.h"
 #include "report/figure.h"
 
 #define MOST_WARNINGS 32 /* of a stack */

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "core/vectors.h"
-#include "ops/bench.h"
+#include "ops/bench/bench.h"
 
 static enum mro_code wrong_forward(struct mro_device *d, const struct mro_grid *g, const struct mro_buffer *field,
                                    struct mro_buffer *spectrum, struct mro_error *e)

@@ -11,7 +11,7 @@
 #include "kernels/field.h"
 #include "mroscope/bandpass.h"
 #include "mroscope/mro.h"
-#include "ops/bench.h"
+#include "ops/bench/bench.h"
 #include "ops/rings.h"
 #include "strict/strict.h"
 

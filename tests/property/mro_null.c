@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "mroscope/mro.h"
-#include "ops/mro_internal.h"
+#include "ops/mro/mro_internal.h"
 
 #define PIXEL 0.05
 enum { N = 320, LARGER = 416, FIELDS = 100 }; /* cut from larger fields: images are not periodic */

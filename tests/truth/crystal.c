@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "crystals.h"
-#include "ops/crystal_internal.h"
+#include "ops/crystal/crystal_internal.h"
 
 static struct mro_error e;
 

@@ -3,7 +3,7 @@
 #include "on_cpu.h"
 
 #include "mroscope/math/ctf.h"
-#include "ops/ctf.h"
+#include "ops/mro/ctf.h"
 
 struct lens {
     double kv, cs_mm, defocus, astigmatism, azimuth, floor;

@@ -4,7 +4,7 @@
 
 #include "fields.h"
 #include "mroscope/haadf.h"
-#include "ops/haadf_internal.h"
+#include "ops/haadf/haadf_internal.h"
 
 enum { N = 512 };
 static const double pixel = 0.1; /* nm: a field of 51.2 nm */

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "ops/mro_pool.h"
+#include "ops/mro/mro_pool.h"
 
 static struct mro_order_result frame(double fraction, double lo, double hi, double p)
 {

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "mroscope/math/philox.h"
-#include "ops/mro_internal.h"
+#include "ops/mro/mro_internal.h"
 
 enum { IMAGES = 20000 };
 

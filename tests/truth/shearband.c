@@ -3,7 +3,7 @@
  * measured. */
 #include "mroscope/shearband.h"
 #include "fields.h"
-#include "ops/shearband_internal.h"
+#include "ops/shearband/shearband_internal.h"
 
 enum { N = 256 };
 static const double pixel = 0.8; /* nm: a field of 204.8 nm */
