@@ -305,13 +305,13 @@ static int parse_value(const struct cli_usage *u, const struct cli_group *g, con
         return -1;
     case CLI_CHOICE: return parse_choice(u, o, text, t);
     case CLI_STRING:
-        if (*text == '\0') return cli_wrong_usage(u->verb, "`%s` wants a %s, not an empty word", o->name, o->arg);
+        if (*text == '\0') return cli_wrong_usage(u->verb, "`%s` wants %s, not an empty word", o->name, o->arg);
         args->strings[args->n_strings++] = text;
         *(const char **)t = text;
         return -1;
     case CLI_LIST: {
         struct cli_list *list = t;
-        if (*text == '\0') return cli_wrong_usage(u->verb, "`%s` wants a %s, not an empty word", o->name, o->arg);
+        if (*text == '\0') return cli_wrong_usage(u->verb, "`%s` wants %s, not an empty word", o->name, o->arg);
         if (list->n == CLI_MAX_LIST)
             return cli_wrong_usage(u->verb, "`%s` can be given %d times at most", o->name, CLI_MAX_LIST);
         args->strings[args->n_strings++] = text;

@@ -291,7 +291,7 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
 {
     const struct mro_compare_report *c = p->c;
     struct mro_words w = { 0 };
-    char text[700];
+    char text[700], reach[120], said[120] = "";
     bool first = true;
     mro_fig_say_title(&w, title);
     for (size_t k = 0; k < c->result->n_states; k++) {
@@ -299,6 +299,12 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
         mro_compare_sentence(c, k, text, sizeof text);
         mro_fig_say_sentence(&w, first ? "" : " ", text);
         first = false;
+    }
+    for (size_t k = 0; k < c->result->n_states; k++) { /* once for all states with as many images */
+        if (!is_drawn(p, k) || k == c->result->reference) continue;
+        mro_compare_reach(c, k, reach, sizeof reach);
+        if (strcmp(reach, said) != 0) mro_fig_say_sentence(&w, " ", reach);
+        memcpy(said, reach, sizeof said);
     }
     mro_compare_trend_sentence(c, text, sizeof text);
     mro_fig_say_sentence(&w, " ", text);

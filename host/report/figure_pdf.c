@@ -485,6 +485,7 @@ static void say_pdf(struct mro_words *w, const struct mro_pdf_report *r)
     if (v->connection.n)
         say(w, "Second shell: dots are measured, dashed the sum of the fit. Modes of 3 and 2 shared atoms are %s. ",
             v->connection.separable ? "separable" : "not separable at this resolution");
+    if (v->n) mro_fig_say(w, "Vertical dashes: range of the fit, and of the moment of the first sharp peak. ");
     say(w, "Bands: %s. ", interval);
     if (r->difference) {
         say(w, "Against the reference the oscillations are %.2f times as strong",

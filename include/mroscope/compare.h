@@ -77,7 +77,8 @@ struct mro_compare_state {
     struct mro_permutation test;
     double p_holm;     /* p with the other metrics in mind, see mro_compare_holm */
     bool in_trend;     /* some of its images count for the trend */
-    bool identifiable; /* no covariate and no setting goes along with the state */
+    bool identifiable; /* no setting goes along with the state, and no covariate that may explain the ratio by its tenth
+                          power or less */
     char why[200];     /* it is not */
 };
 

@@ -466,6 +466,10 @@ static void thickness(void **state)
     assert_false(t.result.state[1].identifiable);
     assert_non_null(strstr(t.result.state[1].why, "state and thickness coincide (A 5, B 10)"));
     assert_true(isinf(t.result.covariate[0].inflation[1]) && isnan(t.result.covariate[0].ratio[1]));
+    /* A ratio of e^0.8 is no effect of 6 % of thickness, even if it went by the tenth power. */
+    for (size_t i = 0; i < t.data.n; i++) t.image[i].covariate[0] = t.image[i].state ? 5.3 : 5;
+    compare();
+    assert_true(t.result.state[1].identifiable && isinf(t.result.covariate[0].inflation[1]));
     for (size_t i = 0; i < t.data.n; i++) t.image[i].covariate[0] = 5;
     compare();
     assert_true(t.result.state[1].identifiable && !t.result.covariate[0].differs);

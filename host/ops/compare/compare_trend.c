@@ -8,6 +8,7 @@
 
 #define INFLATION_MOST 10.0 /* variance of a ratio that a covariate may cost before it counts as not told apart */
 #define ALIKE 0.05          /* difference of ln(covariate) between states that needs no words */
+#define POWER_MOST 10.0     /* of a covariate: a ratio that needs a higher one is no effect of it */
 #define ONSET_LEVELS 4      /* places that are needed to tell where a bend is */
 #define STREAM_TREND 1000000
 
@@ -235,7 +236,8 @@ enum mro_code mro_compare_measure_covariate(struct mro_compare_work *w, size_t c
         if (k == reference || n[k] == 0 || n[reference] == 0) continue;
         const double dx = sum[k] / n[k] - sum[reference] / n[reference], plain = 1 / n[k] + 1 / n[reference];
         v->inflation[k] = 1 + (slope ? dx * dx / sxx : dx == 0 ? 0 : INFINITY) / plain;
-        if (!(v->inflation[k] <= INFLATION_MOST) && fabs(dx) > ALIKE) {
+        const bool may_explain = !(fabs(y[k] / n[k] - y[reference] / n[reference]) > POWER_MOST * fabs(dx));
+        if (!(v->inflation[k] <= INFLATION_MOST) && fabs(dx) > ALIKE && may_explain) {
             char why[200];
             snprintf(why, sizeof why,
                      "state and %s coincide (%s %.3g, %s %.3g); measure images of both that overlap in it", name,
