@@ -294,7 +294,7 @@ function comparisonOf(m) {
   const sentences = (c.states || []).filter((x) => x.sentence);
   if (sentences.length) {
     const tested = sentences.filter((x) => isNumber(x.p)), told = tested.filter((x) => x.p < 0.05).length;
-    left.append(h('ul', { class: 'notes', 'aria-label': 'In words' }, sentences.map((x) => h('li', { class: 'verdict' }, named(x.sentence), x.remark && h('span', { class: 'soft small' }, ' ', named(sentence(x.remark))))),
+    left.append(h('ul', { class: 'notes', 'aria-label': 'In words' }, sentences.map((x, i) => h('li', { class: 'verdict' }, named(x.sentence), x.remark && (i === 0 || x.remark !== sentences[i - 1].remark) && h('span', { class: 'soft small' }, ' ', named(sentence(x.remark))))),
       told === 0 && h('li', { class: 'soft small' }, tested.length ? 'None of these differences has p below 0.05; the intervals say how large they may be.' : 'So few images allow no test: measure several of each state.')));
   }
   out.push(sortable(`${title}: states against ${c.reference}`, [
@@ -401,7 +401,8 @@ function imagePage(i, print) {
   }
   return { nodes: out, ready };
 }
-const sentence = (t) => (t ? t.charAt(0).toUpperCase() + t.slice(1) + (/[.!?]$/.test(t) ? '' : '.') : '');
+const typeset = (t) => t.replaceAll(' <= ', ' ≤ ').replace(/([ (])(\d(?:\.\d+)?)e([+-]\d+)\b/g, (all, before, m, power) => `${before}${m}${THIN}×${THIN}10${superscript(Number(power))}`);
+const sentence = (t) => (t ? typeset(t.charAt(0).toUpperCase() + t.slice(1)) + (/[.!?]$/.test(t) ? '' : '.') : '');
 
 function headline(item) {
   const out = [];

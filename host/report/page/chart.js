@@ -57,7 +57,7 @@ function dotChart({ title, unit, groups, summary }) {
   const step = (w - left - right) / Math.max(groups.length, 1);
   groups.forEach((g, i) => {
     const middle = left + (i + 0.5) * step, spread = Math.min(step * 0.5, 90), n = g.points.length;
-    const cut = Math.max(4, Math.floor(step / 7.5));
+    const cut = Math.max(4, Math.floor((step - 4) / 8));
     svg.append(s('text', { class: 'strong', x: middle, y: height - bottom + 18, 'text-anchor': 'middle' }, shortened(g.name, cut), s('title', {}, g.name)));
     svg.append(s('text', { x: middle, y: height - bottom + 34, 'text-anchor': 'middle' }, `n = ${g.points.filter((p) => isNumber(p.value)).length}`));
     g.points.forEach((p, k) => {
