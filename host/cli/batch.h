@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The parts of 'mroscope batch': what is to be measured (batch_units.c), the processes that measure (batch_worker.c),
- * who gives them work (batch_pool.c), what is written of all (batch_index.c), and a first manifest (batch_init.c). */
+ * who gives them work (batch_pool.c) until they are to stop (batch_stops.c), what is written of each (batch_numbers.c)
+ * and of all (batch_index.c), and a first manifest (batch_init.c). */
 #ifndef MRO_CLI_BATCH_H
 #define MRO_CLI_BATCH_H
 
@@ -12,11 +13,9 @@
 /* A kind of row, and the verb that measures it. */
 struct batch_kind {
     const char *name;
-    const struct cli_verb *verb; /* NULL: not measured by this version */
-    bool maps;                   /* rows that share `group` are one measurement */
+    const struct cli_verb *verb;
+    bool maps; /* rows that share `group` are one measurement */
 };
-extern const struct batch_kind batch_kinds[];
-extern const size_t batch_n_kinds;
 
 /* Verbs that measure rows, each once. */
 enum { BATCH_VERBS = 16 };
@@ -82,9 +81,6 @@ int batch_open(const struct batch *b, const struct batch_unit *u, size_t memory,
  * when out of memory. */
 bool batch_row(const struct batch *b, const struct batch_unit *u, const char *out, struct cli_run *run);
 
-/* Finds key and name of a unit whose checksums are known. `run` is its verb, opened. */
-enum mro_code batch_key(const struct batch *b, struct batch_unit *u, const struct cli_run *run, struct mro_error *e);
-
 /* Looks up checksums that are known, and with them the key, and the item in the store: `status`, `record` and `error`
  * follow (a damaged one is waiting). When `hash`, checksums that are not known are taken. */
 enum mro_code batch_look(struct batch *b, struct batch_unit *u, bool hash, struct mro_error *e);
@@ -97,6 +93,8 @@ _Noreturn void batch_work(struct batch *b, int in, int out);
 
 /* Whether signals that ask a program to end are only noted, so that it comes to an end with nothing half made. */
 void batch_hear_stops(bool hear);
+/* For a process that was forked meanwhile: they end it, as they do by default. */
+void batch_reset_stops(void);
 /* The last one, where at least so many were noted (1 or 2), else 0. */
 int batch_stopped(int times);
 
@@ -110,8 +108,6 @@ bool batch_run(struct batch *b);
 enum mro_code batch_write_index(struct batch *b, struct mro_error *e);
 /* Prints the rows of a unit as JSON, one a line; of all when `u` is NULL. */
 enum mro_code batch_print(const struct batch *b, const struct batch_unit *u, struct mro_error *e);
-/* A row of the index. NULL when out of memory. */
-json_t *batch_row_json(const struct batch *b, const struct batch_unit *u, size_t row);
 /* Main numbers of a result file, for the record: { "mro.fraction": 0.1, ... }. NULL when out of memory. */
 json_t *batch_numbers(const json_t *result);
 

@@ -55,32 +55,6 @@ struct pool {
     char *disk; /* what is wrong with it: nothing more can be measured */
 };
 
-/* -- signals ----------------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t stopped_by, times_stopped;
-static void on_stop(int sig)
-{
-    stopped_by = sig;
-    if (times_stopped < 2) times_stopped++;
-}
-
-static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
-enum { n_stops = sizeof stops / sizeof *stops };
-
-void batch_hear_stops(bool hear)
-{
-    static struct sigaction old[n_stops], pipes;
-    const struct sigaction heard = { .sa_handler = on_stop }, ignored = { .sa_handler = SIG_IGN };
-    for (int i = 0; i < n_stops; i++) {
-        if (hear) sigaction(stops[i], NULL, &old[i]);
-        /* What the caller had ignored, as nohup does, stays ignored. */
-        if (old[i].sa_handler != SIG_IGN) sigaction(stops[i], hear ? &heard : &old[i], NULL);
-    }
-    sigaction(SIGPIPE, hear ? &ignored : &pipes, hear ? &pipes : NULL);
-}
-
-int batch_stopped(int times) { return times_stopped >= times ? stopped_by : 0; }
-
 /* -- workers ----------------------------------------------------------------------------------------- */
 
 static void close_worker(struct worker *w)
@@ -100,7 +74,7 @@ static void child(struct pool *p, size_t number, int in, int out)
     mro_device_share(asked, number, device, sizeof device);
     if (device[0]) p->b->o.common.device = device;
     for (size_t i = 0; i < p->n; i++) close_worker(&p->workers[i]);
-    for (int i = 0; i < n_stops; i++) signal(stops[i], SIG_DFL);
+    batch_reset_stops();
     setpgid(0, 0); /* Ctrl-C is for the parent, which then ends this process and its children */
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -16,22 +16,21 @@
 /* Bytes of a file's name: systems take 255, and results have ".i10.f0001.shearband.segments.csv" behind it. */
 enum { MOST_NAME = 200 };
 
-const struct batch_kind batch_kinds[] = {
+static const struct batch_kind kinds[] = {
     { "hrtem", &cli_verb_mro, false },           { "haadf", &cli_verb_haadf, false },
     { "eds-line", &cli_verb_eds, false },        { "eds-map", &cli_verb_eds, true },
     { "diffraction", &cli_verb_pdf, false },     { "lattice", &cli_verb_lattice, false },
     { "shearband", &cli_verb_shearband, false }, { "indent", &cli_verb_indent, false },
 };
-const size_t batch_n_kinds = sizeof batch_kinds / sizeof *batch_kinds;
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 size_t batch_verbs(const struct cli_verb *verbs[BATCH_VERBS])
 {
     size_t n = 0;
-    for (size_t i = 0; i < batch_n_kinds; i++) {
+    for (size_t i = 0; i < N_KINDS; i++) {
         size_t k = 0;
-        if (batch_kinds[i].verb == NULL) continue;
-        while (k < n && verbs[k] != batch_kinds[i].verb) k++;
-        if (k == n && n < BATCH_VERBS) verbs[n++] = batch_kinds[i].verb;
+        while (k < n && verbs[k] != kinds[i].verb) k++;
+        if (k == n && n < BATCH_VERBS) verbs[n++] = kinds[i].verb;
     }
     return n;
 }
@@ -69,14 +68,14 @@ static void check_option(struct batch *b, const struct mro_manifest_row *r, cons
 
 static const struct batch_kind *kind_of(struct batch *b, const struct mro_manifest_row *r)
 {
-    const char *names[32];
+    const char *names[N_KINDS];
     const struct batch_kind *kind = NULL;
     if (r->kind[0] == '\0') return NULL; /* said already */
-    for (size_t i = 0; i < batch_n_kinds; i++) {
-        names[i] = batch_kinds[i].name;
-        if (strcasecmp(r->kind, names[i]) == 0) kind = &batch_kinds[i];
+    for (size_t i = 0; i < N_KINDS; i++) {
+        names[i] = kinds[i].name;
+        if (strcasecmp(r->kind, names[i]) == 0) kind = &kinds[i];
     }
-    const char *near = kind ? NULL : cli_nearest(r->kind, names, batch_n_kinds);
+    const char *near = kind ? NULL : cli_nearest(r->kind, names, N_KINDS);
     if (near)
         mro_manifest_fault(&b->manifest, r->row, "'%s' is no kind; did you mean '%s'?", r->kind, near);
     else if (kind == NULL)
@@ -84,10 +83,7 @@ static const struct batch_kind *kind_of(struct batch *b, const struct mro_manife
                            "'%s' is no kind; kinds are hrtem haadf eds-line eds-map diffraction lattice shearband "
                            "indent",
                            r->kind);
-    else if (kind->verb == NULL)
-        mro_manifest_fault(&b->manifest, r->row, "rows of kind '%s' are not measured by this version of mroscope",
-                           kind->name);
-    return kind && kind->verb ? kind : NULL;
+    return kind;
 }
 
 /* "HAADF" and "MRO" stand for an image and a mask of the field that the maps show. */
@@ -502,7 +498,9 @@ static json_t *option_files(const struct batch *b, const struct batch_unit *u, c
     return all;
 }
 
-enum mro_code batch_key(const struct batch *b, struct batch_unit *u, const struct cli_run *run, struct mro_error *e)
+/* Finds key and name of a unit whose checksums are known. `run` is its verb, opened. */
+static enum mro_code find_key(const struct batch *b, struct batch_unit *u, const struct cli_run *run,
+                              struct mro_error *e)
 {
     const struct mro_manifest_row *r = &b->manifest.rows[u->rows[0]];
     json_t *sums = json_array(), *seed = run->seed ? json_integer((json_int_t)*run->seed) : json_null();
@@ -548,7 +546,7 @@ enum mro_code batch_look(struct batch *b, struct batch_unit *u, bool hash, struc
         const int opened = batch_open(b, u, 0, 0, false, &run);
         const enum mro_code rc =
             opened < 0 && batch_row(b, u, NULL, run)
-                ? batch_key(b, u, run, e)
+                ? find_key(b, u, run, e)
                 : MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for its key", b->manifest.rows[u->rows[0]].file);
         cli_verb_close(run);
         MRO_TRY(rc);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the measuring commands share: common options, the walk over files, images and frames, the
- * names of outputs, warnings, and the exit code. */
+ * names of outputs, and warnings. */
 #ifndef MRO_CLI_INPUTS_H
 #define MRO_CLI_INPUTS_H
 
@@ -8,6 +8,7 @@
 
 #include "cli/lanes.h"
 #include "cli/options.h"
+#include "cli/tell.h"
 #include "core/provenance.h"
 #include "mroscope/device.h"
 #include "mroscope/file.h"
@@ -129,6 +130,8 @@ int cli_each_frame(const struct cli_job *job, const struct cli_args *files);
 /* Which files the inputs are, one entry each; free() it. NULL after a message when out of memory. */
 struct cli_file_id *cli_identify(const struct cli_args *files);
 
+/* -- visit.c: a file and its images -------------------------------------------------------------------- */
+
 /* Calibrates the axes (y, x) of an image of `info` as the options say: --pixel, or resolution tags where they are
  * asked for. `warning` is "", or what contradicts it. */
 void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info, struct mro_axis axis[2],
@@ -136,6 +139,12 @@ void cli_calibrate(const struct cli_common *c, const struct mro_image_info *info
 
 /* Whether the steps of two axes are the same as far as six digits show. */
 bool cli_same_step(const struct mro_axis *a, const struct mro_axis *b);
+
+/* How many frames of a file are measured, of those before frame `frame` of image `image` (SIZE_MAX: of all). */
+size_t cli_count_frames(const struct cli_job *job, const struct mro_file *f, size_t image, size_t frame);
+
+/* cli_complain, or notes the error in job->failure. */
+void cli_report(const struct cli_job *job, const struct mro_error *e);
 
 /* -- places.c: devices -------------------------------------------------------------------------------- */
 
@@ -216,15 +225,7 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
                        struct cli_head *h, struct mro_error *e);
 void cli_head_release(struct cli_head *h);
 
-/* How many frames of a file are measured, of those before frame `frame` of image `image` (SIZE_MAX: of all). */
-size_t cli_count_frames(const struct cli_job *job, const struct mro_file *f, size_t image, size_t frame);
-
-/* -- tell.c: what is said on stderr ------------------------------------------------------------------- */
-
-/* Calls options as the command line does, in place: --s-max for `s_max`, --unit GPa for `unit=GPa`. Inside another
- * program, which does that in its own way, nothing changes. Nothing is written to a sentence that names none. */
-void cli_in_options(char *sentence);
-void cli_all_in_options(char *const *sentences, size_t n);
+/* -- warnings.c -------------------------------------------------------------------------------------- */
 
 /* "mroscope: warning: ..." for each, unless --quiet or --json (where they are in the result). A sentence that
  * was told before is only counted; of its numbers it then gives the range. */
@@ -232,21 +233,5 @@ void cli_warn(struct cli_common *c, const char *name, const char *const *warning
 
 /* Says of how many results a repeated warning holds, and forgets all. */
 void cli_warn_end(struct cli_common *c);
-
-/* Adds what to do next where something lacks (mro_lack): an option to give, as `kv`. */
-void cli_next_step(struct mro_error *e);
-
-/* The same for a row of a session that the verb measures, in the words of the command line: a column to fill, or an
- * option to pass on. */
-void cli_next_step_of_row(struct mro_error *e, const char *verb);
-
-/* One line on stderr, with what to do next. */
-void cli_complain(const struct mro_error *e);
-
-/* The same, or notes it in job->failure. */
-void cli_report(const struct cli_job *job, const struct mro_error *e);
-
-/* Exit code `rc`, or 1 with a message when standard output could not be written. */
-int cli_finish(int rc);
 
 #endif

@@ -100,6 +100,11 @@ struct cli_args {
     size_t n_strings;
 };
 
+/* Reads the text of an option into its value; of strings and lists `args` keeps the text. -1, or 2 after one sentence
+ * on stderr. */
+int cli_option_parse(const struct cli_usage *u, const struct cli_group *g, const struct cli_option *o, char *text,
+                     struct cli_args *args);
+
 /* Parses argv[1..] (argv[0] is the verb). Returns -1 to go on, or the exit code of a program that is
  * done: 0 after --help, 2 after one sentence on stderr about wrong usage. Release `args` in any case. */
 int cli_parse(const struct cli_usage *u, int argc, char **argv, struct cli_args *args);
@@ -112,17 +117,6 @@ int cli_help(const struct cli_usage *u);
 /* Every option that can change a number: { "name": { "value": ..., "unit": ... } }, in table order.
  * NULL when out of memory. */
 json_t *cli_options_json(const struct cli_usage *u);
-
-/* "mroscope: ..." on stderr, after what stdout holds; inside another program (core/inside.h) the first sentence is kept
- * with its code instead. */
-__attribute__((format(printf, 2, 3))) void cli_say(enum mro_code code, const char *format, ...);
-
-/* One sentence about wrong usage on stderr, with where to read more; returns 2. */
-__attribute__((format(printf, 2, 3))) int cli_wrong_usage(const char *verb, const char *format, ...);
-
-/* The same for an error that was met while options were read: wrong usage, unless memory was missing; returns 2 or 1.
- */
-int cli_refuse(const char *verb, const struct mro_error *e);
 
 /* Nearest of `n` names to `word`, or NULL when none is near. */
 const char *cli_nearest(const char *word, const char *const *names, size_t n);

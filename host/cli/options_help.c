@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/inputs.h"
+#include "cli/tell.h"
 #include "core/inside.h"
 
 #define COLUMNS 100

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The walk over files and what it meets, for the files that it is written in: inputs.c goes from file to file, frames.c
- * through the frames of one, files.c through several files of one image each at the same time. */
+/* The walk over files and what it meets, for the files that it is written in: visit.c opens a file and takes a frame on
+ * its way, frames.c goes through the frames of an image, files.c through several files of one image each at the same
+ * time, inputs.c from file to file. */
 #ifndef MRO_CLI_WALK_H
 #define MRO_CLI_WALK_H
 
@@ -52,7 +53,7 @@ struct cli_room {
     size_t left;       /* of the budget beside the first */
 };
 
-/* -- inputs.c -- */
+/* -- visit.c -- */
 
 void cli_walk_report(struct walk *w, const struct mro_error *e);
 
@@ -61,6 +62,9 @@ enum mro_code cli_visit_open(struct walk *w, const char *path, struct visit *v, 
 /* Starts to take its checksum. */
 enum mro_code cli_visit_hash(struct visit *v, struct mro_error *e);
 void cli_visit_close(struct visit *v);
+
+/* After the first file that took `seconds`, long, for no other reason. */
+void cli_visit_tell_of_checksum(struct visit *v, double seconds);
 
 /* Whether an image is of a kind that is measured. */
 bool cli_measured(const struct cli_job *job, const struct mro_file *f, size_t image);
