@@ -598,16 +598,3 @@ enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t
     free(t);
     return rc;
 }
-
-void mro_eds_profile_release(struct mro_eds_profile *p)
-{
-    if (p == NULL) return;
-    for (size_t k = 0; k < p->elements; k++) {
-        free(p->column[k].at);
-        free(p->column[k].counts);
-        free(p->column[k].variance);
-    }
-    free(p->x_nm);
-    mro_notes_release(&p->warnings, &p->n_warnings);
-    memset(p, 0, sizeof *p);
-}

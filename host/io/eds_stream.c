@@ -12,6 +12,8 @@ enum { BATCH = 1 << 20 /* words unpacked at a time: many chunks, for all threads
 #define MAX_ROW_INDEX ((size_t)64 << 20) /* bytes */
 #define MAX_ROWS ((size_t)64 << 20)      /* bytes of dense spectra at a time */
 
+struct mro_eds_stream *mro_eds_stream_of(struct mro_file *f) { return f->reader->stream ? f->reader->stream(f) : NULL; }
+
 /* Reads words [from, from + n) of a part. */
 static enum mro_code read_words(const struct mro_eds_stream *s, size_t part, uint64_t from, size_t n, uint16_t *to,
                                 struct mro_error *e)
@@ -245,7 +247,7 @@ void mro_eds_stream_release(struct mro_eds_stream *s)
 
 enum mro_code mro_eds_stream_info(struct mro_file *f, struct mro_eds_stream_info *info, struct mro_error *e)
 {
-    const struct mro_eds_stream *s = mro_emd_stream(f);
+    const struct mro_eds_stream *s = mro_eds_stream_of(f);
     memset(info, 0, sizeof *info);
     if (s == NULL) return MRO_FAIL(e, MRO_EDATA, "'%s' holds no spectrum stream", f->name);
     *info = s->info;
@@ -358,7 +360,7 @@ static enum mro_code count_windows(struct mro_eds_stream *s, const struct routes
 enum mro_code mro_eds_maps(struct mro_file *f, const struct mro_eds_window *windows, size_t n, struct mro_eds_map *maps,
                            struct mro_error *e)
 {
-    struct mro_eds_stream *s = mro_emd_stream(f);
+    struct mro_eds_stream *s = mro_eds_stream_of(f);
     struct routes routes = { NULL, NULL };
     struct counting *c = NULL;
     uint32_t *count = NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Spectrum streams inside the readers: what emd.c finds out about one, and what it reads through it. */
+/* Spectrum streams inside the readers: what emd_velox.c finds out about one, and what emd.c reads through it. */
 #ifndef MRO_IO_EDS_STREAM_H
 #define MRO_IO_EDS_STREAM_H
 
@@ -29,14 +29,14 @@ struct mro_eds_stream {
     } rows;
 };
 
+/* The stream of an open file; NULL when it has none. */
+struct mro_eds_stream *mro_eds_stream_of(struct mro_file *f);
+
 /* Each fills `out` as struct mro_reader's read does. Errors as mro_eds_maps. */
 enum mro_code mro_eds_read_total(struct mro_eds_stream *s, uint32_t *out, struct mro_error *e);
 enum mro_code mro_eds_read_spectrum(struct mro_eds_stream *s, uint32_t *out, struct mro_error *e);
 enum mro_code mro_eds_read_row(struct mro_eds_stream *s, size_t y, uint16_t *out, struct mro_error *e); /* nx, energy */
 
 void mro_eds_stream_release(struct mro_eds_stream *s); /* NULL is fine; frees s */
-
-/* The stream of an open file; NULL when it has none. In emd.c. */
-struct mro_eds_stream *mro_emd_stream(struct mro_file *f);
 
 #endif

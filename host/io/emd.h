@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the two formats named EMD have in common: images are arrays of an HDF5 file (emd.c), found and calibrated by the
- * rules of Velox (emd_velox.c) or of Berkeley (emd_berkeley.c). Nothing here may be called for one file by two threads
- * at once. */
+/* What the two formats named EMD have in common: images are arrays of an HDF5 file (emd_image.c), found and calibrated
+ * by the rules of Velox (emd_velox.c) or of Berkeley (emd_berkeley.c), and read by emd.c. Nothing here may be called
+ * for one file by two threads at once. */
 #ifndef MRO_IO_EMD_H
 #define MRO_IO_EMD_H
 
@@ -60,6 +60,8 @@ enum mro_code mro_emd_open_velox(struct mro_file *f, struct mro_error *e);
 
 /* The same for the groups of a Berkeley file. any: set when there is one, readable or not. */
 enum mro_code mro_emd_open_berkeley(struct mro_file *f, bool *any, struct mro_error *e);
+
+/* -- emd_image.c -- */
 
 /* Notes why what `node` holds is passed over; the first reason becomes the error when no image is left. */
 __attribute__((format(printf, 3, 4))) void mro_emd_pass_over(struct mro_file *f, uint32_t node, const char *format,

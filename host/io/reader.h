@@ -48,14 +48,22 @@ struct mro_reader {
     bool (*view)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
     /* The same for formats that store the bottom row first. May be NULL; `read` turns the rows in any case. */
     bool (*view_upward)(struct mro_file *f, size_t image, size_t frame, const unsigned char **p, bool *big_endian);
+    /* The spectrum stream that the file holds (eds_stream.h); NULL when it has none. May be NULL. */
+    struct mro_eds_stream *(*stream)(struct mro_file *f);
 };
 
 extern const struct mro_reader mro_reader_tiff, mro_reader_dm, mro_reader_png, mro_reader_jpeg, mro_reader_mrc,
     mro_reader_ser, mro_reader_emi, mro_reader_emd, mro_reader_array;
 
+/* -- reader.c: what readers use -- */
+
 /* Appends an image; the returned pointer is valid until the next call. NULL when out of memory.
  * Sets frames from the axes when the caller has filled them: call mro_file_seal_image after. */
 struct mro_image_info *mro_file_add_image(struct mro_file *f);
+
+/* Rows and columns of a frame: its last two axes. */
+size_t mro_frame_rows(const struct mro_image_info *info);
+size_t mro_frame_columns(const struct mro_image_info *info);
 
 /* Checks shape against overflow and the budget of one frame, and sets frames. Texts of `info` are made
  * valid UTF-8 on one line. */
@@ -68,10 +76,6 @@ void mro_file_warn(struct mro_file *f, const char *format, ...) __attribute__((f
  * that walks over a long file while opening it calls it now and then, so that what it has seen does not stay. */
 void mro_file_drop_pages(const struct mro_file *f);
 
-/* Whether the frames of an image lie in the file as they are, each of them, so that several threads may read them at a
- * time: reading one then changes nothing of the file. */
-bool mro_file_lies_open(struct mro_file *f, size_t image);
-
 /* Offers an axis of an image one more calibration, see mro_axis_offer; a disagreement becomes a warning. */
 void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name);
 
@@ -82,11 +86,30 @@ void mro_clean_text(char *text);
  * name that the user gave, never from what a file says. An empty file gives size 0 and NULL. Errors: MRO_EIO,
  * MRO_EMEMORY (larger than the address space). Release with mro_bytes_unmap. */
 enum mro_code mro_bytes_map(struct mro_bytes *b, const char *path, struct mro_error *e);
+/* The same; *kept is the open file, the caller's to close, or -1 for one that is empty or in memory. `kept` may be
+ * NULL.
+ */
+enum mro_code mro_bytes_open(struct mro_bytes *b, int *kept, const char *path, struct mro_error *e);
 void mro_bytes_unmap(struct mro_bytes *b); /* empty bytes are fine */
 
-/* Opens `path` as mro_file_open does, but as a file of `reader` alone. */
-enum mro_code mro_file_open_as(struct mro_file **f, const char *path, const struct mro_reader *reader,
-                               size_t memory_bytes, struct mro_error *e);
+/* -- file.c: files of any format -- */
+
+/* Finds the reader of a file by its name and its bytes, which are not empty. Errors: MRO_EFORMAT. */
+typedef enum mro_code mro_find_reader(const struct mro_file *f, const struct mro_reader **reader, struct mro_error *e);
+
+/* Opens `path` as mro_file_open does, for the reader that `find` names. */
+enum mro_code mro_file_open_as(struct mro_file **f, const char *path, mro_find_reader *find, size_t memory_bytes,
+                               struct mro_error *e);
+
+/* The same for bytes as mro_file_open_memory does. */
+enum mro_code mro_file_open_bytes_as(struct mro_file **f, struct mro_bytes bytes, const char *name,
+                                     mro_find_reader *find, size_t memory_bytes, struct mro_error *e);
+
+/* Whether the frames of an image lie in the file as they are, each of them, so that several threads may read them at a
+ * time: reading one then changes nothing of the file. */
+bool mro_file_lies_open(struct mro_file *f, size_t image);
+
+/* -- samples.c -- */
 
 /* Little helpers for byte order; the caller has checked the range. */
 uint16_t mro_get_u16(const unsigned char *p, bool big_endian);

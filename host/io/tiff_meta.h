@@ -29,6 +29,9 @@ bool mro_tiff_find(const struct mro_tiff_dir *d, uint16_t tag, struct mro_tiff_v
 /* Number `i` of a value of any numeric type; NAN where there is none. */
 double mro_tiff_number(const struct mro_tiff_value *v, uint64_t i);
 
+/* True, and takes `n` off the budget of texts, when there is so much left. */
+bool mro_tiff_spend(size_t *budget, size_t n);
+
 /* Whether a description (may be NULL) is ImageJ's, and a count in it ("images", "slices"): 1 when not given. */
 bool mro_tiff_is_imagej(const char *description);
 uint64_t mro_tiff_imagej_count(const char *description, const char *key);
@@ -47,8 +50,5 @@ void mro_tiff_describe(struct mro_file *f, const struct mro_tiff_dir *d, const c
  * resolution tags, y and x, 0 = none. */
 void mro_tiff_vendor(struct mro_file *f, const struct mro_tiff_dir *d, const char *description, size_t *budget,
                      const double res_nm[2], struct mro_image_info *info);
-
-/* True, and takes `n` off the budget, when there is so much left. */
-bool mro_tiff_spend(size_t *budget, size_t n);
 
 #endif

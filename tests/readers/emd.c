@@ -210,7 +210,7 @@ static void test_stream_images(void **state)
                 for (size_t c = 0; c < 2048; c++) assert_near(im.px[p * 2048 + c], expected_counts(rows[k] * 5 + p, c));
             mro_image_release(&im);
         }
-        struct mro_eds_stream *s = mro_emd_stream(f);
+        struct mro_eds_stream *s = mro_eds_stream_of(f);
         assert_true(s != NULL && (s->row != NULL) == (pass == 0));
         free(s->row);
         s->row = NULL;
@@ -282,7 +282,7 @@ static void test_stream_of_too_many_pixels(void **state)
     struct mro_error e;
     struct mro_image im;
     assert_int_equal(mro_file_open_memory(&f, p, size, "memory", BUDGET, &e), MRO_OK);
-    struct mro_eds_stream *s = mro_emd_stream(f);
+    struct mro_eds_stream *s = mro_eds_stream_of(f);
     const struct mro_h5_dataset *d = s->h5->node[s->part[1]].data; /* the one that is not packed */
     memset(p + d->list[0].address, 0xff, 200);
     assert_int_equal(mro_file_read(f, find_title(f, "EDS counts"), 0, &im, &e), MRO_EFORMAT);
