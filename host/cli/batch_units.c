@@ -28,9 +28,9 @@ size_t batch_verbs(const struct cli_verb *verbs[BATCH_VERBS])
 {
     size_t n = 0;
     for (size_t i = 0; i < N_KINDS; i++) {
-        size_t k = 0;
-        while (k < n && verbs[k] != kinds[i].verb) k++;
-        if (k == n && n < BATCH_VERBS) verbs[n++] = kinds[i].verb;
+        bool known = false;
+        for (size_t k = 0; k < i; k++) known |= kinds[k].verb == kinds[i].verb;
+        if (!known && n < BATCH_VERBS) verbs[n++] = kinds[i].verb;
     }
     return n;
 }
