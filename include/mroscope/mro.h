@@ -22,7 +22,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* Version of the method, for provenance: changes whenever the same image and options give other numbers. */
-#define MRO_ORDER_ALGORITHM "mro 6"
+#define MRO_ORDER_ALGORITHM "mro 7"
 
 struct mro_order_options {
     double band_inv_nm[2];      /* pass band; default 4.1, 5.8 */

@@ -167,6 +167,46 @@ static void what_fills_the_field_is_told(void **state)
     mro_image_release(&im);
 }
 
+/* A field of speckle with waves of 5 % of these spatial frequencies, at these angles. */
+static void measure_waves(size_t n, const double q[], const double degrees[], struct mro_order_result *r)
+{
+    struct mro_image im = { 0 };
+    make_field(&im, 8100, 0, 2.2, NULL);
+    for (size_t k = 0; k < (size_t)N * N; k++)
+        for (size_t i = 0; i < n; i++) {
+            const double angle = degrees[i] * MRO_PI / 180, y = (double)(k / N) * PIXEL, x = (double)(k % N) * PIXEL;
+            im.px[k] += (float)(50 * cos(2 * MRO_PI * q[i] * (sin(angle) * y + cos(angle) * x)));
+        }
+    ok(mro_order_measure(plan, &im, "waves", r, &e), &e);
+    mro_image_release(&im);
+}
+
+/* Waves that make a lattice are of a crystal, which is no glass; along the axes of the detector, or of no common
+ * lattice, they are interference. */
+static void lattice_on_the_whole_field_is_a_crystal(void **state)
+{
+    /* bcc Fe along [001] and [111], and an oblique lattice. */
+    static const double crystal_q[3][3] = { { 4.93, 4.93 }, { 4.93, 4.93, 4.93 }, { 4.9, 5.3, 4.3 } },
+                        crystal_degrees[3][3] = { { 20, 110 }, { 20, 80, 140 }, { 20, 69.677, 129.996 } };
+    static const double noise_q[2][3] = { { 4.93, 4.93 }, { 4.4, 5.3, 4.8 } },
+                        noise_degrees[2][3] = { { 0, 90 }, { 20, 64, 100 } };
+    struct mro_order_result r;
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        measure_waves(i ? 3 : 2, crystal_q[i], crystal_degrees[i], &r);
+        print_message("%s\n", r.verdict);
+        assert_true(r.distinguishable && r.interference == 0 && r.fraction == 1 && r.fraction_ci95[0] > 0.9);
+        assert_non_null(strstr(r.verdict, "one crystal fills the field"));
+        assert_true(warned(&r, "mroscope lattice"));
+        mro_order_result_release(&r);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        measure_waves(i + 2, noise_q[i], noise_degrees[i], &r);
+        assert_true(!r.distinguishable && r.interference > 0);
+        mro_order_result_release(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +214,7 @@ int main(void)
         cmocka_unit_test(order_with_interference_is_measured),
         cmocka_unit_test(crystals_are_no_interference),
         cmocka_unit_test(what_fills_the_field_is_told),
+        cmocka_unit_test(lattice_on_the_whole_field_is_a_crystal),
     };
     return cmocka_run_group_tests(tests, make_plan, free_plan);
 }

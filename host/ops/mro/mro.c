@@ -15,6 +15,7 @@
 #include "mroscope/math/grid.h"
 #include "ops/mro/mro_internal.h"
 #include "ops/mro/mro_views.h"
+#include "ops/mro/mro_waves.h"
 #include "ops/pixels.h"
 
 #define LARGE_LIMIT_NM 1.9 /* a size limit beyond which most clusters of interest stay unseen */
@@ -376,7 +377,8 @@ static void say_verdict(const struct mro_crystals *c, struct mro_order_result *r
                  "fewer than %d ordered regions stand out, too few to tell how strong fringes are here: the interval "
                  "goes up to what could hide with half of the power of those of bcc Fe",
                  FEW);
-    if (r->distinguishable && (r->size_limit_nm > LARGE_LIMIT_NM || r->size_limit_nm > r->diameter_median_nm))
+    if (r->distinguishable && !c->filled &&
+        (r->size_limit_nm > LARGE_LIMIT_NM || r->size_limit_nm > r->diameter_median_nm))
         mro_warn(
             r,
             "ordered regions below %.2f nm can hardly be seen at this contrast (thick foil, few counts or lens): the "
@@ -446,7 +448,8 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     const double usable_nm2 = (double)r->cells * cell_nm2, searched_nm2 = (double)n_searched * cell_nm2;
 
     if ((rc = mro_measure_patches(p, &s, &w, searched, usable_nm2 < MRO_CROWDED_NM2, &found, e))) goto done;
-    r->p_image = image_p(p, &cells, searched, r->ctf.delocalisation_nm, &found);
+    /* Speckle shows the reflections of a lattice more rarely than what so many fields can vouch for. */
+    r->p_image = w.lattice ? MRO_ORDER_LEAST_P : image_p(p, &cells, searched, r->ctf.delocalisation_nm, &found);
     r->p_image_at_most = r->p_image <= MRO_ORDER_LEAST_P;
     r->distinguishable = r->p_image < 0.001;
     if (r->distinguishable &&
@@ -471,6 +474,12 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     const struct mro_view_field view = { &s.grid, &s.cells, &s.field, s.surprise, usable, im };
     if ((rc = mro_views_fill(p, &view, r, e))) goto done;
     if (large.filled) r->fraction = fmax(r->fraction, r->fraction_raw);
+    if (w.lattice) {
+        large.filled = true;
+        r->fraction = r->fraction_ci95[1] = 1;
+        r->fraction_ci95[0] = MRO_WAVE_FILLS;
+        for (int i = 0; i < 3; i++) r->fraction_at_most[i] = NAN;
+    }
     say_verdict(&large, r);
     const size_t said = strlen(r->verdict);
     if (w.whole_nm > 0) {
@@ -479,9 +488,13 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
                  "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
                  w.whole_nm);
     }
-    tell_of_weakness(&expected, area.contrast, r);
-    tell_of_weak_crystals(p, &large, &expected, r);
-    tell_of_crystals(&large, usable_nm2, r);
+    if (w.lattice) {
+        snprintf(r->verdict + said, sizeof r->verdict - said, "; one crystal fills the field, which is no glass");
+    } else {
+        tell_of_weakness(&expected, area.contrast, r);
+        tell_of_weak_crystals(p, &large, &expected, r);
+        tell_of_crystals(&large, usable_nm2, r);
+    }
     from_corner(r);
     if (p->o.sweep_band) {
         char note[400];

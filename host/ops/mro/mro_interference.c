@@ -25,6 +25,8 @@
 #define BESIDE_SIGMAS 3 /* and of those beside it that belong to it, */
 #define MOST_BESIDE 8   /* at most */
 #define SAME 3.0        /* coefficients between two peaks of a wave, at most */
+#define LENGTHS 0.01    /* relative difference of two reflections of a cubic crystal that are equal, */
+#define DEGREES 2.0     /* and what the angle between them may be off by: coarser than peaks are found */
 #define EULER 0.5772157 /* minus the mean of the logarithm of exponential numbers */
 #define NARROW 0.4      /* of the excess of its logarithm the line beside it has at most, */
 #define FAR_BELOW 3.0   /* or so much less than all */
@@ -256,6 +258,41 @@ static size_t find_peaks(const struct plane *s, struct mro_interference *f, int 
     return n;
 }
 
+static struct mro_wave wave_of(const struct mro_grid *g, const struct peak *p)
+{
+    const struct mro_wave w = { p->at[0] / g->ly, p->at[1] / g->lx, p->power };
+    return w;
+}
+
+/* Whether three peaks close a triangle, with either sign of each. */
+static bool is_triangle(const struct peak *a, const struct peak *b, const struct peak *c)
+{
+    for (int signs = 0; signs < 4; signs++) {
+        const double sb = signs & 1 ? -1 : 1, sc = signs & 2 ? -1 : 1;
+        if (hypot(a->at[0] + sb * b->at[0] + sc * c->at[0], a->at[1] + sb * b->at[1] + sc * c->at[1]) < 1) return true;
+    }
+    return false;
+}
+
+/* Peaks that are reflections of one lattice which is not the detector's: two that are equally long and at 60 or 90
+ * degrees, or two and their sum; how many, 0 where there are none. Interference has harmonics on one line, and what is
+ * laid out in pixels lies along the axes. */
+static size_t find_lattice(const struct mro_grid *g, const struct peak *list, size_t n, const struct peak *of[3])
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct peak *a = of[1] = list + i, *b = of[0] = list + k;
+            if (fmin(fmin(fabs(a->at[0]), fabs(a->at[1])), fmin(fabs(b->at[0]), fabs(b->at[1]))) < SAME) continue;
+            const double ay = a->at[0] / g->ly, ax = a->at[1] / g->lx, by = b->at[0] / g->ly, bx = b->at[1] / g->lx;
+            const double la = hypot(ay, ax), lb = hypot(by, bx), apart = fabs(ay * bx - ax * by) / (la * lb);
+            const double degrees = asin(fmin(apart, 1)) * 180 / MRO_PI; /* 0 to 90: signs are free */
+            if (fabs(la / lb - 1) < LENGTHS && (fabs(degrees - 60) < DEGREES || degrees > 90 - DEGREES)) return 2;
+            for (size_t m = 0; m < k && degrees > 10; m++)
+                if (is_triangle(a, b, of[2] = list + m)) return 3;
+        }
+    return 0;
+}
+
 enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *spectrum, const float *power,
                                      const struct mro_annuli *annuli, const struct mro_image *im,
                                      const struct mro_blemishes *m, int threads, struct mro_interference *f, float **px,
@@ -267,13 +304,28 @@ enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *sp
     enum mro_code rc = MRO_OK;
     *more = false;
     if (high == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
-    const size_t n = find_peaks(&s, f, threads, list, high);
+    const size_t found = find_peaks(&s, f, threads, list, high);
     free(high);
+    bool alone[PEAKS];
+    for (size_t i = 0; i < found; i++) {
+        alone[i] = true;
+        for (size_t k = 0; k < i && alone[i]; k++) alone[i] = !is_foot(list + i, list + k);
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < found; i++)
+        if (alone[i]) list[n++] = list[i];
+    const struct peak *of[3];
+    const size_t lattice = find_lattice(g, list, n, of);
+    bool fills = lattice > 0;
+    for (size_t i = 0; i < lattice && fills && rc == MRO_OK; i++) {
+        f->lattice[i] = wave_of(g, of[i]);
+        rc = mro_wave_take_out(im, m, g, false, threads, &f->lattice[i], NULL, &fills, e);
+    }
+    f->n_lattice = fills ? lattice : 0; /* on less than the field it is as any crystal */
+    if (lattice) return rc;
     for (size_t i = 0; i < n && rc == MRO_OK && f->n < MRO_WAVES; i++) {
-        const struct mro_wave w = { list[i].at[0] / g->ly, list[i].at[1] / g->lx, list[i].power };
-        bool alone = true, rest = false, taken = false;
-        for (size_t k = 0; k < i && alone; k++) alone = !is_foot(list + i, list + k);
-        if (!alone) continue;
+        const struct mro_wave w = wave_of(g, &list[i]);
+        bool rest = false, taken = false;
         for (size_t k = 0; k < f->n && !rest; k++) /* of one that was taken out and wanders */
             rest = hypot((w.gy - f->waves[k].gy) * g->ly, (w.gx - f->waves[k].gx) * g->lx) < SAME;
         struct mro_wave *at = f->waves + f->n;

@@ -18,6 +18,8 @@ struct mro_wave {
 struct mro_interference {
     struct mro_wave waves[MRO_WAVES]; /* taken out so far */
     size_t n;
+    struct mro_wave lattice[3]; /* of a crystal that fills the field, left where they are, */
+    size_t n_lattice;           /* two or three; 0: none */
     size_t lines[2]; /* the spectrum holds noise of rows up to so many columns from its axis, and noise of columns */
     size_t on_lines; /* coefficients there, within the band of half a plane; */
     size_t band;     /* all of these */
@@ -29,8 +31,8 @@ void mro_interference_lines(const struct mro_grid *g, const mro_c32 *spectrum, c
                             const struct mro_annuli *annuli, struct mro_interference *f);
 
 /* Then looks for waves, and takes them out of *px, the pixels that the spectrum is of: NULL for those of `im`, of which
- * *px becomes a copy. `m`: blocks that show nothing of the field. Adds to f->waves; *more: whether pixels were changed.
- * MRO_EMEMORY only. */
+ * *px becomes a copy. Where they make a lattice they are of a crystal, and stay. `m`: blocks that show nothing of the
+ * field. Adds to f->waves or fills in f->lattice; *more: whether pixels were changed. MRO_EMEMORY only. */
 enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *spectrum, const float *power,
                                      const struct mro_annuli *annuli, const struct mro_image *im,
                                      const struct mro_blemishes *m, int threads, struct mro_interference *f, float **px,

@@ -13,8 +13,8 @@
 
 enum { PARTS = 8, SEGMENTS = PARTS + 1 }; /* along an axis: Hann windows that overlap by half */
 
-#define HELD 0.5     /* of a part that is to show the field */
-#define VARIES 0.10  /* square of the relative variation between parts that a wave may have */
+#define HELD 0.5                        /* of a part that is to show the field */
+#define VARIES (1 / MRO_WAVE_FILLS - 1) /* square of the relative variation between parts that a wave may have */
 #define NOISE 6.75   /* noise power of a part over that of the field, along each axis: 0.75 of its length, of nine */
 #define NOISE_SD 0.4 /* of what noise gives the variation, relative, times that which is allowed for: 64 parts */
 #define BENDS 0.04   /* what of the variation follows a polynomial that a wave may have, */
@@ -282,12 +282,12 @@ static float mean_of(const struct looker *l)
 }
 
 enum mro_code mro_wave_take_out(const struct mro_image *im, const struct mro_blemishes *m, const struct mro_grid *g,
-                                bool sure, int threads, struct mro_wave *w, float **px, bool *taken,
+                                bool sure, int threads, struct mro_wave *w, float **px, bool *fills,
                                 struct mro_error *e)
 {
     struct looker l = { .im = im,
                         .m = m,
-                        .px = *px ? *px : im->px,
+                        .px = px && *px ? *px : im->px,
                         .pixel_nm = { g->ly / (double)im->ny, g->lx / (double)im->nx },
                         .threads = threads,
                         .table = malloc(4 * im->nx * sizeof *l.table),
@@ -295,7 +295,7 @@ enum mro_code mro_wave_take_out(const struct mro_image *im, const struct mro_ble
     double at[2] = { w->gy, w->gx }, re[MRO_WAVE_TERMS], im_[MRO_WAVE_TERMS], squares;
     struct parts p;
     enum mro_code rc = MRO_OK;
-    *taken = false;
+    *fills = false;
     if (l.table == NULL || l.rows == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");
         goto done;
@@ -312,14 +312,14 @@ enum mro_code mro_wave_take_out(const struct mro_image *im, const struct mro_ble
     double bends;
     if (!(mean > 0) || !fit_parts(&p, re, im_, &bends)) goto done;
     if (!sure && (squares / mean - 1 - noise > VARIES + NOISE_SD * noise || bends > BENDS + BENT / w->power)) goto done;
-    if (!mro_pixels_to_repair(im, px)) {
+    if (px && !mro_pixels_to_repair(im, px)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", im->nx, im->ny);
         goto done;
     }
-    subtract(&l, at, re, im_, *px);
+    if (px) subtract(&l, at, re, im_, *px);
     w->gy = at[0];
     w->gx = at[1];
-    *taken = true;
+    *fills = true;
 done:
     free(l.table);
     free(l.rows);

@@ -308,6 +308,18 @@ static void tell_of_interference(const struct mro_order_plan *p, const struct mr
                  "read-out, resampling or compression; a single perfect crystal on all of the field looks the same and "
                  "is to be measured with `mroscope lattice`",
                  places);
+    double d_nm[3] = { 0 };
+    for (size_t i = 0; i < f->n_lattice; i++) {
+        const double g = hypot(f->lattice[i].gy, f->lattice[i].gx);
+        w->lattice |= g > p->g_range[0] && g < p->g_range[1];
+        d_nm[i] = 1 / g;
+    }
+    if (f->n_lattice)
+        mro_warn(
+            r,
+            "one crystal fills the field, which is no glass: its fringes of %.4f and %.4f nm are as strong, and in "
+            "phase, everywhere; measure it with `mroscope lattice`",
+            d_nm[0], d_nm[1]);
     if (f->lines[0] || f->lines[1])
         mro_warn(r,
                  "noise that whole %s of pixels share was taken out: it has power at %s; look for pickup of the scan "
