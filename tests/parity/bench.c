@@ -49,6 +49,24 @@ static void run_proof(void **state)
     mro_device_close(reference);
 }
 
+/* Rounding alone must not fail it: a card's is another one, and without a proof nothing is timed. */
+static void proves_kernels(void **state)
+{
+    (void)state;
+    struct mro_device *reference, *d;
+    struct mro_bench b = { .checks = 0 };
+    struct mro_error e;
+    bool passed = false;
+    assert_int_equal(mro_device_open(&reference, "cpu", 2, 0, &e), MRO_OK);
+    assert_int_equal(mro_device_open(&d, "strict", 2, 0, &e), MRO_OK);
+    assert_int_equal(mro_bench_prove(d, reference, false, &b, &passed, &e), MRO_OK);
+    for (size_t i = 0; i < b.checks; i++)
+        if (!b.check[i].passed) print_message("%s: differs by %.2g\n", b.check[i].name, b.check[i].error);
+    assert_true(passed);
+    mro_device_close(d);
+    mro_device_close(reference);
+}
+
 static void image_holds_what_it_says(void **state)
 {
     (void)state;
@@ -76,6 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(image_holds_what_it_says),
         cmocka_unit_test(run_proof),
+        cmocka_unit_test(proves_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

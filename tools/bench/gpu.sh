@@ -90,8 +90,9 @@ step() {
     [ $rc -eq 0 ] || fail "with $rc after $((SECONDS - from)) s: $*"
 }
 
-# same VERB WORDS...: the card's results against the processor's, number by number. A cell or two whose score lies at
-# the threshold may be judged otherwise.
+# same VERB WORDS...: the card's results against the processor's, number by number. What lies at a threshold may be
+# judged otherwise: one more or less of what is counted, and one random field of hundreds behind a chance, which is
+# therefore compared as it is and not relative to itself.
 same() {
     local where
     echo
@@ -125,8 +126,10 @@ for a, b in zip(card, cpu, strict=True):
     numbers(b, b["file"], n)
     for k in sorted(m.keys() | n.keys()):
         x, y = m.get(k, math.nan), n.get(k, math.nan)
-        d = 0 if x == y else abs(x - y) / max(abs(x), abs(y))
-        if not d <= 1e-4:
+        counted = type(x) is int and type(y) is int and abs(x - y) <= 1
+        chance = k.rsplit(".", 1)[-1].startswith("p_")
+        d = 0 if x == y or counted else abs(x - y) / (1 if chance else max(abs(x), abs(y)))
+        if x != y and (counted or not d <= 1e-4):
             print(f"  {k}: {x:.9g} for {y:.9g}")
         far += not d <= 0.01
         most = max(most, d)

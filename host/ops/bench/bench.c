@@ -204,25 +204,23 @@ enum mro_code mro_bench_time(struct mro_device *d, const struct mro_image *im, i
     if ((rc = d->ops->download(d, spectrum, &bed.spectrum, mro_bed_samples(&bed.grid) * sizeof *spectrum, e)))
         goto done;
     for (size_t i = 0; i < MRO_BENCH_PRIMITIVES; i++) {
+        const enum mro_bench_output wrote = mro_bench_primitives[i].output;
+        const bool of_pixels = wrote != BENCH_TILED && wrote != BENCH_WINDOW && wrote != BENCH_SLOPES;
         char name[40];
         struct mro_work work = { 0 };
         for (int k = -1; k < runs; k++) {
             mro_meter_reset(&meter);
             const double start = mro_seconds(d);
             if ((rc = mro_bench_primitives[i].call(&bed, mro_bench_primitives[i].k, e)) ||
-                (rc = mro_bed_settle(&bed, mro_bench_primitives[i].output, e)))
+                (rc = mro_bed_settle(&bed, wrote, e)))
                 goto done;
             if (k >= 0) t[k] = mro_seconds(d) - start;
         }
         for (size_t k = 0; k < MRO_METER_STAGES; k++) mro_work_add(&work, &meter.stage[k].work);
         snprintf(name, sizeof name, "%s", mro_bench_primitives[i].name);
-        if (mro_bench_primitives[i].output == BENCH_PATCHES || mro_bench_primitives[i].output == BENCH_FRINGES)
+        if (wrote == BENCH_PATCHES || wrote == BENCH_FRINGES)
             snprintf(name, sizeof name, "%s (%zu)", mro_bench_primitives[i].name, bed.n_patches);
-        mro_bench_add(b, name, t, runs,
-                      mro_bench_primitives[i].output == BENCH_TILED || mro_bench_primitives[i].output == BENCH_WINDOW
-                          ? 0
-                          : pixels,
-                      &work);
+        mro_bench_add(b, name, t, runs, of_pixels ? pixels : 0, &work);
         if (mro_bench_primitives[i].call != mro_bed_contrast) continue; /* the fit follows it, as in a measurement */
         for (int k = -1; k < runs; k++) {
             struct mro_ctf_fit fit;

@@ -184,15 +184,20 @@ static enum mro_code call_acf(struct mro_bed *b, int k, struct mro_error *e)
 }
 
 /* A window of the middle, as large as one that holds a crystal of 10 nm. */
+static struct mro_window middle_of(const struct mro_bed *b)
+{
+    const struct mro_grid *of = &b->grid;
+    const size_t ny = of->ny / 2 < WAVE_POINTS ? of->ny / 2 : WAVE_POINTS,
+                 nx = of->nx / 2 < WAVE_POINTS ? of->nx / 2 : WAVE_POINTS;
+    return (struct mro_window){ (of->ny - ny) / 2, (of->nx - nx) / 2, ny, nx };
+}
+
 static enum mro_code demodulate_middle(struct mro_bed *b, struct mro_buffer *h, struct mro_buffer *slope,
                                        struct mro_error *e)
 {
     const double g[2] = { 1.9, 4.5 };
-    const struct mro_grid *of = &b->grid;
-    const size_t ny = of->ny / 2 < WAVE_POINTS ? of->ny / 2 : WAVE_POINTS,
-                 nx = of->nx / 2 < WAVE_POINTS ? of->nx / 2 : WAVE_POINTS;
-    const struct mro_window middle = { (of->ny - ny) / 2, (of->nx - nx) / 2, ny, nx };
-    return b->d->ops->demodulate(b->d, of, &b->field, g, 0.4, of, &middle, h, slope, e);
+    const struct mro_window middle = middle_of(b);
+    return b->d->ops->demodulate(b->d, &b->grid, &b->field, g, 0.4, &b->grid, &middle, h, slope, e);
 }
 
 static enum mro_code call_demodulate(struct mro_bed *b, int k, struct mro_error *e)
@@ -316,7 +321,7 @@ const struct mro_bench_primitive mro_bench_primitives[MRO_BENCH_PRIMITIVES] = {
     { "correlation", call_correlate, 0, BENCH_COMPLEX },
     { "correlation, moved sum", call_add_moved, 0, BENCH_COMPLEX },
     { "fringes, demodulated", call_demodulate, 0, BENCH_WINDOW },
-    { "fringes, slope of phase", call_phase_slope, 0, BENCH_WINDOW },
+    { "fringes, slope of phase", call_phase_slope, 0, BENCH_SLOPES },
     { "local gain", call_mean_square, 0, BENCH_CELLS },
     { "bank, window 1", call_bank, 0, BENCH_BANK },
     { "bank, window 2", call_bank, 1, BENCH_BANK },
@@ -335,8 +340,8 @@ const struct mro_bench_primitive mro_bench_primitives[MRO_BENCH_PRIMITIVES] = {
 static const struct mro_buffer *output_of(const struct mro_bed *b, enum mro_bench_output o, size_t *floats)
 {
     *floats =
-        o <= BENCH_WINDOW ? 2 * mro_bed_samples(&b->grid) : mro_bed_samples(o == BENCH_PLANE ? &b->grid : &b->cells);
-    return o <= BENCH_WINDOW ? &b->complex_out : o == BENCH_PLANE ? &b->plane_out : &b->cells_out;
+        o <= BENCH_SLOPES ? 2 * mro_bed_samples(&b->grid) : mro_bed_samples(o == BENCH_PLANE ? &b->grid : &b->cells);
+    return o <= BENCH_SLOPES ? &b->complex_out : o == BENCH_PLANE ? &b->plane_out : &b->cells_out;
 }
 
 enum mro_code mro_bed_settle(struct mro_bed *b, enum mro_bench_output o, struct mro_error *e)
@@ -347,14 +352,31 @@ enum mro_code mro_bed_settle(struct mro_bed *b, enum mro_bench_output o, struct 
     return b->d->ops->download(b->d, &one, output_of(b, o, &n), sizeof one, e);
 }
 
+/* Slopes times the power of their fringes: where those fade nothing tells the phase, and rounding makes any slope. */
+static enum mro_code weigh_slopes(struct mro_bed *b, float *slope, size_t points, struct mro_error *e)
+{
+    mro_c32 *h = malloc(points * sizeof *h);
+    if (h == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory");
+    const enum mro_code rc = b->d->ops->download(b->d, h, &b->plane_out, points * sizeof *h, e);
+    for (size_t i = 0; rc == MRO_OK && i < points; i++) {
+        const float power = h[i].re * h[i].re + h[i].im * h[i].im;
+        slope[i] *= power;
+        slope[points + i] *= power;
+    }
+    free(h);
+    return rc;
+}
+
 enum mro_code mro_bed_collect(struct mro_bed *b, enum mro_bench_output o, float **v, size_t *n, struct mro_error *e)
 {
     const size_t cells = mro_bed_samples(&b->cells), per_patch = 6;
+    const struct mro_window middle = middle_of(b);
     const struct mro_buffer *from = output_of(b, o, n);
     const float *host = o == BENCH_IMAGE     ? b->filtered
                         : o == BENCH_TILED   ? b->tiles
                         : o == BENCH_COUNTED ? b->counted
                                              : b->fringes;
+    if (o == BENCH_SLOPES) *n = 2 * middle.ny * middle.nx;
     if (o == BENCH_IMAGE) *n = b->im->ny * b->im->nx;
     if (o == BENCH_TILED) *n = b->n_tiles * TILE_LAGS * TILE_LAGS;
     if (o == BENCH_FRINGES) *n = b->n_patches;
@@ -374,6 +396,7 @@ enum mro_code mro_bed_collect(struct mro_bed *b, enum mro_bench_output o, float 
         for (size_t k = 0; k < per_patch; k++) f[k] = (float)at[k];
     }
     enum mro_code rc = o == BENCH_PATCHES ? MRO_OK : b->d->ops->download(b->d, *v, from, *n * sizeof **v, e);
+    if (rc == MRO_OK && o == BENCH_SLOPES) rc = weigh_slopes(b, *v, middle.ny * middle.nx, e);
     if (rc == MRO_OK && o == BENCH_BANK) {
         int32_t *which = malloc(cells * sizeof *which);
         if (which == NULL) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory");

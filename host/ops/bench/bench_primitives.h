@@ -27,10 +27,11 @@ struct mro_bed {
     size_t n_patches, n_tiles;
 };
 
-/* The first five are written on the device, the others on the host. */
+/* The first six are written on the device, the others on the host. */
 enum mro_bench_output {
     BENCH_COMPLEX,
     BENCH_WINDOW,
+    BENCH_SLOPES,
     BENCH_PLANE,
     BENCH_CELLS,
     BENCH_BANK,
@@ -66,7 +67,8 @@ enum mro_code mro_bed_contrast(struct mro_bed *b, int k, struct mro_error *e);
 /* Waits for a device that runs behind its calls. */
 enum mro_code mro_bed_settle(struct mro_bed *b, enum mro_bench_output o, struct mro_error *e);
 
-/* What a primitive wrote, as floats on the host; free() it. The choices of a bank follow its powers. */
+/* What a primitive wrote, as floats on the host; free() it. The choices of a bank follow its powers;
+ * slopes are weighted by the power of their fringes. */
 enum mro_code mro_bed_collect(struct mro_bed *b, enum mro_bench_output o, float **v, size_t *n, struct mro_error *e);
 
 #endif
