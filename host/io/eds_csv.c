@@ -586,7 +586,9 @@ enum mro_code mro_eds_table(struct mro_eds_profile *p, const void *bytes, size_t
     const char *joined = NULL;
     memset(p, 0, sizeof *p);
     if (t == NULL) return MRO_FAIL(e, MRO_EMEMORY, "'%s' does not fit in memory", name);
-    enum mro_code rc = mro_lines_decode(&t->in, bytes, size, name, "; give images as `map=Fe=FILE`", e);
+    enum mro_code rc = mro_lines_decode(
+        &t->in, bytes, size, name,
+        "; give images as `map=Fe=FILE`, and spectra with all elements that are to be counted, as `map=Fe,Si=FILE`", e);
     if (rc == MRO_OK) rc = find_header(t, o, &joined, p, e);
     if (rc == MRO_OK) rc = take_rows(t, e);
     if (rc == MRO_OK) rc = to_profile(t, o, p, e);
