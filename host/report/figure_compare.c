@@ -236,7 +236,7 @@ static void draw_trend(struct mro_canvas *c, const struct compare_page *page, st
     if (isfinite(t->slope_ci95[0]) && !bends) mro_plot_band(c, &p, x, lo, hi, N, 0xd0d0d0, 0.7);
     mro_plot_curve(c, &p, x, y, N);
     mro_plot_stroke(c, INK, 1.1, 0);
-    mro_fig_onset(c, &p, &t->onset, 0, INK);
+    mro_plot_onset(c, &p, &t->onset, 0, INK);
     for (size_t i = 0; i < d->n; i++)
         if (isfinite(d->image[i].x) && page->c->result->state[d->image[i].state].in_trend)
             dot(c, &p, &d->image[i], d->image[i].x, value_of(page, i), colours[d->image[i].state % n_colours]);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report/figure_parts.h"
-#include "report/plot.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -331,19 +330,6 @@ void mro_fig_pixel_size(const struct mro_image *im, const double *also, double p
     } else if (mro_image_pixel_nm(im, "", pixel_nm, NULL) != MRO_OK) {
         pixel_nm[0] = pixel_nm[1] = 0;
     }
-}
-
-void mro_fig_onset(struct mro_canvas *c, const struct mro_plot *p, const struct mro_onset *o, size_t row,
-                   unsigned colour)
-{
-    const double y = p->b.y + p->b.h - 2.2 - 2.2 * (double)row;
-    if (!isfinite(o->x)) return;
-    cairo_move_to(c->cr, mro_plot_x(p, o->ci95[0]), y);
-    cairo_line_to(c->cr, mro_plot_x(p, o->ci95[1]), y);
-    mro_plot_stroke(c, colour, 1.1, 0);
-    mro_fig_rgb(c->cr, colour, 1);
-    cairo_arc(c->cr, mro_plot_x(p, o->x), y, 0.7, 0, 2 * M_PI);
-    cairo_fill(c->cr);
 }
 
 /* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */

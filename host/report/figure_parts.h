@@ -8,7 +8,6 @@
 #include <stddef.h>
 
 #include "mroscope/image.h"
-#include "mroscope/onset.h"
 #include "report/canvas.h"
 #include "report/raster.h"
 
@@ -33,13 +32,6 @@ struct mro_words {
     size_t n;
     bool failed;
 };
-
-struct mro_plot;
-
-/* Where a series bends: a bar over its interval with the place on it, near the lower end of a plot; of several, `row`
- * above each other. Nothing where there is no bend. */
-void mro_fig_onset(struct mro_canvas *c, const struct mro_plot *p, const struct mro_onset *o, size_t row,
-                   unsigned colour);
 
 void mro_fig_rgb(cairo_t *cr, unsigned colour, double alpha);
 void mro_fig_frame(cairo_t *cr, struct mro_box b, double pt);

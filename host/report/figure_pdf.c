@@ -369,7 +369,7 @@ static void draw_series(struct mro_canvas *c, const struct pdf_page *p, struct m
             mro_plot_curve(c, &q, x, y, 3);
             mro_plot_stroke(c, colour[k], 0.8, 0);
         }
-        mro_fig_onset(c, &q, o, k, colour[k]);
+        mro_plot_onset(c, &q, o, k, colour[k]);
     }
     mro_plot_end(c);
     char axis[180];

@@ -174,6 +174,19 @@ void mro_plot_horizontal(struct mro_canvas *c, const struct mro_plot *p, double 
     mro_plot_stroke(c, colour, pt, dash);
 }
 
+void mro_plot_onset(struct mro_canvas *c, const struct mro_plot *p, const struct mro_onset *o, size_t row,
+                    unsigned colour)
+{
+    const double y = p->b.y + p->b.h - 2.2 - 2.2 * (double)row;
+    if (!isfinite(o->x)) return;
+    cairo_move_to(c->cr, mro_plot_x(p, o->ci95[0]), y);
+    cairo_line_to(c->cr, mro_plot_x(p, o->ci95[1]), y);
+    mro_plot_stroke(c, colour, 1.1, 0);
+    mro_fig_rgb(c->cr, colour, 1);
+    cairo_arc(c->cr, mro_plot_x(p, o->x), y, 0.7, 0, 2 * M_PI);
+    cairo_fill(c->cr);
+}
+
 void mro_plot_legend(struct mro_canvas *c, double x, double y, unsigned colour, double pt, double dash,
                      const char *text)
 {

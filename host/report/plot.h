@@ -4,6 +4,7 @@
 #ifndef MRO_REPORT_PLOT_H
 #define MRO_REPORT_PLOT_H
 
+#include "mroscope/onset.h"
 #include "report/figure_parts.h"
 
 /* Colours that people with any colour vision tell apart (Okabe and Ito, Color Universal Design, 2008). */
@@ -57,6 +58,11 @@ void mro_plot_vertical(struct mro_canvas *c, const struct mro_plot *p, double x,
                        double dash);
 void mro_plot_horizontal(struct mro_canvas *c, const struct mro_plot *p, double y, unsigned colour, double pt,
                          double dash);
+
+/* Where a series bends: a bar over its interval with the place on it, near the lower end of a plot; of several, `row`
+ * above each other. Nothing where there is no bend. */
+void mro_plot_onset(struct mro_canvas *c, const struct mro_plot *p, const struct mro_onset *o, size_t row,
+                    unsigned colour);
 
 /* A row of a legend, its baseline at (x, y): a line of the colour, and words. */
 void mro_plot_legend(struct mro_canvas *c, double x, double y, unsigned colour, double pt, double dash,

@@ -133,7 +133,7 @@ static enum mro_code strain_all(struct crystal_work *w, struct crystal_members *
     rc = mro_first_code(&first, e);
     for (size_t k = 0; k < n && rc == MRO_OK; k++) {
         mro_crystal_draw(w, k, of[k].set, ref + k);
-        for (size_t i = 0; i < own[k].n_warnings; i++) mro_crystal_warn(r, "%s", own[k].warnings[i]);
+        for (size_t i = 0; i < own[k].n_warnings; i++) mro_warn(r, "%s", own[k].warnings[i]);
         if (own[k].n_sides == 0) continue;
         struct mro_crystal_side *sides = realloc(r->sides, (r->n_sides + own[k].n_sides) * sizeof *sides);
         if (sides == NULL) {
@@ -191,13 +191,12 @@ static enum mro_code measure(struct crystal_work *w, const struct mro_image *im,
                                         &spikes, NULL, e)))
         goto done;
     if (spikes > im->ny * im->nx / 1000)
-        mro_crystal_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
-                         100.0 * (double)spikes / (double)(im->ny * im->nx));
+        mro_warn(r, "%zu pixels (%.2g %%) stood out of their neighbours as spikes and were replaced", spikes,
+                 100.0 * (double)spikes / (double)(im->ny * im->nx));
     if ((rc = d->ops->download(d, host, &w->spectrum, n * sizeof *host, e))) goto done;
     if (mro_crystal_quiet_lines(w, host)) {
-        mro_crystal_warn(r,
-                         "rows or columns of pixels differ as a whole (scan or readout lines): that was taken down to "
-                         "the rest of the noise");
+        mro_warn(r, "rows or columns of pixels differ as a whole (scan or readout lines): that was taken down to "
+                    "the rest of the noise");
         if ((rc = d->ops->upload(d, &w->spectrum, host, n * sizeof *host, e))) goto done;
     }
     if ((rc = mro_crystal_power_image(w, host, &r->power, e))) goto done;
@@ -278,16 +277,15 @@ enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *
 
     if (!mro_pixels_vary(im, &r->warnings, &r->n_warnings, r->verdict, sizeof r->verdict)) return MRO_OK;
     if (fmin(w.grid.ly, w.grid.lx) < 5) {
-        mro_crystal_warn(
-            r, "the image is %.2f nm x %.2f nm: too small for a crystal and its surroundings; 5 nm are needed",
-            w.grid.lx, w.grid.ly);
+        mro_warn(r, "the image is %.2f nm x %.2f nm: too small for a crystal and its surroundings; 5 nm are needed",
+                 w.grid.lx, w.grid.ly);
         snprintf(r->verdict, sizeof r->verdict, "not measured: the field is too small");
         return MRO_OK;
     }
-    if (im->not_finite) mro_crystal_warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
+    if (im->not_finite) mro_warn(r, "%zu pixels are not finite numbers and are left out", im->not_finite);
     if (cut_band)
-        mro_crystal_warn(r, "pixels of %.3g nm do not show spacings below %.3g nm", fmax(w.pixel_nm[0], w.pixel_nm[1]),
-                         1 / w.band[1]);
+        mro_warn(r, "pixels of %.3g nm do not show spacings below %.3g nm", fmax(w.pixel_nm[0], w.pixel_nm[1]),
+                 1 / w.band[1]);
     const enum mro_code rc = measure(&w, im, e);
     mro_crystal_work_release(&w);
     if (rc) mro_crystal_result_release(r);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "ops/crystal/crystal_internal.h"
 
 /* Distance of a point from the segment; at its ends the distance goes around them. */
@@ -129,7 +130,7 @@ void mro_crystal_band_measure(const struct mro_crystal_options *o, const unsigne
     const size_t bins = 400;
     double *area = calloc(bins, sizeof *area), *work = malloc((4 * n + 1) * sizeof *work);
     if (area == NULL || work == NULL) {
-        mro_crystal_warn(r, "out of memory: the band was not measured");
+        mro_warn(r, "out of memory: the band was not measured");
         free(area);
         free(work);
         return;
@@ -167,15 +168,14 @@ void mro_crystal_band_measure(const struct mro_crystal_options *o, const unsigne
     line_fit(ud, d, nd, &b->d_slope, &b->d_slope_se, &b->d_slope_p);
     poisson_regression(u, n, area, bins, width, &b->density_slope, &b->density_slope_se, &b->density_slope_p);
     if (n < 3)
-        mro_crystal_warn(r, "%zu crystal%s: three are needed for a trend with the distance from the band", n,
-                         n == 1 ? "" : "s");
+        mro_warn(r, "%zu crystal%s: three are needed for a trend with the distance from the band", n,
+                 n == 1 ? "" : "s");
     b->rate_ratio = b->rate_p = b->rate_ratio_ci95[0] = b->rate_ratio_ci95[1] = NAN;
     if (isfinite(half)) {
         b->inside.area_nm2 = within;
         b->outside.area_nm2 = whole - within;
-        if (!(within > 0)) mro_crystal_warn(r, "the band lies outside the image: no crystal can be inside of it");
-        if (!(whole > within))
-            mro_crystal_warn(r, "the band covers the whole image: there is no outside to compare with");
+        if (!(within > 0)) mro_warn(r, "the band lies outside the image: no crystal can be inside of it");
+        if (!(whole > within)) mro_warn(r, "the band covers the whole image: there is no outside to compare with");
         group_of(r, half, true, reference, d, size, &b->inside);
         group_of(r, half, false, reference, d, size, &b->outside);
         const double share = whole > 0 ? within / whole : 0;

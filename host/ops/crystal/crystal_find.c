@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "core/sizes.h"
 #include "mroscope/math/grid.h"
 #include "ops/crystal/crystal_internal.h"
@@ -526,8 +527,8 @@ static enum mro_code find_sets(struct crystal_work *w, const struct mro_buffer *
         if (rc) goto done;
     }
     if (searched > MOST_SPECTRA)
-        mro_crystal_warn(w->r, "more than %d crystals: of the weaker ones only the strongest set of fringes is given",
-                         MOST_SPECTRA);
+        mro_warn(w->r, "more than %d crystals: of the weaker ones only the strongest set of fringes is given",
+                 MOST_SPECTRA);
 done:
     for (size_t i = 0; trial && i < n; i++) release_trial(trial[i]);
     d->ops->release(d, &field);

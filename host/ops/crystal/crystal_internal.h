@@ -119,8 +119,6 @@ double mro_crystal_gain(const struct crystal_work *w, double y_nm, double x_nm);
 
 /* -- crystal_words.c -- */
 
-void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
 /* Warnings of crystals that are cut, faint, or lack what strain takes. */
 void mro_crystal_warn_all(const struct crystal_work *w);
 void mro_crystal_verdict(const struct mro_crystal_options *o, struct mro_crystal_result *r);
@@ -210,13 +208,15 @@ enum mro_code mro_fringe_noise(struct crystal_work *w, const double g[2], double
 /* The speckle's power in the spectrum at a wave vector. */
 float mro_fringe_level(const struct crystal_work *w, const double g[2]);
 
+/* Frees the window of the map that a set of fringes holds; of zeros is fine. */
+void mro_fringe_release(struct fringe_set *s);
+
 /* -- crystal_wave.c -- */
 
 /* Grows the region of the fringes at g that shows best within `reach` nm of (y, x), and measures it. `found` false:
  * there is none that stands out of the noise. */
 enum mro_code mro_fringe_grow(struct crystal_work *w, const double g[2], double y, double x, double reach,
                               struct fringe_set *s, bool *found, struct mro_error *e);
-void mro_fringe_release(struct fringe_set *s);
 
 /* Weighted sums over the samples around each of h * w along one axis, `reach` to either side: weights of a Gaussian of
  * `width` nm times the distance over it to a power. `to` is not `v`. */

@@ -61,6 +61,14 @@ enum mro_code mro_fringe_rooms_new(struct crystal_work *w, struct mro_error *e)
     return w->room ? MRO_OK : MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
 }
 
+void mro_fringe_release(struct fringe_set *s)
+{
+    free(s->f.v);
+    free(s->f.slope[0]);
+    free(s->f.inside);
+    memset(&s->f, 0, sizeof s->f);
+}
+
 void mro_crystal_work_release(struct crystal_work *w)
 {
     for (size_t i = 0; w->room && i < w->n_rooms; i++) room_release(w->d, w->room + i);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cholesky.h"
+#include "core/notes.h"
 #include "mroscope/math/elementary.h"
 #include "ops/crystal/crystal_internal.h"
 
@@ -471,11 +472,10 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
     if (isfinite(o->reference_d_nm)) {
         known = reference_by_spacing(w, c, sets, ref);
         if (!known)
-            mro_crystal_warn(
-                r,
-                "crystal %zu: its spacing of %.4f nm is not that of `reference_d` %g nm; its strain was not "
-                "measured",
-                k + 1, c->fringes[0].d_nm, o->reference_d_nm);
+            mro_warn(r,
+                     "crystal %zu: its spacing of %.4f nm is not that of `reference_d` %g nm; its strain was not "
+                     "measured",
+                     k + 1, c->fringes[0].d_nm, o->reference_d_nm);
     } else {
         double box[4] = { 0 };
         const bool given = o->reference_nm[2] > o->reference_nm[0];
@@ -548,8 +548,8 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
         c->vortices_null += more;
     }
     if (c->vortices > 0 && c->vortices_null > 0.05 * c->vortices)
-        mro_crystal_warn(r, "crystal %zu: %d phase vortices, and noise alone gives %.2f: they prove no dislocation",
-                         k + 1, c->vortices, c->vortices_null);
+        mro_warn(r, "crystal %zu: %d phase vortices, and noise alone gives %.2f: they prove no dislocation", k + 1,
+                 c->vortices, c->vortices_null);
 
     const struct fringe_set *of = NULL;
     for (size_t i = 0; i < c->n_fringes; i++) {

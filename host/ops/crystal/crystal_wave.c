@@ -36,14 +36,6 @@ static double plateau_of(float *amplitude, size_t n, double noise)
     return sqrt(fmax(median * median - 0.5 * noise * noise, 0.25 * median * median));
 }
 
-static void release_field(struct fringe_field *f)
-{
-    free(f->v);
-    free(f->slope[0]);
-    free(f->inside);
-    memset(f, 0, sizeof *f);
-}
-
 /* The part of the map within a rectangle of its points. */
 static struct mro_window clipped(const struct crystal_work *w, ptrdiff_t y0, ptrdiff_t x0, ptrdiff_t y1, ptrdiff_t x1)
 {
@@ -211,7 +203,9 @@ static enum mro_code field_window(const struct crystal_work *w, struct fringe_fi
     f->v = malloc(f->h * f->w * sizeof *f->v);
     f->inside = calloc(f->h * f->w, 1);
     if (!f->v || !f->inside) {
-        release_field(f);
+        free(f->v);
+        free(f->inside);
+        *f = (struct fringe_field){ 0 };
         return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
     }
     for (size_t y = 0; y < f->h; y++)
@@ -273,8 +267,6 @@ static enum mro_code cut(const struct crystal_work *w, const struct region *r, c
         f->inside[i] = f->inside[i] != 3;
     return MRO_OK;
 }
-
-void mro_fringe_release(struct fringe_set *s) { release_field(&s->f); }
 
 /* Place, area and border of a region that has been cut out; *high: which share of it is over 0.8 of the plateau. */
 static void measure_place(const struct crystal_work *w, struct fringe_set *s, double *high)

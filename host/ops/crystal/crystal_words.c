@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What is said of crystals: warnings and the verdict. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,16 +9,6 @@
 #include "ops/crystal/crystal_internal.h"
 
 #define CLEAR_RIM 4.8 /* amplitude over the noise below which the rim of a crystal is lost in it */
-
-void mro_crystal_warn(struct mro_crystal_result *r, const char *format, ...)
-{
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    mro_note(&r->warnings, &r->n_warnings, "%s", text);
-}
 
 void mro_crystal_verdict(const struct mro_crystal_options *o, struct mro_crystal_result *r)
 {
@@ -93,52 +82,48 @@ void mro_crystal_warn_all(const struct crystal_work *w)
             for (size_t i = 0; i < c->n_fringes; i++)
                 others += !mro_crystal_on_lattice(known, 2, c->fringes[i].g_inv_nm);
             if (others)
-                mro_crystal_warn(
-                    r,
-                    "crystal %zu: %zu of its %zu sets of fringes do not fit the lattice of the others: two "
-                    "crystals may lie over each other",
-                    k + 1, others, c->n_fringes);
+                mro_warn(r,
+                         "crystal %zu: %zu of its %zu sets of fringes do not fit the lattice of the others: two "
+                         "crystals may lie over each other",
+                         k + 1, others, c->n_fringes);
             continue;
         }
         add_number(c->n_fringes == 1 ? &single : &collinear, k);
     }
     if (unreferred.n)
-        mro_crystal_warn(r, "crystal%s %s: too small or too weak for a reference area: no strain was measured",
-                         unreferred.n > 1 ? "s" : "", unreferred.text);
+        mro_warn(r, "crystal%s %s: too small or too weak for a reference area: no strain was measured",
+                 unreferred.n > 1 ? "s" : "", unreferred.text);
     if (faint.n == 1)
-        mro_crystal_warn(r,
-                         "crystal %s: its fringes are %.1f times as high as the noise only, and its rim is lost in "
-                         "that: its size is of the part that stands out",
-                         faint.text, over_noise[0]);
+        mro_warn(r,
+                 "crystal %s: its fringes are %.1f times as high as the noise only, and its rim is lost in "
+                 "that: its size is of the part that stands out",
+                 faint.text, over_noise[0]);
     if (faint.n > 1)
-        mro_crystal_warn(r,
-                         "crystals %s: their fringes are %.1f to %.1f times as high as the noise only, and their rims "
-                         "are lost in that: sizes are of the parts that stand out",
-                         faint.text, over_noise[0], over_noise[1]);
+        mro_warn(r,
+                 "crystals %s: their fringes are %.1f to %.1f times as high as the noise only, and their rims "
+                 "are lost in that: sizes are of the parts that stand out",
+                 faint.text, over_noise[0], over_noise[1]);
     if (collinear.n)
-        mro_crystal_warn(r,
-                         "crystal%s %s: the sets of fringes are collinear: strain is along their normal only, exx, "
-                         "eyy, exy and rotation are unknown",
-                         collinear.n > 1 ? "s" : "", collinear.text);
+        mro_warn(r,
+                 "crystal%s %s: the sets of fringes are collinear: strain is along their normal only, exx, "
+                 "eyy, exy and rotation are unknown",
+                 collinear.n > 1 ? "s" : "", collinear.text);
     if (cut.n)
-        mro_crystal_warn(r,
-                         "crystal%s %s: cut by the border of the image: position and size are of the part that is seen",
-                         cut.n > 1 ? "s" : "", cut.text);
+        mro_warn(r, "crystal%s %s: cut by the border of the image: position and size are of the part that is seen",
+                 cut.n > 1 ? "s" : "", cut.text);
     if (single.n)
-        mro_crystal_warn(
-            r,
-            "crystal%s %s: a single set of fringes is shown: strain is along its normal only, exx, eyy, exy "
-            "and rotation are unknown",
-            single.n > 1 ? "s" : "", single.text);
+        mro_warn(r,
+                 "crystal%s %s: a single set of fringes is shown: strain is along its normal only, exx, eyy, exy "
+                 "and rotation are unknown",
+                 single.n > 1 ? "s" : "", single.text);
     if (o->reference_nm[2] > o->reference_nm[0]) {
         size_t holds = 0;
         for (size_t k = 0; k < r->n_crystals; k++) holds += isfinite(r->crystals[k].reference_nm[0]);
         if (holds == 0)
-            mro_crystal_warn(r, "the reference area %g,%g,%g,%g nm lies outside every crystal: no strain was measured",
-                             o->reference_nm[0], o->reference_nm[1], o->reference_nm[2], o->reference_nm[3]);
+            mro_warn(r, "the reference area %g,%g,%g,%g nm lies outside every crystal: no strain was measured",
+                     o->reference_nm[0], o->reference_nm[1], o->reference_nm[2], o->reference_nm[3]);
         else if (holds < r->n_crystals)
-            mro_crystal_warn(
-                r, "the reference area lies in %zu of %zu crystals: the strain of the others was not measured", holds,
-                r->n_crystals);
+            mro_warn(r, "the reference area lies in %zu of %zu crystals: the strain of the others was not measured",
+                     holds, r->n_crystals);
     }
 }

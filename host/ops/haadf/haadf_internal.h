@@ -40,23 +40,27 @@ struct mro_haadf_state {
     size_t frames;
 };
 
+/* -- haadf_result.c ------------------------------------------------------------------------------ */
+
+/* All numbers NaN. */
+void mro_haadf_unknown(struct mro_haadf_result *r);
+
 void mro_haadf_state_free(struct mro_haadf_state *s); /* NULL is fine */
 struct mro_haadf_state *mro_haadf_state_copy(const struct mro_haadf_state *s);
 
 struct mro_rings;
 struct mro_spectrum_fit;
 
-/* All numbers NaN. */
-void mro_haadf_unknown(struct mro_haadf_result *r);
+/* -- haadf.c ------------------------------------------------------------------------------------- */
 
 /* Everything after the preparation: fills all of `r` that comes from the spectrum. */
 enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_state *s, const char *name,
                                 const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e);
 
+/* -- haadf_prepare.c ----------------------------------------------------------------------------- */
+
 /* The verdict of what cannot be measured. */
 void mro_haadf_not_measured(struct mro_haadf_result *r, const char *why);
-
-/* -- haadf_prepare.c ----------------------------------------------------------------------------- */
 
 /* Can anything be measured? Else a warning and the verdict say why. Fills coverage and clipped_fraction. */
 bool mro_haadf_measurable(const struct mro_image *im, const struct mro_haadf_options *o, int threads,

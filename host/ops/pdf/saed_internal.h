@@ -9,6 +9,9 @@
 
 #define MRO_SAED_AXIS "s = 1/d in nm^-1" /* of profiles */
 
+/* Sets all numbers of a result that is zeros to NaN. */
+void mro_saed_unknown(struct mro_saed_result *r);
+
 /* Abscissa on a flat detector: radius over camera length is tan 2 theta, s = 2 sin theta / lambda. */
 void mro_saed_unbend(struct mro_profile *p, double wavelength_nm);
 
