@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "cli/batch.h"
+#include "io/json_text.h"
 #include "io/table.h"
 #include "io/write.h"
 
@@ -15,20 +16,7 @@
 
 static json_t *number_or_null(double v) { return isnan(v) ? json_null() : json_real(v); }
 
-/* Texts that are no UTF-8 lose what is not. */
-static json_t *text(const char *s)
-{
-    json_t *v = json_string(s);
-    if (v) return v;
-    char *plain = strdup(s);
-    for (char *p = plain; p && *p; p++)
-        if ((unsigned char)*p >= 0x80) *p = '?';
-    v = plain ? json_string(plain) : NULL;
-    free(plain);
-    return v;
-}
-
-static json_t *text_or_null(const char *s) { return s && *s ? text(s) : json_null(); }
+static json_t *text_or_null(const char *s) { return s && *s ? mro_json_plain(s) : json_null(); }
 
 /* A row of the index. NULL when out of memory. */
 static json_t *row_json(const struct batch *b, const struct batch_unit *u, size_t row)
@@ -41,17 +29,17 @@ static json_t *row_json(const struct batch *b, const struct batch_unit *u, size_
     {
         char *name = NULL;
         if (asprintf(&name, "items/%s/%s", u->name, json_string_value(json_object_get(entry, "name"))) < 0) name = NULL;
-        json_array_append_new(results, name ? text(name) : NULL);
+        json_array_append_new(results, name ? mro_json_plain(name) : NULL);
         free(name);
     }
     char item[MRO_ITEM_NAME + 8] = "";
     if (done) snprintf(item, sizeof item, "items/%s", u->name);
     return json_pack(
         "{s:I,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o}", "row", (json_int_t)r->row, "file",
-        text(r->file), "state", text(r->state), "strain", number_or_null(r->strain), "kind", u->kind->name, "specimen",
-        text_or_null(r->specimen), "thickness_nm", number_or_null(r->thickness_nm), "value", text_or_null(r->value),
-        "group", text_or_null(r->group), "element", text_or_null(r->element), "key", text_or_null(u->key), "verb",
-        u->kind->verb->name, "status",
+        mro_json_plain(r->file), "state", mro_json_plain(r->state), "strain", number_or_null(r->strain), "kind",
+        u->kind->name, "specimen", text_or_null(r->specimen), "thickness_nm", number_or_null(r->thickness_nm), "value",
+        text_or_null(r->value), "group", text_or_null(r->group), "element", text_or_null(r->element), "key",
+        text_or_null(u->key), "verb", u->kind->verb->name, "status",
         done     ? "done"
         : failed ? "failed"
                  : "pending",
@@ -71,17 +59,10 @@ enum mro_code batch_print(const struct batch *b, const struct batch_unit *u, str
 
 /* -- the summary ----------------------------------------------------------------------------------------- */
 
-/* With the fewest digits that read back exactly. */
 static void put_number(FILE *out, const json_t *v, const char *after)
 {
-    char digits[40] = "";
-    if (json_is_number(v)) {
-        const double x = json_number_value(v);
-        for (int n = 15; n <= 17; n++) {
-            snprintf(digits, sizeof digits, "%.*g", n, x);
-            if (strtod(digits, NULL) == x) break;
-        }
-    }
+    char digits[32] = "";
+    if (json_is_number(v)) mro_number_text(json_number_value(v), digits);
     fprintf(out, "%s%s", digits, after);
 }
 
@@ -192,7 +173,7 @@ static enum mro_code write_all(struct batch *b, struct mro_error *e)
     for (size_t i = 0; row && i < b->manifest.n; i++) json_array_append_new(rows, row[i]);
     free(row);
     v = json_pack("{s:s,s:s,s:o,s:o,s:o,s:O}", "schema", "mroscope.batch/1", "version", mro_version(), "manifest",
-                  text(b->manifest_path), "value_name", text_or_null(b->manifest.value.name), "value_unit",
+                  mro_json_plain(b->manifest_path), "value_name", text_or_null(b->manifest.value.name), "value_unit",
                   text_or_null(b->manifest.value.unit), "rows", rows);
     csv = summary(b);
     if (v == NULL || csv == NULL || json_array_size(rows) != b->manifest.n)

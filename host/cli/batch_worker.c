@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli/batch.h"
+#include "io/json_text.h"
 
 struct worker {
     struct batch *b;
@@ -61,12 +62,7 @@ static json_t *with_error(const struct worker *w, const struct batch_unit *u, co
     json_t *v = about(w, u, status);
     char *text = error ? strdup(error) : NULL;
     if (text) cli_in_options(text);
-    if (v && text && json_object_set_new(v, "error", json_string(text)) != 0) {
-        /* A name in another encoding is no text of JSON. */
-        for (char *p = text; *p; p++)
-            if ((unsigned char)*p >= 0x80) *p = '?';
-        json_object_set_new(v, "error", json_string(text));
-    }
+    if (v && text) json_object_set_new(v, "error", mro_json_plain(text)); /* names may be in another encoding */
     free(text);
     return v;
 }

@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "io/json_text.h"
 #include "ops/bench/bench.h"
 
 struct bench {

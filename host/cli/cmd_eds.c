@@ -357,6 +357,16 @@ static bool has_warning(const struct mro_eds_result *r, const char *text)
     return false;
 }
 
+/* How much alike two lines are, element by element. */
+static enum mro_code compare_lines(const struct mro_eds_result r[2], struct mro_eds_alike *alike, struct mro_error *e)
+{
+    const size_t n = r[0].points < r[1].points ? r[0].points : r[1].points;
+    double n_eff;
+    for (size_t j = 0; j < r[0].elements; j++)
+        MRO_TRY(mro_eds_compare(r[0].element[j].at, r[1].element[j].at, n, &alike[j].r, &alike[j].p, &n_eff, e));
+    return MRO_OK;
+}
+
 static enum mro_code measure_lines(struct eds *s, const struct mro_eds_field *m, struct output *o,
                                    struct mro_eds_line line[2], struct mro_eds_result r[2], struct mro_error *e)
 {
@@ -387,6 +397,7 @@ static enum mro_code measure_lines(struct eds *s, const struct mro_eds_field *m,
     if (r[1].points) {
         o->report.across = &r[1];
         o->report.across_line = &line[1];
+        return compare_lines(r, o->report.alike, e);
     }
     return MRO_OK;
 }

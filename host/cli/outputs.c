@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/inside.h"
+#include "io/json_text.h"
 #include "io/write.h"
 
 const char *cli_base_name(const char *path)

@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/json_text.h"
 #include "io/table.h"
+#include "io/text_stream.h"
 #include "report/axes.h"
 #include "report/canvas.h"
 #include "report/json.h"
-#include "report/text_stream.h"
 
 /* Is it a share of something, which people read in percent? */
 static bool is_share(const struct mro_compare_report *c)

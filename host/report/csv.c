@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/json_text.h"
 #include "io/table.h"
+#include "io/text_stream.h"
 #include "report/axes.h"
 #include "report/json.h"
-#include "report/text_stream.h"
 
 /* One CSV line; NaN is an empty field. */
 static void put_row(FILE *out, const double *v, size_t n, const char *last)

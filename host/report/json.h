@@ -50,6 +50,9 @@ struct mro_eds_report {
     const struct mro_eds_line *line; /* of maps; with `across_line` and `across` for the line at a right angle */
     const struct mro_eds_line *across_line;
     const struct mro_eds_result *across;
+    struct mro_eds_alike {
+        double r, p;               /* correlation of the two lines, and its p */
+    } alike[MRO_EDS_MAX_ELEMENTS]; /* of each element, with `across` */
     const struct mro_eds_groups *groups;
     struct mro_result_inputs inputs;
 };
@@ -87,9 +90,6 @@ json_t *mro_json_info(const struct mro_result_head *h, const struct mro_file *f,
 json_t *mro_json_convert(const struct mro_result_head *h, const char *output, size_t frames, struct mro_error *e);
 json_t *mro_json_devices(struct mro_error *e);
 
-/* Text of a value on one line, or (pretty) indented with a final newline; free() it. NULL when out of memory. */
-char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e);
-
 /* Tables of an MRO result as RFC 4180 text; free() it. NULL when out of memory. */
 char *mro_csv_objects(const struct mro_order_result *r, struct mro_error *e);
 char *mro_csv_sweep(const struct mro_order_result *r, struct mro_error *e);
@@ -118,9 +118,6 @@ char *mro_csv_shearband_elements(const struct mro_shearband_result *r, struct mr
 
 /* Shifts of the frames of an aligned stack, likewise. In pixels, and in nm where pixel_nm (y, x) is a number. */
 char *mro_csv_shifts(const struct mro_frame_shift *s, size_t n, const double pixel_nm[2], struct mro_error *e);
-
-/* Shortest decimal text that reads back as `v`. */
-void mro_number_text(double v, char text[32]);
 
 /* Sources of both axes in words: "ImageJ", or "vendor metadata (y), unknown (x)". */
 void mro_calibration_text(const struct mro_axis *y, const struct mro_axis *x, char *text, size_t size);

@@ -102,13 +102,10 @@ json_t *mro_json_eds(const struct mro_result_head *h, const struct mro_eds_repor
     if (r->across) {
         struct builder across = object(), both = object();
         put_eds_line(&across, r->across, r->across_line);
-        const size_t n = a->points < r->across->points ? a->points : r->across->points;
         for (size_t j = 0; j < a->elements; j++) {
             struct builder one = object();
-            double n_eff, rr, pp;
-            if (mro_eds_compare(a->element[j].at, r->across->element[j].at, n, &rr, &pp, &n_eff, e)) b.failed = true;
-            put(&one, "r", number(rr));
-            put(&one, "p", number(pp));
+            put(&one, "r", number(r->alike[j].r));
+            put(&one, "p", number(r->alike[j].p));
             put(&both, a->element[j].symbol, take(&one));
         }
         put(&across, "r_with_line", take(&both));

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report/page.h"
-#include "io/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +13,7 @@
 
 #include "core/notes.h"
 #include "core/provenance.h"
+#include "io/json_text.h"
 #include "io/text.h"
 #include "io/write.h"
 #include "report/compare_text.h"
@@ -25,20 +25,6 @@
 static bool put(json_t *o, const char *key, json_t *v) { return json_object_set_new(o, key, v) == 0; }
 static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
 static json_t *count(size_t v) { return json_integer((json_int_t)v); }
-
-/* Text that may be no UTF-8 (a path): as it is, or without what cannot be shown. */
-static json_t *text(const char *s)
-{
-    json_t *v = json_string(s);
-    if (v) return v;
-    char *clean = strdup(s);
-    if (clean == NULL) return NULL;
-    for (char *p = clean; *p; p++)
-        if ((unsigned char)*p >= 0x80) *p = '?';
-    v = json_string(clean);
-    free(clean);
-    return v;
-}
 
 /* -- names ------------------------------------------------------------------------------------------------ */
 
@@ -117,7 +103,8 @@ static json_t *files_of(const char *folder, const char *path)
             snprintf(file, room, "%.*s/%s", (int)(slash - real), real, name[i]);
             href = relative(folder, file);
         }
-        if (href) json_array_append_new(list, json_pack("{so?ss}", "label", text(name[i] + stem), "href", href));
+        if (href)
+            json_array_append_new(list, json_pack("{so?ss}", "label", mro_json_plain(name[i] + stem), "href", href));
         free(href);
         free(file);
         free(name[i]);
@@ -280,17 +267,20 @@ static json_t *page_data(const char *folder, const struct mro_session *s, const 
         put(g->v[i].item.summary, "blob", json_boolean(g->v[i].item.blob.n > 0));
         json_array_append(items, g->v[i].item.summary);
     }
-    for (size_t i = 0; problems && i < s->n_warnings; i++) json_array_append_new(problems, text(s->warnings[i]));
-    for (size_t i = 0; problems && i < made->n_problems; i++) json_array_append_new(problems, text(made->problems[i]));
+    for (size_t i = 0; problems && i < s->n_warnings; i++)
+        json_array_append_new(problems, mro_json_plain(s->warnings[i]));
+    for (size_t i = 0; problems && i < made->n_problems; i++)
+        json_array_append_new(problems, mro_json_plain(made->problems[i]));
     char *real = realpath(s->folder, NULL);
     const char *title = o->title && o->title[0] ? o->title : real ? base_of(real) : s->folder;
-    json_t *v = json_pack("{sss{ssssss}so?so?so?so?so?so?so?soso?so?so?sO}", "schema", "mroscope.report/1", "program",
-                          "name", "mroscope", "version", mro_version(), "commit", mro_commit(), "title", text(title),
-                          "results", text(s->folder), "manifest", text(s->manifest), "value_name",
-                          text(s->value_name[0] ? s->value_name : "value"), "value_unit", text(s->value_unit), "tables",
-                          real ? tables_of(folder, real) : json_array(), "colours", colours(), "names",
-                          mro_compare_names(), "rows", rows, "items", items, "problems", problems, "compare",
-                          o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
+    json_t *v =
+        json_pack("{sss{ssssss}so?so?so?so?so?so?so?soso?so?so?sO}", "schema", "mroscope.report/1", "program", "name",
+                  "mroscope", "version", mro_version(), "commit", mro_commit(), "title", mro_json_plain(title),
+                  "results", mro_json_plain(s->folder), "manifest", mro_json_plain(s->manifest), "value_name",
+                  mro_json_plain(s->value_name[0] ? s->value_name : "value"), "value_unit",
+                  mro_json_plain(s->value_unit), "tables", real ? tables_of(folder, real) : json_array(), "colours",
+                  colours(), "names", mro_compare_names(), "rows", rows, "items", items, "problems", problems,
+                  "compare", o->compare ? (json_t *)(uintptr_t)o->compare : json_null());
     free(real);
     return v && json_array_size(json_object_get(v, "rows")) == s->n_rows &&
                    json_array_size(json_object_get(v, "items")) == g->n

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "core/provenance.h"
+#include "io/json_text.h"
 #include "io/write.h"
-#include "report/json.h"
 
 enum { MOST_STEM = 180, LOCK_BYTES = 400, OLD_SECONDS = 3600 /* no file is written for so long */ };
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "io/json_text.h"
 #include "report/json.h"
 
 static void numbers_round_trip(void **state)

@@ -6,6 +6,7 @@
 #include "core/backend.h"
 #include "mroscope/haadf.h"
 #include "mroscope/math/legendre.h"
+#include "ops/spectrum_fit.h"
 
 /* Called heterogeneous below this p. */
 #define MRO_HAADF_CALLED 0.01
@@ -47,9 +48,6 @@ void mro_haadf_unknown(struct mro_haadf_result *r);
 
 void mro_haadf_state_free(struct mro_haadf_state *s); /* NULL is fine */
 struct mro_haadf_state *mro_haadf_state_copy(const struct mro_haadf_state *s);
-
-struct mro_rings;
-struct mro_spectrum_fit;
 
 /* -- haadf.c ------------------------------------------------------------------------------------- */
 
@@ -122,19 +120,6 @@ enum mro_code mro_haadf_find_wavelength(const struct mro_rings *rings, double no
 
 /* -- haadf_spectrum.c ---------------------------------------------------------------------------- */
 
-/* Rings of equal width in spatial frequency. Power per mode; modes of the excluded lines are left out. */
-struct mro_rings {
-    double step; /* nm^-1; ring i is centred near (i + 1/2) step */
-    size_t n;
-    double *q, *power, *modes; /* mean frequency, mean power, independent modes (half of the plane) */
-};
-enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double step, int threads, struct mro_rings *r,
-                           struct mro_error *e);
-void mro_rings_release(struct mro_rings *r);
-
-/* Power at q, linear between rings. */
-double mro_rings_at(const struct mro_rings *r, double q);
-
 /* Is the mode left out, as part of the scan lines? Indices count from zero frequency. */
 static inline bool mro_haadf_line_mode(const struct mro_haadf_state *s, ptrdiff_t ky, ptrdiff_t kx)
 {
@@ -148,30 +133,9 @@ static inline bool mro_haadf_edge_mode(const struct mro_haadf_state *s, ptrdiff_
            fabs((double)ky / s->grid.ly * s->edge[1] - (double)kx / s->grid.lx * s->edge[0]) < s->edge_reach;
 }
 
-/* Spectra that fall, and the one of a quasi-periodic structure. */
-enum mro_spectrum_kind { MRO_SPECTRUM_POWER, MRO_SPECTRUM_STRETCHED, MRO_SPECTRUM_TEUBNER, MRO_SPECTRUM_KINDS };
-struct mro_spectrum_fit {
-    enum mro_spectrum_kind kind;
-    double p[3];
-    double aicc;
-};
-double mro_spectrum_at(const struct mro_spectrum_fit *f, double q);
-
-/* Fits one kind (noise added) to the rings with lo <= q <= hi by Whittle's likelihood. */
-void mro_spectrum_fit(const struct mro_rings *r, double noise, double lo, double hi, enum mro_spectrum_kind kind,
-                      struct mro_spectrum_fit *f);
-
-/* Wavelength 1/q and decay length of a Teubner-Strey fit; NaN when it has no peak. */
-void mro_teubner_lengths(const struct mro_spectrum_fit *f, double *wavelength, double *decay);
-
-/* The falling spectrum (signal and noise) that describes the rings with lo <= q <= hi best, without any shape assumed:
- * `model` (r->n values) receives it; rings outside keep the nearest value. MRO_EMEMORY. */
-enum mro_code mro_spectrum_falling(const struct mro_rings *r, double lo, double hi, double *model, struct mro_error *e);
-
-/* Chance that the rings of a falling spectrum are described as much better by one that rises to a maximum first. Null
- * is `falling`. *p NaN where there are no rings. MRO_EMEMORY. */
-enum mro_code mro_spectrum_peak_p(const struct mro_rings *r, double lo, double hi, const double *falling, uint64_t seed,
-                                  int threads, double *p, struct mro_error *e);
+/* Rings of equal width `step` up to `most`, nm^-1, of the modes that are not left out. MRO_EMEMORY. */
+enum mro_code mro_rings_of(const struct mro_haadf_state *s, double most, double step, int threads, struct mro_rings *r,
+                           struct mro_error *e);
 
 /* -- haadf_field.c ------------------------------------------------------------------------------- */
 

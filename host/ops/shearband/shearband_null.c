@@ -8,8 +8,8 @@
 #include "core/first_error.h"
 #include "core/sizes.h"
 #include "mroscope/math/grid.h"
-#include "ops/haadf/haadf_internal.h"
 #include "ops/shearband/shearband_internal.h"
+#include "ops/spectrum_fit.h"
 
 #define TOGETHER 4      /* fields that a thread scans together, so that filters come from memory once */
 #define LARGER 1.25     /* drawn fields, in sizes of the image: its borders do not match */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A text in memory that is written like a file. */
-#ifndef MRO_REPORT_TEXT_STREAM_H
-#define MRO_REPORT_TEXT_STREAM_H
+#ifndef MRO_IO_TEXT_STREAM_H
+#define MRO_IO_TEXT_STREAM_H
 
 #include <stdio.h>
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* JSON as text. Own writer for trees of jansson, which prints 17 digits of every number. */
-#include "report/json.h"
+#include "io/json_text.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "report/text_stream.h"
+#include "io/text_stream.h"
 
 void mro_number_text(double v, char text[32])
 {
@@ -114,22 +114,6 @@ static void put_value(FILE *out, const json_t *v, bool pretty, int depth)
     }
 }
 
-FILE *mro_text_begin(char **text, size_t *size, struct mro_error *e)
-{
-    FILE *out = open_memstream(text, size);
-    if (out == NULL) MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
-    return out;
-}
-
-char *mro_text_end(FILE *out, char **text, struct mro_error *e)
-{
-    const bool bad = ferror(out) != 0;
-    if (fclose(out) == 0 && !bad) return *text;
-    free(*text);
-    MRO_FAIL(e, MRO_EMEMORY, "no memory left for the text of a result");
-    return NULL;
-}
-
 char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e)
 {
     char *text = NULL;
@@ -139,4 +123,16 @@ char *mro_json_text(const json_t *v, bool pretty, struct mro_error *e)
     put_value(out, v, pretty, 0);
     putc('\n', out);
     return mro_text_end(out, &text, e);
+}
+
+json_t *mro_json_plain(const char *s)
+{
+    json_t *v = json_string(s);
+    if (v) return v;
+    char *plain = strdup(s);
+    for (char *p = plain; p && *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    v = plain ? json_string(plain) : NULL;
+    free(plain);
+    return v;
 }
