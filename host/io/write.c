@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "io/write.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/inside.h"
@@ -45,23 +47,86 @@ void mro_write_drop(char *path)
     if (!atomic_load(&removing)) free(path);
 }
 
-/* A new file, noted before there is one, so that a signal in between leaves none; -1 with errno. */
-static int open_noted(char *path)
+/* Threads that are about to give a file a name, this one among them or not: mro_write_remove_unfinished waits for the
+ * others, so that none does so behind its back. */
+static atomic_int naming;
+static _Thread_local volatile int naming_here;
+
+static void end_naming(void)
 {
-    mro_write_note(path);
+    atomic_fetch_sub(&naming, 1);
+    naming_here = 0;
+}
+
+/* False with EINTR when the program is about to end. */
+static bool begin_naming(void)
+{
+    naming_here = 1;
+    atomic_fetch_add(&naming, 1);
+    if (!atomic_load(&removing)) return true;
+    end_naming();
     errno = EINTR;
-    const int fd = atomic_load(&removing) ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) forget_name(path);
-    return fd;
+    return false;
 }
 
 void mro_write_remove_unfinished(void)
 {
     atomic_store(&removing, true);
+    for (int ms = 0; ms < 1000 && atomic_load(&naming) > naming_here; ms++)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
     for (size_t i = 0; i < SLOTS; i++) {
         const char *path = atomic_load(&unfinished[i]);
         if (path != NULL) unlink(path);
     }
+}
+
+/* A new file in a folder ("" or with its slash), which has no name until link_open gives it one: a process that is
+ * killed leaves nothing. -1 where there is no such thing. */
+static int open_unnamed(const char *folder)
+{
+#ifdef O_TMPFILE
+    const int fd = open(folder[0] ? folder : ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    char place[32];
+    snprintf(place, sizeof place, "/proc/self/fd/%d", fd);
+    if (fd < 0 || access(place, W_OK) == 0) return fd;
+    close(fd);
+#else
+    (void)folder;
+#endif
+    return -1;
+}
+
+static int link_open(int fd, const char *path)
+{
+    char place[32];
+    snprintf(place, sizeof place, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, place, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
+enum { NAME_ROOM = 64 };
+
+/* Gives the open file `fd`, or a new one (fd < 0), a name of its own in the folder of `path`, whose last NAME_ROOM
+ * bytes, from `name` on, are for it; one left by a killed run is stepped over. It is noted before there is such a file,
+ * so that a signal in between leaves none. -1 with errno. */
+static int take_name(char *path, char *name, int fd)
+{
+    static atomic_uint serial;
+    int taken = -1;
+    for (int tries = 0; tries < 1000; tries++) {
+        snprintf(name, NAME_ROOM, MRO_TEMPORARY "%ld-%u.tmp", (long)getpid(), atomic_fetch_add(&serial, 1));
+        mro_write_note(path);
+        if (begin_naming()) {
+            /* The permissions are those of any new file, which mkstemp would not give. */
+            taken = fd < 0 ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : link_open(fd, path);
+            end_naming();
+        }
+        if (taken >= 0) break;
+        const int reason = errno;
+        forget_name(path);
+        errno = reason;
+        if (reason != EEXIST) break;
+    }
+    return taken;
 }
 
 static void forget(struct mro_write *w)
@@ -75,7 +140,7 @@ void mro_write_abort(struct mro_write *w)
 {
     if (w == NULL) return;
     if (w->out) fclose(w->out);
-    if (w->temporary) unlink(w->temporary);
+    if (w->temporary && !w->unnamed) unlink(w->temporary);
     free(w->bytes);
     forget(w);
 }
@@ -103,71 +168,78 @@ static enum mro_code commit_kept(struct mro_write *w, bool whole, struct mro_err
     return rc;
 }
 
+/* Bytes of the folder in a path, with its slash. */
+static size_t folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
 enum mro_code mro_write_begin(struct mro_write *w, const char *path, struct mro_error *e)
 {
-    static atomic_uint serial;
     enum mro_code rc = MRO_OK;
     struct stat st;
-    int fd = -1;
     memset(w, 0, sizeof *w);
     if (mro_inside_keeps()) return begin_kept(w, path, e);
     /* rename would fail only at the end of the work. */
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return MRO_FAIL(e, MRO_EIO, "cannot write '%s': it is a directory", path);
-    const char *slash = strrchr(path, '/');
-    const size_t folder = slash ? (size_t)(slash - path) + 1 : 0, room = folder + 64;
-    char *temporary = malloc(room);
+    const size_t folder = folder_of(path);
     w->path = strdup(path);
-    if (temporary == NULL || w->path == NULL) {
+    w->temporary = calloc(folder + NAME_ROOM, 1);
+    w->unnamed = true; /* so far there is nothing to remove */
+    if (w->path == NULL || w->temporary == NULL) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "no memory to write '%s'", path);
         goto done;
     }
-    /* The permissions are those of any new file, which mkstemp would not give. A name of its own for every
-     * file and process; one left by a killed run is stepped over. */
-    memcpy(temporary, path, folder);
-    for (int tries = 0; tries < 1000 && fd < 0; tries++) {
-        snprintf(temporary + folder, room - folder, MRO_TEMPORARY "%ld-%u.tmp", (long)getpid(),
-                 atomic_fetch_add(&serial, 1));
-        fd = open_noted(temporary);
-        if (fd < 0 && errno != EEXIST) break;
-    }
+    memcpy(w->temporary, path, folder);
+    int fd = open_unnamed(w->temporary);
     if (fd < 0) {
-        rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
-        goto done;
+        fd = take_name(w->temporary, w->temporary + folder, -1);
+        w->unnamed = fd < 0;
     }
-    w->temporary = temporary;
-    temporary = NULL;
-    w->out = fdopen(fd, "wb");
+    w->out = fd < 0 ? NULL : fdopen(fd, "wb");
     if (w->out == NULL) {
         rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", path, strerror(errno));
-        close(fd);
+        if (fd >= 0) close(fd);
     }
 done:
-    mro_write_drop(temporary);
     if (rc) mro_write_abort(w);
     return rc;
 }
 
+/* Gives what is written its name. 0, or errno. */
+static int finish_name(struct mro_write *w)
+{
+    int reason = 0;
+    if (!begin_naming()) return errno;
+    if (rename(w->temporary, w->path) != 0) reason = errno;
+    end_naming();
+    return reason;
+}
+
 enum mro_code mro_write_commit(struct mro_write *w, struct mro_error *e)
 {
-    enum mro_code rc = MRO_OK;
     errno = 0;
     /* ferror knows of writes that failed earlier; their errno is gone unless this flush fails as well. */
     const bool failed = ferror(w->out) != 0, flushed = fflush(w->out) == 0;
     int reason = errno;
+    if (w->unnamed && !failed && flushed && reason == 0) {
+        w->unnamed = take_name(w->temporary, w->temporary + folder_of(w->path), fileno(w->out)) < 0;
+        if (w->unnamed) reason = errno;
+    }
     if (fclose(w->out) != 0 && reason == 0) reason = errno;
     w->out = NULL;
     if (w->temporary == NULL) return commit_kept(w, !failed && flushed && !reason, e);
-    if (failed || !flushed || reason)
-        rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", w->path, reason ? strerror(reason) : "the disk may be full");
-    else if (rename(w->temporary, w->path) != 0)
-        rc = MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", w->path, strerror(errno));
-    if (rc) {
-        mro_write_abort(w);
-        return rc;
+    if (!failed && flushed && !reason) reason = finish_name(w);
+    if (!failed && flushed && !reason) {
+        forget(w);
+        return MRO_OK;
     }
-    forget(w);
-    return MRO_OK;
+    const enum mro_code rc =
+        MRO_FAIL(e, MRO_EIO, "cannot write '%s': %s", w->path, reason ? strerror(reason) : "the disk may be full");
+    mro_write_abort(w);
+    return rc;
 }
 
 enum mro_code mro_write_put(struct mro_write *w, const void *bytes, size_t size, struct mro_error *e)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Files that appear whole or not at all: written under a temporary name in the same folder, then renamed.
+/* Files that appear whole or not at all: written without a name, or, where the file system knows no such files, under a
+ * temporary one in the same folder, then renamed.
  *
  * A program that may hit a limit on file sizes should ignore SIGXFSZ, so that the write fails with a
  * sentence instead of ending the program with the temporary file left behind. */
 #ifndef MRO_IO_WRITE_H
 #define MRO_IO_WRITE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -22,6 +24,7 @@ struct mro_write {
     char *temporary; /* owned: the name it has now; NULL when it is kept in memory (core/inside.h), */
     char *bytes;     /* where these are what `out` has taken */
     size_t size;
+    bool unnamed; /* it has none yet */
 };
 
 /* Starts the file `path`, whose folder must exist. MRO_EIO with the path and the system's reason,

@@ -15,12 +15,14 @@ mrc() {
     truncate -s $((1024 + 40000 * $2)) long.mrc
 }
 
-# start OUT: begins a conversion that takes long, and waits until something of it is written; its id is left in $running
+# start OUT: begins a conversion that takes long, and waits until something of it is written; its id is left in $running,
+# and in $unnamed what it writes that no folder lists
 start() {
     "$program" convert -o "$1" long.mrc >out.txt 2>err.txt &
     running=$!
     for _ in $(seq 1500); do
-        [ -n "$(find "$1" -name '.mroscope-*.tmp' -size +64k 2>/dev/null)" ] && break
+        unnamed=$(find -L "/proc/$running/fd" -type f -links 0 -size +64k 2>/dev/null)
+        [ -n "$unnamed$(find "$1" -name '.mroscope-*.tmp' -size +64k 2>/dev/null)" ] && break
         sleep 0.02
     done
     checks=$((checks + 1))
@@ -37,6 +39,12 @@ for name in TERM HUP; do
     expect_code $((128 + $(kill -l "$name")))
     expect_empty "out-$name"
 done
+
+# Where the file system knows files without a name, nothing is left by what no program can act upon either.
+start out-KILL
+kill -s KILL "$running"
+wait "$running"
+[ -z "$unnamed" ] || expect_empty out-KILL
 
 # Packed bytes (mode 101) are taken apart where they are mapped.
 mrc '\145' $((512 * 1024))
