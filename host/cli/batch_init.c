@@ -268,7 +268,7 @@ static bool do_file(FILE *out, const char *folder, const char *prefix, const cha
         used = true;
     } else if (mro_file_open(&f, path, 0, &e) != MRO_OK) {
         cli_in_options(e.message);
-        if (!quiet && has_ending(name, images)) fprintf(stderr, "mroscope: warning: left out: %s\n", e.message);
+        if (!quiet && has_ending(name, images)) cli_put(stderr, "mroscope: warning: left out: %s\n", e.message);
     } else {
         for (size_t i = 0; i < mro_file_images(f) && !used; i++) {
             const struct mro_image_info *info = mro_file_info(f, i);
@@ -344,16 +344,16 @@ int batch_init(const struct batch_options *o, const char *folder)
         goto done;
     }
     if (stat(root, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        fprintf(stderr, "mroscope: '%s' is no folder; --init wants the folder with the images\n", root);
+        cli_put(stderr, "mroscope: '%s' is no folder; --init wants the folder with the images\n", root);
         goto done;
     }
     if (stat(path, &st) == 0) {
-        fprintf(stderr, "mroscope: '%s' is there already and is not replaced; give another name with -o FILE\n", path);
+        cli_put(stderr, "mroscope: '%s' is there already and is not replaced; give another name with -o FILE\n", path);
         rc = 2;
         goto done;
     }
     if (nftw(root, take, 16, FTW_PHYS) != 0 || list.failed) {
-        fprintf(stderr, "mroscope: cannot walk through '%s': %s\n", root, strerror(errno));
+        cli_put(stderr, "mroscope: cannot walk through '%s': %s\n", root, strerror(errno));
         goto done;
     }
     qsort(list.files, list.n, sizeof *list.files, by_path);
@@ -382,19 +382,20 @@ int batch_init(const struct batch_options *o, const char *folder)
     }
     free(prefix);
     if (used == 0) {
-        fprintf(stderr, "mroscope: '%s' holds no file that can be measured\n", root);
+        cli_put(stderr, "mroscope: '%s' holds no file that can be measured\n", root);
         mro_write_abort(&w);
     } else if (mro_write_commit(&w, &e) != MRO_OK) {
         cli_complain(&e);
     } else {
         rc = 0;
-        printf("%s: %zu row%s", path, used, used == 1 ? "" : "s");
+        cli_put(stdout, "%s: %zu row%s", path, used, used == 1 ? "" : "s");
         if (left) printf("; %zu other file%s left out", left, left == 1 ? " is" : "s are");
         char *word = batch_shell_word(path);
-        printf(
-            ".\nCorrect state, strain, kind and pixel_nm in a spreadsheet, then: mroscope batch %s --kv KV --cs MM -o "
-            "RESULTS\n",
-            word ? word : "SESSION.csv");
+        printf(".\n");
+        cli_put(stdout,
+                "Correct state, strain, kind and pixel_nm in a spreadsheet, then: mroscope batch %s --kv KV --cs MM -o "
+                "RESULTS\n",
+                word ? word : "SESSION.csv");
         free(word);
     }
 done:

@@ -143,7 +143,7 @@ static void tell_failure(struct pool *p, const struct batch_unit *u)
     const struct mro_manifest_row *r = &p->b->manifest.rows[u->rows[0]];
     cli_progress_clear(&p->progress);
     fflush(stdout);
-    fprintf(stderr, "mroscope: row %zu: %s\n", r->row, u->error ? u->error : "it failed");
+    cli_put(stderr, "mroscope: row %zu: %s\n", r->row, u->error ? u->error : "it failed");
 }
 
 static void set_error(struct batch_unit *u, const char *text)
@@ -255,7 +255,7 @@ static void tell_damage(struct pool *p, const struct batch_unit *u, const char *
 {
     p->b->damaged++;
     cli_progress_clear(&p->progress);
-    fprintf(stderr, "mroscope: row %zu: the result '%s/items/%s' is damaged and is measured again: %s\n",
+    cli_put(stderr, "mroscope: row %zu: the result '%s/items/%s' is damaged and is measured again: %s\n",
             p->b->manifest.rows[u->rows[0]].row, p->b->o.common.out, u->name, why);
 }
 
@@ -395,7 +395,7 @@ static void take_request(struct pool *p, struct worker *none, const char *line)
     struct batch_unit *u =
         cli_frames_parse(line, &f) && f.n == 1 && f.range[0][0] == f.range[0][1] ? unit_of(p->b, f.range[0][0]) : NULL;
     if (u == NULL) {
-        fprintf(stderr, "mroscope: '%s' has no row '%s' (its header is row 1)\n", p->b->manifest_path, line);
+        cli_put(stderr, "mroscope: '%s' has no row '%s' (its header is row 1)\n", p->b->manifest_path, line);
         p->refused = true;
         return;
     }
@@ -504,7 +504,7 @@ bool batch_run(struct batch *b)
     end_workers(&p);
     cli_progress_clear(&p.progress);
     if (p.disk)
-        fprintf(stderr, "mroscope: %s; %zu of %zu rows are left: run the same command again when that is mended\n",
+        cli_put(stderr, "mroscope: %s; %zu of %zu rows are left: run the same command again when that is mended\n",
                 p.disk, p.total - p.finished, p.total);
     for (size_t i = 0; i < n; i++) free(p.workers[i].said.p);
     free(p.request.p);

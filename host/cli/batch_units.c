@@ -272,7 +272,7 @@ static void warn_unknown(const struct batch *b)
     while (mro_manifest_columns[known]) known++;
     for (size_t i = 0; i < m->n_unknown && !b->o.common.quiet; i++) {
         const char *near = cli_nearest(m->unknown[i], mro_manifest_columns, known);
-        fprintf(stderr, "mroscope: warning: '%s': the column '%s' is not known and is left out%s%s%s\n",
+        cli_put(stderr, "mroscope: warning: '%s': the column '%s' is not known and is left out%s%s%s\n",
                 b->manifest_path, m->unknown[i], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
 }
@@ -311,9 +311,9 @@ int batch_plan(struct batch *b)
         if (!add_unit(b, i, kind)) return out_of_memory();
     }
     check_duplicates(b);
-    for (size_t i = 0; i < m->n_faults; i++) fprintf(stderr, "mroscope: '%s': %s\n", b->manifest_path, m->faults[i]);
+    for (size_t i = 0; i < m->n_faults; i++) cli_put(stderr, "mroscope: '%s': %s\n", b->manifest_path, m->faults[i]);
     if (m->n_faults) {
-        fprintf(stderr, "mroscope: '%s' has %zu fault%s: nothing was measured\n", b->manifest_path, m->n_faults,
+        cli_put(stderr, "mroscope: '%s' has %zu fault%s: nothing was measured\n", b->manifest_path, m->n_faults,
                 m->n_faults == 1 ? "" : "s");
         return 1;
     }

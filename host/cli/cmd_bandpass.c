@@ -81,8 +81,8 @@ static void print(void *state, const struct cli_item *item, const void *result)
                  1 / (g[1] * px[1]), 1 / (g[0] * px[1]), px[1], 1 / (g[1] * px[0]), 1 / (g[0] * px[0]), px[0]);
     char rms[80] = "not measured";
     if (isfinite(r->rms_in)) snprintf(rms, sizeof rms, "%.4g before, %.4g after", r->rms_in, r->rms_out);
-    printf("%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %s), rms %s\n", item->name, g[0], g[1], 1 / g[1], 1 / g[0],
-           periods, rms);
+    cli_put(stdout, "%s: %g to %g 1/nm (d %.4g to %.4g nm, periods of %s), rms %s\n", item->name, g[0], g[1], 1 / g[1],
+            1 / g[0], periods, rms);
 }
 
 static void release(void *result) { mro_bandpass_result_release(result); }

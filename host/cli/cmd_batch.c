@@ -137,11 +137,11 @@ static void print_plan(const struct batch *b)
     for (size_t i = 0; i < b->n; i++) {
         const struct batch_unit *u = &b->units[i];
         const struct mro_manifest_row *r = &b->manifest.rows[u->rows[0]];
-        printf("row %zu: %s: '%s'%s%s: %s\n", r->row, u->kind->verb->name, r->file,
-               u->n > 1 ? " and others of group " : "", u->n > 1 ? r->group : "",
-               !u->mine                  ? "in another part"
-               : u->status == BATCH_DONE ? "finished"
-                                         : "to be measured");
+        cli_put(stdout, "row %zu: %s: '%s'%s%s: %s\n", r->row, u->kind->verb->name, r->file,
+                u->n > 1 ? " and others of group " : "", u->n > 1 ? r->group : "",
+                !u->mine                  ? "in another part"
+                : u->status == BATCH_DONE ? "finished"
+                                          : "to be measured");
     }
 }
 
@@ -170,11 +170,11 @@ static void tell_missing(const struct batch *b)
         const struct batch_unit *u = &b->units[i];
         left += u->status == BATCH_WAITING && !u->damaged;
         if (u->status == BATCH_FAILED || u->damaged)
-            fprintf(stderr, "mroscope: row %zu: %s%s\n", b->manifest.rows[u->rows[0]].row,
+            cli_put(stderr, "mroscope: row %zu: %s%s\n", b->manifest.rows[u->rows[0]].row,
                     u->damaged ? "its result is damaged: " : "", u->error ? u->error : "it failed");
     }
     if (left)
-        fprintf(stderr, "mroscope: %zu of %zu are not measured yet: run the same command without --gather\n", left,
+        cli_put(stderr, "mroscope: %zu of %zu are not measured yet: run the same command without --gather\n", left,
                 b->n);
 }
 
@@ -198,7 +198,7 @@ static int measure(struct batch *b)
     free(sums);
     /* Results name files as the manifest does, wherever the program was started. */
     if (chdir(b->manifest.folder) != 0 || (b->folder = realpath(".", NULL)) == NULL) {
-        fprintf(stderr, "mroscope: '%s': %s\n", b->manifest.folder, strerror(errno));
+        cli_put(stderr, "mroscope: '%s': %s\n", b->manifest.folder, strerror(errno));
         return 1;
     }
     rc = look(b);
@@ -220,7 +220,7 @@ static int measure(struct batch *b)
     const int ended = batch_stopped(1);
     if (ended && well) { /* the shell is to see what ended the program */
         if (!b->o.common.quiet)
-            fprintf(stderr, "mroscope: stopped with %zu of %zu measured; the same command goes on from there\n",
+            cli_put(stderr, "mroscope: stopped with %zu of %zu measured; the same command goes on from there\n",
                     count(b, false, BATCH_DONE), b->n);
         signal(ended, SIG_DFL);
         raise(ended);
@@ -233,13 +233,14 @@ static int measure(struct batch *b)
     } else if (!b->o.asked) {
         printf("%zu of %zu measured (%zu now, %zu before), %zu failed", done, done + failed + left, b->done_now,
                done - b->done_now, failed);
-        if (written == MRO_OK) printf(": %s/summary.csv", b->o.common.out);
+        if (written == MRO_OK) cli_put(stdout, ": %s/summary.csv", b->o.common.out);
         putchar('\n');
         const size_t warned = count_warned(b);
         if (warned && written == MRO_OK) {
             char *word = batch_shell_word(b->o.common.out);
-            printf("%zu of them %s warnings, which say what the numbers do not know: mroscope report %s -o REPORT\n",
-                   warned, warned == 1 ? "has" : "have", word ? word : "RESULTS");
+            cli_put(stdout,
+                    "%zu of them %s warnings, which say what the numbers do not know: mroscope report %s -o REPORT\n",
+                    warned, warned == 1 ? "has" : "have", word ? word : "RESULTS");
             free(word);
         }
     }

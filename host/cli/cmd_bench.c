@@ -273,7 +273,7 @@ int cmd_bench(int argc, char **argv)
     bool exact = true;
     int rc = cli_parse(&usage, argc, argv, &args);
     if (rc < 0 && args.n > 1) {
-        fprintf(stderr, "mroscope: 'bench' times one file, but got '%s' too; try 'mroscope bench --help'\n",
+        cli_put(stderr, "mroscope: 'bench' times one file, but got '%s' too; try 'mroscope bench --help'\n",
                 args.files[1]);
         rc = 2;
     }

@@ -435,7 +435,7 @@ static void print_reach(const struct mro_compare_report *c)
             if (strcmp(text, first) != 0) continue;
             if (i < k) break; /* said with that one */
             if (!told) printf("  %s: ", first);
-            printf("%s%s", told ? ", " : "", c->data->state[i]);
+            cli_put(stdout, "%s%s", told ? ", " : "", c->data->state[i]);
             told = true;
         }
         if (told) putchar('\n');
@@ -450,24 +450,24 @@ static void print_one(const struct one *m)
     int width = 5;
     for (size_t k = 0; k < r->n_states; k++)
         if (r->state[k].n && width_of(c->data->state[k]) > width) width = width_of(c->data->state[k]);
-    printf("%s%s%s, one number %s: mean [95 %% interval]\n", c->kind, c->kind[0] ? " " : "", c->metric,
-           r->by_specimen ? "a specimen" : "an image");
+    cli_put(stdout, "%s%s%s, one number %s: mean [95 %% interval]\n", c->kind, c->kind[0] ? " " : "", c->metric,
+            r->by_specimen ? "a specimen" : "an image");
     for (size_t k = 0; k < r->n_states; k++) {
         if (r->state[k].n == 0) continue;
         mro_compare_mean_text(c, k, text, sizeof text);
-        printf("  %s%*s  n = %-3zu %s\n", c->data->state[k], width - width_of(c->data->state[k]), "", r->state[k].n,
-               text);
+        cli_put(stdout, "  %s%*s  n = %-3zu %s\n", c->data->state[k], width - width_of(c->data->state[k]), "",
+                r->state[k].n, text);
     }
     for (size_t k = 0; k < r->n_states; k++) {
         if (r->state[k].n == 0 || k == r->reference) continue;
         mro_compare_sentence(c, k, text, sizeof text);
-        printf("  %s\n", text);
+        cli_put(stdout, "  %s\n", text);
         mro_compare_caveat(c, k, text, sizeof text);
-        if (text[0]) printf("    %s\n", text);
+        if (text[0]) cli_put(stdout, "    %s\n", text);
     }
     print_reach(c);
     mro_compare_trend_sentence(c, text, sizeof text);
-    if (text[0]) printf("  %s\n", text);
+    if (text[0]) cli_put(stdout, "  %s\n", text);
     if (isfinite(r->n_for_ratio))
         printf("  %s scatter by %.0f %%: about %.0f a state find a ratio of 1.5 (some 3 times in 4)\n",
                r->by_specimen ? "specimens" : "images", 100 * expm1(r->scatter_ln), r->n_for_ratio);

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
+#include "core/notes.h"
 #include "io/export.h"
 #include "io/reader.h"
 
@@ -92,7 +93,7 @@ static void print_step(const struct mro_axis *a)
 static void print_row(const struct cli_item *item, const struct mro_image_info *info, const char *path)
 {
     const struct mro_axis *x = &info->axis[info->axes - 1], *y = info->axes > 1 ? x - 1 : x;
-    printf("%s -> %s: ", item->name, path);
+    cli_put(stdout, "%s -> %s: ", item->name, path);
     for (size_t k = info->axes; k-- > 0;) printf("%zu%s", info->axis[k].size, k ? " x " : " ");
     fputs(mro_dtype_name(info->dtype), stdout);
     if (!(x->step > 0) && !(y->step > 0)) {

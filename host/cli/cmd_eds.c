@@ -142,7 +142,7 @@ static double hundredths(double v) { return round(100 * v) / 100 + 0.0; }
 
 static void print_line(const char *name, const struct mro_eds_result *r)
 {
-    printf("%s: %zu points of %.4g nm, contents in at.%%\n", name, r->points, r->step_nm);
+    cli_put(stdout, "%s: %zu points of %.4g nm, contents in at.%%\n", name, r->points, r->step_nm);
     printf("  %-8s %8s %8s %9s  %-22s %11s %14s\n", "element", "mean", "scatter", "counting", "true part (95 %)",
            "p variation", "wavelength");
     for (size_t j = 0; j < r->elements; j++) {

@@ -54,13 +54,9 @@ static void print_axes(const struct mro_image_info *im)
     }
 }
 
-/* A text of the file; control characters would reach the terminal. */
 static void print_name(const char *before, const char *text, const char *after)
 {
-    if (text[0] == '\0') return;
-    fputs(before, stdout);
-    for (const char *c = text; *c; c++) putchar((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
-    fputs(after, stdout);
+    if (text[0]) cli_put(stdout, "%s%s%s", before, text, after);
 }
 
 /* How the microscope stood, on a line of its own: "instrument FEI Titan, binning 1 x 26". */
@@ -100,7 +96,7 @@ static void print_microscope(const struct mro_image_info *im)
 static void print_text(const char *path, const struct mro_file *f, const struct mro_statistics *s)
 {
     const size_t n = mro_file_images(f);
-    printf("%s: %s, %zu image%s\n", path, mro_file_format(f), n, n == 1 ? "" : "s");
+    cli_put(stdout, "%s: %s, %zu image%s\n", path, mro_file_format(f), n, n == 1 ? "" : "s");
     for (size_t i = 0; i < n; i++) {
         const struct mro_image_info *im = mro_file_info(f, i);
         printf("  %zu: %s, ", i, mro_kind_name(im->kind));

@@ -123,7 +123,7 @@ static int make(struct report *opt, const char *folder)
         rc = code == MRO_EARG ? 2 : 1;
     } else {
         cli_warn(&opt->common, folder, (const char *const *)session.warnings, session.n_warnings);
-        for (size_t i = 0; i < made.n_problems; i++) fprintf(stderr, "mroscope: %s\n", made.problems[i]);
+        for (size_t i = 0; i < made.n_problems; i++) cli_put(stderr, "mroscope: %s\n", made.problems[i]);
         if (opt->common.json) {
             rc = cli_print(json_pack("{sssssIsIsIsIsI}", "schema", "mroscope.report/1", "results", folder, "measured",
                                      (json_int_t)made.results, "failed", (json_int_t)made.failed, "pending",
@@ -135,8 +135,8 @@ static int make(struct report *opt, const char *folder)
             char pending[100] = "";
             if (made.pending)
                 snprintf(pending, sizeof pending, ", %zu not yet measured ('mroscope batch' does it)", made.pending);
-            printf("%s/report.html: %zu measured, %zu failed%s, %.1f MB\n", opt->common.out, made.results, made.failed,
-                   pending, (double)made.bytes / 1e6);
+            cli_put(stdout, "%s/report.html: %zu measured, %zu failed%s, %.1f MB\n", opt->common.out, made.results,
+                    made.failed, pending, (double)made.bytes / 1e6);
         }
         if (made.n_problems) rc = 1;
     }

@@ -20,7 +20,7 @@ int cli_open_device(const struct cli_common *c, const char *verb, struct mro_dev
     if (c->threads > 0) omp_set_num_threads(c->threads); /* for reading and decoding, which know no device */
     const enum mro_code code = mro_device_open(d, device_asked(c), c->threads, c->memory, &e);
     if (code == MRO_OK) {
-        if (!c->quiet && mro_device_note(*d)[0]) fprintf(stderr, "mroscope: %s\n", mro_device_note(*d));
+        if (!c->quiet && mro_device_note(*d)[0]) cli_put(stderr, "mroscope: %s\n", mro_device_note(*d));
         return 0;
     }
     if (code != MRO_EARG) {
@@ -56,9 +56,9 @@ enum mro_code cli_compute_instead(const struct cli_common *c, struct cli_places 
         fflush(stdout);
         cli_in_options(why.message);
         if (full)
-            fprintf(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
+            cli_put(stderr, "mroscope: the GPU has no room for '%s': measured on the CPU\n", name);
         else
-            fprintf(stderr, "mroscope: '%s' was measured on the CPU: %s\n", name, why.message);
+            cli_put(stderr, "mroscope: '%s' was measured on the CPU: %s\n", name, why.message);
     }
     return MRO_OK;
 }

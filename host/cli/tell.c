@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/inside.h"
@@ -18,6 +20,28 @@ void cli_in_options(char *sentence)
 void cli_all_in_options(char *const *sentences, size_t n)
 {
     for (size_t i = 0; i < n; i++) cli_in_options(sentences[i]);
+}
+
+void cli_put(FILE *out, const char *format, ...)
+{
+    char short_text[1024], *text = short_text;
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(short_text, sizeof short_text, format, args);
+    va_end(args);
+    if (n >= (int)sizeof short_text && (text = malloc((size_t)n + 1)) != NULL) {
+        va_start(args, format);
+        vsnprintf(text, (size_t)n + 1, format, args);
+        va_end(args);
+    }
+    if (text == NULL) text = short_text; /* cut, but told */
+    const size_t length = strlen(text);
+    const bool line = format[0] && format[strlen(format) - 1] == '\n';
+    if (line && length && text[length - 1] == '\n') text[length - 1] = '\0';
+    mro_clean_text(text);
+    fputs(text, out);
+    if (line) putc('\n', out);
+    if (text != short_text) free(text);
 }
 
 void cli_say(enum mro_code code, const char *format, ...)
@@ -34,7 +58,7 @@ void cli_say(enum mro_code code, const char *format, ...)
     va_end(args);
     cli_in_options(text);
     fflush(stdout);
-    fprintf(stderr, "mroscope: %s\n", text);
+    cli_put(stderr, "mroscope: %s\n", text);
 }
 
 int cli_wrong_usage(const char *verb, const char *format, ...)
@@ -120,6 +144,6 @@ int cli_refuse(const char *verb, const struct mro_error *e)
 int cli_finish(int rc)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return rc;
-    fprintf(stderr, "mroscope: cannot write to standard output: %s\n", strerror(errno));
+    cli_put(stderr, "mroscope: cannot write to standard output: %s\n", strerror(errno));
     return rc ? rc : 1;
 }

@@ -4,6 +4,7 @@
 #define MRO_CLI_TELL_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "mroscope/error.h"
 
@@ -11,6 +12,10 @@
  * program, which does that in its own way, nothing changes. Nothing is written to a sentence that names none. */
 void cli_in_options(char *sentence);
 void cli_all_in_options(char *const *sentences, size_t n);
+
+/* fprintf for the terminal, and for what is read as on one: of what stands in it, names of files above all, control
+ * characters and bytes that are no UTF-8 become '?', but for a newline that ends the format. */
+__attribute__((format(printf, 2, 3))) void cli_put(FILE *out, const char *format, ...);
 
 /* "mroscope: ..." on stderr, after what stdout holds; inside another program (core/inside.h) the first sentence is kept
  * with its code instead. */

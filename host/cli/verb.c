@@ -174,7 +174,7 @@ void cli_print_row(struct cli_run *run, const struct cli_item *item, const char 
     }
     run->titled = true;
     const int gap = run->name_width - characters(item->name);
-    printf("%s%*s  %-*s  %s\n", item->name, gap > 0 ? gap : 0, "", run->value_width, value, verdict);
+    cli_put(stdout, "%s%*s  %-*s  %s\n", item->name, gap > 0 ? gap : 0, "", run->value_width, value, verdict);
     fflush(stdout);
 }
 

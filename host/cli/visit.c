@@ -63,7 +63,7 @@ void cli_visit_tell_of_checksum(struct visit *v, double seconds)
         return;
     w->hinted = true;
     cli_progress_clear(&w->progress);
-    fprintf(stderr,
+    cli_put(stderr,
             "mroscope: '%s' waited %.1f of its %.1f s for the checksum, which one thread takes; with --checksum parts "
             "all of them do\n",
             v->path, v->lost, seconds);

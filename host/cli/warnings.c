@@ -13,11 +13,11 @@ static void print_warning(const char *name, size_t others, const char *sentence)
     /* Sentences of the file layer name the file already. */
     const bool named = strstr(sentence, name) != NULL;
     if (others)
-        fprintf(stderr, "mroscope: warning: '%s' and %zu more: %s\n", name, others, sentence);
+        cli_put(stderr, "mroscope: warning: '%s' and %zu more: %s\n", name, others, sentence);
     else if (named)
-        fprintf(stderr, "mroscope: warning: %s\n", sentence);
+        cli_put(stderr, "mroscope: warning: %s\n", sentence);
     else
-        fprintf(stderr, "mroscope: warning: '%s': %s\n", name, sentence);
+        cli_put(stderr, "mroscope: warning: '%s': %s\n", name, sentence);
 }
 
 #define MAX_NUMBERS 8

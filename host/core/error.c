@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "core/notes.h"
+
 static void fill(struct mro_error *e, enum mro_code code, enum mro_lack lack, const char *func, const char *format,
                  va_list args)
 {
@@ -12,9 +14,7 @@ static void fill(struct mro_error *e, enum mro_code code, enum mro_lack lack, co
     e->lack = lack;
     e->func = func;
     vsnprintf(e->message, sizeof e->message, format, args);
-    /* Messages quote file contents: keep them on one line of a terminal. */
-    for (char *c = e->message; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+    mro_clean_text(e->message); /* it quotes names and contents of files */
 }
 
 enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func, const char *format, ...)

@@ -67,6 +67,30 @@ bool mro_quoted(const char *sentence, const char *s, bool quoted)
     return !quoted || isalnum((unsigned char)s[1]);
 }
 
+void mro_clean_text(char *text)
+{
+    unsigned char *s = (unsigned char *)text;
+    while (*s) {
+        size_t more = *s < 0x80                 ? 0
+                      : *s >= 0xc2 && *s < 0xe0 ? 1
+                      : *s >= 0xe0 && *s < 0xf0 ? 2
+                      : *s >= 0xf0 && *s < 0xf5 ? 3
+                                                : 9;
+        if (*s < 0x20 || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0)) more = 9; /* U+0080 and on move cursors too */
+        for (size_t i = 1; more < 9 && i <= more; i++)
+            if ((s[i] & 0xc0) != 0x80) more = 9; /* also stops at the end of the text */
+        /* Overlong forms, surrogates and code points past U+10FFFF. */
+        if ((*s == 0xe0 && more == 2 && s[1] < 0xa0) || (*s == 0xed && more == 2 && s[1] > 0x9f) ||
+            (*s == 0xf0 && more == 3 && s[1] < 0x90) || (*s == 0xf4 && more == 3 && s[1] > 0x8f))
+            more = 9;
+        if (more == 9) {
+            *s++ = '?';
+            continue;
+        }
+        s += 1 + more;
+    }
+}
+
 /* The closing quote of a name that opens at `open`: `kv`, or `unit=GPa` with a value; NULL: it is no name. */
 static char *end_of_name(char *open)
 {

@@ -29,4 +29,8 @@ void mro_spell_names(char *sentence, bool as_options);
  * an apostrophe stands within or behind a word, a quote before and behind a name. */
 bool mro_quoted(const char *sentence, const char *s, bool quoted);
 
+/* Turns control characters and bytes that are no valid UTF-8 into '?', in place: what files, their names and other
+ * people say is not to move the cursor of a terminal, nor to end a line. */
+void mro_clean_text(char *text);
+
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/notes.h"
 #include "io/emd.h"
 
 #define MAX_METADATA ((size_t)1 << 20) /* bytes of JSON of one image; real ones hold 60000 */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/inside.h"
+#include "core/notes.h"
 
 /* ---------------------------------------------------------------- bytes */
 
@@ -149,30 +150,6 @@ void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axi
 }
 
 /* ---------------------------------------------------------------- texts */
-
-void mro_clean_text(char *text)
-{
-    unsigned char *s = (unsigned char *)text;
-    while (*s) {
-        size_t more = *s < 0x80                 ? 0
-                      : *s >= 0xc2 && *s < 0xe0 ? 1
-                      : *s >= 0xe0 && *s < 0xf0 ? 2
-                      : *s >= 0xf0 && *s < 0xf5 ? 3
-                                                : 9;
-        if (*s < 0x20 || *s == 0x7f) more = 9;
-        for (size_t i = 1; more < 9 && i <= more; i++)
-            if ((s[i] & 0xc0) != 0x80) more = 9; /* also stops at the end of the text */
-        /* Overlong forms, surrogates and code points past U+10FFFF. */
-        if ((*s == 0xe0 && more == 2 && s[1] < 0xa0) || (*s == 0xed && more == 2 && s[1] > 0x9f) ||
-            (*s == 0xf0 && more == 3 && s[1] < 0x90) || (*s == 0xf4 && more == 3 && s[1] > 0x8f))
-            more = 9;
-        if (more == 9) {
-            *s++ = '?';
-            continue;
-        }
-        s += 1 + more;
-    }
-}
 
 void mro_file_warn(struct mro_file *f, const char *format, ...)
 {

@@ -79,9 +79,6 @@ void mro_file_drop_pages(const struct mro_file *f);
 /* Offers an axis of an image one more calibration, see mro_axis_offer; a disagreement becomes a warning. */
 void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name);
 
-/* Turns control characters and bytes that are no valid UTF-8 into '?', in place. */
-void mro_clean_text(char *text);
-
 /* Maps a regular file for reading, for formats whose documents are several files; the caller has made `path` from the
  * name that the user gave, never from what a file says. An empty file gives size 0 and NULL. Errors: MRO_EIO,
  * MRO_EMEMORY (larger than the address space). Release with mro_bytes_unmap. */

@@ -56,7 +56,7 @@ struct mro_error {
 };
 
 /* Fills `e` (may be NULL) and returns `code`, so that `return MRO_FAIL(...)` reads well.
- * The message is cut at the size of the field; control characters in it become '?'. */
+ * The message is cut at the size of the field; control characters in it, and bytes that are no UTF-8, become '?'. */
 enum mro_code mro_fail(struct mro_error *e, enum mro_code code, const char *func, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 4, 5)))

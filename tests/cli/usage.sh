@@ -105,6 +105,16 @@ run info 'a `kv` b.tif'
 expect_code 1
 expect_err "cannot open 'a \`kv\` b.tif'"
 
+# But that none ends a line there, nor moves the cursor of a terminal.
+odd=$'odd\e[2J\n\302\233m\377.tif'
+cp "$image" "$odd"
+for verb in info "bandpass -o results" "mro --surrogates 8" "haadf --signal hrtem --surrogates 299" "batch --init" pdf compare; do
+    # shellcheck disable=SC2086
+    run $verb "$odd"
+    expect [ -z "$(cat out.txt err.txt | tr -d '\n -~')" ]
+    expect grep -qF 'odd?[2J???m?' out.txt err.txt
+done
+
 run devices
 expect_code 0
 expect_out "cpu"

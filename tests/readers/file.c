@@ -15,6 +15,7 @@
 #include <omp.h>
 
 #include "core/memory.h"
+#include "core/notes.h"
 #include "io/reader.h"
 #include "mroscope/device.h"
 #include "readers/build.h"
