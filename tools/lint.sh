@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Checks of the sources: format, static analysis, licence lines, links between pages, no absolute paths of somebody's machine.
+# Checks of the sources: format, static analysis, licence lines, what folders include, links between pages, no absolute paths of somebody's machine.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -54,6 +54,23 @@ fi
 for f in "${sources[@]}"; do
     head -1 "$f" | grep -q 'SPDX-License-Identifier: GPL-3.0-or-later' || complain "'$f' has no licence line"
 done
+
+# Folders include of each other what the table of README.md allows.
+while IFS='|' read -r folder others; do
+    grep -rnE "^#include \"(core|io|ops|cpu|gpu|cuda|strict|session|report|cli|kernels)/" "$folder" --include=*.[ch] |
+        grep -vE "\"(${folder#host/}|$others)/" && complain "'$folder' includes what README.md does not let it use, see above"
+done <<'table'
+host/core|core
+host/io|core
+host/ops|core
+host/cpu|core|kernels
+kernels|kernels
+host/gpu|core|kernels
+host/cuda|core|gpu|kernels
+host/strict|core|gpu|kernels
+host/session|core|io
+host/report|core|io
+table
 
 # Who calls the library from C or Python has no command line: there sentences call options `black_level`, each of which is
 # one of the program.

@@ -410,7 +410,7 @@ void mro_h5_path(const struct mro_h5 *h, uint32_t node, char *out, size_t size)
     }
 }
 
-const struct mro_h5_attribute *mro_h5_attribute(const struct mro_h5 *h, uint32_t node, const char *name)
+static const struct mro_h5_attribute *find_attribute(const struct mro_h5 *h, uint32_t node, const char *name)
 {
     const struct mro_h5_node *n = &h->node[node];
     for (size_t i = n->attribute; i < n->attribute + n->attributes; i++)
@@ -420,7 +420,7 @@ const struct mro_h5_attribute *mro_h5_attribute(const struct mro_h5 *h, uint32_t
 
 bool mro_h5_number(const struct mro_h5 *h, uint32_t node, const char *name, double *value)
 {
-    const struct mro_h5_attribute *a = mro_h5_attribute(h, node, name);
+    const struct mro_h5_attribute *a = find_attribute(h, node, name);
     if (a == NULL || a->n == 0) return false;
     *value = a->value[0];
     return true;
@@ -428,7 +428,7 @@ bool mro_h5_number(const struct mro_h5 *h, uint32_t node, const char *name, doub
 
 const char *mro_h5_text(const struct mro_h5 *h, uint32_t node, const char *name)
 {
-    const struct mro_h5_attribute *a = mro_h5_attribute(h, node, name);
+    const struct mro_h5_attribute *a = find_attribute(h, node, name);
     return a ? a->text : NULL;
 }
 

@@ -114,7 +114,6 @@ void mro_h5_path(const struct mro_h5 *h, uint32_t node, char *out, size_t size);
 /* Attributes; false (or NULL) when there is none of that kind. */
 bool mro_h5_number(const struct mro_h5 *h, uint32_t node, const char *name, double *value);
 const char *mro_h5_text(const struct mro_h5 *h, uint32_t node, const char *name);
-const struct mro_h5_attribute *mro_h5_attribute(const struct mro_h5 *h, uint32_t node, const char *name);
 
 /* Pixel type of the elements; false when they are none. */
 bool mro_h5_dtype(const struct mro_h5_type *t, enum mro_dtype *dtype);

@@ -333,6 +333,12 @@ void mro_fig_pixel_size(const struct mro_image *im, const double *also, double p
 }
 
 /* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
+double mro_fig_finest_field(double panel_mm, const double band_inv_nm[2])
+{
+    const double mean = (band_inv_nm[0] + band_inv_nm[1]) / 2;
+    return mean > 0 ? panel_mm / 25.4 * 300 / 4 / mean : INFINITY;
+}
+
 double mro_fig_panel_height(double w, const double field[2])
 {
     return fmin(1.25 * w, fmax(20, w * field[0] / field[1]));

@@ -89,6 +89,9 @@ void mro_fig_outline(cairo_t *cr, bool (*inside)(const void *map, size_t j, size
 enum mro_code mro_fig_write(const char *path_stem, const char *title, double width_mm, const char *caption,
                             double (*draw)(struct mro_canvas *c, const void *page), const void *page,
                             struct mro_error *e);
+/* Largest field (nm) whose fringes in the middle of the band still have 4 dots each in a panel printed at 300 dpi;
+ * beyond it a figure would show moire instead of order. */
+double mro_fig_finest_field(double panel_mm, const double band_inv_nm[2]);
 /* Height of a panel of width `w` for a field; bounded, so that strips and columns still make a page. */
 double mro_fig_panel_height(double w, const double field[2]);
 

@@ -69,7 +69,8 @@ static int make_folders(char *path)
     }
 }
 
-char *mro_store_path(const struct mro_store *s, const char *name, const char *suffix)
+/* Full path of "<folder>/items/<name><suffix>"; free() it. NULL when out of memory. */
+static char *path_of(const struct mro_store *s, const char *name, const char *suffix)
 {
     char *path = NULL;
     return asprintf(&path, "%s/items/%s%s", s->folder, name, suffix) < 0 ? NULL : path;
@@ -199,8 +200,8 @@ static void check_file(const char *folder, const json_t *entry, bool every_byte,
 enum mro_item_state mro_store_check(const struct mro_store *s, const char *name, const char *key, bool every_byte,
                                     json_t **record, char *why, size_t room)
 {
-    char *folder = mro_store_path(s, name, ""), *path = mro_store_path(s, name, "/record.json"),
-         *failed = mro_store_path(s, name, ".failed");
+    char *folder = path_of(s, name, ""), *path = path_of(s, name, "/record.json"),
+         *failed = path_of(s, name, ".failed");
     enum mro_item_state state = MRO_ITEM_NONE;
     struct stat st;
     json_t *v = NULL, *entry;
@@ -249,7 +250,7 @@ done:
 
 bool mro_store_failed_now(const struct mro_store *s, const char *name)
 {
-    char *path = mro_store_path(s, name, ".failed");
+    char *path = path_of(s, name, ".failed");
     struct stat st;
     const bool now = path && stat(path, &st) == 0 && later(mtime_of(&st), s->now);
     free(path);
@@ -258,7 +259,7 @@ bool mro_store_failed_now(const struct mro_store *s, const char *name)
 
 enum mro_code mro_store_begin(const struct mro_store *s, const char *name, char **path, struct mro_error *e)
 {
-    if ((*path = mro_store_path(s, name, ".tmp")) == NULL)
+    if ((*path = path_of(s, name, ".tmp")) == NULL)
         return MRO_FAIL(e, MRO_EMEMORY, "no memory left for the name of a result");
     mro_store_remove_tree(*path);
     if (mkdir(*path, 0777) == 0) return MRO_OK;
@@ -270,7 +271,7 @@ enum mro_code mro_store_begin(const struct mro_store *s, const char *name, char 
 
 void mro_store_discard(const struct mro_store *s, const char *name)
 {
-    char *path = mro_store_path(s, name, ".tmp");
+    char *path = path_of(s, name, ".tmp");
     if (path) mro_store_remove_tree(path);
     free(path);
 }
@@ -330,9 +331,8 @@ static enum mro_code list_files(const char *folder, json_t *list, struct mro_err
 
 enum mro_code mro_store_finish(const struct mro_store *s, const char *name, json_t *record, struct mro_error *e)
 {
-    char *made = mro_store_path(s, name, ".tmp"), *final = mro_store_path(s, name, ""),
-         *old = mro_store_path(s, name, ".old.tmp"), *path = mro_store_path(s, name, ".tmp/record.json"),
-         *failed = mro_store_path(s, name, ".failed");
+    char *made = path_of(s, name, ".tmp"), *final = path_of(s, name, ""), *old = path_of(s, name, ".old.tmp"),
+         *path = path_of(s, name, ".tmp/record.json"), *failed = path_of(s, name, ".failed");
     json_t *files = json_array();
     enum mro_code rc = MRO_OK;
     if (!made || !final || !old || !path || !failed || !files || json_object_set_new(record, "files", files)) {
@@ -358,7 +358,7 @@ done:
 
 void mro_store_fail(const struct mro_store *s, const char *name, const char *key, const char *why)
 {
-    char *path = mro_store_path(s, name, ".failed");
+    char *path = path_of(s, name, ".failed");
     json_t *v = json_pack("{s:s,s:s,s:s}", "schema", FAILURE_SCHEMA, "key", key, "error", why);
     if (path && v) mro_store_write(path, v, NULL);
     json_decref(v);
@@ -451,7 +451,7 @@ static bool take_over(const struct mro_store *s, const char *path, const char *t
 
 enum mro_code mro_store_lock(const struct mro_store *s, const char *name, bool *mine, struct mro_error *e)
 {
-    char *path = mro_store_path(s, name, ".lock"), *own = name_of_process(s->folder, getpid()), text[LOCK_BYTES + 1];
+    char *path = path_of(s, name, ".lock"), *own = name_of_process(s->folder, getpid()), text[LOCK_BYTES + 1];
     enum mro_code rc = MRO_OK;
     *mine = false;
     if (path == NULL || own == NULL) {
@@ -489,14 +489,14 @@ enum mro_code mro_store_lock(const struct mro_store *s, const char *name, bool *
 
 void mro_store_unlock(const struct mro_store *s, const char *name)
 {
-    char *path = mro_store_path(s, name, ".lock");
+    char *path = path_of(s, name, ".lock");
     if (path) unlink(path);
     free(path);
 }
 
 void mro_store_touch(const struct mro_store *s, const char *name)
 {
-    char *path = mro_store_path(s, name, ".lock");
+    char *path = path_of(s, name, ".lock");
     if (path) utimensat(AT_FDCWD, path, NULL, 0);
     free(path);
 }
@@ -506,7 +506,7 @@ void mro_store_clear(const struct mro_store *s, const char *name)
     bool mine;
     if (mro_store_lock(s, name, &mine, NULL) != MRO_OK || !mine) return;
     mro_store_discard(s, name);
-    char *old = mro_store_path(s, name, ".old.tmp");
+    char *old = path_of(s, name, ".old.tmp");
     if (old) mro_store_remove_tree(old);
     free(old);
     mro_store_unlock(s, name);
@@ -514,7 +514,7 @@ void mro_store_clear(const struct mro_store *s, const char *name)
 
 void mro_store_bury(const struct mro_store *s, long pid)
 {
-    char *own = name_of_process(s->folder, pid), *items = mro_store_path(s, "", ""), begin[64];
+    char *own = name_of_process(s->folder, pid), *items = path_of(s, "", ""), begin[64];
     DIR *d = items ? opendir(items) : NULL;
     const struct dirent *entry;
     const size_t n = (size_t)snprintf(begin, sizeof begin, MRO_TEMPORARY "%ld-", pid);
@@ -563,7 +563,7 @@ static void sweep_temporary(const struct mro_store *s, const char *folder)
 
 void mro_store_sweep(const struct mro_store *s)
 {
-    char *items = mro_store_path(s, "", "");
+    char *items = path_of(s, "", "");
     DIR *d = items ? opendir(items) : NULL;
     const struct dirent *entry;
     while (d && (entry = readdir(d)) != NULL) {

@@ -33,9 +33,6 @@ enum mro_code mro_store_open(struct mro_store *s, const char *folder, struct mro
 bool mro_store_look(struct mro_store *s, const char *folder);
 void mro_store_release(struct mro_store *s);
 
-/* Full path of "<folder>/items/<name><suffix>"; free() it. NULL when out of memory. */
-char *mro_store_path(const struct mro_store *s, const char *name, const char *suffix);
-
 /* Name of the item of an input. Long stems are cut between characters. */
 void mro_store_name(const char *path, const char *key, char name[MRO_ITEM_NAME]);
 

@@ -78,10 +78,7 @@ enum mro_code mro_haadf_prepare(struct mro_device *d, const struct mro_image *im
 enum mro_code mro_haadf_noise(struct mro_device *d, const float *px, double background_nm, struct mro_haadf_state *s,
                               struct mro_error *e);
 
-/* The background over its mean at a place of the field (y, x in 0 .. 1), at least 0.01. */
-double mro_haadf_background(const struct mro_haadf_state *s, double y, double x);
-
-/* Power of the noise there over its mean. */
+/* Power of the noise at a place of the field (y, x in 0 .. 1) over its mean. */
 double mro_haadf_noise_at(const struct mro_haadf_state *s, double y, double x);
 
 /* -- haadf_contrast.c ---------------------------------------------------------------------------- */

@@ -199,20 +199,8 @@ static bool whole_places(const struct mro_haadf_state *s, struct places *p)
 
 /* ------------------------------------------------------------------ noise over the background */
 
-/* Mean over a rectangle (pixels) of the background over its mean to the power `slope`. */
-static double background_power(const struct mro_haadf_state *s, size_t y, size_t x, size_t by, size_t bx, double slope)
-{
-    enum { STEPS = 6 };
-    double sum = 0;
-    for (int j = 0; j < STEPS; j++)
-        for (int i = 0; i < STEPS; i++)
-            sum += pow(mro_haadf_background(s, ((double)y + (j + 0.5) / STEPS * (double)by) / (double)s->ny,
-                                            ((double)x + (i + 0.5) / STEPS * (double)bx) / (double)s->nx),
-                       slope);
-    return sum / (STEPS * STEPS);
-}
-
-double mro_haadf_background(const struct mro_haadf_state *s, double y, double x)
+/* The background over its mean at a place of the field (y, x in 0 .. 1), at least 0.01. */
+static double background_at(const struct mro_haadf_state *s, double y, double x)
 {
     float row[MRO_LEGENDRE_MOST + 1];
     double px[MRO_LEGENDRE_MOST + 1], sum = 0;
@@ -222,9 +210,22 @@ double mro_haadf_background(const struct mro_haadf_state *s, double y, double x)
     return fmax(0.01, sum / s->background[0]);
 }
 
+/* Mean over a rectangle (pixels) of the background over its mean to the power `slope`. */
+static double background_power(const struct mro_haadf_state *s, size_t y, size_t x, size_t by, size_t bx, double slope)
+{
+    enum { STEPS = 6 };
+    double sum = 0;
+    for (int j = 0; j < STEPS; j++)
+        for (int i = 0; i < STEPS; i++)
+            sum += pow(background_at(s, ((double)y + (j + 0.5) / STEPS * (double)by) / (double)s->ny,
+                                     ((double)x + (i + 0.5) / STEPS * (double)bx) / (double)s->nx),
+                       slope);
+    return sum / (STEPS * STEPS);
+}
+
 double mro_haadf_noise_at(const struct mro_haadf_state *s, double y, double x)
 {
-    return pow(mro_haadf_background(s, y, x), -s->noise_slope) / s->noise_mean;
+    return pow(background_at(s, y, x), -s->noise_slope) / s->noise_mean;
 }
 
 /* Noise of blocks, power n of w modes each: how it goes with the background, and its mean over the field. */
@@ -261,7 +262,7 @@ static void follow_background(struct mro_haadf_state *s, const struct places *p,
             const double y = ((double)j + 0.5) / MAP, x = ((double)i + 0.5) / MAP;
             if (s->mask && !s->mask[(size_t)(y * (double)s->mask_ny) * s->mask_nx + (size_t)(x * (double)s->mask_nx)])
                 continue;
-            mean += pow(mro_haadf_background(s, y, x), -s->noise_slope);
+            mean += pow(background_at(s, y, x), -s->noise_slope);
             places++;
         }
     s->noise_mean = places > 0 ? mean / places : 1;

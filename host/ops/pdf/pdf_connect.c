@@ -391,16 +391,8 @@ static enum mro_code keep(const struct fit *f, const double *p, struct mro_pdf_c
     return MRO_OK;
 }
 
-enum mro_code mro_pdf_connect(const struct mro_pdf_second_shell *s, struct mro_pdf_connection *c, struct mro_error *e)
-{
-    struct mro_pdf_kernels *kernels = NULL;
-    const enum mro_code rc = mro_pdf_connect_with(&kernels, s, c, e);
-    free(kernels);
-    return rc;
-}
-
-enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struct mro_pdf_second_shell *s,
-                                   struct mro_pdf_connection *c, struct mro_error *e)
+static enum mro_code connect_with(struct mro_pdf_kernels **kernels, const struct mro_pdf_second_shell *s,
+                                  struct mro_pdf_connection *c, struct mro_error *e)
 {
     static const double ratio[4] = { 1.4142135623730951, 1.6329931618554521, 1.7320508075688772, 2 };
     memset(c, 0, sizeof *c);
@@ -525,6 +517,14 @@ done:
     return rc;
 }
 
+enum mro_code mro_pdf_connect(const struct mro_pdf_second_shell *s, struct mro_pdf_connection *c, struct mro_error *e)
+{
+    struct mro_pdf_kernels *kernels = NULL;
+    const enum mro_code rc = connect_with(&kernels, s, c, e);
+    free(kernels);
+    return rc;
+}
+
 enum mro_code mro_pdf_connect_shells(struct mro_pdf_result *r, const struct mro_pdf_frame *f, double Q_max,
                                      const struct mro_pdf_options *o, struct mro_error *e)
 {
@@ -580,7 +580,7 @@ enum mro_code mro_pdf_connect_shells(struct mro_pdf_result *r, const struct mro_
     for (size_t i = 0; i < n * n; i++) C[i] = known ? C[i] * want / have : (i % (n + 1) ? 0 : 1e-4);
     struct mro_pdf_second_shell shell = { n, x, G, C, Q_max, r->damping_A2, r->damping, f->density_A3 * 1000, R };
     struct mro_error why;
-    const enum mro_code rc = mro_pdf_connect_with(mro_pdf_tables_kernels(f->tables), &shell, c, &why);
+    const enum mro_code rc = connect_with(mro_pdf_tables_kernels(f->tables), &shell, c, &why);
     free(room);
     if (rc == MRO_EMEMORY) return MRO_FAIL(e, rc, "%s", why.message);
     if (rc) {

@@ -198,8 +198,6 @@ enum mro_code mro_pdf_draw(const struct mro_pdf_frame *f, size_t first, const st
 /* Kernels of the connection modes; what tables hold of them may be NULL yet. */
 struct mro_pdf_kernels;
 struct mro_pdf_kernels **mro_pdf_tables_kernels(struct mro_pdf_tables *tables);
-enum mro_code mro_pdf_connect_with(struct mro_pdf_kernels **kernels, const struct mro_pdf_second_shell *shell,
-                                   struct mro_pdf_connection *c, struct mro_error *e);
 
 /* Decomposes the second shell of a result whose curves, errors and windows are filled, or says why not. */
 enum mro_code mro_pdf_connect_shells(struct mro_pdf_result *r, const struct mro_pdf_frame *f, double Q_max,

@@ -64,7 +64,6 @@ enum mro_code mro_sb_scan_new(struct mro_sb_scan **s, const struct mro_sb_grid *
                               const struct mro_sb_near *near, int threads, struct mro_error *e);
 void mro_sb_scan_free(struct mro_sb_scan *s); /* NULL is fine */
 size_t mro_sb_scan_widths(const struct mro_sb_scan *s);
-double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i);
 
 /* Work space of one thread that scans so many fields together. */
 float *mro_sb_scan_space(const struct mro_sb_scan *s, size_t fields); /* free() it; NULL = out of memory */

@@ -51,7 +51,6 @@ void mro_sb_scan_free(struct mro_sb_scan *s)
 }
 
 size_t mro_sb_scan_widths(const struct mro_sb_scan *s) { return s->widths; }
-double mro_sb_scan_width(const struct mro_sb_scan *s, size_t i) { return s->width[i]; }
 
 /* Rows of a field with room to both sides, and those of its transpose. */
 static size_t rows_room(size_t rows, size_t n) { return (rows + TOGETHER) * (n + 2 * SIDE); }
