@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The one place that calls the HDF5 library: it walks the structure of a file, which is written down as a catalogue.
  *
- * Only one thread lives there, so nothing of OpenMP is used, and standard output is left alone. The mapping of the
- * parent is read through a file driver of our own: the library never opens a file, and after the limits are set it
- * could not, because the process may have no further descriptor. */
+ * Only one thread lives there, so nothing of OpenMP is used, and standard output is left alone. The library reads the
+ * mapping of the parent through a driver of our own (hdf5_driver.h). */
 #include "io/hdf5_catalogue.h"
 
 #include <hdf5.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if H5_VERSION_GE(1, 14, 0)
-#include <H5FDdevelop.h>
-#endif
 
 #include "io/hdf5.h"
+#include "io/hdf5_driver.h"
 
 #define MAX_TEXT ((size_t)4 << 20)    /* of one text */
 #define MAX_TEXTS ((size_t)32 << 20)  /* of all */
@@ -24,16 +22,11 @@ enum { MAX_ATTRIBUTES = 128, MAX_VALUES = 8 };
 /* ---- the catalogue under way; the child is alone in its process, so one is enough ---- */
 
 static struct {
-    struct mro_bytes file;
     unsigned char *p;
     size_t n, room;
     size_t nodes, chunks, texts;
     bool full; /* out of memory or over MRO_H5_MAX_BYTES */
     char failure[400];
-    /* Where the driver was last asked for raw data, while it only watches. */
-    bool watching, seen;
-    haddr_t address;
-    size_t bytes;
 } out;
 
 static void put(const void *p, size_t n)
@@ -89,102 +82,6 @@ static void fail_in_library(const char *what)
     snprintf(sentence, sizeof sentence, "%s%s%s", what, reason[0] ? ": " : "", reason);
     fail(sentence);
 }
-
-/* ---- a file driver over the mapped bytes ---- */
-
-struct map_file {
-    H5FD_t pub; /* the library's part comes first */
-    haddr_t eoa;
-};
-
-static H5FD_t *map_open(const char *name, unsigned flags, hid_t fapl, haddr_t maxaddr)
-{
-    /* Only the file itself: a name that comes out of a link never gets here with this one. */
-    static bool opened;
-    (void)fapl, (void)maxaddr;
-    if (opened || strcmp(name, "mapped") != 0 || (flags & H5F_ACC_RDWR)) return NULL;
-    opened = true;
-    struct map_file *f = calloc(1, sizeof *f);
-    /* cppcheck-suppress memleak ; its first member is handed out, map_close frees it */
-    return f ? &f->pub : NULL;
-}
-
-static herr_t map_close(H5FD_t *f)
-{
-    free(f);
-    return 0;
-}
-
-static int map_cmp(const H5FD_t *a, const H5FD_t *b) { return a < b ? -1 : a > b; }
-
-static herr_t map_query(const H5FD_t *f, unsigned long *flags)
-{
-    (void)f;
-    if (flags != NULL) *flags = 0;
-    return 0;
-}
-
-static haddr_t map_get_eoa(const H5FD_t *f, H5FD_mem_t type)
-{
-    (void)type;
-    return ((const struct map_file *)f)->eoa;
-}
-
-static herr_t map_set_eoa(H5FD_t *f, H5FD_mem_t type, haddr_t address)
-{
-    (void)type;
-    ((struct map_file *)f)->eoa = address;
-    return 0;
-}
-
-static haddr_t map_get_eof(const H5FD_t *f, H5FD_mem_t type)
-{
-    (void)f, (void)type;
-    return out.file.size;
-}
-
-static herr_t map_read(H5FD_t *f, H5FD_mem_t type, hid_t dxpl, haddr_t address, size_t n, void *to)
-{
-    (void)f, (void)dxpl;
-    if (out.watching && type == H5FD_MEM_DRAW) {
-        out.seen = true;
-        out.address = address;
-        out.bytes = n;
-        return 0;
-    }
-    /* Like the library's own drivers: zeros behind the end. */
-    const size_t have = address < out.file.size ? out.file.size - (size_t)address : 0;
-    const size_t some = n < have ? n : have;
-    if (some > 0) memcpy(to, out.file.p + address, some);
-    if (some < n) memset((char *)to + some, 0, n - some);
-    return 0;
-}
-
-static herr_t map_write(H5FD_t *f, H5FD_mem_t type, hid_t dxpl, haddr_t address, size_t n, const void *from)
-{
-    (void)f, (void)type, (void)dxpl, (void)address, (void)n, (void)from;
-    return -1;
-}
-
-static const H5FD_class_t map_class = {
-#if H5_VERSION_GE(1, 14, 0)
-    .version = H5FD_CLASS_VERSION,
-    .value = (H5FD_class_value_t)600,
-#endif
-    .name = "mapped",
-    .maxaddr = INT64_MAX,
-    .fc_degree = H5F_CLOSE_WEAK,
-    .open = map_open,
-    .close = map_close,
-    .cmp = map_cmp,
-    .query = map_query,
-    .get_eoa = map_get_eoa,
-    .set_eoa = map_set_eoa,
-    .get_eof = map_get_eof,
-    .read = map_read,
-    .write = map_write,
-    .fl_map = H5FD_FLMAP_SINGLE,
-};
 
 /* ---- types ---- */
 
@@ -357,22 +254,20 @@ static const char *filter_name(H5Z_filter_t id, const char *own)
 
 /* Asks for every chunk and has the driver note where the library would read it: the only public way from a chunk's
  * place in the array to its place in the file that does not walk the whole index each time. */
-static void put_chunks(hid_t dataset, unsigned rank, const uint64_t *chunk, const uint64_t *grid, size_t chunks,
-                       bool any)
+static void put_chunks(hid_t dataset, unsigned rank, const uint64_t *chunk, const uint64_t *grid, size_t chunks)
 {
     hsize_t at[MRO_H5_RANK] = { 0 };
     unsigned char nothing[8];
     put_u64(chunks);
     for (size_t i = 0; i < chunks && !out.full; i++) {
-        uint64_t address = UINT64_MAX, bytes = 0;
+        uint64_t address, bytes;
         uint32_t mask = 0;
-        out.seen = false;
-        out.watching = true;
-        if (any && H5Dread_chunk(dataset, H5P_DEFAULT, at, &mask, nothing) >= 0 && out.seen) {
-            address = out.address;
-            bytes = out.bytes;
+        mro_h5_watch();
+        const bool read = H5Dread_chunk(dataset, H5P_DEFAULT, at, &mask, nothing) >= 0;
+        if (!mro_h5_watched(&address, &bytes) || !read) {
+            address = UINT64_MAX;
+            bytes = 0;
         }
-        out.watching = false;
         put_u64(address);
         put_u64(bytes);
         put_u64(mask);
@@ -385,134 +280,156 @@ static void put_chunks(hid_t dataset, unsigned rank, const uint64_t *chunk, cons
     H5Eclear2(H5E_DEFAULT);
 }
 
-static void put_dataset(hid_t d)
+/* What is found out about a dataset before it is written down. */
+struct found {
+    struct mro_h5_dataset s;
+    uint64_t address, stored; /* where the values lie in one piece, and their bytes */
+    unsigned char *inline_bytes;
+    char *text;
+};
+
+__attribute__((format(printf, 2, 3))) static void refuse(struct mro_h5_dataset *s, const char *format, ...)
 {
-    struct mro_h5_dataset s = { .layout = MRO_H5_REFUSED };
-    const hid_t plist = H5Dget_create_plist(d), type = H5Dget_type(d);
-    hid_t space = H5I_INVALID_HID;
-    const H5D_layout_t layout = H5Pget_layout(plist);
-    uint64_t address = UINT64_MAX, stored = 0;
-    size_t inline_size = 0;
-    unsigned char *inline_bytes = NULL;
-    char *text = NULL;
-    s.type = describe_type(type, 0);
-    /* Before anything else is asked: a virtual dataset opens its sources to tell its shape. */
-    if (layout == H5D_VIRTUAL) {
-        snprintf(s.refused, sizeof s.refused, "is a virtual dataset, made of other files");
-        goto done;
-    }
-    if (H5Pget_external_count(plist) > 0) {
-        snprintf(s.refused, sizeof s.refused, "keeps its values in another file, which is not followed");
-        goto done;
-    }
-    space = H5Dget_space(d);
-    const int rank = H5Sget_simple_extent_ndims(space);
-    if (rank < 0 || rank > MRO_H5_RANK || H5Sget_simple_extent_type(space) == H5S_NULL) {
-        snprintf(s.refused, sizeof s.refused, "has %d axes; at most %d are read", rank, MRO_H5_RANK);
-        goto done;
-    }
-    hsize_t shape[MRO_H5_RANK] = { 0 };
-    if (rank > 0) H5Sget_simple_extent_dims(space, shape, NULL);
-    s.rank = (unsigned)rank;
-    bool none = false;
-    for (unsigned i = 0; i < s.rank; i++) {
-        s.shape[i] = shape[i];
-        none = none || shape[i] == 0;
-    }
-    if (s.type.class == MRO_H5_TEXT && !none) text = read_text(type, read_first, d);
-    H5D_fill_value_t fill;
-    if (s.type.bytes > 0 && s.type.bytes <= sizeof s.fill && s.type.class != MRO_H5_TEXT &&
-        H5Pfill_value_defined(plist, &fill) >= 0 && fill == H5D_FILL_VALUE_USER_DEFINED)
-        H5Pget_fill_value(plist, type, s.fill);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(s->refused, sizeof s->refused, format, args);
+    va_end(args);
+    s->layout = MRO_H5_REFUSED;
+}
+
+static void find_filters(hid_t plist, struct mro_h5_dataset *s)
+{
     const int filters = H5Pget_nfilters(plist);
-    for (int i = 0; i < filters && s.refused[0] == '\0'; i++) {
+    for (int i = 0; i < filters && s->refused[0] == '\0'; i++) {
         unsigned flags, values[16];
         size_t n = 16;
         char own[40] = "";
         const H5Z_filter_t id = H5Pget_filter2(plist, (unsigned)i, &flags, &n, values, sizeof own, own, NULL);
         own[sizeof own - 1] = '\0';
         if (id != H5Z_FILTER_DEFLATE && id != H5Z_FILTER_SHUFFLE && id != H5Z_FILTER_FLETCHER32)
-            snprintf(s.refused, sizeof s.refused, "is packed with the filter %d (%s), which is not read", (int)id,
-                     filter_name(id, own));
-        else if (s.filters == sizeof s.filter / sizeof *s.filter)
-            snprintf(s.refused, sizeof s.refused, "is packed with %d filters", filters);
+            refuse(s, "is packed with the filter %d (%s), which is not read", (int)id, filter_name(id, own));
+        else if (s->filters == sizeof s->filter / sizeof *s->filter)
+            refuse(s, "is packed with %d filters", filters);
         else
-            s.filter[s.filters++] = (uint32_t)id;
+            s->filter[s->filters++] = (uint32_t)id;
     }
-    if (s.refused[0] != '\0') goto done;
-    s.layout = MRO_H5_EMPTY;
-    if (s.type.class == MRO_H5_TEXT || none) goto done;
-    if (layout == H5D_COMPACT) {
-        stored = H5Dget_storage_size(d);
-        if (stored == 0 || stored > MAX_INLINE || s.type.class == MRO_H5_UNKNOWN) goto done;
-        if ((inline_bytes = malloc((size_t)stored)) == NULL) goto done;
-        if (H5Sget_simple_extent_npoints(space) != (hssize_t)(stored / s.type.bytes) ||
-            H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, inline_bytes) < 0)
-            goto done;
-        s.layout = MRO_H5_INLINE;
-        inline_size = (size_t)stored;
-    } else if (layout == H5D_CONTIGUOUS) {
-        address = H5Dget_offset(d);
-        stored = H5Dget_storage_size(d);
-        if (address != HADDR_UNDEF && stored > 0) s.layout = MRO_H5_CONTIGUOUS;
-    } else if (layout == H5D_CHUNKED) {
-        hsize_t chunk[MRO_H5_RANK] = { 0 }, any = 0;
-        unsigned options = 0;
-        if (H5Pget_chunk(plist, MRO_H5_RANK, chunk) != rank) goto done;
-        uint64_t chunks = 1;
-        for (unsigned i = 0; i < s.rank; i++) {
-            s.chunk[i] = chunk[i];
-            s.grid[i] = chunk[i] > 0 ? (s.shape[i] - 1) / chunk[i] + 1 : 0;
-            if (__builtin_mul_overflow(chunks, s.grid[i], &chunks)) chunks = UINT64_MAX;
-        }
-        s.layout = MRO_H5_REFUSED;
-        if (H5Pget_chunk_opts(plist, &options) >= 0 && options != 0 && s.filters > 0) {
-            snprintf(s.refused, sizeof s.refused, "leaves its chunks at the edges unpacked, which is not read");
-            goto done;
-        }
-        if (H5Dget_num_chunks(d, space, &any) < 0) {
-            snprintf(s.refused, sizeof s.refused, "has an index of chunks that cannot be read");
-            goto done;
-        }
-        if (any == 0 || chunks == 0) {
-            s.layout = MRO_H5_EMPTY;
-            goto done;
-        }
+}
+
+static void find_chunks(hid_t d, hid_t plist, hid_t space, struct mro_h5_dataset *s)
+{
+    hsize_t chunk[MRO_H5_RANK] = { 0 }, any = 0;
+    unsigned options = 0;
+    uint64_t chunks = 1;
+    if (H5Pget_chunk(plist, MRO_H5_RANK, chunk) != (int)s->rank) return;
+    for (unsigned i = 0; i < s->rank; i++) {
+        s->chunk[i] = chunk[i];
+        s->grid[i] = chunk[i] > 0 ? (s->shape[i] - 1) / chunk[i] + 1 : 0;
+        if (__builtin_mul_overflow(chunks, s->grid[i], &chunks)) chunks = UINT64_MAX;
+    }
+    if (H5Pget_chunk_opts(plist, &options) >= 0 && options != 0 && s->filters > 0) {
+        refuse(s, "leaves its chunks at the edges unpacked, which is not read");
+    } else if (H5Dget_num_chunks(d, space, &any) < 0) {
+        refuse(s, "has an index of chunks that cannot be read");
+    } else if (any > 0 && chunks > 0) {
         if (chunks > MRO_H5_MAX_CHUNKS - out.chunks) {
-            snprintf(s.refused, sizeof s.refused, "brings the chunks of the file to more than %d", MRO_H5_MAX_CHUNKS);
-            goto done;
+            refuse(s, "brings the chunks of the file to more than %d", MRO_H5_MAX_CHUNKS);
+            return;
         }
         out.chunks += (size_t)chunks;
-        s.chunks = (size_t)chunks;
-        s.layout = MRO_H5_CHUNKED;
+        s->chunks = (size_t)chunks;
+        s->layout = MRO_H5_CHUNKED;
+    }
+}
+
+/* Where the values lie: nowhere (MRO_H5_EMPTY), unless more is found. */
+static void find_values(hid_t d, hid_t plist, hid_t type, hid_t space, struct found *f)
+{
+    struct mro_h5_dataset *s = &f->s;
+    const H5D_layout_t layout = H5Pget_layout(plist);
+    s->layout = MRO_H5_EMPTY;
+    if (layout == H5D_COMPACT) {
+        f->stored = H5Dget_storage_size(d);
+        if (f->stored == 0 || f->stored > MAX_INLINE || s->type.class == MRO_H5_UNKNOWN) return;
+        f->inline_bytes = malloc((size_t)f->stored);
+        if (f->inline_bytes && H5Sget_simple_extent_npoints(space) == (hssize_t)(f->stored / s->type.bytes) &&
+            H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, f->inline_bytes) >= 0)
+            s->layout = MRO_H5_INLINE;
+    } else if (layout == H5D_CONTIGUOUS) {
+        f->address = H5Dget_offset(d);
+        f->stored = H5Dget_storage_size(d);
+        if (f->address != HADDR_UNDEF && f->stored > 0) s->layout = MRO_H5_CONTIGUOUS;
+    } else if (layout == H5D_CHUNKED) {
+        find_chunks(d, plist, space, s);
     } else {
-        s.layout = MRO_H5_REFUSED;
-        snprintf(s.refused, sizeof s.refused, "has a storage layout that is not known (%d)", (int)layout);
+        refuse(s, "has a storage layout that is not known (%d)", (int)layout);
     }
+}
+
+static void find_shape(hid_t d, hid_t plist, hid_t type, struct found *f)
+{
+    struct mro_h5_dataset *s = &f->s;
+    const hid_t space = H5Dget_space(d);
+    const int rank = H5Sget_simple_extent_ndims(space);
+    hsize_t shape[MRO_H5_RANK] = { 0 };
+    H5D_fill_value_t fill;
+    bool none = false;
+    if (rank < 0 || rank > MRO_H5_RANK || H5Sget_simple_extent_type(space) == H5S_NULL) {
+        refuse(s, "has %d axes; at most %d are read", rank, MRO_H5_RANK);
+        goto done;
+    }
+    if (rank > 0) H5Sget_simple_extent_dims(space, shape, NULL);
+    s->rank = (unsigned)rank;
+    for (unsigned i = 0; i < s->rank; i++) {
+        s->shape[i] = shape[i];
+        none = none || shape[i] == 0;
+    }
+    if (s->type.class == MRO_H5_TEXT && !none) f->text = read_text(type, read_first, d);
+    if (s->type.bytes > 0 && s->type.bytes <= sizeof s->fill && s->type.class != MRO_H5_TEXT &&
+        H5Pfill_value_defined(plist, &fill) >= 0 && fill == H5D_FILL_VALUE_USER_DEFINED)
+        H5Pget_fill_value(plist, type, s->fill);
+    find_filters(plist, s);
+    if (s->refused[0] != '\0') goto done;
+    s->layout = MRO_H5_EMPTY;
+    if (s->type.class != MRO_H5_TEXT && !none) find_values(d, plist, type, space, f);
 done:
-    put_record(MRO_H5_REC_DATASET);
-    put_type(&s.type);
-    put_u64(s.rank);
-    for (unsigned i = 0; i < s.rank; i++) put_u64(s.shape[i]);
-    put_u64(s.layout);
-    put_text(s.refused, strlen(s.refused));
-    put_u64(s.filters);
-    for (unsigned i = 0; i < s.filters; i++) put_u64(s.filter[i]);
-    put(s.fill, sizeof s.fill);
-    put_u64(text != NULL);
-    put_text(text ? text : "", text ? strlen(text) : 0);
-    if (s.layout == MRO_H5_INLINE) {
-        put_text((const char *)inline_bytes, inline_size);
-    } else if (s.layout == MRO_H5_CONTIGUOUS) {
-        put_u64(address);
-        put_u64(stored);
-    } else if (s.layout == MRO_H5_CHUNKED) {
-        for (unsigned i = 0; i < s.rank; i++) put_u64(s.chunk[i]);
-        put_chunks(d, s.rank, s.chunk, s.grid, s.chunks, true);
-    }
-    free(text);
-    free(inline_bytes);
     H5Sclose(space);
+}
+
+static void put_dataset(hid_t d)
+{
+    struct found f = { .s.layout = MRO_H5_REFUSED };
+    const struct mro_h5_dataset *s = &f.s;
+    const hid_t plist = H5Dget_create_plist(d), type = H5Dget_type(d);
+    f.s.type = describe_type(type, 0);
+    /* Before anything else is asked: a virtual dataset opens its sources to tell its shape. */
+    if (H5Pget_layout(plist) == H5D_VIRTUAL)
+        refuse(&f.s, "is a virtual dataset, made of other files");
+    else if (H5Pget_external_count(plist) > 0)
+        refuse(&f.s, "keeps its values in another file, which is not followed");
+    else
+        find_shape(d, plist, type, &f);
+    put_record(MRO_H5_REC_DATASET);
+    put_type(&s->type);
+    put_u64(s->rank);
+    for (unsigned i = 0; i < s->rank; i++) put_u64(s->shape[i]);
+    put_u64(s->layout);
+    put_text(s->refused, strlen(s->refused));
+    put_u64(s->filters);
+    for (unsigned i = 0; i < s->filters; i++) put_u64(s->filter[i]);
+    put(s->fill, sizeof s->fill);
+    put_u64(f.text != NULL);
+    put_text(f.text ? f.text : "", f.text ? strlen(f.text) : 0);
+    if (s->layout == MRO_H5_INLINE) {
+        put_text((const char *)f.inline_bytes, (size_t)f.stored);
+    } else if (s->layout == MRO_H5_CONTIGUOUS) {
+        put_u64(f.address);
+        put_u64(f.stored);
+    } else if (s->layout == MRO_H5_CHUNKED) {
+        for (unsigned i = 0; i < s->rank; i++) put_u64(s->chunk[i]);
+        put_chunks(d, s->rank, s->chunk, s->grid, s->chunks);
+    }
+    free(f.text);
+    free(f.inline_bytes);
     H5Tclose(type);
     H5Pclose(plist);
 }
@@ -631,19 +548,19 @@ static herr_t visit(hid_t group, const char *name, const H5L_info_t *link, void 
     return out.full || out.failure[0] != '\0' ? -1 : 0;
 }
 
-static void read_structure(void)
+static void read_structure(struct mro_bytes file)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     H5PLset_loading_state(0); /* no filter from a plug-in */
-    const hid_t driver = H5FDregister(&map_class), fapl = H5Pcreate(H5P_FILE_ACCESS);
+    const hid_t driver = mro_h5_driver(file), fapl = H5Pcreate(H5P_FILE_ACCESS);
     met = malloc(MET * sizeof *met);
     if (driver < 0 || fapl < 0 || met == NULL || H5Pset_driver(fapl, driver, NULL) < 0) {
         fail_in_library("the HDF5 library does not start");
         return;
     }
     for (size_t i = 0; i < MET; i++) met[i].node = MRO_H5_NONE;
-    const hid_t file = H5Fopen("mapped", H5F_ACC_RDONLY, fapl);
-    const hid_t root = file >= 0 ? H5Gopen2(file, "/", H5P_DEFAULT) : -1;
+    const hid_t opened = H5Fopen(MRO_H5_DRIVEN, H5F_ACC_RDONLY, fapl);
+    const hid_t root = opened >= 0 ? H5Gopen2(opened, "/", H5P_DEFAULT) : -1;
     H5O_info_t info;
     if (root < 0 || H5Oget_info(root, &info) < 0) {
         fail_in_library("the HDF5 library cannot open it");
@@ -660,8 +577,7 @@ static void read_structure(void)
 
 const unsigned char *mro_h5_write_catalogue(struct mro_bytes file, size_t *size)
 {
-    out.file = file;
-    read_structure();
+    read_structure(file);
     if (out.full && out.failure[0] == '\0') fail("its structure does not fit into the memory set aside for it");
     if (out.failure[0] != '\0') {
         out.n = 0;
