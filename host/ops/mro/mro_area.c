@@ -255,7 +255,7 @@ static bool posterior_fill(const struct mro_order_plan *p, const struct mro_foun
     double highest[MODELS], top = -INFINITY, of_contrast[CONTRASTS];
     for (int c = 0; c < CONTRASTS; c++) of_contrast[c] = contrast_prior(p->models->log_c[c], expected);
     bool failed = false;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(mro_team(threads, 0.2 * (double)(MODELS * COUNTS * n)))
     {
         double *one = malloc((wide + 1) * sizeof *one);
         if (one == NULL) mro_raise(&failed);

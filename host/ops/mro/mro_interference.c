@@ -188,7 +188,9 @@ static bool is_foot(const struct peak *p, const struct peak *of)
     return p->power < 3 * foot || hypot(p->at[0] - of->at[0], p->at[1] - of->at[1]) < SAME;
 }
 
-enum { PEAKS = 32, STRETCHES = 16 }; /* peaks that are kept; parts of a row, each with a bit of `high` */
+enum { PEAKS = 32 }; /* that are kept */
+/* Parts of a row, each with a bit of `high`: how many at most, and coefficients of the shortest. */
+enum { STRETCHES = 16, SHORTEST = 32 };
 
 /* Puts a peak into a list that falls with power. */
 static void keep_peak(struct peak *list, size_t *n, const struct peak *p)
@@ -221,7 +223,8 @@ static size_t find_peaks(const struct plane *s, struct mro_interference *f, int 
                          uint16_t *high)
 {
     const struct mro_grid *g = s->g;
-    const size_t half = g->nx / 2;
+    const size_t half = g->nx / 2, each = (half + STRETCHES - 1) / STRETCHES,
+                 stretch = each > SHORTEST ? each : SHORTEST;
     double level[2][MOST_BESIDE];
     size_t band = 0, n = 0;
     for (int along = 0; along < 2; along++)
@@ -233,10 +236,11 @@ static size_t find_peaks(const struct plane *s, struct mro_interference *f, int 
         const float *power = s->power + y * g->nx;
         uint32_t within = 0;
         high[y] = 0;
-        for (size_t k = 0; k < STRETCHES; k++) {
+        for (size_t k = 0; k * stretch < half; k++) {
+            const size_t end = (k + 1) * stretch < half ? (k + 1) * stretch : half;
             float most = 0;
 #pragma omp simd reduction(max : most) reduction(+ : within)
-            for (size_t x = k * half / STRETCHES; x < (k + 1) * half / STRETCHES; x++) {
+            for (size_t x = k * stretch; x < end; x++) {
                 const float over = c[x].re * c[x].re + c[x].im * c[x].im - (float)(AT_LEAST * LOOK) * power[x];
                 const float told = power[x] > 0 ? over : 0;
                 most = told > most ? told : most;
@@ -250,7 +254,7 @@ static size_t find_peaks(const struct plane *s, struct mro_interference *f, int 
     f->band = band;
     for (size_t row = 0; row < g->ny; row++)
         for (size_t k = 0; high[row] >> k; k++)
-            for (size_t x = k * half / STRETCHES; high[row] >> k & 1 && x < (k + 1) * half / STRETCHES; x++) {
+            for (size_t x = k * stretch; high[row] >> k & 1 && x < (k + 1) * stretch && x < half; x++) {
                 const ptrdiff_t y = row <= g->ny / 2 ? (ptrdiff_t)row : (ptrdiff_t)row - (ptrdiff_t)g->ny;
                 struct peak p;
                 if (is_peak(s, f, level, y, (ptrdiff_t)x, least, &p)) keep_peak(list, &n, &p);
