@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #define _GNU_SOURCE /* asprintf */
-#include <ctype.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,29 +8,13 @@
 #include <sys/stat.h>
 
 #include "cli/commands.h"
-#include "cli/inputs.h"
+#include "cli/compare.h"
 #include "core/inside.h"
 #include "core/notes.h"
-#include "io/compare_set.h"
 #include "io/reader.h"
 #include "report/figure.h"
 
-struct compare {
-    struct cli_common common;
-    struct mro_compare_options options;
-    struct cli_list metric;
-    const char *reference, *trend, *over;
-    int permutations;
-    bool ignore_settings;
-    struct mro_compare_set set;
-    struct cli_job job;
-    struct cli_file_id *ids;
-    char sha256[65];
-    bool *in_trend;
-    json_t *collect; /* results are gathered here, and nothing is printed; NULL: for the terminal */
-};
-
-#define AT(field) offsetof(struct compare, field)
+#define AT(field) offsetof(struct cli_compare, field)
 static const struct cli_option compare_rows[] = {
     { "metric", 0, "KEY", "",
       "compare by this number, such as fraction, dark.count, elements.Fe.sd_true_at or shells.0.r_A; may be given "
@@ -82,20 +65,7 @@ static const char notes[] =
     "  mroscope compare results --metric fraction --reference AQ -o comparison\n"
     "  mroscope compare hardness.csv --metric 'hardness (GPa)'";
 
-/* One metric on its way. */
-struct one {
-    size_t metric; /* in the set */
-    struct mro_compare_data data;
-    struct mro_compare_image *image;
-    size_t *row;
-    const char **file, **specimen;
-    char settings[300];
-    struct mro_compare_result result;
-    struct mro_compare_report report;
-    char *stem; /* of its outputs, without the folder */
-};
-
-static void one_release(struct one *m)
+static void one_release(struct cli_compared *m)
 {
     free(m->image);
     free(m->row);
@@ -127,7 +97,7 @@ static bool same_key(const struct mro_set_metric *m, const char *key)
 }
 
 /* 0, or 2 after a sentence about a metric that no result knows. */
-static int check_metrics(const struct compare *s)
+static int check_metrics(const struct cli_compare *s)
 {
     const struct mro_compare_set *set = &s->set;
     for (size_t i = 0; i < s->metric.n; i++) {
@@ -157,7 +127,7 @@ static int check_metrics(const struct compare *s)
 }
 
 /* Index of a state, or SIZE_MAX after a sentence. */
-static size_t state_of(const struct compare *s, const char *option, const char *name)
+static size_t state_of(const struct cli_compare *s, const char *option, const char *name)
 {
     const char *const *states = (const char *const *)s->set.states;
     for (size_t k = 0; k < s->set.n_states; k++)
@@ -171,7 +141,7 @@ static size_t state_of(const struct compare *s, const char *option, const char *
     return SIZE_MAX;
 }
 
-static int check_states(struct compare *s)
+static int check_states(struct cli_compare *s)
 {
     if (s->reference) {
         s->options.reference = state_of(s, "`reference`", s->reference);
@@ -195,7 +165,7 @@ static int check_states(struct compare *s)
 /* -- one metric ------------------------------------------------------------------------------------ */
 
 /* How many states have a value; `first` is the first of them. */
-static size_t count_states(const struct compare *s, const struct one *m, size_t *first)
+static size_t count_states(const struct cli_compare *s, const struct cli_compared *m, size_t *first)
 {
     size_t n = 0;
     *first = SIZE_MAX;
@@ -225,7 +195,8 @@ struct reason {
     char text[240];
 };
 
-static enum mro_code compare_one(struct compare *s, struct one *m, struct reason *reason, struct mro_error *e)
+static enum mro_code compare_one(struct cli_compare *s, struct cli_compared *m, struct reason *reason,
+                                 struct mro_error *e)
 {
     const struct mro_compare_set *set = &s->set;
     struct mro_compare_options o = s->options;
@@ -283,200 +254,9 @@ static enum mro_code compare_one(struct compare *s, struct one *m, struct reason
     return MRO_OK;
 }
 
-/* -- output ---------------------------------------------------------------------------------------- */
-
-/* Name of the folder or table, without what is before and behind it. */
-static char *base_of(const char *path)
-{
-    char *real = strcmp(path, ".") == 0 || strcmp(path, "..") == 0 ? realpath(path, NULL) : strdup(path);
-    if (real == NULL) return NULL;
-    size_t n = strlen(real);
-    while (n > 1 && real[n - 1] == '/') real[--n] = '\0';
-    const char *slash = strrchr(real, '/');
-    char *base = strdup(slash && slash[1] ? slash + 1 : real);
-    struct stat st;
-    char *dot = base && stat(path, &st) == 0 && !S_ISDIR(st.st_mode) ? strrchr(base, '.') : NULL;
-    if (dot && dot != base) *dot = '\0';
-    free(real);
-    return base;
-}
-
-/* A text as part of a file's name. */
-static void clean_name(char *name)
-{
-    size_t n = 0;
-    for (const char *p = name; *p; p++) {
-        const unsigned char c = (unsigned char)*p;
-        const bool good = isalnum(c) || c >= 0x80 || strchr("._-+%", c);
-        if (good || (n && name[n - 1] != '_')) name[n++] = good ? *p : '_';
-    }
-    while (n && name[n - 1] == '_') n--;
-    name[n] = '\0';
-}
-
-static enum mro_code name_outputs(struct compare *s, struct one *ones, size_t n, const char *base, struct mro_error *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct one *m = &ones[i];
-        const struct mro_set_metric *metric = &s->set.metrics[m->metric];
-        char name[300];
-        snprintf(name, sizeof name, "%s%s%s", metric->kind, metric->kind[0] ? "." : "", metric->key);
-        clean_name(name);
-        for (size_t k = 0, again = 2; k < i; k++) {
-            const char *other = ones[k].stem + strlen(base) + 1;
-            if (strcmp(other, name) != 0) continue;
-            snprintf(name + strlen(name), sizeof name - strlen(name), "_%zu", again++);
-            k = SIZE_MAX; /* from the first again */
-        }
-        if (asprintf(&m->stem, "%s.%s", base, name) < 0) {
-            m->stem = NULL;
-            return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", s->set.source);
-        }
-    }
-    return MRO_OK;
-}
-
-/* An item whose outputs are called after `stem`. */
-static enum mro_code begin_item(const struct compare *s, struct cli_item *item, const char *stem, struct mro_error *e)
-{
-    *item = (struct cli_item){ .path = s->set.source, .inputs = s->ids, .n_inputs = 1 };
-    snprintf(item->name, sizeof item->name, "%s", s->set.source);
-    if (s->common.out == NULL) return MRO_OK;
-    const size_t n = strlen(s->common.out);
-    if (asprintf(&item->stem, "%s%s%s", s->common.out, s->common.out[n - 1] == '/' ? "" : "/", stem) >= 0)
-        return MRO_OK;
-    item->stem = NULL;
-    return MRO_FAIL(e, MRO_EMEMORY, "'%s': no memory left for the names of its results", s->set.source);
-}
-
-static enum mro_code publish(struct compare *s, struct one *m, struct mro_error *e)
-{
-    struct cli_item item;
-    const struct mro_compare_set *set = &s->set;
-    struct mro_provenance p = { .algorithm = MRO_COMPARE_ALGORITHM, .has_seed = true, .seed = s->options.seed };
-    const size_t n_warnings = set->n_warnings + m->result.n_warnings;
-    const char **warnings = calloc(n_warnings + 1, sizeof *warnings);
-    json_t *options = cli_options_json(s->job.usage);
-    enum mro_code rc = begin_item(s, &item, m->stem, e);
-    if (rc == MRO_OK && (warnings == NULL || options == NULL))
-        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
-    if (rc) goto done;
-    memcpy(p.input_sha256, s->sha256, sizeof p.input_sha256);
-    cli_all_in_options(set->warnings, set->n_warnings);
-    cli_all_in_options(m->result.warnings, m->result.n_warnings);
-    for (size_t k = 0; k < m->result.n_states; k++) cli_in_options(m->result.state[k].why);
-    for (size_t i = 0; i < set->n_warnings; i++) warnings[i] = set->warnings[i];
-    for (size_t i = 0; i < m->result.n_warnings; i++) warnings[set->n_warnings + i] = m->result.warnings[i];
-    const struct mro_result_head h = { .verb = "compare",
-                                       .file = set->source,
-                                       .warnings = warnings,
-                                       .n_warnings = n_warnings,
-                                       .provenance = &p,
-                                       .options = options };
-    if (item.stem) {
-        char *stem, title[300];
-        snprintf(title, sizeof title, "%s%s%s", m->report.kind, m->report.kind[0] ? ", " : "", m->report.metric);
-        rc = cli_figure_stem(&item, &s->job, &stem, e);
-        if (rc) goto done;
-        rc = mro_figure_compare(stem, s->common.figure_mm, title, &m->report, e);
-        free(stem);
-        if (rc) goto done;
-    }
-    json_t *v = mro_json_compare(&h, &m->report, e);
-    if (v && s->collect && (json_object_set_new(v, "stem", json_string(m->stem)) || json_array_append(s->collect, v))) {
-        json_decref(v);
-        rc = MRO_FAIL(e, MRO_EMEMORY, "no memory left for the JSON of a result");
-        goto done;
-    }
-    rc = cli_emit(&item, &s->job, v, e);
-done:
-    cli_item_release(&item, rc != MRO_OK);
-    json_decref(options);
-    free(warnings);
-    return rc;
-}
-
-static enum mro_code write_tables(struct compare *s, const struct one *ones, size_t n, const char *base,
-                                  struct mro_error *e)
-{
-    struct mro_compare_report *reports = calloc(n + 1, sizeof *reports);
-    struct cli_item item = { 0 };
-    enum mro_code rc = reports ? begin_item(s, &item, base, e)
-                               : MRO_FAIL(e, MRO_EMEMORY, "no memory left for the tables of the results");
-    if (rc == MRO_OK) {
-        for (size_t i = 0; i < n; i++) reports[i] = ones[i].report;
-        rc = cli_write_text(&item, &s->job, ".csv", mro_csv_compare(reports, n, e), e);
-    }
-    if (rc == MRO_OK) rc = cli_write_text(&item, &s->job, ".images.csv", mro_csv_compare_images(reports, n, e), e);
-    cli_item_release(&item, rc != MRO_OK);
-    free(reports);
-    return rc;
-}
-
-static int width_of(const char *text) /* characters, not bytes */
-{
-    int n = 0;
-    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
-    return n;
-}
-
-/* How small p can get, once for all states of which that is the same. */
-static void print_reach(const struct mro_compare_report *c)
-{
-    const struct mro_compare_result *r = c->result;
-    char first[120], text[120];
-    for (size_t k = 0; k < r->n_states; k++) {
-        bool told = false;
-        if (r->state[k].n == 0 || k == r->reference) continue;
-        mro_compare_reach(c, k, first, sizeof first);
-        for (size_t i = 0; i < r->n_states && first[0]; i++) {
-            if (r->state[i].n == 0 || i == r->reference) continue;
-            mro_compare_reach(c, i, text, sizeof text);
-            if (strcmp(text, first) != 0) continue;
-            if (i < k) break; /* said with that one */
-            if (!told) printf("  %s: ", first);
-            cli_put(stdout, "%s%s", told ? ", " : "", c->data->state[i]);
-            told = true;
-        }
-        if (told) putchar('\n');
-    }
-}
-
-static void print_one(const struct one *m)
-{
-    const struct mro_compare_report *c = &m->report;
-    const struct mro_compare_result *r = c->result;
-    char text[700];
-    int width = 5;
-    for (size_t k = 0; k < r->n_states; k++)
-        if (r->state[k].n && width_of(c->data->state[k]) > width) width = width_of(c->data->state[k]);
-    cli_put(stdout, "%s%s%s, one number %s: mean [95 %% interval]\n", c->kind, c->kind[0] ? " " : "", c->metric,
-            r->by_specimen ? "a specimen" : "an image");
-    for (size_t k = 0; k < r->n_states; k++) {
-        if (r->state[k].n == 0) continue;
-        mro_compare_mean_text(c, k, text, sizeof text);
-        cli_put(stdout, "  %s%*s  n = %-3zu %s\n", c->data->state[k], width - width_of(c->data->state[k]), "",
-                r->state[k].n, text);
-    }
-    for (size_t k = 0; k < r->n_states; k++) {
-        if (r->state[k].n == 0 || k == r->reference) continue;
-        mro_compare_sentence(c, k, text, sizeof text);
-        cli_put(stdout, "  %s\n", text);
-        mro_compare_caveat(c, k, text, sizeof text);
-        if (text[0]) cli_put(stdout, "    %s\n", text);
-    }
-    print_reach(c);
-    mro_compare_trend_sentence(c, text, sizeof text);
-    if (text[0]) cli_put(stdout, "  %s\n", text);
-    if (isfinite(r->n_for_ratio))
-        printf("  %s scatter by %.0f %%: about %.0f a state find a ratio of 1.5 (some 3 times in 4)\n",
-               r->by_specimen ? "specimens" : "images", 100 * expm1(r->scatter_ln), r->n_for_ratio);
-    fflush(stdout);
-}
-
 /* -- all ------------------------------------------------------------------------------------------- */
 
-static enum mro_code load(struct compare *s, const char *path, struct mro_error *e)
+static enum mro_code load(struct cli_compare *s, const char *path, struct mro_error *e)
 {
     struct stat st;
     char *index = NULL;
@@ -502,7 +282,7 @@ struct outcome {
 };
 
 /* Why the metric `i`, which was not asked for, is not compared, with all that are not for the same reason. */
-static void tell_not_compared(struct compare *s, struct outcome *outcome, size_t i)
+static void tell_not_compared(struct cli_compare *s, struct outcome *outcome, size_t i)
 {
     char names[400] = "";
     size_t used = 0, more = 0;
@@ -527,12 +307,12 @@ static void tell_not_compared(struct compare *s, struct outcome *outcome, size_t
 
 /* Compares by every metric of the set. Metrics that were asked for and cannot be compared are told, and *told is set.
  * `none`: where it is said why there was nothing at all to compare. */
-static enum mro_code compare_all(struct compare *s, bool *told, char *none, size_t none_size, struct mro_error *e)
+static enum mro_code compare_all(struct cli_compare *s, bool *told, char *none, size_t none_size, struct mro_error *e)
 {
-    struct one *ones = calloc(s->set.n_metrics + 1, sizeof *ones);
+    struct cli_compared *ones = calloc(s->set.n_metrics + 1, sizeof *ones);
     struct mro_compare_result **results = calloc(s->set.n_metrics + 1, sizeof *results);
     struct outcome *outcome = calloc(s->set.n_metrics + 1, sizeof *outcome);
-    char *base = base_of(s->set.source);
+    char *base = cli_compare_base(s->set.source);
     size_t n = 0;
     enum mro_code rc = MRO_OK;
     none[0] = '\0';
@@ -585,16 +365,16 @@ static enum mro_code compare_all(struct compare *s, bool *told, char *none, size
         goto done;
     }
     rc = mro_compare_holm(results, n, e);
-    if (rc == MRO_OK) rc = name_outputs(s, ones, n, base, e);
+    if (rc == MRO_OK) rc = cli_compare_name(s, ones, n, base, e);
     for (size_t i = 0; i < n && rc == MRO_OK; i++) {
-        rc = publish(s, &ones[i], e);
+        rc = cli_compare_publish(s, &ones[i], e);
         if (rc || s->collect) continue;
-        if (!s->common.json) print_one(&ones[i]);
+        if (!s->common.json) cli_compare_print(&ones[i]);
         cli_warn(&s->common, ones[i].report.metric, (const char *const *)ones[i].result.warnings,
                  ones[i].result.n_warnings);
     }
     if (!s->collect) cli_warn(&s->common, s->set.source, (const char *const *)s->set.warnings, s->set.n_warnings);
-    if (rc == MRO_OK && s->common.out) rc = write_tables(s, ones, n, base, e);
+    if (rc == MRO_OK && s->common.out) rc = cli_compare_tables(s, ones, n, base, e);
 done:
     for (size_t i = 0; ones && i < s->set.n_metrics; i++) one_release(&ones[i]);
     free(ones);
@@ -604,7 +384,7 @@ done:
     return rc;
 }
 
-static void compare_release(struct compare *s)
+static void compare_release(struct cli_compare *s)
 {
     mro_compare_set_release(&s->set);
     free(s->in_trend);
@@ -621,7 +401,7 @@ static void compare_release(struct compare *s)
 enum mro_code cli_compare_folder(const char *folder, const char *reference, const char *out, double figure_mm,
                                  json_t *list, struct mro_error *e)
 {
-    struct compare s = {
+    struct cli_compare s = {
         .permutations = 99999, .reference = reference, .collect = list, .common = { .out = out, .figure_mm = figure_mm }
     };
     mro_compare_options_default(&s.options);
@@ -646,7 +426,7 @@ enum mro_code cli_compare_folder(const char *folder, const char *reference, cons
 
 int cmd_compare(int argc, char **argv)
 {
-    struct compare s = { .permutations = 99999, .common.figure_mm = MRO_FIGURE_WIDTH };
+    struct cli_compare s = { .permutations = 99999, .common.figure_mm = MRO_FIGURE_WIDTH };
     struct mro_error e;
     mro_compare_options_default(&s.options);
     const struct cli_group groups[] = COMPARE_GROUPS(&s);

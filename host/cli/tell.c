@@ -22,6 +22,13 @@ void cli_all_in_options(char *const *sentences, size_t n)
     for (size_t i = 0; i < n; i++) cli_in_options(sentences[i]);
 }
 
+int cli_characters(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
 void cli_put(FILE *out, const char *format, ...)
 {
     char short_text[1024], *text = short_text;

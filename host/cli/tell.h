@@ -17,6 +17,9 @@ void cli_all_in_options(char *const *sentences, size_t n);
  * characters and bytes that are no UTF-8 become '?', but for a newline that ends the format. */
 __attribute__((format(printf, 2, 3))) void cli_put(FILE *out, const char *format, ...);
 
+/* Characters of a text: bytes that do not go on with one. */
+int cli_characters(const char *text);
+
 /* "mroscope: ..." on stderr, after what stdout holds; inside another program (core/inside.h) the first sentence is kept
  * with its code instead. */
 __attribute__((format(printf, 2, 3))) void cli_say(enum mro_code code, const char *format, ...);

@@ -152,14 +152,6 @@ enum mro_code cli_publish(struct cli_run *run, struct cli_item *item, const void
     return code;
 }
 
-/* Characters of a text: bytes that do not go on with one. */
-static int characters(const char *text)
-{
-    int n = 0;
-    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
-    return n;
-}
-
 void cli_print_row(struct cli_run *run, const struct cli_item *item, const char *heading, const char *value,
                    const char *verdict)
 {
@@ -167,13 +159,13 @@ void cli_print_row(struct cli_run *run, const struct cli_item *item, const char 
         /* Frames have longer names than their file, the last one the longest. */
         const size_t last = item->info->frames ? item->info->frames - 1 : 0;
         const int more = snprintf(NULL, 0, "%zu", last) - snprintf(NULL, 0, "%zu", item->frame);
-        const int wide = characters(item->name) + (item->frame_given && more > 0 ? more : 0);
+        const int wide = cli_characters(item->name) + (item->frame_given && more > 0 ? more : 0);
         if (wide > run->name_width) run->name_width = wide;
-        run->value_width = characters(value) > 28 ? characters(value) : 28;
+        run->value_width = cli_characters(value) > 28 ? cli_characters(value) : 28;
         printf("%-*s  %-*s  %s\n", run->name_width, "image", run->value_width, heading, "verdict");
     }
     run->titled = true;
-    const int gap = run->name_width - characters(item->name);
+    const int gap = run->name_width - cli_characters(item->name);
     cli_put(stdout, "%s%*s  %-*s  %s\n", item->name, gap > 0 ? gap : 0, "", run->value_width, value, verdict);
     fflush(stdout);
 }
@@ -245,7 +237,7 @@ int cli_verb_open(const struct cli_verb *v, int argc, char **argv, struct cli_pl
 int cli_verb_measure(struct cli_run *run)
 {
     for (size_t i = 0; i < run->args.n; i++) {
-        const int width = characters(run->args.files[i]);
+        const int width = cli_characters(run->args.files[i]);
         if (width > run->name_width) run->name_width = width < 60 ? width : 60;
     }
     return run->verb->walk ? run->verb->walk(run) : cli_each_frame(&run->job, &run->args);
