@@ -182,6 +182,19 @@ static enum mro_code no_trend_over(const struct mro_compare_set *s, const char *
                     list);
 }
 
+/* What was asked for, and no image has. */
+static void warn_of_none(struct mro_compare_set *s, const char *column)
+{
+    if (s->table)
+        mro_warn(s, "no trend is taken over %s, as no row has one: write numbers into a column '%s'", s->over, column);
+    else
+        mro_warn(
+            s,
+            "no trend is taken over %s, as no image has one: fill the column '%s' of the session's table, then run "
+            "`mroscope batch` again, which measures nothing twice",
+            s->over, column);
+}
+
 enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, struct mro_error *e)
 {
     bool strains = false, values = false;
@@ -191,6 +204,7 @@ enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, 
     }
     if (over ? mro_set_same(over, "strain") : strains || !values) {
         mro_set_take_strain(s);
+        if (over && !strains) warn_of_none(s, "strain");
         return MRO_OK;
     }
     if ((!s->table || values) &&
@@ -198,6 +212,7 @@ enum mro_code mro_compare_set_over(struct mro_compare_set *s, const char *over, 
         for (size_t i = 0; i < s->n_rows; i++) s->rows[i].x = s->rows[i].value;
         s->over = s->value_name[0] ? s->value_name : "value";
         s->over_unit = s->value_unit;
+        if (!values) warn_of_none(s, "value");
         return MRO_OK;
     }
     for (size_t k = 0; k < s->n_metrics && s->table; k++) {

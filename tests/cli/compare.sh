@@ -215,6 +215,14 @@ run compare --metric fraction --over strain s
 expect_code 0
 checks=$((checks + 1))
 ! grep -q " from " out.txt || fail "a trend over strain, which no row has"
+expect_err "no trend is taken over strain, as no image has one: fill the column 'strain' of the session's table, then run 'mroscope batch' again"
+printf 'state,size\nA,1\nA,1.1\nA,1.2\nB,2\nB,2.1\nB,2.2\n' >plain.csv
+run compare --over strain plain.csv
+expect_code 0
+expect_err "no trend is taken over strain, as no row has one: write numbers into a column 'strain'"
+run compare plain.csv
+expect_code 0
+expect [ ! -s err.txt ]
 index
 # a copy under another name is no second image
 result again AQ 0 0.08 0.05 0.12 0 AQ_2
