@@ -16,7 +16,7 @@
 #include "io/samples.h"
 #include "mroscope/device.h"
 
-#define CHUNK (1 << 16) /* bytes of the file that one thread takes at a time, on its stack: they stay in its cache */
+#define CHUNK (1 << 15) /* bytes of the file that one thread takes at a time, on its stack: they stay in its cache */
 
 /* ---------------------------------------------------------------- open and close */
 

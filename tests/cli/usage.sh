@@ -115,6 +115,16 @@ for verb in info "bandpass -o results" "mro --surrogates 8" "haadf --signal hrte
     expect grep -qF 'odd?[2J???m?' out.txt err.txt
 done
 
+# Threads may have little stack. Sanitizers put more on it.
+if [ -z "${ASAN_OPTIONS:-}" ]; then
+    for words in "info" "bandpass --json" "mro --json --surrogates 8" "haadf --json --signal hrtem --surrogates 299"; do
+        # shellcheck disable=SC2086
+        (ulimit -s 256 && OMP_STACKSIZE=128K exec "$program" $words "$image") >out.txt 2>err.txt
+        code=$?
+        expect_code 0
+    done
+fi
+
 run devices
 expect_code 0
 expect_out "cpu"
