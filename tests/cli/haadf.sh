@@ -107,6 +107,14 @@ expect_json out.txt
 expect_out '"frame": 0'
 expect_out '"frame": null'
 
+# -- memory: what it says that it needs is enough
+head -c 16777216 /dev/urandom | tiff8 large.tif 4096 4096 50 1
+run haadf --signal hrtem --surrogates 299 --memory 65M large.tif
+expect_code 1
+need=$(sed -n 's/.* needs about \([0-9]*\) MiB, the memory budget is 65 MiB.*/\1/p' err.txt)
+run haadf --signal hrtem --surrogates 299 --memory "${need}M" large.tif
+expect_code 0
+
 # -- an HRTEM image taken for HAADF: where the file or its noise says so
 run haadf "$samples/AQ_0_corr.tif"
 expect_code 0

@@ -310,5 +310,5 @@ size_t mro_haadf_bytes(const struct mro_image *like, const struct mro_haadf_opti
     const size_t flat = n * sizeof(float) + half + 2 * spectrum, copies = 2 * n * sizeof(float),
                  regions = spectrum + map.ny * map.nx * 25;
     const size_t first = o->vacuum_nm[2] > o->vacuum_nm[0] && copies > flat ? copies : flat;
-    return ((size_t)8 << 20) + (first > regions ? first : regions); /* and tables, random fields */
+    return ((size_t)20 << 20) + (first > regions ? first : regions); /* and tables, random fields of each thread */
 }

@@ -369,9 +369,6 @@ static enum mro_code prepare(struct mro_device *d, const struct mro_image *im, c
     struct mro_buffer image = { 0 }, spectrum = { 0 };
     float *px = NULL, *own = NULL;
     enum mro_code rc = MRO_OK;
-    if (n > d->memory_bytes / 16)
-        return MRO_FAIL(e, MRO_EMEMORY, "'%s' of %zu x %zu pixels is over the memory budget; raise `memory`", name,
-                        im->nx, im->ny);
     struct mro_haadf_state *s = calloc(1, sizeof *s);
     if (s == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", name);
     s->ny = im->ny;
