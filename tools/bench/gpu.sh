@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # What to run on a machine with a graphics card: builds for that card, holds every backend against the CPU and the card's
-# results against the processor's, times the program, and last repeats the first under each tool of compute-sanitizer
-# (where it is installed). Everything that was printed, with card, driver, commit and date, is kept line by line as
-# tools/bench/results/gpu-<card>-<date>.txt.
+# results against the processor's, times the program and, where Nsight Compute is installed, each of its kernels, and
+# last repeats the first under each tool of compute-sanitizer, where that is installed. Everything that was printed,
+# with card, driver, commit and date, is kept line by line as tools/bench/results/gpu-<card>-<date>.txt.
 #   tools/bench/gpu.sh [BUILD_FOLDER]    default build-gpu
 # Other settings: ARCH=90 (else the card's own), SIZES="2048 4096" (empty: no bench), RUNS=9, FRAMES=64 of a stack
 # (0: none), TOOLS="memcheck racecheck initcheck synccheck" (empty: none), OUT_DIR=FOLDER in place of results. STEP=150 is
@@ -17,7 +17,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
-PATH=$PATH:/usr/local/cuda/bin # where nvcc and compute-sanitizer lie, if they are on no path
+# Where nvcc, compute-sanitizer and ncu lie, if they are on no path.
+PATH=$PATH:/usr/local/cuda/bin$(printf ':%s' /opt/nvidia/nsight-compute/*/)
 cores=$(getconf _NPROCESSORS_ONLN)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -206,6 +207,43 @@ throughput() {
     done
 }
 
+# The kernels of one program run on one image: how often each ran on how many blocks, microseconds at the median, what
+# it moved to and from the card's memory, and how fast. Small grids are those of the plan.
+each_kernel() {
+    echo
+    echo "== mro, 4096 x 4096: its kernels"
+    if ! stacks 1; then
+        echo "no image without python3 and numpy: not timed"
+        return 0
+    fi
+    { within ncu --clock-control none --target-processes all --csv --print-units base --log-file "$work/ncu.csv" \
+        --metrics gpu__time_duration.sum,dram__bytes.sum "$build/mroscope" mro --device "$device" --json --quiet \
+        --pixel 0.02 --kv 300 --cs 1.2 "$work/1.tif" >/dev/null; } 2>&1 || {
+        fail "ncu"
+        tail -5 "$work/ncu.csv"
+        return
+    }
+    python3 - "$work/ncu.csv" <<'PY' || fail "what ncu wrote"
+import collections, csv, re, statistics, sys
+
+launches = {}
+for row in csv.DictReader(line for line in open(sys.argv[1]) if line.startswith('"')):
+    name = re.split("[<(]", row["Kernel Name"])[0].split()[-1].split("::")[-1]
+    one = launches.setdefault(row["ID"], {"of": (name, row["Grid Size"])})
+    one[row["Metric Name"]] = float(row["Metric Value"].replace(",", ""))
+kinds = collections.defaultdict(list)
+for one in launches.values():
+    kinds[one["of"]].append((one["gpu__time_duration.sum"], one["dram__bytes.sum"]))
+total = {of: sum(ns for ns, _ in runs) for of, runs in kinds.items()}
+print(f"{'kernel':40} {'grid':>18} {'times':>6} {'us':>9} {'MB':>8} {'GB/s':>6}")
+for of in sorted(kinds, key=total.get, reverse=True):
+    ns, moved = (statistics.median(column) for column in zip(*kinds[of]))
+    print(f"{of[0]:40} {of[1]:>18} {len(kinds[of]):6} {ns / 1e3:9.1f} {moved / 1e6:8.1f} {moved / ns:6.0f}")
+print(f"{len(launches)} launches, {sum(total.values()) / 1e6:.2f} ms")
+sys.exit(not launches)
+PY
+}
+
 all() {
     echo "card     $card, compute capability $(ask compute_cap), $(ask memory.total)"
     echo "driver   $(ask driver_version)"
@@ -240,6 +278,7 @@ all() {
         for where in "$device" cpu; do step "$build/mroscope" bench --device "$where" --size "$size" --runs "$runs"; done
     done
     if [ "$frames" -ge 4 ]; then throughput; fi
+    if command -v ncu >/dev/null; then each_kernel; else echo "ncu is not here: kernels are not timed"; fi
     # What races, strays or reads what nobody wrote, and gave the right answer in spite of that.
     if command -v compute-sanitizer >/dev/null; then
         for tool in $tools; do
