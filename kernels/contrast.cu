@@ -3,4 +3,8 @@
 
 #include "cuda.h"
 
+MRO_CUDA_FULL(residuals)
+MRO_CUDA_FULL(despike)
+MRO_CUDA_FULL(contrast)
+MRO_CUDA_FULL(pass)
 MRO_KERNELS_CONTRAST(MRO_CUDA_ONCE, MRO_CUDA_ROUNDS)

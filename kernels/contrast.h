@@ -9,11 +9,10 @@
 #include "mroscope/math/grid.h"
 #include "mroscope/math/legendre.h"
 
-/* Median of the 3 x 3 neighbourhood of a pixel; borders repeat. */
-MRO_HD float mro_neighbours_median(const float *px, size_t ny, size_t nx, size_t y, size_t x)
+/* Median of the 3 x 3 neighbourhood of a pixel of row `mid`; borders repeat. */
+MRO_HD float mro_neighbours_median(const float *up, const float *mid, const float *down, uint32_t nx, uint32_t x)
 {
-    const float *mid = px + y * nx, *up = y ? mid - nx : mid, *down = y + 1 < ny ? mid + nx : mid;
-    const size_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : x;
+    const uint32_t l = x ? x - 1 : 0, r = x + 1 < nx ? x + 1 : x;
     float l0 = up[l], l1 = mid[l], l2 = down[l], m0 = up[x], m1 = mid[x], m2 = down[x];
     float r0 = up[r], r1 = mid[r], r2 = down[r];
     MRO_SORT3(l0, l1, l2);
@@ -26,7 +25,7 @@ MRO_HD float mro_neighbours_median(const float *px, size_t ny, size_t nx, size_t
  * numbers, NaN where a pixel has no data. */
 struct mro_residuals_args {
     const float *px;
-    size_t ny, nx, rows;
+    size_t nx, rows;
     float *r;
 };
 MRO_NO_SHARED(residuals);
@@ -36,10 +35,15 @@ MRO_HD void mro_residuals_phase(int phase, const struct mro_residuals_args *a, c
 {
     (void)phase;
     (void)s;
-    MRO_EACH(i, a->rows * a->nx, t, mro_residuals_THREADS)
+    MRO_EACH_PIECE(i, a->rows, a->nx, t)
     {
-        const size_t y = 1 + i / a->nx * MRO_SPIKE_ROW_STEP, x = i % a->nx;
-        a->r[i] = fabsf(a->px[y * a->nx + x] - mro_neighbours_median(a->px, a->ny, a->nx, y, x));
+        const struct mro_piece p = mro_piece_of(i, a->nx);
+        const float *row = a->px + (1 + p.y * MRO_SPIKE_ROW_STEP) * a->nx;
+        MRO_EACH_COLUMN(x, p, t, mro_residuals_THREADS)
+        {
+            const float median = mro_neighbours_median(row - a->nx, row, row + a->nx, (uint32_t)a->nx, x);
+            a->r[p.y * a->nx + x] = fabsf(row[x] - median);
+        }
     }
 }
 
@@ -84,14 +88,19 @@ MRO_HD void mro_despike_phase(int phase, const struct mro_despike_args *a, const
     (void)s;
     const float threshold = *a->threshold;
     uint32_t here = 0;
-    MRO_EACH(i, a->ny * a->nx, t, mro_despike_THREADS)
+    MRO_EACH_PIECE(i, a->ny, a->nx, t)
     {
-        const float v = a->px[i];
-        float m = v;
-        if (threshold > 0) m = mro_neighbours_median(a->px, a->ny, a->nx, i / a->nx, i % a->nx);
-        const bool spike = fabsf(v - m) > threshold;
-        here += spike;
-        a->clean[i] = spike ? m : v;
+        const struct mro_piece p = mro_piece_of(i, a->nx);
+        const float *mid = a->px + p.y * a->nx, *up = p.y ? mid - a->nx : mid,
+                    *down = p.y + 1 < a->ny ? mid + a->nx : mid;
+        float *clean = a->clean + p.y * a->nx;
+        MRO_EACH_COLUMN(x, p, t, mro_despike_THREADS)
+        {
+            const float v = mid[x], m = threshold > 0 ? mro_neighbours_median(up, mid, down, (uint32_t)a->nx, x) : v;
+            const bool spike = fabsf(v - m) > threshold;
+            here += spike;
+            clean[x] = spike ? m : v;
+        }
     }
     if (here) mro_add_u32(a->spikes, here);
 }
@@ -282,17 +291,23 @@ MRO_HD void mro_contrast_phase(int phase, const struct mro_contrast_args *a, con
     (void)s;
     const struct mro_background_scale scale = *a->scale;
     const double last_y = (double)(a->blocks_y - 1), last_x = (double)(a->blocks_x - 1), per = 1 / (double)a->block;
-    MRO_EACH(i, a->ny * a->nx, t, mro_contrast_THREADS)
+    MRO_EACH_PIECE(i, a->ny, a->nx, t)
     {
-        const double fy = ((double)(i / a->nx) + 0.5) * per - 0.5, fx = ((double)(i % a->nx) + 0.5) * per - 0.5;
-        const double cy = fy < 0 ? 0 : fy > last_y ? last_y : fy, cx = fx < 0 ? 0 : fx > last_x ? last_x : fx;
+        const struct mro_piece p = mro_piece_of(i, a->nx);
+        const double fy = ((double)p.y + 0.5) * per - 0.5, cy = fy < 0 ? 0 : fy > last_y ? last_y : fy;
         const size_t y0 = (size_t)cy, y1 = y0 + 1 < a->blocks_y ? y0 + 1 : y0;
-        const size_t x0 = (size_t)cx, x1 = x0 + 1 < a->blocks_x ? x0 + 1 : x0;
-        const double wy = cy - (double)y0, wx = cx - (double)x0;
-        const float from = (float)((1 - wy) * a->mean[y0 * a->blocks_x + x0] + wy * a->mean[y1 * a->blocks_x + x0]);
-        const float to = (float)((1 - wy) * a->mean[y0 * a->blocks_x + x1] + wy * a->mean[y1 * a->blocks_x + x1]);
-        const float mean = from + (to - from) * (float)wx;
-        a->px[i] = mro_contrast(a->px[i], mean, scale.counts ? 1 / mean : scale.scale);
+        const double wy = cy - (double)y0;
+        const double *above = a->mean + y0 * a->blocks_x, *below = a->mean + y1 * a->blocks_x;
+        float *row = a->px + p.y * a->nx;
+        MRO_EACH_COLUMN(x, p, t, mro_contrast_THREADS)
+        {
+            const double fx = ((double)x + 0.5) * per - 0.5, cx = fx < 0 ? 0 : fx > last_x ? last_x : fx;
+            const uint32_t x0 = (uint32_t)cx, x1 = x0 + 1 < a->blocks_x ? x0 + 1 : x0;
+            const float from = (float)((1 - wy) * above[x0] + wy * below[x0]);
+            const float to = (float)((1 - wy) * above[x1] + wy * below[x1]);
+            const float mean = from + (to - from) * (float)(cx - (double)x0);
+            row[x] = mro_contrast(row[x], mean, scale.counts ? 1 / mean : scale.scale);
+        }
     }
 }
 
@@ -426,13 +441,18 @@ MRO_HD void mro_pass_phase(int phase, const struct mro_pass_args *a, const struc
     (void)s;
     const size_t kept = a->nx / 2 + 1;
     const float unit = (float)(1 / ((double)a->ny * (double)a->nx));
-    MRO_EACH(i, a->ny * kept, t, mro_pass_THREADS)
+    MRO_EACH_PIECE(i, a->ny, kept, t)
     {
-        const size_t y = i / kept;
-        const double qy = ((double)y - (y <= a->ny / 2 ? 0 : (double)a->ny)) / a->ly, qx = (double)(i % kept) / a->lx;
-        const float w = unit * mro_band_gain((float)sqrt(qy * qy + qx * qx), a->lo, a->hi, a->edge);
-        a->half[i].re *= w;
-        a->half[i].im *= w;
+        const struct mro_piece p = mro_piece_of(i, kept);
+        const double qy = mro_frequency(p.y, a->ny, a->ly);
+        mro_c32 *row = a->half + p.y * kept;
+        MRO_EACH_COLUMN(x, p, t, mro_pass_THREADS)
+        {
+            const double qx = (double)x / a->lx;
+            const float w = unit * mro_band_gain((float)sqrt(qy * qy + qx * qx), a->lo, a->hi, a->edge);
+            row[x].re *= w;
+            row[x].im *= w;
+        }
     }
 }
 

@@ -15,10 +15,10 @@
  * kernels/NAME.cu turn them into CUDA kernels; host/strict runs the same bodies on the processor, block by block, phase
  * by phase, thread by thread, over memory that faults when the host touches it.
  *
- * Blocks and threads are numbered in one dimension and planes are walked by number with MRO_EACH, whose stride is the
- * whole grid: a launch is never too large for a card, whatever the size of the image. No block may depend on the order
- * of blocks; sums over blocks go through integers or through memory in a fixed order, so that the same bytes come out
- * on every card. */
+ * Blocks and threads are numbered in one dimension and planes are walked by number with MRO_EACH, or by pieces of rows,
+ * with the stride of the whole grid: a launch is never too large for a card, whatever the size of the image. No block
+ * may depend on the order of blocks; sums over blocks go through integers or through memory in a fixed order, so that
+ * the same bytes come out on every card. */
 #ifndef MRO_KERNELS_KERNEL_H
 #define MRO_KERNELS_KERNEL_H
 
@@ -35,6 +35,28 @@ struct mro_thread {
 /* Runs over 0 <= i < n with all threads of the grid. */
 #define MRO_EACH(i, n, t, threads) \
     for (size_t i = (size_t)(t)->block * (threads) + (t)->thread; i < (size_t)(n); i += (size_t)(t)->blocks * (threads))
+
+/* Pieces of the rows of a plane, for kernels that need to know row and column: a division for each number, which takes
+ * as long as a median of nine, becomes one for each piece. Blocks take pieces in turn, and their threads the columns.
+ */
+#define MRO_PIECE 2048
+struct mro_piece {
+    size_t y;
+    uint32_t from, to; /* columns `from` to `to` - 1 of a row */
+};
+MRO_HD size_t mro_pieces(size_t ny, size_t nx) { return ny * ((nx + MRO_PIECE - 1) / MRO_PIECE); }
+MRO_HD struct mro_piece mro_piece_of(size_t i, size_t nx)
+{
+    const size_t of_a_row = (nx + MRO_PIECE - 1) / MRO_PIECE;
+    struct mro_piece p;
+    p.y = i / of_a_row;
+    p.from = (uint32_t)(i % of_a_row * MRO_PIECE);
+    p.to = nx - p.from > MRO_PIECE ? p.from + MRO_PIECE : (uint32_t)nx;
+    return p;
+}
+#define MRO_EACH_PIECE(i, ny, nx, t) for (size_t i = (t)->block; i < mro_pieces(ny, nx); i += (t)->blocks)
+#define MRO_EACH_COLUMN(x, piece, t, threads) \
+    for (uint32_t x = (piece).from + (t)->thread; x < (piece).to; x += (uint32_t)(threads))
 
 #define MRO_NO_SHARED(name)      \
     struct mro_##name##_shared { \

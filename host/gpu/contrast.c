@@ -11,20 +11,20 @@ static enum mro_code despike(struct mro_device *d, const float *px, size_t ny, s
 {
     const size_t rows = (ny - 2 + MRO_SPIKE_ROW_STEP - 1) / MRO_SPIKE_ROW_STEP, n = rows * nx;
     struct mro_gpu_room room = { .d = d };
-    struct mro_residuals_args residuals = { .px = px, .ny = ny, .nx = nx, .rows = rows };
+    struct mro_residuals_args residuals = { .px = px, .nx = nx, .rows = rows };
     struct mro_spike_threshold_args threshold = { .n = n };
     float *sorted = NULL;
     enum mro_code rc = mro_gpu_take(&room, &residuals.r, n, sizeof(float), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &sorted, n, sizeof(float), e);
     if (rc == MRO_OK) rc = mro_gpu_take(&room, &threshold.threshold, 1, sizeof(float), e);
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, residuals, n, &residuals, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH_PIECES(d, residuals, rows, nx, &residuals, e);
     if (rc == MRO_OK) rc = d->ops->runtime->sort(d, residuals.r, sorted, n, e);
     threshold.sorted = sorted;
     if (rc == MRO_OK) rc = MRO_LAUNCH(d, spike_threshold, 1, &threshold, e);
     const struct mro_despike_args args = {
         .px = px, .threshold = threshold.threshold, .ny = ny, .nx = nx, .clean = clean, .spikes = spikes
     };
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, despike, ny * nx, &args, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH_PIECES(d, despike, ny, nx, &args, e);
     mro_gpu_room_release(&room);
     return rc;
 }
@@ -98,7 +98,7 @@ static enum mro_code flatten(struct mro_device *d, float *px, size_t ny, size_t 
                                                 .blocks_x = bx,
                                                 .mean = local.mean,
                                                 .scale = local.scale };
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, contrast, ny * nx, &contrast, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH_PIECES(d, contrast, ny, nx, &contrast, e);
     mro_gpu_room_release(&room);
     return rc;
 }
@@ -194,7 +194,7 @@ enum mro_code mro_gpu_bandpass(struct mro_device *d, const float *px, size_t ny,
                                         .lo = (float)band_inv_nm[0],
                                         .hi = (float)band_inv_nm[1],
                                         .edge = (float)edge_inv_nm };
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, pass, ny * kept, &pass, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH_PIECES(d, pass, ny, kept, &pass, e);
     if (rc == MRO_OK) rc = mro_gpu_transform(d, MRO_TRANSFORM_REAL_BACKWARD, ny, nx, 1, half, centre.out, e);
     const struct mro_blank_args blank = { .px = centre.px, .out = centre.out, .n = n };
     if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, blank, n, &blank, e);

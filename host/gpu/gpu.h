@@ -38,9 +38,12 @@ struct mro_gpu_runtime {
 
 #define MRO_GRID_MOST 4096 /* blocks of a launch over numbers: fills any card several times over; MRO_EACH strides */
 
-/* Launches kernel NAME on enough blocks for one thread an item, or on exactly `blocks` of them. No items: nothing. */
+/* Launches kernel NAME on enough blocks for one thread an item, or for one block a piece of the rows of a plane, or on
+ * exactly `blocks` of them. No items: nothing. */
 #define MRO_LAUNCH_EACH(d, name, items, args, e) \
     mro_gpu_each(d, MRO_KERNEL_##name, items, mro_##name##_THREADS, 1 ? (args) : (struct mro_##name##_args *)0, e)
+#define MRO_LAUNCH_PIECES(d, name, ny, nx, args, e) \
+    mro_gpu_each(d, MRO_KERNEL_##name, mro_pieces(ny, nx), 1, 1 ? (args) : (struct mro_##name##_args *)0, e)
 #define MRO_LAUNCH(d, name, blocks, args, e) \
     (d)->ops->runtime->launch(d, MRO_KERNEL_##name, blocks, 1 ? (args) : (struct mro_##name##_args *)0, e)
 

@@ -121,8 +121,8 @@ static float *counts(size_t ny, size_t nx, bool masked)
 static struct output contrast_of(struct mro_device *d, size_t k, bool masked, bool means)
 {
     const struct mro_grid *g = &shapes[k].grid;
-    const size_t times = k < SMALL_SHAPES ? 3 : 1, extra = times == 1 ? 30 : 0; /* an image finer than the grid */
-    const size_t n = g->ny * g->nx, ny = times * g->ny - 2 + extra, nx = times * g->nx - 1 + extra;
+    const bool small = k < SMALL_SHAPES; /* the other has more rows than a grid has blocks */
+    const size_t n = g->ny * g->nx, ny = small ? 3 * g->ny - 2 : 4 * g->ny, nx = small ? 3 * g->nx - 1 : g->nx + 29;
     const double pixel[2] = { g->ly / (double)ny, g->lx / (double)nx };
     float *px = counts(ny, nx, masked);
     struct mro_buffer s = guarded(d, n * sizeof(mro_c32));
