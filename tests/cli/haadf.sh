@@ -109,9 +109,9 @@ expect_out '"frame": null'
 
 # -- memory: what it says that it needs is enough
 head -c 16777216 /dev/urandom | tiff8 large.tif 4096 4096 50 1
-run haadf --signal hrtem --surrogates 299 --memory 65M large.tif
+run haadf --signal hrtem --surrogates 299 --memory 90M large.tif
 expect_code 1
-need=$(sed -n 's/.* needs about \([0-9]*\) MiB, the memory budget is 65 MiB.*/\1/p' err.txt)
+need=$(sed -n 's/.* needs about \([0-9]*\) MiB, the memory budget is 90 MiB.*/\1/p' err.txt)
 run haadf --signal hrtem --surrogates 299 --memory "${need}M" large.tif
 expect_code 0
 
