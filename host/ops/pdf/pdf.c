@@ -149,8 +149,19 @@ static enum mro_code again(const struct common *c, const struct mro_pdf_places *
 struct analysis {
     double value[PDF_NUMBERS], se[PDF_NUMBERS], systematic[MRO_PDF_CHOICES][PDF_NUMBERS];
     double chance[1 + MRO_PDF_SMALL]; /* mean over the draws of what is found in noise alone */
-    double dof;
+    double dof, noise;                /* noise: mean square error of G over the oscillation */
 };
+
+/* Numbers of which no error is known, nor what other choices give. */
+static void without_errors(struct analysis *a)
+{
+    for (int i = 0; i < PDF_NUMBERS; i++) a->se[i] = NAN;
+    for (int c = 0; c < MRO_PDF_CHOICES; c++)
+        for (int i = 0; i < PDF_NUMBERS; i++) a->systematic[c][i] = NAN;
+    for (int i = 0; i <= MRO_PDF_SMALL; i++) a->chance[i] = NAN;
+    a->dof = INFINITY;
+    a->noise = 0;
+}
 
 /* Of two changes the one of the larger size; NaN where one is not known. */
 static double larger(double a, double b) { return isnan(a) || isnan(b) ? NAN : fabs(b) > fabs(a) ? b : a; }
@@ -162,11 +173,20 @@ static struct mro_pdf_number number_of(const struct analysis *a, size_t which)
     return v;
 }
 
+static void fill_shells(const struct analysis *a, struct mro_pdf_result *r)
+{
+    for (size_t k = 0; k < r->n_shells; k++) {
+        r->shell[k].r_A = number_of(a, PDF_SHELL + 3 * k);
+        r->shell[k].height = number_of(a, PDF_SHELL + 3 * k + 1);
+        r->shell[k].area = number_of(a, PDF_SHELL + 3 * k + 2);
+    }
+}
+
 /* Root mean square of G with the noise taken out, from the mean square. */
-static struct mro_pdf_number oscillation_of(const struct analysis *a, double noise)
+static struct mro_pdf_number oscillation_of(const struct analysis *a)
 {
     const double t = gsl_cdf_tdist_Pinv(0.975, fmin(a->dof, 1e6));
-    const double square = a->value[PDF_SQUARE] - noise, se = a->se[PDF_SQUARE];
+    const double square = a->value[PDF_SQUARE] - a->noise, se = a->se[PDF_SQUARE];
     struct mro_pdf_number v = { sqrt(fmax(0, square)), NAN, { NAN, NAN }, { NAN, NAN, NAN } };
     if (!isfinite(square)) v.value = NAN;
     if (isfinite(se)) {
@@ -367,6 +387,108 @@ static int degree_of(const struct mro_pdf_options *o, double density, double r_m
     return o->background < most ? o->background : most;
 }
 
+/* Errors of all numbers, from draws within those of the profile. */
+static enum mro_code draw_errors(const struct mro_pdf_frame *f, size_t first, const struct mro_pdf_source *u,
+                                 const struct mro_pdf_options *o, double slow, const struct mro_pdf_places *places,
+                                 const double *v, struct mro_pdf_result *r, struct analysis *a, struct mro_error *e)
+{
+    without_errors(a);
+    r->dof = a->dof;
+    r->draws = 0;
+    if (!any_error(u, f, first)) {
+        mro_note(&r->warnings, &r->n_warnings, "the profile has no errors, so no number has one");
+        return MRO_OK;
+    }
+    double *numbers = malloc((size_t)o->draws * PDF_NUMBERS * sizeof *numbers);
+    if (numbers == NULL) return MRO_FAIL(e, MRO_EMEMORY, "%d draws do not fit in memory", o->draws);
+    const enum mro_code rc = mro_pdf_draw(f, first, u, o, slow, places, v, r->G, r->S_se, r->G_se, numbers, e);
+    if (rc) goto done;
+    r->draws = o->draws;
+    r->blocks = u->blocks;
+    if (u->blocks) r->dof = a->dof = (double)u->blocks - 1;
+    for (size_t i = 0; i < PDF_NUMBERS; i++)
+        a->se[i] = sd_of(numbers, (size_t)o->draws, i, i < PDF_CHANCE ? NULL : &a->chance[i - PDF_CHANCE]);
+    size_t n = 0;
+    for (size_t j = 0; j < f->nr; j++) {
+        if (f->r[j] < o->beyond_A[0] || f->r[j] > o->beyond_A[1]) continue;
+        a->noise += r->G_se[j] * r->G_se[j];
+        n++;
+    }
+    a->noise /= (double)n;
+done:
+    free(numbers);
+    return rc;
+}
+
+/* What other choices give. */
+static enum mro_code try_choices(const struct mro_profile *p, const struct mro_profile *shifted,
+                                 const struct mro_pdf_points *t, const struct mro_pdf_ranges *g, const struct common *c,
+                                 const struct mro_pdf_places *places, const struct mro_pdf_frame *f,
+                                 const struct mro_pdf_result *r, struct analysis *a, struct mro_error *e)
+{
+    double other[PDF_NUMBERS];
+    struct mro_pdf_windows w = r->windows;
+    w.s_inv_nm[1] *= 0.9;
+    MRO_TRY(again(c, places, &w, r->background_degree, c->slow, f->n, t->v, other, e));
+    for (int i = 0; i < PDF_NUMBERS; i++) a->systematic[MRO_PDF_BY_S_MAX][i] = other[i] - a->value[i];
+    if (f->normalise) {
+        w = r->windows;
+        w.tail_inv_nm *= 0.93;
+        size_t end = g->first;
+        while (end < g->end && t->s[end] <= fmax(0.93 * r->windows.fit_inv_nm[1], r->windows.s_inv_nm[1])) end++;
+        MRO_TRY(again(c, places, &w, r->background_degree, c->slow, end - g->first, t->v, other, e));
+        for (int i = 0; i < PDF_NUMBERS; i++) a->systematic[MRO_PDF_BY_FIT][i] = other[i] - a->value[i];
+        /* A background of another degree, and one of another freedom. */
+        const double middle = sqrt(MRO_PDF_SLOW_LEAST * MRO_PDF_SLOW_MOST);
+        const int degree[2] = { r->background_degree > 1 ? r->background_degree - 1 : r->background_degree + 1,
+                                r->background_degree };
+        for (int k = 0; k < 2; k++) {
+            MRO_TRY(again(c, places, &r->windows, degree[k], k ? c->slow * (c->slow > middle ? 1.0 / 3 : 3) : c->slow,
+                          f->n, t->v, other, e));
+            for (int i = 0; i < PDF_NUMBERS; i++)
+                a->systematic[MRO_PDF_BY_FIT][i] = larger(a->systematic[MRO_PDF_BY_FIT][i], other[i] - a->value[i]);
+        }
+    }
+    if (shifted && shifted->intensity) {
+        /* Its corners may lie a point nearer or farther. */
+        double *moved = malloc((t->n + p->n) * sizeof *moved), *all = moved ? moved + t->n : NULL;
+        if (moved == NULL) return MRO_FAIL(e, MRO_EMEMORY, "a profile of %zu points does not fit in memory", p->n);
+        for (size_t k = 0; k < p->n; k++) all[k] = k < shifted->n ? shifted->intensity[k] : NAN;
+        mro_pdf_gather(p, t, all, moved);
+        for (size_t k = 0; k < t->n; k++)
+            if (!isfinite(moved[k])) moved[k] = t->v[k];
+        const enum mro_code rc = again(c, places, &r->windows, r->background_degree, c->slow, f->n, moved, other, e);
+        free(moved);
+        if (rc) return rc;
+        for (int i = 0; i < PDF_NUMBERS; i++) a->systematic[MRO_PDF_BY_CENTRE][i] = other[i] - a->value[i];
+    }
+    return MRO_OK;
+}
+
+/* The numbers of the result, with their errors; Q1: where the first peak is. */
+static void fill_numbers(const struct analysis *a, const struct mro_pdf_places *places, const struct mro_pdf_frame *f,
+                         const double *S, double Q1, struct mro_pdf_result *r)
+{
+    r->fsdp.Q = number_of(a, PDF_FSDP_Q);
+    r->fsdp.first_moment = number_of(a, PDF_FSDP_MOMENT);
+    r->fsdp.area = number_of(a, PDF_FSDP_AREA);
+    r->fsdp.fwhm = number_of(a, PDF_FSDP_FWHM);
+    fill_shells(a, r);
+    double peak = 0;
+    for (size_t k = 0; k < f->n && f->Q[k] < 1.3 * Q1; k++) peak = fmax(peak, S[k]);
+    if (S[0] > CUT_PEAK * peak) {
+        const struct mro_pdf_number none = { NAN, NAN, { NAN, NAN }, { NAN, NAN, NAN } };
+        r->fsdp.first_moment = r->fsdp.area = r->fsdp.fwhm = none;
+        mro_note(&r->warnings, &r->n_warnings,
+                 "the profile begins at s = %.3g 1/nm, within the first sharp peak: its moment, area and width are not "
+                 "given, and G(r) lacks what is below; check the mask of the beam stop in the figure",
+                 f->s_inv_nm[0]);
+    }
+    r->coordination = number_of(a, PDF_COORDINATION);
+    r->oscillation = oscillation_of(a);
+    fill_small(r, a, places);
+}
+
 static enum mro_code measure(const struct mro_profile *p, const struct mro_profile *shifted,
                              const struct mro_pdf_points *t, const struct mro_pdf_source *u, const char *name,
                              const struct mro_pdf_options *o, struct mro_pdf_tables *tables, struct mro_pdf_result *r,
@@ -376,7 +498,7 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     struct mro_pdf_frame f = { 0 };
     struct mro_pdf_places places = { .beyond = { o->beyond_A[0], o->beyond_A[1] } };
     struct analysis a;
-    double x[MRO_PDF_MAX_TERMS], *S = NULL, *numbers = NULL;
+    double x[MRO_PDF_MAX_TERMS], *S = NULL;
     enum mro_code rc;
     r->windows = o->fixed;
     MRO_TRY(mro_pdf_choose_ranges(p, t, name, o, &r->windows, &g, e));
@@ -411,9 +533,8 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     const double Q_max = f.Q[f.nt - 1];
     r->resolution_A = mro_pdf_resolution(o->damping, r->damping_A2, Q_max);
     S = malloc((f.n + f.nr) * sizeof *S);
-    numbers = malloc((size_t)o->draws * PDF_NUMBERS * sizeof *numbers);
-    if (S == NULL || numbers == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "%d draws do not fit in memory", o->draws);
+    if (S == NULL) {
+        rc = MRO_FAIL(e, MRO_EMEMORY, "S(Q) of %zu points does not fit in memory", f.n);
         goto done;
     }
     if (r->windows.background_size > 0)
@@ -455,102 +576,13 @@ static enum mro_code measure(const struct mro_profile *p, const struct mro_profi
     r->coordination_to_A = places.coordination[1] > 0 ? places.coordination[1] : NAN;
     memcpy(r->beyond_A, o->beyond_A, sizeof r->beyond_A);
     mro_pdf_read(&f, S, r->G, &places, a.value);
-
-    for (int i = 0; i < PDF_NUMBERS; i++) a.se[i] = NAN;
-    for (int i = 0; i <= MRO_PDF_SMALL; i++) a.chance[i] = NAN;
-    a.dof = INFINITY;
-    r->draws = 0;
-    double noise = 0;
-    if (any_error(u, &f, g.first)) {
-        rc = mro_pdf_draw(&f, g.first, u, o, c.slow, &places, v, r->G, r->S_se, r->G_se, numbers, e);
-        if (rc) goto done;
-        r->draws = o->draws;
-        r->blocks = u->blocks;
-        if (u->blocks) a.dof = (double)u->blocks - 1;
-        for (size_t i = 0; i < PDF_NUMBERS; i++)
-            a.se[i] = sd_of(numbers, (size_t)o->draws, i, i < PDF_CHANCE ? NULL : &a.chance[i - PDF_CHANCE]);
-        size_t n = 0;
-        for (size_t j = 0; j < f.nr; j++) {
-            if (f.r[j] < o->beyond_A[0] || f.r[j] > o->beyond_A[1]) continue;
-            noise += r->G_se[j] * r->G_se[j];
-            n++;
-        }
-        noise /= (double)n;
-    } else {
-        mro_note(&r->warnings, &r->n_warnings, "the profile has no errors, so no number has one");
-    }
-    r->dof = a.dof;
-
-    /* What other choices give. */
-    double other[PDF_NUMBERS];
-    for (int choice = 0; choice < MRO_PDF_CHOICES; choice++)
-        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[choice][i] = NAN;
-    struct mro_pdf_windows w = r->windows;
-    w.s_inv_nm[1] *= 0.9;
-    if ((rc = again(&c, &places, &w, r->background_degree, c.slow, f.n, t->v, other, e))) goto done;
-    for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_S_MAX][i] = other[i] - a.value[i];
-    if (f.normalise) {
-        w = r->windows;
-        w.tail_inv_nm *= 0.93;
-        size_t end = g.first;
-        while (end < g.end && t->s[end] <= fmax(0.93 * r->windows.fit_inv_nm[1], r->windows.s_inv_nm[1])) end++;
-        if ((rc = again(&c, &places, &w, r->background_degree, c.slow, end - g.first, t->v, other, e))) goto done;
-        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_FIT][i] = other[i] - a.value[i];
-        /* A background of another degree, and one of another freedom. */
-        const double middle = sqrt(MRO_PDF_SLOW_LEAST * MRO_PDF_SLOW_MOST);
-        const int degree[2] = { r->background_degree > 1 ? r->background_degree - 1 : r->background_degree + 1,
-                                r->background_degree };
-        for (int k = 0; k < 2; k++) {
-            rc = again(&c, &places, &r->windows, degree[k], k ? c.slow * (c.slow > middle ? 1.0 / 3 : 3) : c.slow, f.n,
-                       t->v, other, e);
-            if (rc) goto done;
-            for (int i = 0; i < PDF_NUMBERS; i++)
-                a.systematic[MRO_PDF_BY_FIT][i] = larger(a.systematic[MRO_PDF_BY_FIT][i], other[i] - a.value[i]);
-        }
-    }
-    if (shifted && shifted->intensity) {
-        /* Its corners may lie a point nearer or farther. */
-        double *moved = malloc((t->n + p->n) * sizeof *moved), *all = moved ? moved + t->n : NULL;
-        if (moved == NULL) {
-            rc = MRO_FAIL(e, MRO_EMEMORY, "a profile of %zu points does not fit in memory", p->n);
-            goto done;
-        }
-        for (size_t k = 0; k < p->n; k++) all[k] = k < shifted->n ? shifted->intensity[k] : NAN;
-        mro_pdf_gather(p, t, all, moved);
-        for (size_t k = 0; k < t->n; k++)
-            if (!isfinite(moved[k])) moved[k] = t->v[k];
-        rc = again(&c, &places, &r->windows, r->background_degree, c.slow, f.n, moved, other, e);
-        free(moved);
-        if (rc) goto done;
-        for (int i = 0; i < PDF_NUMBERS; i++) a.systematic[MRO_PDF_BY_CENTRE][i] = other[i] - a.value[i];
-    }
-
-    r->fsdp.Q = number_of(&a, PDF_FSDP_Q);
-    r->fsdp.first_moment = number_of(&a, PDF_FSDP_MOMENT);
-    r->fsdp.area = number_of(&a, PDF_FSDP_AREA);
-    r->fsdp.fwhm = number_of(&a, PDF_FSDP_FWHM);
-    for (size_t k = 0; k < r->n_shells; k++) {
-        r->shell[k].r_A = number_of(&a, PDF_SHELL + 3 * k);
-        r->shell[k].height = number_of(&a, PDF_SHELL + 3 * k + 1);
-        r->shell[k].area = number_of(&a, PDF_SHELL + 3 * k + 2);
-    }
-    double peak = 0;
-    for (size_t k = 0; k < f.n && f.Q[k] < 1.3 * Q1; k++) peak = fmax(peak, S[k]);
-    if (S[0] > CUT_PEAK * peak) {
-        const struct mro_pdf_number none = { NAN, NAN, { NAN, NAN }, { NAN, NAN, NAN } };
-        r->fsdp.first_moment = r->fsdp.area = r->fsdp.fwhm = none;
-        mro_note(&r->warnings, &r->n_warnings,
-                 "the profile begins at s = %.3g 1/nm, within the first sharp peak: its moment, area and width are not "
-                 "given, and G(r) lacks what is below; check the mask of the beam stop in the figure",
-                 f.s_inv_nm[0]);
-    }
-    r->coordination = number_of(&a, PDF_COORDINATION);
-    r->oscillation = oscillation_of(&a, noise);
-    fill_small(r, &a, &places);
+    rc = draw_errors(&f, g.first, u, o, c.slow, &places, v, r, &a, e);
+    if (rc == MRO_OK) rc = try_choices(p, shifted, t, &g, &c, &places, &f, r, &a, e);
+    if (rc) goto done;
+    fill_numbers(&a, &places, &f, S, Q1, r);
     rc = mro_pdf_connect_shells(r, &f, Q_max, o, e);
 done:
     free(S);
-    free(numbers);
     mro_pdf_frame_release(&f);
     return rc;
 }
@@ -591,20 +623,11 @@ static enum mro_code measure_G(const struct mro_profile *p, const char *name, co
     places.w = r->windows;
     mro_pdf_find_small(&f, G, &places);
     mro_pdf_read(&f, NULL, G, &places, a.value);
-    for (int i = 0; i <= MRO_PDF_SMALL; i++) a.chance[i] = NAN;
-    a.dof = INFINITY;
-    for (int i = 0; i < PDF_NUMBERS; i++) {
-        a.se[i] = NAN;
-        for (int c = 0; c < MRO_PDF_CHOICES; c++) a.systematic[c][i] = NAN;
-    }
-    for (size_t k = 0; k < r->n_shells; k++) {
-        r->shell[k].r_A = number_of(&a, PDF_SHELL + 3 * k);
-        r->shell[k].height = number_of(&a, PDF_SHELL + 3 * k + 1);
-        r->shell[k].area = number_of(&a, PDF_SHELL + 3 * k + 2);
-    }
+    without_errors(&a);
+    fill_shells(&a, r);
     memcpy(r->beyond_A, o->beyond_A, sizeof r->beyond_A);
     r->dof = INFINITY;
-    r->oscillation = oscillation_of(&a, 0);
+    r->oscillation = oscillation_of(&a);
     r->fsdp.Q = r->fsdp.first_moment = r->fsdp.area = r->fsdp.fwhm = r->coordination = number_of(&a, PDF_COORDINATION);
     fill_small(r, &a, &places);
     r->coordination_to_A = r->low_r_misfit = r->tail_mean = r->s_end_inv_nm = r->N = r->background = NAN;
