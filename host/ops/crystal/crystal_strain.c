@@ -456,6 +456,57 @@ static double error_of(const struct mro_fringes *f, const struct fringe_set *s, 
 
 /* -- one crystal ----------------------------------------------------------------------------------- */
 
+/* The reference from a region of the crystal: the one that is given, or the calmest. *known: it could be measured. */
+static enum mro_code reference_by_region(struct crystal_work *w, struct mro_crystal *c, const struct fringe_set *one,
+                                         const struct fringe_set *two, struct strain_reference *ref, bool *known,
+                                         struct mro_error *e)
+{
+    const struct mro_crystal_options *o = w->o;
+    const double corner[2] = { 0.5 * w->pixel_nm[0], 0.5 * w->pixel_nm[1] };
+    enum mro_code rc = MRO_OK;
+    unsigned char *mask = NULL;
+    *known = false;
+    double box[4] = { 0 };
+    const bool given = o->reference_nm[2] > o->reference_nm[0];
+    bool fits = false;
+    if (given) {
+        fits = true;
+        for (int i = 0; i < 4; i++) box[i] = o->reference_nm[i] - corner[i % 2 == 0];
+    } else {
+        double *sums = malloc(3 * (one->f.h + 1) * (one->f.w + 1) * sizeof *sums);
+        if (sums == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+        for (double share = 0.35; !fits && share > 0.1; share *= 0.75)
+            fits = calmest(one, w->step, fmax(0.5, share * one->diameter_nm), sums, box);
+        free(sums);
+    }
+    const struct fringe_set *const pair[2] = { one, two };
+    for (int i = 0; i < 2 && fits && pair[i]; i++) {
+        const struct fringe_field *f = &pair[i]->f;
+        size_t in, all;
+        double cov[3], chi2;
+        unsigned char *grown = realloc(mask, f->h * f->w);
+        if (grown == NULL) {
+            rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
+            goto done;
+        }
+        mask = grown;
+        rectangle(pair[i], w->step, box, mask, &in, &all);
+        bool good = (double)in >= REFERENCE_SHARE * (double)all;
+        if (good && (rc = mro_fringe_fit(w, pair[i], mask, ref->g[i], cov, &chi2, &good, e))) goto done;
+        if (i == 0) *known = good;
+        if (!good) {
+            ref->g[i][0] = ref->g[i][1] = NAN;
+            break;
+        }
+        ref->se[i] = mro_spacing_scatter(ref->g[i], cov, chi2);
+    }
+    if (*known)
+        for (int i = 0; i < 4; i++) c->reference_nm[i] = box[i] + corner[i % 2 == 0];
+done:
+    free(mask);
+    return rc;
+}
+
 enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe_set **sets,
                                  struct strain_reference *ref, struct mro_error *e)
 {
@@ -463,10 +514,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
     struct mro_crystal *c = &r->crystals[k];
     const struct mro_crystal_options *o = w->o;
     struct fringe_set *one = sets[c->pair[0]], *two = c->pair[1] >= 0 ? sets[c->pair[1]] : NULL;
-    enum mro_code rc = MRO_OK;
     bool known = false;
-    unsigned char *mask = NULL;
-    const double corner[2] = { 0.5 * w->pixel_nm[0], 0.5 * w->pixel_nm[1] };
     for (int i = 0; i < 4; i++) c->reference_nm[i] = NAN;
     *ref = (struct strain_reference){ .g = { { NAN, NAN }, { NAN, NAN } }, .oriented = true };
     if (isfinite(o->reference_d_nm)) {
@@ -477,45 +525,7 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
                      "measured",
                      k + 1, c->fringes[0].d_nm, o->reference_d_nm);
     } else {
-        double box[4] = { 0 };
-        const bool given = o->reference_nm[2] > o->reference_nm[0];
-        bool fits = false;
-        if (given) {
-            fits = true;
-            for (int i = 0; i < 4; i++) box[i] = o->reference_nm[i] - corner[i % 2 == 0];
-        } else {
-            double *sums = malloc(3 * (one->f.h + 1) * (one->f.w + 1) * sizeof *sums);
-            if (sums == NULL) {
-                rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-                goto done;
-            }
-            for (double share = 0.35; !fits && share > 0.1; share *= 0.75)
-                fits = calmest(one, w->step, fmax(0.5, share * one->diameter_nm), sums, box);
-            free(sums);
-        }
-        const struct fringe_set *const pair[2] = { one, two };
-        for (int i = 0; i < 2 && fits && pair[i]; i++) {
-            const struct fringe_field *f = &pair[i]->f;
-            size_t in, all;
-            double cov[3], chi2;
-            unsigned char *grown = realloc(mask, f->h * f->w);
-            if (grown == NULL) {
-                rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for '%s'", w->name);
-                goto done;
-            }
-            mask = grown;
-            rectangle(pair[i], w->step, box, mask, &in, &all);
-            bool good = (double)in >= REFERENCE_SHARE * (double)all;
-            if (good && (rc = mro_fringe_fit(w, pair[i], mask, ref->g[i], cov, &chi2, &good, e))) goto done;
-            if (i == 0) known = good;
-            if (!good) {
-                ref->g[i][0] = ref->g[i][1] = NAN;
-                break;
-            }
-            ref->se[i] = mro_spacing_scatter(ref->g[i], cov, chi2);
-        }
-        if (known)
-            for (int i = 0; i < 4; i++) c->reference_nm[i] = box[i] + corner[i % 2 == 0];
+        MRO_TRY(reference_by_region(w, c, one, two, ref, &known, e));
     }
     const bool both = known && two && isfinite(ref->g[1][0]);
     ref->known[0] = known;
@@ -541,10 +551,10 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
         }
     }
     count_dislocations(w, c, one, two);
-    if ((rc = mro_fringe_vortices_null(w, one, &c->vortices_null, e))) goto done;
+    MRO_TRY(mro_fringe_vortices_null(w, one, &c->vortices_null, e));
     if (two) {
         double more;
-        if ((rc = mro_fringe_vortices_null(w, two, &more, e))) goto done;
+        MRO_TRY(mro_fringe_vortices_null(w, two, &more, e));
         c->vortices_null += more;
     }
     if (c->vortices > 0 && c->vortices_null > 0.05 * c->vortices)
@@ -554,16 +564,12 @@ enum mro_code mro_crystal_strain(struct crystal_work *w, size_t k, struct fringe
     const struct fringe_set *of = NULL;
     for (size_t i = 0; i < c->n_fringes; i++) {
         if ((int)i != c->pair[0] && (int)i != c->pair[1]) continue;
-        if ((rc = mro_fringe_find_step(w, sets[i], e))) goto done;
+        MRO_TRY(mro_fringe_find_step(w, sets[i], e));
         if (sets[i]->step.found && (of == NULL || sets[i]->step.size_nm > of->step.size_nm)) of = sets[i];
     }
-    if (of) {
-        double q = NAN;
-        if (known && of == one) q = hypot(ref->g[0][0], ref->g[0][1]);
-        if (both && of == two) q = hypot(ref->g[1][0], ref->g[1][1]);
-        rc = add_sides(w, k, of, q, ref->oriented, e);
-    }
-done:
-    free(mask);
-    return rc;
+    if (of == NULL) return MRO_OK;
+    double q = NAN;
+    if (known && of == one) q = hypot(ref->g[0][0], ref->g[0][1]);
+    if (both && of == two) q = hypot(ref->g[1][0], ref->g[1][1]);
+    return add_sides(w, k, of, q, ref->oriented, e);
 }

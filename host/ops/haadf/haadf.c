@@ -148,18 +148,9 @@ static void make_verdict(bool there, struct mro_haadf_result *r)
 
 /* ------------------------------------------------------------------ the measurement */
 
-enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_state *s, const char *name,
-                                const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
+/* Says what the noise leaves to be desired. */
+static void note_noise(const struct mro_haadf_state *s, bool known, struct mro_haadf_result *r)
 {
-    const double *band = o->band_inv_nm;
-    struct mro_rings rings = { 0 };
-    struct mro_spectrum_fit fit[MRO_SPECTRUM_KINDS];
-    struct mro_haadf_band sums;
-    double gains[1025], *falling = NULL;
-    enum mro_code rc = MRO_OK;
-    r->frames = s->frames;
-    const bool known = isfinite(s->noise) && s->white;
-    const double noise = known ? s->noise : 0;
     r->noise_sd = known ? sqrt(s->noise * (double)s->frames) : NAN;
     if (!known)
         mro_warn(r,
@@ -173,6 +164,49 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
             r->line_noise_sd = isfinite(r->line_noise_sd) ? hypot(r->line_noise_sd, s->line_sd[a]) : s->line_sd[a];
             mro_warn(r, "scan-line noise of %.2g %% along %s was removed", 100 * s->line_sd[a], a ? "y" : "x");
         }
+}
+
+/* Says what regions have no diameter, or a doubtful one. */
+static void note_regions(struct mro_haadf_result *r)
+{
+    const bool more[2] = { r->dark.p_value < MRO_HAADF_CALLED, r->bright.p_value < MRO_HAADF_CALLED };
+    if (!more[0] || !more[1])
+        mro_warn(r,
+                 "%s regions are not more than a random field of this spectrum shows: their diameter would be that of "
+                 "the smoothing, and is not given",
+                 more[0]   ? "bright"
+                 : more[1] ? "dark"
+                           : "dark and bright");
+    for (int k = 0; k < 2; k++) {
+        const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
+        if (more[k] && isnan(one->diameter_nm))
+            mro_warn(r, "%s regions all reach the border of what is measured: no diameter is given",
+                     k ? "bright" : "dark");
+    }
+    for (int k = 0; k < 2; k++) {
+        const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
+        if (one->diameter_nm < SMALL_REGIONS * r->smoothing_nm)
+            mro_warn(
+                r,
+                "%s regions of %.2g nm are hardly larger than the smoothing of %.2g nm that the noise makes needed: "
+                "their area and diameter are upper limits",
+                k ? "bright" : "dark", one->diameter_nm, r->smoothing_nm);
+    }
+}
+
+enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_state *s, const char *name,
+                                const struct mro_haadf_options *o, struct mro_haadf_result *r, struct mro_error *e)
+{
+    const double *band = o->band_inv_nm;
+    struct mro_rings rings = { 0 };
+    struct mro_spectrum_fit fit[MRO_SPECTRUM_KINDS];
+    struct mro_haadf_band sums;
+    double gains[1025], *falling = NULL;
+    enum mro_code rc = MRO_OK;
+    r->frames = s->frames;
+    const bool known = isfinite(s->noise) && s->white;
+    const double noise = known ? s->noise : 0;
+    note_noise(s, known, r);
     const double longest = fmax(s->grid.ly, s->grid.lx);
     const double step = fmax(1 / longest, band[1] / RINGS_IN_BAND);
     const double nyquist = 0.5 * fmin((double)s->grid.ny / s->grid.ly, (double)s->grid.nx / s->grid.lx);
@@ -234,29 +268,7 @@ enum mro_code mro_haadf_analyse(struct mro_device *d, const struct mro_haadf_sta
         snprintf(r->verdict, sizeof r->verdict, "contrast %.2g %%; no regions were looked for", 100 * r->contrast_sd);
         goto done;
     }
-    const bool more[2] = { r->dark.p_value < MRO_HAADF_CALLED, r->bright.p_value < MRO_HAADF_CALLED };
-    if (!more[0] || !more[1])
-        mro_warn(r,
-                 "%s regions are not more than a random field of this spectrum shows: their diameter would be that of "
-                 "the smoothing, and is not given",
-                 more[0]   ? "bright"
-                 : more[1] ? "dark"
-                           : "dark and bright");
-    for (int k = 0; k < 2; k++) {
-        const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
-        if (more[k] && isnan(one->diameter_nm))
-            mro_warn(r, "%s regions all reach the border of what is measured: no diameter is given",
-                     k ? "bright" : "dark");
-    }
-    for (int k = 0; k < 2; k++) {
-        const struct mro_haadf_regions *one = k ? &r->bright : &r->dark;
-        if (one->diameter_nm < SMALL_REGIONS * r->smoothing_nm)
-            mro_warn(
-                r,
-                "%s regions of %.2g nm are hardly larger than the smoothing of %.2g nm that the noise makes needed: "
-                "their area and diameter are upper limits",
-                k ? "bright" : "dark", one->diameter_nm, r->smoothing_nm);
-    }
+    note_regions(r);
     make_verdict(there, r);
 done:
     mro_rings_release(&rings);

@@ -87,15 +87,153 @@ enum mro_code mro_haadf_sum_band(const struct mro_haadf_state *s, const double b
     return MRO_OK;
 }
 
+enum { BINS = 240, SIDE = 6, PART = 512 };
+
+/* Moments of a field where it is usable. */
+struct moments {
+    double count, mean, sd, third;
+    double block[SIDE * SIDE][2]; /* sums of third powers, and counts, over blocks: for the error of the skewness */
+};
+
+/* From sums over each row, which are added in one order at any number of threads. */
+static enum mro_code moments_of(const float *v, const unsigned char *usable, const struct mro_grid *g, int threads,
+                                struct moments *m, struct mro_error *e)
+{
+    struct {
+        double sum, count, square, cube[SIDE], used[SIDE];
+    } *row = malloc(g->ny * sizeof *row);
+    if (row == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g->nx, g->ny);
+    double sum = 0, count = 0, m2 = 0, m3 = 0;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t j = 0; j < g->ny; j++) {
+        const float *values = v + j * g->nx;
+        const unsigned char *in = usable + j * g->nx;
+        double all = 0;
+        unsigned used = 0;
+#pragma omp simd reduction(+ : all, used)
+        for (size_t i = 0; i < g->nx; i++) {
+            all += in[i] ? (double)values[i] : 0;
+            used += in[i];
+        }
+        row[j].sum = all;
+        row[j].count = used;
+    }
+    for (size_t j = 0; j < g->ny; j++) {
+        sum += row[j].sum;
+        count += row[j].count;
+    }
+    const double mean = count > 0 ? sum / count : 0;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t j = 0; j < g->ny; j++) {
+        row[j].square = 0;
+        for (size_t b_x = 0; b_x < SIDE; b_x++) {
+            double square = 0, cube = 0;
+            unsigned used = 0;
+            const size_t from = j * g->nx + (b_x * g->nx + SIDE - 1) / SIDE,
+                         end = j * g->nx + ((b_x + 1) * g->nx + SIDE - 1) / SIDE;
+#pragma omp simd reduction(+ : square, cube, used)
+            for (size_t k = from; k < end; k++) {
+                const double x = usable[k] ? v[k] - mean : 0;
+                square += x * x;
+                cube += x * x * x;
+                used += usable[k];
+            }
+            row[j].square += square;
+            row[j].cube[b_x] = cube;
+            row[j].used[b_x] = used;
+        }
+    }
+    memset(m->block, 0, sizeof m->block);
+    for (size_t j = 0; j < g->ny; j++) {
+        m2 += row[j].square;
+        for (size_t b_x = 0; b_x < SIDE; b_x++) {
+            double *at = m->block[j * SIDE / g->ny * SIDE + b_x];
+            m3 += row[j].cube[b_x];
+            at[0] += row[j].cube[b_x];
+            at[1] += row[j].used[b_x];
+        }
+    }
+    m2 /= count;
+    m3 /= count;
+    m->count = count;
+    m->mean = mean;
+    m->sd = sqrt(m2);
+    m->third = m3;
+    free(row);
+    return MRO_OK;
+}
+
+/* Fills the histogram of the field, as a density. */
+static void fill_bins(const float *v, const unsigned char *usable, size_t n, double count, int threads,
+                      struct mro_haadf_result *r)
+{
+    uint32_t bin[BINS + 1] = { 0 }; /* the last one takes what is left out */
+    const double from_value = r->histogram_lo, width = r->histogram_step;
+#pragma omp parallel for schedule(static) num_threads(threads) reduction(+ : bin)
+    for (size_t from = 0; from < n; from += PART) {
+        int32_t at[PART];
+        const size_t size = n - from < PART ? n - from : PART;
+#pragma omp simd
+        for (size_t i = 0; i < size; i++) {
+            const double t = ((double)v[from + i] - from_value) / width;
+            at[i] = usable[from + i] && t >= 0 && t < BINS ? (int32_t)t : BINS;
+        }
+        for (size_t i = 0; i < size; i++) bin[at[i]]++;
+    }
+    for (size_t i = 0; i < BINS; i++) r->histogram[i] = bin[i] / (count * r->histogram_step);
+}
+
+/* Ends of the full width at half maximum of the histogram, smoothed by a Gaussian of `h`: the outermost crossings. */
+static void find_ends(double h, struct mro_haadf_result *r, double ends[2])
+{
+    double smooth[BINS], top = 0;
+    for (int i = 0; i < BINS; i++) {
+        double w = 0, p = 0;
+        for (int k = 0; k < BINS; k++) {
+            const double t = (i - k) * r->histogram_step / h;
+            if (fabs(t) > 4) continue;
+            w += exp(-0.5 * t * t);
+            p += exp(-0.5 * t * t) * r->histogram[k];
+        }
+        smooth[i] = p / w;
+        if (smooth[i] > top) {
+            top = smooth[i];
+            r->histogram_mode = r->histogram_lo + (i + 0.5) * r->histogram_step;
+        }
+    }
+    ends[0] = ends[1] = NAN;
+    for (int i = 1; i < BINS; i++) {
+        const bool rises = smooth[i - 1] < 0.5 * top && smooth[i] >= 0.5 * top;
+        const bool falls = smooth[i - 1] >= 0.5 * top && smooth[i] < 0.5 * top;
+        const double at =
+            r->histogram_lo + (i - 0.5 + (0.5 * top - smooth[i - 1]) / (smooth[i] - smooth[i - 1])) * r->histogram_step;
+        if (rises && isnan(ends[0])) ends[0] = at;
+        if (falls) ends[1] = at;
+    }
+}
+
+static void fill_skewness(const struct moments *m, double variance, struct mro_haadf_result *r)
+{
+    /* Noise has no third moment. */
+    const double scale = pow(variance, 1.5);
+    double square = 0, blocks = 0;
+    for (int k = 0; k < SIDE * SIDE; k++) {
+        if (!(m->block[k][1] > 0)) continue;
+        const double x = m->block[k][0] - m->third * m->block[k][1];
+        square += x * x;
+        blocks++;
+    }
+    const double se = sqrt(square * blocks / fmax(1, blocks - 1)) / m->count / scale;
+    r->skewness = m->third / scale;
+    r->skewness_ci95[0] = r->skewness - 2.03 * se;
+    r->skewness_ci95[1] = r->skewness + 2.03 * se;
+}
+
 enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_haadf_state *s,
                                        const struct mro_haadf_options *o, const struct mro_rings *rings,
                                        const struct mro_haadf_band *b, bool there, struct mro_haadf_result *r,
                                        struct mro_error *e)
 {
-    enum { BINS = 240, SIDE = 6, PART = 512 };
-    struct {
-        double sum, count, square, cube[SIDE], used[SIDE];
-    } *row = NULL; /* sums over each row, which are added in one order at any number of threads */
     const double *band = o->band_inv_nm;
     double gains[2049];
     struct mro_haadf_filter f = { band[1] / 2000, 2049, gains, rings };
@@ -114,109 +252,17 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
         goto done;
     }
     if ((rc = mro_haadf_field(d, s, &f, &g, v, e))) goto done;
-    double sum = 0, count = 0, m2 = 0, m3 = 0;
+    struct moments m;
     if ((rc = mro_haadf_usable(s, &g, d->threads, &usable, e))) goto done;
-    if ((row = malloc(g.ny * sizeof *row)) == NULL) {
-        rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for a field of %zu x %zu", g.nx, g.ny);
-        goto done;
-    }
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (size_t j = 0; j < g.ny; j++) {
-        const float *values = v + j * g.nx;
-        const unsigned char *in = usable + j * g.nx;
-        double all = 0;
-        unsigned used = 0;
-#pragma omp simd reduction(+ : all, used)
-        for (size_t i = 0; i < g.nx; i++) {
-            all += in[i] ? (double)values[i] : 0;
-            used += in[i];
-        }
-        row[j].sum = all;
-        row[j].count = used;
-    }
-    for (size_t j = 0; j < g.ny; j++) {
-        sum += row[j].sum;
-        count += row[j].count;
-    }
-    const double mean = count > 0 ? sum / count : 0;
-#pragma omp parallel for schedule(static) num_threads(d->threads)
-    for (size_t j = 0; j < g.ny; j++) {
-        row[j].square = 0;
-        for (size_t b_x = 0; b_x < SIDE; b_x++) {
-            double square = 0, cube = 0;
-            unsigned used = 0;
-            const size_t from = j * g.nx + (b_x * g.nx + SIDE - 1) / SIDE,
-                         end = j * g.nx + ((b_x + 1) * g.nx + SIDE - 1) / SIDE;
-#pragma omp simd reduction(+ : square, cube, used)
-            for (size_t k = from; k < end; k++) {
-                const double x = usable[k] ? v[k] - mean : 0;
-                square += x * x;
-                cube += x * x * x;
-                used += usable[k];
-            }
-            row[j].square += square;
-            row[j].cube[b_x] = cube;
-            row[j].used[b_x] = used;
-        }
-    }
-    /* Third moments over blocks, SIDE by SIDE, for the error of the skewness. */
-    double block[SIDE * SIDE][2] = { { 0 } };
-    for (size_t j = 0; j < g.ny; j++) {
-        m2 += row[j].square;
-        for (size_t b_x = 0; b_x < SIDE; b_x++) {
-            double *at = block[j * SIDE / g.ny * SIDE + b_x];
-            m3 += row[j].cube[b_x];
-            at[0] += row[j].cube[b_x];
-            at[1] += row[j].used[b_x];
-        }
-    }
-    m2 /= count;
-    m3 /= count;
-    const double sd = sqrt(m2);
-    if (!(sd > 0)) goto done;
+    if ((rc = moments_of(v, usable, &g, d->threads, &m, e))) goto done;
+    if (!(m.sd > 0)) goto done;
     r->n_histogram = BINS;
-    r->histogram_lo = mean - 6 * sd;
-    r->histogram_step = 12 * sd / BINS;
-    uint32_t bin[BINS + 1] = { 0 }; /* the last one takes what is left out */
-    const double from_value = r->histogram_lo, width = r->histogram_step;
-#pragma omp parallel for schedule(static) num_threads(d->threads) reduction(+ : bin)
-    for (size_t from = 0; from < n; from += PART) {
-        int32_t at[PART];
-        const size_t size = n - from < PART ? n - from : PART;
-#pragma omp simd
-        for (size_t i = 0; i < size; i++) {
-            const double t = ((double)v[from + i] - from_value) / width;
-            at[i] = usable[from + i] && t >= 0 && t < BINS ? (int32_t)t : BINS;
-        }
-        for (size_t i = 0; i < size; i++) bin[at[i]]++;
-    }
-    for (size_t i = 0; i < BINS; i++) r->histogram[i] = bin[i] / (count * r->histogram_step);
-    /* Full width at half maximum of the smoothed histogram, outermost crossings. */
-    double smooth[BINS], top = 0;
-    const double h = 0.2 * sd;
-    for (int i = 0; i < BINS; i++) {
-        double w = 0, p = 0;
-        for (int k = 0; k < BINS; k++) {
-            const double t = (i - k) * r->histogram_step / h;
-            if (fabs(t) > 4) continue;
-            w += exp(-0.5 * t * t);
-            p += exp(-0.5 * t * t) * r->histogram[k];
-        }
-        smooth[i] = p / w;
-        if (smooth[i] > top) {
-            top = smooth[i];
-            r->histogram_mode = r->histogram_lo + (i + 0.5) * r->histogram_step;
-        }
-    }
-    double ends[2] = { NAN, NAN };
-    for (int i = 1; i < BINS; i++) {
-        const bool rises = smooth[i - 1] < 0.5 * top && smooth[i] >= 0.5 * top;
-        const bool falls = smooth[i - 1] >= 0.5 * top && smooth[i] < 0.5 * top;
-        const double at =
-            r->histogram_lo + (i - 0.5 + (0.5 * top - smooth[i - 1]) / (smooth[i] - smooth[i - 1])) * r->histogram_step;
-        if (rises && isnan(ends[0])) ends[0] = at;
-        if (falls) ends[1] = at;
-    }
+    r->histogram_lo = m.mean - 6 * m.sd;
+    r->histogram_step = 12 * m.sd / BINS;
+    fill_bins(v, usable, n, m.count, d->threads, r);
+    const double h = 0.2 * m.sd;
+    double ends[2];
+    find_ends(h, r, ends);
     const double seen2 = pow((ends[1] - ends[0]) / FWHM, 2) - h * h;
     r->histogram_sd[0] = seen2 > 0 ? sqrt(seen2) : NAN;
     const double true2 = seen2 - b->noise;
@@ -226,23 +272,8 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
     } else if (there) {
         mro_warn(r, "the histogram is no wider than the noise makes it: no width without noise is given");
     }
-    if (there && b->variance > 0) {
-        /* Noise has no third moment. */
-        const double scale = pow(b->variance, 1.5);
-        double square = 0, blocks = 0;
-        for (int k = 0; k < SIDE * SIDE; k++) {
-            if (!(block[k][1] > 0)) continue;
-            const double x = block[k][0] - m3 * block[k][1];
-            square += x * x;
-            blocks++;
-        }
-        const double se = sqrt(square * blocks / fmax(1, blocks - 1)) / count / scale;
-        r->skewness = m3 / scale;
-        r->skewness_ci95[0] = r->skewness - 2.03 * se;
-        r->skewness_ci95[1] = r->skewness + 2.03 * se;
-    }
+    if (there && b->variance > 0) fill_skewness(&m, b->variance, r);
 done:
-    free(row);
     free(usable);
     free(v);
     return rc;
@@ -314,8 +345,6 @@ static enum mro_code wavelength_at_double(const struct mro_rings *rings, double 
     return MRO_OK;
 }
 
-/* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
- * falling spectrum of any shape. */
 /* Does the spectrum rise so much from the lower frequencies of the band to its largest ring that no falling one could,
  * whatever its shape? For peaks that are not shaped as those of Teubner and Strey. */
 static bool rises(const struct mro_rings *rings, double noise, const double band[2])
@@ -334,6 +363,8 @@ static bool rises(const struct mro_rings *rings, double noise, const double band
     return modes >= FEWEST_BEFORE && most - noise > RISE * (before / modes - noise) && most > RISE * noise;
 }
 
+/* A wavelength only where a peaked spectrum beats every falling one. `fit` holds the three shapes, `falling` the best
+ * falling spectrum of any shape. */
 enum mro_code mro_haadf_find_wavelength(const struct mro_rings *rings, double noise, const double *falling,
                                         const struct mro_haadf_options *o, const double field_nm[2], int threads,
                                         const struct mro_spectrum_fit *fit, struct mro_haadf_result *r,
