@@ -14,6 +14,7 @@
 #include "mroscope/bandpass.h"
 #include "mroscope/math/grid.h"
 #include "ops/mro/mro_internal.h"
+#include "ops/mro/mro_sweep.h"
 #include "ops/mro/mro_views.h"
 #include "ops/mro/mro_waves.h"
 #include "ops/pixels.h"
@@ -498,7 +499,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
     from_corner(r);
     if (p->o.sweep_band) {
         char note[400];
-        if ((rc = mro_views_sweep(p, im, name, r, note, sizeof note, e))) goto done;
+        if ((rc = mro_sweep_bands(p, im, name, r, note, sizeof note, e))) goto done;
         if (note[0]) mro_warn(r, "%s", note);
     }
 done:

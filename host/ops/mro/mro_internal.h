@@ -56,6 +56,7 @@ struct mro_null {
 };
 
 struct mro_views;  /* ops/mro/mro_views.c: what the plan keeps for the views */
+struct mro_sweep;  /* ops/mro/mro_sweep.c: and for other pass bands */
 struct mro_models; /* ops/mro/mro_area.c: of the size and contrast of ordered regions, to weigh patches by */
 struct mro_ctf_rings;
 
@@ -64,6 +65,7 @@ struct mro_order_plan {
     struct mro_order_options o;
     struct mro_grid tile, tile_cells; /* of the null's speckle fields */
     struct mro_views *views;
+    struct mro_sweep *sweep;
     double g_range[2];
     double window_s_nm[MRO_WINDOWS];
     double (*g[MRO_WINDOWS])[2];
@@ -241,13 +243,9 @@ enum mro_code mro_find_patches(const struct mro_order_plan *p, const struct mro_
                                double margin_nm, double least, bool seconds, struct mro_found_list *out,
                                struct mro_error *e);
 
-/* Takes a sphere of radius `reach` nm, with a soft edge, out of rows first to end - 1 of a plane of the grid that is 1
- * elsewhere. `line`: room for a row and MRO_CUT_MORE samples. */
+/* Takes a sphere with a soft edge, as wide as leaves nothing of a cell, out of a plane of the grid that is 1 elsewhere,
+ * around each of the cells that are marked. `line`: room for a row and MRO_CUT_MORE samples. */
 enum { MRO_CUT_MORE = 8 };
-void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, size_t first, size_t end,
-                 float *line, float *plane);
-
-/* The same around each of the cells that are marked, as wide as leaves nothing of a cell. */
 void mro_cut_cells(const struct mro_scores *s, const unsigned char *marked, float *line, float *plane);
 
 /* Gains that whiten a spectrum anew by the power of what `mask` and the patches leave of its field: *gain, on the host,

@@ -190,8 +190,9 @@ static void cut_row(const struct mro_grid *g, ptrdiff_t y, double y_nm, double x
     }
 }
 
-void mro_cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, size_t first, size_t end,
-                 float *line, float *plane)
+/* Takes a sphere of radius `reach` nm, with a soft edge, out of rows first to end - 1 of a plane. */
+static void cut_out(const struct mro_grid *g, double y_nm, double x_nm, double reach, size_t first, size_t end,
+                    float *line, float *plane)
 {
     const double py = g->ly / (double)g->ny;
     const ptrdiff_t ny = (ptrdiff_t)g->ny, top = (ptrdiff_t)floor((y_nm - reach) / py),
@@ -209,8 +210,8 @@ void mro_cut_cells(const struct mro_scores *s, const unsigned char *marked, floa
     const size_t ny = s->cells.ny, nx = s->cells.nx;
     for (size_t i = 0; i < ny * nx; i++)
         if (marked[i])
-            mro_cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM, 0,
-                        g->ny, line, plane);
+            cut_out(g, (double)(i / nx) * g->ly / (double)ny, (double)(i % nx) * g->lx / (double)nx, CELL_CUT_NM, 0,
+                    g->ny, line, plane);
 }
 
 enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_scores *s,
@@ -240,7 +241,7 @@ enum mro_code mro_gains_without(const struct mro_order_plan *p, struct mro_score
             const size_t end = top + BAND_ROWS < g->ny ? top + BAND_ROWS : g->ny;
             for (size_t i = 0; line && i < found->n; i++) {
                 const struct mro_found *f = found->v + i;
-                mro_cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, top, end, line, mask);
+                cut_out(g, f->y_nm, f->x_nm, 0.5 * p->search.diameter_nm[f->best] + SOFT_NM, top, end, line, mask);
             }
             for (size_t y = top; y < end; y++) {
                 const float *m = mask + y * g->nx;

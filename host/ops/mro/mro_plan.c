@@ -10,6 +10,7 @@
 #include "mroscope/math/patch.h"
 #include "ops/mro/ctf.h"
 #include "ops/mro/mro_internal.h"
+#include "ops/mro/mro_sweep.h"
 #include "ops/mro/mro_views.h"
 
 #define MOST_D_NM 0.6   /* spacing that still has two fringes in the smallest window */
@@ -141,6 +142,7 @@ enum mro_code mro_order_plan_new(struct mro_order_plan **out, struct mro_device 
     if (rc == MRO_OK && o->kv > 0 && isfinite(o->cs_mm))
         rc = mro_ctf_rings_new(&p->rings, o->kv, o->cs_mm, d->threads, e);
     if (rc == MRO_OK) rc = mro_views_prepare(p, e);
+    if (rc == MRO_OK) rc = mro_sweep_prepare(p, e);
     if (rc) {
         mro_order_plan_free(p);
         return rc;
@@ -157,6 +159,7 @@ void mro_order_plan_free(struct mro_order_plan *p)
         free(p->spacing_nm[k]);
     }
     mro_views_free(p);
+    mro_sweep_free(p);
     mro_ctf_rings_free(p->rings);
     free(p->null.min_p);
     free(p->models);

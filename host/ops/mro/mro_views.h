@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a measurement shows beside its numbers: filtered image, autocorrelations, survival curves, other pass bands. */
+/* What a measurement shows beside its numbers: filtered image, autocorrelations, survival curves. */
 #ifndef MRO_OPS_MRO_VIEWS_H
 #define MRO_OPS_MRO_VIEWS_H
 
@@ -33,11 +33,5 @@ enum mro_code mro_views_filtered(const struct mro_order_plan *p, const struct mr
  * for the autocorrelation map. Objects, cells and the score map of `r` are filled in before. */
 enum mro_code mro_views_fill(const struct mro_order_plan *p, const struct mro_view_field *f, struct mro_order_result *r,
                              struct mro_error *e);
-
-/* r->sweep: the measurement repeated in bands 0.2 nm^-1 narrower, wider, lower and higher, each against a null of its
- * own (kept in the plan), the given band first; one clause is added to the verdict. Bands that cannot be measured are
- * left out and named in `note` ("" if none). Nothing is done for an image that could not be measured. */
-enum mro_code mro_views_sweep(const struct mro_order_plan *p, const struct mro_image *im, const char *name,
-                              struct mro_order_result *r, char *note, size_t note_size, struct mro_error *e);
 
 #endif
