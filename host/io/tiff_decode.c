@@ -115,7 +115,8 @@ enum mro_code mro_tiff_open(struct mro_tiff_client *c, struct mro_error *e)
     /* What libtiff allocates by itself are the tables of strips (entries of at least 2 bytes in the file
      * become 8) and the state of decoders: nothing much larger than the file. */
     uint64_t most = f->bytes.size / 4 < SIZE_MAX / 64 ? (uint64_t)f->bytes.size * 4 + (16 << 20) : f->bytes.size;
-    if (most > f->memory_bytes) most = f->memory_bytes;
+    const uint64_t least = 1 << 16; /* its state; who has no room for pixels is told so when they are asked for */
+    if (most > f->memory_bytes) most = f->memory_bytes > least ? f->memory_bytes : least;
     TIFFOpenOptionsSetMaxSingleMemAlloc(options, most > PTRDIFF_MAX ? PTRDIFF_MAX : (tmsize_t)most);
     TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, c);
     TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, c);

@@ -100,6 +100,12 @@ expect_code 1
 expect_one_line
 expect_err "Nyquist"
 
+# A budget that holds nothing is told as such, not as a fault of the file.
+run mro --memory 1K "$image"
+expect_code 1
+expect_one_line
+expect_err "the memory budget is 0 MiB; give a larger --memory"
+
 # Names of files are told as they are, whatever stands in them.
 run info 'a `kv` b.tif'
 expect_code 1
