@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/progress.h"
+#include "io/reader.h"
 
 /* "3,5-9": the frames used, each once and in order, whatever way they were asked for. */
 static char *frames_text(const struct cli_frames *f, size_t frames)
@@ -80,6 +81,7 @@ enum mro_code cli_head(const struct cli_job *job, struct cli_item *item, const c
             item->awaited[1] = cli_now();
         }
     }
+    if (item->file) MRO_TRY(mro_file_check_unchanged(item->file, e));
     while (n_file < item->n_file && mro_file_warning(item->file, n_file)) n_file++;
     h->warnings = calloc(n_file + item->n_extra + n_warnings + 1, sizeof *h->warnings);
     bool whole = h->warnings && (h->head.options = cli_options_json(job->usage)) != NULL;

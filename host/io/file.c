@@ -70,6 +70,7 @@ enum mro_code mro_file_open_as(struct mro_file **out, const char *path, mro_find
     }
     f->bytes = b;
     f->fd = fd;
+    f->modified = mro_modified(fd);
     if (mro_inside_lent(path) == NULL) f->mapping = (void *)b.p;
     return open_bytes(out, f, find, memory_bytes, e);
 }

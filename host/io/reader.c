@@ -75,6 +75,24 @@ void mro_bytes_unmap(struct mro_bytes *b)
     *b = (struct mro_bytes){ NULL, 0 };
 }
 
+struct timespec mro_modified(int fd)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) return (struct timespec){ 0 };
+#ifdef __APPLE__
+    return st.st_mtimespec;
+#else
+    return st.st_mtim;
+#endif
+}
+
+enum mro_code mro_file_check_unchanged(const struct mro_file *f, struct mro_error *e)
+{
+    const struct timespec now = mro_modified(f->fd);
+    if (now.tv_sec == f->modified.tv_sec && now.tv_nsec == f->modified.tv_nsec) return MRO_OK;
+    return MRO_FAIL(e, MRO_EIO, "'%s' was written to while it was read; measure it again when it is finished", f->name);
+}
+
 void mro_file_drop_pages(const struct mro_file *f)
 {
     /* The whole range, which costs no more than the pages that are there. Advice: failure changes nothing. */

@@ -5,6 +5,7 @@
 #define MRO_IO_READER_H
 
 #include <stdatomic.h>
+#include <time.h>
 
 #include "mroscope/file.h"
 
@@ -20,10 +21,11 @@ struct mro_file {
     const struct mro_reader *reader;
     char *name; /* path, for messages */
     struct mro_bytes bytes;
-    void *mapping;       /* non-NULL: bytes are mapped from a file */
-    int fd;              /* of that file, -1 = none: pixels that lie there as they are are copied by read calls */
-    size_t memory_bytes; /* budget for one decode */
-    unsigned char *raw;  /* while frames are read: room for one as it is stored; NULL = none */
+    void *mapping;            /* non-NULL: bytes are mapped from a file */
+    int fd;                   /* of that file, -1 = none: pixels that lie there as they are are copied by read calls */
+    struct timespec modified; /* when that file was written to last, as it was opened */
+    size_t memory_bytes;      /* budget for one decode */
+    unsigned char *raw;       /* while frames are read: room for one as it is stored; NULL = none */
     size_t raw_bytes;
     struct mro_image_info *info;
     size_t images;
@@ -75,6 +77,13 @@ void mro_file_warn(struct mro_file *f, const char *format, ...) __attribute__((f
 /* Gives pages of the mapping back to the system (they stay in its cache). Called after every decoded frame; a reader
  * that walks over a long file while opening it calls it now and then, so that what it has seen does not stay. */
 void mro_file_drop_pages(const struct mro_file *f);
+
+/* When an open file was written to last; {0}: not known. */
+struct timespec mro_modified(int fd);
+
+/* MRO_EIO when the file was written to since it was opened: what has been read may be half of one thing and half of
+ * another. */
+enum mro_code mro_file_check_unchanged(const struct mro_file *f, struct mro_error *e);
 
 /* Offers an axis of an image one more calibration, see mro_axis_offer; a disagreement becomes a warning. */
 void mro_file_offer(struct mro_file *f, struct mro_axis *a, const struct mro_axis *offer, const char *name);

@@ -84,4 +84,20 @@ for name in TERM PIPE; do
     expect [ -z "$(find "waits-$name" -name '.mroscope-*')" ]
 done
 
+# A file that is written to meanwhile may be half of one image and half of another: it has no result from there on.
+"$program" haadf --band 0.2,0.9 --surrogates 299 --threads 1 --quiet --json frames.tif >results 2>err.txt &
+running=$!
+exec 3<results
+read -r first <&3
+sleep 0.1
+touch frames.tif
+cat <&3 >out.txt
+wait "$running"
+code=$?
+exec 3<&-
+expect [ -n "$first" ]
+expect_code 1
+expect_err "'frames.tif' was written to while it was read; measure it again when it is finished"
+expect [ "$(wc -l <out.txt)" -lt 39 ]
+
 finish
