@@ -32,7 +32,7 @@ struct mro_bandpass_result {
  * mro_bandpass_result_release. */
 enum mro_code mro_bandpass(struct mro_device *d, const struct mro_image *im, const char *name,
                            const struct mro_bandpass_options *o, struct mro_bandpass_result *r, struct mro_error *e);
-void mro_bandpass_result_release(struct mro_bandpass_result *r);
+void mro_bandpass_result_release(struct mro_bandpass_result *r); /* {0} is fine */
 
 /* Checks a band against order and Nyquist; the sentence says what to pass. */
 enum mro_code mro_band_check(const double band_inv_nm[2], const double pixel_nm[2], const char *name,

@@ -170,7 +170,7 @@ struct mro_crystal_result {
 enum mro_code mro_crystal_measure(struct mro_device *d, const struct mro_image *im, const char *name,
                                   const struct mro_crystal_options *o, struct mro_crystal_result *r,
                                   struct mro_error *e);
-void mro_crystal_result_release(struct mro_crystal_result *r);
+void mro_crystal_result_release(struct mro_crystal_result *r); /* {0} is fine */
 
 /* Bytes of host memory that measuring an image of this shape and calibration takes, beside its pixels; `like` has no
  * pixels. */

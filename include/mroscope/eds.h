@@ -111,7 +111,7 @@ struct mro_eds_line mro_eds_across(const struct mro_eds_field *m, const struct m
  * not leave so. Bins are as long as a pixel's shadow on the line. At the ends, bins with less than half of the
  * pixels of a full one are left out. Maps of at.% are averaged.
  * Errors: MRO_EARG (the line leaves the map, naming its size; too short; width), MRO_EDATA (a count below zero without
- * a variance, naming the pixel), MRO_EMEMORY. */
+ * a variance, naming the pixel), MRO_EMEMORY. Release with mro_eds_profile_release. */
 enum mro_code mro_eds_line_profile(struct mro_device *d, const struct mro_eds_field *m, const struct mro_eds_line *line,
                                    const char *name, struct mro_eds_profile *p, struct mro_error *e);
 
@@ -174,9 +174,10 @@ struct mro_eds_result {
  * with a chi-squared matched to the fourth moment of small counts. It is the interval of the standard deviation along
  * this line; how far the line stands for the specimen is another matter.
  * Counts are refused (sd_true NaN) when neighbours differ significantly less than counts must.
- * Wavelength: see eds_wave. Pairs: Pyper and Peterman, Can. J. Fish. Aquat. Sci. 55 (1998) 2127.
- * Errors: MRO_EDATA (fewer than 3 points, one element, nothing counted, repeats that differ in points or elements),
- * MRO_EARG (a k-factor for an element that is not there), MRO_EMEMORY. Release with mro_eds_result_release. */
+ * Wavelength: the highest power of the periodogram over a fitted red noise, p from lines drawn of that. Pairs: Pyper
+ * and Peterman, Can. J. Fish. Aquat. Sci. 55 (1998) 2127. Errors: MRO_EDATA (fewer than 3 points, one element, nothing
+ * counted, repeats that differ in points or elements), MRO_EARG (a k-factor for an element that is not there),
+ * MRO_EMEMORY. Release with mro_eds_result_release. */
 enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_eds_profile *repeats, size_t n_repeats,
                               const char *name, const struct mro_eds_options *o, struct mro_eds_result *r,
                               struct mro_error *e);

@@ -56,6 +56,7 @@ void mro_file_close(struct mro_file *f); /* NULL is fine */
 
 const char *mro_file_format(const struct mro_file *f); /* "TIFF", "DM4", ... */
 size_t mro_file_images(const struct mro_file *f);      /* >= 1 for an open file */
+/* Of image 0, 1, ...; NULL past the last. Owned by the file. */
 const struct mro_image_info *mro_file_info(const struct mro_file *f, size_t image);
 
 /* Warnings gathered while opening and reading (a repaired header, a page passed over, colour turned
@@ -87,7 +88,8 @@ struct mro_statistics {
 enum mro_code mro_file_statistics(struct mro_file *f, size_t image, struct mro_statistics *s, struct mro_error *e);
 
 /* Writes float32 TIFF with ImageJ calibration (opens in ImageJ with its scale; NaN kept), through a
- * temporary file and rename. On failure no file is left behind. Beyond 4 GiB it is BigTIFF. */
+ * temporary file and rename. On failure no file is left behind. Beyond 4 GiB it is BigTIFF. Errors: MRO_EIO,
+ * MRO_EMEMORY. */
 enum mro_code mro_write_tiff(const char *path, const struct mro_image *im, struct mro_error *e);
 
 #pragma GCC visibility pop

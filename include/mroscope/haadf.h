@@ -133,7 +133,7 @@ enum mro_code mro_haadf_measure(struct mro_device *d, const struct mro_image *im
 /* Bytes of host memory that measuring an image of this shape and calibration takes, beside its pixels; `like` has no
  * pixels. */
 size_t mro_haadf_bytes(const struct mro_image *like, const struct mro_haadf_options *o);
-void mro_haadf_result_release(struct mro_haadf_result *r);
+void mro_haadf_result_release(struct mro_haadf_result *r); /* {0} is fine */
 
 /* Frames of one place, taken together: registered by phase correlation and averaged; the noise is what differs between
  * them. `{0}` is empty. */

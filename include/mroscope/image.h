@@ -28,8 +28,8 @@ enum mro_unit {
     MRO_UNIT_OTHER /* a unit that is none of these; see unit_text */
 };
 
-/* Where a calibration came from, in rising order of trust (method.md of the design: the command line
- * wins over the manifest, that over vendor metadata, that over ImageJ/OME, that over resolution tags). */
+/* Where a calibration came from, in rising order of trust: what a user says wins over a session's table, that over the
+ * metadata of vendors, that over ImageJ and OME, that over resolution tags. */
 enum mro_source {
     MRO_SOURCE_UNKNOWN = 0,
     MRO_SOURCE_RESOLUTION_TAG,

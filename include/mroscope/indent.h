@@ -55,11 +55,11 @@ struct mro_indent_table_options {
 };
 
 /* Reads a table: a matrix of values (with or without coordinates in its first row and column), or rows of x, y, value
- * with headers and units ("X (um)", "Y [mm]", "H (GPa)"), or a column of values. Text as in io/table.h, cells between
- * commas, semicolons, tabs or blanks. `name` is the file for messages. Errors, one sentence with line and column:
- * MRO_EFORMAT (no table), MRO_EDATA (text where a number belongs, rows of different lengths, commas both between cells
- * and in numbers, values that are not positive, no values), MRO_ECALIB (one coordinate with a unit and one without),
- * MRO_EMEMORY. Then `t` is empty. */
+ * with headers and units ("X (um)", "Y [mm]", "H (GPa)"), or a column of values. Text is UTF-8, UTF-16 or Latin-1, with
+ * decimal points or commas, cells between commas, semicolons, tabs or blanks. `name` is the file for messages. Errors,
+ * one sentence with line and column: MRO_EFORMAT (no table), MRO_EDATA (text where a number belongs, rows of different
+ * lengths, commas both between cells and in numbers, values that are not positive, no values), MRO_ECALIB (one
+ * coordinate with a unit and one without), MRO_EMEMORY. Then `t` is empty. */
 enum mro_code mro_indent_table(struct mro_indent_table *t, const void *bytes, size_t size, const char *name,
                                const struct mro_indent_table_options *o, struct mro_error *e);
 void mro_indent_table_release(struct mro_indent_table *t); /* NULL and {0} are fine */

@@ -153,7 +153,7 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
 /* The same on another device of the same kind: several threads may measure by one plan, each on a device of its own. */
 enum mro_code mro_order_measure_on(const struct mro_order_plan *p, struct mro_device *d, const struct mro_image *im,
                                    const char *name, struct mro_order_result *r, struct mro_error *e);
-void mro_order_result_release(struct mro_order_result *r);
+void mro_order_result_release(struct mro_order_result *r); /* {0} is fine */
 
 /* Bytes of host memory that measuring an image of this shape and pixel size takes beside its pixels, rounded up;
  * `like` needs no pixels. */

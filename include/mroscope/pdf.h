@@ -247,7 +247,7 @@ struct mro_pdf_difference {
 /* Errors: MRO_EARG (windows, damping or ranges that differ, naming them), MRO_EMEMORY. */
 enum mro_code mro_pdf_compare(const struct mro_pdf_result *r, const struct mro_pdf_result *reference,
                               struct mro_pdf_difference *d, struct mro_error *e);
-void mro_pdf_difference_release(struct mro_pdf_difference *d);
+void mro_pdf_difference_release(struct mro_pdf_difference *d); /* {0} is fine */
 
 /* Patterns of one place or state as one profile whose blocks are the patterns: errors then come from what differs
  * between them. All must have the points of the first. MRO_EARG, MRO_EMEMORY. */

@@ -243,6 +243,7 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
     }
     const struct mro_grid g = s->grid;
     const size_t n = g.ny * g.nx;
+    struct moments m = { 0 };
     unsigned char *usable = NULL;
     float *v = malloc(n * sizeof *v);
     r->histogram = calloc(BINS, sizeof *r->histogram);
@@ -252,7 +253,6 @@ enum mro_code mro_haadf_fill_histogram(struct mro_device *d, const struct mro_ha
         goto done;
     }
     if ((rc = mro_haadf_field(d, s, &f, &g, v, e))) goto done;
-    struct moments m;
     if ((rc = mro_haadf_usable(s, &g, d->threads, &usable, e))) goto done;
     if ((rc = moments_of(v, usable, &g, d->threads, &m, e))) goto done;
     if (!(m.sd > 0)) goto done;
