@@ -20,13 +20,19 @@ static double window_energy(const struct mro_bank *b, double g, double reach)
         const double d = -reach + ((double)i + 0.5) * h;
         bell[i] = exp(-c * c * d * d); /* exp(-2 pi^2 s^2 d^2), squared */
     }
-    for (int j = 0; j < N / 2; j++) /* the other half is the same */
+    const float lo = (float)b->band_inv_nm[0], hi = (float)b->band_inv_nm[1], edge = (float)b->edge_inv_nm;
+    for (int j = 0; j < N / 2; j++) { /* the other half is the same */
+        const double dy = -reach + ((double)j + 0.5) * h;
+        double row[N], all = 0;
+#pragma omp simd
         for (int i = 0; i < N; i++) {
-            const double dy = -reach + ((double)j + 0.5) * h, x = g - reach + ((double)i + 0.5) * h;
-            const double B = mro_band_gain((float)sqrt(x * x + dy * dy), (float)b->band_inv_nm[0],
-                                           (float)b->band_inv_nm[1], (float)b->edge_inv_nm);
-            sum += 2 * bell[j] * bell[i] * B * B * h * h;
+            const double x = g - reach + ((double)i + 0.5) * h;
+            const double B = (double)mro_band_gain((float)sqrt(x * x + dy * dy), lo, hi, edge);
+            row[i] = bell[i] * B * B;
         }
+        for (int i = 0; i < N; i++) all += row[i]; /* one after the other: the same with vectors of any width */
+        sum += 2 * bell[j] * all * h * h;
+    }
     return sum;
 }
 
