@@ -37,28 +37,35 @@ struct mro_saed_plan {
 static enum mro_code drift_of(const struct mro_profile *p, double step_px, double s_min, double s_max, double drift[2],
                               struct mro_error *e)
 {
-    enum { TERMS = 4 };
-    double m[TERMS * TERMS] = { 0 }, right[TERMS] = { 0 }, *smooth = malloc(2 * (p->n + p->n_sectors) * sizeof *smooth),
-                     *slope = smooth ? smooth + p->n : NULL, *wave = smooth ? slope + p->n : NULL;
-    if (smooth == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a profile of %zu points", p->n);
+    enum { TERMS = 4, SUMS = 5 };
+    const size_t n = p->n;
+    double m[TERMS * TERMS] = { 0 }, right[TERMS] = { 0 }, *smooth = calloc((2 + SUMS) * n + 1, sizeof *smooth);
+    if (smooth == NULL) return MRO_FAIL(e, MRO_EMEMORY, "out of memory for a profile of %zu points", n);
+    /* Of each ring over its sectors, weighed: products of cosine and sine, and of the deviation with either. */
+    double *slope = smooth + n, *cc = slope + n, *cs = cc + n, *ss = cs + n, *yc = ss + n, *ys = yc + n;
+    mro_saed_smooth(p->intensity, n, DRIFT_REACH, smooth, slope);
     for (size_t i = 0; i < p->n_sectors; i++) {
-        const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors;
-        wave[2 * i] = cos(chi);
-        wave[2 * i + 1] = sin(chi);
+        const double chi = 2 * MRO_PI * (double)i / (double)p->n_sectors, c = cos(chi), s = sin(chi);
+        const double *weight = p->sector_weight + i * n, *mean = p->sector_mean + i * n;
+#pragma omp simd
+        for (size_t k = 0; k < n; k++) {
+            const double off = mean[k] - p->intensity[k];
+            const bool known = weight[k] > 0 && off == off;
+            const double w = known ? weight[k] : 0, y = known ? off : 0;
+            cc[k] += w * c * c;
+            cs[k] += w * c * s;
+            ss[k] += w * s * s;
+            yc[k] += w * y * c;
+            ys[k] += w * y * s;
+        }
     }
-    mro_saed_smooth(p->intensity, p->n, DRIFT_REACH, smooth, slope);
-    for (size_t k = 0; k < p->n; k++) {
-        const double var = p->sd[k] * p->sd[k];
+    for (size_t k = 0; k < n; k++) {
+        const double var = p->sd[k] * p->sd[k], by[2] = { -slope[k] / step_px, smooth[k] };
+        const double waves[2][2] = { { cc[k], cs[k] }, { cs[k], ss[k] } }, off[2] = { yc[k], ys[k] };
         if (!(p->s_inv_nm[k] >= s_min && p->s_inv_nm[k] <= s_max && var > 0 && slope[k] == slope[k])) continue;
-        for (size_t i = 0; i < p->n_sectors; i++) {
-            const double w = p->sector_weight[i * p->n + k] / var, y = p->sector_mean[i * p->n + k] - p->intensity[k];
-            const double c = wave[2 * i], s = wave[2 * i + 1];
-            const double x[TERMS] = { -slope[k] * c / step_px, -slope[k] * s / step_px, smooth[k] * c, smooth[k] * s };
-            if (!(w > 0) || !(y == y)) continue;
-            for (int a = 0; a < TERMS; a++) {
-                for (int b = 0; b < TERMS; b++) m[TERMS * a + b] += w * x[a] * x[b];
-                right[a] += w * x[a] * y;
-            }
+        for (int a = 0; a < TERMS; a++) { /* the slope along x and y, the smooth intensity along x and y */
+            for (int b = 0; b < TERMS; b++) m[TERMS * a + b] += by[a / 2] * by[b / 2] * waves[a % 2][b % 2] / var;
+            right[a] += by[a / 2] * off[a % 2] / var;
         }
     }
     free(smooth);
@@ -112,6 +119,17 @@ enum mro_code mro_saed_plan_new(struct mro_saed_plan **plan, struct mro_device *
     return rc;
 }
 
+/* The profile of frame i of a batch; false: out of memory, which is all that can fail. */
+static bool profile_of(const struct mro_saed_plan *p, size_t i, struct mro_profile *to)
+{
+    if (mro_azimuth_profile(&p->a, i, p->step_inv_nm, to, NULL)) return false;
+    mro_saed_unbend(to, p->wavelength_nm);
+    to->beam_kv = p->beam_kv;
+    memcpy(to->source, p->source, sizeof to->source);
+    snprintf(to->axis, sizeof to->axis, MRO_SAED_AXIS);
+    return true;
+}
+
 enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, size_t n, struct mro_profile *profile,
                                 struct mro_error *e)
 {
@@ -121,21 +139,16 @@ enum mro_code mro_saed_plan_run(struct mro_saed_plan *p, const float *frames, si
     for (size_t from = 0; from < n && rc == MRO_OK; from += p->a.batch) {
         const size_t here = n - from < p->a.batch ? n - from : p->a.batch;
         rc = mro_azimuth_run(&p->a, frames + from * p->a.ny * p->a.nx, here, p->clip_sd, e);
+        if (rc) break;
         bool failed = false;
-#pragma omp parallel for schedule(static) num_threads(p->a.d->threads) if (here > 1)
-        for (size_t i = 0; i < here; i++) {
-            if (rc) continue;
-            struct mro_profile *to = &profile[from + i];
-            if (mro_azimuth_profile(&p->a, i, p->step_inv_nm, to, NULL)) {
-                mro_raise(&failed); /* memory is all that can fail */
-                continue;
-            }
-            mro_saed_unbend(to, p->wavelength_nm);
-            to->beam_kv = p->beam_kv;
-            memcpy(to->source, p->source, sizeof to->source);
-            snprintf(to->axis, sizeof to->axis, MRO_SAED_AXIS);
+        if (here == 1) { /* its rings are shared, for which OpenMP would start new threads inside of a team of one */
+            failed = !profile_of(p, 0, profile + from);
+        } else {
+#pragma omp parallel for schedule(static) num_threads(p->a.d->threads)
+            for (size_t i = 0; i < here; i++)
+                if (!profile_of(p, i, profile + from + i)) mro_raise(&failed);
         }
-        if (rc == MRO_OK && failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the profiles of %zu frames", n);
+        if (failed) rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for the profiles of %zu frames", n);
     }
     if (rc)
         for (size_t i = 0; i < n; i++) mro_profile_release(&profile[i]);
