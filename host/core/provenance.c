@@ -117,6 +117,7 @@ enum mro_code mro_hash_start(struct mro_hash_job **job, int fd, const void *p, s
 static enum mro_code unread(const char *name, int reason, struct mro_error *e)
 {
     if (reason == CUT) return MRO_FAIL(e, MRO_EIO, "'%s' was cut short while it was read", name);
+    if (reason == ENOMEM) return MRO_FAIL(e, MRO_EMEMORY, "no memory left to take the checksum of '%s'", name);
     return MRO_FAIL(e, MRO_EIO, "cannot read '%s' to its end: %s", name, strerror(reason));
 }
 
