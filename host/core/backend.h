@@ -87,8 +87,8 @@ struct mro_backend {
     bool concurrent; /* the functions below may be called from several threads at once, each then using one */
     enum mro_code (*open)(struct mro_device *d, int index, struct mro_error *e);
     void (*close)(struct mro_device *d);
-    /* The processor's are measured, within a tenth of a second or two; a card's follow from its clocks and widths, but
-     * for the link, which is measured. NULL: of no interest. */
+    /* The processor's are measured, within a tenth of a second or two; a card's follow from its clocks and widths (0
+     * where nobody says these), but for the link, which is measured. NULL: of no interest. */
     enum mro_code (*rates)(struct mro_device *d, struct mro_rates *r, struct mro_error *e);
 
     enum mro_code (*alloc)(struct mro_device *d, struct mro_buffer *b, size_t bytes, struct mro_error *e);

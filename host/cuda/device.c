@@ -311,13 +311,19 @@ static enum mro_code cuda_rates(struct mro_device *d, struct mro_rates *r, struc
     enum { UNITS, CLOCK, MEMORY_CLOCK, WIDTH, MAJOR, MINOR, ASKED };
     const struct mro_cuda *s = d->state;
     int v[ASKED];
+    bool known = true;
+    r->flops = r->transform = r->bytes = 0;
     MRO_TRY(mro_cuda_enter(d, e));
-    for (int i = 0; i < ASKED; i++)
-        MRO_CUDA_TRY(d, e, "to ask for its clocks", cudaDeviceGetAttribute, &v[i], asked[i], s->card);
+    for (int i = 0; i < ASKED; i++) { /* not every driver and every virtual card says them */
+        const cudaError_t rc = cudaDeviceGetAttribute(&v[i], asked[i], s->card);
+        mro_cuda_note(d, rc);
+        known = known && rc == cudaSuccess && (v[i] > 0 || i == MINOR);
+    }
+    MRO_TRY(mro_cuda_link_rate(d, &r->link, e));
+    if (!known) return MRO_OK;
     r->flops = 2e3 * v[CLOCK] * v[UNITS] * lanes_of(v[MAJOR], v[MINOR]); /* kHz; a multiply-add is two */
     r->transform = r->flops;                         /* bound by memory: every pass over it is in the bytes */
     r->bytes = 2e3 * v[MEMORY_CLOCK] * v[WIDTH] / 8; /* both edges of the clock */
-    MRO_TRY(mro_cuda_link_rate(d, &r->link, e));
     words(r->basis, sizeof r->basis, "from its clocks: %d multiprocessors at %.2f GHz, memory %d bit wide at %.2f GHz",
           v[UNITS], 1e-6 * v[CLOCK], v[WIDTH], 1e-6 * v[MEMORY_CLOCK]);
     return MRO_OK;

@@ -623,6 +623,11 @@ static void cards_are_told_apart(void **state)
     ok(timed->ops->rates(timed, &rates, &e), &e);
     assert_true(rates.flops > 66e12 && rates.flops < 67e12 && rates.bytes > 4.9e12 && rates.bytes < 4.95e12);
     assert_true(rates.link > 0);
+    fake.fail_at = 3;
+    fake.fail_call = "cudaDeviceGetAttribute";
+    fake.fail_with = cudaErrorNotSupported;
+    ok(timed->ops->rates(timed, &rates, &e), &e);
+    assert_true(rates.flops == 0 && rates.bytes == 0 && rates.link > 0);
     mro_device_close(timed);
     nothing_left();
     /* Two at once, from one thread. */
