@@ -52,38 +52,52 @@ MRO_HD void mro_count_values_phase(int phase, const struct mro_count_values_args
     }
 }
 
-/* Every sample beyond the level is its own label, every other one has none; adds up how many there are. */
+/* Labels are samples of the same set that come earlier, or the sample itself: those beyond the level point along their
+ * row to where their run begins, at most MRO_LABEL_REACH away, and the others at nothing. Adds up how many there are.
+ * So rows are joined without asking anybody, and long runs take few steps. */
 #define MRO_NO_LABEL UINT32_MAX
+#define MRO_LABEL_REACH 32
 struct mro_label_start_args {
     const float *field;
     const unsigned char *mask;
     uint32_t *label, *samples;
-    size_t n;
+    size_t ny, nx;
     float level;
     bool above;
 };
 MRO_NO_SHARED(label_start);
 enum { mro_label_start_THREADS = 256, mro_label_start_PHASES = 1 };
+MRO_HD bool mro_label_beyond(const struct mro_label_start_args *a, size_t i)
+{
+    const float v = a->field[i];
+    return (a->mask == NULL || a->mask[i]) && (a->above ? v > a->level : v < a->level);
+}
 MRO_HD void mro_label_start_phase(int phase, const struct mro_label_start_args *a, const struct mro_thread *t,
                                   struct mro_label_start_shared *s)
 {
     uint32_t here = 0;
     (void)phase;
     (void)s;
-    MRO_EACH(i, a->n, t, mro_label_start_THREADS)
+    MRO_EACH_PIECE(i, a->ny, a->nx, t)
     {
-        const float v = a->field[i];
-        const bool in = (a->mask == NULL || a->mask[i]) && (a->above ? v > a->level : v < a->level);
-        a->label[i] = in ? (uint32_t)i : MRO_NO_LABEL;
-        here += in;
+        const struct mro_piece p = mro_piece_of(i, a->nx);
+        const size_t row = p.y * a->nx;
+        MRO_EACH_COLUMN(x, p, t, mro_label_start_THREADS)
+        {
+            const bool in = mro_label_beyond(a, row + x);
+            uint32_t first = x;
+            while (in && first && x - first < MRO_LABEL_REACH && mro_label_beyond(a, row + first - 1)) first--;
+            a->label[row + x] = in ? (uint32_t)row + first : MRO_NO_LABEL;
+            here += in;
+        }
     }
     if (here) mro_add_u32(a->samples, here);
 }
 
-/* Labels of neighbours point at each other until every connected set has one root, its first sample. Threads may see
- * labels that have just been replaced: those point at the same set, and the exchange that follows tells.
- * Source: Komura, Comput. Phys. Commun. 194 (2015) 54; Playne and Hawick, IEEE Trans. Parallel Distrib. Syst. 29 (2018)
- * 1217. */
+/* Runs of neighbouring rows point at each other until every connected set has one root, its first sample. Threads may
+ * see labels that have just been replaced: those point at the same set, and the exchange that follows tells. Source:
+ * Komura, Comput. Phys. Commun. 194 (2015) 54; Playne and Hawick, IEEE Trans. Parallel Distrib. Syst. 29 (2018) 1217.
+ */
 struct mro_label_merge_args {
     uint32_t *label;
     size_t ny, nx;
@@ -116,21 +130,27 @@ MRO_HD void mro_label_merge_phase(int phase, const struct mro_label_merge_args *
 {
     (void)phase;
     (void)s;
-    MRO_EACH(i, a->ny * a->nx, t, mro_label_merge_THREADS)
+    MRO_EACH_PIECE(i, a->ny, a->nx, t)
     {
-        if (mro_peek_u32(a->label + i) == MRO_NO_LABEL) continue;
-        if (i % a->nx && mro_peek_u32(a->label + (i - 1)) != MRO_NO_LABEL)
-            mro_label_join(a->label, (uint32_t)i, (uint32_t)(i - 1));
-        if (i >= a->nx && mro_peek_u32(a->label + (i - a->nx)) != MRO_NO_LABEL)
-            mro_label_join(a->label, (uint32_t)i, (uint32_t)(i - a->nx));
+        const struct mro_piece p = mro_piece_of(i, a->nx);
+        if (p.y == 0) continue;
+        uint32_t *row = a->label + p.y * a->nx, *up = row - a->nx;
+        MRO_EACH_COLUMN(x, p, t, mro_label_merge_THREADS)
+        {
+            if (mro_peek_u32(row + x) == MRO_NO_LABEL || mro_peek_u32(up + x) == MRO_NO_LABEL) continue;
+            /* Where these runs touch further left they are joined there. */
+            if (x && mro_peek_u32(row + x - 1) != MRO_NO_LABEL && mro_peek_u32(up + x - 1) != MRO_NO_LABEL) continue;
+            mro_label_join(a->label, (uint32_t)(p.y * a->nx) + x, (uint32_t)((p.y - 1) * a->nx) + x);
+        }
     }
 }
 
-/* Adds the samples of every set to `size` at its root; zero beforehand. */
+/* Adds the samples of every set to `size` at its root; zero beforehand. The last sample of a run adds all of them: a
+ * card adds to one place one after the other. */
 struct mro_label_sizes_args {
     const uint32_t *label;
     uint32_t *size;
-    size_t n;
+    size_t ny, nx;
 };
 MRO_NO_SHARED(label_sizes);
 enum { mro_label_sizes_THREADS = 256, mro_label_sizes_PHASES = 1 };
@@ -139,9 +159,18 @@ MRO_HD void mro_label_sizes_phase(int phase, const struct mro_label_sizes_args *
 {
     (void)phase;
     (void)s;
-    MRO_EACH(i, a->n, t, mro_label_sizes_THREADS)
+    MRO_EACH_PIECE(i, a->ny, a->nx, t)
     {
-        if (a->label[i] != MRO_NO_LABEL) mro_add_u32(a->size + mro_label_root(a->label, (uint32_t)i), 1);
+        const struct mro_piece p = mro_piece_of(i, a->nx);
+        const uint32_t begin = (uint32_t)(p.y * a->nx);
+        const uint32_t *row = a->label + begin;
+        MRO_EACH_COLUMN(x, p, t, mro_label_sizes_THREADS)
+        {
+            if (row[x] == MRO_NO_LABEL || (x + 1 < a->nx && row[x + 1] != MRO_NO_LABEL)) continue;
+            uint32_t first = x;
+            while (first && row[first - 1] != MRO_NO_LABEL) first = row[first] - begin;
+            mro_add_u32(a->size + mro_label_root(a->label, begin + first), x - first + 1);
+        }
     }
 }
 

@@ -95,15 +95,16 @@ enum mro_code mro_gpu_regions(struct mro_device *d, const struct mro_buffer *fie
                                                 .mask = mask ? mask->p : NULL,
                                                 .label = label,
                                                 .samples = found + 1,
-                                                .n = n,
+                                                .ny = ny,
+                                                .nx = nx,
                                                 .level = level,
                                                 .above = above };
     const struct mro_label_merge_args merge = { .label = label, .ny = ny, .nx = nx };
-    const struct mro_label_sizes_args sizes = { .label = label, .size = size, .n = n };
+    const struct mro_label_sizes_args sizes = { .label = label, .size = size, .ny = ny, .nx = nx };
     const struct mro_label_count_args count = { .size = size, .count = found, .n = n, .least = least };
-    rc = MRO_LAUNCH_EACH(d, label_start, n, &start, e);
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, label_merge, n, &merge, e);
-    if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, label_sizes, n, &sizes, e);
+    rc = MRO_LAUNCH_PIECES(d, label_start, ny, nx, &start, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH_PIECES(d, label_merge, ny, nx, &merge, e);
+    if (rc == MRO_OK) rc = MRO_LAUNCH_PIECES(d, label_sizes, ny, nx, &sizes, e);
     if (rc == MRO_OK) rc = MRO_LAUNCH_EACH(d, label_count, n, &count, e);
     if (rc == MRO_OK) rc = mro_gpu_fetch(d, host, found, sizeof host, e);
 done:

@@ -459,12 +459,12 @@ static struct output run_regions(struct mro_device *d, size_t k)
 {
     const struct mro_grid *g = &shapes[k].grid;
     struct mro_buffer mask, f = smooth_field(d, g, &mask);
-    float *v = malloc(12 * sizeof *v);
+    float *v = malloc(16 * sizeof *v);
     size_t n = 0;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 8; i++) { /* last all there is, in one piece and in stripes */
         struct mro_region_sums sums = { 99, 99 };
-        ok(d->ops->regions(d, &f, i % 3 ? &mask : NULL, g->ny, g->nx, (float)(0.4 * i - 0.8), i % 2,
-                           (size_t)(1 + 3 * i), &sums, &e),
+        ok(d->ops->regions(d, &f, i % 3 ? &mask : NULL, g->ny, g->nx, i < 6 ? (float)(0.4 * i - 0.8) : -100,
+                           i % 2 || i >= 6, (size_t)(1 + 3 * i), &sums, &e),
            &e);
         v[n++] = (float)sums.count;
         v[n++] = (float)sums.samples;
