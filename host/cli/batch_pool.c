@@ -415,7 +415,7 @@ static void now_and_then(struct pool *p)
         p->alive = now;
         for (size_t i = 0; i < p->n; i++)
             if (p->workers[i].unit && p->workers[i].unit->name[0])
-                mro_store_touch(&p->b->store, p->workers[i].unit->name);
+                mro_store_touch(&p->b->store, p->workers[i].unit->name, (long)p->workers[i].pid);
     }
     if (now - p->index > INDEX) {
         batch_write_index(p->b, NULL);

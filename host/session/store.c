@@ -406,22 +406,35 @@ static void lock_text(char text[LOCK_BYTES + 1])
     snprintf(text, LOCK_BYTES + 1, "%-*s\n", LOCK_BYTES - 1, owner);
 }
 
+/* What an open lock says; NULL when it is none. */
+static json_t *read_lock(int fd)
+{
+    char text[512];
+    json_error_t ignored;
+    const ssize_t n = pread(fd, text, sizeof text, 0);
+    return n > 0 ? json_loadb(text, (size_t)n, 0, &ignored) : NULL;
+}
+
+/* The process of this host that a lock is of; 0: it is of another. */
+static long owner_here(const json_t *lock)
+{
+    char host[256];
+    const char *owner = json_string_value(json_object_get(lock, "host"));
+    host_name(host);
+    return owner && strcmp(owner, host) == 0 ? (long)json_integer_value(json_object_get(lock, "pid")) : 0;
+}
+
 /* Is the owner of an open lock gone? One that runs on this host is not, however long it was silent: it may have been
  * stopped for a while. */
 static bool is_stale(const struct mro_store *s, int fd)
 {
-    char text[512], host[256];
     struct stat st;
-    json_error_t ignored;
-    const ssize_t n = pread(fd, text, sizeof text, 0);
     if (fstat(fd, &st) != 0) return false;
-    json_t *v = n > 0 ? json_loadb(text, (size_t)n, 0, &ignored) : NULL;
-    const char *owner = json_string_value(json_object_get(v, "host"));
-    const long pid = (long)json_integer_value(json_object_get(v, "pid"));
+    json_t *v = read_lock(fd);
+    const long pid = owner_here(v);
     const unsigned long long start = (unsigned long long)json_integer_value(json_object_get(v, "start"));
     bool stale = difftime(time(NULL), st.st_mtime) + s->ahead > MRO_LOCK_SECONDS;
-    host_name(host);
-    if (owner && strcmp(owner, host) == 0 && pid > 0) {
+    if (pid > 0) {
         unsigned long long runs;
         if (is_gone(pid, &runs))
             stale = true;
@@ -494,10 +507,14 @@ void mro_store_unlock(const struct mro_store *s, const char *name)
     free(path);
 }
 
-void mro_store_touch(const struct mro_store *s, const char *name)
+void mro_store_touch(const struct mro_store *s, const char *name, long pid)
 {
     char *path = path_of(s, name, ".lock");
-    if (path) utimensat(AT_FDCWD, path, NULL, 0);
+    const int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    json_t *lock = fd >= 0 ? read_lock(fd) : NULL;
+    if (lock && owner_here(lock) == pid) futimens(fd, NULL);
+    json_decref(lock);
+    if (fd >= 0) close(fd);
     free(path);
 }
 

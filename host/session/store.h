@@ -50,7 +50,8 @@ bool mro_store_failed_now(const struct mro_store *s, const char *name);
 /* Takes the lock of an item. MRO_OK and `mine` false: somebody else has it. */
 enum mro_code mro_store_lock(const struct mro_store *s, const char *name, bool *mine, struct mro_error *e);
 void mro_store_unlock(const struct mro_store *s, const char *name);
-void mro_store_touch(const struct mro_store *s, const char *name); /* the owner lives */
+/* Notes that its owner lives, where that is process `pid` of this host. */
+void mro_store_touch(const struct mro_store *s, const char *name, long pid);
 
 /* Makes the empty folder of an item whose lock one holds, and gives its path; free() it. */
 enum mro_code mro_store_begin(const struct mro_store *s, const char *name, char **path, struct mro_error *e);
