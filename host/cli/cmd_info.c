@@ -110,8 +110,8 @@ static void print_text(const char *path, const struct mro_file *f, const struct 
         print_name(", title '", im->title, "'");
         putchar('\n');
         print_microscope(im);
-        if (s && isfinite(s[i].min))
-            printf("     values %.6g to %.6g, mean %.6g, sd %.6g", s[i].min, s[i].max, s[i].mean, s[i].sd);
+        if (s && isfinite(s[i].min)) printf("     values %.6g to %.6g, mean %.6g", s[i].min, s[i].max, s[i].mean);
+        if (s && isfinite(s[i].sd)) printf(", sd %.6g", s[i].sd);
         if (s && s[i].not_finite) printf("%s%zu not finite", isfinite(s[i].min) ? ", " : "     ", s[i].not_finite);
         if (s) putchar('\n');
     }

@@ -13,6 +13,7 @@
 
 #define MAX_COLUMNS 512
 #define HEADER_LINES 400 /* lines that are searched for the header */
+#define MOST 1e15        /* of a count or a share: their squares can be summed up */
 
 enum kind { SKIP, DISTANCE, AT, WT, COUNTS };
 
@@ -397,6 +398,9 @@ static enum mro_code take_row(struct table *t, const struct mro_cell *c, struct 
             return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g; %s cannot be negative%s", t->in.name,
                             t->in.line, k->header, v, k->kind == COUNTS ? "counts" : "a share",
                             k->kind == COUNTS ? ": export counts with their background" : "");
+        if (k->kind != DISTANCE && v > MOST)
+            return MRO_FAIL(e, MRO_EDATA, "'%s': line %zu, column '%s' holds %g, more than there can be", t->in.name,
+                            t->in.line, k->header, v);
         if (k->kind == DISTANCE) {
             v *= k->factor;
             if (t->rows > 0 && v == k->v[t->rows - 1])

@@ -217,6 +217,13 @@ run eds --map Fe.tif
 expect_code 2
 expect_err "does not name its element; write --map Fe=FILE"
 
+# a slip of the hand, whose square is no number any more
+sed '4s/,[0-9.]*/,1e308/' "$samples/eds_line.csv" >slip.csv
+run eds slip.csv
+expect_code 1
+expect_one_line
+expect_err "line 4, column 'Fe (at.%)' holds 1e+308, more than there can be"
+
 # what holds for several elements is one sentence of all of them
 run eds "$samples/eds_line.csv"
 expect_code 0
