@@ -167,16 +167,22 @@ static void what_fills_the_field_is_told(void **state)
     mro_image_release(&im);
 }
 
-/* A field of speckle with waves of 5 % of these spatial frequencies, at these angles. */
+/* Adds a wave of 5 % of a spatial frequency at an angle, to what is left of a column. */
+static void add_wave(struct mro_image *im, double q, double degrees, size_t end)
+{
+    const double angle = degrees * MRO_PI / 180;
+    for (size_t k = 0; k < (size_t)N * N; k++) {
+        const double y = (double)(k / N) * PIXEL, x = (double)(k % N) * PIXEL;
+        if (k % N < end) im->px[k] += (float)(50 * cos(2 * MRO_PI * q * (sin(angle) * y + cos(angle) * x)));
+    }
+}
+
+/* A field of speckle with waves of these spatial frequencies, at these angles. */
 static void measure_waves(size_t n, const double q[], const double degrees[], struct mro_order_result *r)
 {
     struct mro_image im = { 0 };
     make_field(&im, 8100, 0, 2.2, NULL);
-    for (size_t k = 0; k < (size_t)N * N; k++)
-        for (size_t i = 0; i < n; i++) {
-            const double angle = degrees[i] * MRO_PI / 180, y = (double)(k / N) * PIXEL, x = (double)(k % N) * PIXEL;
-            im.px[k] += (float)(50 * cos(2 * MRO_PI * q[i] * (sin(angle) * y + cos(angle) * x)));
-        }
+    for (size_t i = 0; i < n; i++) add_wave(&im, q[i], degrees[i], N);
     ok(mro_order_measure(plan, &im, "waves", r, &e), &e);
     mro_image_release(&im);
 }
@@ -188,8 +194,9 @@ static void lattice_on_the_whole_field_is_a_crystal(void **state)
     /* bcc Fe along [001] and [111], and an oblique lattice. */
     static const double crystal_q[3][3] = { { 4.93, 4.93 }, { 4.93, 4.93, 4.93 }, { 4.9, 5.3, 4.3 } },
                         crystal_degrees[3][3] = { { 20, 110 }, { 20, 80, 140 }, { 20, 69.677, 129.996 } };
-    static const double noise_q[2][3] = { { 4.93, 4.93 }, { 4.4, 5.3, 4.8 } },
-                        noise_degrees[2][3] = { { 0, 90 }, { 20, 64, 100 } };
+    /* Along the axes, of a pattern of eight pixels, nearly at right angles, and of no common lattice. */
+    static const double noise_q[4][3] = { { 4.93, 4.93 }, { 5.59017, 5.59017 }, { 4.93, 4.95 }, { 4.4, 5.3, 4.8 } },
+                        noise_degrees[4][3] = { { 0, 90 }, { 26.5651, 116.5651 }, { 20, 108.5 }, { 20, 64, 100 } };
     struct mro_order_result r;
     (void)state;
     for (size_t i = 0; i < 3; i++) {
@@ -200,11 +207,29 @@ static void lattice_on_the_whole_field_is_a_crystal(void **state)
         assert_true(warned(&r, "mroscope lattice"));
         mro_order_result_release(&r);
     }
-    for (size_t i = 0; i < 2; i++) {
-        measure_waves(i + 2, noise_q[i], noise_degrees[i], &r);
+    for (size_t i = 0; i < 4; i++) {
+        measure_waves(i < 3 ? 2 : 3, noise_q[i], noise_degrees[i], &r);
         assert_true(!r.distinguishable && r.interference > 0);
         mro_order_result_release(&r);
     }
+}
+
+/* Interference is taken out beside a crystal of half of the field as it is without one. */
+static void interference_beside_a_crystal_is_taken_out(void **state)
+{
+    struct mro_image im = { 0 };
+    struct mro_order_result r[2];
+    (void)state;
+    make_field(&im, 8200, 0, 2.2, NULL);
+    for (int i = 0; i < 3; i++) add_wave(&im, 4.93, 20 + 60 * i, N / 2);
+    for (int i = 0; i < 2; i++) {
+        ok(mro_order_measure(plan, &im, "half", &r[i], &e), &e);
+        assert_true(r[i].distinguishable && (r[i].interference > 0) == (i > 0));
+        add_wave(&im, 4.4, 47, N);
+    }
+    near(r[1].fraction, r[0].fraction, 0.02);
+    for (int i = 0; i < 2; i++) mro_order_result_release(&r[i]);
+    mro_image_release(&im);
 }
 
 int main(void)
@@ -215,6 +240,7 @@ int main(void)
         cmocka_unit_test(crystals_are_no_interference),
         cmocka_unit_test(what_fills_the_field_is_told),
         cmocka_unit_test(lattice_on_the_whole_field_is_a_crystal),
+        cmocka_unit_test(interference_beside_a_crystal_is_taken_out),
     };
     return cmocka_run_group_tests(tests, make_plan, free_plan);
 }

@@ -26,7 +26,9 @@
 #define MOST_BESIDE 8   /* at most */
 #define SAME 3.0        /* coefficients between two peaks of a wave, at most */
 #define LENGTHS 0.01    /* relative difference of two reflections of a cubic crystal that are equal, */
-#define DEGREES 2.0     /* and what the angle between them may be off by: coarser than peaks are found */
+#define DEGREES 2.0     /* and what the angle between them may be off by in a drifting scan, */
+#define ALONE 1.0       /* or where there are no others: two pickups have such an angle by chance */
+#define TILE 8          /* pixels that patterns of a file repeat after: JPEG blocks, ordered dither */
 #define EULER 0.5772157 /* minus the mean of the logarithm of exponential numbers */
 #define NARROW 0.4      /* of the excess of its logarithm the line beside it has at most, */
 #define FAR_BELOW 3.0   /* or so much less than all */
@@ -278,23 +280,42 @@ static bool is_triangle(const struct peak *a, const struct peak *b, const struct
     return false;
 }
 
-/* Peaks that are reflections of one lattice which is not the detector's: two that are equally long and at 60 or 90
- * degrees, or two and their sum; how many, 0 where there are none. Interference has harmonics on one line, and what is
- * laid out in pixels lies along the axes. */
-static size_t find_lattice(const struct mro_grid *g, const struct peak *list, size_t n, const struct peak *of[3])
+/* Whether what is laid out in pixels has such a peak: along the axes, or of a period of few pixels. */
+static bool is_of_pixels(const struct mro_image *im, const struct peak *p)
 {
+    const double n[2] = { (double)im->ny / TILE, (double)im->nx / TILE };
+    double far[2];
+    for (int i = 0; i < 2; i++) far[i] = fabs(p->at[i] - n[i] * round(p->at[i] / n[i]));
+    return fmin(fabs(p->at[0]), fabs(p->at[1])) < SAME || fmax(far[0], far[1]) < 1;
+}
+
+/* Peaks that are reflections of one lattice which is not the detector's: two that are equally long and at 60 or 90
+ * degrees, or two and their sum; how many, 0 where there are none. Interference has harmonics on one line. */
+static size_t find_lattice(const struct mro_grid *g, const struct mro_image *im, const struct peak *list, size_t n,
+                           const struct peak *of[3])
+{
+    const double off = n > 2 ? DEGREES : ALONE;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++) {
             const struct peak *a = of[1] = list + i, *b = of[0] = list + k;
-            if (fmin(fmin(fabs(a->at[0]), fabs(a->at[1])), fmin(fabs(b->at[0]), fabs(b->at[1]))) < SAME) continue;
+            if (is_of_pixels(im, a) || is_of_pixels(im, b)) continue;
             const double ay = a->at[0] / g->ly, ax = a->at[1] / g->lx, by = b->at[0] / g->ly, bx = b->at[1] / g->lx;
             const double la = hypot(ay, ax), lb = hypot(by, bx), apart = fabs(ay * bx - ax * by) / (la * lb);
             const double degrees = asin(fmin(apart, 1)) * 180 / MRO_PI; /* 0 to 90: signs are free */
-            if (fabs(la / lb - 1) < LENGTHS && (fabs(degrees - 60) < DEGREES || degrees > 90 - DEGREES)) return 2;
+            if (fabs(la / lb - 1) < LENGTHS && (fabs(degrees - 60) < off || degrees > 90 - off)) return 2;
             for (size_t m = 0; m < k && degrees > 10; m++)
                 if (is_triangle(a, b, of[2] = list + m)) return 3;
         }
     return 0;
+}
+
+/* Whether a peak is on the lattice of two others. */
+static bool is_on(const struct peak *p, const struct peak *a, const struct peak *b)
+{
+    const double area = a->at[0] * b->at[1] - a->at[1] * b->at[0];
+    const double i = round((p->at[0] * b->at[1] - p->at[1] * b->at[0]) / area),
+                 j = round((a->at[0] * p->at[1] - a->at[1] * p->at[0]) / area);
+    return hypot(p->at[0] - i * a->at[0] - j * b->at[0], p->at[1] - i * a->at[1] - j * b->at[1]) < SAME;
 }
 
 enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *spectrum, const float *power,
@@ -319,22 +340,24 @@ enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *sp
     for (size_t i = 0; i < found; i++)
         if (alone[i]) list[n++] = list[i];
     const struct peak *of[3];
-    const size_t lattice = find_lattice(g, list, n, of);
+    const size_t lattice = find_lattice(g, im, list, n, of);
     bool fills = lattice > 0;
     for (size_t i = 0; i < lattice && fills && rc == MRO_OK; i++) {
         f->lattice[i] = wave_of(g, of[i]);
-        rc = mro_wave_take_out(im, m, g, false, threads, &f->lattice[i], NULL, &fills, e);
+        rc = mro_wave_take_out(im, m, g, MRO_WAVE_LOOK, threads, &f->lattice[i], px, &fills, e);
     }
-    f->n_lattice = fills ? lattice : 0; /* on less than the field it is as any crystal */
-    if (lattice) return rc;
+    f->n_lattice = fills ? lattice : 0;
+    if (fills) return rc;
     for (size_t i = 0; i < n && rc == MRO_OK && f->n < MRO_WAVES; i++) {
+        if (lattice && is_on(&list[i], of[0], of[1])) continue; /* on less than the field it is as any crystal */
         const struct mro_wave w = wave_of(g, &list[i]);
         bool rest = false, taken = false;
         for (size_t k = 0; k < f->n && !rest; k++) /* of one that was taken out and wanders */
             rest = hypot((w.gy - f->waves[k].gy) * g->ly, (w.gx - f->waves[k].gx) * g->lx) < SAME;
         struct mro_wave *at = f->waves + f->n;
         *at = w;
-        rc = mro_wave_take_out(im, m, g, rest, threads, at, px, &taken, e);
+        rc = mro_wave_take_out(im, m, g, rest ? MRO_WAVE_TAKE : MRO_WAVE_TAKE_WHERE_IT_FILLS, threads, at, px, &taken,
+                               e);
         *more |= taken;
         f->n += taken && !rest;
     }

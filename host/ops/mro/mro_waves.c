@@ -282,12 +282,12 @@ static float mean_of(const struct looker *l)
 }
 
 enum mro_code mro_wave_take_out(const struct mro_image *im, const struct mro_blemishes *m, const struct mro_grid *g,
-                                bool sure, int threads, struct mro_wave *w, float **px, bool *fills,
+                                enum mro_wave_deed deed, int threads, struct mro_wave *w, float **px, bool *fills,
                                 struct mro_error *e)
 {
     struct looker l = { .im = im,
                         .m = m,
-                        .px = px && *px ? *px : im->px,
+                        .px = *px ? *px : im->px,
                         .pixel_nm = { g->ly / (double)im->ny, g->lx / (double)im->nx },
                         .threads = threads,
                         .table = malloc(4 * im->nx * sizeof *l.table),
@@ -311,12 +311,14 @@ enum mro_code mro_wave_take_out(const struct mro_image *im, const struct mro_ble
     const double mean = coherent(&p, &squares), noise = NOISE * NOISE / w->power;
     double bends;
     if (!(mean > 0) || !fit_parts(&p, re, im_, &bends)) goto done;
-    if (!sure && (squares / mean - 1 - noise > VARIES + NOISE_SD * noise || bends > BENDS + BENT / w->power)) goto done;
-    if (px && !mro_pixels_to_repair(im, px)) {
+    if (deed != MRO_WAVE_TAKE &&
+        (squares / mean - 1 - noise > VARIES + NOISE_SD * noise || bends > BENDS + BENT / w->power))
+        goto done;
+    if (deed != MRO_WAVE_LOOK && !mro_pixels_to_repair(im, px)) {
         rc = MRO_FAIL(e, MRO_EMEMORY, "out of memory for an image of %zu x %zu pixels", im->nx, im->ny);
         goto done;
     }
-    if (px) subtract(&l, at, re, im_, *px);
+    if (deed != MRO_WAVE_LOOK) subtract(&l, at, re, im_, *px);
     w->gy = at[0];
     w->gx = at[1];
     *fills = true;
