@@ -174,10 +174,12 @@ struct mro_eds_result {
  * with a chi-squared matched to the fourth moment of small counts. It is the interval of the standard deviation along
  * this line; how far the line stands for the specimen is another matter.
  * Counts are refused (sd_true NaN) when neighbours differ significantly less than counts must.
- * Wavelength: the highest power of the periodogram over a fitted red noise, p from lines drawn of that. Pairs: Pyper
- * and Peterman, Can. J. Fish. Aquat. Sci. 55 (1998) 2127. Errors: MRO_EDATA (fewer than 3 points, one element, nothing
- * counted, repeats that differ in points or elements), MRO_EARG (a k-factor for an element that is not there),
- * MRO_EMEMORY. Release with mro_eds_result_release. */
+ * Wavelength: waves, plane or cut from an isotropic pattern, against red noise, by Whittle's likelihood of the
+ * Lomb-Scargle periodogram (Scargle, Astrophys. J. 263 (1982) 835; Schulz and Mudelsee, Comput. Geosci. 28 (2002) 421);
+ * p from lines drawn of the red noise. Pairs: Pyper and Peterman, Can. J. Fish. Aquat. Sci. 55 (1998) 2127.
+ *
+ * Errors: MRO_EDATA (fewer than 3 points, one element, nothing counted, repeats that differ in points or elements),
+ * MRO_EARG (a k-factor for an element that is not there), MRO_EMEMORY. Release with mro_eds_result_release. */
 enum mro_code mro_eds_measure(const struct mro_eds_profile *p, const struct mro_eds_profile *repeats, size_t n_repeats,
                               const char *name, const struct mro_eds_options *o, struct mro_eds_result *r,
                               struct mro_error *e);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mroscope/file.h"
+
 struct tiff_build {
     unsigned char *p;
     size_t size, room;
@@ -198,6 +200,15 @@ static inline void tb_free(struct tiff_build *b)
 {
     free(b->p);
     memset(b, 0, sizeof *b);
+}
+
+/* Opens what was built. */
+static inline struct mro_file *tb_open(const struct tiff_build *b)
+{
+    struct mro_file *f = NULL;
+    struct mro_error e = { .code = MRO_OK };
+    if (mro_file_open_memory(&f, b->p, b->size, "built.tif", 0, &e) != MRO_OK) fail_msg("%s", e.message);
+    return f;
 }
 
 #endif
