@@ -48,21 +48,22 @@ void mro_write_drop(char *path)
 }
 
 /* Threads that are about to give a file a name, this one among them or not: mro_write_remove_unfinished waits for the
- * others, so that none does so behind its back. */
+ * others, so that none does so behind its back. Never fewer than naming_here says, wherever a signal comes in: waiting
+ * in vain leaves no file. */
 static atomic_int naming;
 static _Thread_local volatile int naming_here;
 
 static void end_naming(void)
 {
-    atomic_fetch_sub(&naming, 1);
     naming_here = 0;
+    atomic_fetch_sub(&naming, 1);
 }
 
 /* False with EINTR when the program is about to end. */
 static bool begin_naming(void)
 {
-    naming_here = 1;
     atomic_fetch_add(&naming, 1);
+    naming_here = 1;
     if (!atomic_load(&removing)) return true;
     end_naming();
     errno = EINTR;
@@ -85,7 +86,7 @@ void mro_write_remove_unfinished(void)
 static int open_unnamed(const char *folder)
 {
 #ifdef O_TMPFILE
-    const int fd = open(folder[0] ? folder : ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    const int fd = open(folder[0] ? folder : ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
     char place[32];
     snprintf(place, sizeof place, "/proc/self/fd/%d", fd);
     if (fd < 0 || access(place, W_OK) == 0) return fd;
@@ -127,6 +128,30 @@ static int take_name(char *path, char *name, int fd)
         if (reason != EEXIST) break;
     }
     return taken;
+}
+
+static bool copy_bytes(int from, int to)
+{
+    char bytes[1 << 14];
+    ssize_t n, put = 0;
+    for (off_t at = 0; (n = pread(from, bytes, sizeof bytes, at)) > 0; at += put)
+        if ((put = write(to, bytes, (size_t)n)) < 0) return false;
+    return n == 0;
+}
+
+/* Gives an unnamed file a name, or a copy of it where the system does not let it have one. False with errno. */
+static bool name_unnamed(struct mro_write *w, char *name)
+{
+    w->unnamed = take_name(w->temporary, name, fileno(w->out)) < 0;
+    if (!w->unnamed) return true;
+    const int copy = errno == EINTR ? -1 : take_name(w->temporary, name, -1);
+    if (copy < 0) return false;
+    w->unnamed = false;
+    const bool copied = copy_bytes(fileno(w->out), copy);
+    const int reason = errno;
+    if (close(copy) != 0) return false;
+    errno = reason;
+    return copied;
 }
 
 static void forget(struct mro_write *w)
@@ -224,10 +249,8 @@ enum mro_code mro_write_commit(struct mro_write *w, struct mro_error *e)
     /* ferror knows of writes that failed earlier; their errno is gone unless this flush fails as well. */
     const bool failed = ferror(w->out) != 0, flushed = fflush(w->out) == 0;
     int reason = errno;
-    if (w->unnamed && !failed && flushed && reason == 0) {
-        w->unnamed = take_name(w->temporary, w->temporary + folder_of(w->path), fileno(w->out)) < 0;
-        if (w->unnamed) reason = errno;
-    }
+    if (w->unnamed && !failed && flushed && reason == 0 && !name_unnamed(w, w->temporary + folder_of(w->path)))
+        reason = errno;
     if (fclose(w->out) != 0 && reason == 0) reason = errno;
     w->out = NULL;
     if (w->temporary == NULL) return commit_kept(w, !failed && flushed && !reason, e);
