@@ -207,6 +207,11 @@ static void lattice_on_the_whole_field_is_a_crystal(void **state)
         assert_true(warned(&r, "mroscope lattice"));
         mro_order_result_release(&r);
     }
+    static const double other_q[3] = { 5.7, 5.7, 5.7 };
+    measure_waves(3, other_q, crystal_degrees[1], &r);
+    assert_true(!r.distinguishable && r.interference == 0 && r.fraction < 0.1);
+    assert_non_null(strstr(r.verdict, "a crystal with fringes of 0.175 nm, which are not looked for, fills the field"));
+    mro_order_result_release(&r);
     for (size_t i = 0; i < 4; i++) {
         measure_waves(i < 3 ? 2 : 3, noise_q[i], noise_degrees[i], &r);
         assert_true(!r.distinguishable && r.interference > 0);

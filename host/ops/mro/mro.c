@@ -489,6 +489,10 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
                  "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
                  w.whole_nm);
     }
+    if (w.other_nm > 0)
+        snprintf(r->verdict + said, sizeof r->verdict - said,
+                 "; a crystal with fringes of %.3f nm, which are not looked for, fills the field, which is no glass",
+                 w.other_nm);
     if (w.lattice) {
         snprintf(r->verdict + said, sizeof r->verdict - said, "; one crystal fills the field, which is no glass");
     } else {

@@ -104,7 +104,8 @@ struct mro_whitened {
     struct mro_blemishes blemishes;
     struct mro_contrast expected;
     double whole_nm; /* a spacing as it is looked for, of a wave that was taken out of the whole field; 0: none */
-    bool lattice;    /* a crystal fills the field */
+    bool lattice;    /* a crystal fills the field, */
+    double other_nm; /* or one without a spacing as it is looked for: the first of it; 0: none */
     bool lens_known;
 };
 

@@ -314,6 +314,7 @@ static void tell_of_interference(const struct mro_order_plan *p, const struct mr
         w->lattice |= g > p->g_range[0] && g < p->g_range[1];
         d_nm[i] = 1 / g;
     }
+    w->other_nm = w->lattice ? 0 : d_nm[0];
     if (f->n_lattice)
         mro_warn(
             r,
