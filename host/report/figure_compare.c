@@ -300,7 +300,7 @@ static enum mro_code make_caption(struct compare_page *p, const char *title, str
         mro_fig_say_sentence(&w, first ? "" : " ", text);
         first = false;
     }
-    for (size_t k = 0; k < c->result->n_states; k++) { /* once for all states with as many images */
+    for (size_t k = 0; k < c->result->n_states; k++) { /* once for states in turn with as many images */
         if (!is_drawn(p, k) || k == c->result->reference) continue;
         mro_compare_reach(c, k, reach, sizeof reach);
         if (strcmp(reach, said) != 0) mro_fig_say_sentence(&w, " ", reach);
