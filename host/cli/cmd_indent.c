@@ -140,6 +140,7 @@ static void print_result(const char *name, const struct mro_indent_result *r)
 {
     char unit[sizeof r->unit + 1]; /* with the blank before it; nothing where it is unknown, which a warning says */
     snprintf(unit, sizeof unit, "%s%s", r->unit[0] ? " " : "", r->unit);
+    mro_clean_text(unit);
     cli_put(stdout, "%s: %zu indent%s", name, r->n, r->n == 1 ? "" : "s");
     if (r->holes) printf(", %zu hole%s", r->holes, r->holes == 1 ? "" : "s");
     if (r->grid) printf(", grid of %zu x %zu", r->grid_nx, r->grid_ny);

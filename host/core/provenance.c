@@ -54,7 +54,7 @@ static bool hash(struct mro_hash_job *job, size_t from, size_t size, unsigned ch
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     /* Not on the stack, which threads may have little of. */
     unsigned char *room = job->fd < 0 ? NULL : malloc(PIECE);
-    if (job->fd >= 0 && room == NULL) job->reason = ENOMEM;
+    if (context == NULL || (job->fd >= 0 && room == NULL)) job->reason = ENOMEM;
     bool ok = (job->fd < 0 || room) && context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
     for (size_t at = 0; at < size && ok; at += PIECE) {
         const size_t take = size - at < PIECE ? size - at : PIECE;

@@ -114,7 +114,7 @@ struct mro_order_result {
     size_t n_objects;
     struct mro_order_sweep *sweep;
     size_t n_sweep;
-    char verdict[384]; /* one sentence */
+    char verdict[512]; /* one sentence */
     char **warnings;
     size_t n_warnings;
     /* For figures and maps. */

@@ -194,9 +194,16 @@ static void lattice_on_the_whole_field_is_a_crystal(void **state)
     /* bcc Fe along [001] and [111], and an oblique lattice. */
     static const double crystal_q[3][3] = { { 4.93, 4.93 }, { 4.93, 4.93, 4.93 }, { 4.9, 5.3, 4.3 } },
                         crystal_degrees[3][3] = { { 20, 110 }, { 20, 80, 140 }, { 20, 69.677, 129.996 } };
-    /* Along the axes, of a pattern of eight pixels, nearly at right angles, and of no common lattice. */
-    static const double noise_q[4][3] = { { 4.93, 4.93 }, { 5.59017, 5.59017 }, { 4.93, 4.95 }, { 4.4, 5.3, 4.8 } },
-                        noise_degrees[4][3] = { { 0, 90 }, { 26.5651, 116.5651 }, { 20, 108.5 }, { 20, 64, 100 } };
+    /* Along the axes, of a pattern of eight pixels, nearly at right angles, also beside another, and of no common
+     * lattice. */
+    static const double noise_q[5][3] = { { 4.93, 4.93 },
+                                          { 5.59017, 5.59017 },
+                                          { 4.93, 4.95 },
+                                          { 4.93, 4.95, 4.4 },
+                                          { 4.4, 5.3, 4.8 } },
+                        noise_degrees[5][3] = {
+                            { 0, 90 }, { 26.5651, 116.5651 }, { 20, 108.5 }, { 20, 108.5, 47 }, { 20, 64, 100 }
+                        };
     struct mro_order_result r;
     (void)state;
     for (size_t i = 0; i < 3; i++) {
@@ -212,7 +219,7 @@ static void lattice_on_the_whole_field_is_a_crystal(void **state)
     assert_true(!r.distinguishable && r.interference == 0 && r.fraction < 0.1);
     assert_non_null(strstr(r.verdict, "a crystal with fringes of 0.175 nm, which are not looked for, fills the field"));
     mro_order_result_release(&r);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 5; i++) {
         measure_waves(i < 3 ? 2 : 3, noise_q[i], noise_degrees[i], &r);
         assert_true(!r.distinguishable && r.interference > 0);
         mro_order_result_release(&r);

@@ -482,17 +482,19 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
         for (int i = 0; i < 3; i++) r->fraction_at_most[i] = NAN;
     }
     say_verdict(&large, r);
-    const size_t said = strlen(r->verdict);
+    size_t said = strlen(r->verdict);
     if (w.whole_nm > 0) {
         r->fraction_ci95[1] = 1; /* should it be a crystal */
         snprintf(r->verdict + said, sizeof r->verdict - said,
                  "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
                  w.whole_nm);
     }
+    said = strlen(r->verdict);
     if (w.other_nm > 0)
         snprintf(r->verdict + said, sizeof r->verdict - said,
                  "; a crystal with fringes of %.3f nm, which are not looked for, fills the field, which is no glass",
                  w.other_nm);
+    said = strlen(r->verdict);
     if (w.lattice) {
         snprintf(r->verdict + said, sizeof r->verdict - said, "; one crystal fills the field, which is no glass");
     } else {

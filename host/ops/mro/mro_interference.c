@@ -289,12 +289,20 @@ static bool is_of_pixels(const struct mro_image *im, const struct peak *p)
     return fmin(fabs(p->at[0]), fabs(p->at[1])) < SAME || fmax(far[0], far[1]) < 1;
 }
 
+/* Whether a peak is on the lattice of two others, of which one or both may be of second order. */
+static bool is_on(const struct peak *p, const struct peak *a, const struct peak *b)
+{
+    const double area = a->at[0] * b->at[1] - a->at[1] * b->at[0];
+    const double i = 0.5 * round(2 * (p->at[0] * b->at[1] - p->at[1] * b->at[0]) / area),
+                 j = 0.5 * round(2 * (a->at[0] * p->at[1] - a->at[1] * p->at[0]) / area);
+    return hypot(p->at[0] - i * a->at[0] - j * b->at[0], p->at[1] - i * a->at[1] - j * b->at[1]) < SAME;
+}
+
 /* Peaks that are reflections of one lattice which is not the detector's: two that are equally long and at 60 or 90
  * degrees, or two and their sum; how many, 0 where there are none. Interference has harmonics on one line. */
 static size_t find_lattice(const struct mro_grid *g, const struct mro_image *im, const struct peak *list, size_t n,
                            const struct peak *of[3])
 {
-    const double off = n > 2 ? DEGREES : ALONE;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++) {
             const struct peak *a = of[1] = list + i, *b = of[0] = list + k;
@@ -302,20 +310,14 @@ static size_t find_lattice(const struct mro_grid *g, const struct mro_image *im,
             const double ay = a->at[0] / g->ly, ax = a->at[1] / g->lx, by = b->at[0] / g->ly, bx = b->at[1] / g->lx;
             const double la = hypot(ay, ax), lb = hypot(by, bx), apart = fabs(ay * bx - ax * by) / (la * lb);
             const double degrees = asin(fmin(apart, 1)) * 180 / MRO_PI; /* 0 to 90: signs are free */
+            size_t on = 0;
+            for (size_t m = 0; m < n && degrees > 10; m++) on += is_on(list + m, a, b);
+            const double off = on > 2 ? DEGREES : ALONE;
             if (fabs(la / lb - 1) < LENGTHS && (fabs(degrees - 60) < off || degrees > 90 - off)) return 2;
             for (size_t m = 0; m < k && degrees > 10; m++)
                 if (is_triangle(a, b, of[2] = list + m)) return 3;
         }
     return 0;
-}
-
-/* Whether a peak is on the lattice of two others. */
-static bool is_on(const struct peak *p, const struct peak *a, const struct peak *b)
-{
-    const double area = a->at[0] * b->at[1] - a->at[1] * b->at[0];
-    const double i = round((p->at[0] * b->at[1] - p->at[1] * b->at[0]) / area),
-                 j = round((a->at[0] * p->at[1] - a->at[1] * p->at[0]) / area);
-    return hypot(p->at[0] - i * a->at[0] - j * b->at[0], p->at[1] - i * a->at[1] - j * b->at[1]) < SAME;
 }
 
 enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *spectrum, const float *power,
@@ -347,7 +349,7 @@ enum mro_code mro_interference_waves(const struct mro_grid *g, const mro_c32 *sp
         rc = mro_wave_take_out(im, m, g, MRO_WAVE_LOOK, threads, &f->lattice[i], px, &fills, e);
     }
     f->n_lattice = fills ? lattice : 0;
-    if (fills) return rc;
+    if (fills) return rc; /* more of its reflections may be on finer lattices */
     for (size_t i = 0; i < n && rc == MRO_OK && f->n < MRO_WAVES; i++) {
         if (lattice && is_on(&list[i], of[0], of[1])) continue; /* on less than the field it is as any crystal */
         const struct mro_wave w = wave_of(g, &list[i]);

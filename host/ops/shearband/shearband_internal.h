@@ -141,8 +141,7 @@ double mro_sb_profile_chi2(const struct mro_sb_profile *p, const struct mro_sb_p
 /* mro_sb_profile_fit. */
 bool mro_sb_profile_solve(struct mro_sb_profile *p, double bin, bool hold_edge, struct mro_sb_profile_fit *f);
 
-/* -- shearband_strip.c, shearband_fit.c: bands that are measured
- * ------------------------------------------------------- */
+/* -- shearband_strip.c, shearband_fit.c: bands that are measured --------------------------------------------------- */
 
 /* A band being measured: its centre line and shape. */
 struct mro_sb_band {
