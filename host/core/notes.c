@@ -22,6 +22,15 @@ static void lose(char ***list, size_t *n)
     }
 }
 
+void mro_text_add(char *text, size_t size, const char *format, ...)
+{
+    const size_t used = strlen(text);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + used, size - used, format, args);
+    va_end(args);
+}
+
 bool mro_notes_whole(const char *const *list, size_t n)
 {
     for (size_t i = 0; i < n; i++)

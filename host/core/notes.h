@@ -19,6 +19,9 @@ bool mro_notes_whole(const char *const *list, size_t n);
 /* Frees the list and leaves it empty. */
 void mro_notes_release(char ***list, size_t *n);
 
+/* Adds to a text of a fixed size; what does not fit is cut. */
+void mro_text_add(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* Spells the names of what can be set and of verbs (mroscope/error.h), in place: --s-max for `s_max`, --unit GPa for
  * `unit=GPa` and 'mroscope lattice' for `mroscope lattice` with `as_options`, else without the quotes alone. What
  * stands between single quotes is left as it is: a file may have any name. Nothing is written to a sentence without

@@ -2,11 +2,11 @@
 #include "report/compare_text.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/notes.h"
 #include "io/json_text.h"
 #include "io/table.h"
 #include "io/text_stream.h"
@@ -99,24 +99,14 @@ static int decimals_of(double width, int least)
     return k < least ? least : k > 12 ? 12 : k;
 }
 
-/* Adds to a text of a fixed size; what does not fit is cut. */
-__attribute__((format(printf, 3, 4))) static void say(char *text, size_t size, const char *format, ...)
-{
-    const size_t used = strlen(text);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text + used, size - used, format, args);
-    va_end(args);
-}
-
 static void say_p(char *text, size_t size, const char *name, const struct mro_permutation *p)
 {
     if (!isfinite(p->p)) return;
     /* Drawn arrangements: no more figures than are known. */
     if (p->exact || p->p > 20 * p->se)
-        say(text, size, "%s = %.2g", name, p->p);
+        mro_text_add(text, size, "%s = %.2g", name, p->p);
     else
-        say(text, size, "%s = %.1g", name, p->p);
+        mro_text_add(text, size, "%s = %.1g", name, p->p);
 }
 
 void mro_compare_sentence(const struct mro_compare_report *c, size_t k, char *text, size_t size)
@@ -124,22 +114,22 @@ void mro_compare_sentence(const struct mro_compare_report *c, size_t k, char *te
     const struct mro_compare_result *r = c->result;
     const struct mro_compare_state *t = &r->state[k], *a = &r->state[r->reference];
     text[0] = '\0';
-    say(text, size, "%s / %s = ", c->data->state[k], c->data->state[r->reference]);
+    mro_text_add(text, size, "%s / %s = ", c->data->state[k], c->data->state[r->reference]);
     if (!isfinite(t->ratio)) {
-        say(text, size, "not measured");
+        mro_text_add(text, size, "not measured");
     } else {
         const double *ci = t->ratio_ci95;
         const int n = decimals_of(isfinite(ci[1]) ? ci[1] - ci[0] : fabs(t->ratio) / 10, 2);
-        say(text, size, "%.*f", n, t->ratio);
+        mro_text_add(text, size, "%.*f", n, t->ratio);
         if (isfinite(ci[1]))
-            say(text, size, " [%.*f, %.*f]", n, ci[0], n, ci[1]);
+            mro_text_add(text, size, " [%.*f, %.*f]", n, ci[0], n, ci[1]);
         else if (isfinite(ci[0]))
-            say(text, size, " [%.*f, no upper limit]", n, ci[0]);
+            mro_text_add(text, size, " [%.*f, no upper limit]", n, ci[0]);
     }
-    if (isfinite(t->test.p)) say(text, size, ", ");
+    if (isfinite(t->test.p)) mro_text_add(text, size, ", ");
     say_p(text, size, "p", &t->test);
-    say(text, size, ", n = %zu + %zu", t->n, a->n);
-    if (!t->identifiable) say(text, size, "; not identifiable");
+    mro_text_add(text, size, ", n = %zu + %zu", t->n, a->n);
+    if (!t->identifiable) mro_text_add(text, size, "; not identifiable");
 }
 
 void mro_compare_caveat(const struct mro_compare_report *c, size_t k, char *text, size_t size)
@@ -147,18 +137,18 @@ void mro_compare_caveat(const struct mro_compare_report *c, size_t k, char *text
     const struct mro_compare_result *r = c->result;
     const struct mro_compare_state *t = &r->state[k];
     text[0] = '\0';
-    if (!t->identifiable) say(text, size, "not identifiable: %s", t->why);
+    if (!t->identifiable) mro_text_add(text, size, "not identifiable: %s", t->why);
     for (size_t i = 0; i < r->n_covariates; i++) {
         const struct mro_compare_covariate *v = &r->covariate[i];
         /* One that shows no influence here is in the JSON; thickness is always asked for. */
         const bool thickness = strncmp(c->data->covariate[i], "thickness", 9) == 0;
         if (!v->ratio || !isfinite(v->ratio[k]) || (!thickness && !(v->p < 0.05))) continue;
         const int n = decimals_of(v->ratio_ci95[k][1] - v->ratio_ci95[k][0], 2);
-        say(text, size, "%sat equal %s %.*f [%.*f, %.*f]", text[0] ? "; " : "", c->data->covariate[i], n, v->ratio[k],
-            n, v->ratio_ci95[k][0], n, v->ratio_ci95[k][1]);
+        mro_text_add(text, size, "%sat equal %s %.*f [%.*f, %.*f]", text[0] ? "; " : "", c->data->covariate[i], n,
+                     v->ratio[k], n, v->ratio_ci95[k][0], n, v->ratio_ci95[k][1]);
     }
     if (isfinite(t->p_holm) && t->test.p <= 0.05 && t->p_holm > t->test.p)
-        say(text, size, "%sp = %.2g with the other metrics in mind (Holm)", text[0] ? "; " : "", t->p_holm);
+        mro_text_add(text, size, "%sp = %.2g with the other metrics in mind (Holm)", text[0] ? "; " : "", t->p_holm);
 }
 
 void mro_compare_reach(const struct mro_compare_report *c, size_t k, char *text, size_t size)
@@ -166,8 +156,8 @@ void mro_compare_reach(const struct mro_compare_report *c, size_t k, char *text,
     const struct mro_compare_result *r = c->result;
     text[0] = '\0';
     if (r->state[k].test.smallest > 0.05)
-        say(text, size, "%zu + %zu %s cannot reach a p below %.2g", r->state[k].n, r->state[r->reference].n,
-            r->by_specimen ? "specimens" : "images", r->state[k].test.smallest);
+        mro_text_add(text, size, "%zu + %zu %s cannot reach a p below %.2g", r->state[k].n, r->state[r->reference].n,
+                     r->by_specimen ? "specimens" : "images", r->state[k].test.smallest);
 }
 
 void mro_compare_remark(const struct mro_compare_report *c, size_t k, char *text, size_t size)
@@ -175,7 +165,7 @@ void mro_compare_remark(const struct mro_compare_report *c, size_t k, char *text
     char reach[120];
     mro_compare_caveat(c, k, text, size);
     mro_compare_reach(c, k, reach, sizeof reach);
-    if (reach[0]) say(text, size, "%s%s", text[0] ? "; " : "", reach);
+    if (reach[0]) mro_text_add(text, size, "%s%s", text[0] ? "; " : "", reach);
 }
 
 void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, size_t size)
@@ -194,16 +184,16 @@ void mro_compare_trend_sentence(const struct mro_compare_report *c, char *text, 
         ci[i] = t->logarithmic ? 100 * expm1(slope) : scale * slope;
     }
     const int n = decimals_of(isfinite(ci[1]) ? ci[1] - ci[0] : fabs(v) / 10, 0);
-    say(text, size, "%s changes by %+.*f%s%s", c->metric, n, v, t->logarithmic || unit[0] ? " " : "",
-        t->logarithmic ? "%" : unit);
-    if (isfinite(ci[0])) say(text, size, " [%+.*f, %+.*f]", n, ci[0], n, ci[1]);
+    mro_text_add(text, size, "%s changes by %+.*f%s%s", c->metric, n, v, t->logarithmic || unit[0] ? " " : "",
+                 t->logarithmic ? "%" : unit);
+    if (isfinite(ci[0])) mro_text_add(text, size, " [%+.*f, %+.*f]", n, ci[0], n, ci[1]);
     const char *over = c->data->over, *of = c->data->over_unit[0] ? " " : "";
-    say(text, size, " from %s %g to %g%s%s, n = %zu", over, t->x[0], t->x[1], of, c->data->over_unit, t->n);
-    if (isfinite(t->p)) say(text, size, ", p = %.2g", t->p);
+    mro_text_add(text, size, " from %s %g to %g%s%s, n = %zu", over, t->x[0], t->x[1], of, c->data->over_unit, t->n);
+    if (isfinite(t->p)) mro_text_add(text, size, ", p = %.2g", t->p);
     say_p(text, size, "; Jonckheere p", &t->jonckheere);
     if (isfinite(t->onset.x))
-        say(text, size, "; it bends at %s %.4g [%.4g, %.4g]%s%s, p = %.2g", over, t->onset.x, t->onset.ci95[0],
-            t->onset.ci95[1], of, c->data->over_unit, t->onset.p);
+        mro_text_add(text, size, "; it bends at %s %.4g [%.4g, %.4g]%s%s, p = %.2g", over, t->onset.x, t->onset.ci95[0],
+                     t->onset.ci95[1], of, c->data->over_unit, t->onset.p);
 }
 
 void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *text, size_t size)
@@ -216,11 +206,11 @@ void mro_compare_mean_text(const struct mro_compare_report *c, size_t k, char *t
         /* Two figures of a mean, also where its interval is far wider than it. */
         const int figures = decimals_of(scale * fabs(t->mean), 0);
         const int n = decimals_of(scale * (ci[1] - ci[0]), figures < 2 ? figures : 2);
-        say(text, size, "%.*f [%.*f, %.*f]", n, scale * t->mean, n, scale * ci[0], n, scale * ci[1]);
+        mro_text_add(text, size, "%.*f [%.*f, %.*f]", n, scale * t->mean, n, scale * ci[0], n, scale * ci[1]);
     } else {
-        say(text, size, "%.3g", scale * t->mean);
+        mro_text_add(text, size, "%.3g", scale * t->mean);
     }
-    if (unit[0]) say(text, size, " %s", unit);
+    if (unit[0]) mro_text_add(text, size, " %s", unit);
 }
 
 /* -- tables -------------------------------------------------------------------------------------- */

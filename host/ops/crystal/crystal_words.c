@@ -28,18 +28,13 @@ void mro_crystal_verdict(const struct mro_crystal_options *o, struct mro_crystal
     for (size_t i = 0; i < n; i++) vortices += r->crystals[i].vortices > 0 ? r->crystals[i].vortices : 0;
     char spacing[48];
     mro_write_with_error(spacing, sizeof spacing, c->fringes[0].d_nm, c->fringes[0].d_se_nm, 4, " +- ");
-    int used = snprintf(r->verdict, sizeof r->verdict, "%zu crystal%s, the largest %.1f nm with d = %s nm", n,
-                        n == 1 ? "" : "s", c->diameter_nm, spacing);
-    if (r->n_sides && used > 0 && (size_t)used < sizeof r->verdict) {
-        const struct mro_crystal_side *a = &r->sides[0], *b = &r->sides[1];
-        if (isfinite(a->strain))
-            used += snprintf(r->verdict + used, sizeof r->verdict - (size_t)used,
-                             "; a step of strain along the fringe normal from %.2f to %.2f %%", 100 * a->strain,
-                             100 * b->strain);
-    }
-    if (vortices && used > 0 && (size_t)used < sizeof r->verdict)
-        snprintf(r->verdict + used, sizeof r->verdict - (size_t)used, "; %d phase vort%s", vortices,
-                 vortices == 1 ? "ex" : "ices");
+    snprintf(r->verdict, sizeof r->verdict, "%zu crystal%s, the largest %.1f nm with d = %s nm", n, n == 1 ? "" : "s",
+             c->diameter_nm, spacing);
+    if (r->n_sides && isfinite(r->sides[0].strain))
+        mro_text_add(r->verdict, sizeof r->verdict, "; a step of strain along the fringe normal from %.2f to %.2f %%",
+                     100 * r->sides[0].strain, 100 * r->sides[1].strain);
+    if (vortices)
+        mro_text_add(r->verdict, sizeof r->verdict, "; %d phase vort%s", vortices, vortices == 1 ? "ex" : "ices");
 }
 
 /* Numbers of crystals for a sentence: "1, 2, 5". Long lists end with "...". */

@@ -140,10 +140,8 @@ static void make_verdict(bool there, struct mro_haadf_result *r)
                  "%s; regions not distinguishable from a random field of this spectrum (p = %.2g)", contrast,
                  r->p_value);
     }
-    if (isfinite(r->wavelength_nm)) {
-        const size_t used = strlen(r->verdict);
-        snprintf(r->verdict + used, sizeof r->verdict - used, "; wavelength %.2g nm", r->wavelength_nm);
-    }
+    if (isfinite(r->wavelength_nm))
+        mro_text_add(r->verdict, sizeof r->verdict, "; wavelength %.2g nm", r->wavelength_nm);
 }
 
 /* ------------------------------------------------------------------ the measurement */

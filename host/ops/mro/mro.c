@@ -287,21 +287,18 @@ static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, st
 {
     const double beside = c->n ? c->left_nm2 / usable_nm2 : r->fraction_raw;
     const double flagged = fmin(1, c->area_nm2 / usable_nm2 + WITH_RIM * beside);
-    size_t used = strlen(r->verdict);
     if (c->n) {
         double largest = 0;
         for (size_t i = 0; i < c->n; i++) largest = fmax(largest, c->v[i].diameter_nm);
         const double covered = 100 * fmin(c->area_nm2 / usable_nm2, 1);
-        snprintf(r->verdict + used, sizeof r->verdict - used, "; %.1f %% are crystals of up to %.1f nm", covered,
-                 largest);
-        used = strlen(r->verdict);
+        mro_text_add(r->verdict, sizeof r->verdict, "; %.1f %% are crystals of up to %.1f nm", covered, largest);
     }
     if (!(c->widest_nm > 0)) return;
     r->fraction_ci95[1] = fmax(r->fraction_ci95[1], flagged);
     if (c->filled) {
         mro_warn(r, "crystals cover so much of the field that too little is left of a glass to compare them with: the "
                     "fraction is the share of flagged cells; measure crystals with `mroscope lattice`");
-        snprintf(r->verdict + used, sizeof r->verdict - used, "; crystals fill the field, which is no glass");
+        mro_text_add(r->verdict, sizeof r->verdict, "; crystals fill the field, which is no glass");
         return;
     }
     mro_warn(
@@ -310,7 +307,7 @@ static void tell_of_crystals(const struct mro_crystals *c, double usable_nm2, st
         "taken for a few of them and counts too little; the interval goes up to what the %sflagged cells cover, %.1f "
         "%%; measure crystals with `mroscope lattice`",
         c->n ? "one more" : "an", c->widest_nm, c->n ? "crystals and " : "", 100 * flagged);
-    snprintf(r->verdict + used, sizeof r->verdict - used, "; one of some %.1f nm counts too little", c->widest_nm);
+    mro_text_add(r->verdict, sizeof r->verdict, "; one of some %.1f nm counts too little", c->widest_nm);
 }
 
 /* Says that ordered regions are much weaker than the speckle of this foil lets expect. */
@@ -482,21 +479,19 @@ enum mro_code mro_order_measure(const struct mro_order_plan *p, const struct mro
         for (int i = 0; i < 3; i++) r->fraction_at_most[i] = NAN;
     }
     say_verdict(&large, r);
-    size_t said = strlen(r->verdict);
     if (w.whole_nm > 0) {
         r->fraction_ci95[1] = 1; /* should it be a crystal */
-        snprintf(r->verdict + said, sizeof r->verdict - said,
-                 "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
-                 w.whole_nm);
+        mro_text_add(r->verdict, sizeof r->verdict,
+                     "; fringes of %.3f nm fill the field, of interference or of one crystal, and were left out",
+                     w.whole_nm);
     }
-    said = strlen(r->verdict);
     if (w.other_nm > 0)
-        snprintf(r->verdict + said, sizeof r->verdict - said,
-                 "; a crystal with fringes of %.3f nm, which are not looked for, fills the field, which is no glass",
-                 w.other_nm);
-    said = strlen(r->verdict);
+        mro_text_add(
+            r->verdict, sizeof r->verdict,
+            "; a crystal with fringes of %.3f nm, which are not looked for, fills the field, which is no glass",
+            w.other_nm);
     if (w.lattice) {
-        snprintf(r->verdict + said, sizeof r->verdict - said, "; one crystal fills the field, which is no glass");
+        mro_text_add(r->verdict, sizeof r->verdict, "; one crystal fills the field, which is no glass");
     } else {
         tell_of_weakness(&expected, area.contrast, r);
         tell_of_weak_crystals(p, &large, &expected, r);
